@@ -1,0 +1,92 @@
+//! What user space tells the BPF programs before and while they run.
+
+use crate::shared;
+
+shared! {
+    /// Fixed when the programs are loaded: the global `CONFIG`.
+    pub struct Config: 64 {
+        /// The target's process id in the initial pid namespace.
+        pub tgid: u32,
+        /// 1: an event record for every allocation and free.
+        pub events: u32,
+        /// Allocations smaller than this are not recorded. Bytes.
+        pub min_size_bytes: u64,
+        /// Offsets in the kernel's structures, from its BTF; all 0 if they could not be had, and
+        /// the trampoline is then a named failure.
+        pub task_utask: u32,
+        pub task_mm: u32,
+        /// `mm_struct.uprobes_state.xol_area`.
+        pub mm_xol_area: u32,
+        pub xol_area_vaddr: u32,
+        pub utask_return_instances: u32,
+        pub return_instance_stack: u32,
+        pub return_instance_orig_ret_vaddr: u32,
+        pub return_instance_next: u32,
+        /// Scratch slots: this many for each CPU.
+        pub slots_per_cpu: u32,
+        /// Frames kept of a stack, at most [`crate::unwind::MAX_FRAMES`].
+        pub max_frames: u32,
+        pub cpu_count: u32,
+        pub reserved: u32,
+    }
+}
+
+/// Code heaps that a JVM can have.
+pub const CODE_HEAPS: usize = 4;
+
+shared! {
+    /// One of the JVM's code heaps.
+    pub struct CodeHeap: 24 {
+        /// The reserved range.
+        pub low: u64,
+        pub high: u64,
+        /// Address of the segment map's first byte.
+        pub segment_map: u64,
+    }
+}
+
+shared! {
+    /// The target's JVM, as the unwinder needs it: the one element of `JVM`. All zero: no JVM (yet).
+    pub struct Jvm: 224 {
+        /// `[code_low, code_high)` spans all code heaps. 0, 0: nothing is Java.
+        pub code_low: u64,
+        pub code_high: u64,
+        pub interpreter_low: u64,
+        pub interpreter_high: u64,
+        /// `StubRoutines::_call_stub_return_address`.
+        pub call_stub_return: u64,
+        /// `StubRoutines::_cont_returnBarrier` (21+), 0 if there is none.
+        pub return_barrier: u64,
+        pub heaps: [CodeHeap; CODE_HEAPS],
+        pub heap_count: u32,
+        pub log2_segment_bytes: u32,
+        /// `sizeof(HeapBlock)`.
+        pub heap_block_bytes: u32,
+        /// Offsets in bytes from here on. `HeapBlock::Header::_used`, a byte.
+        pub block_used: u32,
+        /// `CodeBlob::_frame_size`, i32, in words.
+        pub blob_frame_size: u32,
+        /// `nmethod::_compile_id`, i32.
+        pub nmethod_compile_id: u32,
+        /// `nmethod::_orig_pc_offset`, i32: where a deoptimized frame keeps its pc, from sp.
+        pub nmethod_orig_pc_offset: u32,
+        /// Where the deopt handlers' addresses are: an absolute address (8 bytes, `deopt_relative`
+        /// = 0) or an offset from the blob (4 bytes, 1) at these offsets of an nmethod.
+        pub nmethod_deopt_handler: u32,
+        /// 0 if there is none.
+        pub nmethod_deopt_mh_handler: u32,
+        pub deopt_relative: u32,
+        /// `CodeBlob::_kind`, a byte (25+); `u32::MAX`: tell by the name pointer.
+        pub blob_kind: u32,
+        /// The value of `_kind` that says nmethod.
+        pub kind_nmethod: u32,
+        /// `CodeBlob::_name`, used where there is no kind.
+        pub blob_name: u32,
+        /// `Method::_constMethod`.
+        pub method_const_method: u32,
+        pub reserved: [u32; 2],
+        /// The addresses of the names "nmethod" and "native nmethod", 0 if unknown.
+        pub name_nmethod: u64,
+        pub name_native_nmethod: u64,
+    }
+}

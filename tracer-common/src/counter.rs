@@ -1,0 +1,62 @@
+//! Counters that the BPF programs keep: one for each way in which something can be lost, and for
+//! each way in which a stack walk can end.
+
+/// Index into the per-CPU array `COUNTERS`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Allocations not recorded because the live table was full.
+    LostLiveFull,
+    /// Bytes of those allocations.
+    LostLiveFullBytes,
+    /// Allocations booked on the overflow stack because the stack table was full.
+    LostStackFull,
+    /// Stack records that found the ring buffer full (sent again at the stack's next use).
+    LostStackRecord,
+    /// Mapping, thread, GC or code events that found the ring buffer full.
+    LostEvent,
+    /// Allocator calls whose hand-off from entry to return could not be kept: the table of threads
+    /// was full, or calls were nested deeper than it holds.
+    LostPending,
+    /// Allocator returns that found no entry (calls already under way at attach are counted here).
+    UnmatchedReturns,
+    /// Frees and reallocs of addresses not in the live table: allocated before attach.
+    UnmatchedFrees,
+    /// Allocations whose address was still live: its free was not seen.
+    MissedFrees,
+    /// Walks not made because every scratch slot of the CPU was taken.
+    LostScratch,
+    /// posix_memalign results that could not be read back.
+    LostPointerRead,
+    /// Stack walks made.
+    StacksTotal,
+    /// Stack walks that reached the thread's entry.
+    StacksComplete,
+    /// Return-probe trampolines replaced by the true return address.
+    TrampolinesReplaced,
+    /// Pcs in no mapping known to the unwinder (user space refreshes the mappings).
+    UnknownMapping,
+}
+
+impl Counter {
+    /// How many counters there are.
+    pub const COUNT: usize = Self::UnknownMapping as usize + 1;
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::LostLiveFull,
+        Self::LostLiveFullBytes,
+        Self::LostStackFull,
+        Self::LostStackRecord,
+        Self::LostEvent,
+        Self::LostPending,
+        Self::UnmatchedReturns,
+        Self::UnmatchedFrees,
+        Self::MissedFrees,
+        Self::LostScratch,
+        Self::LostPointerRead,
+        Self::StacksTotal,
+        Self::StacksComplete,
+        Self::TrampolinesReplaced,
+        Self::UnknownMapping,
+    ];
+}

@@ -1,0 +1,120 @@
+//! Rows, modules and frames of the unwinder.
+
+use crate::shared;
+
+/// Frames that one stack record can hold.
+pub const MAX_FRAMES: usize = 1024;
+/// Executable mappings that the unwinder can know.
+pub const MAX_MODULES: usize = 1024;
+
+/// How a [`Row`] finds the canonical frame address (CFA). The return address is at CFA − 8.
+pub mod rule {
+    /// CFA = rsp + `cfa_offset`.
+    pub const RSP: u8 = 0;
+    /// CFA = rbp + `cfa_offset`.
+    pub const RBP: u8 = 1;
+    /// A PLT entry: CFA = rsp + 8 + 8·((pc & 15) ≥ `cfa_offset`).
+    pub const PLT: u8 = 2;
+    /// The thread's or process's entry: its return address is undefined. The stack is complete.
+    pub const ROOT: u8 = 3;
+    /// A signal trampoline: the interrupted registers lie at rsp.
+    pub const SIGNAL: u8 = 4;
+    /// A rule that this format cannot express.
+    pub const UNSUPPORTED: u8 = 5;
+    /// No function covers these addresses.
+    pub const GAP: u8 = 6;
+}
+
+shared! {
+    /// From `pc` (inclusive) to the next row's: how to find the caller.
+    pub struct Row: 8 {
+        /// ELF virtual address − the lowest one of the module's executable segments' table.
+        pub pc: u32,
+        pub cfa_offset: u16,
+        /// One of [`rule`].
+        pub rule: u8,
+        /// Where rbp was saved, in words from the CFA (−2: at CFA − 16). 0: unchanged.
+        pub rbp_words: i8,
+    }
+}
+
+shared! {
+    /// An executable mapping: an element of `MODULES`, which is sorted by `start`.
+    pub struct Module: 40 {
+        pub start: u64,
+        pub end: u64,
+        /// `pc − bias` is the value to look up in the rows (modulo 2^64).
+        pub bias: u64,
+        /// The module's rows are `ROWS[first_row .. first_row + row_count]`. No rows: no CFI.
+        pub first_row: u32,
+        pub row_count: u32,
+        pub reserved: u64,
+    }
+}
+
+shared! {
+    /// Which half of `MODULES` is in use: the one element of `MODULE_TABLE`. User space writes the
+    /// other half, then this.
+    pub struct ModuleTable: 8 {
+        /// Index of the first element.
+        pub first: u32,
+        pub count: u32,
+    }
+}
+
+/// What a [`Frame`] is.
+pub mod frame_kind {
+    /// `pc` in a native module.
+    pub const NATIVE: u32 = 1;
+    /// `pc` in an nmethod; `aux` = the blob's address; `extra` = its compile id. A deoptimized
+    /// frame has its original pc here.
+    pub const COMPILED: u32 = 2;
+    /// `pc` = the `Method*`; `aux` = the bytecode pointer; `extra` = low 32 bits of the
+    /// `ConstMethod*` >> 3.
+    pub const INTERPRETED: u32 = 3;
+    /// `pc` in a stub or adapter of the JVM; `aux` = the blob's address (0: none was found).
+    pub const STUB: u32 = 4;
+    /// The place where a virtual thread's older frames lie in the heap.
+    pub const CONTINUATION: u32 = 5;
+}
+
+shared! {
+    /// One frame of a stack as the kernel saw it.
+    pub struct Frame: 24 {
+        pub pc: u64,
+        pub aux: u64,
+        /// One of [`frame_kind`].
+        pub kind: u32,
+        pub extra: u32,
+    }
+}
+
+/// Why a walk ended.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The thread's entry was reached.
+    Complete = 1,
+    /// More frames than are kept.
+    Truncated = 2,
+    /// The pc is in no known mapping.
+    NoMapping = 3,
+    /// The module has no call-frame information, or none for this pc.
+    NoRow = 4,
+    /// The call-frame information has a rule that rows cannot express.
+    UnsupportedRule = 5,
+    /// A stack word could not be read.
+    ReadFault = 6,
+    /// The stack pointer did not grow, or the frame pointer is outside the stack.
+    BadFrame = 7,
+    /// The pc is in the code cache, but in no code blob.
+    NoBlob = 8,
+    /// A return probe's trampoline whose true return address was not found.
+    Trampoline = 9,
+    /// A search took more steps than it may.
+    Search = 10,
+}
+
+impl Stop {
+    pub const COUNT: usize = 11;
+}

@@ -1,0 +1,93 @@
+//! Reading the target's memory: a live process, or a saved image of one.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
+pub trait ProcessMemory {
+    /// Fills `buffer` from `address`.
+    ///
+    /// # Errors
+    /// If any byte of the range cannot be read; `buffer` is then unspecified.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// The little-endian u64 at `address`.
+    fn read_u64(&self, address: u64) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// The little-endian u32 at `address`.
+    fn read_u32(&self, address: u64) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// The little-endian u16 at `address`.
+    fn read_u16(&self, address: u64) -> io::Result<u16> {
+        let mut bytes = [0; 2];
+        self.read(address, &mut bytes)?;
+        Ok(u16::from_le_bytes(bytes))
+    }
+
+    /// The byte at `address`.
+    fn read_u8(&self, address: u64) -> io::Result<u8> {
+        let mut bytes = [0; 1];
+        self.read(address, &mut bytes)?;
+        Ok(bytes[0])
+    }
+}
+
+/// A live process, through `/proc/PID/mem`: one descriptor, valid for that process alone even when
+/// its pid is used again.
+#[derive(Debug)]
+pub struct LiveMemory {
+    file: File,
+}
+
+impl LiveMemory {
+    /// Opens the memory of process `pid` for reading.
+    ///
+    /// # Errors
+    /// No such process, or not permitted (needs CAP_SYS_PTRACE).
+    pub fn open(pid: u32) -> io::Result<Self> {
+        Ok(Self { file: File::open(format!("/proc/{pid}/mem"))? })
+    }
+}
+
+impl ProcessMemory for LiveMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, address)
+    }
+}
+
+/// A saved image: ranges of memory with their contents.
+#[derive(Debug, Default)]
+pub struct ImageMemory {
+    /// Sorted by start, not overlapping.
+    ranges: Vec<(u64, Vec<u8>)>,
+}
+
+impl ImageMemory {
+    /// Takes ranges as (start address, bytes), in any order; the bytes of an earlier range win
+    /// where two overlap.
+    pub fn new(mut ranges: Vec<(u64, Vec<u8>)>) -> Self {
+        ranges.sort_by_key(|(start, _)| *start);
+        Self { ranges }
+    }
+}
+
+impl ProcessMemory for ImageMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "not in the image");
+        let index = self.ranges.partition_point(|(start, _)| *start <= address);
+        let (start, bytes) = index.checked_sub(1).map(|i| &self.ranges[i]).ok_or_else(missing)?;
+        let offset = usize::try_from(address - start).map_err(|_| missing())?;
+        let end = offset.checked_add(buffer.len()).ok_or_else(missing)?;
+        buffer.copy_from_slice(bytes.get(offset..end).ok_or_else(missing)?);
+        Ok(())
+    }
+}
