@@ -27,7 +27,7 @@ struct Arguments {
 enum Task {
     /// Install what is missing to build, test and run the demo; says what and why first
     Setup(setup::Options),
-    /// Build both sides into target/<profile>/tracer, the BPF object embedded
+    /// Build both sides into target/debug/tracer (or release), the BPF object embedded
     Build(build::Options),
     /// Set up, then run every check and test; as root, the privileged ones too
     Test,
