@@ -84,7 +84,10 @@ shared! {
         pub blob_name: u32,
         /// `Method::_constMethod`.
         pub method_const_method: u32,
-        pub reserved: [u32; 2],
+        /// Where an interpreter frame keeps its bytecode pointer: bytes below fp. 64 since JDK 9,
+        /// 56 in 8; 0 is taken as 64.
+        pub interpreter_bcp_below_fp: u32,
+        pub reserved: u32,
         /// The addresses of the names "nmethod" and "native nmethod", 0 if unknown.
         pub name_nmethod: u64,
         pub name_native_nmethod: u64,

@@ -10,6 +10,7 @@ pub mod counter;
 pub mod record;
 pub mod table;
 pub mod unwind;
+pub mod walk;
 
 /// Derives what both sides need of a shared plain-data type, and asserts its size in bytes.
 macro_rules! shared {

@@ -33,6 +33,18 @@ pub const OVERFLOW_STACK: u64 = 1;
 /// The stack on which allocations are booked when no walk could be made.
 pub const NO_STACK: u64 = 2;
 
+shared! {
+    /// What user space switches while the programs run, and what they tell each other: the one element of
+    /// `CONTROL`.
+    pub struct Control: 8 {
+        /// 0: every program returns at once. Set when all probes are attached, cleared before they are
+        /// detached, so what is recorded begins and ends at one moment for all probes.
+        pub enabled: u32,
+        /// The GC epoch: collections that ended in the session.
+        pub epoch: u32,
+    }
+}
+
 /// Where one USDT argument lies at the probe.
 pub mod usdt_location {
     pub const NONE: u8 = 0;

@@ -9,11 +9,11 @@ pub const MAX_MODULES: usize = 1024;
 
 /// How a [`Row`] finds the canonical frame address (CFA). The return address is at CFA − 8.
 pub mod rule {
-    /// CFA = rsp + `cfa_offset`.
+    /// CFA = rsp + 8·`cfa_words`.
     pub const RSP: u8 = 0;
-    /// CFA = rbp + `cfa_offset`.
+    /// CFA = rbp + 8·`cfa_words`.
     pub const RBP: u8 = 1;
-    /// A PLT entry: CFA = rsp + 8 + 8·((pc & 15) ≥ `cfa_offset`).
+    /// A PLT entry: CFA = rsp + 8 + 8·((pc & 15) ≥ `cfa_words`).
     pub const PLT: u8 = 2;
     /// The thread's or process's entry: its return address is undefined. The stack is complete.
     pub const ROOT: u8 = 3;
@@ -23,6 +23,9 @@ pub mod rule {
     pub const UNSUPPORTED: u8 = 5;
     /// No function covers these addresses.
     pub const GAP: u8 = 6;
+    /// CFA = the word at rbp − 8·`cfa_words`: a function that aligned its stack. rbp was saved at
+    /// rbp itself if `rbp_words` is not 0.
+    pub const RBP_INDIRECT: u8 = 7;
 }
 
 shared! {
@@ -30,7 +33,8 @@ shared! {
     pub struct Row: 8 {
         /// ELF virtual address − the lowest one of the module's executable segments' table.
         pub pc: u32,
-        pub cfa_offset: u16,
+        /// In words: 64 KB of bytes are less than some functions' frames.
+        pub cfa_words: u16,
         /// One of [`rule`].
         pub rule: u8,
         /// Where rbp was saved, in words from the CFA (−2: at CFA − 16). 0: unchanged.
@@ -64,7 +68,9 @@ shared! {
 
 /// What a [`Frame`] is.
 pub mod frame_kind {
-    /// `pc` in a native module.
+    /// `pc` in a native module, or in none; `aux` = the module's first row, which tells modules
+    /// apart that had the same address one after the other; `extra` = 1 if `pc` is the very
+    /// instruction, 0 if it is a return address.
     pub const NATIVE: u32 = 1;
     /// `pc` in an nmethod; `aux` = the blob's address; `extra` = its compile id. A deoptimized
     /// frame has its original pc here.
@@ -113,8 +119,11 @@ pub enum Stop {
     Trampoline = 9,
     /// A search took more steps than it may.
     Search = 10,
+    /// A signal interrupted Java code: its frame may be half built.
+    Interrupted = 11,
 }
 
 impl Stop {
-    pub const COUNT: usize = 11;
+    /// One more than the largest.
+    pub const COUNT: usize = 12;
 }

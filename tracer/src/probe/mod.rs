@@ -1,1 +1,55 @@
-//! probe
+//! Placing, loading and attaching probes; with `ingest`'s ring the only user of aya.
+//!
+//! Takes a target and what it needs watched; gives attached probes, which the kernel removes when this
+//! process ends. What events mean is not its business.
+
+pub mod attach;
+pub mod load;
+pub mod rows;
+pub mod tracefs;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// Why probes could not be loaded or attached.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Built without a BPF toolchain.
+    #[error("this build of tracer has no BPF programs")]
+    NoPrograms,
+    /// The object was refused as a whole.
+    #[error("the kernel refuses the BPF object")]
+    Load(#[source] Box<EbpfError>),
+    /// One program was refused.
+    #[error("the kernel refuses the BPF program {name}")]
+    Program {
+        /// The program.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A map that the object should have is not in it.
+    #[error("the BPF object has no map {0}")]
+    MissingMap(&'static str),
+    /// A map operation failed.
+    #[error("a BPF map operation failed")]
+    Map(#[from] MapError),
+    /// A probe could not be placed.
+    #[error("cannot attach {probe}")]
+    Attach {
+        /// What was to be probed.
+        probe: String,
+        /// Why not.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A file or system call failed.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}

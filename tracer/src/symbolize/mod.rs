@@ -1,1 +1,5 @@
-//! symbolize
+//! Addresses become names: frames, or `unknown, because ...`.
+
+pub mod frame;
+
+pub use frame::*;

@@ -1,0 +1,30 @@
+//! Counters of what was lost, and of how walks ended.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use tracer_common::{counter::Counter, unwind::Stop};
+
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT as u32, 0);
+
+/// Walks by the reason for which they ended; index: [`Stop`].
+#[map]
+static STOPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stop::COUNT as u32, 0);
+
+#[inline(always)]
+pub fn add(counter: Counter, amount: u64) {
+    bump(&COUNTERS, counter as u32, amount);
+}
+
+#[inline(always)]
+pub fn stopped(stop: u32) {
+    bump(&STOPS, stop, 1);
+}
+
+#[inline(always)]
+fn bump(map: &PerCpuArray<u64>, index: u32, amount: u64) {
+    if let Some(value) = map.get_ptr_mut(index) {
+        // SAFETY: a valid map value. Another task may enter on the same CPU in between, so the
+        // addition must be atomic.
+        unsafe { crate::live::atomic_add(value, amount) };
+    }
+}

@@ -1,0 +1,117 @@
+//! The live table and the totals of each stack.
+//!
+//! An allocation is inserted when its call returns and removed when its free begins, so an address
+//! that is used again never meets its former self.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use tracer_common::{
+    counter::Counter,
+    record::{AllocationRecord, kind},
+    table::{Allocation, OVERFLOW_STACK, StackTotals},
+};
+
+use crate::{config, counters, emit, maps};
+
+/// Adds to a value that other CPUs add to as well.
+///
+/// # Safety
+/// `value` must point to a map value.
+#[inline(always)]
+pub unsafe fn atomic_add(value: *mut u64, amount: u64) {
+    // SAFETY: the caller's.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
+            value, amount,
+        )
+    };
+}
+
+/// Books a new allocation at `address`.
+#[inline(always)]
+pub fn insert(address: u64, allocation: &Allocation) {
+    let mut allocation = *allocation;
+    allocation.stack = known_stack(allocation.stack);
+    if maps::LIVE.insert(address, allocation, BPF_NOEXIST as u64).is_err() {
+        if let Some(missed) = take(address) {
+            counters::add(Counter::MissedFrees, 1);
+            book_free(address, &missed);
+        }
+        if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
+            counters::add(Counter::LostLiveFull, 1);
+            counters::add(Counter::LostLiveFullBytes, allocation.size_bytes);
+            return;
+        }
+    }
+    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
+        // SAFETY: a valid map value.
+        unsafe {
+            atomic_add(&raw mut (*totals).allocated_bytes, allocation.size_bytes);
+            atomic_add(&raw mut (*totals).allocated_count, 1);
+        }
+    }
+    if config::get().events != 0 {
+        event(kind::ALLOCATION, address, &allocation);
+    }
+}
+
+/// Puts back an allocation that [`take`] removed: it was not freed after all.
+#[inline(always)]
+pub fn restore(address: u64, allocation: &Allocation) {
+    if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
+        // Its bytes stay in the stack's totals; that it can no longer be seen freed is counted.
+        counters::add(Counter::LostLiveFull, 1);
+    }
+}
+
+/// Removes the allocation at `address`, if it is in the table.
+#[inline(always)]
+pub fn take(address: u64) -> Option<Allocation> {
+    let found = maps::LIVE.get_ptr(address)?;
+    // SAFETY: a valid map value; nobody else frees this address before this call returns.
+    let allocation = unsafe { *found };
+    // Of two that free the same address at once (an error of the target's), one counts.
+    if maps::LIVE.remove(address).is_err() {
+        return None;
+    }
+    Some(allocation)
+}
+
+/// Books the free of an allocation that [`take`] removed.
+#[inline(always)]
+pub fn book_free(address: u64, allocation: &Allocation) {
+    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
+        // SAFETY: a valid map value.
+        unsafe {
+            atomic_add(&raw mut (*totals).freed_bytes, allocation.size_bytes);
+            atomic_add(&raw mut (*totals).freed_count, 1);
+        }
+    }
+    if config::get().events != 0 {
+        event(kind::FREE, address, allocation);
+    }
+}
+
+/// `stack`, with an entry in the table of totals; or the overflow stack if there is no room.
+#[inline(always)]
+fn known_stack(stack: u64) -> u64 {
+    if maps::STACKS.get_ptr(stack).is_some() {
+        return stack;
+    }
+    let inserted = maps::STACKS.insert(stack, StackTotals::ZERO, BPF_NOEXIST as u64).is_ok();
+    // Another CPU may have inserted it in between.
+    if inserted || maps::STACKS.get_ptr(stack).is_some() {
+        return stack;
+    }
+    counters::add(Counter::LostStackFull, 1);
+    OVERFLOW_STACK
+}
+
+#[inline(always)]
+fn event(kind: u32, address: u64, allocation: &Allocation) {
+    emit::send(&AllocationRecord {
+        header: emit::header(kind),
+        address,
+        size_bytes: allocation.size_bytes,
+        stack: allocation.stack,
+    });
+}

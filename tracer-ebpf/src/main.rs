@@ -1,0 +1,26 @@
+//! The BPF programs of `tracer`: allocator calls are paired and kept in a live table here, in the
+//! kernel; what is rare and ordered goes into a ring buffer. ARCHITECTURE.md follows one call.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "BPF atomics are reachable through intrinsics alone")]
+
+mod config;
+mod counters;
+mod emit;
+mod live;
+mod maps;
+mod pending;
+mod probes;
+mod unwind;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses any program in which this can be reached.
+    loop {}
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

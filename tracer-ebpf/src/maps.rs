@@ -1,0 +1,49 @@
+//! Maps that several parts use. Sizes are set again at load from what the target needs.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, RingBuf},
+};
+use tracer_common::{
+    config::Jvm,
+    table::{Allocation, Control, StackTotals, UsdtSpec},
+    unwind::{MAX_MODULES, Module, ModuleTable, Row},
+};
+
+/// Allocations not freed yet, by address.
+#[map]
+pub static LIVE: HashMap<u64, Allocation> = HashMap::with_max_entries(1 << 21, BPF_F_NO_PREALLOC);
+
+/// Totals by stack id.
+#[map]
+pub static STACKS: HashMap<u64, StackTotals> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static USDT_SPECS: Array<UsdtSpec> = Array::with_max_entries(16, 0);
+
+#[map]
+pub static JVM: Array<Jvm> = Array::with_max_entries(1, 0);
+
+/// Two halves of [`MAX_MODULES`], of which [`MODULE_TABLE`] says which is in use.
+#[map]
+pub static MODULES: Array<Module> = Array::with_max_entries(2 * MAX_MODULES as u32, 0);
+
+#[map]
+pub static MODULE_TABLE: Array<ModuleTable> = Array::with_max_entries(1, 0);
+
+/// `BPF_F_MMAPABLE`: user space writes hundreds of thousands of rows through a mapping.
+#[map]
+pub static ROWS: Array<Row> = Array::with_max_entries(1, 1 << 10);
+
+/// The GC epoch.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    CONTROL.get(0).map_or(0, |control| control.epoch)
+}

@@ -1,0 +1,148 @@
+//! The malloc family: entries note what is asked for, returns book what was given.
+
+use aya_ebpf::{
+    helpers::bpf_probe_read_user,
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use tracer_common::{counter::Counter, table::Allocation};
+
+use crate::{
+    config, counters, emit, live, maps,
+    pending::{self, Call, function},
+    unwind,
+};
+
+macro_rules! entry {
+    ($name:ident, |$ctx:ident| ($function:expr, $size:expr, $argument:expr)) => {
+        #[uprobe]
+        pub fn $name($ctx: ProbeContext) -> u32 {
+            if let Some(thread) = config::target_thread() {
+                enter(&$ctx, thread, $function, $size, $argument);
+            }
+            0
+        }
+    };
+}
+
+entry!(malloc_enter, |ctx| (function::ALLOCATE, argument(&ctx, 0), 0));
+entry!(calloc_enter, |ctx| (function::ALLOCATE, argument(&ctx, 0).wrapping_mul(argument(&ctx, 1)), 0));
+entry!(memalign_enter, |ctx| (function::ALLOCATE, argument(&ctx, 1), 0));
+entry!(realloc_enter, |ctx| (function::REALLOCATE, argument(&ctx, 1), argument(&ctx, 0)));
+entry!(reallocarray_enter, |ctx| (
+    function::REALLOCATE,
+    argument(&ctx, 1).wrapping_mul(argument(&ctx, 2)),
+    argument(&ctx, 0)
+));
+entry!(posix_memalign_enter, |ctx| (function::POSIX_MEMALIGN, argument(&ctx, 2), argument(&ctx, 0)));
+
+#[uretprobe]
+pub fn allocate_return(ctx: RetProbeContext) -> u32 {
+    if let Some(thread) = config::target_thread() {
+        leave(&ctx, thread);
+    }
+    0
+}
+
+#[uprobe]
+pub fn free_enter(ctx: ProbeContext) -> u32 {
+    let address = argument(&ctx, 0);
+    if address == 0 {
+        return 0;
+    }
+    if let Some(thread) = config::target_thread() {
+        match live::take(address) {
+            Some(allocation) => live::book_free(address, &allocation),
+            None if pending::inside(thread) => {}
+            None => counters::add(Counter::UnmatchedFrees, 1),
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn argument(ctx: &ProbeContext, index: usize) -> u64 {
+    ctx.arg::<u64>(index).unwrap_or(0)
+}
+
+#[inline(always)]
+fn enter(ctx: &ProbeContext, thread: u64, function: u64, size_bytes: u64, argument: u64) {
+    let reallocates = function == function::REALLOCATE && argument != 0;
+    if size_bytes < config::get().min_size_bytes && !reallocates {
+        return;
+    }
+    // SAFETY: the context of a uprobe is the thread's registers.
+    let sp = unsafe { (*ctx.regs).rsp };
+    let call = Call { sp, size_bytes, argument, function, old: Allocation::ZERO };
+    let Some(call) = pending::enter(thread, &call) else {
+        return;
+    };
+    // The old block leaves the table before anyone else can be given its address.
+    if reallocates && let Some(old) = live::take(argument) {
+        // SAFETY: a valid map value, which only this thread uses.
+        unsafe { (*call).old = old };
+    }
+}
+
+#[inline(always)]
+fn leave(ctx: &RetProbeContext, thread: u64) {
+    // SAFETY: the context of a return probe is the thread's registers.
+    let (result, pc, sp, fp) = unsafe {
+        let regs = &*ctx.regs;
+        (regs.rax, regs.rip, regs.rsp, regs.rbp)
+    };
+    let Some(call) = pending::leave(thread, sp) else {
+        return;
+    };
+    // SAFETY: a valid map value, which only this thread uses.
+    let call = unsafe { &*call };
+    let address = match call.function {
+        function::POSIX_MEMALIGN if result != 0 => return,
+        // SAFETY: a user address; the helper checks it.
+        function::POSIX_MEMALIGN => match unsafe { bpf_probe_read_user(call.argument as *const u64) } {
+            Ok(address) => address,
+            Err(_) => {
+                counters::add(Counter::LostPointerRead, 1);
+                return;
+            }
+        },
+        function::REALLOCATE => {
+            reallocated(call, result);
+            result
+        }
+        _ => result,
+    };
+    if address == 0 || call.size_bytes < config::get().min_size_bytes {
+        return;
+    }
+    let header = emit::header(0);
+    let stack = unwind::capture(pc, sp, fp);
+    live::insert(
+        address,
+        &Allocation {
+            size_bytes: call.size_bytes,
+            stack,
+            time_ns: header.time_ns,
+            tid: thread as u32,
+            epoch: maps::epoch(),
+        },
+    );
+}
+
+/// What a returned realloc means for the old block.
+#[inline(always)]
+fn reallocated(call: &Call, result: u64) {
+    if call.argument == 0 {
+        return;
+    }
+    let known = call.old.stack != 0;
+    // glibc's realloc(p, 0) frees p and returns null; any other null means that p is untouched.
+    let freed = result != 0 || call.size_bytes == 0;
+    if freed && known {
+        live::book_free(call.argument, &call.old);
+    } else if freed {
+        counters::add(Counter::UnmatchedFrees, 1);
+    } else if known {
+        live::restore(call.argument, &call.old);
+    }
+}

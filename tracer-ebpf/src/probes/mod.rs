@@ -1,0 +1,6 @@
+//! One function for each probe point. A probe is thin: it reads its arguments and hands on.
+
+mod allocator;
+mod process;
+mod syscalls;
+mod usdt;

@@ -1,0 +1,64 @@
+//! Threads and the process: creation, end, exec.
+
+use aya_ebpf::{helpers::bpf_get_current_comm, macros::tracepoint, programs::TracePointContext};
+use tracer_common::record::{ThreadRecord, kind};
+
+use crate::{config, emit, pending, unwind};
+
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+/// `task:task_newtask`: { pid_t pid; char comm[16]; unsigned long clone_flags; ... } from offset 8. It
+/// fires in the creator.
+#[tracepoint]
+pub fn task_newtask(ctx: TracePointContext) -> u32 {
+    if config::target_thread().is_none() {
+        return 0;
+    }
+    // SAFETY: offsets of the tracepoint's fixed fields.
+    let (pid, comm, flags) =
+        unsafe { (ctx.read_at::<u32>(8), ctx.read_at::<[u8; 16]>(12), ctx.read_at::<u64>(32)) };
+    let (Ok(pid), Ok(comm), Ok(flags)) = (pid, comm, flags) else {
+        return 0;
+    };
+    if flags & CLONE_THREAD != 0 {
+        let stack = unwind::capture_syscall();
+        emit::send(&ThreadRecord {
+            header: emit::header(kind::THREAD_START),
+            subject_tid: pid,
+            reserved: 0,
+            stack,
+            comm,
+        });
+    }
+    0
+}
+
+/// `sched:sched_process_exit`, in the thread that ends.
+#[tracepoint]
+pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
+    if let Some(thread) = config::target_thread() {
+        pending::forget(thread);
+        about_self(kind::THREAD_EXIT, thread);
+    }
+    0
+}
+
+/// `sched:sched_process_exec`, in the thread that is now the new program.
+#[tracepoint]
+pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
+    if let Some(thread) = config::target_thread() {
+        about_self(kind::EXEC, thread);
+    }
+    0
+}
+
+#[inline(always)]
+fn about_self(kind: u32, thread: u64) {
+    emit::send(&ThreadRecord {
+        header: emit::header(kind),
+        subject_tid: thread as u32,
+        reserved: 0,
+        stack: 0,
+        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+    });
+}

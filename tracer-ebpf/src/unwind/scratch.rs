@@ -1,0 +1,67 @@
+//! Scratch memory for a walk.
+//!
+//! Uprobe programs can be preempted, and another task on the same CPU can enter them in the middle:
+//! so each CPU has several slots, each claimed by an atomic exchange and released at the end.
+
+use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
+use tracer_common::{
+    record::StackRecord,
+    unwind::{Frame, MAX_FRAMES},
+    walk::State,
+};
+
+use crate::config;
+
+/// A walk under way, and the record that it makes.
+#[repr(C)]
+pub struct Slot {
+    pub busy: u64,
+    pub state: State,
+    pub record: StackRecord,
+    pub frames: [Frame; MAX_FRAMES],
+}
+
+/// `slots_per_cpu` for each CPU; sized at load.
+#[map]
+static SCRATCH: Array<Slot> = Array::with_max_entries(1, 0);
+
+/// Slots tried for a CPU.
+const TRIES: u32 = 4;
+
+/// A slot for the caller alone; none if all of this CPU's are taken.
+#[inline(always)]
+pub fn claim() -> Option<*mut Slot> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    let per_cpu = config::get().slots_per_cpu;
+    for i in 0..TRIES {
+        if i >= per_cpu {
+            break;
+        }
+        let slot = SCRATCH.get_ptr_mut(cpu * per_cpu + i)?;
+        // SAFETY: a valid map value.
+        let (_, claimed) = unsafe {
+            core::intrinsics::atomic_cxchg::<
+                u64,
+                { core::intrinsics::AtomicOrdering::SeqCst },
+                { core::intrinsics::AtomicOrdering::SeqCst },
+            >(&raw mut (*slot).busy, 0, 1)
+        };
+        if claimed {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+/// Gives back a slot of [`claim`].
+#[inline(always)]
+pub fn release(slot: *mut Slot) {
+    // SAFETY: a valid map value, claimed by the caller.
+    unsafe {
+        core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
+            &raw mut (*slot).busy,
+            0,
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! The walk: the rules of `tracer_common::walk` over user memory and the maps.
+//!
+//! Searches are `bpf_loop`s inside the walk's own: as plain loops the newest verifiers explore every
+//! round of them anew.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
+use tracer_common::{
+    config::Jvm,
+    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop},
+    walk::{self, Bisect, Hop, MAX_BISECT_STEPS, MAX_SEGMENT_HOPS, ModuleRows, Source, State},
+};
+
+use super::{scratch::Slot, trampoline};
+use crate::{config, maps};
+
+/// What the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
+struct Walk {
+    slot: *mut Slot,
+    jvm: &'static Jvm,
+    trampoline: u64,
+    first_module: u32,
+    module_count: u32,
+}
+
+/// Walks from the given registers, and fills the slot's record and frames.
+///
+/// # Safety
+/// `slot` must be a slot claimed by the caller.
+#[inline(always)]
+pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
+    // SAFETY: the caller's.
+    let record = unsafe {
+        (*slot).state = State { pc, sp, fp, return_address: 1 };
+        &mut (*slot).record
+    };
+    record.stack = 0;
+    record.frame_count = 0;
+    record.stop = Stop::Truncated as u32;
+    let (Some(table), Some(jvm)) = (maps::MODULE_TABLE.get(0), maps::JVM.get(0)) else {
+        return;
+    };
+    let mut walk = Walk {
+        slot,
+        jvm,
+        trampoline: trampoline::address(),
+        first_module: table.first,
+        module_count: table.count,
+    };
+    // SAFETY: the callback has the helper's form, and `walk` outlives the call.
+    unsafe {
+        bpf_loop(config::get().max_frames, step as *mut c_void, (&raw mut walk).cast(), 0);
+    }
+    // SAFETY: the caller's.
+    let state = unsafe { &(*slot).state };
+    record.last_pc = state.pc;
+    // What ended the walk belongs to the stack: a truncated one is not the complete one.
+    let stack = finish(mix(record.stack, record.stop as u64));
+    record.stack = if stack <= tracer_common::table::NO_STACK { stack + 3 } else { stack };
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+#[inline(always)]
+fn finish(hash: u64) -> u64 {
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ (hash >> 32)
+}
+
+/// One frame. Returns 1 to end the loop.
+unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
+    if index as usize >= MAX_FRAMES {
+        return 1;
+    }
+    // SAFETY: `bpf_loop` passes on what `walk` gave it.
+    let walk = unsafe { &*walk };
+    // SAFETY: the slot is this walk's, and `index` is within its frames.
+    let (state, frame, record) = unsafe {
+        let slot = &mut *walk.slot;
+        (&mut slot.state, &mut *(&raw mut slot.frames).cast::<Frame>().add(index as usize), &mut slot.record)
+    };
+    let stop = walk::step(state, walk, frame);
+    let hash = mix(record.stack, frame.pc);
+    let hash = mix(hash, frame.aux);
+    record.stack = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
+    record.frame_count = index + 1;
+    match stop {
+        Some(stop) => {
+            record.stop = stop as u32;
+            1
+        }
+        None => 0,
+    }
+}
+
+impl Source for Walk {
+    #[inline(always)]
+    fn read(&self, address: u64) -> Option<u64> {
+        // SAFETY: a user address; the helper checks it.
+        unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+    }
+
+    #[inline(always)]
+    fn read_u32(&self, address: u64) -> Option<u32> {
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_user(address as *const u32) }.ok()
+    }
+
+    #[inline(always)]
+    fn read_u8(&self, address: u64) -> Option<u8> {
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_user(address as *const u8) }.ok()
+    }
+
+    #[inline(always)]
+    fn jvm(&self) -> &Jvm {
+        self.jvm
+    }
+
+    #[inline(always)]
+    fn module(&self, pc: u64) -> Option<ModuleRows> {
+        let mut search = Search { bisect: Bisect::new(self.first_module, self.module_count), value: pc };
+        search.run(module_step);
+        let module = maps::MODULES.get(search.bisect.found()?)?;
+        if pc >= module.end {
+            return None;
+        }
+        Some(ModuleRows { bias: module.bias, first_row: module.first_row, row_count: module.row_count })
+    }
+
+    #[inline(always)]
+    fn row(&self, module: ModuleRows, relative_pc: u32) -> Option<Row> {
+        let mut search =
+            Search { bisect: Bisect::new(module.first_row, module.row_count), value: relative_pc as u64 };
+        search.run(row_step);
+        maps::ROWS.get(search.bisect.found()?).copied()
+    }
+
+    #[inline(always)]
+    fn block_index(&self, segment_map: u64, index: u64) -> Result<u64, Stop> {
+        let mut hops = Hops { segment_map, index, outcome: Stop::Search as u64 };
+        // SAFETY: the callback has the helper's form, and `hops` outlives the call.
+        unsafe {
+            bpf_loop(MAX_SEGMENT_HOPS, hop_step as *mut c_void, (&raw mut hops).cast(), 0);
+        }
+        // SAFETY: written by the callbacks.
+        match unsafe { core::ptr::read_volatile(&raw const hops.outcome) } {
+            0 => Ok(hops.index),
+            outcome if outcome == Stop::NoBlob as u64 => Err(Stop::NoBlob),
+            outcome if outcome == Stop::ReadFault as u64 => Err(Stop::ReadFault),
+            _ => Err(Stop::Search),
+        }
+    }
+
+    #[inline(always)]
+    fn trampoline(&self) -> u64 {
+        self.trampoline
+    }
+
+    #[inline(always)]
+    fn original_return(&self, stack_slot: u64) -> Option<u64> {
+        match trampoline::original(stack_slot, self.trampoline) {
+            0 => None,
+            address => Some(address),
+        }
+    }
+}
+
+/// A binary search in a map.
+struct Search {
+    bisect: Bisect,
+    value: u64,
+}
+
+type SearchStep = unsafe extern "C" fn(u32, *mut Search) -> i64;
+
+impl Search {
+    #[inline(always)]
+    fn run(&mut self, step: SearchStep) {
+        // SAFETY: the callback has the helper's form, and `self` outlives the call.
+        unsafe {
+            bpf_loop(MAX_BISECT_STEPS, step as *mut c_void, (&raw mut *self).cast(), 0);
+        }
+    }
+}
+
+unsafe extern "C" fn module_step(_: u32, search: *mut Search) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `run` gave it.
+    let search = unsafe { &mut *search };
+    let Some(middle) = search.bisect.middle() else {
+        return 1;
+    };
+    let Some(module) = maps::MODULES.get(middle) else {
+        return 1;
+    };
+    let module: &Module = module;
+    search.bisect.narrow(middle, module.start <= search.value);
+    0
+}
+
+unsafe extern "C" fn row_step(_: u32, search: *mut Search) -> i64 {
+    // SAFETY: as above.
+    let search = unsafe { &mut *search };
+    let Some(middle) = search.bisect.middle() else {
+        return 1;
+    };
+    let Some(row) = maps::ROWS.get(middle) else {
+        return 1;
+    };
+    search.bisect.narrow(middle, row.pc as u64 <= search.value);
+    0
+}
+
+/// The way through a segment map.
+struct Hops {
+    segment_map: u64,
+    index: u64,
+    /// 0: found; else a [`Stop`].
+    outcome: u64,
+}
+
+unsafe extern "C" fn hop_step(_: u32, hops: *mut Hops) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `block_index` gave it.
+    let hops = unsafe { &mut *hops };
+    let address = hops.segment_map.wrapping_add(hops.index);
+    // SAFETY: a user address; the helper checks it.
+    let Ok(tag) = (unsafe { bpf_probe_read_user(address as *const u8) }) else {
+        hops.outcome = Stop::ReadFault as u64;
+        return 1;
+    };
+    match walk::segment_hop(hops.index, tag) {
+        Hop::Found => {
+            hops.outcome = 0;
+            1
+        }
+        Hop::Free => {
+            hops.outcome = Stop::NoBlob as u64;
+            1
+        }
+        Hop::Next(next) => {
+            hops.index = next;
+            0
+        }
+    }
+}
+
+const _: () = assert!(MAX_MODULES * 2 <= 1 << MAX_BISECT_STEPS);

@@ -1,0 +1,148 @@
+//! Bytes of a record → [`Event`].
+
+use tracer_common::{
+    record::{
+        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, StackRecord, ThreadRecord,
+        UnknownMappingRecord, kind,
+    },
+    unwind::Frame,
+};
+use zerocopy::FromBytes;
+
+use super::event::{DecodeError, Event, EventKind, Nmethod, Stack};
+
+/// Decodes one record of the ring buffer.
+///
+/// # Errors
+/// It is shorter than its kind demands, or of no known kind.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let header: Header = prefix(bytes)?.0;
+    let kind = match header.kind {
+        kind::STACK => stack(bytes)?,
+        kind::MAPPING => EventKind::Mapping(prefix::<MappingRecord>(bytes)?.0),
+        kind::THREAD_START => {
+            let record: ThreadRecord = prefix(bytes)?.0;
+            EventKind::ThreadStarted {
+                tid: record.subject_tid,
+                comm: c_text(&record.comm),
+                stack: (record.stack != 0).then_some(record.stack),
+            }
+        }
+        kind::THREAD_EXIT => {
+            let record: ThreadRecord = prefix(bytes)?.0;
+            EventKind::ThreadExited { tid: record.subject_tid, comm: c_text(&record.comm) }
+        }
+        kind::EXEC => EventKind::Exec { comm: c_text(&prefix::<ThreadRecord>(bytes)?.0.comm) },
+        kind::GC_BEGIN => EventKind::GcBegan,
+        kind::GC_END => EventKind::GcEnded,
+        kind::NMETHOD_LOAD => EventKind::NmethodLoaded(nmethod(bytes)?),
+        kind::NMETHOD_UNLOAD => EventKind::NmethodUnloaded(nmethod(bytes)?),
+        kind::JAVA_THREAD_START => {
+            let (os_tid, name) = java_thread(bytes)?;
+            EventKind::JavaThreadStarted { os_tid, name }
+        }
+        kind::JAVA_THREAD_STOP => {
+            let (os_tid, name) = java_thread(bytes)?;
+            EventKind::JavaThreadStopped { os_tid, name }
+        }
+        kind::UNKNOWN_MAPPING => {
+            EventKind::UnknownMapping { pc: prefix::<UnknownMappingRecord>(bytes)?.0.pc }
+        }
+        kind::ALLOCATION => EventKind::Allocated(prefix::<AllocationRecord>(bytes)?.0),
+        kind::FREE => EventKind::Freed(prefix::<AllocationRecord>(bytes)?.0),
+        other => return Err(DecodeError::UnknownKind(other)),
+    };
+    Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })
+}
+
+fn prefix<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::TooShort(bytes.len()))
+}
+
+fn stack(bytes: &[u8]) -> Result<EventKind, DecodeError> {
+    let (record, rest): (StackRecord, _) = prefix(bytes)?;
+    let length = (record.frame_count as usize)
+        .checked_mul(size_of::<Frame>())
+        .filter(|length| *length <= rest.len())
+        .ok_or(DecodeError::TooShort(bytes.len()))?;
+    let frames = rest[..length]
+        .chunks_exact(size_of::<Frame>())
+        .filter_map(|chunk| Frame::read_from_bytes(chunk).ok())
+        .collect();
+    Ok(EventKind::Stack(Stack { id: record.stack, frames, stop: record.stop, last_pc: record.last_pc }))
+}
+
+fn nmethod(bytes: &[u8]) -> Result<Nmethod, DecodeError> {
+    let record: NmethodRecord = prefix(bytes)?.0;
+    Ok(Nmethod {
+        code: record.code,
+        size_bytes: record.size_bytes,
+        class: text(&record.class, record.class_length),
+        method: text(&record.method, record.method_length),
+        signature: text(&record.signature, record.signature_length),
+    })
+}
+
+fn java_thread(bytes: &[u8]) -> Result<(u32, String), DecodeError> {
+    let record: JavaThreadRecord = prefix(bytes)?.0;
+    Ok((record.os_tid, text(&record.name, record.name_length)))
+}
+
+fn text(bytes: &[u8], length: u32) -> String {
+    let length = (length as usize).min(bytes.len());
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+/// The text before the first NUL byte.
+fn c_text(bytes: &[u8]) -> String {
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracer_common::unwind::{Stop, frame_kind};
+    use zerocopy::IntoBytes;
+
+    fn stack_bytes(frame_count: u32, frames: &[Frame]) -> Vec<u8> {
+        let record = StackRecord {
+            header: Header { kind: kind::STACK, tid: 7, time_ns: 9, epoch: 2, reserved: 0 },
+            stack: 42,
+            last_pc: 0x10,
+            frame_count,
+            stop: Stop::Complete as u32,
+        };
+        let mut bytes = record.as_bytes().to_vec();
+        frames.iter().for_each(|frame| bytes.extend_from_slice(frame.as_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_stack_with_its_frames() {
+        let frame = Frame { pc: 0x1234, aux: 0, kind: frame_kind::NATIVE, extra: 0 };
+        let event = decode(&stack_bytes(2, &[frame, frame])).unwrap();
+        assert_eq!((event.tid, event.time_ns, event.gc_epoch), (7, 9, 2));
+        let EventKind::Stack(stack) = event.kind else { panic!("{event:?}") };
+        assert_eq!((stack.id, stack.frames.len(), stack.is_complete()), (42, 2, true));
+    }
+
+    #[test]
+    fn a_stack_that_lies_about_its_length() {
+        for count in [2, u32::MAX] {
+            assert!(matches!(decode(&stack_bytes(count, &[])), Err(DecodeError::TooShort(_))));
+        }
+    }
+
+    #[test]
+    fn no_length_and_no_kind_panics() {
+        let mut bytes = stack_bytes(1, &[Frame::ZERO]);
+        for kind in 0..20 {
+            bytes[..4].copy_from_slice(&u32::to_le_bytes(kind));
+            for length in 0..bytes.len() {
+                let _ = decode(&bytes[..length]);
+            }
+        }
+        assert_eq!(decode(&[0xff; 24]), Err(DecodeError::UnknownKind(u32::MAX)));
+    }
+}

@@ -1,0 +1,110 @@
+//! Events: what the ring buffer's records say, typed.
+
+use tracer_common::{
+    record::{AllocationRecord, MappingRecord},
+    unwind::{Frame, Stop},
+};
+
+/// One event. Times are `CLOCK_MONOTONIC`, ns; thread ids those of the initial pid namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub time_ns: u64,
+    /// The thread in which it happened.
+    pub tid: u32,
+    /// Collections that had ended in the session.
+    pub gc_epoch: u32,
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A stack seen for the first time.
+    Stack(Stack),
+    /// A mapping system call that succeeded.
+    Mapping(MappingRecord),
+    /// The thread created another.
+    ThreadStarted {
+        tid: u32,
+        comm: String,
+        stack: Option<u64>,
+    },
+    /// A thread ended.
+    ThreadExited {
+        tid: u32,
+        comm: String,
+    },
+    /// The target became another program.
+    Exec {
+        comm: String,
+    },
+    GcBegan,
+    GcEnded,
+    /// The JVM installed compiled code.
+    NmethodLoaded(Nmethod),
+    /// The JVM dropped compiled code; it does not say at which address.
+    NmethodUnloaded(Nmethod),
+    /// A Java thread began to run. The thread id is the JVM's own.
+    JavaThreadStarted {
+        os_tid: u32,
+        name: String,
+    },
+    JavaThreadStopped {
+        os_tid: u32,
+        name: String,
+    },
+    /// The unwinder met a pc in no mapping that it knows.
+    UnknownMapping {
+        pc: u64,
+    },
+    /// With `--events`.
+    Allocated(AllocationRecord),
+    /// With `--events`.
+    Freed(AllocationRecord),
+}
+
+/// A stack as the kernel walked it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    pub id: u64,
+    /// Leaf first.
+    pub frames: Vec<Frame>,
+    /// A number of [`Stop`].
+    pub stop: u32,
+    /// Where the walk ended.
+    pub last_pc: u64,
+}
+
+impl Stack {
+    /// Did the walk reach the thread's entry?
+    pub fn is_complete(&self) -> bool {
+        self.stop == Stop::Complete as u32
+    }
+}
+
+/// Compiled code, as a load or unload event names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nmethod {
+    /// Address of its first instruction; 0 in an unload.
+    pub code: u64,
+    pub size_bytes: u64,
+    /// With `/` between packages.
+    pub class: String,
+    pub method: String,
+    pub signature: String,
+}
+
+/// A stream of events, in the order in which they happened on each CPU.
+pub trait EventSource {
+    /// The next event that is there already; `None`: none is, for now.
+    fn next(&mut self) -> Option<Result<Event, DecodeError>>;
+}
+
+/// A record that is not of its form. It is dropped; those after it are not affected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("a record of {0} bytes is too short")]
+    TooShort(usize),
+    #[error("a record of unknown kind {0}")]
+    UnknownKind(u32),
+}

@@ -1,0 +1,99 @@
+//! Loading the BPF programs: sizes, configuration, verification.
+
+use aya::{Ebpf, EbpfError, EbpfLoader, programs::ProgramError};
+use tracer_common::{
+    config::Config,
+    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
+};
+
+use super::ProbeError;
+
+/// The compiled BPF programs; empty in a build without them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Sizes of the maps, in elements or bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Allocations that can be live at once.
+    pub live_count: u32,
+    /// Distinct stacks.
+    pub stack_count: u32,
+    /// Unwind rows, 8 bytes each.
+    pub row_count: u32,
+    /// A power of two.
+    pub ring_bytes: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { live_count: 1 << 21, stack_count: 1 << 17, row_count: 1 << 20, ring_bytes: 8 << 20 }
+    }
+}
+
+/// Whether this binary was built with its BPF programs.
+pub fn has_programs() -> bool {
+    !OBJECT.is_empty()
+}
+
+/// Loads every program into the kernel. Attaches nothing.
+///
+/// # Errors
+/// The build has no programs, or the kernel refuses one; the error names it and why.
+pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
+    if !has_programs() {
+        return Err(ProbeError::NoPrograms);
+    }
+    let slots = config.cpu_count * config.slots_per_cpu;
+    let mut ebpf = EbpfLoader::new()
+        .override_global("CONFIG", config, true)
+        .map_max_entries("LIVE", sizes.live_count)
+        .map_max_entries("STACKS", sizes.stack_count)
+        .map_max_entries("ROWS", sizes.row_count)
+        .map_max_entries("EVENTS", sizes.ring_bytes)
+        .map_max_entries("SCRATCH", slots)
+        .load(OBJECT)
+        .map_err(load_error)?;
+    let names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let Some(program) = ebpf.program_mut(&name) else { continue };
+        load_program(program).map_err(|source| ProbeError::Program { name, source: Box::new(source) })?;
+    }
+    insert_reserved_stacks(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError> {
+    use aya::programs::{TracePoint, UProbe};
+    if let Ok(probe) = <&mut UProbe>::try_from(&mut *program) {
+        return probe.load();
+    }
+    <&mut TracePoint>::try_from(program)?.load()
+}
+
+/// The stacks on which is booked what has no stack of its own must exist before the table is full.
+fn insert_reserved_stacks(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    let map = ebpf.map_mut("STACKS").ok_or(ProbeError::MissingMap("STACKS"))?;
+    let mut stacks = aya::maps::HashMap::<_, u64, StackTotals>::try_from(map)?;
+    for stack in [OVERFLOW_STACK, NO_STACK] {
+        stacks.insert(stack, StackTotals { sent: 1, ..StackTotals::ZERO }, 0)?;
+    }
+    Ok(())
+}
+
+fn load_error(source: EbpfError) -> ProbeError {
+    ProbeError::Load(Box::new(source))
+}
+
+/// For each program its name and the instructions that the verifier went through.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn verified_instructions(ebpf: &Ebpf) -> Result<Vec<(String, u32)>, ProbeError> {
+    ebpf.programs()
+        .map(|(name, program)| {
+            let info = program.info()?;
+            Ok((name.to_owned(), info.verified_instruction_count().unwrap_or(0)))
+        })
+        .collect::<Result<Vec<_>, ProgramError>>()
+        .map_err(|source| ProbeError::Program { name: "(info)".to_owned(), source: Box::new(source) })
+}

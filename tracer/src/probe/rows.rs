@@ -1,0 +1,100 @@
+//! Unwind rows and modules into their maps.
+
+use std::{fs::File, io, os::fd::AsFd};
+
+use aya::{Ebpf, maps::Array, maps::Map};
+use memmap2::{MmapOptions, MmapRaw};
+use tracer_common::{
+    config::Jvm,
+    unwind::{MAX_MODULES, Module, ModuleTable, Row},
+};
+use zerocopy::IntoBytes;
+
+use super::ProbeError;
+
+/// Writes what the unwinder reads: rows (append-only), modules, and the JVM's layout.
+pub struct UnwindTables {
+    rows: MmapRaw,
+    row_capacity: usize,
+    modules: Array<aya::maps::MapData, Module>,
+    table: Array<aya::maps::MapData, ModuleTable>,
+    jvm: Array<aya::maps::MapData, Jvm>,
+    /// Which half of the modules' map is in use.
+    half: usize,
+}
+
+impl UnwindTables {
+    /// Takes the maps out of `ebpf`.
+    ///
+    /// # Errors
+    /// A map is missing or cannot be mapped.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        let rows = ebpf.take_map("ROWS").ok_or(ProbeError::MissingMap("ROWS"))?;
+        let Map::Array(data) = rows else { return Err(ProbeError::MissingMap("ROWS")) };
+        let row_capacity = data.info()?.max_entries() as usize;
+        let file = data.fd().as_fd().try_clone_to_owned().map(File::from);
+        let rows = file
+            .and_then(|file| MmapOptions::new().len(row_capacity * size_of::<Row>()).map_raw(&file))
+            .map_err(|source| ProbeError::Io { what: "cannot map the unwind rows".to_owned(), source })?;
+        let mut take = |name: &'static str| ebpf.take_map(name).ok_or(ProbeError::MissingMap(name));
+        Ok(Self {
+            rows,
+            row_capacity,
+            modules: take("MODULES")?.try_into()?,
+            table: take("MODULE_TABLE")?.try_into()?,
+            jvm: take("JVM")?.try_into()?,
+            half: 0,
+        })
+    }
+
+    /// How many rows there is room for.
+    pub fn row_capacity(&self) -> usize {
+        self.row_capacity
+    }
+
+    /// Writes `rows` from index `first` on. Rows that modules in use refer to must not change.
+    ///
+    /// # Errors
+    /// Beyond the capacity.
+    pub fn write_rows(&mut self, first: usize, rows: &[Row]) -> Result<(), ProbeError> {
+        let full = || ProbeError::Io {
+            what: "the unwind rows are full".to_owned(),
+            source: io::Error::from(io::ErrorKind::StorageFull),
+        };
+        let end = first.checked_add(rows.len()).filter(|end| *end <= self.row_capacity).ok_or_else(full)?;
+        let bytes = rows.as_bytes();
+        debug_assert_eq!(bytes.len(), (end - first) * size_of::<Row>());
+        // SAFETY: within the mapping by the check above; the kernel's readers are given these indices
+        // only after this.
+        unsafe {
+            let target = self.rows.as_mut_ptr().add(first * size_of::<Row>());
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        Ok(())
+    }
+
+    /// Replaces the modules, which must be sorted by start. Of too many, the last are left out: the
+    /// result is how many are in use.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn set_modules(&mut self, modules: &[Module]) -> Result<usize, ProbeError> {
+        let modules = &modules[..modules.len().min(MAX_MODULES)];
+        self.half = 1 - self.half;
+        let first = self.half * MAX_MODULES;
+        for (i, module) in modules.iter().enumerate() {
+            self.modules.set((first + i) as u32, module, 0)?;
+        }
+        let table = ModuleTable { first: first as u32, count: modules.len() as u32 };
+        self.table.set(0, table, 0)?;
+        Ok(modules.len())
+    }
+
+    /// Tells the unwinder of the JVM.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn set_jvm(&mut self, jvm: &Jvm) -> Result<(), ProbeError> {
+        Ok(self.jvm.set(0, jvm, 0)?)
+    }
+}
