@@ -1,1 +1,52 @@
-fn main() {}
+//! `cargo xtask`: set-up, builds, tests and the demo.
+//!
+//! Everything that a plain `cargo build` cannot do is here and nowhere else: the BPF programs are compiled for
+//! another target, by a Rust that has its library sources, and then embedded into `tracer` by its build script.
+
+mod build;
+mod demo;
+mod jdk;
+mod plan;
+mod setup;
+mod shell;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing to build, test and run the demo; says what and why first
+    Setup(setup::Options),
+    /// Build both sides into target/debug/tracer (or release), the BPF object embedded
+    Build(build::Options),
+    /// Set up, then run every check and test; as root, the privileged ones too
+    Test,
+    /// Start a leaking sample JVM, record it for 10 s, print the table and draw the flame graph (as root)
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup(options) => setup::run(&options),
+        Task::Build(options) => build::run(&options),
+        Task::Test => test::run(),
+        Task::Demo(options) => demo::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

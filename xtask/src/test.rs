@@ -1,0 +1,39 @@
+//! `cargo xtask test`: set-up, then formatting, lints, documentation, and every test.
+//!
+//! Needs no root and no BPF toolchain to be useful: what cannot run is said to be skipped. With
+//! TRACER_REQUIRE_ROOT=1 nothing may be skipped, and what cannot run fails.
+
+use anyhow::{Result, bail};
+
+use crate::{build, setup, shell};
+
+pub(crate) fn run() -> Result<()> {
+    let strict = shell::is_on("TRACER_REQUIRE_ROOT");
+    if strict && !shell::is_root() {
+        bail!("TRACER_REQUIRE_ROOT is set, but this is not root\nhelp: sudo -E cargo xtask test");
+    }
+    if let Err(error) = setup::run(&setup::Options { tests: true, check: false }) {
+        if strict {
+            return Err(error);
+        }
+        eprintln!("going on with the tests that can run");
+    }
+
+    shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
+    shell::run(shell::cargo().args(["fmt", "--manifest-path", "tracer-ebpf/Cargo.toml", "--check"]))?;
+    // The object first: it is embedded into everything that follows, which is then compiled once.
+    let bpf = build::can_build_bpf();
+    if bpf {
+        build::bpf_object(false)?;
+    }
+    build::bpf_clippy()?;
+    shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    shell::run(shell::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+
+    if !bpf {
+        eprintln!("skipped: the privileged tests: no BPF programs (see above)");
+    } else if !shell::is_root() {
+        eprintln!("skipped: the privileged tests: not root (sudo -E cargo xtask test)");
+    }
+    shell::run(shell::cargo().args(["test", "--workspace", "--no-fail-fast"]))
+}
