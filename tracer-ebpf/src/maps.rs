@@ -26,7 +26,7 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
 #[map]
-pub static USDT_SPECS: Array<UsdtSpec> = Array::with_max_entries(16, 0);
+pub static USDT_SPECS: Array<UsdtSpec> = Array::with_max_entries(64, 0);
 
 #[map]
 pub static JVM: Array<Jvm> = Array::with_max_entries(1, 0);

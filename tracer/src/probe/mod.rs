@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod load;
+pub mod plan;
 pub mod rows;
 pub mod tracefs;
 

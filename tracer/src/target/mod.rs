@@ -1,6 +1,19 @@
 //! Which process is traced: its mappings, modules, allocators, JVM and container.
 //!
-//! Takes a pid; gives descriptions. Knows nothing of probes.
+//! Takes a pid; gives descriptions. Only reads: `/proc`, and the files that the process has mapped.
+//! Everything read is foreign input and is bounded. Knows nothing of probes.
 
+pub mod allocator;
+pub mod container;
+pub mod elf;
+pub mod jvm;
 pub mod mapping;
 pub mod memory;
+pub mod module;
+pub mod process;
+pub mod root;
+pub mod usdt;
+
+pub use jvm::JvmInfo;
+pub use module::Module;
+pub use process::{Target, TargetError, inspect};

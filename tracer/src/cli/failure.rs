@@ -1,0 +1,73 @@
+//! What a command says when it cannot do what was asked, and its exit status.
+
+use std::fmt;
+
+/// Exit statuses.
+pub mod status {
+    pub const DONE: u8 = 0;
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    /// Not permitted, or the kernel or JVM lacks what is needed.
+    pub const LACKING: u8 = 3;
+    /// Finished, but data is incomplete (`--strict`).
+    pub const INCOMPLETE: u8 = 4;
+    /// More is live than `--fail-over` allows.
+    pub const OVER: u8 = 5;
+}
+
+/// A failed command: `error: what, and for which pid or file`, then `help: what mends it`.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: u8,
+    pub error: String,
+    pub help: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its exit status.
+    pub fn new(status: u8, error: impl fmt::Display) -> Self {
+        Self { status, error: error.to_string(), help: None }
+    }
+
+    /// With what mends it.
+    #[must_use]
+    pub fn help(mut self, help: impl fmt::Display) -> Self {
+        self.help = Some(help.to_string());
+        self
+    }
+
+    /// `error` with all its causes, in one line.
+    pub fn caused(status: u8, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        Self::new(status, text)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "error: {}", self.error.trim_end())?;
+        if let Some(help) = &self.help {
+            write!(out, "\nhelp: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(failure) => failure,
+            Err(error) => Self::new(status::FAILED, format!("{error:#}")),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The flags of `tracer record`, and the options that they mean.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use crate::cli::failure::{Failure, status};
+
+/// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Record a process's native memory: attach, watch, detach, keep what was seen in a file
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Stops at -d, at Ctrl-C or SIGTERM (a second one leaves at once), or when the target exits; then prints
+the categories and the next command to run.")]
+pub struct Args {
+    /// The process to record
+    #[arg(short, long, value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
+    pub pid: Option<u32>,
+
+    /// How long: seconds, or with a unit (90, 90s, 5m)
+    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub duration: Duration,
+
+    /// The file to write [default: tracer-COMM.PID.trec]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+
+    /// Which probes to set
+    #[arg(long, value_enum, default_value_t = Probes::Full)]
+    pub probes: Probes,
+
+    /// Leave out allocations smaller than this (bytes, or with a unit: 512, 4k, 1m)
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    pub min_size: u64,
+
+    /// Keep every allocation and free in the file, not only their totals
+    #[arg(long)]
+    pub events: bool,
+
+    /// Exit with status 4 if anything was lost
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Start this command and record it from its first instruction
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Sets of probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Probes {
+    /// Every allocator call, mapping, thread and collection
+    Full,
+}
+
+impl Probes {
+    /// As in recordings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    if duration.is_zero() {
+        return Err("a session of no length records nothing; give at least 1s".to_owned());
+    }
+    if duration > MAX_DURATION {
+        return Err("longer than 24h; record again when it is over".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A size in bytes: a number, perhaps with k, m or g (powers of 1,024).
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        unit => return Err(format!("unknown unit {unit:?}; use k, m or g")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "not a size; write for example 4096, 4k or 1m".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
+
+impl Args {
+    /// The file to write for a target of this name and pid.
+    ///
+    /// # Errors
+    /// The given name is empty.
+    pub fn output_for(&self, comm: &str, pid: u32) -> Result<PathBuf, Failure> {
+        match &self.output {
+            Some(file) if file.as_os_str().is_empty() => Err(Failure::new(status::USAGE, "-o: the file name is empty")),
+            Some(file) => Ok(file.clone()),
+            None => {
+                let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+                let comm: String = comm.chars().map(safe).collect();
+                Ok(PathBuf::from(format!("tracer-{comm}.{pid}.trec")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        for wrong in ["0", "0s", "", "-1", "100000000000000000000", "99999999h", "25h", "soon"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("512"), Ok(512));
+        assert_eq!(parse_size("4k"), Ok(4096));
+        assert_eq!(parse_size("1MiB"), Ok(1 << 20));
+        for wrong in ["", "k", "4x", "-1", "99999999999g", "1.5m"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

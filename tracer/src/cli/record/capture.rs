@@ -1,0 +1,287 @@
+//! A capture under way: attached probes, what they told so far, and the file that keeps it.
+
+use std::collections::HashMap;
+
+use tracer_common::{
+    counter::Counter,
+    record::mapping_call,
+    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
+    unwind::Stop,
+};
+
+use super::{jvm::JvmWatch, resolver::Resolver, setup::Attached, trust};
+use crate::{
+    cli::failure::Failure,
+    ingest::event::{Event, EventKind, EventSource},
+    recording::{End, Memory, Writer},
+    session::{Session, mappings::MappingKind},
+    symbolize::{Frame, FrameKind},
+    target::{Target, mapping, module, process::Status},
+};
+
+const PROT_EXEC: u32 = 4;
+/// Records taken from the ring buffer before anything else gets its turn.
+const DRAIN_RECORDS: usize = 20_000;
+
+/// A capture, from ready to the closed recording.
+pub struct Capture {
+    pid: u32,
+    attached: Attached,
+    session: Session,
+    resolver: Resolver,
+    writer: Writer,
+    jvm: JvmWatch,
+    /// What was last written of each stack, so that only changes are.
+    written: HashMap<u64, StackTotals>,
+    written_mappings: HashMap<(u64, MappingKind), StackTotals>,
+    /// Something executable was mapped that the unwinder does not know yet.
+    modules_changed: bool,
+    /// The target became another program.
+    replaced: bool,
+    malformed_count: u64,
+    rss_bytes: Option<u64>,
+}
+
+impl Capture {
+    /// Switches the attached probes on. What happens from now on is recorded.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the recording cannot be written.
+    pub fn begin(
+        target: &Target,
+        mut attached: Attached,
+        resolver: Resolver,
+        jvm: JvmWatch,
+        mut writer: Writer,
+    ) -> Result<Self, Failure> {
+        let mut session = Session::default();
+        for (tid, comm) in threads(target.pid) {
+            session.threads.present(tid, comm);
+        }
+        for (tid, name) in jvm.thread_names() {
+            session.threads.named(tid, name);
+        }
+        for mapping in mapping::read(target.pid).unwrap_or_default() {
+            session.mappings.mapped_before(mapping.start, mapping.end);
+            if mapping.path == "[heap]" {
+                session.mappings.set_program_break(mapping.end);
+            }
+        }
+        let reserved = [
+            (OVERFLOW_STACK, "[stack table full]"),
+            (NO_STACK, "[no room to walk the stack]"),
+        ];
+        for (stack, name) in reserved {
+            writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
+        }
+        attached.tables.set_enabled(true).map_err(|error| Failure::caused(1, &error))?;
+        Ok(Self {
+            pid: target.pid,
+            attached,
+            session,
+            resolver,
+            writer,
+            jvm,
+            written: HashMap::new(),
+            written_mappings: HashMap::new(),
+            modules_changed: false,
+            replaced: false,
+            malformed_count: 0,
+            rss_bytes: None,
+        })
+    }
+
+    /// The ring buffer: readable when there are events.
+    pub fn events(&self) -> &crate::ingest::ring::RingSource {
+        &self.attached.ring
+    }
+
+    /// Did the target become another program? Nothing of the old one is left then.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Takes in the events that are there. True: there may be more.
+    pub fn drain(&mut self) -> bool {
+        for _ in 0..DRAIN_RECORDS {
+            match self.attached.ring.next() {
+                None => return self.follow_modules(),
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "dropped");
+                    self.malformed_count += 1;
+                }
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, event: Event) {
+        self.session.apply(&event);
+        match event.kind {
+            EventKind::Stack(stack) => {
+                self.modules_changed |= stack.stop == Stop::NoMapping as u32;
+                self.resolver.resolve(stack);
+            }
+            EventKind::Mapping(record) => {
+                let maps = matches!(record.call, mapping_call::MMAP | mapping_call::MPROTECT);
+                self.modules_changed |= maps && record.protection & PROT_EXEC != 0;
+            }
+            EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
+            EventKind::Exec { .. } => self.replaced = true,
+            _ => {}
+        }
+    }
+
+    /// Tells unwinder and symbolizer of libraries that were mapped since. Always false.
+    fn follow_modules(&mut self) -> bool {
+        if !std::mem::take(&mut self.modules_changed) {
+            return false;
+        }
+        let Ok(mappings) = mapping::read(self.pid) else {
+            return false;
+        };
+        match self.attached.unwind.follow(self.pid, &mappings) {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => tracing::warn!("stacks through new libraries will end there: {error}"),
+        }
+        let modules = module::modules(self.pid, &mappings);
+        self.jvm.modules_changed(self.pid, &modules);
+        self.resolver.set_modules(modules);
+        false
+    }
+
+    /// Writes what changed since the last tick.
+    ///
+    /// # Errors
+    /// The recording cannot be written, or the kernel refuses to be read.
+    pub fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
+        self.jvm.poll(self.pid, &mut self.attached, &self.resolver, &mut self.writer)?;
+        self.write_stacks()?;
+        self.write_totals(time_ns)?;
+        self.write_trust()?;
+        if let Ok(status) = Status::read(self.pid)
+            && status.rss_bytes > 0
+        {
+            self.rss_bytes = Some(status.rss_bytes);
+        }
+        self.writer.tick(time_ns)?;
+        Ok(())
+    }
+
+    fn write_stacks(&mut self) -> Result<(), Failure> {
+        while let Some(stack) = self.resolver.try_next() {
+            write_stack(&mut self.writer, &stack)?;
+        }
+        Ok(())
+    }
+
+    fn write_totals(&mut self, time_ns: u64) -> Result<(), Failure> {
+        let mut changed = Vec::new();
+        let written = &mut self.written;
+        self.attached
+            .tables
+            .for_each_stack(|stack, totals| {
+                let totals = StackTotals { sent: 0, ..totals };
+                if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
+                    changed.push((stack, totals));
+                }
+            })
+            .map_err(|error| Failure::new(1, format!("cannot read the totals: {error}")))?;
+        self.writer.allocator_totals(time_ns, &changed)?;
+
+        let mut changed = Vec::new();
+        for (&(stack, kind), &totals) in self.session.mappings.totals() {
+            if self.written_mappings.insert((stack, kind), totals) != Some(totals) {
+                changed.push((stack, kind.as_str(), totals));
+            }
+        }
+        self.writer.mapping_totals(time_ns, &changed)?;
+        Ok(())
+    }
+
+    fn write_trust(&mut self) -> Result<(), Failure> {
+        let counters = self.attached.tables.counters().map_err(|error| Failure::caused(1, &error))?;
+        self.writer.lost(&trust::lost(&counters, self.malformed_count))?;
+        self.writer.trust(&trust::trust(&counters))?;
+        Ok(())
+    }
+
+    /// Anything lost so far?
+    pub fn lost_count(&self) -> u64 {
+        let counters = self.attached.tables.counters();
+        counters.map_or(0, |counters| {
+            trust::lost(&counters, self.malformed_count).iter().map(|(_, count)| count).sum()
+        })
+    }
+
+    /// Switches the probes off, writes all that is left, detaches, and closes the recording.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub fn finish(mut self, started_ns: u64, now_ns: impl Fn() -> u64, reason: &str) -> Result<(), Failure> {
+        let switched = self.attached.tables.set_enabled(false);
+        let end_ns = now_ns();
+        switched.map_err(|error| Failure::caused(1, &error))?;
+        while self.drain() {}
+        self.write_totals(end_ns)?;
+        self.write_live()?;
+        for (tid, name) in self.jvm.thread_names() {
+            self.session.threads.named(tid, name);
+        }
+        for (tid, thread) in self.session.threads.iter() {
+            let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
+            self.writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
+        }
+        for (begin_ns, end_ns) in self.session.collections() {
+            self.writer.gc(*begin_ns, Some(*end_ns))?;
+        }
+        self.write_trust()?;
+        let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
+        self.writer.memory(end_ns, &memory)?;
+        // Detached before the names are waited for: the target need not pay for that.
+        drop(self.attached);
+        for stack in self.resolver.finish() {
+            write_stack(&mut self.writer, &stack)?;
+        }
+        self.writer.tick(end_ns)?;
+        let duration_ns = end_ns.saturating_sub(started_ns);
+        self.writer.finish(&End { duration_ns, reason: reason.to_owned() })?;
+        Ok(())
+    }
+
+    fn write_live(&mut self) -> Result<(), Failure> {
+        let mut live: HashMap<(u64, u32), (u64, u64)> = HashMap::new();
+        self.attached
+            .tables
+            .for_each_live(|_, allocation| {
+                let entry = live.entry((allocation.stack, allocation.tid)).or_default();
+                entry.0 += allocation.size_bytes;
+                entry.1 += 1;
+            })
+            .map_err(|error| Failure::new(1, format!("cannot read the live table: {error}")))?;
+        let rows: Vec<_> =
+            live.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
+        self.writer.live_by_thread(&rows)?;
+        Ok(())
+    }
+}
+
+fn write_stack(writer: &mut Writer, stack: &super::resolver::NamedStack) -> Result<(), Failure> {
+    let complete = stack.stop == Stop::Complete as u32;
+    writer.stack(stack.id, &stack.frames, complete, trust::stop_name(stack.stop))?;
+    Ok(())
+}
+
+/// The threads of process `pid` with their names, as the kernel has them.
+fn threads(pid: u32) -> Vec<(u32, String)> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let tid = entry.file_name().to_str()?.parse().ok()?;
+            let comm = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((tid, comm.trim_end().to_owned()))
+        })
+        .collect()
+}

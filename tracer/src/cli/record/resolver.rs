@@ -1,0 +1,126 @@
+//! Names for stacks, in a thread of their own: reading symbols of a large library must not keep the
+//! ring buffer waiting, and the symbolizer cannot leave the thread in which it was made.
+
+use std::{
+    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    hotspot::Hotspot,
+    ingest::event::{Nmethod, Stack},
+    symbolize::{Frame, Symbolizer},
+    target::Module,
+};
+
+/// What the resolver is asked or told.
+enum Request {
+    /// Name this stack.
+    Stack(Stack),
+    /// These modules are mapped now.
+    Modules(Vec<Module>),
+    /// This is the target's JVM.
+    Jvm(Box<Hotspot>),
+    /// The JVM installed this code.
+    Nmethod(Nmethod),
+}
+
+/// A stack with names.
+#[derive(Debug)]
+pub struct NamedStack {
+    pub id: u64,
+    pub frames: Vec<Frame>,
+    /// A number of [`tracer_common::unwind::Stop`].
+    pub stop: u32,
+}
+
+/// The thread that names stacks. Requests are served in their order.
+pub struct Resolver {
+    requests: Sender<Request>,
+    named: Receiver<NamedStack>,
+    thread: JoinHandle<()>,
+    waiting_count: usize,
+}
+
+impl Resolver {
+    /// Starts the thread for process `pid`.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(pid: u32) -> std::io::Result<Self> {
+        let (requests, inbox) = channel();
+        let (outbox, named) = channel();
+        let thread =
+            thread::Builder::new().name("symbolize".to_owned()).spawn(move || serve(pid, &inbox, &outbox))?;
+        Ok(Self { requests, named, thread, waiting_count: 0 })
+    }
+
+    /// Asks for the names of `stack`.
+    pub fn resolve(&mut self, stack: Stack) {
+        if self.requests.send(Request::Stack(stack)).is_ok() {
+            self.waiting_count += 1;
+        }
+    }
+
+    /// Tells which modules are mapped now.
+    pub fn set_modules(&self, modules: Vec<Module>) {
+        self.tell(Request::Modules(modules));
+    }
+
+    /// Tells of the target's JVM.
+    pub fn set_jvm(&self, jvm: Hotspot) {
+        self.tell(Request::Jvm(Box::new(jvm)));
+    }
+
+    /// Tells of code that the JVM installed.
+    pub fn nmethod_loaded(&self, nmethod: Nmethod) {
+        self.tell(Request::Nmethod(nmethod));
+    }
+
+    /// A stack that has its names by now.
+    pub fn try_next(&mut self) -> Option<NamedStack> {
+        match self.named.try_recv() {
+            Ok(stack) => {
+                self.waiting_count = self.waiting_count.saturating_sub(1);
+                Some(stack)
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Stacks that were asked for and not given yet.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting_count
+    }
+
+    /// Waits for all that was asked for, and ends the thread.
+    pub fn finish(self) -> Vec<NamedStack> {
+        drop(self.requests);
+        let rest = self.named.iter().collect();
+        let _ = self.thread.join();
+        rest
+    }
+
+    /// The thread ends only when this is dropped: then nobody waits for the answer.
+    fn tell(&self, request: Request) {
+        let _ = self.requests.send(request);
+    }
+}
+
+fn serve(pid: u32, inbox: &Receiver<Request>, outbox: &Sender<NamedStack>) {
+    let mut symbolizer = Symbolizer::new(pid);
+    for request in inbox {
+        match request {
+            Request::Stack(stack) => {
+                let frames = symbolizer.stack(&stack.frames);
+                let named = NamedStack { id: stack.id, frames, stop: stack.stop };
+                if outbox.send(named).is_err() {
+                    return;
+                }
+            }
+            Request::Modules(modules) => symbolizer.set_modules(modules),
+            Request::Jvm(jvm) => symbolizer.set_jvm(*jvm),
+            Request::Nmethod(nmethod) => symbolizer.nmethod_loaded(nmethod),
+        }
+    }
+}

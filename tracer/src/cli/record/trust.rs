@@ -1,0 +1,48 @@
+//! The names under which losses and the ends of walks stand in a recording.
+
+use tracer_common::{counter::Counter, unwind::Stop};
+
+use crate::{ingest::tables::Counters, recording::Trust};
+
+/// What was lost, by reason; reasons without a loss are left out.
+pub fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
+    let reasons = [
+        ("lost_live_table_full", counters.get(Counter::LostLiveFull)),
+        ("lost_stack_table_full", counters.get(Counter::LostStackFull)),
+        ("lost_stack_record", counters.get(Counter::LostStackRecord)),
+        ("lost_event", counters.get(Counter::LostEvent)),
+        ("lost_pending", counters.get(Counter::LostPending)),
+        ("lost_scratch", counters.get(Counter::LostScratch)),
+        ("lost_pointer_read", counters.get(Counter::LostPointerRead)),
+        ("missed_frees", counters.get(Counter::MissedFrees)),
+        ("malformed_records", malformed_count),
+    ];
+    reasons.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// How far the numbers can be trusted.
+pub fn trust(counters: &Counters) -> Trust {
+    Trust {
+        unmatched_frees: Some(counters.get(Counter::UnmatchedFrees)),
+        stacks_total: Some(counters.get(Counter::StacksTotal)),
+        stacks_complete: Some(counters.get(Counter::StacksComplete)),
+    }
+}
+
+/// Why a walk ended, in words. `stop` is a number of [`Stop`].
+pub fn stop_name(stop: u32) -> &'static str {
+    const NAMES: [(Stop, &str); 11] = [
+        (Stop::Complete, "complete"),
+        (Stop::Truncated, "deeper than the limit"),
+        (Stop::NoMapping, "no mapping"),
+        (Stop::NoRow, "no call-frame information"),
+        (Stop::UnsupportedRule, "unsupported call-frame rule"),
+        (Stop::ReadFault, "stack not readable"),
+        (Stop::BadFrame, "frame out of place"),
+        (Stop::NoBlob, "no code blob"),
+        (Stop::Trampoline, "return probe without its return address"),
+        (Stop::Search, "search too long"),
+        (Stop::Interrupted, "interrupted Java code"),
+    ];
+    NAMES.iter().find(|(known, _)| *known as u32 == stop).map_or("unknown", |(_, name)| name)
+}

@@ -1,0 +1,65 @@
+//! Which programs go where: allocator functions and USDT probes → [`UprobePoint`]s.
+
+use tracer_common::table::UsdtSpec;
+
+use super::attach::UprobePoint;
+use crate::target::{
+    Module,
+    allocator::{AllocatorFunction, Function},
+    usdt,
+};
+
+/// The programs for an allocator function: at entry, and at return if it gives memory.
+pub fn programs(function: Function) -> (&'static str, Option<&'static str>) {
+    const RETURN: Option<&str> = Some("allocate_return");
+    match function {
+        Function::Malloc | Function::Valloc | Function::Pvalloc => ("malloc_enter", RETURN),
+        Function::Calloc => ("calloc_enter", RETURN),
+        Function::Realloc => ("realloc_enter", RETURN),
+        Function::Reallocarray => ("reallocarray_enter", RETURN),
+        Function::PosixMemalign => ("posix_memalign_enter", RETURN),
+        Function::AlignedAlloc | Function::Memalign => ("memalign_enter", RETURN),
+        Function::Free | Function::FreeSized | Function::FreeAlignedSized => ("free_enter", None),
+    }
+}
+
+/// The probe points of an allocator function, to be set at `file_offset` of its file.
+pub fn allocator_points(function: &AllocatorFunction, file_offset: u64) -> Vec<UprobePoint> {
+    let (enter, leave) = programs(function.function);
+    let point = |program| UprobePoint { program, file: function.file.clone(), file_offset, cookie: None };
+    // The return first: an entry whose return is not seen would wait for it.
+    leave.into_iter().chain([enter]).map(point).collect()
+}
+
+/// The USDT probes that are used: name and program.
+const USDT: [(&str, &str); 6] = [
+    ("gc__begin", "gc_begin"),
+    ("gc__end", "gc_end"),
+    ("compiled__method__load", "nmethod_load"),
+    ("compiled__method__unload", "nmethod_unload"),
+    ("thread__start", "java_thread_start"),
+    ("thread__stop", "java_thread_stop"),
+];
+
+/// The sites of HotSpot's probes that are used in `libjvm`, whose probes are `probes`, each with its
+/// arguments; the cookie is the index in the result. Sites behind a semaphore are left out: to enable
+/// them the target's memory would have to be written.
+pub fn usdt_points(libjvm: &Module, probes: &[usdt::Probe]) -> Vec<(UprobePoint, UsdtSpec)> {
+    let wanted = probes.iter().filter(|probe| probe.provider == "hotspot" && probe.semaphore == 0);
+    let sites = wanted.filter_map(|probe| {
+        let (_, program) = USDT.iter().find(|(name, _)| *name == probe.name)?;
+        Some((*program, probe))
+    });
+    sites
+        .enumerate()
+        .map(|(cookie, (program, probe))| {
+            let point = UprobePoint {
+                program,
+                file: libjvm.file.clone(),
+                file_offset: probe.file_offset,
+                cookie: Some(cookie as u64),
+            };
+            (point, probe.arguments)
+        })
+        .collect()
+}

@@ -1,0 +1,270 @@
+//! What was mapped and unmapped in the session, by the stack that mapped it.
+//!
+//! HotSpot reserves address space, commits parts of it by mapping over them, and trims both ends of a
+//! reservation that was too large: so a mapping over one that is there already stays its owner's, and
+//! an unmapping takes just the bytes that it covers.
+
+use std::collections::BTreeMap;
+
+use tracer_common::{
+    record::{MappingRecord, mapping_call},
+    table::StackTotals,
+};
+
+use super::intervals::Intervals;
+
+/// `MAP_ANONYMOUS`, `MAP_STACK`, `MREMAP_DONTUNMAP` of Linux on x86-64.
+const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_STACK: u64 = 0x20000;
+const MREMAP_DONTUNMAP: u64 = 4;
+const PAGE_BYTES: u64 = 4096;
+
+/// What a mapping is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MappingKind {
+    Anonymous,
+    File,
+    /// Mapped as a thread's stack.
+    Stack,
+    /// The program break.
+    Brk,
+}
+
+impl MappingKind {
+    /// As in recordings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::File => "file",
+            Self::Stack => "stack",
+            Self::Brk => "brk",
+        }
+    }
+}
+
+/// A mapping of the session.
+#[derive(Clone, Copy, Debug)]
+struct Owned {
+    stack: u64,
+    kind: MappingKind,
+    /// What is still mapped of it.
+    left_bytes: u64,
+}
+
+/// The target's address space.
+#[derive(Debug, Default)]
+pub struct Mappings {
+    /// Owner: an index into `owned`; `None`: mapped before the session, or by the allocator.
+    space: Intervals<Option<u32>>,
+    owned: Vec<Owned>,
+    totals: BTreeMap<(u64, MappingKind), StackTotals>,
+    program_break: Option<u64>,
+}
+
+impl Mappings {
+    /// Notes `[start, end)` as mapped before the session.
+    pub fn mapped_before(&mut self, start: u64, end: u64) {
+        self.space.fill(start, end, None);
+    }
+
+    /// Where the program break is at the beginning.
+    pub fn set_program_break(&mut self, address: u64) {
+        self.program_break = Some(address);
+    }
+
+    /// Totals by stack and kind: bytes mapped and unmapped, mappings made and gone.
+    pub fn totals(&self) -> &BTreeMap<(u64, MappingKind), StackTotals> {
+        &self.totals
+    }
+
+    /// Takes in one system call.
+    pub fn apply(&mut self, record: &MappingRecord) {
+        let owner = (record.in_allocator == 0).then_some(record.stack);
+        let start = record.address;
+        let end = start.saturating_add(round_up(record.length_bytes));
+        match record.call {
+            mapping_call::MMAP => {
+                let kind = match record.flags {
+                    flags if flags & MAP_ANONYMOUS == 0 => MappingKind::File,
+                    flags if flags & MAP_STACK != 0 => MappingKind::Stack,
+                    _ => MappingKind::Anonymous,
+                };
+                self.map(start, end, owner, kind);
+            }
+            mapping_call::MUNMAP => self.unmap(start, end),
+            mapping_call::MREMAP => self.remap(record, start, end),
+            mapping_call::BRK => self.set_break(start, owner),
+            _ => {}
+        }
+    }
+
+    fn map(&mut self, start: u64, end: u64, stack: Option<u64>, kind: MappingKind) {
+        let Some(stack) = stack else {
+            self.space.fill(start, end, None);
+            return;
+        };
+        let Ok(index) = u32::try_from(self.owned.len()) else {
+            return;
+        };
+        let bytes = self.space.fill(start, end, Some(index));
+        if bytes > 0 {
+            self.owned.push(Owned { stack, kind, left_bytes: bytes });
+            let totals = self.totals.entry((stack, kind)).or_insert(StackTotals::ZERO);
+            totals.allocated_bytes += bytes;
+            totals.allocated_count += 1;
+        }
+    }
+
+    fn unmap(&mut self, start: u64, end: u64) {
+        for (bytes, owner) in self.space.remove(start, end) {
+            self.release(owner, bytes);
+        }
+    }
+
+    /// Books `bytes` of a mapping as unmapped.
+    fn release(&mut self, owner: Option<u32>, bytes: u64) {
+        let Some(owned) = owner.and_then(|index| self.owned.get_mut(index as usize)) else {
+            return;
+        };
+        owned.left_bytes = owned.left_bytes.saturating_sub(bytes);
+        let totals = self.totals.entry((owned.stack, owned.kind)).or_insert(StackTotals::ZERO);
+        totals.freed_bytes += bytes;
+        if owned.left_bytes == 0 {
+            totals.freed_count += 1;
+        }
+    }
+
+    /// The mapping keeps its owner wherever it goes; only what it grows or shrinks is booked.
+    fn remap(&mut self, record: &MappingRecord, start: u64, end: u64) {
+        let (old_start, old_bytes) = (record.argument, round_up(record.argument2));
+        let duplicates = old_bytes == 0 || record.flags & MREMAP_DONTUNMAP != 0;
+        let owner = self.space.owner(old_start).flatten();
+        if duplicates {
+            self.unmap(start, end);
+            let stack = (record.in_allocator == 0).then_some(record.stack);
+            self.map(start, end, stack, MappingKind::Anonymous);
+            return;
+        }
+        let mut moved_bytes = 0;
+        for (bytes, piece_owner) in self.space.remove(old_start, old_start.saturating_add(old_bytes)) {
+            if piece_owner == owner {
+                moved_bytes += bytes;
+            } else {
+                self.release(piece_owner, bytes);
+            }
+        }
+        self.unmap(start, end);
+        let new_bytes = self.space.fill(start, end, owner);
+        if new_bytes < moved_bytes {
+            self.release(owner, moved_bytes - new_bytes);
+        } else if let Some(owned) = owner.and_then(|index| self.owned.get_mut(index as usize)) {
+            owned.left_bytes += new_bytes - moved_bytes;
+            let totals = self.totals.entry((owned.stack, owned.kind)).or_insert(StackTotals::ZERO);
+            totals.allocated_bytes += new_bytes - moved_bytes;
+        }
+    }
+
+    fn set_break(&mut self, address: u64, stack: Option<u64>) {
+        let old = self.program_break.replace(address);
+        match old {
+            Some(old) if address > old => self.map(old, round_up(address), stack, MappingKind::Brk),
+            Some(old) if address < old => self.unmap(round_up(address), round_up(old)),
+            _ => {}
+        }
+    }
+}
+
+fn round_up(bytes: u64) -> u64 {
+    bytes.saturating_add(PAGE_BYTES - 1) & !(PAGE_BYTES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: u64 = 77;
+
+    fn mmap(address: u64, pages: u64) -> MappingRecord {
+        MappingRecord {
+            call: mapping_call::MMAP,
+            address,
+            length_bytes: pages * PAGE_BYTES,
+            flags: MAP_ANONYMOUS,
+            stack: STACK,
+            ..MappingRecord::ZERO
+        }
+    }
+
+    fn munmap(address: u64, pages: u64) -> MappingRecord {
+        MappingRecord { call: mapping_call::MUNMAP, stack: 0, ..mmap(address, pages) }
+    }
+
+    fn mremap(old: u64, old_pages: u64, new: u64, pages: u64) -> MappingRecord {
+        MappingRecord {
+            call: mapping_call::MREMAP,
+            argument: old,
+            argument2: old_pages * PAGE_BYTES,
+            flags: 1,
+            ..mmap(new, pages)
+        }
+    }
+
+    /// (allocated, freed) pages and (allocated, freed) mappings after `records`.
+    fn totals(records: &[MappingRecord]) -> (u64, u64, u64, u64) {
+        let mut mappings = Mappings::default();
+        mappings.mapped_before(0x100_0000, 0x200_0000);
+        records.iter().for_each(|record| mappings.apply(record));
+        let totals =
+            mappings.totals().get(&(STACK, MappingKind::Anonymous)).copied().unwrap_or(StackTotals::ZERO);
+        (
+            totals.allocated_bytes / PAGE_BYTES,
+            totals.freed_bytes / PAGE_BYTES,
+            totals.allocated_count,
+            totals.freed_count,
+        )
+    }
+
+    #[test]
+    fn a_commit_over_a_reservation_is_not_new_memory() {
+        assert_eq!(totals(&[mmap(0x10000, 16), mmap(0x12000, 4)]), (16, 0, 1, 0));
+        assert_eq!(totals(&[mmap(0x100_0000, 4)]), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn an_unmapping_takes_what_it_covers() {
+        let reserve = mmap(0x10000, 16);
+        assert_eq!(totals(&[reserve, munmap(0x10000, 2), munmap(0x1e000, 2)]), (16, 4, 1, 0));
+        assert_eq!(totals(&[reserve, munmap(0, 0x100)]), (16, 16, 1, 1));
+        assert_eq!(totals(&[munmap(0x100_0000, 4)]), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_moved_mapping_keeps_its_owner_and_books_its_growth() {
+        let reserve = mmap(0x10000, 4);
+        assert_eq!(totals(&[reserve, mremap(0x10000, 4, 0x40000, 6)]), (6, 0, 1, 0));
+        assert_eq!(totals(&[reserve, mremap(0x10000, 4, 0x40000, 1)]), (4, 3, 1, 0));
+        assert_eq!(totals(&[reserve, mremap(0x10000, 4, 0x40000, 6), munmap(0x40000, 6)]), (6, 6, 1, 1));
+    }
+
+    #[test]
+    fn the_allocator_owns_what_it_maps() {
+        let arena = MappingRecord { in_allocator: 1, ..mmap(0x10000, 16) };
+        assert_eq!(totals(&[arena, munmap(0x10000, 16)]), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn the_break_grows_and_shrinks() {
+        let mut mappings = Mappings::default();
+        mappings.set_program_break(0x10000);
+        for address in [0x13000, 0x11000] {
+            mappings.apply(&MappingRecord {
+                call: mapping_call::BRK,
+                address,
+                stack: STACK,
+                ..MappingRecord::ZERO
+            });
+        }
+        let totals = mappings.totals()[&(STACK, MappingKind::Brk)];
+        assert_eq!((totals.allocated_bytes, totals.freed_bytes), (0x3000, 0x2000));
+    }
+}

@@ -1,0 +1,114 @@
+//! Threads: live, started and ended in the session.
+
+use std::collections::BTreeMap;
+
+/// A thread of the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// In full where the JVM told it, else as the kernel has it (15 bytes).
+    pub name: String,
+    /// `None`: before the session. `CLOCK_MONOTONIC`.
+    pub started_ns: Option<u64>,
+    /// `None`: still live.
+    pub ended_ns: Option<u64>,
+    /// The stack that created it, if that was seen.
+    pub creator_stack: Option<u64>,
+}
+
+/// All threads of the session, by (thread id, how many had that id before).
+#[derive(Debug, Default)]
+pub struct Threads {
+    threads: BTreeMap<(u32, u32), Thread>,
+    /// The one that last had each id.
+    latest: BTreeMap<u32, u32>,
+}
+
+impl Threads {
+    /// A thread that was there before the session.
+    pub fn present(&mut self, tid: u32, name: String) {
+        self.insert(tid, Thread { name, ..Thread::default() });
+    }
+
+    /// A thread was created.
+    pub fn started(&mut self, tid: u32, name: String, time_ns: u64, creator_stack: Option<u64>) {
+        // The list of those that were there is made while threads start: one can be in both.
+        if let Some(thread) = self.latest_mut(tid)
+            && thread.ended_ns.is_none()
+        {
+            thread.started_ns = Some(time_ns);
+            thread.creator_stack = creator_stack;
+            return;
+        }
+        self.insert(tid, Thread { name, started_ns: Some(time_ns), ended_ns: None, creator_stack });
+    }
+
+    /// A thread ended. `name`: its last one, as the kernel had it.
+    pub fn ended(&mut self, tid: u32, name: &str, time_ns: u64) {
+        if self.latest_mut(tid).is_none() {
+            self.insert(tid, Thread::default());
+        }
+        if let Some(thread) = self.latest_mut(tid) {
+            thread.ended_ns = Some(time_ns);
+            if !thread.name.starts_with(name) {
+                thread.name = name.to_owned();
+            }
+        }
+    }
+
+    /// The name of a live thread became known.
+    pub fn named(&mut self, tid: u32, name: String) {
+        if let Some(thread) = self.latest_mut(tid)
+            && thread.ended_ns.is_none()
+        {
+            thread.name = name;
+        }
+    }
+
+    /// Every thread with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
+        self.threads.iter().map(|((tid, _), thread)| (*tid, thread))
+    }
+
+    fn insert(&mut self, tid: u32, thread: Thread) {
+        let generation = self.latest.entry(tid).and_modify(|generation| *generation += 1).or_insert(0);
+        self.threads.insert((tid, *generation), thread);
+    }
+
+    fn latest_mut(&mut self, tid: u32) -> Option<&mut Thread> {
+        self.threads.get_mut(&(tid, *self.latest.get(&tid)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_used_again_is_another_thread() {
+        let mut threads = Threads::default();
+        threads.present(1, "main".into());
+        threads.started(2, "java".into(), 10, Some(5));
+        threads.named(2, "pool-1-thread-1".into());
+        threads.ended(2, "pool-1-thread-1", 20);
+        threads.started(2, "java".into(), 30, None);
+        let all: Vec<_> =
+            threads.iter().map(|(tid, t)| (tid, t.name.as_str(), t.started_ns, t.ended_ns)).collect();
+        assert_eq!(
+            all,
+            [
+                (1, "main", None, None),
+                (2, "pool-1-thread-1", Some(10), Some(20)),
+                (2, "java", Some(30), None)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_full_name_is_kept_when_the_kernel_cuts_it() {
+        let mut threads = Threads::default();
+        threads.present(1, "java".into());
+        threads.named(1, "http-nio-8080-exec-1".into());
+        threads.ended(1, "http-nio-8080-e", 3);
+        assert_eq!(threads.iter().next().unwrap().1.name, "http-nio-8080-exec-1");
+    }
+}

@@ -1,0 +1,309 @@
+//! A process: who it is, and whether it can be read at all.
+//!
+//! `inspect` is the way in: it tells apart a pid that does not exist, one of a thread, of a kernel
+//! thread, of a process that has ended, and one that may not be read.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use thiserror::Error;
+
+use super::jvm::{self, JvmInfo};
+use super::mapping::{self, Mapping};
+use super::module::{self, Module};
+use super::{container, root};
+
+/// The most read of a file of `/proc/PID`, bytes. A command line can be 2 MiB and more.
+const MAX_PROC_BYTES: u64 = 4 << 20;
+
+/// Why a process cannot be looked at.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    #[error("no process with pid {pid}")]
+    NoSuchProcess { pid: u32 },
+    #[error("{tid} is a thread of process {pid}, not a process")]
+    IsThread { tid: u32, pid: u32 },
+    #[error("process {pid} ({comm}) is a kernel thread")]
+    KernelThread { pid: u32, comm: String },
+    #[error("process {pid} ({comm}) has ended; its parent has not yet collected it")]
+    Ended { pid: u32, comm: String },
+    #[error("not permitted to read process {pid} ({comm})")]
+    NotPermitted { pid: u32, comm: String },
+    #[error("process {pid} ({comm}) runs 32-bit or foreign code; only x86-64 can be traced")]
+    OtherMachine { pid: u32, comm: String },
+    #[error("process {pid}: {source}")]
+    Io { pid: u32, source: io::Error },
+}
+
+impl TargetError {
+    /// What mends it, for the line `help: ...`.
+    pub fn help(&self) -> String {
+        match self {
+            Self::NoSuchProcess { .. } => "`tracer list` shows the JVMs of this host".into(),
+            Self::IsThread { pid, .. } => format!("use -p {pid}"),
+            Self::KernelThread { .. } => "name a process that runs a program; `tracer list` shows the JVMs".into(),
+            Self::Ended { .. } => "start the program again; `tracer list` shows the JVMs that run".into(),
+            Self::NotPermitted { .. } => "run as root: `sudo tracer ...`".into(),
+            Self::OtherMachine { .. } => "trace a 64-bit x86 build of the program".into(),
+            Self::Io { .. } => "see whether the process still runs, and try again".into(),
+        }
+    }
+}
+
+/// A process, as it was when looked at.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// In the tracer's pid namespace.
+    pub pid: u32,
+    /// Its pid in each nested pid namespace, outermost (the tracer's) first.
+    pub namespace_pids: Vec<u32>,
+    /// Start in clock ticks after boot: tells it from a later process with the same pid.
+    pub start_time_ticks: u64,
+    pub comm: String,
+    pub command: Vec<String>,
+    /// Its program's path in its own root; with ` (deleted)` if it was replaced.
+    pub exe: Option<String>,
+    pub uid: u32,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// Seccomp mode: 0 none, 1 strict, 2 filter.
+    pub seccomp: u32,
+    pub container: Option<String>,
+    pub jvm: Option<JvmInfo>,
+    pub mappings: Vec<Mapping>,
+    pub modules: Vec<Module>,
+}
+
+impl Target {
+    /// The module of its own executable.
+    pub fn executable(&self) -> Option<&Module> {
+        let exe = self.exe.as_deref()?;
+        self.modules.iter().find(|module| module.path == exe)
+    }
+
+    /// Is it still the process that was looked at?
+    pub fn is_alive(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| stat.start_time_ticks == self.start_time_ticks && !stat.has_ended())
+    }
+}
+
+/// Looks at process `pid`.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn inspect(pid: u32) -> Result<Target, TargetError> {
+    let stat = Stat::read(pid).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
+        _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => TargetError::NoSuchProcess { pid },
+        _ => TargetError::Io { pid, source },
+    })?;
+    let status = Status::read(pid).map_err(|source| TargetError::Io { pid, source })?;
+    let comm = stat.comm.clone();
+    if status.tgid != pid {
+        return Err(TargetError::IsThread { tid: pid, pid: status.tgid });
+    }
+    if stat.has_ended() {
+        return Err(TargetError::Ended { pid, comm });
+    }
+    if stat.is_kernel_thread() {
+        return Err(TargetError::KernelThread { pid, comm });
+    }
+    let mappings = mapping::read(pid).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm: comm.clone() },
+        _ if Stat::read(pid).is_err() => TargetError::NoSuchProcess { pid },
+        _ => TargetError::Io { pid, source },
+    })?;
+    let modules = module::modules(pid, &mappings);
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
+    if modules.is_empty() {
+        // Reading `maps` may be allowed where reading the mapped files is not.
+        let readable = mappings.iter().filter(|mapping| mapping.is_file() && mapping.executable);
+        let refused = readable.filter_map(|mapping| root::mapped_file(pid, mapping).err());
+        let refused = refused.map(|error| error.kind()).any(|kind| kind == io::ErrorKind::PermissionDenied);
+        return Err(match refused {
+            true => TargetError::NotPermitted { pid, comm },
+            false if Stat::read(pid).map_or(true, |stat| stat.has_ended()) => TargetError::Ended { pid, comm },
+            false => TargetError::OtherMachine { pid, comm },
+        });
+    }
+    let command = command(pid);
+    Ok(Target {
+        pid,
+        namespace_pids: status.namespace_pids,
+        start_time_ticks: stat.start_time_ticks,
+        comm: stat.comm,
+        command,
+        exe,
+        uid: status.uid,
+        rss_bytes: status.rss_bytes,
+        seccomp: status.seccomp,
+        container: container::of(pid),
+        jvm: jvm::find(pid, &modules),
+        mappings,
+        modules,
+    })
+}
+
+/// The command line of process `pid`; empty if it has none, or it cannot be read.
+pub fn command(pid: u32) -> Vec<String> {
+    let bytes = read_bounded(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+}
+
+/// What is used of `/proc/PID/stat` (proc(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub comm: String,
+    state: char,
+    flags: u64,
+    pub start_time_ticks: u64,
+}
+
+impl Stat {
+    /// Reads it for process or thread `pid`.
+    ///
+    /// # Errors
+    /// No such process.
+    pub fn read(pid: u32) -> io::Result<Self> {
+        let text = String::from_utf8_lossy(&read_bounded(&format!("/proc/{pid}/stat"))?).into_owned();
+        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The comm may hold spaces and parentheses: its end is the last one.
+        let (head, tail) = text.rsplit_once(')')?;
+        let comm = head.split_once('(')?.1.to_owned();
+        let mut fields = tail.split_ascii_whitespace();
+        // Fields 3 (state), 9 (flags) and 22 (start time), counted from 1.
+        let state = fields.next()?.chars().next()?;
+        let flags = fields.nth(5)?.parse().ok()?;
+        let start_time_ticks = fields.nth(12)?.parse().ok()?;
+        Some(Self { comm, state, flags, start_time_ticks })
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    fn is_kernel_thread(&self) -> bool {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
+    }
+}
+
+/// What is used of `/proc/PID/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub tgid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    pub rss_bytes: u64,
+    pub seccomp: u32,
+    pub namespace_pids: Vec<u32>,
+}
+
+impl Status {
+    /// Reads it for process or thread `pid`.
+    ///
+    /// # Errors
+    /// No such process.
+    pub fn read(pid: u32) -> io::Result<Self> {
+        Ok(Self::parse(&String::from_utf8_lossy(&read_bounded(&format!("/proc/{pid}/status"))?)))
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut status = Self::default();
+        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+        for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
+            let mut words = value.split_ascii_whitespace();
+            match key {
+                "Tgid" => status.tgid = number(words.next()).unwrap_or(0),
+                "Uid" => status.uid = number(words.nth(1)).unwrap_or(0),
+                "VmRSS" => status.rss_bytes = u64::from(number(words.next()).unwrap_or(0)) << 10,
+                "Seccomp" => status.seccomp = number(words.next()).unwrap_or(0),
+                "NSpid" => status.namespace_pids = words.filter_map(|word| word.parse().ok()).collect(),
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_PROC_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_comm_with_parentheses_and_spaces() {
+        let text = "7 (a) b (c)) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0 18446744073709551615 1 1";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.start_time_ticks), ("a) b (c)", 98765));
+        assert!(!stat.is_kernel_thread() && !stat.has_ended());
+        assert_eq!(Stat::parse("7 (x) S 1"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn its_status_lines() {
+        let text = "Name:\tjava\nTgid:\t70\nUid:\t1\t2\t3\t4\nVmRSS:\t   12 kB\nSeccomp:\t2\nNSpid:\t70\t1\n";
+        let status = Status::parse(text);
+        let expected = Status { tgid: 70, uid: 2, rss_bytes: 12 << 10, seccomp: 2, namespace_pids: vec![70, 1] };
+        assert_eq!(status, expected);
+    }
+
+    #[test]
+    fn a_process_of_its_own() {
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        // Until its exec, the child's program is this test.
+        while command(child.id()).first().is_none_or(|program| program != "sleep") {
+            std::thread::yield_now();
+        }
+        let target = inspect(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let target = target.unwrap();
+        assert_eq!(target.command, ["sleep", "60"]);
+        assert_eq!(target.comm, "sleep");
+        assert!(target.jvm.is_none() && target.start_time_ticks > 0 && target.rss_bytes > 0);
+        assert!(target.executable().is_some_and(|module| module.name() == "sleep" || module.name() == "coreutils"));
+        assert!(!target.is_alive());
+        assert!(matches!(inspect(child.id()), Err(TargetError::NoSuchProcess { .. })));
+    }
+
+    #[test]
+    fn a_thread_is_not_a_process() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()).unwrap();
+            let _ = stopped.recv();
+        });
+        let tid = receive.recv().unwrap();
+        assert!(matches!(inspect(tid), Err(TargetError::IsThread { pid, .. }) if pid == std::process::id()));
+        drop(stop);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn ended_but_not_collected() {
+        let mut child = Command::new("true").spawn().unwrap();
+        while !Stat::read(child.id()).unwrap().has_ended() {
+            std::thread::yield_now();
+        }
+        let result = inspect(child.id());
+        child.wait().unwrap();
+        assert!(matches!(result, Err(TargetError::Ended { .. })), "{result:?}");
+    }
+}
