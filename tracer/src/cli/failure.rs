@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::recording::WriteError;
+
 /// Exit statuses.
 pub mod status {
     pub const DONE: u8 = 0;
@@ -62,6 +64,12 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::caused(status::FAILED, &error).help(error.help())
+    }
+}
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {

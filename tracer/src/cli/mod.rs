@@ -1,1 +1,40 @@
-//! cli
+//! Flags, stdout and exit status: the one place that wires the stages to each other.
+
+pub mod failure;
+pub mod record;
+
+use clap::{Parser, Subcommand};
+
+use self::failure::{Failure, status};
+
+/// Who holds a running JVM's native memory: recorded from outside, with nothing loaded into it
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Record(record::Args),
+}
+
+/// Runs the command line, and gives the exit status.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Closed stdout is not an error.
+            let _ = error.print();
+            return if error.use_stderr() { status::USAGE } else { status::DONE };
+        }
+    };
+    let outcome = match &cli.command {
+        Command::Record(args) => record::run(args),
+    };
+    outcome.unwrap_or_else(|failure: Failure| {
+        eprintln!("{failure}");
+        failure.status
+    })
+}

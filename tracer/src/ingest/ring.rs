@@ -1,6 +1,6 @@
 //! Events from the BPF programs' ring buffer.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 
@@ -27,8 +27,9 @@ impl EventSource for RingSource {
     }
 }
 
-impl AsRawFd for RingSource {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+impl AsFd for RingSource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring buffer keeps its descriptor open as long as it lives.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 }

@@ -92,7 +92,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" => 1 << 30,
         unit => return Err(format!("unknown unit {unit:?}; use k, m or g")),
     };
-    let number: u64 = digits.parse().map_err(|_| "not a size; write for example 4096, 4k or 1m".to_owned())?;
+    let number: u64 =
+        digits.parse().map_err(|_| "not a size; write for example 4096, 4k or 1m".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
@@ -103,7 +104,9 @@ impl Args {
     /// The given name is empty.
     pub fn output_for(&self, comm: &str, pid: u32) -> Result<PathBuf, Failure> {
         match &self.output {
-            Some(file) if file.as_os_str().is_empty() => Err(Failure::new(status::USAGE, "-o: the file name is empty")),
+            Some(file) if file.as_os_str().is_empty() => {
+                Err(Failure::new(status::USAGE, "-o: the file name is empty"))
+            }
             Some(file) => Ok(file.clone()),
             None => {
                 let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };

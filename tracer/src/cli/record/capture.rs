@@ -1,9 +1,12 @@
 //! A capture under way: attached probes, what they told so far, and the file that keeps it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use tracer_common::{
-    counter::Counter,
     record::mapping_call,
     table::{NO_STACK, OVERFLOW_STACK, StackTotals},
     unwind::Stop,
@@ -51,26 +54,21 @@ impl Capture {
         target: &Target,
         mut attached: Attached,
         resolver: Resolver,
-        jvm: JvmWatch,
         mut writer: Writer,
     ) -> Result<Self, Failure> {
         let mut session = Session::default();
         for (tid, comm) in threads(target.pid) {
             session.threads.present(tid, comm);
         }
-        for (tid, name) in jvm.thread_names() {
-            session.threads.named(tid, name);
-        }
+        let mut jvm = JvmWatch::new(target);
+        jvm.poll(&mut attached, &resolver, &mut session, &mut writer)?;
         for mapping in mapping::read(target.pid).unwrap_or_default() {
             session.mappings.mapped_before(mapping.start, mapping.end);
             if mapping.path == "[heap]" {
                 session.mappings.set_program_break(mapping.end);
             }
         }
-        let reserved = [
-            (OVERFLOW_STACK, "[stack table full]"),
-            (NO_STACK, "[no room to walk the stack]"),
-        ];
+        let reserved = [(OVERFLOW_STACK, "[stack table full]"), (NO_STACK, "[no room to walk the stack]")];
         for (stack, name) in reserved {
             writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
@@ -91,9 +89,12 @@ impl Capture {
         })
     }
 
-    /// The ring buffer: readable when there are events.
-    pub fn events(&self) -> &crate::ingest::ring::RingSource {
-        &self.attached.ring
+    /// A descriptor of the ring buffer: readable when there are events.
+    ///
+    /// # Errors
+    /// No more descriptors can be had.
+    pub fn events_fd(&self) -> io::Result<OwnedFd> {
+        self.attached.ring.as_fd().try_clone_to_owned()
     }
 
     /// Did the target become another program? Nothing of the old one is left then.
@@ -147,7 +148,7 @@ impl Capture {
             Err(error) => tracing::warn!("stacks through new libraries will end there: {error}"),
         }
         let modules = module::modules(self.pid, &mappings);
-        self.jvm.modules_changed(self.pid, &modules);
+        self.jvm.modules_changed(&modules);
         self.resolver.set_modules(modules);
         false
     }
@@ -157,7 +158,7 @@ impl Capture {
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
     pub fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
-        self.jvm.poll(self.pid, &mut self.attached, &self.resolver, &mut self.writer)?;
+        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
         self.write_stacks()?;
         self.write_totals(time_ns)?;
         self.write_trust()?;
@@ -227,9 +228,6 @@ impl Capture {
         while self.drain() {}
         self.write_totals(end_ns)?;
         self.write_live()?;
-        for (tid, name) in self.jvm.thread_names() {
-            self.session.threads.named(tid, name);
-        }
         for (tid, thread) in self.session.threads.iter() {
             let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
             self.writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;

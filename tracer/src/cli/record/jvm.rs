@@ -66,13 +66,18 @@ impl JvmWatch {
                 return Ok(());
             }
             Err(error) => {
-                let note = format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
+                let note =
+                    format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
                 writer.note(&note)?;
                 self.state = State::Settled;
                 return Ok(());
             }
         };
-        attached.unwind.kernel.set_jvm(&hotspot.unwinder_config()).map_err(|error| Failure::caused(status::FAILED, &error))?;
+        attached
+            .unwind
+            .kernel
+            .set_jvm(&hotspot.unwinder_config())
+            .map_err(|error| Failure::caused(status::FAILED, &error))?;
         attached.usdt(&info.libjvm);
         // Remembered: what is unloaded before its first stack is seen has a name all the same.
         hotspot.nmethods();

@@ -44,7 +44,10 @@ impl Launched {
         })?;
         let mut launched = Self { child, released: false };
         launched.run_to_entry().map_err(|error| {
-            Failure::new(status::FAILED, format!("{program} (pid {}) cannot be held at its start: {error}", launched.pid()))
+            Failure::new(
+                status::FAILED,
+                format!("{program} (pid {}) cannot be held at its start: {error}", launched.pid()),
+            )
         })?;
         Ok(launched)
     }

@@ -11,7 +11,7 @@ mod trust;
 
 use std::{
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,10 +19,13 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
     time::{ClockId, clock_gettime},
 };
-use tokio::{io::unix::AsyncFd, time::MissedTickBehavior};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::MissedTickBehavior,
+};
 
 pub use self::args::Args;
-use self::{capture::Capture, jvm::JvmWatch, launch::Launched, resolver::Resolver, signals::Signals};
+use self::{capture::Capture, launch::Launched, resolver::Resolver, signals::Signals};
 use super::failure::{Failure, status};
 use crate::{
     recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
@@ -55,13 +58,14 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let begun = Instant::now();
     let signals = Signals::start(&file)?;
     let writer = Writer::create(&file, args.force, &header(&target, args))?;
-    let attached = setup::attach(&target, args).map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
+    let attached = setup::attach(&target, args)
+        .map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
     let resolver = Resolver::start(pid)
         .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
     resolver.set_modules(target.modules.clone());
     let probe_count = attached.probe_count;
     let exit = watch_exit(pid)?;
-    let mut capture = Capture::begin(&target, attached, resolver, JvmWatch::new(&target), writer)?;
+    let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
     if let Some(launched) = launched {
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
@@ -96,8 +100,11 @@ fn inspect_failure(error: TargetError) -> Failure {
 }
 
 fn ended(target: &Target) -> Failure {
-    Failure::new(status::FAILED, format!("pid {} ({}) ended while it was being attached to", target.pid, target.comm))
-        .help("start the program again; `tracer list` shows the JVMs that run")
+    Failure::new(
+        status::FAILED,
+        format!("pid {} ({}) ended while it was being attached to", target.pid, target.comm),
+    )
+    .help("start the program again; `tracer list` shows the JVMs that run")
 }
 
 fn header(target: &Target, args: &Args) -> Header {
@@ -127,7 +134,9 @@ fn header(target: &Target, args: &Args) -> Header {
 
 fn watch_exit(pid: u32) -> Result<OwnedFd, Failure> {
     let failure = |error: rustix::io::Errno| match error {
-        rustix::io::Errno::SRCH => Failure::new(status::FAILED, format!("pid {pid} ended while it was being attached to")),
+        rustix::io::Errno::SRCH => {
+            Failure::new(status::FAILED, format!("pid {pid} ended while it was being attached to"))
+        }
         error => Failure::new(status::FAILED, format!("cannot watch pid {pid}: {error}")),
     };
     let pid = Pid::from_raw(pid as i32).ok_or_else(|| failure(rustix::io::Errno::SRCH))?;
@@ -146,15 +155,21 @@ fn announce(target: &Target, args: &Args, probe_count: usize, took: Duration) {
 }
 
 /// Runs the capture until its time is up, a signal comes, or the target ends; tells which.
-fn watch(args: &Args, capture: &mut Capture, signals: &Signals, exit: OwnedFd) -> Result<&'static str, Failure> {
+fn watch(
+    args: &Args,
+    capture: &mut Capture,
+    signals: &Signals,
+    exit: OwnedFd,
+) -> Result<&'static str, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(status::FAILED, format!("cannot wait for events: {error}")))?;
     runtime.block_on(async {
-        let io = |error: std::io::Error| Failure::new(status::FAILED, format!("cannot wait for events: {error}"));
-        let events = AsyncFd::new(capture.events_fd()).map_err(io)?;
-        let exit = AsyncFd::new(exit).map_err(io)?;
+        let io =
+            |error: std::io::Error| Failure::new(status::FAILED, format!("cannot wait for events: {error}"));
+        let events = readable(capture.events_fd().map_err(io)?).map_err(io)?;
+        let exit = readable(exit).map_err(io)?;
         let deadline = tokio::time::sleep(args.duration);
         tokio::pin!(deadline);
         let mut ticks = tokio::time::interval(TICK);
@@ -184,6 +199,11 @@ fn watch(args: &Args, capture: &mut Capture, signals: &Signals, exit: OwnedFd) -
     })
 }
 
+fn readable(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned, and neither replaced nor closed while it is registered.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
+}
+
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -191,11 +211,6 @@ fn monotonic_ns() -> u64 {
 
 /// Prints the categories of the recording and what can be done with it next.
 fn summarize(file: &Path) -> Result<(), Failure> {
-    super::report::summary(file)
-}
-
-/// The path as it can be typed.
-#[expect(dead_code, reason = "wip")]
-fn typed(file: &Path) -> PathBuf {
-    file.to_owned()
+    println!("{}", file.display());
+    Ok(())
 }

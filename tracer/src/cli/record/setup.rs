@@ -1,5 +1,7 @@
 //! From a target to attached probes, still switched off.
 
+use std::{fs::File, path::PathBuf};
+
 use aya::{
     Ebpf,
     maps::{Array, MapData, RingBuf},
@@ -13,11 +15,20 @@ use crate::{
     probe::{
         ProbeError,
         attach::{self, UprobePoint},
-        btf, load, placement, plan,
+        btf, load,
+        placement::{Code, Needs, Placement, PlacementError},
+        plan,
         rows::UnwindTables,
         tracefs,
     },
-    target::{Module, Target, allocator, mapping::Mapping, memory::LiveMemory, root, usdt},
+    target::{
+        Module, Target,
+        allocator::{self, AllocatorFunction},
+        elf::{Elf, ElfError},
+        mapping::Mapping,
+        memory::LiveMemory,
+        root, usdt,
+    },
     unwind::modules::ModuleTables,
 };
 
@@ -72,12 +83,16 @@ pub fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> {
             .help("mount -t tracefs tracefs /sys/kernel/tracing")
     })?;
     let pid = target.pid;
-    let memory = LiveMemory::open(pid)
-        .map_err(|error| Failure::new(status::LACKING, format!("cannot read the memory of pid {pid}: {error}")))?;
+    let memory = LiveMemory::open(pid).map_err(|error| {
+        Failure::new(status::LACKING, format!("cannot read the memory of pid {pid}: {error}"))
+    })?;
     let found = allocator::find(target, Some(&memory));
     if found.functions.is_empty() {
-        return Err(Failure::new(status::LACKING, format!("no malloc was found in pid {pid} ({})", target.comm))
-            .help(format!("tracer check -p {pid} -v")));
+        return Err(Failure::new(
+            status::LACKING,
+            format!("no malloc was found in pid {pid} ({})", target.comm),
+        )
+        .help(format!("tracer check -p {pid} -v")));
     }
     let mut modules = ModuleTables::new(u32::MAX as usize);
     let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
@@ -106,18 +121,36 @@ pub fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> {
         pid,
         ebpf,
     };
+    let mut code = None;
     for function in &found.functions {
-        let file_offset = placement::of(function);
-        for point in plan::allocator_points(function, file_offset) {
+        let place = place(function, &mut code).map_err(|error| {
+            let what = format!("cannot probe {} of {}: {error}", function.function.name(), function.path);
+            Failure::new(status::LACKING, what).help(format!("tracer check -p {pid} -v"))
+        })?;
+        for point in plan::allocator_points(function, place.file_offset) {
             attached.uprobe(&point).map_err(lacking)?;
         }
     }
     attach::tracepoints(&mut attached.ebpf).map_err(lacking)?;
     attached.probe_count += attach::TRACEPOINTS.len();
-    if let Some(jvm) = &target.jvm {
-        attached.usdt(&jvm.libjvm);
-    }
     Ok(attached)
+}
+
+/// Where to probe `function`. `code` keeps the last function's file: most are of one.
+fn place(
+    function: &AllocatorFunction,
+    code: &mut Option<(PathBuf, Code)>,
+) -> Result<Placement, PlacementError> {
+    let needs = Needs::of(function.function);
+    if let Some((file, code)) = code
+        && *file == function.file
+        && code.contains(function.vaddr)
+    {
+        return code.place(function.vaddr, function.size, needs);
+    }
+    let elf = Elf::read(File::open(&function.file).map_err(ElfError::from)?)?;
+    let (_, code) = code.insert((function.file.clone(), Code::containing(&elf, function.vaddr)?));
+    code.place(function.vaddr, function.size, needs)
 }
 
 impl Attached {
@@ -150,7 +183,7 @@ impl Attached {
 }
 
 fn config(target: &Target, args: &Args) -> Config {
-    let base = Config {
+    let mut config = Config {
         tgid: target.pid,
         events: args.events.into(),
         min_size_bytes: args.min_size,
@@ -159,7 +192,11 @@ fn config(target: &Target, args: &Args) -> Config {
         cpu_count: aya::util::nr_cpus().map_or(1, |count| count as u32),
         ..Config::ZERO
     };
-    btf::with_kernel_offsets(base)
+    match btf::KernelOffsets::read() {
+        Ok(offsets) => offsets.configure(&mut config),
+        Err(error) => tracing::warn!("stacks below another tool's return probes will end there: {error}"),
+    }
+    config
 }
 
 fn lacking(error: ProbeError) -> Failure {
