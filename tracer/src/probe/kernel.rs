@@ -325,9 +325,11 @@ impl Features {
 
 /// Judges `/proc/self/mounts` and `/proc/filesystems`.
 fn tracefs(mounts: &str, filesystems: &str, readable: impl Fn(&str) -> bool) -> Tracefs {
+    // Where it is looked for when probes are attached.
+    const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     let mounted = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
-        let path = words.next()?;
+        let path = words.next().filter(|path| PLACES.contains(path))?;
         (words.next()? == "tracefs").then_some(path)
     });
     let mut unreadable = None;
@@ -425,9 +427,12 @@ mod tests {
 
     #[test]
     fn where_tracefs_is() {
-        let mounts = "sysfs /sys sysfs rw 0 0\ntracefs /sys/kernel/debug/tracing tracefs rw 0 0\ntracefs /t tracefs rw 0 0\n";
-        assert_eq!(tracefs(mounts, "", |path| path == "/t"), Tracefs::Mounted("/t".into()));
-        assert_eq!(tracefs(mounts, "", |_| false), Tracefs::Unreadable("/t".into()));
+        let (own, debug) = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing");
+        let mounts = format!("sysfs /sys sysfs rw 0 0\ntracefs {debug} tracefs rw 0 0\ntracefs {own} tracefs rw 0 0\n");
+        assert_eq!(tracefs(&mounts, "", |path| path == own), Tracefs::Mounted(own.into()));
+        assert_eq!(tracefs(&mounts, "", |_| true), Tracefs::Mounted(debug.into()));
+        assert_eq!(tracefs(&mounts, "", |_| false), Tracefs::Unreadable(own.into()));
+        assert_eq!(tracefs("tracefs /elsewhere tracefs rw 0 0\n", "nodev\ttracefs\n", |_| true), Tracefs::NotMounted);
         assert_eq!(tracefs("sysfs /sys sysfs rw 0 0\n", "nodev\ttracefs\n", |_| true), Tracefs::NotMounted);
         assert_eq!(tracefs("", "nodev\tsysfs\n", |_| true), Tracefs::Absent);
     }

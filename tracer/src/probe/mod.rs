@@ -10,6 +10,7 @@ pub mod load;
 pub mod placement;
 pub mod plan;
 pub mod rows;
+pub mod survey;
 pub mod tracefs;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};

@@ -1,0 +1,292 @@
+//! `tracer check`: can this host, and a process on it, be traced; if not, why, and what mends it.
+//! Attaches nothing.
+
+use std::fmt::Write;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::failure::{Failure, status};
+use super::print::{print, printable};
+use crate::probe::kernel::{Features, Requirement, Status};
+use crate::probe::survey::{Survey, Surveyed};
+use crate::target::allocator::SkipReason;
+use crate::target::process::{self, Target, TargetError};
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Tell whether this host, and a process on it, can be traced; attaches nothing
+///
+/// Exit status: 0 if nothing is missing, 3 if something is, 1 if there is no such process.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Check this process, too
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Show each probe's place, and what is not probed
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// A process that was checked.
+struct Checked {
+    target: Target,
+    survey: Survey,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No such process, or stdout cannot be written.
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    let features = Features::read();
+    let host = features.requirements();
+    let mut process_requirements = Vec::new();
+    let mut checked = None;
+    if let Some(pid) = args.pid {
+        match process::inspect(pid) {
+            Ok(target) => {
+                let survey = Survey::of(&target, &features);
+                process_requirements.clone_from(&survey.requirements);
+                checked = Some(Checked { target, survey });
+            }
+            // That is a finding, and the rest is still worth to be told.
+            Err(error @ (TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. })) => {
+                let found = error.to_string();
+                let title = "a process that can be read";
+                process_requirements.push(Requirement::lacking("process", title, Status::Missing, found, error.help()));
+            }
+            Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help()).into()),
+        }
+    }
+    let ready = host.iter().chain(&process_requirements).all(|requirement| requirement.status != Status::Missing);
+    let text = match args.format {
+        Format::Text => text(args, &host, &process_requirements, checked.as_ref(), ready),
+        Format::Json => {
+            let report = json(args.pid, &host, &process_requirements, checked.as_ref(), ready);
+            serde_json::to_string_pretty(&report)? + "\n"
+        }
+    };
+    print(&text)?;
+    Ok(if ready { status::DONE } else { status::LACKING })
+}
+
+fn text(args: &Args, host: &[Requirement], process: &[Requirement], checked: Option<&Checked>, ready: bool) -> String {
+    let width = host.iter().chain(process).map(|requirement| requirement.title.len()).max().unwrap_or(0);
+    let mut out = String::from("this host\n");
+    list(&mut out, host, width);
+    if let Some(pid) = args.pid {
+        let title = checked.map(|checked| describe(&checked.target)).unwrap_or_default();
+        let _ = writeln!(out, "\nprocess {pid}{title}");
+        list(&mut out, process, width);
+    }
+    if args.verbose && let Some(checked) = checked {
+        probes(&mut out, checked);
+    }
+    let missing = host.iter().chain(process).filter(|requirement| requirement.status == Status::Missing).count();
+    let _ = match (ready, args.pid) {
+        (true, Some(pid)) => writeln!(out, "\nready: `tracer record -p {pid}`"),
+        (true, None) => writeln!(out, "\nready: `tracer list` shows what can be traced, `tracer check -p PID` tells of one process"),
+        (false, _) if missing == 1 => writeln!(out, "\nnot ready: one thing is missing"),
+        (false, _) => writeln!(out, "\nnot ready: {missing} things are missing"),
+    };
+    out
+}
+
+/// ` (comm), in container ..., which knows itself as pid ...`
+fn describe(target: &Target) -> String {
+    let mut text = format!(" ({})", printable(&target.comm));
+    if let Some(container) = &target.container {
+        let short: String = printable(container).chars().take(12).collect();
+        let _ = write!(text, ", in container {short}");
+    }
+    if let [_, .., inner] = target.namespace_pids[..] {
+        let _ = write!(text, ", pid {inner} in its own namespace");
+    }
+    text
+}
+
+fn list(out: &mut String, requirements: &[Requirement], width: usize) {
+    for requirement in requirements {
+        let word = match requirement.status {
+            Status::Met => "ok",
+            Status::Warning => "note",
+            Status::Missing => "MISSING",
+        };
+        let _ = writeln!(out, "  {word:<8} {:<width$}  {}", requirement.title, printable(&requirement.found));
+        if let Some(help) = &requirement.help {
+            let _ = writeln!(out, "  {:<8} help: {help}", "");
+        }
+    }
+}
+
+fn probes(out: &mut String, checked: &Checked) {
+    let _ = writeln!(out, "\nprobes on the allocator (address in its file: instruction)");
+    for Surveyed { function, placement } in &checked.survey.functions {
+        let name = printable(&function.names.join(", "));
+        let place = match placement {
+            Ok(placement) => format!(
+                "{:#x} (+{}): {}, {}",
+                placement.vaddr,
+                placement.offset_from_entry,
+                placement.instruction_text,
+                if placement.emulated { "emulated" } else { "single-stepped" }
+            ),
+            Err(error) => format!("not probed: {error}"),
+        };
+        let returns = if function.function.allocates() { " and its return" } else { "" };
+        let _ = writeln!(out, "  {name}{returns}\n      {}  {place}", printable(&function.path));
+    }
+    for skipped in &checked.survey.skipped {
+        let _ = writeln!(out, "  {} in {}\n      not probed: {}", printable(&skipped.name), printable(&skipped.path), reason(skipped.reason));
+    }
+    if !checked.survey.usdt_sites.is_empty() {
+        let _ = writeln!(out, "\nthe JVM's own probes (sites)");
+        for (name, sites) in &checked.survey.usdt_sites {
+            let _ = writeln!(out, "  {name:<26} {sites}");
+        }
+    }
+}
+
+fn reason(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Ifunc => "its code is chosen when the program starts (an IFUNC)",
+        SkipReason::NoCode => "it lies in no executable part of the file",
+        SkipReason::Interposed => "the program uses another module's function of this name",
+    }
+}
+
+fn json(pid: Option<u32>, host: &[Requirement], process: &[Requirement], checked: Option<&Checked>, ready: bool) -> Value {
+    let requirement = |requirement: &Requirement| {
+        json!({
+            "id": requirement.id,
+            "title": requirement.title,
+            "status": status_name(requirement.status),
+            "found": requirement.found,
+            "help": requirement.help,
+        })
+    };
+    let requirements = |list: &[Requirement]| list.iter().map(requirement).collect::<Vec<_>>();
+    json!({
+        "schema": "tracer.check/1",
+        "ready": ready,
+        "host": requirements(host),
+        "process": pid.map(|pid| json!({
+            "pid": pid,
+            "comm": checked.map(|checked| &checked.target.comm),
+            "container": checked.and_then(|checked| checked.target.container.as_ref()),
+            "jvm": checked.and_then(|checked| jvm_json(&checked.target)),
+            "requirements": requirements(process),
+            "allocators": checked.map_or_else(Vec::new, allocators_json),
+            "probes": checked.map_or_else(Vec::new, probes_json),
+            "skipped": checked.map_or_else(Vec::new, |checked| checked.survey.skipped.iter().map(|skipped| json!({
+                "name": skipped.name,
+                "module": skipped.path,
+                "reason": reason(skipped.reason),
+            })).collect()),
+            "usdt_sites": checked.map(|checked| &checked.survey.usdt_sites),
+        })),
+    })
+}
+
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Met => "ok",
+        Status::Warning => "warning",
+        Status::Missing => "missing",
+    }
+}
+
+/// The JVM of a process, as every JSON output tells it; `None` if it has none.
+pub fn jvm_json(target: &Target) -> Option<Value> {
+    target.jvm.as_ref().map(|jvm| {
+        json!({
+            "version": jvm.version,
+            "vendor": jvm.vendor,
+            "java_home": jvm.java_home,
+            "libjvm": jvm.libjvm.path,
+        })
+    })
+}
+
+fn allocators_json(checked: &Checked) -> Vec<Value> {
+    let allocator = |allocator: &crate::target::allocator::Allocator| {
+        json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use })
+    };
+    checked.survey.allocators.iter().map(allocator).collect()
+}
+
+fn probes_json(checked: &Checked) -> Vec<Value> {
+    let probe = |Surveyed { function, placement }: &Surveyed| {
+        let place = placement.as_ref().ok();
+        json!({
+            "function": function.function.name(),
+            "names": function.names,
+            "module": function.path,
+            "entry": function.vaddr,
+            "return_probe": function.function.allocates(),
+            "vaddr": place.map(|place| place.vaddr),
+            "file_offset": place.map(|place| place.file_offset),
+            "offset_from_entry": place.map(|place| place.offset_from_entry),
+            "instruction": place.map(|place| &place.instruction_text),
+            "emulated": place.map(|place| place.emulated),
+            "error": placement.as_ref().err().map(ToString::to_string),
+        })
+    };
+    checked.survey.functions.iter().map(probe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirement(status: Status) -> Requirement {
+        let help = (status != Status::Met).then(|| "do this".to_owned());
+        Requirement { id: "x", title: "a thing", status, found: "was\u{1b} found".into(), help }
+    }
+
+    #[test]
+    fn each_status_reads_as_it_should() {
+        let mut out = String::new();
+        list(&mut out, &[requirement(Status::Met), requirement(Status::Warning), requirement(Status::Missing)], 8);
+        assert_eq!(
+            out,
+            "  ok       a thing   was\u{fffd} found\n  note     a thing   was\u{fffd} found\n           help: do this\n  \
+             MISSING  a thing   was\u{fffd} found\n           help: do this\n"
+        );
+    }
+
+    #[test]
+    fn this_process_in_json() {
+        let features = Features::read();
+        let target = process::inspect(std::process::id()).unwrap();
+        let checked = Checked { survey: Survey::of(&target, &features), target };
+        let value = json(Some(1), &[requirement(Status::Warning)], &checked.survey.requirements, Some(&checked), true);
+        assert_eq!(value["schema"], "tracer.check/1");
+        assert_eq!(value["host"][0]["status"], "warning");
+        assert_eq!(value["process"]["allocators"][0]["in_use"], true);
+        let probes = value["process"]["probes"].as_array().unwrap();
+        assert!(probes.iter().any(|probe| probe["function"] == "free" && probe["emulated"].is_boolean()), "{probes:?}");
+        assert!(value["process"]["jvm"].is_null());
+    }
+
+    #[test]
+    fn no_such_process_fails() {
+        let args = Args { pid: Some(u32::MAX), verbose: false, format: Format::Text };
+        let failure = Failure::from(run(&args).unwrap_err());
+        assert_eq!(failure.status, status::FAILED);
+        assert_eq!(failure.error, "no process with pid 4294967295");
+        assert!(failure.help.is_some());
+    }
+}
