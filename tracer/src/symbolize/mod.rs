@@ -5,6 +5,7 @@
 
 pub mod frame;
 mod image;
+mod java;
 mod name;
 mod native;
 mod perf_map;
