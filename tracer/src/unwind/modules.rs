@@ -108,6 +108,11 @@ impl ModuleTables {
         }
     }
 
+    /// Changes how many rows there can be. What is there already stays.
+    pub fn set_row_capacity(&mut self, row_capacity: usize) {
+        self.row_capacity = row_capacity.min(u32::MAX as usize);
+    }
+
     /// All rows; a module's are `rows[first_row .. first_row + row_count]`.
     pub fn rows(&self) -> &[Row] {
         &self.rows

@@ -1,0 +1,99 @@
+//! Frames of the JVM, as `hotspot` names them, in the form that all stages from here on use.
+
+use tracer_common::unwind::{self, frame_kind};
+
+use super::frame::{Frame, FrameKind, Tier, UnknownReason};
+use super::name::clean;
+use crate::hotspot::{self, JavaFrame, Kind, Stale};
+
+/// A frame as the JVM tells it.
+pub(super) fn frame(java: &JavaFrame) -> Frame {
+    let kind = match java.kind {
+        Kind::Method => FrameKind::Java,
+        Kind::Stub => FrameKind::Stub,
+        Kind::Continuation => return Frame::unknown(FrameKind::Java, UnknownReason::Continuation),
+        Kind::Unknown => {
+            let reason = match java.stale {
+                Some(Stale::Nmethod(_)) => UnknownReason::FreedCode,
+                Some(Stale::Method) => UnknownReason::UnloadedClass,
+                Some(Stale::Unreadable) => UnknownReason::UnreadableMemory,
+                None => UnknownReason::UnsupportedJvm,
+            };
+            return Frame::unknown(FrameKind::Java, reason);
+        }
+    };
+    Frame {
+        file: java.file.as_deref().map(clean),
+        line: java.line.filter(|line| *line > 0),
+        tier: java.tier.and_then(tier),
+        ..Frame::named(clean(&java.function()), kind)
+    }
+}
+
+/// The wrapper of a native method is none of the ways to run bytecode.
+fn tier(tier: hotspot::Tier) -> Option<Tier> {
+    match tier {
+        hotspot::Tier::Interpreted => Some(Tier::Interpreted),
+        hotspot::Tier::C1 => Some(Tier::C1),
+        hotspot::Tier::C2 => Some(Tier::C2),
+        hotspot::Tier::Inlined => Some(Tier::Inlined),
+        hotspot::Tier::Native => None,
+    }
+}
+
+/// A frame of a JVM that is not understood, or not yet.
+pub(super) fn without_jvm(frame: &unwind::Frame) -> Frame {
+    match frame.kind {
+        frame_kind::CONTINUATION => Frame::unknown(FrameKind::Java, UnknownReason::Continuation),
+        frame_kind::STUB => Frame::unknown(FrameKind::Stub, UnknownReason::UnsupportedJvm),
+        _ => Frame::unknown(FrameKind::Java, UnknownReason::UnsupportedJvm),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn method() -> JavaFrame {
+        JavaFrame {
+            kind: Kind::Method,
+            class: "com.example.Load".into(),
+            method: "run".into(),
+            signature: "()V".into(),
+            file: Some("Load.java".into()),
+            line: Some(12),
+            bci: Some(3),
+            tier: Some(hotspot::Tier::C2),
+            native: false,
+            stale: None,
+        }
+    }
+
+    #[test]
+    fn methods_stubs_and_what_has_no_name() {
+        let named = frame(&method());
+        assert_eq!((named.function.as_str(), named.kind), ("com.example.Load.run", FrameKind::Java));
+        assert_eq!((named.file.as_deref(), named.line, named.tier), (Some("Load.java"), Some(12), Some(Tier::C2)));
+        let stub = JavaFrame { kind: Kind::Stub, class: Arc::default(), method: "ic_miss_stub".into(), ..method() };
+        assert_eq!((frame(&stub).function.as_str(), frame(&stub).kind), ("ic_miss_stub", FrameKind::Stub));
+        for (stale, reason) in [
+            (Some(Stale::Nmethod(7)), UnknownReason::FreedCode),
+            (Some(Stale::Method), UnknownReason::UnloadedClass),
+            (Some(Stale::Unreadable), UnknownReason::UnreadableMemory),
+            (None, UnknownReason::UnsupportedJvm),
+        ] {
+            let lost = frame(&JavaFrame { kind: Kind::Unknown, stale, ..method() });
+            assert_eq!((lost.unknown, lost.kind), (Some(reason), FrameKind::Java));
+            assert_eq!(lost.function, format!("[unknown: {reason}]"));
+        }
+    }
+
+    #[test]
+    fn a_class_name_cannot_command_a_terminal() {
+        let odd = JavaFrame { class: "a.B\u{1b}[2J".into(), line: Some(0), ..method() };
+        assert_eq!(frame(&odd).function, "a.B\u{fffd}[2J.run");
+        assert_eq!(frame(&odd).line, None);
+    }
+}
