@@ -139,14 +139,15 @@ impl Btf {
             types.push(u32::try_from(offset).map_err(|_| BtfError::Malformed)?);
             let info = u32_at(header, 4);
             let count = (info & 0xffff) as usize;
-            offset += 12 + match kind(info) {
-                INT | VAR | DECL_TAG => 4,
-                ARRAY => 12,
-                STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
-                ENUM | FUNC_PROTO => 8 * count,
-                kind if kind <= ENUM64 => 0,
-                _ => return Err(BtfError::Malformed),
-            };
+            offset += 12
+                + match kind(info) {
+                    INT | VAR | DECL_TAG => 4,
+                    ARRAY => 12,
+                    STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
+                    ENUM | FUNC_PROTO => 8 * count,
+                    kind if kind <= ENUM64 => 0,
+                    _ => return Err(BtfError::Malformed),
+                };
         }
         Ok(Self { bytes, types, strings })
     }
@@ -158,9 +159,10 @@ impl Btf {
     pub fn offset(&self, name: &str, path: &[&str]) -> Result<u32, BtfError> {
         let missing = || BtfError::Missing(format!("{name}.{}", path.join(".")));
         // A struct can be described twice, once only as declared.
-        let mut named = (1..=self.types.len()).filter_map(|id| self.kind_of(u32::try_from(id).ok()?)).filter(|found| {
-            found.kind == STRUCT && found.count > 0 && self.string(found.name) == name.as_bytes()
-        });
+        let mut named =
+            (1..=self.types.len()).filter_map(|id| self.kind_of(u32::try_from(id).ok()?)).filter(|found| {
+                found.kind == STRUCT && found.count > 0 && self.string(found.name) == name.as_bytes()
+            });
         let bits = named.find_map(|found| self.path_bits(&found, path)).ok_or_else(missing)?;
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(missing()) }
     }
@@ -224,7 +226,11 @@ impl Btf {
 
     fn string(&self, offset: u32) -> &[u8] {
         let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
-        usize::try_from(offset).ok().and_then(|offset| strings.get(offset..)).map(until_zero).unwrap_or_default()
+        usize::try_from(offset)
+            .ok()
+            .and_then(|offset| strings.get(offset..))
+            .map(until_zero)
+            .unwrap_or_default()
     }
 }
 
@@ -305,7 +311,8 @@ mod tests {
     fn an_anonymous_struct_in_itself_ends() {
         let mut bytes = sample();
         // Type 5's member becomes type 5.
-        let start = bytes.windows(12).position(|window| window == [0, 0, 0, 0, 4, 0, 0, 0, 128, 0, 0, 0]).unwrap();
+        let start =
+            bytes.windows(12).position(|window| window == [0, 0, 0, 0, 4, 0, 0, 0, 128, 0, 0, 0]).unwrap();
         bytes[start + 4] = 5;
         assert!(Btf::parse(bytes).unwrap().offset("s", &["b"]).is_err());
     }
@@ -326,7 +333,9 @@ mod tests {
         let member = |of: &str, name: &str| {
             let mut lines = text.lines().skip_while(|line| !line.contains(&format!("STRUCT '{of}' ")));
             lines.next()?;
-            let line = lines.take_while(|line| line.starts_with('\t')).find(|line| line.contains(&format!("'{name}' ")))?;
+            let line = lines
+                .take_while(|line| line.starts_with('\t'))
+                .find(|line| line.contains(&format!("'{name}' ")))?;
             line.rsplit_once("bits_offset=")?.1.trim().parse::<u32>().ok().map(|bits| bits / 8)
         };
         assert_eq!(member("task_struct", "utask"), Some(offsets.task_utask));

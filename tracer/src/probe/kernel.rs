@@ -38,7 +38,13 @@ impl Requirement {
     }
 
     /// One that is not, with what mends it.
-    pub fn lacking(id: &'static str, title: &'static str, status: Status, found: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn lacking(
+        id: &'static str,
+        title: &'static str,
+        status: Status,
+        found: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         Self { id, title, status, found: found.into(), help: Some(help.into()) }
     }
 }
@@ -79,7 +85,12 @@ impl Capabilities {
             (Self::PERFMON, "CAP_PERFMON"),
             (Self::CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE"),
         ];
-        missing.extend(needs.iter().filter(|(bit, _)| !self.has(*bit) && !self.has(Self::SYS_ADMIN)).map(|(_, name)| *name));
+        missing.extend(
+            needs
+                .iter()
+                .filter(|(bit, _)| !self.has(*bit) && !self.has(Self::SYS_ADMIN))
+                .map(|(_, name)| *name),
+        );
         if !self.has(Self::SYS_PTRACE) {
             missing.push("CAP_SYS_PTRACE");
         }
@@ -114,8 +125,12 @@ impl Features {
         let uname = rustix::system::uname();
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
-        let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim).unwrap_or_default();
-        let namespace = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).map(|link| link.to_string_lossy().into_owned());
+        let field = |key: &str| {
+            status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim).unwrap_or_default()
+        };
+        let namespace = |name: &str| {
+            fs::read_link(format!("/proc/self/ns/{name}")).map(|link| link.to_string_lossy().into_owned())
+        };
         Self {
             machine: uname.machine().to_string_lossy().into_owned(),
             release: uname.release().to_string_lossy().into_owned(),
@@ -174,7 +189,13 @@ impl Features {
         let (id, title) = ("processor", "an x86-64 processor");
         match self.machine.as_str() {
             "x86_64" => Requirement::met(id, title, "x86_64"),
-            other => Requirement::lacking(id, title, Status::Missing, other, "run tracer on an x86-64 host: no other is supported"),
+            other => Requirement::lacking(
+                id,
+                title,
+                Status::Missing,
+                other,
+                "run tracer on an x86-64 host: no other is supported",
+            ),
         }
     }
 
@@ -184,7 +205,13 @@ impl Features {
         if (major, minor) >= (5, 17) {
             return Requirement::met(id, title, &self.release);
         }
-        Requirement::lacking(id, title, Status::Missing, &self.release, "update the kernel: older ones lack bpf_loop, by which stacks are walked")
+        Requirement::lacking(
+            id,
+            title,
+            Status::Missing,
+            &self.release,
+            "update the kernel: older ones lack bpf_loop, by which stacks are walked",
+        )
     }
 
     fn privileges(&self) -> Requirement {
@@ -195,7 +222,13 @@ impl Features {
         };
         if !self.initial_user_namespace {
             let found = format!("{who} of a user namespace");
-            return Requirement::lacking(id, title, Status::Missing, found, "run tracer on the host, outside of a user namespace");
+            return Requirement::lacking(
+                id,
+                title,
+                Status::Missing,
+                found,
+                "run tracer on the host, outside of a user namespace",
+            );
         }
         let missing = self.capabilities.missing();
         if missing.is_empty() {
@@ -254,7 +287,8 @@ impl Features {
 
     fn tracefs_requirement(&self) -> Requirement {
         let (id, title) = ("tracefs", "tracepoints (tracefs)");
-        let lacking = |found: String, help: &str| Requirement::lacking(id, title, Status::Missing, found, help);
+        let lacking =
+            |found: String, help: &str| Requirement::lacking(id, title, Status::Missing, found, help);
         match &self.tracefs {
             Tracefs::Mounted(path) => Requirement::met(id, title, format!("mounted at {path}")),
             Tracefs::NotMounted if self.capabilities.has(Capabilities::SYS_ADMIN) => {
@@ -267,9 +301,10 @@ impl Features {
             Tracefs::Unreadable(path) => {
                 lacking(format!("mounted at {path}, but not readable"), "run as root: `sudo tracer ...`")
             }
-            Tracefs::Absent => {
-                lacking("the kernel has no tracefs".into(), "use a kernel built with CONFIG_FTRACE=y, as distributions' are")
-            }
+            Tracefs::Absent => lacking(
+                "the kernel has no tracefs".into(),
+                "use a kernel built with CONFIG_FTRACE=y, as distributions' are",
+            ),
         }
     }
 
@@ -327,8 +362,16 @@ mod tests {
 
     fn missing(features: &Features) -> Vec<&'static str> {
         let requirements = features.requirements();
-        assert!(requirements.iter().all(|requirement| (requirement.status == Status::Met) == requirement.help.is_none()));
-        requirements.iter().filter(|requirement| requirement.status == Status::Missing).map(|requirement| requirement.id).collect()
+        assert!(
+            requirements
+                .iter()
+                .all(|requirement| (requirement.status == Status::Met) == requirement.help.is_none())
+        );
+        requirements
+            .iter()
+            .filter(|requirement| requirement.status == Status::Missing)
+            .map(|requirement| requirement.id)
+            .collect()
     }
 
     #[test]
@@ -374,7 +417,8 @@ mod tests {
         assert_eq!(version("5.17"), (5, 17, 0));
         assert_eq!(version("6.12.9+deb13"), (6, 12, 9));
         assert_eq!(version("odd"), (0, 0, 0));
-        let meets = |release: &str| Features { release: release.into(), ..good() }.return_probe_meets_seccomp();
+        let meets =
+            |release: &str| Features { release: release.into(), ..good() }.return_probe_meets_seccomp();
         assert!(meets("6.11.0") && meets("6.12.13") && meets("6.13.2-generic"));
         assert!(!meets("6.10.14") && !meets("6.12.14") && !meets("6.13.3") && !meets("6.14.0"));
     }

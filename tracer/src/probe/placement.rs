@@ -18,8 +18,8 @@
 //! with an operand-size prefix is refused: neither is chosen here.
 
 use iced_x86::{
-    Code as Opcode, Decoder, DecoderOptions, EncodingKind, FlowControl, Formatter, Instruction, InstructionInfoFactory,
-    IntelFormatter, Mnemonic, OpAccess, OpKind, Register,
+    Code as Opcode, Decoder, DecoderOptions, EncodingKind, FlowControl, Formatter, Instruction,
+    InstructionInfoFactory, IntelFormatter, Mnemonic, OpAccess, OpKind, Register,
 };
 use thiserror::Error;
 
@@ -123,7 +123,8 @@ impl Code {
     /// # Errors
     /// The entry is outside the segment, no instruction, or one that the kernel refuses.
     pub fn place(&self, entry: u64, size: u64, needs: Needs) -> Result<Placement, PlacementError> {
-        let from_entry = self.from(entry).filter(|bytes| !bytes.is_empty()).ok_or(PlacementError::OutsideCode(entry))?;
+        let from_entry =
+            self.from(entry).filter(|bytes| !bytes.is_empty()).ok_or(PlacementError::OutsideCode(entry))?;
         // The function's own bytes: what follows it is reached by other ways.
         let length = usize::try_from(size).unwrap_or(usize::MAX).min(from_entry.len());
         let bytes = if size == 0 { from_entry } else { from_entry.get(..length).unwrap_or(from_entry) };
@@ -144,7 +145,10 @@ impl Code {
             let chosen = is_emulated(encoding) && !is_refused(&instruction, encoding);
             // A call is taken only as the entry, where there is no choice: behind it, stepping over
             // and a shadow stack would have to be thought of.
-            if chosen && (at_entry || encoding.first() != Some(&CALL)) && self.only_falls_through(entry, size, instruction.ip()) {
+            if chosen
+                && (at_entry || encoding.first() != Some(&CALL))
+                && self.only_falls_through(entry, size, instruction.ip())
+            {
                 return Ok(self.placement(&instruction, entry, true));
             }
             first.get_or_insert(instruction);
@@ -190,22 +194,28 @@ impl Code {
             return false;
         };
         let mut added = [Register::None; 4];
-        for (index, instruction) in Decoder::with_ip(64, bytes, entry, DecoderOptions::NONE).iter().enumerate() {
+        for (index, instruction) in
+            Decoder::with_ip(64, bytes, entry, DecoderOptions::NONE).iter().enumerate()
+        {
             if instruction.is_invalid() {
                 return false;
             }
-            if instruction.op0_kind() == OpKind::NearBranch64 && behind_entry(instruction.near_branch_target()) {
+            if instruction.op0_kind() == OpKind::NearBranch64
+                && behind_entry(instruction.near_branch_target())
+            {
                 return false;
             }
             // A jump through a table, whose targets are not known: an indexed jump, or one to a sum.
             if instruction.flow_control() == FlowControl::IndirectBranch {
-                let by_sum = instruction.op0_kind() == OpKind::Register && added.contains(&instruction.op0_register());
+                let by_sum =
+                    instruction.op0_kind() == OpKind::Register && added.contains(&instruction.op0_register());
                 if by_sum || instruction.memory_index() != Register::None {
                     return false;
                 }
             }
             if let Some(slot) = added.get_mut(index % 4) {
-                let is_sum = instruction.mnemonic() == Mnemonic::Add && instruction.op0_kind() == OpKind::Register;
+                let is_sum =
+                    instruction.mnemonic() == Mnemonic::Add && instruction.op0_kind() == OpKind::Register;
                 *slot = if is_sum { instruction.op0_register() } else { Register::None };
             }
         }
@@ -214,7 +224,8 @@ impl Code {
 
     /// The target of everything in the segment that could be a branch with a 32-bit displacement.
     fn far_branches(&self) -> impl Iterator<Item = u64> {
-        let opcodes = self.bytes.iter().enumerate().filter(|(_, byte)| matches!(**byte, CALL | 0xe9 | 0x80..=0x8f));
+        let opcodes =
+            self.bytes.iter().enumerate().filter(|(_, byte)| matches!(**byte, CALL | 0xe9 | 0x80..=0x8f));
         opcodes.filter_map(|(index, byte)| {
             let two_bytes = || index.checked_sub(1).and_then(|before| self.bytes.get(before)) == Some(&0x0f);
             if matches!(byte, 0x80..=0x8f) && !two_bytes() {
@@ -245,7 +256,9 @@ fn is_emulated(encoding: &[u8]) -> bool {
 
 /// Does the kernel refuse a probe there (`uprobe_init_insn`, `is_prefix_bad`)?
 fn is_refused(instruction: &Instruction, encoding: &[u8]) -> bool {
-    let prefixes = encoding.iter().take_while(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3));
+    let prefixes = encoding
+        .iter()
+        .take_while(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3));
     let mut prefixes = prefixes.copied();
     let bad = prefixes.clone().any(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0xf0));
     let short_branch = prefixes.any(|byte| byte == 0x66) && instruction.op0_kind() == OpKind::NearBranch64;
@@ -261,7 +274,10 @@ fn spoils(accesses: &mut InstructionInfoFactory, instruction: &Instruction, need
         needs.arguments.contains(&register) || (needs.return_probe && register == Register::RSP)
     };
     accesses.info(instruction).used_registers().iter().any(|used| {
-        let reads = matches!(used.access(), OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+        let reads = matches!(
+            used.access(),
+            OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+        );
         !reads && written(used.register().full_register())
     })
 }

@@ -28,7 +28,10 @@ fn with(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
 #[test]
 fn glibc_s_malloc_and_free() {
     let malloc = place(&MALLOC, Function::Malloc).unwrap();
-    assert_eq!((malloc.offset_from_entry, malloc.emulated, malloc.instruction_text.as_str()), (0, true, "push r12"));
+    assert_eq!(
+        (malloc.offset_from_entry, malloc.emulated, malloc.instruction_text.as_str()),
+        (0, true, "push r12")
+    );
     let free = place(&FREE, Function::Free).unwrap();
     assert_eq!((free.vaddr, free.file_offset, free.emulated), (BASE + 3, 0x403, true));
     assert!(free.instruction_text.starts_with("je "), "{}", free.instruction_text);
@@ -84,7 +87,8 @@ fn a_branch_from_a_part_moved_away_ends_it() {
     let end = bytes.len();
     let displacement = (3_i64 - end as i64) as i32;
     bytes[end - 4..end].copy_from_slice(&displacement.to_le_bytes());
-    let place = |bytes: &[u8]| Code::new(bytes.to_vec(), BASE, 0).place(BASE, 6, Needs::of(Function::Free)).unwrap();
+    let place =
+        |bytes: &[u8]| Code::new(bytes.to_vec(), BASE, 0).place(BASE, 6, Needs::of(Function::Free)).unwrap();
     assert_eq!(place(&bytes).offset_from_entry, 0);
     bytes[end - 5] = 0x90;
     assert_eq!(place(&bytes).offset_from_entry, 3);
@@ -96,7 +100,10 @@ fn a_jump_through_a_table_ends_it() {
     let bytes = [0x48, 0x85, 0xff, 0x74, 0x00, 0xff, 0x24, 0xc5, 0, 0, 0, 0];
     assert_eq!(offset(&bytes, Function::Free), (0, false));
     // test; je +0; add rax, rcx; jmp rax
-    assert_eq!(offset(&[0x48, 0x85, 0xff, 0x74, 0x00, 0x48, 0x01, 0xc8, 0xff, 0xe0], Function::Free), (0, false));
+    assert_eq!(
+        offset(&[0x48, 0x85, 0xff, 0x74, 0x00, 0x48, 0x01, 0xc8, 0xff, 0xe0], Function::Free),
+        (0, false)
+    );
     // A tail call through a pointer has no table.
     assert_eq!(offset(&[0x48, 0x85, 0xff, 0x74, 0x00, 0xff, 0x25, 0, 0, 0, 0], Function::Free), (3, true));
 }
