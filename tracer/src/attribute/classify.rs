@@ -50,6 +50,12 @@ pub struct Attribution {
     pub owner: Option<usize>,
 }
 
+impl FrameTraits {
+    fn is_java(&self) -> bool {
+        matches!(self.place, Place::Application | Place::Platform)
+    }
+}
+
 /// What stands between the allocator and the code that wanted memory, in any program.
 const ALLOCATING: &[&str] = &[
     "malloc",
@@ -159,7 +165,14 @@ impl Rules {
     /// in it was not there.
     pub fn classify(&self, stack: &[(&Frame, &FrameTraits)], source: &Source, complete: bool) -> Attribution {
         let mut holding = vec![0_u64; self.matchers.len().div_ceil(64)];
-        for (_, traits) in stack {
+        // What lies beyond a Java frame called Java: it did not allocate. (A class initializer that
+        // runs the whole application has the class loading's frames beyond it.)
+        let native = stack.iter().position(|(_, traits)| traits.is_java()).unwrap_or(stack.len());
+        let speaks = |at: usize, traits: &FrameTraits| at < native || traits.is_java();
+        for (at, (_, traits)) in stack.iter().enumerate() {
+            if !speaks(at, traits) {
+                continue;
+            }
             for (all, one) in holding.iter_mut().zip(&traits.conditions) {
                 *all |= one;
             }
@@ -168,12 +181,14 @@ impl Rules {
         let leaf =
             stack.iter().position(|(_, traits)| !traits.allocates).or((!stack.is_empty()).then_some(0));
         let application = place(Place::Application);
-        let has_java = application.is_some() || place(Place::Platform).is_some();
-        let owner = application.or_else(|| place(Place::Library).filter(|_| !has_java));
+        let owner = application.or_else(|| place(Place::Library).filter(|_| native == stack.len()));
         let rule = self.rules.iter().find(|rule| rule.holds(source, &holding));
-        let told_by = rule
-            .and_then(|rule| rule.any)
-            .and_then(|condition| stack.iter().position(|(_, traits)| has(&traits.conditions, condition)));
+        let told_by = rule.and_then(|rule| rule.any).and_then(|condition| {
+            let tells = |(at, (_, traits)): (usize, &(&Frame, &FrameTraits))| {
+                speaks(at, traits) && has(&traits.conditions, condition)
+            };
+            stack.iter().enumerate().position(tells)
+        });
         let called = application.and_then(|owner| {
             let below = stack.get(..owner)?;
             below.iter().rposition(|(_, traits)| traits.place != Place::Stub)
@@ -198,9 +213,7 @@ impl Rules {
             let (frame, _) = frames.iter().find(|(_, traits)| traits.place == place)?;
             frame.module.as_deref().map(library_name)
         };
-        // What lies beyond a Java frame called Java; it did not allocate.
-        let is_java = |traits: &FrameTraits| matches!(traits.place, Place::Application | Place::Platform);
-        let native = stack.split(|(_, traits)| is_java(traits)).next().unwrap_or_default();
+        let native = stack.split(|(_, traits)| traits.is_java()).next().unwrap_or_default();
         if let Some(library) = module(Place::Library, native) {
             return (format!("native:{library}"), None);
         }
@@ -208,7 +221,7 @@ impl Rules {
             return ("jvm".to_owned(), Some(library).filter(|library| !matches(&self.jvm, library)));
         }
         let has = |place: Place| stack.iter().any(|(_, traits)| traits.place == place);
-        let category = if has(Place::Application) || has(Place::Platform) || has(Place::Stub) {
+        let category = if stack.iter().any(|(_, traits)| traits.is_java()) || has(Place::Stub) {
             "jvm"
         } else if complete && has(Place::Runtime) {
             "libc"

@@ -109,6 +109,11 @@ pub(super) fn is_being_written(file: &File) -> bool {
     flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
+/// Is there a log beside the database `path`?
+pub(super) fn has_log(path: &Path) -> bool {
+    logs(path).next().is_some_and(|log| log.exists())
+}
+
 fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

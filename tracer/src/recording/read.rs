@@ -27,7 +27,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Recording, ReadError> {
         return Err(ReadError::Foreign { path: path.to_owned(), what: "not a plain file" });
     }
     let mut file = File::open(&full).map_err(io)?;
-    check_header(path, &mut file)?;
+    check_header(path, &full, &mut file)?;
     let being_written = create::is_being_written(&file);
     drop(file);
     let damaged = |error: &rusqlite::Error| ReadError::Corrupt { path: path.to_owned(), detail: text(error) };
@@ -41,7 +41,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Recording, ReadError> {
     read_tables::read(&database, being_written).map_err(|error| damaged(&error))
 }
 
-fn check_header(path: &Path, file: &mut File) -> Result<(), ReadError> {
+fn check_header(path: &Path, full: &Path, file: &mut File) -> Result<(), ReadError> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     let limit = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
     Read::by_ref(file)
@@ -68,6 +68,19 @@ fn check_header(path: &Path, file: &mut File) -> Result<(), ReadError> {
     }
     if version > FORMAT_VERSION {
         return Err(ReadError::Newer { path: path.to_owned(), version, known: FORMAT_VERSION });
+    }
+    // SQLite takes what is missing of the last page for zeros. With a log beside it the file may
+    // rightly be shorter than its header says.
+    let size = header.get(16..18).and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+    let page_bytes = match size {
+        Some(1) => 65_536,
+        size => u64::from(size.unwrap_or_default()),
+    };
+    let expected = page_bytes * u64::from(number(28).unwrap_or_default());
+    let length = file.metadata().map_or(expected, |meta| meta.len());
+    if length < expected && !create::has_log(full) {
+        let detail = format!("it has {length} bytes of {expected}");
+        return Err(ReadError::Corrupt { path: path.to_owned(), detail });
     }
     Ok(())
 }

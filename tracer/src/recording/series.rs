@@ -138,6 +138,7 @@ mod tests {
     #[test]
     fn thinning_keeps_every_remaining_sample_true() {
         let database = Connection::open_in_memory().expect("database");
+        database.execute_batch("PRAGMA foreign_keys = OFF").expect("pragma");
         database.execute_batch(super::super::schema::TABLES).expect("schema");
         let mut series = Series { samples_max: 10, ..Series::new() };
         let value = Cell::new(0);

@@ -1,1 +1,411 @@
+//! What is written is read again; what is damaged, foreign or unfinished is told apart.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tracer_common::table::StackTotals;
+
+use super::sample::{self, SECOND_NS, START_NS};
+use super::*;
+use crate::symbolize::{Frame, FrameKind};
+
+fn end() -> End {
+    End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }
+}
+
+fn beside(path: &Path) -> Vec<String> {
+    let folder = path.parent().expect("folder");
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("folder")
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let (_folder, path) = sample::finished();
+    let recording = read(&path).expect("read");
+    assert_eq!(recording.state, State::Finished("duration".to_owned()));
+    assert_eq!(recording.duration_ns, 10 * SECOND_NS);
+    assert_eq!(recording.target.command.len(), 5);
+    assert_eq!(recording.target.jvm.as_ref().and_then(|jvm| jvm.gc.as_deref()), Some("G1"));
+    assert_eq!(recording.session, sample::header().session);
+    let stack = recording.stacks.iter().find(|stack| stack.id == sample::INFLATER).expect("stack");
+    assert_eq!(stack.complete, Some(true));
+    let frames: Vec<_> = stack.frames.iter().map(|&frame| &recording.frames[frame as usize]).collect();
+    assert_eq!(frames.len(), 11);
+    assert_eq!(frames[1], &sample::native("inflateInit2_", "/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"));
+    assert_eq!(frames[6].line, Some(17));
+    assert_eq!(recording.totals.len(), 7);
+    assert_eq!(recording.series.len(), 11);
+    assert_eq!(recording.threads.len(), 3);
+    assert_eq!(recording.live_by_thread.len(), 4);
+    assert_eq!(recording.collections.len(), 1);
+    assert_eq!(recording.lost.get("lost_pending"), Some(&2));
+    assert_eq!(recording.trust.unmatched_frees, Some(31));
+    assert_eq!(recording.memory.parts.len(), 1);
+    assert_eq!(recording.code_cache.methods.len(), 1);
+    assert_eq!(recording.notes, ["perf maps were not read"]);
+}
+
+#[test]
+fn a_finished_recording_is_one_private_file() {
+    let (_folder, path) = sample::finished();
+    assert_eq!(beside(&path), ["sample.trec"]);
+    assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn one_that_is_being_written_or_was_abandoned_is_readable_and_says_so() {
+    let (_folder, path) = sample::folder();
+    let mut writer = sample::write(&path);
+    // After the last tick: not in the file yet.
+    writer.note("lost with its recorder").expect("note");
+    let recording = read(&path).expect("read");
+    assert_eq!(recording.state, State::Recording);
+    drop(writer);
+    let recording = read(&path).expect("read");
+    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.duration_ns, 10 * SECOND_NS);
+    assert_eq!(recording.totals.len(), 7);
+    assert!(recording.notes.is_empty());
+}
+
+#[test]
+fn an_existing_file_is_kept_without_force() {
+    let (_folder, path) = sample::folder();
+    fs::write(&path, "precious").expect("write");
+    let error = Writer::create(&path, false, &sample::header()).err().expect("refused");
+    assert!(matches!(error, WriteError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&path).expect("read"), b"precious");
+    fs::remove_file(&path).expect("remove");
+    symlink("/nowhere/at/all", &path).expect("link");
+    assert!(matches!(Writer::create(&path, false, &sample::header()), Err(WriteError::Exists { .. })));
+    assert!(matches!(Writer::create(&path, true, &sample::header()), Err(WriteError::NotPlain { .. })));
+}
+
+#[test]
+fn force_replaces_only_once_the_session_runs() {
+    let (_folder, path) = sample::finished();
+    let before = fs::read(&path).expect("read");
+    let writer = Writer::create(&path, true, &sample::header()).expect("create");
+    assert_eq!(fs::read(&path).expect("read"), before);
+    drop(writer);
+    assert_eq!(fs::read(&path).expect("read"), before);
+    assert_eq!(beside(&path), ["sample.trec"]);
+
+    let mut writer = Writer::create(&path, true, &sample::header()).expect("create");
+    writer.note("new").expect("note");
+    writer.tick(START_NS + SECOND_NS).expect("tick");
+    assert_eq!(read(&path).expect("read").notes, ["new"]);
+    writer.note("newer").expect("note");
+    writer.finish(&end()).expect("finish");
+    assert_eq!(read(&path).expect("read").notes, ["new", "newer"]);
+    assert_eq!(beside(&path), ["sample.trec"]);
+    assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn force_leaves_no_log_of_an_abandoned_recording() {
+    let (_folder, path) = sample::folder();
+    drop(sample::write(&path));
+    // As SIGKILL leaves it: a log that belongs to the old file.
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    fs::write(&log, vec![0x37; 5_000]).expect("write");
+    let writer = Writer::create(&path, true, &sample::header()).expect("create");
+    writer.finish(&end()).expect("finish");
+    assert_eq!(beside(&path), ["sample.trec"]);
+    assert!(read(&path).expect("read").totals.is_empty());
+}
+
+#[test]
+fn a_recording_under_way_is_not_replaced() {
+    let (_folder, path) = sample::folder();
+    let _writer = sample::write(&path);
+    assert!(matches!(Writer::create(&path, true, &sample::header()), Err(WriteError::Busy { .. })));
+}
+
+#[test]
+fn one_that_never_ran_leaves_nothing() {
+    let (_folder, path) = sample::folder();
+    drop(Writer::create(&path, false, &sample::header()).expect("create"));
+    assert!(beside(&path).is_empty());
+}
+
+#[test]
+fn a_folder_that_is_missing_is_told_at_the_start() {
+    let (folder, _) = sample::folder();
+    let path = folder.path().join("missing/x.trec");
+    let error = Writer::create(&path, false, &sample::header()).err().expect("refused");
+    assert!(matches!(error, WriteError::Create { .. }), "{error}");
+    assert!(matches!(Writer::create("/", true, &sample::header()), Err(WriteError::Create { .. })));
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_never_a_whole_recording() {
+    let (_folder, path) = sample::folder();
+    let mut writer = sample::write(&path);
+    writer.limit_pages(40);
+    let frames: Vec<Frame> =
+        (0..2_000).map(|at| Frame::named(format!("a.b.C{at}.method"), FrameKind::Java)).collect();
+    let mut failed = None;
+    for id in 100..200 {
+        let written = writer.stack(id, &frames, true, "complete");
+        if let Err(error) = written.and_then(|()| writer.tick(START_NS + 11 * SECOND_NS)) {
+            failed = Some(error);
+            break;
+        }
+    }
+    let error = failed.expect("an error");
+    assert!(matches!(error, WriteError::Full { .. }), "{error}");
+    assert!(writer.tick(START_NS + 12 * SECOND_NS).is_err());
+    assert!(writer.finish(&end()).is_err());
+    let recording = read(&path).expect("read");
+    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.totals.len(), 7);
+}
+
+#[test]
+fn foreign_newer_and_missing_files_are_told_apart() {
+    let (folder, path) = sample::finished();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("text"), "Lorem ipsum ".repeat(100)).expect("write");
+    fs::write(at("empty"), "").expect("write");
+    let other = Connection::open(at("other")).expect("open");
+    other.execute_batch("CREATE TABLE t (x)").expect("table");
+    drop(other);
+    for name in ["text", "empty", "other", "."] {
+        let error = read(at(name)).expect_err(name);
+        assert!(matches!(error, ReadError::Foreign { .. }), "{name}: {error}");
+    }
+    assert!(matches!(read(at("missing")), Err(ReadError::Io { .. })));
+    fs::copy(&path, at("newer")).expect("copy");
+    let newer = Connection::open(at("newer")).expect("open");
+    newer.pragma_update(None, "user_version", 2).expect("pragma");
+    drop(newer);
+    let error = read(at("newer")).expect_err("newer");
+    assert!(matches!(error, ReadError::Newer { version: 2, known: 1, .. }), "{error}");
+}
+
+/// Copies the sample, changes it as SQL says, and reads it.
+fn changed(sql: &str) -> Result<Recording, ReadError> {
+    let (_folder, path) = sample::finished();
+    let database = Connection::open(&path).expect("open");
+    database.execute_batch("PRAGMA foreign_keys = OFF").expect("pragma");
+    database.execute_batch(sql).expect(sql);
+    drop(database);
+    read(&path)
+}
+
+#[test]
+fn later_additions_are_passed_over() {
+    let recording = changed(
+        "CREATE TABLE later (x); ALTER TABLE total ADD COLUMN later INTEGER;
+         INSERT INTO meta VALUES ('later', 'x'); UPDATE frame SET tier = 'c3', unknown = 'who-knows'",
+    )
+    .expect("read");
+    assert_eq!(recording.totals.len(), 7);
+}
+
+#[test]
+fn what_cannot_be_is_damage() {
+    for sql in [
+        "DROP TABLE gc",
+        "DELETE FROM frame WHERE id = 2",
+        "DELETE FROM meta WHERE key = 'state'",
+        "UPDATE meta SET value = '{' WHERE key = 'target'",
+        "UPDATE total SET freed_bytes = -1",
+        "UPDATE frame SET kind = 'quantum'",
+        "UPDATE source SET source = 'heaven'",
+        "UPDATE thread SET tid = -5",
+        "DELETE FROM total",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE VIRTUAL TABLE v USING fts5(x)",
+        "CREATE TRIGGER t AFTER INSERT ON gc BEGIN DELETE FROM gc; END",
+    ] {
+        let error = changed(sql).expect_err(sql);
+        assert!(matches!(error, ReadError::Corrupt { .. }), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn no_truncation_or_flipped_byte_panics() {
+    let (folder, path) = sample::finished();
+    let whole = fs::read(&path).expect("read");
+    let broken = folder.path().join("broken.trec");
+    for length in (0..whole.len()).step_by(701).chain([15, 16, 60, 70, 99, 100, 101, whole.len() - 1]) {
+        fs::write(&broken, &whole[..length]).expect("write");
+        assert!(read(&broken).is_err(), "{length} of {} bytes", whole.len());
+    }
+    for at in (0..whole.len()).step_by(97) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        fs::write(&broken, &bytes).expect("write");
+        let _ = read(&broken);
+    }
+}
+
+#[test]
+fn threads_with_a_used_tid_are_apart() {
+    let (_folder, path) = sample::folder();
+    let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+    writer.thread(7, None, Some(10), None, None).expect("thread");
+    writer.thread(7, Some("first"), None, None, None).expect("thread");
+    writer.thread(7, None, None, Some(20), None).expect("thread");
+    writer.thread(7, Some("second"), Some(30), None, None).expect("thread");
+    writer.thread(7, None, Some(30), Some(40), None).expect("thread");
+    writer.thread(8, Some("old"), None, None, None).expect("thread");
+    writer.finish(&end()).expect("finish");
+    let threads: Vec<_> = read(&path)
+        .expect("read")
+        .threads
+        .into_iter()
+        .map(|thread| (thread.tid, thread.name.unwrap_or_default(), thread.started_ns, thread.ended_ns))
+        .collect();
+    assert_eq!(
+        threads,
+        [
+            (7, "first".to_owned(), Some(10), Some(20)),
+            (7, "second".to_owned(), Some(30), Some(40)),
+            (8, "old".to_owned(), None, None)
+        ]
+    );
+}
+
+/// Fifty thousand stacks are written and read in seconds. Run in release for its time.
+#[test]
+fn many_stacks_are_no_burden() {
+    let (_folder, path) = sample::folder();
+    let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+    let names: Vec<Frame> = (0..5_000)
+        .map(|at| sample::native(&format!("Some::function_{at}(int)"), "/usr/lib/libfoo.so"))
+        .collect();
+    let started = std::time::Instant::now();
+    let mut rows = Vec::new();
+    for stack in 0..50_000_u64 {
+        let frames: Vec<Frame> =
+            (0..40).map(|at| names[(stack as usize * 7 + at * at) % names.len()].clone()).collect();
+        let id = stack.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        writer.stack(id, &frames, true, "complete").expect("stack");
+        rows.push((id, sample::totals((stack, 1), (0, 0))));
+    }
+    writer.allocator_totals(START_NS, &rows).expect("totals");
+    writer.tick(START_NS + SECOND_NS).expect("tick");
+    writer.finish(&end()).expect("finish");
+    let written = started.elapsed();
+    let recording = read(&path).expect("read");
+    let bytes = fs::metadata(&path).expect("file").len();
+    println!("written in {written:?}, read in {:?}, {bytes} bytes", started.elapsed() - written);
+    assert_eq!(recording.stacks.len(), 50_000);
+    assert!(written.as_secs() < 30);
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    (
+        "[ -~]{0,12}",
+        0..4_u8,
+        proptest::option::of("/[a-c]{1,2}"),
+        proptest::option::of(any::<u32>()),
+        any::<Option<u64>>(),
+    )
+        .prop_map(|(function, kind, module, line, offset)| Frame {
+            kind: [FrameKind::Native, FrameKind::Java, FrameKind::Stub, FrameKind::Kernel][usize::from(kind)],
+            module,
+            line,
+            offset,
+            ..Frame::named(function, FrameKind::Native)
+        })
+}
+
+fn counts() -> impl Strategy<Value = StackTotals> {
+    let count = 0..=i64::MAX.unsigned_abs();
+    (count.clone(), count.clone(), count.clone(), count).prop_map(|(a, b, c, d)| StackTotals {
+        allocated_bytes: a,
+        allocated_count: b,
+        freed_bytes: c,
+        freed_count: d,
+        sent: 0,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn round_trip(
+        stacks in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(frame(), 0..6), 0..8),
+        ticks in proptest::collection::vec(proptest::collection::vec((any::<proptest::sample::Index>(), counts(), any::<bool>()), 0..5), 0..5),
+    ) {
+        let (_folder, path) = sample::folder();
+        let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+        for (id, frames) in &stacks {
+            writer.stack(*id, frames, true, "complete").expect("stack");
+        }
+        let ids: Vec<u64> = stacks.keys().copied().collect();
+        let mut expected = std::collections::BTreeMap::new();
+        for (tick, rows) in (1_u64..).zip(&ticks) {
+            for (stack, totals, mapping) in rows.iter().filter(|_| !ids.is_empty()) {
+                let stack = *stack.get(&ids);
+                let kind = if *mapping { "anonymous" } else { "" };
+                if *mapping {
+                    writer.mapping_totals(tick, &[(stack, kind, *totals)]).expect("totals");
+                } else {
+                    writer.allocator_totals(tick, &[(stack, *totals)]).expect("totals");
+                }
+                expected.insert((stack, kind.to_owned()), Totals {
+                    allocated_bytes: totals.allocated_bytes,
+                    allocated_count: totals.allocated_count,
+                    freed_bytes: totals.freed_bytes,
+                    freed_count: totals.freed_count,
+                });
+            }
+            writer.tick(START_NS + tick).expect("tick");
+        }
+        writer.finish(&end()).expect("finish");
+
+        let recording = read(&path).expect("read");
+        let read_stacks: std::collections::BTreeMap<u64, Vec<Frame>> = recording
+            .stacks
+            .iter()
+            .map(|stack| {
+                let frames = stack.frames.iter().map(|&frame| recording.frames[frame as usize].clone());
+                (stack.id, frames.collect())
+            })
+            .collect();
+        prop_assert_eq!(read_stacks, stacks);
+        let totals: std::collections::BTreeMap<_, _> = recording
+            .totals
+            .iter()
+            .map(|row| ((recording.stacks[row.stack as usize].id, row.source.kind().to_owned()), row.totals))
+            .collect();
+        prop_assert_eq!(&totals, &expected);
+        // The series ends where the totals are.
+        let mut last = std::collections::BTreeMap::new();
+        for row in recording.series.iter().flat_map(|sample| &sample.rows) {
+            last.insert(row.total, row.totals);
+        }
+        for (at, row) in (0..).zip(&recording.totals) {
+            prop_assert_eq!(last.get(&at), Some(&row.totals));
+        }
+    }
+}
+
+/// The path of a recording whose recorder was killed, with its log, in a folder of its own.
+#[test]
+fn a_killed_recorders_log_is_read_from_a_copy_too() {
+    let (folder, path) = sample::folder();
+    let writer = sample::write(&path);
+    let copy: PathBuf = folder.path().join("copy.trec");
+    fs::copy(&path, &copy).expect("copy");
+    fs::copy(folder.path().join("sample.trec-wal"), folder.path().join("copy.trec-wal")).expect("copy");
+    drop(writer);
+    let recording = read(&copy).expect("read");
+    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.totals.len(), 7);
+}

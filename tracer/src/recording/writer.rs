@@ -317,13 +317,15 @@ impl Writer {
 
     fn close(&mut self, end: &End) -> Result<(), WriteError> {
         self.write(|writer, database| {
-            let started: i64 = database
-                .query_row("SELECT value FROM meta WHERE key = 'started_ns'", [], |row| row.get(0))
-                .optional()?
-                .and_then(|text: String| text.parse().ok())
-                .unwrap_or_default();
+            // The session ends where its last tick is, or later: `started_ns` may lie before ready.
+            let number = |key| -> rusqlite::Result<i64> {
+                let text: Option<String> = database
+                    .query_row("SELECT value FROM meta WHERE key = ?1", params![key], |row| row.get(0))
+                    .optional()?;
+                Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+            };
             let duration = signed(Some(end.duration_ns)).unwrap_or_default();
-            let time = started.saturating_add(duration);
+            let time = number("started_ns")?.saturating_add(duration).max(number("last_tick_ns")?);
             writer.series.finish(database, time, |key| writer.totals.get(&key).copied())?;
             meta(database, "last_tick_ns", &time.to_string())?;
             meta(database, "duration_ns", &duration.to_string())?;
@@ -374,6 +376,14 @@ impl Writer {
         database.execute_batch("BEGIN")?;
         self.database = Some(database);
         Ok(())
+    }
+
+    /// Lets the file grow no further, as a full disk does.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        if let Some(database) = &self.database {
+            let _ = pragma(database, &format!("PRAGMA max_page_count = {pages}"));
+        }
     }
 
     /// Closes the database, puts it where the old file is, and goes on there.
@@ -542,7 +552,10 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let database = Connection::open_with_flags(path, flags)?;
     // A crash of the host may take the last ticks, never the file; 4 MiB of pages are kept.
-    database.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096;")?;
+    // The writer's own references are right; checking each would take half of its time.
+    database.execute_batch(
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA foreign_keys = OFF;",
+    )?;
     database.busy_timeout(Duration::from_secs(2))?;
     database.set_prepared_statement_cache_capacity(64);
     Ok(database)

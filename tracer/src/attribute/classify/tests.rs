@@ -159,7 +159,7 @@ fn stacks_of_the_allocator() {
                 "J com.acme.Store.put",
             ],
             "native:librocksdbjni-linux64.so",
-            "rocksdb::Arena::Allocate > org.rocksdb.RocksDB.put > org.rocksdb.RocksDB.put",
+            "rocksdb::Arena::Allocate > - > org.rocksdb.RocksDB.put",
         ),
         (
             &[
@@ -198,7 +198,11 @@ fn stacks_of_the_allocator() {
     ] {
         let way =
             way.replace("org.rocksdb.RocksDB.put > org.rocksdb.RocksDB.put", "- > org.rocksdb.RocksDB.put");
-        assert_eq!(attribution(text, &Source::Allocator, true), (category.to_owned(), way), "{text:?}");
+        assert_eq!(
+            attribution(text, &Source::Allocator, true),
+            (category.to_owned(), way.to_owned()),
+            "{text:?}"
+        );
     }
 }
 
@@ -248,6 +252,20 @@ fn what_java_called_is_not_the_librarys() {
         "/opt/app/launcher!main",
     ];
     assert_eq!(attribution(&text, &Source::Allocator, true).0, "jvm");
+}
+
+#[test]
+fn a_class_initializer_that_runs_the_application_is_no_class_loading() {
+    let text = [
+        "c!malloc",
+        "/opt/libacme.so!hold",
+        "J com.acme.Native.hold",
+        "J com.acme.Main.<clinit>",
+        "jvm!InstanceKlass::call_class_initializer(JavaThread*)",
+        "jvm!InstanceKlass::initialize_impl(JavaThread*)",
+        "c!start_thread",
+    ];
+    assert_eq!(attribution(&text, &Source::Allocator, true).0, "native:libacme.so");
 }
 
 #[test]
