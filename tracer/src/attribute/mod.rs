@@ -1,1 +1,15 @@
-//! attribute
+//! Who owns a byte: stacks become categories and owners, by rules that are data.
+//!
+//! Takes named frames and where the bytes came from; gives the category, the frame that told it,
+//! and the application's frame which a person can change. Does no I/O but for reading a file of
+//! rules, and knows nothing of sizes. `docs/attribution.md` describes the rules.
+
+mod classify;
+mod pattern;
+mod rules;
+mod source;
+
+pub use classify::{Attribution, FrameTraits};
+pub use pattern::{module_name, plain_name};
+pub use rules::{Rules, RulesError};
+pub use source::Source;

@@ -4,7 +4,10 @@
 //! process ends. What events mean is not its business.
 
 pub mod attach;
+pub mod btf;
+pub mod kernel;
 pub mod load;
+pub mod placement;
 pub mod plan;
 pub mod rows;
 pub mod tracefs;

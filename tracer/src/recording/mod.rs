@@ -1,1 +1,37 @@
-//! recording
+//! The recording: one SQLite file, written while tracing, read by everything after it.
+//!
+//! Takes named stacks, cumulative totals, threads, collections and losses, and keeps them so that
+//! a recorder which dies leaves a readable file. Gives a [`Recording`] on any machine, without
+//! root. Knows no live process, no category and no output. `docs/file-format.md` describes the
+//! tables for people who ask the file their own questions.
+
+mod create;
+mod error;
+mod model;
+mod read;
+mod read_tables;
+mod schema;
+mod series;
+mod writer;
+
+pub use crate::attribute::Source;
+pub use error::{ReadError, WriteError};
+pub use model::{
+    CodeCache, CodeHeap, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, Recording, Sample,
+    SeriesRow, SessionInfo, Stack, State, TargetInfo, Thread, ThreadLive, Total, Totals, Trust,
+};
+pub use read::read;
+pub use writer::Writer;
+
+/// What `PRAGMA application_id` says: "trec" in ASCII.
+pub const APPLICATION_ID: u32 = 0x7472_6563;
+
+/// The format that is written, as in `PRAGMA user_version`, and the newest that is read. It rises
+/// when a reader of the old one would misread the new one; new tables, columns and `meta` keys do
+/// not raise it.
+pub const FORMAT_VERSION: u32 = 1;
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,15 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
     let mut bound: BTreeSet<u64> = BTreeSet::new();
     for (index, module) in target.modules.iter().enumerate() {
         let is_executable = executable == Some(module.path.as_str());
-        let result = read_module(index, module, is_executable, memory, &mut definitions, &mut bound, &mut found.skipped);
+        let result = read_module(
+            index,
+            module,
+            is_executable,
+            memory,
+            &mut definitions,
+            &mut bound,
+            &mut found.skipped,
+        );
         if let Err(error) = result {
             tracing::debug!(path = module.path, %error, "no symbols");
         }
@@ -200,7 +208,8 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
     let defines_malloc = |definition: &Definition| definition.names.contains("malloc");
     let mut in_use: BTreeSet<usize> = BTreeSet::new();
     for (address, definition) in definitions.iter().filter(|(_, definition)| defines_malloc(definition)) {
-        let own = executable.is_some_and(|path| target.modules.get(definition.module).is_some_and(|m| m.path == path));
+        let own = executable
+            .is_some_and(|path| target.modules.get(definition.module).is_some_and(|m| m.path == path));
         if own || bound.contains(address) {
             in_use.insert(definition.module);
         }
@@ -216,7 +225,12 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
     for module in modules {
         let Some(of) = target.modules.get(module) else { continue };
         let kind = if executable == Some(of.path.as_str()) { "statically linked" } else { kind(of.name()) };
-        found.allocators.push(Allocator { module, path: of.path.clone(), kind, in_use: in_use.contains(&module) });
+        found.allocators.push(Allocator {
+            module,
+            path: of.path.clone(),
+            kind,
+            in_use: in_use.contains(&module),
+        });
     }
     for (address, definition) in definitions {
         let Some(module) = target.modules.get(definition.module) else { continue };
@@ -257,7 +271,8 @@ fn read_module(
         read_bound(&elf, &dynamic, module, memory, bound)?;
     }
     // The executable may hold an allocator without exporting it.
-    let own = if is_executable { elf.symbols(SymbolTable::Full).unwrap_or_default() } else { Symbols::default() };
+    let own =
+        if is_executable { elf.symbols(SymbolTable::Full).unwrap_or_default() } else { Symbols::default() };
     let symbols = || dynamic.iter().chain(own.iter()).filter(|symbol| symbol.section != 0);
     let is_allocator = symbols().any(|symbol| symbol.name == b"malloc");
     for symbol in symbols() {
@@ -265,7 +280,8 @@ fn read_module(
             .or_else(|| is_allocator.then(|| Function::of_allocator_symbol(symbol.name)).flatten());
         let Some(function) = function else { continue };
         let name = String::from_utf8_lossy(symbol.name).into_owned();
-        let mut skip = |reason| skipped.push(Skipped { name: name.clone(), path: module.path.clone(), reason });
+        let mut skip =
+            |reason| skipped.push(Skipped { name: name.clone(), path: module.path.clone(), reason });
         if symbol.kind == Symbol::IFUNC {
             skip(SkipReason::Ifunc);
             continue;
@@ -314,7 +330,9 @@ fn read_bound(
             }
             let symbol = usize::try_from(info >> 32).ok().and_then(|index| symbols.get(index));
             let of_family = |symbol: &Symbol<'_>| {
-                Function::of_symbol(symbol.name).or_else(|| Function::of_allocator_symbol(symbol.name)).is_some()
+                Function::of_symbol(symbol.name)
+                    .or_else(|| Function::of_allocator_symbol(symbol.name))
+                    .is_some()
             };
             if symbol.as_ref().is_some_and(of_family) {
                 // Unreadable: not bound, as far as can be told.
@@ -368,12 +386,26 @@ mod tests {
             assert_eq!(used[0].kind, "glibc");
             let names: BTreeSet<&str> =
                 found.functions.iter().flat_map(|function| &function.names).map(String::as_str).collect();
-            for name in ["malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc"] {
+            for name in [
+                "malloc",
+                "calloc",
+                "realloc",
+                "reallocarray",
+                "free",
+                "posix_memalign",
+                "aligned_alloc",
+                "memalign",
+                "valloc",
+                "pvalloc",
+            ] {
                 assert!(names.contains(name), "{name} is missing of {names:?}");
             }
-            let addresses: BTreeSet<_> = found.functions.iter().map(|function| (function.module, function.vaddr)).collect();
+            let addresses: BTreeSet<_> =
+                found.functions.iter().map(|function| (function.module, function.vaddr)).collect();
             assert_eq!(addresses.len(), found.functions.len(), "an address twice");
-            assert!(found.functions.iter().all(|function| function.size > 0 && function.path.contains("libc")));
+            assert!(
+                found.functions.iter().all(|function| function.size > 0 && function.path.contains("libc"))
+            );
         }
     }
 
@@ -386,7 +418,10 @@ mod tests {
 
     #[test]
     fn names_of_cxx_operators() {
-        assert_eq!(Function::of_allocator_symbol(b"_ZnwmSt11align_val_tRKSt9nothrow_t"), Some(Function::Malloc));
+        assert_eq!(
+            Function::of_allocator_symbol(b"_ZnwmSt11align_val_tRKSt9nothrow_t"),
+            Some(Function::Malloc)
+        );
         assert_eq!(Function::of_allocator_symbol(b"_ZdaPvm"), Some(Function::Free));
         assert_eq!(Function::of_symbol(b"malloc_usable_size"), None);
     }

@@ -26,8 +26,10 @@ fn hex_id(part: &str) -> Option<String> {
         return Some(id.to_owned());
     }
     let (task, number) = part.split_once('-')?;
-    let fargate =
-        task.len() == 32 && is_hex(task) && number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let fargate = task.len() == 32
+        && is_hex(task)
+        && number.len() >= 8
+        && number.bytes().all(|byte| byte.is_ascii_digit());
     fargate.then(|| part.to_owned())
 }
 
@@ -58,7 +60,8 @@ mod tests {
         ] {
             assert_eq!(parse(&path).as_deref(), Some(ID), "{path}");
         }
-        let fargate = "9:memory:/ecs/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef-2531612879";
+        let fargate =
+            "9:memory:/ecs/0123456789abcdef0123456789abcdef/0123456789abcdef0123456789abcdef-2531612879";
         assert_eq!(parse(fargate).as_deref(), Some("0123456789abcdef0123456789abcdef-2531612879"));
         assert_eq!(parse("0::/lxc.payload.web/init.scope").as_deref(), Some("web"));
         assert_eq!(parse("0::/machine.slice/machine-deb.scope/payload").as_deref(), Some("deb"));
@@ -66,7 +69,12 @@ mod tests {
 
     #[test]
     fn no_container() {
-        for text in ["", "0::/", "0::/user.slice/user-0.slice/session-1.scope", "4:memory:/api/3abe6aeb355175935f64006a0d2ec0a1"] {
+        for text in [
+            "",
+            "0::/",
+            "0::/user.slice/user-0.slice/session-1.scope",
+            "4:memory:/api/3abe6aeb355175935f64006a0d2ec0a1",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -168,13 +168,15 @@ impl Elf {
         if header[4] != 2 || header[5] != 1 || u16_at(&header, 18) != 62 {
             return Err(ElfError::OtherMachine);
         }
-        let (segment_bytes, segment_count) = (usize::from(u16_at(&header, 54)), usize::from(u16_at(&header, 56)));
+        let (segment_bytes, segment_count) =
+            (usize::from(u16_at(&header, 54)), usize::from(u16_at(&header, 56)));
         let (section_bytes, section_count) = (u16_at(&header, 58), usize::from(u16_at(&header, 60)));
         if segment_count > MAX_SEGMENTS || (segment_count > 0 && segment_bytes != 56) {
             return Err(ElfError::Malformed("the program header table"));
         }
         // Without sections a file can still run; a table that cannot be read is treated as none.
-        let section_count = if section_count > MAX_SECTIONS || section_bytes != 64 { 0 } else { section_count };
+        let section_count =
+            if section_count > MAX_SECTIONS || section_bytes != 64 { 0 } else { section_count };
         let mut elf = Self {
             file,
             file_bytes,
@@ -206,7 +208,8 @@ impl Elf {
         if !inside || size > MAX_PIECE_BYTES {
             return Err(ElfError::Malformed("a range of the file"));
         }
-        let mut bytes = vec![0; usize::try_from(size).map_err(|_| ElfError::Malformed("a range of the file"))?];
+        let mut bytes =
+            vec![0; usize::try_from(size).map_err(|_| ElfError::Malformed("a range of the file"))?];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
@@ -268,13 +271,18 @@ impl Elf {
         self.segments.iter().filter(|segment| segment.kind == Segment::NOTE).find_map(|segment| {
             let bytes = self.bytes(segment.offset, segment.file_size.min(MAX_NOTES_BYTES)).ok()?;
             let mut notes = Notes::new(&bytes);
-            notes.find(|note| note.kind == NT_GNU_BUILD_ID && note.name == b"GNU").map(|note| note.contents.to_vec())
+            notes
+                .find(|note| note.kind == NT_GNU_BUILD_ID && note.name == b"GNU")
+                .map(|note| note.contents.to_vec())
         })
     }
 
     /// The file offset of code at `vaddr`, if it lies in an executable segment.
     pub fn code_offset(&self, vaddr: u64) -> Option<u64> {
-        self.segments.iter().filter(|segment| segment.is_code()).find_map(|segment| segment.file_offset(vaddr))
+        self.segments
+            .iter()
+            .filter(|segment| segment.is_code())
+            .find_map(|segment| segment.file_offset(vaddr))
     }
 }
 

@@ -41,7 +41,8 @@ pub fn find(pid: u32, modules: &[Module]) -> Option<JvmInfo> {
     Some(JvmInfo {
         libjvm: libjvm.clone(),
         java_home,
-        version: release_value(&text, "JAVA_RUNTIME_VERSION").or_else(|| release_value(&text, "JAVA_VERSION")),
+        version: release_value(&text, "JAVA_RUNTIME_VERSION")
+            .or_else(|| release_value(&text, "JAVA_VERSION")),
         vendor: release_value(&text, "IMPLEMENTOR"),
     })
 }
@@ -49,7 +50,9 @@ pub fn find(pid: u32, modules: &[Module]) -> Option<JvmInfo> {
 /// Does it export HotSpot's description of its structures?
 fn describes_itself(module: &Module) -> bool {
     let symbols = module.elf().and_then(|elf| elf.symbols(SymbolTable::Dynamic));
-    symbols.is_ok_and(|symbols| symbols.iter().any(|symbol: Symbol<'_>| symbol.section != 0 && symbol.name == MARKER))
+    symbols.is_ok_and(|symbols| {
+        symbols.iter().any(|symbol: Symbol<'_>| symbol.section != 0 && symbol.name == MARKER)
+    })
 }
 
 /// Folders that can be the Java home of a libjvm at `path`, the likeliest first.
@@ -71,7 +74,8 @@ fn homes(path: &str) -> Vec<String> {
 /// The value of `KEY="value"` in a release file.
 fn release_value(text: &str, key: &str) -> Option<String> {
     let value = text.lines().filter_map(|line| line.split_once('=')).find(|(name, _)| *name == key)?.1;
-    let value: String = value.trim().trim_matches('"').chars().filter(|char| !char.is_control()).take(128).collect();
+    let value: String =
+        value.trim().trim_matches('"').chars().filter(|char| !char.is_control()).take(128).collect();
     (!value.is_empty()).then_some(value)
 }
 
@@ -79,8 +83,18 @@ fn release_value(text: &str, key: &str) -> Option<String> {
 pub fn main_class(command: &[String]) -> Option<String> {
     // Options whose value is the next argument (the `java` launcher's documentation).
     const WITH_VALUE: [&str; 12] = [
-        "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path", "--add-modules", "--add-exports",
-        "--add-opens", "--add-reads", "--patch-module", "--source",
+        "-cp",
+        "-classpath",
+        "--class-path",
+        "-p",
+        "--module-path",
+        "--upgrade-module-path",
+        "--add-modules",
+        "--add-exports",
+        "--add-opens",
+        "--add-reads",
+        "--patch-module",
+        "--source",
     ];
     let mut arguments = command.iter().skip(1);
     while let Some(argument) = arguments.next() {
@@ -106,7 +120,10 @@ mod tests {
     #[test]
     fn a_home_for_every_layout() {
         assert_eq!(homes("/usr/lib/jvm/java-17/lib/server/libjvm.so")[0], "/usr/lib/jvm/java-17");
-        assert_eq!(homes("/usr/lib/jvm/java-8/jre/lib/amd64/server/libjvm.so")[..2], ["/usr/lib/jvm/java-8/jre", "/usr/lib/jvm/java-8"]);
+        assert_eq!(
+            homes("/usr/lib/jvm/java-8/jre/lib/amd64/server/libjvm.so")[..2],
+            ["/usr/lib/jvm/java-8/jre", "/usr/lib/jvm/java-8"]
+        );
         assert_eq!(homes("/opt/j/lib/server/libjvm.so (deleted)"), ["/opt/j"]);
         assert_eq!(homes("/opt/j/bin/java"), ["/opt/j"]);
         assert!(homes("/usr/lib/a/b/c/d/e/libjvm.so").is_empty());
@@ -127,7 +144,10 @@ mod tests {
         let run = |line: &str| main_class(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(run("java -Xmx1g -cp /a:/b com.example.Main arg").as_deref(), Some("com.example.Main"));
         assert_eq!(run("java -XX:+UseZGC -jar /srv/app.jar --port 1").as_deref(), Some("/srv/app.jar"));
-        assert_eq!(run("java --add-opens java.base/java.nio=ALL-UNNAMED -m app/main.Main").as_deref(), Some("app/main.Main"));
+        assert_eq!(
+            run("java --add-opens java.base/java.nio=ALL-UNNAMED -m app/main.Main").as_deref(),
+            Some("app/main.Main")
+        );
         assert_eq!(run("java --module=app/main.Main x").as_deref(), Some("app/main.Main"));
         assert_eq!(run("java @args Main"), None);
         assert_eq!(run("java -version"), None);

@@ -104,11 +104,13 @@ fn split(mappings: &[&Mapping], elf: &Elf, file: &std::path::Path) -> Vec<Module
             loads.entry(bias).or_default();
         }
     }
-    let segments: Vec<&Segment> = elf.segments.iter().filter(|segment| segment.kind == Segment::LOAD).collect();
+    let segments: Vec<&Segment> =
+        elf.segments.iter().filter(|segment| segment.kind == Segment::LOAD).collect();
     for mapping in mappings {
         // A page at the seam of two segments belongs to both: then one of them fits a load.
         let fitting = segments.iter().filter_map(|segment| bias(mapping, segment));
-        if let Some(members) = fitting.filter(|bias| loads.contains_key(bias)).next().and_then(|bias| loads.get_mut(&bias))
+        if let Some(members) =
+            fitting.filter(|bias| loads.contains_key(bias)).next().and_then(|bias| loads.get_mut(&bias))
         {
             members.push(mapping);
         }
@@ -134,7 +136,9 @@ fn bias(mapping: &Mapping, segment: &Segment) -> Option<u64> {
     let first_page = segment.offset & !(PAGE_BYTES - 1);
     let end = segment.offset.checked_add(segment.file_size)?.checked_next_multiple_of(PAGE_BYTES)?;
     let inside = (first_page..end).contains(&mapping.offset);
-    inside.then(|| mapping.start.wrapping_sub(mapping.offset).wrapping_add(segment.offset).wrapping_sub(segment.vaddr))
+    inside.then(|| {
+        mapping.start.wrapping_sub(mapping.offset).wrapping_add(segment.offset).wrapping_sub(segment.vaddr)
+    })
 }
 
 #[cfg(test)]
@@ -160,14 +164,24 @@ mod tests {
     }
 
     fn line(start: u64, offset: u64, executable: bool) -> Mapping {
-        let text = format!("{start:x}-{:x} r-{}p {offset:x} 00:01 7 /lib/x.so", start + 0x1000, if executable { 'x' } else { '-' });
+        let text = format!(
+            "{start:x}-{:x} r-{}p {offset:x} 00:01 7 /lib/x.so",
+            start + 0x1000,
+            if executable { 'x' } else { '-' }
+        );
         mapping::parse(&text).remove(0)
     }
 
     #[test]
     fn the_bias_counts_a_vaddr_unlike_the_offset() {
-        let segment =
-            Segment { kind: 1, flags: 5, offset: 0x1234, vaddr: 0x3234, file_size: 0x100, memory_size: 0x100 };
+        let segment = Segment {
+            kind: 1,
+            flags: 5,
+            offset: 0x1234,
+            vaddr: 0x3234,
+            file_size: 0x100,
+            memory_size: 0x100,
+        };
         assert_eq!(bias(&line(0x7000_3000, 0x1000, true), &segment), Some(0x7000_0000));
         assert_eq!(bias(&line(0x7000_3000, 0x2000, true), &segment), None);
     }

@@ -41,7 +41,9 @@ impl TargetError {
         match self {
             Self::NoSuchProcess { .. } => "`tracer list` shows the JVMs of this host".into(),
             Self::IsThread { pid, .. } => format!("use -p {pid}"),
-            Self::KernelThread { .. } => "name a process that runs a program; `tracer list` shows the JVMs".into(),
+            Self::KernelThread { .. } => {
+                "name a process that runs a program; `tracer list` shows the JVMs".into()
+            }
             Self::Ended { .. } => "start the program again; `tracer list` shows the JVMs that run".into(),
             Self::NotPermitted { .. } => "run as root: `sudo tracer ...`".into(),
             Self::OtherMachine { .. } => "trace a 64-bit x86 build of the program".into(),
@@ -83,7 +85,8 @@ impl Target {
 
     /// Is it still the process that was looked at?
     pub fn is_alive(&self) -> bool {
-        Stat::read(self.pid).is_ok_and(|stat| stat.start_time_ticks == self.start_time_ticks && !stat.has_ended())
+        Stat::read(self.pid)
+            .is_ok_and(|stat| stat.start_time_ticks == self.start_time_ticks && !stat.has_ended())
     }
 }
 
@@ -94,7 +97,9 @@ impl Target {
 pub fn inspect(pid: u32) -> Result<Target, TargetError> {
     let stat = Stat::read(pid).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
-        _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => TargetError::NoSuchProcess { pid },
+        _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            TargetError::NoSuchProcess { pid }
+        }
         _ => TargetError::Io { pid, source },
     })?;
     let status = Status::read(pid).map_err(|source| TargetError::Io { pid, source })?;
@@ -122,7 +127,9 @@ pub fn inspect(pid: u32) -> Result<Target, TargetError> {
         let refused = refused.map(|error| error.kind()).any(|kind| kind == io::ErrorKind::PermissionDenied);
         return Err(match refused {
             true => TargetError::NotPermitted { pid, comm },
-            false if Stat::read(pid).map_or(true, |stat| stat.has_ended()) => TargetError::Ended { pid, comm },
+            false if Stat::read(pid).map_or(true, |stat| stat.has_ended()) => {
+                TargetError::Ended { pid, comm }
+            }
             false => TargetError::OtherMachine { pid, comm },
         });
     }
@@ -170,7 +177,8 @@ impl Stat {
     /// No such process.
     pub fn read(pid: u32) -> io::Result<Self> {
         let text = String::from_utf8_lossy(&read_bounded(&format!("/proc/{pid}/stat"))?).into_owned();
-        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -247,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_comm_with_parentheses_and_spaces() {
-        let text = "7 (a) b (c)) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0 18446744073709551615 1 1";
+        let text =
+            "7 (a) b (c)) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0 18446744073709551615 1 1";
         let stat = Stat::parse(text).unwrap();
         assert_eq!((stat.comm.as_str(), stat.start_time_ticks), ("a) b (c)", 98765));
         assert!(!stat.is_kernel_thread() && !stat.has_ended());
@@ -259,7 +268,8 @@ mod tests {
     fn its_status_lines() {
         let text = "Name:\tjava\nTgid:\t70\nUid:\t1\t2\t3\t4\nVmRSS:\t   12 kB\nSeccomp:\t2\nNSpid:\t70\t1\n";
         let status = Status::parse(text);
-        let expected = Status { tgid: 70, uid: 2, rss_bytes: 12 << 10, seccomp: 2, namespace_pids: vec![70, 1] };
+        let expected =
+            Status { tgid: 70, uid: 2, rss_bytes: 12 << 10, seccomp: 2, namespace_pids: vec![70, 1] };
         assert_eq!(status, expected);
     }
 
@@ -277,7 +287,11 @@ mod tests {
         assert_eq!(target.command, ["sleep", "60"]);
         assert_eq!(target.comm, "sleep");
         assert!(target.jvm.is_none() && target.start_time_ticks > 0 && target.rss_bytes > 0);
-        assert!(target.executable().is_some_and(|module| module.name() == "sleep" || module.name() == "coreutils"));
+        assert!(
+            target
+                .executable()
+                .is_some_and(|module| module.name() == "sleep" || module.name() == "coreutils")
+        );
         assert!(!target.is_alive());
         assert!(matches!(inspect(child.id()), Err(TargetError::NoSuchProcess { .. })));
     }

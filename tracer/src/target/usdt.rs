@@ -7,7 +7,7 @@
 
 use tracer_common::table::{USDT_ARGUMENTS, UsdtArgument, UsdtSpec, usdt_location};
 
-use super::elf::{Elf, ElfError, Notes, until_zero, u64_at};
+use super::elf::{Elf, ElfError, Notes, u64_at, until_zero};
 
 /// libjvm has about 540.
 const MAX_PROBES: usize = 65_536;
@@ -69,7 +69,8 @@ fn probe(elf: &Elf, base: Option<u64>, contents: &[u8]) -> Option<Probe> {
 /// vector register, a symbol) is [`usdt_location::NONE`].
 pub fn parse_arguments(text: &str) -> UsdtSpec {
     let mut spec = UsdtSpec::ZERO;
-    for (slot, argument) in spec.arguments.iter_mut().zip(text.split_ascii_whitespace().take(USDT_ARGUMENTS)) {
+    for (slot, argument) in spec.arguments.iter_mut().zip(text.split_ascii_whitespace().take(USDT_ARGUMENTS))
+    {
         *slot = parse_argument(argument).unwrap_or(UsdtArgument::ZERO);
     }
     spec
@@ -78,7 +79,8 @@ pub fn parse_arguments(text: &str) -> UsdtSpec {
 fn parse_argument(text: &str) -> Option<UsdtArgument> {
     let (size, operand) = text.split_once('@')?;
     let size: i8 = size.parse().ok()?;
-    let mut argument = UsdtArgument { size_bytes: size.unsigned_abs(), signed: u8::from(size < 0), ..UsdtArgument::ZERO };
+    let mut argument =
+        UsdtArgument { size_bytes: size.unsigned_abs(), signed: u8::from(size < 0), ..UsdtArgument::ZERO };
     if !matches!(argument.size_bytes, 1 | 2 | 4 | 8) {
         return None;
     }
@@ -136,12 +138,20 @@ mod tests {
     use super::*;
 
     fn argument(location: u8, register: u8, value: i64, size: i8) -> UsdtArgument {
-        UsdtArgument { value, location, register, size_bytes: size.unsigned_abs(), signed: u8::from(size < 0), reserved: 0 }
+        UsdtArgument {
+            value,
+            location,
+            register,
+            size_bytes: size.unsigned_abs(),
+            signed: u8::from(size < 0),
+            reserved: 0,
+        }
     }
 
     #[test]
     fn every_form_of_operand() {
-        let spec = parse_arguments("8@%rdi -4@%esi 8@-24(%rbp) 4@$1 8@8(%rsp) 1@%r12b -8@$-1 8@(%rax) 2@%r9w");
+        let spec =
+            parse_arguments("8@%rdi -4@%esi 8@-24(%rbp) 4@$1 8@8(%rsp) 1@%r12b -8@$-1 8@(%rax) 2@%r9w");
         let expected = [
             argument(usdt_location::REGISTER, 5, 0, 8),
             argument(usdt_location::REGISTER, 4, 0, -4),
@@ -168,8 +178,14 @@ mod tests {
     /// The probes that are used, in each runtime that is installed.
     #[test]
     fn hotspot_s_own() {
-        let wanted =
-            ["gc__begin", "gc__end", "compiled__method__load", "compiled__method__unload", "thread__start", "thread__stop"];
+        let wanted = [
+            "gc__begin",
+            "gc__end",
+            "compiled__method__load",
+            "compiled__method__unload",
+            "thread__start",
+            "thread__stop",
+        ];
         let mut runtimes = 0;
         for home in ["/usr/lib/jvm/java-17-openjdk-amd64", "/usr/lib/jvm/temurin-25-jdk-amd64"] {
             let Ok(file) = File::open(format!("{home}/lib/server/libjvm.so")) else { continue };
@@ -183,13 +199,22 @@ mod tests {
                 // A probe is a nop in the file.
                 assert_eq!(elf.bytes(probe.file_offset, 1).unwrap(), [0x90], "{}", probe.name);
             }
-            println!("{home}: {} sites, {:?}", probes.len(), wanted.map(|name| (name, counts.get(name).copied())));
+            println!(
+                "{home}: {} sites, {:?}",
+                probes.len(),
+                wanted.map(|name| (name, counts.get(name).copied()))
+            );
             for name in wanted {
                 assert!(counts.contains_key(name), "{home}: {name}");
             }
             let arguments = |name: &str| {
                 let probe = probes.iter().find(|probe| probe.name == name).unwrap();
-                probe.arguments.arguments.iter().filter(|argument| argument.location != usdt_location::NONE).count()
+                probe
+                    .arguments
+                    .arguments
+                    .iter()
+                    .filter(|argument| argument.location != usdt_location::NONE)
+                    .count()
             };
             assert_eq!(arguments("compiled__method__load"), 8, "{home}");
             assert_eq!(arguments("thread__start"), 5, "{home}");

@@ -1,0 +1,248 @@
+//! Stacks become categories and owners.
+
+use super::Source;
+use super::pattern::{library_name, module_name, plain_name};
+use super::rules::{Rule, Rules, SourceName, matches};
+use crate::symbolize::{Frame, FrameKind};
+
+/// What rules make of one frame, alone. Frames are few and stacks are many: it is worth keeping.
+#[derive(Clone, Debug)]
+pub struct FrameTraits {
+    /// One bit for each condition of the rules.
+    conditions: Box<[u64]>,
+    place: Place,
+    allocates: bool,
+}
+
+/// Whose code a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A Java method of the application.
+    Application,
+    /// A Java method of the platform.
+    Platform,
+    /// Stubs, adapters and the interpreter.
+    Stub,
+    Kernel,
+    /// The JDK's own libraries.
+    Jdk,
+    /// The C library and its like.
+    Runtime,
+    /// Any other library, or the program.
+    Library,
+    /// A native frame of which not even the module is known.
+    Nowhere,
+}
+
+/// What a stack was found to be. Frames are given by their index in the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    /// The category's id.
+    pub category: String,
+    /// What of the category: `inflate`, `netty`, ...
+    pub kind: Option<String>,
+    /// The innermost frame that is not the allocator or its wrapper.
+    pub leaf: Option<usize>,
+    /// The operation that was served: the call that the owner made, or the frame which told the
+    /// category.
+    pub cause: Option<usize>,
+    /// The innermost Java frame of the application; else the function of a library or program.
+    pub owner: Option<usize>,
+}
+
+/// What stands between the allocator and the code that wanted memory, in any program.
+const ALLOCATING: &[&str] = &[
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+    "strdup",
+    "strndup",
+    "mmap",
+    "mmap64",
+    "mremap",
+    "brk",
+    "sbrk",
+    "operator new",
+    "operator new[]",
+    "zcalloc",
+    "AllocateHeap",
+    "ReallocateHeap",
+    "os::malloc",
+    "os::realloc",
+    "os::strdup",
+    "os::reserve_memory",
+    "os::commit_memory",
+    "os::commit_memory_or_exit",
+    "os::pd_reserve_memory",
+    "os::pd_commit_memory",
+    "os::Linux::commit_memory_impl",
+    "anon_mmap",
+    "AnyObj::operator new",
+    "ResourceObj::operator new",
+    "Chunk::operator new",
+    "ChunkPool::allocate_chunk",
+    "Arena::grow",
+    "Arena::Arena",
+];
+
+/// Prefixes of C library internals that are part of the allocator.
+const ALLOCATING_PREFIXES: &[&str] = &[
+    "__libc_malloc",
+    "__libc_calloc",
+    "__libc_realloc",
+    "__libc_memalign",
+    "_int_",
+    "__GI___",
+    "je_",
+    "tc_",
+    "mi_",
+];
+
+impl Rules {
+    /// What these rules make of a frame.
+    pub fn frame(&self, frame: &Frame) -> FrameTraits {
+        let module = frame.module.as_deref().map(module_name);
+        let function = match frame.kind {
+            FrameKind::Java => frame.function.as_str(),
+            _ => plain_name(&frame.function),
+        };
+        let mut conditions = vec![0_u64; self.matchers.len().div_ceil(64)].into_boxed_slice();
+        for condition in self.matchers.holding(function, module, frame.kind) {
+            if let Some(word) = conditions.get_mut(condition / 64) {
+                *word |= 1 << (condition % 64);
+            }
+        }
+        let place = match (frame.kind, module) {
+            // Nobody can change a method without a name.
+            (FrameKind::Java, _) if frame.unknown.is_some() => Place::Stub,
+            (FrameKind::Java, _) if matches(&self.platform, function) => Place::Platform,
+            (FrameKind::Java, _) => Place::Application,
+            (FrameKind::Stub, _) => Place::Stub,
+            (FrameKind::Kernel, _) => Place::Kernel,
+            (FrameKind::Native, None) => Place::Nowhere,
+            (FrameKind::Native, Some(module)) if matches(&self.runtime, module) => Place::Runtime,
+            (FrameKind::Native, Some(module)) if matches(&self.jdk, module) => Place::Jdk,
+            (FrameKind::Native, Some(_)) => Place::Library,
+        };
+        let allocates = frame.kind == FrameKind::Native
+            && (ALLOCATING.contains(&function)
+                || (place == Place::Runtime
+                    && ALLOCATING_PREFIXES.iter().any(|prefix| function.starts_with(prefix))));
+        FrameTraits { conditions, place, allocates }
+    }
+
+    /// The category of a whole stack, leaf first, for a caller that keeps no traits.
+    pub fn category(&self, frames: &[Frame], source: &Source) -> String {
+        self.attribute(frames, source).category
+    }
+
+    /// The owner in a stack, leaf first: the application's innermost Java method, else the
+    /// function of a library or program.
+    pub fn owner(&self, frames: &[Frame]) -> Option<String> {
+        let owner = self.attribute(frames, &Source::Allocator).owner?;
+        frames.get(owner).map(|frame| frame.function.clone())
+    }
+
+    fn attribute(&self, frames: &[Frame], source: &Source) -> Attribution {
+        let traits: Vec<FrameTraits> = frames.iter().map(|frame| self.frame(frame)).collect();
+        let pairs: Vec<_> = frames.iter().zip(&traits).collect();
+        self.classify(&pairs, source, true)
+    }
+
+    /// What a stack is, leaf first. `complete`: it reaches the thread's entry, so that what is not
+    /// in it was not there.
+    pub fn classify(&self, stack: &[(&Frame, &FrameTraits)], source: &Source, complete: bool) -> Attribution {
+        let mut holding = vec![0_u64; self.matchers.len().div_ceil(64)];
+        for (_, traits) in stack {
+            for (all, one) in holding.iter_mut().zip(&traits.conditions) {
+                *all |= one;
+            }
+        }
+        let place = |wanted: Place| stack.iter().position(|(_, traits)| traits.place == wanted);
+        let leaf =
+            stack.iter().position(|(_, traits)| !traits.allocates).or((!stack.is_empty()).then_some(0));
+        let application = place(Place::Application);
+        let has_java = application.is_some() || place(Place::Platform).is_some();
+        let owner = application.or_else(|| place(Place::Library).filter(|_| !has_java));
+        let rule = self.rules.iter().find(|rule| rule.holds(source, &holding));
+        let told_by = rule
+            .and_then(|rule| rule.any)
+            .and_then(|condition| stack.iter().position(|(_, traits)| has(&traits.conditions, condition)));
+        let called = application.and_then(|owner| {
+            let below = stack.get(..owner)?;
+            below.iter().rposition(|(_, traits)| traits.place != Place::Stub)
+        });
+        let cause = if application.is_some() { called } else { told_by };
+        let cause = cause.filter(|&cause| {
+            Some(cause) != leaf
+                && Some(cause) != owner
+                && leaf.is_none_or(|leaf| leaf < cause)
+                && owner.is_none_or(|owner| cause < owner)
+        });
+        let (category, kind) = match rule {
+            Some(rule) => (rule.category.clone(), rule.kind.clone()),
+            None => self.without_rule(stack, complete),
+        };
+        Attribution { category, kind, leaf, cause, owner }
+    }
+
+    /// What no rule takes: a library's, the JVM's, the C library's, or unknown.
+    fn without_rule(&self, stack: &[(&Frame, &FrameTraits)], complete: bool) -> (String, Option<String>) {
+        let module = |place: Place, frames: &[(&Frame, &FrameTraits)]| {
+            let (frame, _) = frames.iter().find(|(_, traits)| traits.place == place)?;
+            frame.module.as_deref().map(library_name)
+        };
+        // What lies beyond a Java frame called Java; it did not allocate.
+        let is_java = |traits: &FrameTraits| matches!(traits.place, Place::Application | Place::Platform);
+        let native = stack.split(|(_, traits)| is_java(traits)).next().unwrap_or_default();
+        if let Some(library) = module(Place::Library, native) {
+            return (format!("native:{library}"), None);
+        }
+        if let Some(library) = module(Place::Jdk, stack) {
+            return ("jvm".to_owned(), Some(library).filter(|library| !matches(&self.jvm, library)));
+        }
+        let has = |place: Place| stack.iter().any(|(_, traits)| traits.place == place);
+        let category = if has(Place::Application) || has(Place::Platform) || has(Place::Stub) {
+            "jvm"
+        } else if complete && has(Place::Runtime) {
+            "libc"
+        } else {
+            "unknown"
+        };
+        (category.to_owned(), None)
+    }
+}
+
+impl Rule {
+    /// Does it hold for a stack in which the conditions `holding` hold for some frame?
+    fn holds(&self, source: &Source, holding: &[u64]) -> bool {
+        let source_holds = match (self.source, source) {
+            (None, _)
+            | (Some(SourceName::Allocator), Source::Allocator)
+            | (Some(SourceName::Mapping), Source::Mapping(_)) => true,
+            (Some(_), _) => false,
+        };
+        let mapping_holds = match source {
+            _ if self.mapping.is_empty() => true,
+            Source::Allocator => false,
+            Source::Mapping(kind) => matches(&self.mapping, kind),
+        };
+        source_holds
+            && mapping_holds
+            && self.any.is_none_or(|condition| has(holding, condition))
+            && self.with.is_none_or(|condition| has(holding, condition))
+    }
+}
+
+fn has(bits: &[u64], condition: usize) -> bool {
+    bits.get(condition / 64).is_some_and(|word| word >> (condition % 64) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! Stacks as JVMs make them, and what they must be found to be.
+
+use super::*;
+
+const LIBC: &str = "/usr/lib/x86_64-linux-gnu/libc.so.6";
+const LIBJVM: &str = "/usr/lib/jvm/java-17/lib/server/libjvm.so";
+const LIBZ: &str = "/usr/lib/x86_64-linux-gnu/libz.so.1.2.13";
+
+fn native(function: &str, module: &str) -> Frame {
+    Frame { module: Some(module.to_owned()), ..Frame::named(function, FrameKind::Native) }
+}
+
+fn java(function: &str) -> Frame {
+    Frame::named(function, FrameKind::Java)
+}
+
+/// A stack from text: `module!function`, `J package.Class.method`, `S stub`.
+fn stack(text: &[&str]) -> Vec<Frame> {
+    let frame = |text: &&str| match text.split_once('!') {
+        Some((module, function)) => {
+            let module = match module {
+                "c" => LIBC,
+                "jvm" => LIBJVM,
+                "z" => LIBZ,
+                other => other,
+            };
+            native(function, module)
+        }
+        None => match text.split_once(' ') {
+            Some(("S", name)) => Frame::named(name, FrameKind::Stub),
+            Some((_, name)) => java(name),
+            None => java(text),
+        },
+    };
+    text.iter().map(frame).collect()
+}
+
+fn attribution(text: &[&str], source: &Source, complete: bool) -> (String, String) {
+    let rules = Rules::builtin();
+    let frames = stack(text);
+    let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame)).collect();
+    let pairs: Vec<_> = frames.iter().zip(&traits).collect();
+    let found = rules.classify(&pairs, source, complete);
+    let name = |at: Option<usize>| {
+        at.and_then(|at| frames.get(at)).map_or_else(|| "-".to_owned(), |frame| frame.function.clone())
+    };
+    let kind = found.kind.map(|kind| format!("/{kind}")).unwrap_or_default();
+    (
+        format!("{}{kind}", found.category),
+        format!("{} > {} > {}", name(found.leaf), name(found.cause), name(found.owner)),
+    )
+}
+
+#[test]
+fn stacks_of_the_allocator() {
+    for (text, category, way) in [
+        (
+            &[
+                "c!malloc",
+                "z!inflateInit2_",
+                "/jdk/lib/libzip.so!Java_java_util_zip_Inflater_init",
+                "J java.util.zip.Inflater.init",
+                "J java.util.zip.Inflater.<init>",
+                "J java.util.zip.GZIPInputStream.<init>",
+                "J com.acme.Feed.open",
+                "J com.acme.Feed.main",
+                "S call_stub",
+                "jvm!JavaCalls::call_helper(JavaValue*, methodHandle const&, JavaCallArguments*, JavaThread*)",
+                "c!start_thread",
+            ][..],
+            "zlib/inflate",
+            "inflateInit2_ > java.util.zip.GZIPInputStream.<init> > com.acme.Feed.open",
+        ),
+        (
+            &[
+                "c!malloc",
+                "/jdk/lib/libzip.so!deflateInit2_",
+                "/jdk/lib/libzip.so!Java_java_util_zip_Deflater_init",
+            ],
+            "zlib/deflate",
+            "deflateInit2_ > - > -",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!os::malloc(unsigned long, MEMFLAGS)",
+                "jvm!Unsafe_AllocateMemory0",
+                "J jdk.internal.misc.Unsafe.allocateMemory0",
+                "J java.nio.DirectByteBuffer.<init>",
+                "J java.nio.ByteBuffer.allocateDirect",
+                "J com.acme.Pool.fill",
+            ],
+            "direct-buffer/byte-buffer",
+            "Unsafe_AllocateMemory0 > java.nio.ByteBuffer.allocateDirect > com.acme.Pool.fill",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!Unsafe_AllocateMemory0",
+                "J java.nio.DirectByteBuffer.<init>",
+                "J sun.nio.ch.Util.getTemporaryDirectBuffer",
+                "J com.acme.Net.read",
+            ],
+            "direct-buffer/nio-temporary",
+            "Unsafe_AllocateMemory0 > sun.nio.ch.Util.getTemporaryDirectBuffer > com.acme.Net.read",
+        ),
+        (
+            &["c!malloc", "jvm!Unsafe_AllocateMemory0", "J com.acme.Off.heap"],
+            "direct-buffer/unsafe",
+            "Unsafe_AllocateMemory0 > - > com.acme.Off.heap",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!AllocateHeap(unsigned long, MEMFLAGS)",
+                "jvm!SymbolTable::new_symbols(ClassLoaderData*)",
+                "jvm!ClassFileParser::parse_stream(ClassFileStream const*)",
+                "jvm!JVM_DefineClassWithSource",
+                "J java.lang.ClassLoader.defineClass1",
+                "J com.acme.Plugin.load",
+            ],
+            "symbol",
+            "SymbolTable::new_symbols(ClassLoaderData*) > java.lang.ClassLoader.defineClass1 > com.acme.Plugin.load",
+        ),
+        (
+            &["c!malloc", "jvm!AllocateHeap(unsigned long)", "jvm!ClassFileParser::ClassFileParser()"],
+            "class",
+            "ClassFileParser::ClassFileParser() > - > -",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!Arena::grow(unsigned long)",
+                "jvm!PhaseChaitin::Select()",
+                "jvm!Compile::Compile(ciEnv*)",
+                "jvm!CompileBroker::compiler_thread_loop()",
+                "c!start_thread",
+            ],
+            "compiler",
+            "PhaseChaitin::Select() > Compile::Compile(ciEnv*) > -",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!JNIHandles::make_global(Handle)",
+                "jvm!jni_NewGlobalRef",
+                "/opt/lib/libacme.so!hold",
+                "J com.acme.Native.hold",
+            ],
+            "jni",
+            "JNIHandles::make_global(Handle) > hold > com.acme.Native.hold",
+        ),
+        (
+            &[
+                "c!malloc",
+                "c!operator new(unsigned long)",
+                "/tmp/librocksdbjni-linux64.so!rocksdb::Arena::Allocate",
+                "J org.rocksdb.RocksDB.put",
+                "J com.acme.Store.put",
+            ],
+            "native:librocksdbjni-linux64.so",
+            "rocksdb::Arena::Allocate > org.rocksdb.RocksDB.put > org.rocksdb.RocksDB.put",
+        ),
+        (
+            &[
+                "c!calloc",
+                "c!_dl_allocate_tls",
+                "c!pthread_create",
+                "jvm!os::create_thread(Thread*)",
+                "jvm!JVM_StartThread",
+                "J java.lang.Thread.start0",
+            ],
+            "thread",
+            "_dl_allocate_tls > - > -",
+        ),
+        (&["c!malloc", "jvm!G1CardSet::add(unsigned long)"], "gc", "G1CardSet::add(unsigned long) > - > -"),
+        (
+            &["c!malloc", "jvm!os::malloc(unsigned long)", "jvm!PerfDataManager::create()"],
+            "jvm",
+            "PerfDataManager::create() > - > -",
+        ),
+        (
+            &["c!malloc", "/jdk/lib/libnet.so!NET_Foo", "J sun.nio.ch.Net.poll"],
+            "jvm/libnet.so",
+            "NET_Foo > - > -",
+        ),
+        (&["c!malloc", "c!getaddrinfo", "c!start_thread"], "libc", "getaddrinfo > - > -"),
+        (
+            &["c!malloc", "/opt/app/leaky!grow", "/opt/app/leaky!main", "c!_start"],
+            "native:leaky",
+            "grow > - > grow",
+        ),
+        (
+            &["c!malloc", "jvm!JvmtiEnv::Allocate(long)", "/opt/libagent.so!cb"],
+            "jvmti",
+            "JvmtiEnv::Allocate(long) > - > cb",
+        ),
+    ] {
+        let way =
+            way.replace("org.rocksdb.RocksDB.put > org.rocksdb.RocksDB.put", "- > org.rocksdb.RocksDB.put");
+        assert_eq!(attribution(text, &Source::Allocator, true), (category.to_owned(), way), "{text:?}");
+    }
+}
+
+#[test]
+fn a_cut_stack_is_not_called_the_c_librarys() {
+    assert_eq!(attribution(&["c!malloc"], &Source::Allocator, false).0, "unknown");
+    assert_eq!(attribution(&["c!malloc"], &Source::Allocator, true).0, "libc");
+    assert_eq!(attribution(&[], &Source::Allocator, false), ("unknown".to_owned(), "- > - > -".to_owned()));
+}
+
+#[test]
+fn mappings() {
+    let file = "file:/data/index.bin";
+    for (text, kind, category) in [
+        (
+            &["c!mmap64", "c!pthread_create", "jvm!os::create_thread(Thread*)"][..],
+            "anonymous",
+            "thread-stack",
+        ),
+        (
+            &["c!mmap64", "jvm!os::commit_memory(char*)", "jvm!CodeHeap::expand_by(unsigned long)"],
+            "anonymous",
+            "code-cache",
+        ),
+        (&["c!mmap64", "jvm!G1PageBasedVirtualSpace::commit()"], "java-heap", "java-heap"),
+        (&["c!mmap64", "jvm!G1PageBasedVirtualSpace::commit()"], "anonymous", "gc"),
+        (&["c!mmap64", "jvm!metaspace::VirtualSpaceNode::commit_range()"], "anonymous", "metaspace"),
+        (&["c!mmap64", "/jdk/lib/libnio.so!Java_sun_nio_ch_FileChannelImpl_map0"], file, "mapped-file"),
+        (&["c!mmap64", "/opt/libacme.so!reserve"], "anonymous", "native:libacme.so"),
+        (&["c!mmap64", "/opt/libacme.so!open"], file, "mapped-file"),
+        (&[], "thread-stack", "thread-stack"),
+        (&[], "anonymous", "unknown"),
+    ] {
+        let source = Source::Mapping(kind.to_owned());
+        assert_eq!(attribution(text, &source, true).0, category, "{text:?} {kind}");
+    }
+}
+
+#[test]
+fn what_java_called_is_not_the_librarys() {
+    // A program that embeds a JVM: its own frames are at the root of every stack.
+    let text = [
+        "c!malloc",
+        "jvm!os::malloc(unsigned long)",
+        "jvm!Perf()",
+        "J java.lang.Thread.run",
+        "/opt/app/launcher!main",
+    ];
+    assert_eq!(attribution(&text, &Source::Allocator, true).0, "jvm");
+}
+
+#[test]
+fn a_method_without_a_name_owns_nothing() {
+    let rules = Rules::builtin();
+    let mut frames = stack(&["c!malloc", "jvm!Unsafe_AllocateMemory0"]);
+    frames.push(Frame::unknown(FrameKind::Java, crate::symbolize::UnknownReason::FreedCode));
+    frames.push(java("com.acme.Pool.fill"));
+    assert_eq!(rules.owner(&frames).as_deref(), Some("com.acme.Pool.fill"));
+    assert_eq!(rules.category(&frames, &Source::Allocator), "direct-buffer");
+}

@@ -1,0 +1,29 @@
+//! Where bytes came from: the allocator or a mapping.
+
+/// Where bytes came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Calls of the malloc family, and the sizes that they asked for.
+    Allocator,
+    /// What was mapped and unmapped, with what the session knows of it beside its stack:
+    /// `anonymous`, `file:/path`, or the category itself (`thread-stack`, `java-heap`, ...).
+    Mapping(String),
+}
+
+impl Source {
+    /// As in reports and recordings.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Source::Allocator => "allocator",
+            Source::Mapping(_) => "mapping",
+        }
+    }
+
+    /// The kind of the mapping; empty for the allocator.
+    pub fn kind(&self) -> &str {
+        match self {
+            Source::Allocator => "",
+            Source::Mapping(kind) => kind,
+        }
+    }
+}

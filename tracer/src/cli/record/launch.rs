@@ -1,0 +1,138 @@
+//! `-- CMD`: a program stopped before its first own instruction, with its libraries mapped.
+//!
+//! The child runs under ptrace until its dynamic linker is done, which is when the executable's entry
+//! point is reached: a debug register stops it there, so nothing of it is changed.
+
+use std::{
+    fs, io,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Child, Command, ExitStatus},
+};
+
+use crate::cli::failure::{Failure, status};
+
+/// `offsetof(struct user, u_debugreg)` on x86-64 (`sys/user.h`).
+const DEBUG_REGISTERS: usize = 848;
+/// DR7: break on execution at DR0.
+const ENABLE_FIRST: usize = 1;
+/// The type of the auxiliary vector's entry point.
+const AT_ENTRY: u64 = 9;
+
+/// A program that was started and waits.
+pub struct Launched {
+    child: Child,
+    released: bool,
+}
+
+impl Launched {
+    /// Starts `command` and stops it at its entry point.
+    ///
+    /// # Errors
+    /// The program cannot be started, or ends before that.
+    pub fn start(command: &[String]) -> Result<Self, Failure> {
+        let (program, arguments) =
+            command.split_first().ok_or_else(|| Failure::new(status::USAGE, "-- : no command is given"))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        // SAFETY: ptrace is async-signal-safe; nothing else happens between fork and exec.
+        unsafe {
+            command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+        }
+        let child = command.spawn().map_err(|error| {
+            let status = if error.kind() == io::ErrorKind::NotFound { status::USAGE } else { status::FAILED };
+            Failure::new(status, format!("cannot start {program}: {error}"))
+        })?;
+        let mut launched = Self { child, released: false };
+        launched.run_to_entry().map_err(|error| {
+            Failure::new(status::FAILED, format!("{program} (pid {}) cannot be held at its start: {error}", launched.pid()))
+        })?;
+        Ok(launched)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn run_to_entry(&mut self) -> io::Result<()> {
+        let pid = self.pid();
+        self.wait_for_trap()?;
+        let entry = entry_point(pid)?;
+        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS, entry as usize)?;
+        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, ENABLE_FIRST)?;
+        ptrace(libc::PTRACE_CONT, pid, 0, 0)?;
+        self.wait_for_trap()?;
+        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, 0)
+    }
+
+    fn wait_for_trap(&mut self) -> io::Result<()> {
+        loop {
+            let mut wait_status = 0;
+            // SAFETY: waits for the child, which nobody else does; the status is written to a local.
+            if unsafe { libc::waitpid(self.pid() as libc::pid_t, &raw mut wait_status, 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            if !libc::WIFSTOPPED(wait_status) {
+                self.released = true;
+                return Err(io::Error::other("it ended before that"));
+            }
+            match libc::WSTOPSIG(wait_status) {
+                libc::SIGTRAP => return Ok(()),
+                signal => ptrace(libc::PTRACE_CONT, self.pid(), 0, signal as usize)?,
+            }
+        }
+    }
+
+    /// Lets it run, on its own.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn release(&mut self) -> io::Result<()> {
+        self.released = true;
+        ptrace(libc::PTRACE_DETACH, self.pid(), 0, 0)
+    }
+
+    /// Waits for its end, and gives its exit status as a shell would.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn wait(mut self) -> io::Result<u8> {
+        Ok(exit_code(self.child.wait()?))
+    }
+}
+
+impl Drop for Launched {
+    /// A program that was never let run has done nothing: it ends with us.
+    fn drop(&mut self) {
+        if !self.released {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn exit_code(exit: ExitStatus) -> u8 {
+    match (exit.code(), exit.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128_u8.wrapping_add(signal as u8),
+        (None, None) => status::FAILED,
+    }
+}
+
+fn entry_point(pid: u32) -> io::Result<u64> {
+    let auxv = fs::read(format!("/proc/{pid}/auxv"))?;
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    auxv.chunks_exact(16)
+        .map(|pair| (word(&pair[..8]), word(&pair[8..])))
+        .find(|(kind, _)| *kind == AT_ENTRY)
+        .map(|(_, entry)| entry)
+        .ok_or_else(|| io::Error::other("no entry point in its auxiliary vector"))
+}
+
+fn ptrace(request: libc::c_uint, pid: u32, address: usize, data: usize) -> io::Result<()> {
+    // SAFETY: the requests used here read and write no memory of this process.
+    if unsafe { libc::ptrace(request, pid as libc::pid_t, address, data) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! `tracer record`: attach, watch, detach, keep.
+
+pub mod args;
+mod capture;
+mod jvm;
+mod launch;
+mod resolver;
+mod setup;
+mod signals;
+mod trust;
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::{
+    process::{Pid, PidfdFlags, pidfd_open},
+    time::{ClockId, clock_gettime},
+};
+use tokio::{io::unix::AsyncFd, time::MissedTickBehavior};
+
+pub use self::args::Args;
+use self::{capture::Capture, jvm::JvmWatch, launch::Launched, resolver::Resolver, signals::Signals};
+use super::failure::{Failure, status};
+use crate::{
+    recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
+    target::{self, Target, TargetError},
+};
+
+/// How often what changed is written.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Records, and tells of it: progress on stderr, the categories on stdout.
+///
+/// # Errors
+/// What was asked cannot be done, or not to the end.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let mut launched = (!args.command.is_empty()).then(|| Launched::start(&args.command)).transpose()?;
+    let pid = launched.as_ref().map(Launched::pid).or(args.pid).unwrap_or_default();
+    let outcome = record(args, pid, launched.as_mut());
+    match (outcome, launched) {
+        (Ok(_), Some(launched)) => {
+            launched.wait().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, Failure> {
+    require_host()?;
+    let target = target::inspect(pid).map_err(inspect_failure)?;
+    let file = args.output_for(&target.comm, pid)?;
+    let begun = Instant::now();
+    let signals = Signals::start(&file)?;
+    let writer = Writer::create(&file, args.force, &header(&target, args))?;
+    let attached = setup::attach(&target, args).map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
+    let resolver = Resolver::start(pid)
+        .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
+    resolver.set_modules(target.modules.clone());
+    let probe_count = attached.probe_count;
+    let exit = watch_exit(pid)?;
+    let mut capture = Capture::begin(&target, attached, resolver, JvmWatch::new(&target), writer)?;
+    let started_ns = monotonic_ns();
+    if let Some(launched) = launched {
+        launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
+    }
+    announce(&target, args, probe_count, begun.elapsed());
+
+    let reason = watch(args, &mut capture, &signals, exit)?;
+    let lost_count = capture.lost_count();
+    capture.finish(started_ns, monotonic_ns, reason)?;
+    signals.finished();
+    summarize(&file)?;
+    Ok(if args.strict && lost_count > 0 { status::INCOMPLETE } else { status::DONE })
+}
+
+/// Checks what every recording needs of this host, before the target is touched.
+fn require_host() -> Result<(), Failure> {
+    use crate::probe::kernel::{Features, Status};
+    let lacking = Features::read().requirements().into_iter().find(|one| one.status == Status::Missing);
+    match lacking {
+        None => Ok(()),
+        Some(one) => Err(Failure::new(status::LACKING, format!("{}: {}", one.title, one.found))
+            .help(one.help.unwrap_or_else(|| "tracer check".to_owned()))),
+    }
+}
+
+fn inspect_failure(error: TargetError) -> Failure {
+    let status = match error {
+        TargetError::NotPermitted { .. } => status::LACKING,
+        _ => status::FAILED,
+    };
+    Failure::caused(status, &error).help(error.help())
+}
+
+fn ended(target: &Target) -> Failure {
+    Failure::new(status::FAILED, format!("pid {} ({}) ended while it was being attached to", target.pid, target.comm))
+        .help("start the program again; `tracer list` shows the JVMs that run")
+}
+
+fn header(target: &Target, args: &Args) -> Header {
+    Header {
+        target: TargetInfo {
+            pid: target.pid,
+            comm: target.comm.clone(),
+            command: target.command.clone(),
+            exe: target.exe.clone(),
+            container: target.container.clone(),
+            jvm: target.jvm.as_ref().map(|jvm| JvmInfo {
+                version: jvm.version.clone(),
+                vendor: jvm.vendor.clone(),
+                gc: None,
+                java_home: jvm.java_home.clone(),
+            }),
+        },
+        session: SessionInfo {
+            started: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            started_ns: monotonic_ns(),
+            probes: args.probes.as_str().to_owned(),
+            sample_bytes: None,
+            gc_probes: target.jvm.is_some(),
+        },
+    }
+}
+
+fn watch_exit(pid: u32) -> Result<OwnedFd, Failure> {
+    let failure = |error: rustix::io::Errno| match error {
+        rustix::io::Errno::SRCH => Failure::new(status::FAILED, format!("pid {pid} ended while it was being attached to")),
+        error => Failure::new(status::FAILED, format!("cannot watch pid {pid}: {error}")),
+    };
+    let pid = Pid::from_raw(pid as i32).ok_or_else(|| failure(rustix::io::Errno::SRCH))?;
+    pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(failure)
+}
+
+fn announce(target: &Target, args: &Args, probe_count: usize, took: Duration) {
+    let kind = if target.jvm.is_some() { "" } else { ", which is not a JVM (yet): native frames only" };
+    eprintln!(
+        "ready: recording {} (pid {}{kind}) for {}; {probe_count} probes attached in {} ms; Ctrl-C ends it sooner",
+        target.comm,
+        target.pid,
+        humantime::format_duration(args.duration),
+        took.as_millis()
+    );
+}
+
+/// Runs the capture until its time is up, a signal comes, or the target ends; tells which.
+fn watch(args: &Args, capture: &mut Capture, signals: &Signals, exit: OwnedFd) -> Result<&'static str, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(status::FAILED, format!("cannot wait for events: {error}")))?;
+    runtime.block_on(async {
+        let io = |error: std::io::Error| Failure::new(status::FAILED, format!("cannot wait for events: {error}"));
+        let events = AsyncFd::new(capture.events_fd()).map_err(io)?;
+        let exit = AsyncFd::new(exit).map_err(io)?;
+        let deadline = tokio::time::sleep(args.duration);
+        tokio::pin!(deadline);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.first() => return Ok("interrupted"),
+                () = &mut deadline => return Ok("duration"),
+                ready = exit.readable() => {
+                    drop(ready.map_err(io)?);
+                    return Ok("target exited");
+                }
+                _ = ticks.tick() => capture.tick(monotonic_ns())?,
+                ready = events.readable() => {
+                    let mut ready = ready.map_err(io)?;
+                    ready.clear_ready();
+                    while capture.drain() {
+                        tokio::task::yield_now().await;
+                    }
+                    if capture.is_replaced() {
+                        return Ok("target became another program");
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Prints the categories of the recording and what can be done with it next.
+fn summarize(file: &Path) -> Result<(), Failure> {
+    super::report::summary(file)
+}
+
+/// The path as it can be typed.
+#[expect(dead_code, reason = "wip")]
+fn typed(file: &Path) -> PathBuf {
+    file.to_owned()
+}

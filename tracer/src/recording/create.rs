@@ -1,0 +1,151 @@
+//! Placing a recording's file: a new one never takes another's place by accident, and an old one
+//! that is to be replaced stays whole until the session really runs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::WriteError;
+
+/// Where the file is and where it will be.
+pub(super) struct Place {
+    /// The file's final, absolute path.
+    pub(super) path: PathBuf,
+    /// Where it is written until [`Place::take`], when it replaces another.
+    temporary: Option<PathBuf>,
+    /// Holds the lock which says that a recorder is alive.
+    _lock: File,
+}
+
+impl Place {
+    /// Creates the empty file (mode 0600, never through a link), beside the one it will replace
+    /// if there is one.
+    ///
+    /// # Errors
+    /// It exists and not `force`; it is being written; it is not a plain file; its folder cannot
+    /// be written.
+    pub(super) fn create(path: &Path, force: bool) -> Result<Place, WriteError> {
+        let failed = |source| WriteError::Create { path: path.to_owned(), source };
+        let path = absolute(path).map_err(failed)?;
+        let replaces = match fs::symlink_metadata(&path) {
+            Ok(_) if !force => return Err(WriteError::Exists { path }),
+            Ok(old) if !old.is_file() => return Err(WriteError::NotPlain { path }),
+            Ok(_) => {
+                let old = OpenOptions::new()
+                    .read(true)
+                    .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+                    .open(&path)
+                    .map_err(failed)?;
+                if flock(&old, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                    return Err(WriteError::Busy { path });
+                }
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A log without its recording is of no use to anyone, but it is not ours.
+                for log in logs(&path) {
+                    match fs::symlink_metadata(&log) {
+                        Ok(_) if force => fs::remove_file(&log).map_err(failed)?,
+                        Ok(_) => return Err(WriteError::Exists { path: log }),
+                        Err(_) => {}
+                    }
+                }
+                false
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let temporary = replaces.then(|| beside(&path));
+        if let Some(temporary) = &temporary {
+            // Of a process of the same pid that was killed; the name is this process's alone.
+            remove(temporary);
+        }
+        let lock = create_new(temporary.as_ref().unwrap_or(&path)).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => WriteError::Exists { path: path.clone() },
+            _ => failed(error),
+        })?;
+        // Where locks do not work (some network file systems), only the hint to readers is lost.
+        let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        Ok(Place { path, temporary, _lock: lock })
+    }
+
+    /// Where the file is now.
+    pub(super) fn current(&self) -> &Path {
+        self.temporary.as_ref().unwrap_or(&self.path)
+    }
+
+    /// Does the file still have to take its place?
+    pub(super) fn waits(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    /// Replaces the old file. The database must be closed: SQLite finds its log by its name.
+    pub(super) fn take(&mut self) -> io::Result<()> {
+        if let Some(temporary) = &self.temporary {
+            // The old recording's log would be read as the new one's.
+            for log in logs(&self.path) {
+                match fs::remove_file(&log) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            fs::rename(temporary, &self.path)?;
+            self.temporary = None;
+        }
+        Ok(())
+    }
+
+    /// Removes the file, in which nothing was recorded.
+    pub(super) fn discard(&self) {
+        remove(self.current());
+    }
+}
+
+/// Is a recorder writing to this open file?
+pub(super) fn is_being_written(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+}
+
+/// `path` with its folder resolved, so that SQLite takes no name for anything but a file.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    Ok(fs::canonicalize(folder)?.join(name))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
+}
+
+/// The files that SQLite keeps beside a database.
+fn logs(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["-wal", "-shm", "-journal"].into_iter().map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    })
+}
+
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+    for log in logs(path) {
+        let _ = fs::remove_file(log);
+    }
+}

@@ -1,0 +1,228 @@
+//! What a recording holds, as plain data: given to the writer, and given back by the reader.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attribute::Source;
+use crate::symbolize::Frame;
+
+/// What is known when a recording starts.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Header {
+    pub target: TargetInfo,
+    pub session: SessionInfo,
+}
+
+/// The traced process.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetInfo {
+    /// In the pid namespace of the tracer.
+    pub pid: u32,
+    pub comm: String,
+    /// argv.
+    pub command: Vec<String>,
+    pub exe: Option<String>,
+    /// The container's id.
+    pub container: Option<String>,
+    /// None: the process is not a JVM.
+    pub jvm: Option<JvmInfo>,
+}
+
+/// The JVM in the traced process.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JvmInfo {
+    pub version: Option<String>,
+    pub vendor: Option<String>,
+    pub gc: Option<String>,
+    pub java_home: Option<String>,
+}
+
+/// How the session was made.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionInfo {
+    /// RFC 3339, the moment when every probe was attached.
+    pub started: String,
+    /// The same moment as CLOCK_MONOTONIC.
+    pub started_ns: u64,
+    /// `full` or `light`.
+    pub probes: String,
+    /// None: every allocation was recorded.
+    pub sample_bytes: Option<u64>,
+    /// Are collections seen at all? If not, their number is unknown, not 0.
+    pub gc_probes: bool,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// From ready to detach.
+    pub duration_ns: u64,
+    /// `duration`, `interrupted`, `target exited`, ...
+    pub reason: String,
+}
+
+/// Cumulative since the session started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Totals {
+    pub allocated_bytes: u64,
+    pub allocated_count: u64,
+    pub freed_bytes: u64,
+    pub freed_count: u64,
+}
+
+/// What was lost or could not be matched, as far as it is not in `lost`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trust {
+    /// Frees of what was allocated before the session.
+    pub unmatched_frees: Option<u64>,
+    /// Stack walks made.
+    pub stacks_total: Option<u64>,
+    /// Stack walks that reached the thread's entry.
+    pub stacks_complete: Option<u64>,
+}
+
+/// The process's memory at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    pub rss_bytes: Option<u64>,
+    /// The cgroup's.
+    pub limit_bytes: Option<u64>,
+    pub unexplained_bytes: Option<u64>,
+    pub parts: Vec<MemoryPart>,
+}
+
+/// One part of the process's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct MemoryPart {
+    pub id: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
+}
+
+/// The JVM's code cache at the end of the session. Empty: not read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CodeCache {
+    pub heaps: Vec<CodeHeap>,
+    pub methods: Vec<CompiledMethod>,
+}
+
+/// One heap of the code cache.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CodeHeap {
+    pub name: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+}
+
+/// One nmethod.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct CompiledMethod {
+    /// `package.Class.method`.
+    pub method: String,
+    /// `c1`, `c2`, ...
+    pub tier: Option<String>,
+    pub bytes: u64,
+}
+
+/// A recording as read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    pub target: TargetInfo,
+    pub session: SessionInfo,
+    pub state: State,
+    /// The session's length, or up to the last tick if it was not finished.
+    pub duration_ns: u64,
+    /// Every distinct frame; stacks refer to them by index.
+    pub frames: Vec<Frame>,
+    pub stacks: Vec<Stack>,
+    pub totals: Vec<Total>,
+    /// By time. A stack that is not in a sample did not change since the one before.
+    pub series: Vec<Sample>,
+    pub threads: Vec<Thread>,
+    pub live_by_thread: Vec<ThreadLive>,
+    /// Begin, and end if it was seen; by begin.
+    pub collections: Vec<(u64, Option<u64>)>,
+    pub lost: BTreeMap<String, u64>,
+    pub trust: Trust,
+    pub memory: Memory,
+    pub code_cache: CodeCache,
+    /// Sentences for the person who reads the report.
+    pub notes: Vec<String>,
+}
+
+/// Is the recording whole?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Closed in order, for this reason.
+    Finished(String),
+    /// A recorder is still writing it.
+    Recording,
+    /// Its recorder was killed or could not write on: whole up to the last tick only.
+    Unfinished,
+}
+
+/// One distinct stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// As the BPF side counts it.
+    pub id: u64,
+    /// Indices into [`Recording::frames`], leaf first.
+    pub frames: Vec<u32>,
+    /// Does it reach the thread's entry? None: its frames were not received.
+    pub complete: Option<bool>,
+    /// Why the walk ended.
+    pub stop: Option<String>,
+}
+
+/// The totals of a stack and source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Index into [`Recording::stacks`].
+    pub stack: u32,
+    pub source: Source,
+    pub totals: Totals,
+}
+
+/// What changed up to a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub time_ns: u64,
+    pub rows: Vec<SeriesRow>,
+}
+
+/// The totals of a stack and source at a sample's moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesRow {
+    /// Index into [`Recording::totals`].
+    pub total: u32,
+    pub totals: Totals,
+}
+
+/// A thread of the target. Tids are used again, so there may be several of one tid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    pub tid: u32,
+    pub name: Option<String>,
+    /// None: it ran already when the session started.
+    pub started_ns: Option<u64>,
+    pub ended_ns: Option<u64>,
+    /// Index into [`Recording::stacks`].
+    pub creator: Option<u32>,
+}
+
+/// What one thread allocated from one stack and did not free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadLive {
+    /// Index into [`Recording::stacks`].
+    pub stack: u32,
+    pub tid: u32,
+    pub live_bytes: u64,
+    pub live_count: u64,
+}

@@ -1,0 +1,347 @@
+//! Reads the tables of a recording. What they hold is foreign: a number that cannot be, or a
+//! reference to nothing, is damage and an error, never a panic.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::de::DeserializeOwned;
+
+use super::{
+    CodeCache, CodeHeap, CompiledMethod, Memory, MemoryPart, Recording, Sample, SeriesRow, Source, Stack,
+    State, Thread, ThreadLive, Total, Totals,
+};
+use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
+
+type Result<T> = rusqlite::Result<T>;
+
+/// Reads all of `database`; `being_written`: its recorder is alive.
+pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recording> {
+    check_schema(database)?;
+    // One moment for all tables, though a recorder may be writing.
+    database.execute_batch("BEGIN")?;
+    let meta = meta(database)?;
+    let state = match meta.get("state").map(String::as_str) {
+        Some("finished") => State::Finished(meta.get("end_reason").cloned().unwrap_or_default()),
+        Some("recording") if being_written => State::Recording,
+        Some("recording") => State::Unfinished,
+        _ => return Err(damage("it does not say whether it was finished")),
+    };
+    let session: super::SessionInfo = json(&meta, "session")?;
+    let last_tick_ns = number(&meta, "last_tick_ns");
+    let duration_ns = number(&meta, "duration_ns")
+        .or(last_tick_ns.map(|last| last.saturating_sub(session.started_ns)))
+        .unwrap_or_default();
+
+    let (frames, frame_ids) = frames(database)?;
+    let (stacks, stack_ids) = stacks(database, &frame_ids)?;
+    let (totals, total_ids) = totals(database, &stack_ids)?;
+    Ok(Recording {
+        target: json(&meta, "target")?,
+        state,
+        duration_ns,
+        series: series(database, &stack_ids, &total_ids)?,
+        threads: threads(database, &stack_ids)?,
+        live_by_thread: live_by_thread(database, &stack_ids)?,
+        collections: collect(database, "SELECT begin_ns, end_ns FROM gc ORDER BY begin_ns", |row| {
+            Ok((unsigned(row, 0)?, optional(row, 1)?))
+        })?,
+        lost: collect(database, "SELECT reason, count FROM lost", |row| {
+            Ok((row.get(0)?, unsigned(row, 1)?))
+        })?
+        .into_iter()
+        .collect(),
+        trust: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Trust::default() },
+        memory: memory(database)?,
+        code_cache: code_cache(database)?,
+        notes: collect(database, "SELECT text FROM note ORDER BY id", |row| row.get(0))?,
+        session,
+        frames,
+        stacks,
+        totals,
+    })
+}
+
+/// Only plain tables: a view or a virtual table of a stranger's could compute anything.
+fn check_schema(database: &Connection) -> Result<()> {
+    let others: i64 = database.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')
+         OR (sql IS NOT NULL AND sql NOT LIKE 'CREATE TABLE%')",
+        [],
+        |row| row.get(0),
+    )?;
+    if others != 0 {
+        return Err(damage("its tables are not those of a recording"));
+    }
+    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(damage(&verdict));
+    }
+    Ok(())
+}
+
+fn meta(database: &Connection) -> Result<BTreeMap<String, String>> {
+    let rows = collect(database, "SELECT key, value FROM meta", |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.into_iter().collect())
+}
+
+fn json<T: DeserializeOwned>(meta: &BTreeMap<String, String>, key: &str) -> Result<T> {
+    let text = meta.get(key).ok_or_else(|| damage(&format!("it has no `{key}`")))?;
+    serde_json::from_str(text).map_err(|error| damage(&format!("its `{key}` cannot be read: {error}")))
+}
+
+fn number(meta: &BTreeMap<String, String>, key: &str) -> Option<u64> {
+    meta.get(key)?.parse().ok()
+}
+
+/// Rows of a table by their id there, as indices into what was read.
+type Ids = HashMap<i64, u32>;
+
+fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
+    let mut ids = Ids::new();
+    let frames = collect(
+        database,
+        "SELECT frame.id, function, kind, path, build_id, file, line, \"offset\", tier, unknown
+         FROM frame LEFT JOIN module ON module.id = module ORDER BY frame.id",
+        |row| {
+            ids.insert(row.get(0)?, index(ids.len())?);
+            Ok(Frame {
+                function: row.get(1)?,
+                kind: kind(&row.get::<_, String>(2)?)?,
+                module: row.get(3)?,
+                build_id: row.get(4)?,
+                file: row.get(5)?,
+                line: row.get(6)?,
+                offset: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
+                tier: row.get::<_, Option<String>>(8)?.as_deref().and_then(tier),
+                unknown: row.get::<_, Option<String>>(9)?.and_then(unknown),
+            })
+        },
+    )?;
+    Ok((frames, ids))
+}
+
+fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
+    let mut ids = Ids::new();
+    let mut stacks =
+        collect(database, "SELECT id, kernel_id, complete, stop FROM stack ORDER BY id", |row| {
+            ids.insert(row.get(0)?, index(ids.len())?);
+            Ok(Stack {
+                id: row.get::<_, i64>(1)?.cast_unsigned(),
+                frames: Vec::new(),
+                complete: row.get(2)?,
+                stop: row.get(3)?,
+            })
+        })?;
+    let mut statement = database.prepare("SELECT stack, frame FROM stack_frame ORDER BY stack, depth")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let stack = reference(&ids, row.get(0)?)?;
+        let frame = reference(frame_ids, row.get(1)?)?;
+        if let Some(stack) = usize::try_from(stack).ok().and_then(|stack| stacks.get_mut(stack)) {
+            stack.frames.push(frame);
+        }
+    }
+    Ok((stacks, ids))
+}
+
+/// Totals by the two ids of their row.
+type TotalIds = HashMap<(i64, i64), u32>;
+
+fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalIds)> {
+    let sources: HashMap<i64, Source> = collect(database, "SELECT id, source, kind FROM source", |row| {
+        let source = match row.get::<_, String>(1)?.as_str() {
+            "allocator" => Source::Allocator,
+            "mapping" => Source::Mapping(row.get(2)?),
+            other => return Err(damage(&format!("unknown source `{other}`"))),
+        };
+        Ok((row.get(0)?, source))
+    })?
+    .into_iter()
+    .collect();
+    let mut ids = TotalIds::new();
+    let totals = collect(
+        database,
+        "SELECT stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count
+         FROM total ORDER BY stack, source",
+        |row| {
+            let (stack, source) = (row.get(0)?, row.get(1)?);
+            ids.insert((stack, source), index(ids.len())?);
+            Ok(Total {
+                stack: reference(stack_ids, stack)?,
+                source: sources.get(&source).cloned().ok_or_else(missing)?,
+                totals: six(row, 2)?,
+            })
+        },
+    )?;
+    Ok((totals, ids))
+}
+
+fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Result<Vec<Sample>> {
+    let mut ids = Ids::new();
+    let mut samples = collect(database, "SELECT id, time_ns FROM sample ORDER BY id", |row| {
+        ids.insert(row.get(0)?, index(ids.len())?);
+        Ok(Sample { time_ns: unsigned(row, 1)?, rows: Vec::new() })
+    })?;
+    let mut statement = database.prepare(
+        "SELECT sample, stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count
+         FROM series ORDER BY sample, stack, source",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        // Rows that wait for a sample that never came: the recorder was killed.
+        let Some(&sample) = ids.get(&row.get::<_, i64>(0)?) else { continue };
+        let (stack, source) = (row.get(1)?, row.get(2)?);
+        reference(stack_ids, stack)?;
+        let total = total_ids.get(&(stack, source)).copied().ok_or_else(missing)?;
+        if let Some(sample) = usize::try_from(sample).ok().and_then(|sample| samples.get_mut(sample)) {
+            sample.rows.push(SeriesRow { total, totals: six(row, 3)? });
+        }
+    }
+    Ok(samples)
+}
+
+fn threads(database: &Connection, stack_ids: &Ids) -> Result<Vec<Thread>> {
+    collect(database, "SELECT tid, name, started_ns, ended_ns, creator FROM thread ORDER BY id", |row| {
+        Ok(Thread {
+            tid: row.get(0)?,
+            name: row.get(1)?,
+            started_ns: optional(row, 2)?,
+            ended_ns: optional(row, 3)?,
+            creator: row.get::<_, Option<i64>>(4)?.map(|stack| reference(stack_ids, stack)).transpose()?,
+        })
+    })
+}
+
+fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLive>> {
+    collect(database, "SELECT stack, tid, live_bytes, live_count FROM live_thread", |row| {
+        Ok(ThreadLive {
+            stack: reference(stack_ids, row.get(0)?)?,
+            tid: row.get(1)?,
+            live_bytes: unsigned(row, 2)?,
+            live_count: unsigned(row, 3)?,
+        })
+    })
+}
+
+fn memory(database: &Connection) -> Result<Memory> {
+    let last = database
+        .query_row(
+            "SELECT rss_bytes, limit_bytes, unexplained_bytes FROM memory ORDER BY time_ns DESC LIMIT 1",
+            [],
+            |row| {
+                Ok(Memory {
+                    rss_bytes: optional(row, 0)?,
+                    limit_bytes: optional(row, 1)?,
+                    unexplained_bytes: optional(row, 2)?,
+                    parts: Vec::new(),
+                })
+            },
+        )
+        .optional()?;
+    let parts = collect(
+        database,
+        "SELECT id, reserved_bytes, committed_bytes, resident_bytes FROM memory_part ORDER BY id",
+        |row| {
+            Ok(MemoryPart {
+                id: row.get(0)?,
+                reserved_bytes: optional(row, 1)?,
+                committed_bytes: optional(row, 2)?,
+                resident_bytes: optional(row, 3)?,
+            })
+        },
+    )?;
+    Ok(Memory { parts, ..last.unwrap_or_default() })
+}
+
+fn code_cache(database: &Connection) -> Result<CodeCache> {
+    Ok(CodeCache {
+        heaps: collect(
+            database,
+            "SELECT name, reserved_bytes, committed_bytes, used_bytes FROM code_heap ORDER BY name",
+            |row| {
+                Ok(CodeHeap {
+                    name: row.get(0)?,
+                    reserved_bytes: optional(row, 1)?,
+                    committed_bytes: optional(row, 2)?,
+                    used_bytes: optional(row, 3)?,
+                })
+            },
+        )?,
+        methods: collect(database, "SELECT method, tier, bytes FROM compiled_method ORDER BY id", |row| {
+            Ok(CompiledMethod { method: row.get(0)?, tier: row.get(1)?, bytes: unsigned(row, 2)? })
+        })?,
+    })
+}
+
+fn collect<T>(
+    database: &Connection,
+    sql: &str,
+    mut read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = database.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+fn six(row: &Row<'_>, first: usize) -> Result<Totals> {
+    Ok(Totals {
+        allocated_bytes: unsigned(row, first)?,
+        allocated_count: unsigned(row, first + 1)?,
+        freed_bytes: unsigned(row, first + 2)?,
+        freed_count: unsigned(row, first + 3)?,
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+    natural(row.get(column)?)
+}
+
+fn optional(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+    get::<Option<i64>>(row, column)?.map(natural).transpose()
+}
+
+fn get<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T> {
+    row.get(column)
+}
+
+fn natural(value: i64) -> Result<u64> {
+    u64::try_from(value).map_err(|_| damage("a number below zero"))
+}
+
+fn index(length: usize) -> Result<u32> {
+    u32::try_from(length).map_err(|_| damage("too many rows"))
+}
+
+fn reference(ids: &Ids, id: i64) -> Result<u32> {
+    ids.get(&id).copied().ok_or_else(missing)
+}
+
+fn missing() -> rusqlite::Error {
+    damage("a row refers to one that is not there")
+}
+
+fn damage(detail: &str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, detail.to_owned().into())
+}
+
+fn kind(text: &str) -> Result<FrameKind> {
+    [FrameKind::Native, FrameKind::Java, FrameKind::Stub, FrameKind::Kernel]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| damage(&format!("unknown kind of frame `{text}`")))
+}
+
+/// A tier that this version does not know is none.
+fn tier(text: &str) -> Option<Tier> {
+    [Tier::Interpreted, Tier::C1, Tier::C2, Tier::Inlined].into_iter().find(|tier| tier.as_str() == text)
+}
+
+/// A reason that this version does not know is none; the frame's function says it.
+fn unknown(text: String) -> Option<UnknownReason> {
+    serde_json::from_value(serde_json::Value::String(text)).ok()
+}

@@ -1,0 +1,44 @@
+//! The tables. `docs/file-format.md` says what each column means.
+
+/// Creates everything in an empty database.
+///
+/// Stack ids are signed because SQLite's integers are: the same 64 bits. All times are
+/// CLOCK_MONOTONIC nanoseconds of the traced host.
+pub(super) const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE module (id INTEGER PRIMARY KEY, path TEXT NOT NULL, build_id TEXT) STRICT;
+CREATE TABLE frame (id INTEGER PRIMARY KEY, function TEXT NOT NULL, kind TEXT NOT NULL,
+    module INTEGER REFERENCES module, file TEXT, line INTEGER, \"offset\" INTEGER, tier TEXT,
+    unknown TEXT) STRICT;
+CREATE TABLE stack (id INTEGER PRIMARY KEY, kernel_id INTEGER NOT NULL UNIQUE, complete INTEGER,
+    stop TEXT) STRICT;
+CREATE TABLE stack_frame (stack INTEGER NOT NULL REFERENCES stack, depth INTEGER NOT NULL,
+    frame INTEGER NOT NULL REFERENCES frame, PRIMARY KEY (stack, depth)) STRICT, WITHOUT ROWID;
+CREATE TABLE source (id INTEGER PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL) STRICT;
+CREATE TABLE total (stack INTEGER NOT NULL REFERENCES stack, source INTEGER NOT NULL REFERENCES source,
+    allocated_bytes INTEGER NOT NULL, allocated_count INTEGER NOT NULL,
+    freed_bytes INTEGER NOT NULL, freed_count INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
+    PRIMARY KEY (stack, source)) STRICT, WITHOUT ROWID;
+CREATE TABLE sample (id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE series (sample INTEGER NOT NULL, stack INTEGER NOT NULL REFERENCES stack,
+    source INTEGER NOT NULL REFERENCES source,
+    allocated_bytes INTEGER NOT NULL, allocated_count INTEGER NOT NULL,
+    freed_bytes INTEGER NOT NULL, freed_count INTEGER NOT NULL,
+    PRIMARY KEY (sample, stack, source)) STRICT, WITHOUT ROWID;
+CREATE TABLE thread (id INTEGER PRIMARY KEY, tid INTEGER NOT NULL, name TEXT, started_ns INTEGER,
+    ended_ns INTEGER, creator INTEGER REFERENCES stack) STRICT;
+CREATE TABLE live_thread (stack INTEGER NOT NULL REFERENCES stack, tid INTEGER NOT NULL,
+    live_bytes INTEGER NOT NULL, live_count INTEGER NOT NULL,
+    PRIMARY KEY (stack, tid)) STRICT, WITHOUT ROWID;
+CREATE TABLE gc (begin_ns INTEGER PRIMARY KEY, end_ns INTEGER) STRICT;
+CREATE TABLE lost (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE memory (time_ns INTEGER PRIMARY KEY, rss_bytes INTEGER, limit_bytes INTEGER,
+    unexplained_bytes INTEGER) STRICT;
+CREATE TABLE memory_part (id TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
+    resident_bytes INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE code_heap (name TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
+    used_bytes INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE compiled_method (id INTEGER PRIMARY KEY, method TEXT NOT NULL, tier TEXT,
+    bytes INTEGER NOT NULL) STRICT;
+";

@@ -1,0 +1,169 @@
+//! The time series: cumulative totals of what changed, at ever coarser moments, so that an hour
+//! takes no more room than a minute.
+//!
+//! Samples are numbered by tick; every `stride`-th tick is one. When there are too many, the
+//! stride doubles, and rows of a sample that goes move to the next one that stays, unless that has
+//! newer ones. So what a sample says never becomes wrong, only less often said.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::Totals;
+
+/// What a row is about: the stack's row and the source's row.
+pub(super) type Key = (i64, i64);
+
+/// Samples kept at most.
+const SAMPLES_MAX: u64 = 256;
+/// Samples kept in any case, however many rows they have.
+const SAMPLES_MIN: u64 = 8;
+/// Rows above which samples are thinned out.
+const ROWS_MAX: u64 = 400_000;
+
+/// Decides which tick becomes a sample, and writes it.
+pub(super) struct Series {
+    tick: i64,
+    stride: i64,
+    changed: HashSet<Key>,
+    samples: u64,
+    rows: u64,
+    samples_max: u64,
+}
+
+impl Series {
+    pub(super) fn new() -> Series {
+        Series { tick: 0, stride: 1, changed: HashSet::new(), samples: 0, rows: 0, samples_max: SAMPLES_MAX }
+    }
+
+    /// Remembers that the totals of `key` are not those of the last sample.
+    pub(super) fn changed(&mut self, key: Key) {
+        self.changed.insert(key);
+    }
+
+    /// Counts a tick, and writes a sample if it is its turn.
+    pub(super) fn tick(
+        &mut self,
+        database: &Connection,
+        time_ns: i64,
+        totals: impl Fn(Key) -> Option<Totals>,
+    ) -> rusqlite::Result<()> {
+        self.tick += 1;
+        if self.tick % self.stride != 0 {
+            return Ok(());
+        }
+        self.sample(database, self.tick, time_ns, totals)?;
+        if self.samples > self.samples_max || (self.rows > ROWS_MAX && self.samples > SAMPLES_MIN) {
+            self.thin(database)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last sample, at whatever tick the session ends.
+    pub(super) fn finish(
+        &mut self,
+        database: &Connection,
+        time_ns: i64,
+        totals: impl Fn(Key) -> Option<Totals>,
+    ) -> rusqlite::Result<()> {
+        let next = (self.tick / self.stride + 1) * self.stride;
+        self.sample(database, next, time_ns, totals)
+    }
+
+    fn sample(
+        &mut self,
+        database: &Connection,
+        id: i64,
+        time_ns: i64,
+        totals: impl Fn(Key) -> Option<Totals>,
+    ) -> rusqlite::Result<()> {
+        database
+            .prepare_cached("INSERT OR REPLACE INTO sample VALUES (?1, ?2)")?
+            .execute(params![id, time_ns])?;
+        let mut insert =
+            database.prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        // Sorted: neighbours in the table are written together.
+        let mut changed: Vec<Key> = self.changed.drain().collect();
+        changed.sort_unstable();
+        for key in changed {
+            let Some(totals) = totals(key) else { continue };
+            insert.execute(params![
+                id,
+                key.0,
+                key.1,
+                totals.allocated_bytes.cast_signed(),
+                totals.allocated_count.cast_signed(),
+                totals.freed_bytes.cast_signed(),
+                totals.freed_count.cast_signed(),
+            ])?;
+            self.rows += 1;
+        }
+        self.samples += 1;
+        Ok(())
+    }
+
+    fn thin(&mut self, database: &Connection) -> rusqlite::Result<()> {
+        self.stride *= 2;
+        database.execute(
+            "UPDATE OR IGNORE series SET sample = (sample / ?1 + 1) * ?1 WHERE sample % ?1 != 0",
+            params![self.stride],
+        )?;
+        database.execute("DELETE FROM series WHERE sample % ?1 != 0", params![self.stride])?;
+        database.execute("DELETE FROM sample WHERE id % ?1 != 0", params![self.stride])?;
+        let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+        self.rows = count("SELECT count(*) FROM series")?;
+        self.samples = count("SELECT count(*) FROM sample")?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Live totals of stack 1 at each sample, carried forward from the last one that has a row.
+    fn carried(database: &Connection) -> Vec<(i64, i64)> {
+        let mut statement = database
+            .prepare(
+                "SELECT time_ns, (SELECT allocated_bytes FROM series WHERE sample <= sample.id
+                 ORDER BY sample DESC LIMIT 1) FROM sample ORDER BY id",
+            )
+            .expect("query");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.map(|row| row.expect("row")).collect()
+    }
+
+    #[test]
+    fn thinning_keeps_every_remaining_sample_true() {
+        let database = Connection::open_in_memory().expect("database");
+        database.execute_batch(super::super::schema::TABLES).expect("schema");
+        let mut series = Series { samples_max: 10, ..Series::new() };
+        let value = Cell::new(0);
+        let mut truth = Vec::new();
+        for tick in 1..=100_i64 {
+            // Changes at some ticks only, odd ones among them.
+            if tick % 3 == 0 || tick % 7 == 0 {
+                value.set(tick.unsigned_abs());
+                series.changed((1, 0));
+            }
+            truth.push(value.get().cast_signed());
+            let totals = |_| Some(Totals { allocated_bytes: value.get(), ..Totals::default() });
+            series.tick(&database, tick, totals).expect("tick");
+        }
+        value.set(1_000);
+        series.changed((1, 0));
+        let totals = |_| Some(Totals { allocated_bytes: value.get(), ..Totals::default() });
+        series.finish(&database, 101, totals).expect("finish");
+
+        let carried = carried(&database);
+        assert!(carried.len() <= 12, "{} samples", carried.len());
+        assert!(carried.len() >= 5, "{} samples", carried.len());
+        assert_eq!(carried.last(), Some(&(101, 1_000)));
+        for &(time, live) in carried.iter().filter(|&&(time, _)| (3..101).contains(&time)) {
+            let index = usize::try_from(time - 1).expect("tick");
+            assert_eq!(Some(&live), truth.get(index), "at {time}");
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! Writes a recording: everything between two ticks in one transaction.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use tracer_common::table::StackTotals;
+
+use super::create::Place;
+use super::series::{Key, Series};
+use super::{
+    APPLICATION_ID, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Totals, Trust, WriteError,
+    schema,
+};
+use crate::symbolize::Frame;
+
+/// The source row of the allocator.
+const ALLOCATOR: i64 = 0;
+
+/// A recording that is being written.
+///
+/// After an error it takes nothing more, and the file stays marked as unfinished. Dropped without
+/// [`Writer::finish`] it stays so too; dropped before the first [`Writer::tick`] it leaves nothing
+/// behind, and an old file which it was to replace is still there.
+pub struct Writer {
+    /// None only while the file takes its place, or when that failed.
+    database: Option<Connection>,
+    place: Place,
+    failed: bool,
+    ticked: bool,
+    modules: HashMap<(String, Option<String>), i64>,
+    frames: HashMap<Frame, i64>,
+    stacks: HashMap<u64, i64>,
+    kinds: HashMap<String, i64>,
+    totals: HashMap<Key, Totals>,
+    threads: HashMap<u32, ThreadRow>,
+    series: Series,
+}
+
+struct ThreadRow {
+    id: i64,
+    started_ns: Option<u64>,
+    ended: bool,
+}
+
+impl Writer {
+    /// Creates the file `path`, mode 0600, with all that is known at the start.
+    ///
+    /// With `force`, a plain file that is there is replaced, at the first [`Writer::tick`].
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn create(path: impl AsRef<Path>, force: bool, header: &Header) -> Result<Writer, WriteError> {
+        let place = Place::create(path.as_ref(), force)?;
+        let mut writer = Writer {
+            database: None,
+            place,
+            failed: false,
+            ticked: false,
+            modules: HashMap::new(),
+            frames: HashMap::new(),
+            stacks: HashMap::new(),
+            kinds: HashMap::new(),
+            totals: HashMap::new(),
+            threads: HashMap::new(),
+            series: Series::new(),
+        };
+        let started = writer.start(header);
+        if let Err(error) = started {
+            return Err(writer.fail(&error));
+        }
+        Ok(writer)
+    }
+
+    /// The file's path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// The frames of stack `id`, leaf first; `complete`: they reach the thread's entry; `stop`:
+    /// why the walk ended. Given again, it replaces what was known.
+    pub fn stack(&mut self, id: u64, frames: &[Frame], complete: bool, stop: &str) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            let stack = writer.stack_row(database, id)?;
+            let changed = database
+                .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1 AND stop IS NULL")?
+                .execute(params![stack, complete, stop])?;
+            if changed == 0 {
+                database
+                    .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1")?
+                    .execute(params![stack, complete, stop])?;
+                database
+                    .prepare_cached("DELETE FROM stack_frame WHERE stack = ?1")?
+                    .execute(params![stack])?;
+            }
+            let mut insert = database.prepare_cached("INSERT INTO stack_frame VALUES (?1, ?2, ?3)")?;
+            for (depth, frame) in (0_i64..).zip(frames) {
+                insert.execute(params![stack, depth, writer.frame_row(database, frame)?])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is known of the JVM by now.
+    pub fn jvm(&mut self, jvm: &JvmInfo) -> Result<(), WriteError> {
+        let Ok(text) = serde_json::to_string(jvm) else { return Ok(()) };
+        self.write(|_, database| {
+            database
+                .prepare_cached(
+                    "UPDATE meta SET value = json_set(value, '$.jvm', json(?1)) WHERE key = 'target'",
+                )?
+                .execute(params![text])?;
+            Ok(())
+        })
+    }
+
+    /// A thread: new if `tid` is, if the last of that tid has ended, or if it started at another
+    /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
+    pub fn thread(
+        &mut self,
+        tid: u32,
+        name: Option<&str>,
+        started_ns: Option<u64>,
+        ended_ns: Option<u64>,
+        creator_stack: Option<u64>,
+    ) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            let creator = creator_stack.map(|stack| writer.stack_row(database, stack)).transpose()?;
+            let known = writer.threads.get(&tid).filter(|row| match started_ns {
+                Some(_) => row.started_ns == started_ns || (row.started_ns.is_none() && !row.ended),
+                None => !row.ended || ended_ns.is_none(),
+            });
+            let id = match known {
+                Some(row) => {
+                    database
+                        .prepare_cached(
+                            "UPDATE thread SET name = coalesce(?2, name), started_ns = coalesce(?3, started_ns),
+                             ended_ns = coalesce(?4, ended_ns), creator = coalesce(?5, creator) WHERE id = ?1",
+                        )?
+                        .execute(params![row.id, name, signed(started_ns), signed(ended_ns), creator])?;
+                    row.id
+                }
+                None => {
+                    database
+                        .prepare_cached(
+                            "INSERT INTO thread (tid, name, started_ns, ended_ns, creator)
+                             VALUES (?1, ?2, ?3, ?4, ?5)",
+                        )?
+                        .execute(params![tid, name, signed(started_ns), signed(ended_ns), creator])?;
+                    database.last_insert_rowid()
+                }
+            };
+            let before = known.map(|row| (row.started_ns, row.ended)).unwrap_or_default();
+            let started_ns = started_ns.or(before.0);
+            let ended = ended_ns.is_some() || before.1;
+            writer.threads.insert(tid, ThreadRow { id, started_ns, ended });
+            Ok(())
+        })
+    }
+
+    /// Cumulative totals of the allocator, by stack. Rows that did not change cost nothing.
+    pub fn allocator_totals(
+        &mut self,
+        time_ns: u64,
+        totals: &[(u64, StackTotals)],
+    ) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            for (stack, totals) in totals {
+                writer.totals_row(database, time_ns, *stack, ALLOCATOR, totals)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Cumulative totals of mappings, by stack and by the kind of the mapping.
+    pub fn mapping_totals(
+        &mut self,
+        time_ns: u64,
+        totals: &[(u64, &str, StackTotals)],
+    ) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            for (stack, kind, totals) in totals {
+                let source = writer.source_row(database, kind)?;
+                writer.totals_row(database, time_ns, *stack, source, totals)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is live now, by stack and thread: (stack, tid, bytes, count). Replaces what was given
+    /// before.
+    pub fn live_by_thread(&mut self, live: &[(u64, u32, u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM live_thread", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO live_thread VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
+            )?;
+            for &(stack, tid, bytes, count) in live {
+                let stack = writer.stack_row(database, stack)?;
+                insert.execute(params![stack, tid, signed(Some(bytes)), signed(Some(count))])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A garbage collection. `end_ns`: None if its end was not seen (yet: give it again then).
+    pub fn gc(&mut self, begin_ns: u64, end_ns: Option<u64>) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database
+                .prepare_cached(
+                    "INSERT INTO gc VALUES (?1, ?2) ON CONFLICT DO UPDATE SET end_ns = coalesce(?2, end_ns)",
+                )?
+                .execute(params![signed(Some(begin_ns)), signed(end_ns)])?;
+            Ok(())
+        })
+    }
+
+    /// What was lost so far, by reason; each count replaces the one before.
+    pub fn lost(&mut self, lost: &[(&str, u64)]) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            let mut insert = database.prepare_cached("INSERT OR REPLACE INTO lost VALUES (?1, ?2)")?;
+            for (reason, count) in lost {
+                insert.execute(params![reason, signed(Some(*count))])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How far the numbers can be trusted, beside what was lost. Replaces what was given before.
+    pub fn trust(&mut self, trust: &Trust) -> Result<(), WriteError> {
+        let Ok(text) = serde_json::to_string(trust) else { return Ok(()) };
+        self.write(|_, database| meta(database, "trust", &text))
+    }
+
+    /// A sentence for the person who reads the report. The same one is kept once.
+    pub fn note(&mut self, text: &str) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database
+                .prepare_cached("INSERT OR IGNORE INTO note (text) VALUES (?1)")?
+                .execute(params![text])?;
+            Ok(())
+        })
+    }
+
+    /// The process's memory at this moment. Its parts replace those given before.
+    pub fn memory(&mut self, time_ns: u64, memory: &Memory) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.prepare_cached("INSERT OR REPLACE INTO memory VALUES (?1, ?2, ?3, ?4)")?.execute(
+                params![
+                    signed(Some(time_ns)),
+                    signed(memory.rss_bytes),
+                    signed(memory.limit_bytes),
+                    signed(memory.unexplained_bytes)
+                ],
+            )?;
+            database.execute("DELETE FROM memory_part", [])?;
+            let mut insert =
+                database.prepare_cached("INSERT OR REPLACE INTO memory_part VALUES (?1, ?2, ?3, ?4)")?;
+            for part in &memory.parts {
+                insert.execute(params![
+                    part.id,
+                    signed(part.reserved_bytes),
+                    signed(part.committed_bytes),
+                    signed(part.resident_bytes)
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The code cache. Replaces what was given before.
+    pub fn code_cache(&mut self, code_cache: &CodeCache) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.execute_batch("DELETE FROM code_heap; DELETE FROM compiled_method;")?;
+            let mut insert =
+                database.prepare_cached("INSERT OR REPLACE INTO code_heap VALUES (?1, ?2, ?3, ?4)")?;
+            for heap in &code_cache.heaps {
+                insert.execute(params![
+                    heap.name,
+                    signed(heap.reserved_bytes),
+                    signed(heap.committed_bytes),
+                    signed(heap.used_bytes)
+                ])?;
+            }
+            let mut insert = database
+                .prepare_cached("INSERT INTO compiled_method (method, tier, bytes) VALUES (?1, ?2, ?3)")?;
+            for method in &code_cache.methods {
+                insert.execute(params![method.method, method.tier, signed(Some(method.bytes))])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends a tick: all given so far is in the file, whatever happens to the recorder.
+    pub fn tick(&mut self, time_ns: u64) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            let time = signed(Some(time_ns)).unwrap_or_default();
+            writer.series.tick(database, time, |key| writer.totals.get(&key).copied())?;
+            meta(database, "last_tick_ns", &time.to_string())?;
+            database.execute_batch("COMMIT")
+        })?;
+        let settled = if self.place.waits() { self.take_place() } else { Ok(()) };
+        settled.and_then(|()| self.write(|_, database| database.execute_batch("BEGIN")))?;
+        self.ticked = true;
+        Ok(())
+    }
+
+    /// Closes the recording: one file, marked as finished.
+    pub fn finish(mut self, end: &End) -> Result<(), WriteError> {
+        let finished = self.close(end);
+        // Nothing was ticked, but it was finished: it is a recording, and stays.
+        self.ticked |= finished.is_ok();
+        finished
+    }
+
+    fn close(&mut self, end: &End) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            let started: i64 = database
+                .query_row("SELECT value FROM meta WHERE key = 'started_ns'", [], |row| row.get(0))
+                .optional()?
+                .and_then(|text: String| text.parse().ok())
+                .unwrap_or_default();
+            let duration = signed(Some(end.duration_ns)).unwrap_or_default();
+            let time = started.saturating_add(duration);
+            writer.series.finish(database, time, |key| writer.totals.get(&key).copied())?;
+            meta(database, "last_tick_ns", &time.to_string())?;
+            meta(database, "duration_ns", &duration.to_string())?;
+            meta(database, "end_reason", &end.reason)?;
+            database.execute_batch("COMMIT")
+        })?;
+        if self.place.waits() {
+            self.take_place()?;
+        }
+        // It is called finished only when all else is in the one file: that needs space, the mark
+        // does not.
+        self.write(|_, database| {
+            pragma(database, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+            meta(database, "state", "finished")?;
+            pragma(database, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+            match pragma(database, "PRAGMA journal_mode = DELETE") {
+                // Someone reads it now: the log stays beside it, which is as good.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+                result => result,
+            }
+        })
+    }
+
+    fn start(&mut self, header: &Header) -> rusqlite::Result<()> {
+        let json = |text: Result<String, serde_json::Error>| {
+            text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+        };
+        let target = json(serde_json::to_string(&header.target))?;
+        let session = json(serde_json::to_string(&header.session))?;
+        let database = open(self.place.current())?;
+        database.pragma_update(None, "application_id", APPLICATION_ID)?;
+        database.pragma_update(None, "user_version", FORMAT_VERSION)?;
+        database.execute_batch("BEGIN")?;
+        database.execute_batch(schema::TABLES)?;
+        database.execute("INSERT INTO source VALUES (?1, 'allocator', '')", params![ALLOCATOR])?;
+        meta(&database, "format", &format!("tracer.recording/{FORMAT_VERSION}"))?;
+        meta(&database, "writer", concat!("tracer ", env!("CARGO_PKG_VERSION")))?;
+        meta(&database, "state", "recording")?;
+        meta(&database, "started", &header.session.started)?;
+        meta(&database, "started_ns", &header.session.started_ns.to_string())?;
+        meta(&database, "target", &target)?;
+        meta(&database, "session", &session)?;
+        database.execute_batch("COMMIT")?;
+        // Not under the temporary name: the log's name would stay behind.
+        if !self.place.waits() {
+            pragma(&database, "PRAGMA journal_mode = WAL")?;
+        }
+        database.execute_batch("BEGIN")?;
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// Closes the database, puts it where the old file is, and goes on there.
+    fn take_place(&mut self) -> Result<(), WriteError> {
+        drop(self.database.take());
+        if let Err(source) = self.place.take() {
+            self.failed = true;
+            return Err(WriteError::Create { path: self.place.path.clone(), source });
+        }
+        let reopened = open(self.place.current())
+            .and_then(|database| pragma(&database, "PRAGMA journal_mode = WAL").map(|()| database));
+        match reopened {
+            Ok(database) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(&error)),
+        }
+    }
+
+    /// Runs `work` on the database, and gives up on the first error.
+    fn write(
+        &mut self,
+        work: impl FnOnce(&mut Writer, &Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), WriteError> {
+        // Taken out so that `work` can use the rest of the writer beside it.
+        let Some(database) = self.database.take().filter(|_| !self.failed) else {
+            self.failed = true;
+            return Err(WriteError::Write {
+                path: self.place.path.clone(),
+                detail: "an earlier write failed".to_owned(),
+            });
+        };
+        let done = work(self, &database);
+        self.database = Some(database);
+        done.map_err(|error| self.fail(&error))
+    }
+
+    fn fail(&mut self, error: &rusqlite::Error) -> WriteError {
+        self.failed = true;
+        let path = self.place.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => WriteError::Full { path },
+            _ => WriteError::Write { path, detail: error.to_string() },
+        }
+    }
+
+    fn stack_row(&mut self, database: &Connection, id: u64) -> rusqlite::Result<i64> {
+        if let Some(&row) = self.stacks.get(&id) {
+            return Ok(row);
+        }
+        database
+            .prepare_cached("INSERT INTO stack (kernel_id) VALUES (?1)")?
+            .execute(params![id.cast_signed()])?;
+        let row = database.last_insert_rowid();
+        self.stacks.insert(id, row);
+        Ok(row)
+    }
+
+    fn frame_row(&mut self, database: &Connection, frame: &Frame) -> rusqlite::Result<i64> {
+        if let Some(&row) = self.frames.get(frame) {
+            return Ok(row);
+        }
+        let module = match &frame.module {
+            Some(path) => Some(self.module_row(database, path, frame.build_id.as_deref())?),
+            None => None,
+        };
+        database
+            .prepare_cached(
+                "INSERT INTO frame (function, kind, module, file, line, \"offset\", tier, unknown)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                frame.function,
+                frame.kind.as_str(),
+                module,
+                frame.file,
+                frame.line,
+                frame.offset.map(u64::cast_signed),
+                frame.tier.map(crate::symbolize::Tier::as_str),
+                frame.unknown.map(unknown_text),
+            ])?;
+        let row = database.last_insert_rowid();
+        self.frames.insert(frame.clone(), row);
+        Ok(row)
+    }
+
+    fn module_row(
+        &mut self,
+        database: &Connection,
+        path: &str,
+        build_id: Option<&str>,
+    ) -> rusqlite::Result<i64> {
+        let key = (path.to_owned(), build_id.map(str::to_owned));
+        if let Some(&row) = self.modules.get(&key) {
+            return Ok(row);
+        }
+        database
+            .prepare_cached("INSERT INTO module (path, build_id) VALUES (?1, ?2)")?
+            .execute(params![path, build_id])?;
+        let row = database.last_insert_rowid();
+        self.modules.insert(key, row);
+        Ok(row)
+    }
+
+    fn source_row(&mut self, database: &Connection, kind: &str) -> rusqlite::Result<i64> {
+        if let Some(&row) = self.kinds.get(kind) {
+            return Ok(row);
+        }
+        database
+            .prepare_cached("INSERT INTO source (source, kind) VALUES ('mapping', ?1)")?
+            .execute(params![kind])?;
+        let row = database.last_insert_rowid();
+        self.kinds.insert(kind.to_owned(), row);
+        Ok(row)
+    }
+
+    fn totals_row(
+        &mut self,
+        database: &Connection,
+        time_ns: u64,
+        stack: u64,
+        source: i64,
+        totals: &StackTotals,
+    ) -> rusqlite::Result<()> {
+        let totals = Totals {
+            allocated_bytes: totals.allocated_bytes,
+            allocated_count: totals.allocated_count,
+            freed_bytes: totals.freed_bytes,
+            freed_count: totals.freed_count,
+        };
+        let key = (self.stack_row(database, stack)?, source);
+        if self.totals.get(&key) == Some(&totals) {
+            return Ok(());
+        }
+        database
+            .prepare_cached("INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                key.0,
+                key.1,
+                signed(Some(totals.allocated_bytes)),
+                signed(Some(totals.allocated_count)),
+                signed(Some(totals.freed_bytes)),
+                signed(Some(totals.freed_count)),
+                signed(Some(time_ns))
+            ])?;
+        self.totals.insert(key, totals);
+        self.series.changed(key);
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // SQLite closes before the lock is given back; what was not committed is rolled back.
+        drop(self.database.take());
+        if !self.ticked {
+            self.place.discard();
+        }
+    }
+}
+
+/// Opens the database at `path`, which exists.
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let database = Connection::open_with_flags(path, flags)?;
+    // A crash of the host may take the last ticks, never the file; 4 MiB of pages are kept.
+    database.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096;")?;
+    database.busy_timeout(Duration::from_secs(2))?;
+    database.set_prepared_statement_cache_capacity(64);
+    Ok(database)
+}
+
+/// Runs a pragma that answers with a row.
+fn pragma(database: &Connection, sql: &str) -> rusqlite::Result<()> {
+    database.query_row(sql, [], |_| Ok(()))
+}
+
+fn meta(database: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    database.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?;
+    Ok(())
+}
+
+/// As SQLite keeps integers; what does not fit becomes the largest.
+fn signed(value: Option<u64>) -> Option<i64> {
+    value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn unknown_text(reason: crate::symbolize::UnknownReason) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,220 @@
+//! Walks of threads that stand still, against the chain of calls that their program makes.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use object::{Object, ObjectSymbol};
+use tracer_common::unwind::frame_kind;
+
+use super::*;
+use crate::target::mapping::{self, Mapping};
+use crate::target::memory::{ImageMemory, LiveMemory};
+use crate::target::root;
+
+/// A child process that ends with the test.
+struct Target(Child);
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A thread held by ptrace, with its registers, until dropped.
+struct Held {
+    tid: i32,
+    state: State,
+}
+
+impl Held {
+    /// Must be dropped on the thread that called it.
+    fn new(tid: i32) -> Self {
+        // SAFETY: plain system calls; the structures are as the kernel wants them, and live.
+        unsafe {
+            let none = std::ptr::null_mut::<libc::c_void>();
+            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0, "seize {tid}");
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
+            let mut status = 0;
+            assert_eq!(libc::waitpid(tid, &raw mut status, libc::__WALL), tid);
+            let mut registers: libc::user_regs_struct = std::mem::zeroed();
+            let result = libc::ptrace(libc::PTRACE_GETREGS, tid, none, &raw mut registers);
+            assert_eq!(result, 0);
+            Self { tid, state: State::exact(registers.rip, registers.rsp, registers.rbp) }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            let none = std::ptr::null_mut::<libc::c_void>();
+            libc::ptrace(libc::PTRACE_DETACH, self.tid, none, none);
+        }
+    }
+}
+
+fn threads(pid: u32) -> Vec<(i32, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut threads: Vec<_> = tasks
+        .map(|task| {
+            let task = task.unwrap();
+            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            (task.file_name().to_str().unwrap().parse().unwrap(), comm.trim().to_owned())
+        })
+        .collect();
+    threads.sort_unstable();
+    threads
+}
+
+fn tables(pid: u32, mappings: &[Mapping], memory: &LiveMemory) -> ModuleTables {
+    let mut tables = ModuleTables::new(1 << 20);
+    tables.update(mappings, |m| root::mapped_file(pid, m).map(|(file, _)| file), memory);
+    tables
+}
+
+/// Compiles the program with `flags`, starts it, and waits until its thread rests.
+fn start_chain(flags: &[&str], folder: &Path) -> Target {
+    let program = folder.join("chain");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/unwind/walker/chain.c");
+    let status = Command::new("cc").args(flags).arg("-o").arg(&program).args([source, "-pthread"]).status();
+    assert!(status.unwrap().success(), "cc");
+    let mut child = Command::new(&program).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    Target(child)
+}
+
+/// The names of a stack's frames, from the symbol tables of the mapped files.
+fn names(pid: u32, mappings: &[Mapping], frames: &[Frame]) -> Vec<String> {
+    let mut files: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let mut name = |frame: &Frame| {
+        assert_eq!(frame.kind, frame_kind::NATIVE);
+        let pc = frame.pc - 1 + u64::from(frame.extra);
+        let mapping = mappings.iter().find(|m| (m.start..m.end).contains(&pc)).unwrap();
+        let bytes = files
+            .entry(mapping.inode)
+            .or_insert_with(|| std::fs::read(mapping.map_file(pid)).unwrap_or_default());
+        let Ok(file) = object::File::parse(&**bytes) else { return "?".to_owned() };
+        let table = crate::unwind::table::compile(&**bytes).unwrap();
+        let bias = table.bias(mapping.start, mapping.offset).unwrap();
+        let vaddr = (pc - bias) + table.first_vaddr;
+        let inside = |symbol: &object::Symbol<'_, '_>| {
+            (symbol.address()..symbol.address() + symbol.size()).contains(&vaddr)
+        };
+        let symbol = file.symbols().chain(file.dynamic_symbols()).find(inside);
+        symbol.map_or("?".to_owned(), |symbol| symbol.name().unwrap().to_owned())
+    };
+    frames.iter().map(&mut name).collect()
+}
+
+/// In the order in which the program's own functions must appear, with what the C library puts
+/// between them left out.
+const CHAIN: [&str; 13] = [
+    "rest",
+    "compare",
+    "variable",
+    "aligned",
+    "large",
+    "handler",
+    "recurse",
+    "recurse",
+    "recurse",
+    "recurse",
+    "recurse",
+    "recurse",
+    "thread_main",
+];
+
+#[test]
+fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let options: [&[&str]; 4] = [
+        &["-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls"],
+        &["-O0"],
+        &["-O2", "-fno-optimize-sibling-calls", "-no-pie", "-static"],
+        &["-O2", "-fno-optimize-sibling-calls", "-fcf-protection=none", "-Wl,-z,noseparate-code"],
+    ];
+    for flags in options {
+        let target = start_chain(flags, folder.path());
+        let pid = target.0.id();
+        let threads = threads(pid);
+        assert_eq!(threads.len(), 2, "{threads:?}");
+        let mappings = mapping::read(pid).unwrap();
+        let memory = LiveMemory::open(pid).unwrap();
+        let tables = tables(pid, &mappings, &memory);
+        assert_eq!(tables.problems().1, 0, "{:?}", tables.problems());
+
+        let held = Held::new(threads[1].0);
+        let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
+        assert_eq!(stack.stop, Stop::Complete, "{flags:?}: {:x?}", stack.frames);
+        let names = names(pid, &mappings, &stack.frames);
+        let own: Vec<&str> = names.iter().map(String::as_str).filter(|name| CHAIN.contains(name)).collect();
+        assert_eq!(own, CHAIN, "{flags:?}: {names:?}");
+        assert_eq!(stack.frames.iter().filter(|frame| frame.extra == 1).count(), 2, "{names:?}");
+
+        // The same from saved stack bytes, when the process is gone.
+        let (image, state) = (saved_stacks(&mappings, &memory), held.state);
+        drop(held);
+        let main = Held::new(threads[0].0);
+        let main_stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(main.state);
+        assert_eq!(main_stack.stop, Stop::Complete, "{flags:?}: the main thread, to _start");
+        drop(main);
+        drop(target);
+        let again = Walker::new(&image, &tables, Jvm::ZERO).walk(state);
+        assert_eq!(again, stack);
+    }
+}
+
+/// All writable memory, mapping by mapping, without what is too large for a thread's stack.
+fn saved_stacks(mappings: &[Mapping], memory: &LiveMemory) -> ImageMemory {
+    let writable = mappings.iter().filter(|m| m.writable && m.readable);
+    let ranges = writable.filter_map(|m| {
+        let mut bytes = vec![0; usize::try_from(m.end - m.start).ok().filter(|n| *n <= 64 << 20)?];
+        memory.read(m.start, &mut bytes).ok()?;
+        Some((m.start, bytes))
+    });
+    ImageMemory::new(ranges.collect())
+}
+
+#[test]
+fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("Rest.java");
+    std::fs::write(
+        &source,
+        "class Rest { public static void main(String[] a) throws Exception {\n\
+         System.out.println(\"ready\"); System.in.read(); } }",
+    )
+    .unwrap();
+    let java = Command::new("java").arg(&source).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = java else {
+        assert!(std::env::var_os("TRACER_REQUIRE_ROOT").is_none(), "no java to test with");
+        eprintln!("skipped: no java");
+        return;
+    };
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let target = Target(child);
+    let pid = target.0.id();
+    let mappings = mapping::read(pid).unwrap();
+    let memory = LiveMemory::open(pid).unwrap();
+    let tables = tables(pid, &mappings, &memory);
+    let mut walked = Vec::new();
+    for (tid, comm) in threads(pid) {
+        // Collectors, compilers, the VM's own: no Java below them.
+        let native = ["GC Thread", "G1 ", "C1 Compiler", "C2 Compiler", "VM Thread", "VM Periodic"];
+        if native.iter().any(|prefix| comm.starts_with(prefix)) {
+            let held = Held::new(tid);
+            let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
+            assert_eq!(stack.stop, Stop::Complete, "{comm}: {:x?}", stack.frames);
+            assert!(stack.frames.len() > 4, "{comm}: {:x?}", stack.frames);
+            walked.push(comm);
+        }
+    }
+    assert!(walked.len() >= 4, "{walked:?}");
+}
