@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Command::new(&tracer)
             .arg("report")
             .arg(&recording)
-            .args(["--format", "flamegraph", "--output"])
+            .args(["--format", "flamegraph", "-o"])
             .arg(&picture),
     )?;
     shop.stop()?;

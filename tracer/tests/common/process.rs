@@ -1,0 +1,127 @@
+//! Child processes whose lines are read with a time limit, and which never outlive their test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Long enough for a loaded machine; a test that waits longer hangs.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// A running child. Killed when dropped, if it still runs.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+/// The lines of one of a child's outputs, as they come.
+pub(crate) struct Lines {
+    name: String,
+    receiver: Receiver<String>,
+    /// What was read so far.
+    pub(crate) seen: Vec<String>,
+}
+
+impl Process {
+    /// Starts a child with all its standard streams piped.
+    pub(crate) fn start(command: &mut Command) -> (Process, Lines, Lines) {
+        let name = format!("{:?}", command.get_program());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdout = Lines::read(format!("stdout of {name}"), child.stdout.take());
+        let stderr = Lines::read(format!("stderr of {name}"), child.stderr.take());
+        let stdin = child.stdin.take();
+        (Process { name, child, stdin }, stdout, stderr)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes one line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        writeln!(stdin, "{line}").unwrap_or_else(|error| panic!("{} does not listen: {error}", self.name));
+        stdin.flush().expect("flush a pipe");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{} does not end", self.name);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // It may end by itself in between.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Lines {
+    fn read(name: String, stream: Option<impl Read + Send + 'static>) -> Lines {
+        let stream = stream.expect("the stream is piped");
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { break };
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Lines { name, receiver, seen: Vec::new() }
+    }
+
+    /// The next line.
+    pub(crate) fn next(&mut self) -> String {
+        match self.receiver.recv_timeout(LIMIT) {
+            Ok(line) => {
+                self.seen.push(line.clone());
+                line
+            }
+            Err(error) => panic!("{}: {error}, after:\n{}", self.name, self.seen.join("\n")),
+        }
+    }
+
+    /// The first line from here on that begins with `start`.
+    pub(crate) fn until(&mut self, start: &str) -> String {
+        loop {
+            let line = self.next();
+            if line.starts_with(start) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything up to the stream's end, with what was read before.
+    pub(crate) fn rest(&mut self) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            match self.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return self.seen.join("\n"),
+                Err(RecvTimeoutError::Timeout) => panic!("{} stays open", self.name),
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `tracer record` on a running target, and what it left behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::fixture::target_folder;
+use super::process::{LIMIT, Lines, Process};
+
+/// A `tracer` of this build.
+pub(crate) fn tracer() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// Runs `tracer` to its end.
+pub(crate) fn tracer_output(arguments: &[&str]) -> Output {
+    tracer().args(arguments).output().expect("run tracer")
+}
+
+/// A recorder whose probes are attached.
+pub(crate) struct Recorder {
+    process: Process,
+    stdout: Lines,
+    stderr: Lines,
+    file: PathBuf,
+    /// Ids of the BPF programs that it loaded.
+    programs: Vec<u32>,
+}
+
+/// What a recorder left.
+pub(crate) struct Recording {
+    pub(crate) file: PathBuf,
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Recorder {
+    /// Starts a recorder on `pid` and returns when it is ready. `name` names the recording.
+    pub(crate) fn attach(pid: u32, name: &str, arguments: &[&str]) -> Recorder {
+        let folder = target_folder().join("test-recordings");
+        fs::create_dir_all(&folder).expect("make the folder of recordings");
+        let file = folder.join(format!("{name}.trec"));
+        let mut command = tracer();
+        command.args(["record", "-p", &pid.to_string(), "-d", "120s", "--force", "-o"]).arg(&file);
+        command.args(arguments);
+        Recorder::start(&mut command, file)
+    }
+
+    /// Starts the recorder that `command` describes, which writes to `file`.
+    pub(crate) fn start(command: &mut Command, file: PathBuf) -> Recorder {
+        let (process, stdout, mut stderr) = Process::start(command);
+        stderr.until("ready:");
+        let programs = program_ids(process.pid());
+        assert!(!programs.is_empty(), "a ready recorder has loaded BPF programs");
+        Recorder { process, stdout, stderr, file, programs }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends the recording as Ctrl-C does.
+    pub(crate) fn stop(self) -> Recording {
+        self.signal(Signal::INT);
+        self.wait()
+    }
+
+    /// Waits until the recorder ends; then none of its BPF programs may be left.
+    pub(crate) fn wait(mut self) -> Recording {
+        let status = self.process.wait();
+        let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
+        assert_programs_gone(&self.programs);
+        Recording { file: self.file, status, stdout, stderr }
+    }
+}
+
+impl Recording {
+    /// The JSON report.
+    pub(crate) fn report(&self) -> Value {
+        let text = self.render(&["--format", "json"]);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("the report is not JSON: {error}\n{text}"))
+    }
+
+    /// What `tracer report` prints for it.
+    pub(crate) fn render(&self, arguments: &[&str]) -> String {
+        let output = tracer().arg("report").arg(&self.file).args(arguments).output().expect("run tracer");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tracer report {arguments:?} failed:\n{stderr}");
+        String::from_utf8(output.stdout).expect("a report is UTF-8")
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the recording is kept: {}", self.file.display());
+            eprintln!("the recorder said ({}):\n{}", self.status, self.stderr);
+        } else {
+            // It may not exist: not every recorder gets that far.
+            let _ = fs::remove_file(&self.file);
+        }
+    }
+}
+
+/// The BPF programs that a process has open.
+fn program_ids(pid: u32) -> Vec<u32> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut ids: Vec<u32> = entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .flat_map(|about| {
+            let ids = about.lines().filter_map(|line| line.strip_prefix("prog_id:"));
+            ids.filter_map(|id| id.trim().parse().ok()).collect::<Vec<_>>()
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The kernel frees a program some time after its last user is gone.
+fn assert_programs_gone(programs: &[u32]) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let loaded = aya::programs::loaded_programs().flatten().map(|program| program.id());
+        let left: Vec<_> = loaded.filter(|id| programs.contains(id)).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "BPF programs are left on the system: {left:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Every instruction of the target's libraries that can hold probes is as in its file: no breakpoint is left.
+pub(crate) fn assert_text_untouched(pid: u32) {
+    use std::os::unix::fs::FileExt;
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("open the target's memory");
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read the target's mappings");
+    let mut compared = 0;
+    for line in maps.lines() {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let [range, permissions, offset, _, _, path] = fields[..] else { continue };
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        if !permissions.contains('x')
+            || !["libc.", "libjvm.", "libz."].iter().any(|start| name.starts_with(start))
+        {
+            continue;
+        }
+        let hex = |text: &str| u64::from_str_radix(text, 16).expect("maps are in hex");
+        let (start, end) = range.split_once('-').map(|(start, end)| (hex(start), hex(end))).expect("a range");
+        let length = usize::try_from(end - start).expect("a length");
+        let (mut live, mut file) = (vec![0; length], vec![0; length]);
+        memory.read_exact_at(&mut live, start).expect("read the target's text");
+        let library = fs::File::open(path).expect("open the library");
+        // The last page reaches past the end of the file.
+        let in_file = library.read_at(&mut file, hex(offset)).expect("read the library");
+        let differs = live.iter().zip(&file).take(in_file).position(|(live, file)| live != file);
+        assert_eq!(differs, None, "{path} is changed in the target at offset {offset} + this");
+        compared += 1;
+    }
+    assert!(compared > 0, "the target maps no library that can hold probes");
+}

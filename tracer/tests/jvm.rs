@@ -1,0 +1,163 @@
+//! Running, unmodified JVMs: Java workloads that print their own truth. Needs root and JDKs.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::fixture::{fetched_java, java_classes, jdk_home};
+use common::process::Process;
+use common::recorder::{Recorder, Recording, assert_text_untouched};
+use common::report::{Totals, assert_sound, category, number, sites_through};
+use serde_json::Value;
+
+/// What the workloads exit with.
+const EXIT_STATUS: i32 = 23;
+
+struct Traced {
+    truth: Value,
+    report: Value,
+    /// Kept when the test fails.
+    recording: Recording,
+}
+
+/// Starts a JVM, then the recorder, then the work; `commands` follow the work inside the recording.
+fn trace(java: &Path, workload: &str, commands: &[&str]) -> Traced {
+    let mut command = Command::new(java);
+    command.arg("-cp").arg(java_classes()).arg(workload);
+    let (mut target, mut stdout, _stderr) = Process::start(&mut command);
+    stdout.until("started");
+    let recorder = Recorder::attach(target.pid(), &format!("jvm-{workload}"), &[]);
+    target.tell("start");
+    let truth = serde_json::from_str(&stdout.next()).expect("a workload's truth is JSON");
+    for command in commands {
+        target.tell(command);
+        stdout.next();
+    }
+    let recording = recorder.stop();
+    assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
+    assert_text_untouched(target.pid());
+    target.tell("quit");
+    assert_eq!(target.wait().code(), Some(EXIT_STATUS), "the JVM's own exit status");
+    let report = recording.report();
+    assert_sound(&report);
+    assert!(report["target"]["jvm"].is_object(), "the target is a JVM: {}", report["target"]);
+    Traced { truth, report, recording }
+}
+
+fn java() -> PathBuf {
+    jdk_home().join("bin/java")
+}
+
+/// Within one percent.
+fn assert_close(measured: u64, truth: u64, what: &str) {
+    assert!(measured.abs_diff(truth) <= truth / 100, "{what}: {measured}, in truth {truth}");
+}
+
+/// 500 streams stay open of 5,000, and zlib's live bytes are theirs.
+fn assert_gzip_streams(java: &Path) {
+    let traced = trace(java, "GzipStreams", &[]);
+    let zlib = category(&traced.report, "zlib");
+    assert_close(zlib.live_bytes, number(&traced.truth, "zlib_bytes"), "zlib's live bytes");
+    assert_close(zlib.live_count, number(&traced.truth, "zlib_count"), "zlib's live allocations");
+    assert_close(zlib.allocated_bytes, 10 * number(&traced.truth, "zlib_bytes"), "what zlib allocated");
+    let java = Totals::sum(sites_through(&traced.report, "allocator", "GzipStreams.open"));
+    assert_close(java.live_bytes, number(&traced.truth, "zlib_bytes"), "live bytes below GzipStreams.open");
+}
+
+#[test]
+fn open_gzip_streams_are_found() {
+    let Some(_turn) = common::privileged() else { return };
+    assert_gzip_streams(&java());
+}
+
+macro_rules! on_fetched_jdks {
+    ($($test:ident: $major:literal),* $(,)?) => {$(
+        #[test]
+        fn $test() {
+            let Some(_turn) = common::privileged() else { return };
+            match fetched_java($major) {
+                Some(java) => assert_gzip_streams(&java),
+                None => common::skip(concat!("needs JDK ", $major, " (cargo xtask setup --tests)")),
+            }
+        }
+    )*};
+}
+
+on_fetched_jdks! {
+    open_gzip_streams_are_found_on_jdk_11: 11,
+    open_gzip_streams_are_found_on_jdk_17: 17,
+    open_gzip_streams_are_found_on_jdk_21: 21,
+    open_gzip_streams_are_found_on_jdk_25: 25,
+}
+
+#[test]
+fn deflaters_are_zlib() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace(&java(), "Deflaters", &[]);
+    let made = Totals::sum(sites_through(&traced.report, "allocator", "Deflaters.make"));
+    let kept = number(&traced.truth, "deflaters");
+    // Its z_stream, state, window, hash chains, hash heads and pending output.
+    assert_eq!(made.live_count % kept, 0, "each deflater holds the same: {made:?}");
+    assert!(made.live_bytes / kept > 250_000, "a deflater holds more than its window: {made:?}");
+    let zlib = category(&traced.report, "zlib");
+    assert_close(zlib.live_bytes, made.live_bytes, "all of zlib's live bytes are below Deflaters.make");
+}
+
+#[test]
+fn direct_buffers_are_counted_until_a_collection_frees_them() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace(&java(), "DirectBuffers", &["gc", "gc"]);
+    let buffers = category(&traced.report, "direct-buffer");
+    let size = number(&traced.truth, "size_bytes");
+    let (kept, dropped) = (number(&traced.truth, "kept_count"), number(&traced.truth, "dropped_count"));
+    // HotSpot's own header, and alignment to a page where it asks for it.
+    let overhead = 8192;
+    let least = (kept + dropped) * size;
+    assert!((least..=least + (kept + dropped) * overhead).contains(&buffers.allocated_bytes), "{buffers:?}");
+    // The reference handler frees after the collection, at its own pace.
+    assert!((kept..=kept + dropped).contains(&buffers.live_count), "{buffers:?}");
+    assert!(buffers.live_bytes >= kept * size, "{buffers:?}");
+    assert!(number(&traced.report["session"], "gc_count") >= 2);
+}
+
+#[test]
+fn threads_are_counted() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace(&java(), "Threads", &[]);
+    let threads = &traced.report["threads"];
+    // A JVM starts and ends compiler threads of its own.
+    assert!(number(threads, "started") >= number(&traced.truth, "threads_started"), "{threads}");
+    assert!(number(threads, "exited") >= number(&traced.truth, "threads_exited"), "{threads}");
+    let creators = threads["creators"].as_array().expect("threads have creators");
+    let by_workload: u64 = creators
+        .iter()
+        .filter(|creator| creator.to_string().contains("Threads.start"))
+        .map(|creator| number(creator, "count"))
+        .sum();
+    assert_eq!(by_workload, number(&traced.truth, "threads_started"), "threads started by Threads.start");
+}
+
+#[test]
+fn every_output_tells_the_same() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace(&java(), "GzipStreams", &[]);
+    for view in ["live", "allocated"] {
+        let folded = traced.recording.render(&["--format", "folded", "--view", view, "--category", "zlib"]);
+        let sum: u64 = folded
+            .lines()
+            .map(|line| line.rsplit_once(' ').expect("stack and bytes").1.parse::<u64>().expect("bytes"))
+            .sum();
+        let zlib = category(&traced.report, "zlib");
+        assert_eq!(sum, if view == "live" { zlib.live_bytes } else { zlib.allocated_bytes }, "{view}");
+    }
+    let text = traced.recording.render(&[]);
+    assert!(text.contains("zlib") && text.contains("GzipStreams.open"), "{text}");
+    let picture = traced.recording.render(&["--format", "flamegraph"]);
+    assert!(picture.contains("<svg") && picture.contains("GzipStreams.open"));
+    assert!(
+        traced.recording.stdout.contains("zlib"),
+        "the recorder's own table:\n{}",
+        traced.recording.stdout
+    );
+}

@@ -1,0 +1,121 @@
+//! Every allocator call is counted, exactly: C programs with prime sizes that print their own truth. Needs root.
+
+mod common;
+
+use std::process::Command;
+
+use common::fixture::c_program;
+use common::process::Process;
+use common::recorder::{Recorder, Recording, assert_text_untouched};
+use common::report::{Totals, assert_sound, number, sites_through};
+use serde_json::Value;
+
+/// What the programs exit with.
+const EXIT_STATUS: i32 = 23;
+
+/// A program's own truth, and what was recorded of it.
+struct Traced {
+    truth: Value,
+    report: Value,
+    /// Kept when the test fails.
+    _recording: Recording,
+}
+
+/// Records one program from its first line to its truth.
+fn trace(program: &str, arguments: &[&str]) -> Traced {
+    let (mut target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program(program)));
+    stdout.until("started");
+    let recorder = Recorder::attach(target.pid(), &format!("probes-{program}"), arguments);
+    target.tell("go");
+    let truth = serde_json::from_str(&stdout.next()).expect("a program's truth is JSON");
+    let recording = recorder.stop();
+    assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
+    assert_text_untouched(target.pid());
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(EXIT_STATUS), "the target's own exit status");
+    let report = recording.report();
+    assert_sound(&report);
+    Traced { truth, report, _recording: recording }
+}
+
+fn assert_exact(program: &str, arguments: &[&str]) {
+    let traced = trace(program, arguments);
+    assert_eq!(Totals::of(&traced.report["totals"]), Totals::of_truth(&traced.truth));
+    let unmatched = number(&traced.report["trust"], "unmatched_frees");
+    assert_eq!(unmatched, number(&traced.truth, "unmatched_frees"), "unmatched frees");
+}
+
+macro_rules! exact {
+    ($($program:ident),* $(,)?) => {$(
+        #[test]
+        fn $program() {
+            let Some(_turn) = common::privileged() else { return };
+            assert_exact(stringify!($program), &[]);
+        }
+    )*};
+}
+
+exact!(
+    malloc,
+    calloc,
+    realloc,
+    realloc_before,
+    reallocarray,
+    posix_memalign,
+    aligned_alloc,
+    memalign,
+    valloc,
+    pvalloc,
+    free,
+    threads,
+    cross_thread,
+    pairs,
+    fork,
+);
+
+#[test]
+fn events_change_no_total() {
+    let Some(_turn) = common::privileged() else { return };
+    assert_exact("realloc", &["--events"]);
+}
+
+#[test]
+fn the_call_site_is_named() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("malloc", &[]);
+    let through = Totals::sum(sites_through(&traced.report, "allocator", "site_malloc"));
+    assert_eq!(through, Totals::of_truth(&traced.truth));
+    let through = Totals::sum(sites_through(&traced.report, "allocator", "main"));
+    assert_eq!(through, Totals::of_truth(&traced.truth));
+}
+
+#[test]
+fn a_small_allocation_is_left_out_when_asked() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("malloc", &["--min-size", "1999993"]);
+    let totals = Totals::of(&traced.report["totals"]);
+    assert_eq!(totals.allocated_count, 60);
+    assert_eq!(totals.allocated_bytes, 30 * (1_999_993 + 2_000_003));
+    assert_eq!(totals.live_count, 20);
+}
+
+#[test]
+fn mappings() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("mappings", &[]);
+    assert_eq!(Totals::of(&traced.report["totals"]), Totals::default(), "no allocator was called");
+    let sites = traced.truth["live_bytes"].as_object().expect("the truth has live bytes by site");
+    for (site, live_bytes) in sites {
+        let live = Totals::sum(sites_through(&traced.report, "mapping", site)).live_bytes;
+        assert_eq!(Some(live), live_bytes.as_u64(), "{site}");
+    }
+}
+
+#[test]
+fn thread_creation() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("thread_creation", &[]);
+    for (key, truth) in [("started", "threads_started"), ("exited", "threads_exited")] {
+        assert_eq!(traced.report["threads"][key], traced.truth[truth], "threads {key}");
+    }
+}
