@@ -27,7 +27,7 @@ const PROT_EXEC: u32 = 4;
 const DRAIN_RECORDS: usize = 20_000;
 
 /// A capture, from ready to the closed recording.
-pub struct Capture {
+pub(super) struct Capture {
     pid: u32,
     attached: Attached,
     session: Session,
@@ -50,7 +50,7 @@ impl Capture {
     ///
     /// # Errors
     /// The kernel refuses, or the recording cannot be written.
-    pub fn begin(
+    pub(super) fn begin(
         target: &Target,
         mut attached: Attached,
         resolver: Resolver,
@@ -93,17 +93,17 @@ impl Capture {
     ///
     /// # Errors
     /// No more descriptors can be had.
-    pub fn events_fd(&self) -> io::Result<OwnedFd> {
+    pub(super) fn events_fd(&self) -> io::Result<OwnedFd> {
         self.attached.ring.as_fd().try_clone_to_owned()
     }
 
     /// Did the target become another program? Nothing of the old one is left then.
-    pub fn is_replaced(&self) -> bool {
+    pub(super) fn is_replaced(&self) -> bool {
         self.replaced
     }
 
     /// Takes in the events that are there. True: there may be more.
-    pub fn drain(&mut self) -> bool {
+    pub(super) fn drain(&mut self) -> bool {
         for _ in 0..DRAIN_RECORDS {
             match self.attached.ring.next() {
                 None => return self.follow_modules(),
@@ -157,7 +157,7 @@ impl Capture {
     ///
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
-    pub fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
+    pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
         self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
         self.write_stacks()?;
         self.write_totals(time_ns)?;
@@ -210,7 +210,7 @@ impl Capture {
     }
 
     /// Anything lost so far?
-    pub fn lost_count(&self) -> u64 {
+    pub(super) fn lost_count(&self) -> u64 {
         let counters = self.attached.tables.counters();
         counters.map_or(0, |counters| {
             trust::lost(&counters, self.malformed_count).iter().map(|(_, count)| count).sum()
@@ -221,7 +221,7 @@ impl Capture {
     ///
     /// # Errors
     /// The recording cannot be written.
-    pub fn finish(mut self, started_ns: u64, now_ns: impl Fn() -> u64, reason: &str) -> Result<(), Failure> {
+    pub(super) fn finish(mut self, started_ns: u64, now_ns: impl Fn() -> u64, reason: &str) -> Result<(), Failure> {
         let switched = self.attached.tables.set_enabled(false);
         let end_ns = now_ns();
         switched.map_err(|error| Failure::caused(1, &error))?;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Where a recording is with the target's JVM.
-pub struct JvmWatch {
+pub(super) struct JvmWatch {
     pid: u32,
     state: State,
 }
@@ -28,13 +28,13 @@ enum State {
 
 impl JvmWatch {
     /// For the JVM of `target`, or the one that it will be.
-    pub fn new(target: &Target) -> Self {
+    pub(super) fn new(target: &Target) -> Self {
         let state = target.jvm.clone().map_or(State::Absent, State::Starting);
         Self { pid: target.pid, state }
     }
 
     /// The target's modules are others now: one may be a JVM.
-    pub fn modules_changed(&mut self, modules: &[Module]) {
+    pub(super) fn modules_changed(&mut self, modules: &[Module]) {
         if let State::Absent = self.state
             && let Some(info) = jvm::find(self.pid, modules)
         {
@@ -46,7 +46,7 @@ impl JvmWatch {
     ///
     /// # Errors
     /// The kernel or the recording refuses.
-    pub fn poll(
+    pub(super) fn poll(
         &mut self,
         attached: &mut Attached,
         resolver: &Resolver,

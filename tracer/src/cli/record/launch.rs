@@ -19,7 +19,7 @@ const ENABLE_FIRST: usize = 1;
 const AT_ENTRY: u64 = 9;
 
 /// A program that was started and waits.
-pub struct Launched {
+pub(super) struct Launched {
     child: Child,
     released: bool,
 }
@@ -29,7 +29,7 @@ impl Launched {
     ///
     /// # Errors
     /// The program cannot be started, or ends before that.
-    pub fn start(command: &[String]) -> Result<Self, Failure> {
+    pub(super) fn start(command: &[String]) -> Result<Self, Failure> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| Failure::new(status::USAGE, "-- : no command is given"))?;
         let mut command = Command::new(program);
@@ -53,7 +53,7 @@ impl Launched {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -90,7 +90,7 @@ impl Launched {
     ///
     /// # Errors
     /// It is gone.
-    pub fn release(&mut self) -> io::Result<()> {
+    pub(super) fn release(&mut self) -> io::Result<()> {
         self.released = true;
         ptrace(libc::PTRACE_DETACH, self.pid(), 0, 0)
     }
@@ -99,7 +99,7 @@ impl Launched {
     ///
     /// # Errors
     /// It cannot be waited for.
-    pub fn wait(mut self) -> io::Result<u8> {
+    pub(super) fn wait(mut self) -> io::Result<u8> {
         Ok(exit_code(self.child.wait()?))
     }
 }

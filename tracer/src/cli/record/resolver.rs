@@ -2,7 +2,7 @@
 //! ring buffer waiting, and the symbolizer cannot leave the thread in which it was made.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
+    sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
 };
 
@@ -27,19 +27,18 @@ enum Request {
 
 /// A stack with names.
 #[derive(Debug)]
-pub struct NamedStack {
-    pub id: u64,
-    pub frames: Vec<Frame>,
+pub(super) struct NamedStack {
+    pub(super) id: u64,
+    pub(super) frames: Vec<Frame>,
     /// A number of [`tracer_common::unwind::Stop`].
-    pub stop: u32,
+    pub(super) stop: u32,
 }
 
 /// The thread that names stacks. Requests are served in their order.
-pub struct Resolver {
+pub(super) struct Resolver {
     requests: Sender<Request>,
     named: Receiver<NamedStack>,
     thread: JoinHandle<()>,
-    waiting_count: usize,
 }
 
 impl Resolver {
@@ -47,54 +46,41 @@ impl Resolver {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(pid: u32) -> std::io::Result<Self> {
+    pub(super) fn start(pid: u32) -> std::io::Result<Self> {
         let (requests, inbox) = channel();
         let (outbox, named) = channel();
         let thread =
             thread::Builder::new().name("symbolize".to_owned()).spawn(move || serve(pid, &inbox, &outbox))?;
-        Ok(Self { requests, named, thread, waiting_count: 0 })
+        Ok(Self { requests, named, thread })
     }
 
     /// Asks for the names of `stack`.
-    pub fn resolve(&mut self, stack: Stack) {
-        if self.requests.send(Request::Stack(stack)).is_ok() {
-            self.waiting_count += 1;
-        }
+    pub(super) fn resolve(&self, stack: Stack) {
+        self.tell(Request::Stack(stack));
     }
 
     /// Tells which modules are mapped now.
-    pub fn set_modules(&self, modules: Vec<Module>) {
+    pub(super) fn set_modules(&self, modules: Vec<Module>) {
         self.tell(Request::Modules(modules));
     }
 
     /// Tells of the target's JVM.
-    pub fn set_jvm(&self, jvm: Hotspot) {
+    pub(super) fn set_jvm(&self, jvm: Hotspot) {
         self.tell(Request::Jvm(Box::new(jvm)));
     }
 
     /// Tells of code that the JVM installed.
-    pub fn nmethod_loaded(&self, nmethod: Nmethod) {
+    pub(super) fn nmethod_loaded(&self, nmethod: Nmethod) {
         self.tell(Request::Nmethod(nmethod));
     }
 
     /// A stack that has its names by now.
-    pub fn try_next(&mut self) -> Option<NamedStack> {
-        match self.named.try_recv() {
-            Ok(stack) => {
-                self.waiting_count = self.waiting_count.saturating_sub(1);
-                Some(stack)
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
-    }
-
-    /// Stacks that were asked for and not given yet.
-    pub fn waiting_count(&self) -> usize {
-        self.waiting_count
+    pub(super) fn try_next(&self) -> Option<NamedStack> {
+        self.named.try_recv().ok()
     }
 
     /// Waits for all that was asked for, and ends the thread.
-    pub fn finish(self) -> Vec<NamedStack> {
+    pub(super) fn finish(self) -> Vec<NamedStack> {
         drop(self.requests);
         let rest = self.named.iter().collect();
         let _ = self.thread.join();

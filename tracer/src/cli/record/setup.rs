@@ -38,19 +38,19 @@ const SPARE_ROWS: usize = 400_000;
 const SLOTS_PER_CPU: u32 = 4;
 
 /// Everything attached to a target. Dropped, it is detached.
-pub struct Attached {
-    pub tables: Tables,
-    pub ring: RingSource,
-    pub unwind: Unwind,
-    pub probe_count: usize,
+pub(super) struct Attached {
+    pub(super) tables: Tables,
+    pub(super) ring: RingSource,
+    pub(super) unwind: Unwind,
+    pub(super) probe_count: usize,
     usdt_specs: Array<MapData, UsdtSpec>,
     pid: u32,
     ebpf: Ebpf,
 }
 
 /// The unwinder's tables, on both sides.
-pub struct Unwind {
-    pub kernel: UnwindTables,
+pub(super) struct Unwind {
+    pub(super) kernel: UnwindTables,
     modules: ModuleTables,
     memory: LiveMemory,
 }
@@ -60,7 +60,7 @@ impl Unwind {
     ///
     /// # Errors
     /// There is no room for more rows, or a map operation failed.
-    pub fn follow(&mut self, pid: u32, mappings: &[Mapping]) -> Result<bool, ProbeError> {
+    pub(super) fn follow(&mut self, pid: u32, mappings: &[Mapping]) -> Result<bool, ProbeError> {
         let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
         let update = self.modules.update(mappings, open, &self.memory);
         if let Some(rows) = self.modules.rows().get(update.new_rows.clone()) {
@@ -77,7 +77,7 @@ impl Unwind {
 ///
 /// # Errors
 /// The kernel refuses, or the target has no allocator that can be probed.
-pub fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> {
+pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> {
     tracefs::ensure().map_err(|error| {
         Failure::new(status::LACKING, format!("cannot mount tracefs: {error}"))
             .help("mount -t tracefs tracefs /sys/kernel/tracing")
@@ -162,7 +162,7 @@ impl Attached {
 
     /// Attaches to HotSpot's own probe points. A build without them is traced without GC marks and
     /// early names. True if collections will be seen.
-    pub fn usdt(&mut self, libjvm: &Module) -> bool {
+    pub(super) fn usdt(&mut self, libjvm: &Module) -> bool {
         let probes = match libjvm.elf().and_then(|elf| usdt::read(&elf)) {
             Ok(probes) => probes,
             Err(error) => {

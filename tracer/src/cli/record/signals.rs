@@ -18,7 +18,7 @@ use crate::cli::failure::{Failure, status};
 
 /// Signals to this process, watched in a thread of its own: closing a recording takes a moment in
 /// which nothing else runs.
-pub struct Signals {
+pub(super) struct Signals {
     first: watch::Receiver<bool>,
     finished: Arc<AtomicBool>,
 }
@@ -28,7 +28,7 @@ impl Signals {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(file: &Path) -> Result<Self, Failure> {
+    pub(super) fn start(file: &Path) -> Result<Self, Failure> {
         let (sender, first) = watch::channel(false);
         let finished = Arc::new(AtomicBool::new(false));
         let (file, is_finished) = (file.to_owned(), Arc::clone(&finished));
@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// The recording is closed: a signal has nothing to lose any more.
-    pub fn finished(&self) {
+    pub(super) fn finished(&self) {
         self.finished.store(true, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@ use tracer_common::{counter::Counter, unwind::Stop};
 use crate::{ingest::tables::Counters, recording::Trust};
 
 /// What was lost, by reason; reasons without a loss are left out.
-pub fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
+pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
     let reasons = [
         ("lost_live_table_full", counters.get(Counter::LostLiveFull)),
         ("lost_stack_table_full", counters.get(Counter::LostStackFull)),
@@ -21,7 +21,7 @@ pub fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64
 }
 
 /// How far the numbers can be trusted.
-pub fn trust(counters: &Counters) -> Trust {
+pub(super) fn trust(counters: &Counters) -> Trust {
     Trust {
         unmatched_frees: Some(counters.get(Counter::UnmatchedFrees)),
         stacks_total: Some(counters.get(Counter::StacksTotal)),
@@ -30,7 +30,7 @@ pub fn trust(counters: &Counters) -> Trust {
 }
 
 /// Why a walk ended, in words. `stop` is a number of [`Stop`].
-pub fn stop_name(stop: u32) -> &'static str {
+pub(super) fn stop_name(stop: u32) -> &'static str {
     const NAMES: [(Stop, &str); 11] = [
         (Stop::Complete, "complete"),
         (Stop::Truncated, "deeper than the limit"),
