@@ -1,1 +1,233 @@
-//! hotspot
+//! The JVM's own structures, read from outside: code cache, methods, threads, flags.
+//!
+//! Takes where libjvm is loaded and the target's memory; gives what the unwinder needs to walk Java
+//! frames, and names for those frames. Reads only, and believes nothing: the memory is foreign and
+//! changes while it is read, so what is stale or torn is marked, never shown as a wrong name. Knows
+//! nothing of probes or output.
+
+mod class_name;
+mod code_cache;
+mod fields;
+mod frame;
+mod history;
+mod identity;
+mod layout;
+mod method;
+mod nmethod;
+mod oops;
+mod pages;
+mod read;
+mod resolve;
+mod symbols;
+mod threads;
+mod unsigned5;
+mod vmstructs;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracer_common::config;
+use tracer_common::unwind::Frame;
+
+pub use self::class_name::readable as readable_class_name;
+pub use self::code_cache::Blob;
+pub use self::frame::{JavaFrame, Kind, Stale, Tier};
+pub use self::resolve::Compiled;
+pub use self::symbols::Symbols;
+pub use self::threads::JavaThread;
+
+use self::code_cache::CodeCache;
+use self::identity::{Flags, Version};
+use self::layout::Layout;
+use self::oops::Objects;
+use self::read::Reader;
+use self::resolve::{Names, Source};
+use self::vmstructs::VmStructs;
+use crate::target::memory::ProcessMemory;
+
+/// Why a JVM cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HotspotError {
+    /// The JVM is starting: ask again soon.
+    #[error("the JVM has not started far enough: {0}")]
+    NotReady(&'static str),
+    /// The JVM does not describe something that is needed, or not in a way that makes sense.
+    #[error("the JVM does not describe {missing}")]
+    Unsupported {
+        /// The field, type or variable.
+        missing: String,
+    },
+    /// More code heaps than the unwinder holds.
+    #[error("the JVM has {0} code heaps; at most {max} are understood", max = config::CODE_HEAPS)]
+    TooManyHeaps(usize),
+    /// The libjvm file cannot be read.
+    #[error("libjvm cannot be read")]
+    Library(#[source] io::Error),
+}
+
+/// One running JVM.
+pub struct Hotspot {
+    memory: Box<dyn ProcessMemory + Send>,
+    symbols: Symbols,
+    layout: Layout,
+    code_cache: CodeCache,
+    version: Version,
+    vendor: Option<String>,
+    flags: Flags,
+    objects: Option<Objects>,
+    return_barrier: u64,
+    names: Names,
+}
+
+impl fmt::Debug for Hotspot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Hotspot").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Hotspot {
+    /// Reads the JVM whose `libjvm.so` is `file` (to be opened by us) and is loaded with `load_bias`
+    /// (runtime address − ELF virtual address) in the process that `memory` is of.
+    ///
+    /// # Errors
+    /// `NotReady` while the JVM starts; `Unsupported` naming what it lacks; `Library`.
+    pub fn open(
+        file: &Path,
+        load_bias: u64,
+        memory: impl ProcessMemory + Send + 'static,
+    ) -> Result<Self, HotspotError> {
+        let symbols = Symbols::read(file, load_bias).map_err(HotspotError::Library)?;
+        Self::with_symbols(symbols, memory)
+    }
+
+    /// Like [`Hotspot::open`], with the symbols at hand: from a saved image, or to ask again without
+    /// reading the file again.
+    ///
+    /// # Errors
+    /// As [`Hotspot::open`].
+    pub fn with_symbols(
+        symbols: Symbols,
+        memory: impl ProcessMemory + Send + 'static,
+    ) -> Result<Self, HotspotError> {
+        let memory: Box<dyn ProcessMemory + Send> = Box::new(memory);
+        let structs = VmStructs::read(&symbols, &*memory)?;
+        let reader = Reader::new(&*memory);
+        let version = Version::read(reader, &structs)?;
+        let mut layout = Layout::new(&structs, version.feature)?;
+        let code_cache = CodeCache::read(reader, &layout.code)?;
+        let flags = layout.flags.as_ref().map(|flags| Flags::read(&*memory, flags));
+        let flags = flags.and_then(Result::ok).unwrap_or_default();
+        let objects = Objects::read(reader, &layout, &flags).ok();
+        if layout.objects.is_some() && objects.is_none() {
+            layout.missing.push("the JVM's strings and threads are not laid out as known".to_owned());
+        }
+        let vendor = identity::vendor(reader, &symbols);
+        let barrier = symbols.address(symbols::RETURN_BARRIER);
+        let return_barrier = barrier.and_then(|at| reader.u64(at).ok()).unwrap_or(0);
+        let names = Names::default();
+        Ok(Self {
+            memory,
+            symbols,
+            layout,
+            code_cache,
+            version,
+            vendor,
+            flags,
+            objects,
+            return_barrier,
+            names,
+        })
+    }
+
+    /// What the in-kernel unwinder needs to know. Read afresh: before JDK 23 the names of nmethods
+    /// are known once the first ones are there, and until then stubs are taken for nmethods, which
+    /// walks the same and is sorted out by [`Hotspot::resolve`].
+    pub fn unwinder_config(&self) -> config::Jvm {
+        self.code_cache.config(self.reader(), &self.layout, &self.symbols, self.version.feature)
+    }
+
+    /// The version in full: "17.0.9+9", "1.8.0_504-b01".
+    pub fn version(&self) -> &str {
+        &self.version.text
+    }
+
+    /// 8, 11, 17, ...
+    pub fn feature_version(&self) -> u32 {
+        self.version.feature
+    }
+
+    /// What the vendor calls this build ("Temurin-17.0.9+9"), if the JVM says it.
+    pub fn vendor(&self) -> Option<&str> {
+        self.vendor.as_deref()
+    }
+
+    /// The collector in use: "G1", "ZGC", ...
+    pub fn gc(&self) -> Option<&'static str> {
+        self.flags.collector(self.reader())
+    }
+
+    /// The value of the boolean flag `name` (`-XX:+Name`).
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.flags.is_set(self.reader(), name)
+    }
+
+    /// The value of the flag `name` whose type has 64 bits (`-XX:Name=1234`), such as
+    /// `ReservedCodeCacheSize`.
+    pub fn flag_u64(&self, name: &str) -> Option<u64> {
+        self.reader().u64(self.flags.address(name)?).ok()
+    }
+
+    /// What is not understood of this JVM, though stacks are: one line each.
+    pub fn missing(&self) -> &[String] {
+        &self.layout.missing
+    }
+
+    /// The frames that a raw frame stands for, innermost first; never none. Inlined methods come
+    /// before the compiled one that they are in.
+    pub fn resolve(&mut self, frame: &Frame) -> Arc<[JavaFrame]> {
+        let (names, source) = self.parts();
+        names.resolve(source, frame)
+    }
+
+    /// The JVM installed an nmethod whose code starts at `code`. Remembers its name for frames that
+    /// are resolved after it is gone. Says whether it is still there to be named.
+    pub fn nmethod_loaded(&mut self, code: u64) -> bool {
+        let (names, source) = self.parts();
+        names.remember(source, code)
+    }
+
+    /// Every nmethod in the code cache. All are remembered, as by [`Hotspot::nmethod_loaded`]: call it
+    /// once on attaching.
+    pub fn nmethods(&mut self) -> Vec<Compiled> {
+        let (names, source) = self.parts();
+        names.nmethods(source)
+    }
+
+    /// How many nmethods are remembered.
+    pub fn remembered_count(&self) -> usize {
+        self.names.remembered_count()
+    }
+
+    /// The Java threads that the JVM lists now; none if it could not be read.
+    pub fn threads(&self) -> Vec<JavaThread> {
+        let layout = self.layout.threads.as_ref();
+        let threads = layout.map(|layout| threads::read(self.reader(), layout, self.objects.as_ref()));
+        threads.and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&*self.memory)
+    }
+
+    fn parts(&mut self) -> (&mut Names, Source<'_>) {
+        let source = Source {
+            reader: Reader::new(&*self.memory),
+            layout: &self.layout,
+            code_cache: &self.code_cache,
+            return_barrier: self.return_barrier,
+        };
+        (&mut self.names, source)
+    }
+}

@@ -1,0 +1,160 @@
+//! Java objects read from outside: references, classes, strings.
+//!
+//! A collector may move objects while they are read, so a result is checked by what it must be (a
+//! string's class is `java.lang.String`), and whoever asks reads twice and compares.
+
+use super::fields;
+use super::identity::Flags;
+use super::layout::{Layout, ObjectLayout};
+use super::read::{ReadError, Reader, pointer};
+
+/// Characters of a string that is read.
+const MAX_CHARS: u64 = 4096;
+/// ZGC's coloured references (generational, x86-64): four bits from here say by how much more than
+/// `COLOUR_BITS_BELOW` the address is shifted.
+const COLOUR_SHIFT: u32 = 12;
+const COLOUR_MASK: u64 = 0xf;
+/// `String.coder`: one byte a character.
+const LATIN1: u8 = 0;
+
+/// How this JVM lays out objects and references.
+#[derive(Clone, Debug)]
+pub(super) struct Objects {
+    layout: ObjectLayout,
+    compressed_oops: Option<(u64, u32)>,
+    compressed_classes: Option<(u64, u32)>,
+    /// Class pointer in the mark word, above this bit.
+    compact: Option<u32>,
+    string_class: u64,
+    string_value: u64,
+    /// JDK 8 has none: its strings are arrays of UTF-16.
+    string_coder: Option<u64>,
+    thread_name: u64,
+}
+
+impl Objects {
+    pub(super) fn read(reader: Reader<'_>, layout: &Layout, flags: &Flags) -> Result<Self, ReadError> {
+        let objects = layout.objects.as_ref().ok_or(ReadError::OutOfBounds(0))?;
+        let is_set = |flag: &str| flags.is_set(reader, flag).unwrap_or(false);
+        let compression = |base: u64, shift: u64| -> Result<(u64, u32), ReadError> {
+            let shift = reader.u32(shift)?;
+            if shift > 32 {
+                Err(ReadError::OutOfBounds(shift.into()))
+            } else {
+                Ok((reader.u64(base)?, shift))
+            }
+        };
+        let string_class = reader.pointer(objects.string_class)?;
+        let thread_class = reader.pointer(objects.thread_class)?;
+        let offset = |class, name| fields::offset(reader, layout, objects, class, name);
+        let compact = is_set("UseCompactObjectHeaders");
+        Ok(Self {
+            compressed_oops: match is_set("UseCompressedOops") {
+                true => Some(compression(objects.oop_base, objects.oop_shift)?),
+                false => None,
+            },
+            compressed_classes: match compact || is_set("UseCompressedClassPointers") {
+                true => Some(compression(objects.klass_base, objects.klass_shift)?),
+                false => None,
+            },
+            compact: objects.mark_klass_shift.filter(|_| compact),
+            string_class,
+            string_value: offset(string_class, "value")?,
+            string_coder: offset(string_class, "coder").ok(),
+            thread_name: offset(thread_class, "name")?,
+            layout: objects.clone(),
+        })
+    }
+
+    /// The name of the `java.lang.Thread` at `thread`.
+    pub(super) fn thread_name(&self, reader: Reader<'_>, thread: u64) -> Result<String, ReadError> {
+        let name = self.reference(reader, thread + self.thread_name)?;
+        self.string(reader, name)
+    }
+
+    /// The object that a field at `address` refers to.
+    fn reference(&self, reader: Reader<'_>, address: u64) -> Result<u64, ReadError> {
+        match self.compressed_oops {
+            Some((base, shift)) => match reader.u32(address)? {
+                0 => Err(ReadError::BadPointer(0)),
+                narrow => pointer(base.wrapping_add(u64::from(narrow) << shift)),
+            },
+            None => wide(reader.u64(address)?),
+        }
+    }
+
+    /// The text of the `java.lang.String` at `string`.
+    fn string(&self, reader: Reader<'_>, string: u64) -> Result<String, ReadError> {
+        if self.class(reader, string)? != self.string_class {
+            return Err(ReadError::BadPointer(string));
+        }
+        let array = self.reference(reader, string + self.string_value)?;
+        // The length follows the header; the elements follow the length.
+        let length_at = array + self.header_bytes();
+        let length = u64::from(reader.u32(length_at)?);
+        let mut coder = [LATIN1];
+        let latin1 = match self.string_coder {
+            Some(offset) => {
+                reader.fill(string + offset, &mut coder)?;
+                coder == [LATIN1]
+            }
+            None => false,
+        };
+        // An array of JDK 8 counts characters, a later one bytes.
+        let bytes = if self.string_coder.is_none() { length.saturating_mul(2) } else { length };
+        let bytes = reader.bytes(length_at + 4, bytes, 2 * MAX_CHARS as usize)?;
+        if latin1 {
+            return Ok(bytes.iter().map(|byte| char::from(*byte)).collect());
+        }
+        let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        // Java's strings may hold half a surrogate pair.
+        Ok(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    }
+
+    /// Bytes before an array's length.
+    fn header_bytes(&self) -> u64 {
+        match (self.compact, self.compressed_classes) {
+            (Some(_), _) => 8,
+            (None, Some(_)) => self.layout.klass.offset + 4,
+            (None, None) => self.layout.klass.offset + 8,
+        }
+    }
+
+    /// The address of the class of the object at `object`.
+    fn class(&self, reader: Reader<'_>, object: u64) -> Result<u64, ReadError> {
+        let narrow = match (self.compact, self.compressed_classes) {
+            (Some(shift), _) => reader.u64(object)? >> shift,
+            (None, Some(_)) => reader.u32(object + self.layout.klass.offset)?.into(),
+            (None, None) => return reader.pointer(object + self.layout.klass.offset),
+        };
+        let (base, shift) = self.compressed_classes.unwrap_or((0, 0));
+        pointer(base.wrapping_add(narrow.wrapping_shl(shift)))
+    }
+}
+
+/// The address in a reference of eight bytes: plain, or coloured by generational ZGC.
+pub(super) fn wide(reference: u64) -> Result<u64, ReadError> {
+    match reference >> COLOUR_SHIFT & COLOUR_MASK {
+        colour if colour != 0 && pointer(reference).is_err() => {
+            pointer(reference >> (COLOUR_SHIFT + 1 + colour.trailing_zeros()))
+        }
+        _ => pointer(reference),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_plain_and_coloured() {
+        let object = 0x4000_0012_3458;
+        assert_eq!(wide(object), Ok(object));
+        assert!(wide(0).is_err());
+        // ZGC's heap starts at 2^42 or above; one of the four bits from 12 on is set.
+        let object = (1 << 42) + 0x1238;
+        for bit in 0..4 {
+            assert_eq!(wide(object << (13 + bit) | 1 << (12 + bit) | 0x550), Ok(object), "{bit}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Pages of the target's memory, each read once: for tables whose thousands of names lie together.
+//!
+//! Only for what does not change while it is read (libjvm's constants), and thrown away after.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+
+use crate::target::memory::ProcessMemory;
+
+const PAGE_BYTES: usize = 4096;
+
+type Page = Box<[u8; PAGE_BYTES]>;
+
+/// Memory that remembers the pages that were read.
+pub(super) struct Pages<'a> {
+    memory: &'a dyn ProcessMemory,
+    pages: RefCell<HashMap<u64, Option<Page>>>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(memory: &'a dyn ProcessMemory) -> Self {
+        Self { memory, pages: RefCell::default() }
+    }
+
+    /// Copies what of `[address, ..)` lies in one page into `buffer`; gives how many bytes.
+    fn read_part(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let offset = (address % PAGE_BYTES as u64) as usize;
+        let start = address - offset as u64;
+        let mut pages = self.pages.borrow_mut();
+        let page = pages.entry(start).or_insert_with(|| {
+            let mut page = Box::new([0; PAGE_BYTES]);
+            self.memory.read(start, page.as_mut_slice()).ok().map(|()| page)
+        });
+        let length = buffer.len().min(PAGE_BYTES - offset);
+        let Some(part) = buffer.get_mut(..length) else { return Ok(0) };
+        match page.as_ref().and_then(|page| page.get(offset..offset + length)) {
+            Some(bytes) => part.copy_from_slice(bytes),
+            // A saved image may hold less than the page.
+            None => self.memory.read(address, part)?,
+        }
+        Ok(length)
+    }
+}
+
+impl ProcessMemory for Pages<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let next = address.checked_add(done as u64).ok_or(io::ErrorKind::InvalidInput)?;
+            done += self.read_part(next, rest)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::memory::ImageMemory;
+
+    #[test]
+    fn reads_across_pages_and_in_partial_ones() {
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| i as u8).collect();
+        let image = ImageMemory::new(vec![(0x1000, bytes.clone())]);
+        let pages = Pages::new(&image);
+        let mut buffer = [0; 100];
+        pages.read(0x1000 + 4050, &mut buffer).expect("in the image");
+        assert_eq!(buffer, bytes[4050..4150]);
+        assert!(pages.read(0x1000 + 4990, &mut buffer).is_err(), "ends before the page does");
+        assert!(pages.read(u64::MAX - 3, &mut buffer).is_err());
+    }
+}
