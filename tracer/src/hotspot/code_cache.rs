@@ -221,7 +221,7 @@ impl CodeCache {
         jvm.nmethod_deopt_mh_handler = nmethod.deopt_mh_handler.map_or(0, |field| offset(field.offset));
         jvm.deopt_relative = u32::from(nmethod.deopt_relative);
         jvm.method_const_method = offset(layout.method.const_method.offset);
-        jvm.interpreter_bcp_below_fp = if feature == 8 { 56 } else { 64 };
+        jvm.interpreter_bcp_words = if feature == 8 { BCP_WORDS_JDK8 } else { BCP_WORDS };
         match code.kind {
             Some((field, nmethod)) => {
                 jvm.blob_kind = offset(field.offset);
