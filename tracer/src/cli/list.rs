@@ -41,13 +41,17 @@ struct Row {
 /// Stdout cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let features = Features::read();
-    let host: Vec<Requirement> =
-        features.requirements().into_iter().filter(|requirement| requirement.status == Status::Missing).collect();
+    let host: Vec<Requirement> = features
+        .requirements()
+        .into_iter()
+        .filter(|requirement| requirement.status == Status::Missing)
+        .collect();
     let mut rows: Vec<Row> = pids().into_iter().filter_map(|pid| row(pid, &features)).collect();
     if let Some(first) = host.first() {
         // One reason for all of them; `check` tells every one.
         for row in &mut rows {
-            row.hindrance = Some((format!("{}: {}", first.title, first.found), first.help.clone().unwrap_or_default()));
+            row.hindrance =
+                Some((format!("{}: {}", first.title, first.found), first.help.clone().unwrap_or_default()));
         }
     }
     let text = match args.format {
@@ -108,11 +112,16 @@ fn text(rows: &[Row]) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
             // Numbers to the right.
-            let _ = if matches!(column, 0 | 5) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+            let _ = if matches!(column, 0 | 5) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    let mut helps: Vec<&str> = rows.iter().filter_map(|row| row.hindrance.as_ref().map(|(_, help)| help.as_str())).collect();
+    let mut helps: Vec<&str> =
+        rows.iter().filter_map(|row| row.hindrance.as_ref().map(|(_, help)| help.as_str())).collect();
     helps.dedup();
     for help in helps {
         let _ = writeln!(out, "help: {help}");
@@ -135,7 +144,9 @@ fn cells(row: &Row, users: &str) -> [String; 7] {
         row.pid.to_string(),
         printable(&version.unwrap_or_else(none)),
         shorten(&printable(&runs(row)), 48),
-        target.and_then(|target| target.container.as_ref()).map_or_else(none, |id| shorten(&printable(id), 12)),
+        target
+            .and_then(|target| target.container.as_ref())
+            .map_or_else(none, |id| shorten(&printable(id), 12)),
         target.map_or_else(none, |target| user(users, target.uid)),
         target.map_or_else(none, |target| format!("{} MiB", target.rss_bytes >> 20)),
         row.hindrance.as_ref().map_or_else(|| "yes".to_owned(), |(why, _)| format!("no: {}", printable(why))),
@@ -146,7 +157,9 @@ fn cells(row: &Row, users: &str) -> [String; 7] {
 fn runs(row: &Row) -> String {
     let main = row.target.as_ref().and_then(|target| jvm::main_class(&target.command));
     // Of a path the end tells more than the beginning.
-    let main = main.map(|main| main.rsplit('/').next().filter(|_| main.starts_with('/')).map_or(main.clone(), str::to_owned));
+    let main = main.map(|main| {
+        main.rsplit('/').next().filter(|_| main.starts_with('/')).map_or(main.clone(), str::to_owned)
+    });
     main.filter(|main| !main.is_empty()).unwrap_or_else(|| row.comm.clone())
 }
 
@@ -213,7 +226,12 @@ mod tests {
             hindrance: Some(("not permitted".into(), "run as root".into())),
         };
         let out = text(std::slice::from_ref(&row));
-        assert!(out.contains(" 12  -    ja\u{fffd}va  -          -       -  no: not permitted\nhelp: run as root\n"), "{out}");
+        assert!(
+            out.contains(
+                " 12  -    ja\u{fffd}va  -          -       -  no: not permitted\nhelp: run as root\n"
+            ),
+            "{out}"
+        );
         assert_eq!(row_json(&row)["traceable"], false);
     }
 

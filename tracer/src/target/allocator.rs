@@ -152,6 +152,8 @@ pub enum SkipReason {
     NoCode,
     /// Another module's definition comes first, and nothing is bound to this one.
     Interposed,
+    /// All that it does is to jump to a function that is probed.
+    Forwards,
 }
 
 /// A definition that is not probed.
@@ -165,10 +167,72 @@ pub struct Skipped {
 /// What was found in a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// What to probe, by module and address; each address once.
+    /// What to probe, by module and function; each address once.
     pub functions: Vec<AllocatorFunction>,
     pub allocators: Vec<Allocator>,
     pub skipped: Vec<Skipped>,
+}
+
+/// Finds the allocators of `target`. `memory` is the target's own; without it the dynamic linker's
+/// choice is guessed from the kind of module.
+pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
+    let scan = Scan::of(target);
+    let bound: BTreeSet<u64> = match memory {
+        // Unreadable: not bound, as far as can be told.
+        Some(memory) => scan.imports.keys().filter_map(|slot| memory.read_u64(*slot).ok()).collect(),
+        None => BTreeSet::new(),
+    };
+    let in_use = scan.modules_in_use(target, &bound);
+    let is_used = |address: &u64, of: &Definition| in_use.contains(&of.module) || bound.contains(address);
+    let used: BTreeMap<u64, &Definition> = scan
+        .definitions
+        .iter()
+        .filter(|(address, of)| is_used(address, of))
+        .map(|(address, of)| (*address, of))
+        .collect();
+
+    let mut found = Found { skipped: scan.skipped.clone(), ..Found::default() };
+    let modules: BTreeSet<usize> = scan.definitions.values().map(|definition| definition.module).collect();
+    for index in modules {
+        let Some(module) = target.modules.get(index) else { continue };
+        let kind = if scan.executable == Some(index) { "statically linked" } else { kind(module) };
+        let in_use = in_use.contains(&index);
+        found.allocators.push(Allocator { module: index, path: module.path.clone(), kind, in_use });
+    }
+    let mut elf: Option<(usize, Elf)> = None;
+    for (address, definition) in &scan.definitions {
+        let Some(module) = target.modules.get(definition.module) else { continue };
+        if elf.as_ref().is_none_or(|(index, _)| *index != definition.module) {
+            elf = module.elf().ok().map(|elf| (definition.module, elf));
+        }
+        let jumps = || elf.as_ref().map(|(_, elf)| Jumps { module, elf, memory, imports: &scan.imports });
+        let reason = if !used.contains_key(address) {
+            Some(SkipReason::Interposed)
+        } else {
+            jumps()
+                .is_some_and(|jumps| jumps.forward(definition.vaddr, &used))
+                .then_some(SkipReason::Forwards)
+        };
+        if let Some(reason) = reason {
+            let skipped = |name: &String| Skipped { name: name.clone(), path: module.path.clone(), reason };
+            found.skipped.extend(definition.names.iter().map(skipped));
+            continue;
+        }
+        found.functions.push(AllocatorFunction {
+            function: definition.function,
+            names: definition.names.iter().cloned().collect(),
+            module: definition.module,
+            path: module.path.clone(),
+            file: module.file.clone(),
+            vaddr: definition.vaddr,
+            file_offset: definition.file_offset,
+            size: definition.size,
+        });
+    }
+    found.functions.sort_by_key(|function| (function.module, function.function, function.vaddr));
+    found.skipped.sort();
+    found.skipped.dedup();
+    found
 }
 
 /// One definition: where, and its names.
@@ -181,183 +245,197 @@ struct Definition {
     size: u64,
 }
 
-/// Finds the allocators of `target`. `memory` is the target's own; without it the dynamic linker's
-/// choice is guessed from the kind of module.
-pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
-    let executable = target.executable().map(|module| module.path.as_str());
-    let mut found = Found::default();
-    // By runtime address.
-    let mut definitions: BTreeMap<u64, Definition> = BTreeMap::new();
-    let mut bound: BTreeSet<u64> = BTreeSet::new();
-    for (index, module) in target.modules.iter().enumerate() {
-        let is_executable = executable == Some(module.path.as_str());
-        let result = read_module(
-            index,
-            module,
-            is_executable,
-            memory,
-            &mut definitions,
-            &mut bound,
-            &mut found.skipped,
-        );
-        if let Err(error) = result {
-            tracing::debug!(path = module.path, %error, "no symbols");
+/// What the symbol tables of a target's modules say.
+#[derive(Default)]
+struct Scan {
+    /// Index of the executable's module.
+    executable: Option<usize>,
+    /// By runtime address.
+    definitions: BTreeMap<u64, Definition>,
+    /// Entries of global offset tables for functions of the family: by their runtime address, the
+    /// name.
+    imports: BTreeMap<u64, String>,
+    skipped: Vec<Skipped>,
+}
+
+impl Scan {
+    fn of(target: &Target) -> Self {
+        let executable = target.executable().map(|module| module.path.as_str());
+        let executable = target.modules.iter().position(|module| Some(module.path.as_str()) == executable);
+        let mut scan = Self { executable, ..Self::default() };
+        for (index, module) in target.modules.iter().enumerate() {
+            if let Err(error) = scan.module(index, module) {
+                tracing::debug!(path = module.path, %error, "no symbols");
+            }
         }
+        scan
     }
-    // The modules whose malloc is called.
-    let defines_malloc = |definition: &Definition| definition.names.contains("malloc");
-    let mut in_use: BTreeSet<usize> = BTreeSet::new();
-    for (address, definition) in definitions.iter().filter(|(_, definition)| defines_malloc(definition)) {
-        let own = executable
-            .is_some_and(|path| target.modules.get(definition.module).is_some_and(|m| m.path == path));
-        if own || bound.contains(address) {
-            in_use.insert(definition.module);
+
+    /// The modules whose malloc is called.
+    fn modules_in_use(&self, target: &Target, bound: &BTreeSet<u64>) -> BTreeSet<usize> {
+        let mallocs =
+            || self.definitions.iter().filter(|(_, definition)| definition.names.contains("malloc"));
+        let called =
+            mallocs().filter(|(address, of)| self.executable == Some(of.module) || bound.contains(address));
+        let in_use: BTreeSet<usize> = called.map(|(_, definition)| definition.module).collect();
+        if !in_use.is_empty() {
+            return in_use;
         }
+        let rank = |module: &usize| target.modules.get(*module).map_or(u8::MAX, link_rank);
+        mallocs().map(|(_, definition)| definition.module).min_by_key(rank).into_iter().collect()
     }
-    if in_use.is_empty() {
-        let candidates = definitions.values().filter(|definition| defines_malloc(definition));
-        let rank = |definition: &&Definition| {
-            target.modules.get(definition.module).map_or(u8::MAX, |module| link_rank(module.name()))
-        };
-        in_use.extend(candidates.min_by_key(rank).map(|definition| definition.module));
-    }
-    let modules: BTreeSet<usize> = definitions.values().map(|definition| definition.module).collect();
-    for module in modules {
-        let Some(of) = target.modules.get(module) else { continue };
-        let kind = if executable == Some(of.path.as_str()) { "statically linked" } else { kind(of.name()) };
-        found.allocators.push(Allocator {
-            module,
-            path: of.path.clone(),
-            kind,
-            in_use: in_use.contains(&module),
-        });
-    }
-    for (address, definition) in definitions {
-        let Some(module) = target.modules.get(definition.module) else { continue };
-        if in_use.contains(&definition.module) || bound.contains(&address) {
-            found.functions.push(AllocatorFunction {
-                function: definition.function,
-                names: definition.names.into_iter().collect(),
-                module: definition.module,
-                path: module.path.clone(),
-                file: module.file.clone(),
-                vaddr: definition.vaddr,
-                file_offset: definition.file_offset,
-                size: definition.size,
-            });
+
+    /// Collects the definitions and imports of one module.
+    fn module(&mut self, index: usize, module: &Module) -> Result<(), ElfError> {
+        let elf = module.elf()?;
+        let dynamic = elf.symbols(SymbolTable::Dynamic)?;
+        self.imports(&elf, &dynamic, module)?;
+        // The executable may hold an allocator without exporting it.
+        let is_executable = self.executable == Some(index);
+        let own = if is_executable {
+            elf.symbols(SymbolTable::Full).unwrap_or_default()
         } else {
-            let skipped = |name| Skipped { name, path: module.path.clone(), reason: SkipReason::Interposed };
-            found.skipped.extend(definition.names.into_iter().map(skipped));
-        }
-    }
-    found.skipped.sort();
-    found.skipped.dedup();
-    found
-}
-
-/// Collects the definitions of one module, and what its bound entries for the family point to.
-fn read_module(
-    index: usize,
-    module: &Module,
-    is_executable: bool,
-    memory: Option<&dyn ProcessMemory>,
-    definitions: &mut BTreeMap<u64, Definition>,
-    bound: &mut BTreeSet<u64>,
-    skipped: &mut Vec<Skipped>,
-) -> Result<(), ElfError> {
-    let elf = module.elf()?;
-    let dynamic = elf.symbols(SymbolTable::Dynamic)?;
-    if let Some(memory) = memory {
-        read_bound(&elf, &dynamic, module, memory, bound)?;
-    }
-    // The executable may hold an allocator without exporting it.
-    let own =
-        if is_executable { elf.symbols(SymbolTable::Full).unwrap_or_default() } else { Symbols::default() };
-    let symbols = || dynamic.iter().chain(own.iter()).filter(|symbol| symbol.section != 0);
-    let is_allocator = symbols().any(|symbol| symbol.name == b"malloc");
-    for symbol in symbols() {
-        let function = Function::of_symbol(symbol.name)
-            .or_else(|| is_allocator.then(|| Function::of_allocator_symbol(symbol.name)).flatten());
-        let Some(function) = function else { continue };
-        let name = String::from_utf8_lossy(symbol.name).into_owned();
-        let mut skip =
-            |reason| skipped.push(Skipped { name: name.clone(), path: module.path.clone(), reason });
-        if symbol.kind == Symbol::IFUNC {
-            skip(SkipReason::Ifunc);
-            continue;
-        }
-        if symbol.kind != Symbol::FUNCTION {
-            continue;
-        }
-        let Some(file_offset) = elf.code_offset(symbol.vaddr) else {
-            skip(SkipReason::NoCode);
-            continue;
+            Symbols::default()
         };
-        let definition = definitions.entry(module.address(symbol.vaddr)).or_insert_with(|| Definition {
-            function,
-            names: BTreeSet::new(),
-            module: index,
-            vaddr: symbol.vaddr,
-            file_offset,
-            size: symbol.size,
-        });
-        definition.function = definition.function.min(function);
-        definition.size = definition.size.max(symbol.size);
-        definition.names.insert(name);
-    }
-    Ok(())
-}
-
-/// The addresses to which this module's imports of the family are bound.
-fn read_bound(
-    elf: &Elf,
-    symbols: &Symbols,
-    module: &Module,
-    memory: &dyn ProcessMemory,
-    bound: &mut BTreeSet<u64>,
-) -> Result<(), ElfError> {
-    const RELA: u32 = 4;
-    const RELA_BYTES: usize = 24;
-    const GLOB_DAT: u32 = 6;
-    const JUMP_SLOT: u32 = 7;
-    let tables = elf.sections()?;
-    for table in tables.iter().filter(|section: &&Section| section.kind == RELA) {
-        let bytes = elf.section_bytes(table)?;
-        for entry in bytes.chunks_exact(RELA_BYTES) {
-            let info = u64_at(entry, 8);
-            if !matches!((info & 0xffff_ffff) as u32, GLOB_DAT | JUMP_SLOT) {
+        let symbols = || dynamic.iter().chain(own.iter()).filter(|symbol| symbol.section != 0);
+        let is_allocator = symbols().any(|symbol| symbol.name == b"malloc");
+        for symbol in symbols() {
+            let function = Function::of_symbol(symbol.name)
+                .or_else(|| is_allocator.then(|| Function::of_allocator_symbol(symbol.name)).flatten());
+            let Some(function) = function else { continue };
+            let name = String::from_utf8_lossy(symbol.name).into_owned();
+            let offset = elf.code_offset(symbol.vaddr);
+            let (Symbol::FUNCTION, Some(file_offset)) = (symbol.kind, offset) else {
+                let reason =
+                    if symbol.kind == Symbol::IFUNC { SkipReason::Ifunc } else { SkipReason::NoCode };
+                self.skipped.push(Skipped { name, path: module.path.clone(), reason });
                 continue;
-            }
-            let symbol = usize::try_from(info >> 32).ok().and_then(|index| symbols.get(index));
-            let of_family = |symbol: &Symbol<'_>| {
-                Function::of_symbol(symbol.name)
-                    .or_else(|| Function::of_allocator_symbol(symbol.name))
-                    .is_some()
             };
-            if symbol.as_ref().is_some_and(of_family) {
-                // Unreadable: not bound, as far as can be told.
-                bound.extend(memory.read_u64(module.address(u64_at(entry, 0))).ok());
+            let definition =
+                self.definitions.entry(module.address(symbol.vaddr)).or_insert_with(|| Definition {
+                    function,
+                    names: BTreeSet::new(),
+                    module: index,
+                    vaddr: symbol.vaddr,
+                    file_offset,
+                    size: symbol.size,
+                });
+            definition.function = definition.function.min(function);
+            definition.size = definition.size.max(symbol.size);
+            definition.names.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Collects a module's entries of the global offset table for the family.
+    fn imports(&mut self, elf: &Elf, symbols: &Symbols, module: &Module) -> Result<(), ElfError> {
+        const RELA: u32 = 4;
+        const RELA_BYTES: usize = 24;
+        const GLOB_DAT: u64 = 6;
+        const JUMP_SLOT: u64 = 7;
+        let tables = elf.sections()?;
+        for table in tables.iter().filter(|section: &&Section| section.kind == RELA) {
+            let bytes = elf.section_bytes(table)?;
+            for entry in bytes.chunks_exact(RELA_BYTES) {
+                let info = u64_at(entry, 8);
+                if !matches!(info & 0xffff_ffff, GLOB_DAT | JUMP_SLOT) {
+                    continue;
+                }
+                let symbol = usize::try_from(info >> 32).ok().and_then(|index| symbols.get(index));
+                let of_family = |symbol: &Symbol<'_>| {
+                    Function::of_symbol(symbol.name)
+                        .or_else(|| Function::of_allocator_symbol(symbol.name))
+                        .is_some()
+                };
+                if let Some(symbol) = symbol.filter(of_family) {
+                    let name = String::from_utf8_lossy(symbol.name).into_owned();
+                    self.imports.insert(module.address(u64_at(entry, 0)), name);
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Where a jump leads.
+enum Jump {
+    /// To a runtime address.
+    Address(u64),
+    /// To the function of this name, through the linkage table.
+    Import(String),
+}
+
+/// Follows the jumps in a module's code.
+struct Jumps<'a> {
+    module: &'a Module,
+    elf: &'a Elf,
+    memory: Option<&'a dyn ProcessMemory>,
+    imports: &'a BTreeMap<u64, String>,
+}
+
+impl Jumps<'_> {
+    /// Is the function at `vaddr` nothing but a jump, perhaps through further ones, to one of those
+    /// that are `used`? jemalloc's `operator delete` jumps to its `free` so, and `operator new[]` to
+    /// `operator new`; were they probed as well, every such call would be seen twice.
+    fn forward(&self, vaddr: u64, used: &BTreeMap<u64, &Definition>) -> bool {
+        const MAX_JUMPS: usize = 6;
+        let mut at = vaddr;
+        for _ in 0..MAX_JUMPS {
+            match self.follow(at) {
+                Some(Jump::Address(address)) if used.contains_key(&address) => return true,
+                Some(Jump::Address(address)) => at = address.wrapping_sub(self.module.load_bias),
+                Some(Jump::Import(name)) => {
+                    return used.values().any(|definition| definition.names.contains(&name));
+                }
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// Where the code at `vaddr` jumps with its first instruction (behind `endbr64`).
+    fn follow(&self, vaddr: u64) -> Option<Jump> {
+        const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+        let bytes = self.elf.bytes(self.elf.code_offset(vaddr)?, 11).ok()?;
+        let (code, start) = match bytes.strip_prefix(&ENDBR64) {
+            Some(rest) => (rest, vaddr.wrapping_add(4)),
+            None => (bytes.as_slice(), vaddr),
+        };
+        let from = |length: u64, displacement: i32| {
+            self.module.address(start.wrapping_add(length).wrapping_add_signed(i64::from(displacement)))
+        };
+        let slot = match *code {
+            [0xe9, a, b, c, d, ..] => return Some(Jump::Address(from(5, i32::from_le_bytes([a, b, c, d])))),
+            [0xeb, displacement, ..] => {
+                return Some(Jump::Address(from(2, i32::from(displacement.cast_signed()))));
+            }
+            // An entry of the linkage table: jmp [rip + displacement], with or without `bnd`.
+            [0xff, 0x25, a, b, c, d, ..] => from(6, i32::from_le_bytes([a, b, c, d])),
+            [0xf2, 0xff, 0x25, a, b, c, d, ..] => from(7, i32::from_le_bytes([a, b, c, d])),
+            _ => return None,
+        };
+        // By name where it is one of the family: the slot may not be bound yet.
+        match self.imports.get(&slot) {
+            Some(name) => Some(Jump::Import(name.clone())),
+            None => self.memory?.read_u64(slot).ok().map(Jump::Address),
+        }
+    }
 }
 
 /// Where nothing is bound: lower is likelier to come first in link order.
-fn link_rank(name: &str) -> u8 {
-    match kind(name) {
+fn link_rank(module: &Module) -> u8 {
+    match kind(module) {
         // It had a minimal malloc of its own until glibc 2.31, for the time before libc is there.
         "dynamic linker" => 3,
         "glibc" | "musl" => 2,
-        _ if name.contains(".so") => 1,
+        _ if module.name().contains(".so") => 1,
         _ => 0,
     }
 }
 
-fn kind(name: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 9] = [
+fn kind(module: &Module) -> &'static str {
+    const KNOWN: [(&str, &str); 8] = [
         ("ld-musl", "musl"),
-        ("libc.musl", "musl"),
         ("ld-linux", "dynamic linker"),
         ("ld-2.", "dynamic linker"),
         ("libc.so", "glibc"),
@@ -366,7 +444,9 @@ fn kind(name: &str) -> &'static str {
         ("libtcmalloc", "tcmalloc"),
         ("libmimalloc", "mimalloc"),
     ];
-    KNOWN.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or("other", |(_, kind)| kind)
+    let kind =
+        KNOWN.iter().find(|(prefix, _)| module.name().starts_with(prefix)).map_or("other", |(_, kind)| kind);
+    if kind == "glibc" && module.path.contains("musl") { "musl" } else { kind }
 }
 
 #[cfg(test)]
@@ -428,8 +508,56 @@ mod tests {
 
     #[test]
     fn the_c_library_comes_last_but_for_the_linker() {
-        assert!(link_rank("java") < link_rank("libjemalloc.so.2"));
-        assert!(link_rank("libjemalloc.so.2") < link_rank("libc.so.6"));
-        assert!(link_rank("libc-2.31.so") < link_rank("ld-2.31.so"));
+        let own = process::inspect(std::process::id()).unwrap().modules.remove(0);
+        let rank = |path: &str| link_rank(&Module { path: path.into(), ..own.clone() });
+        assert!(rank("/bin/java") < rank("/usr/lib/libjemalloc.so.2"));
+        assert!(rank("/usr/lib/libjemalloc.so.2") < rank("/usr/lib/libc.so.6"));
+        assert!(rank("/lib/libc-2.31.so") < rank("/lib/ld-2.31.so"));
+        assert_eq!(kind(&Module { path: "/usr/lib/x86_64-linux-musl/libc.so".into(), ..own }), "musl");
+    }
+
+    /// With jemalloc preloaded it is the allocator, glibc's functions are not probed, and of its
+    /// operators only those that do more than jump to another.
+    #[test]
+    fn a_preloaded_allocator() {
+        const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
+        if !std::path::Path::new(JEMALLOC).exists() {
+            return println!("skipped: no {JEMALLOC}");
+        }
+        let mut child =
+            std::process::Command::new("sleep").arg("60").env("LD_PRELOAD", JEMALLOC).spawn().unwrap();
+        // It sleeps once its libraries are bound.
+        while std::fs::read_to_string(format!("/proc/{}/syscall", child.id()))
+            .is_ok_and(|text| !text.starts_with("230 "))
+        {
+            std::thread::yield_now();
+        }
+        let target = process::inspect(child.id());
+        let memory = LiveMemory::open(child.id());
+        let found = target.map(|target| find(&target, Some(&memory.unwrap())));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = found.unwrap();
+        let used: Vec<_> = found
+            .allocators
+            .iter()
+            .filter(|allocator| allocator.in_use)
+            .map(|allocator| allocator.kind)
+            .collect();
+        assert_eq!(used, ["jemalloc"]);
+        assert!(
+            found.functions.iter().all(|function| function.path.contains("jemalloc")),
+            "{:?}",
+            found.functions
+        );
+        let reason = |name: &str, part: &str| {
+            let skipped =
+                found.skipped.iter().find(|skipped| skipped.name == name && skipped.path.contains(part));
+            skipped.map(|skipped| skipped.reason)
+        };
+        assert_eq!(reason("malloc", "libc.so.6"), Some(SkipReason::Interposed));
+        assert_eq!(reason("_ZdlPv", "jemalloc"), Some(SkipReason::Forwards), "{:?}", found.skipped);
+        assert_eq!(reason("_Znam", "jemalloc"), Some(SkipReason::Forwards));
+        assert_eq!(reason("free", "jemalloc"), None);
     }
 }
