@@ -202,11 +202,7 @@ fn placement_requirement(functions: &[Surveyed]) -> Option<Requirement> {
                 Function::Malloc | Function::Calloc | Function::Realloc | Function::Free
             )
         };
-        let status = if unplaced.iter().any(|surveyed| essential(surveyed)) {
-            Status::Missing
-        } else {
-            Status::Warning
-        };
+        let status = if unplaced.iter().any(essential) { Status::Missing } else { Status::Warning };
         let found = format!("{} cannot be probed (`-v` tells why)", names(unplaced));
         return Some(Requirement::lacking(id, title, status, found, "use another build of the allocator"));
     }
