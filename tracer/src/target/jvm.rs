@@ -16,7 +16,7 @@ const MARKER: &[u8] = b"gHotSpotVMStructs";
 pub struct JvmInfo {
     /// The module with HotSpot in it: libjvm.so, or an executable that it was linked into.
     pub libjvm: Module,
-    /// The runtime's folder, in the target's own root.
+    /// The runtime's folder; a path as maps prints them.
     pub java_home: Option<String>,
     /// `17.0.15`, ...; from the release file.
     pub version: Option<String>,
