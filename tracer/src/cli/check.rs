@@ -1,6 +1,7 @@
 //! `tracer check`: can this host, and a process on it, be traced; if not, why, and what mends it.
 //! Attaches nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::ValueEnum;
@@ -65,12 +66,19 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
             Err(error @ (TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. })) => {
                 let found = error.to_string();
                 let title = "a process that can be read";
-                process_requirements.push(Requirement::lacking("process", title, Status::Missing, found, error.help()));
+                process_requirements.push(Requirement::lacking(
+                    "process",
+                    title,
+                    Status::Missing,
+                    found,
+                    error.help(),
+                ));
             }
             Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help()).into()),
         }
     }
-    let ready = host.iter().chain(&process_requirements).all(|requirement| requirement.status != Status::Missing);
+    let ready =
+        host.iter().chain(&process_requirements).all(|requirement| requirement.status != Status::Missing);
     let text = match args.format {
         Format::Text => text(args, &host, &process_requirements, checked.as_ref(), ready),
         Format::Json => {
@@ -82,7 +90,13 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     Ok(if ready { status::DONE } else { status::LACKING })
 }
 
-fn text(args: &Args, host: &[Requirement], process: &[Requirement], checked: Option<&Checked>, ready: bool) -> String {
+fn text(
+    args: &Args,
+    host: &[Requirement],
+    process: &[Requirement],
+    checked: Option<&Checked>,
+    ready: bool,
+) -> String {
     let width = host.iter().chain(process).map(|requirement| requirement.title.len()).max().unwrap_or(0);
     let mut out = String::from("this host\n");
     list(&mut out, host, width);
@@ -91,13 +105,19 @@ fn text(args: &Args, host: &[Requirement], process: &[Requirement], checked: Opt
         let _ = writeln!(out, "\nprocess {pid}{title}");
         list(&mut out, process, width);
     }
-    if args.verbose && let Some(checked) = checked {
+    if args.verbose
+        && let Some(checked) = checked
+    {
         probes(&mut out, checked);
     }
-    let missing = host.iter().chain(process).filter(|requirement| requirement.status == Status::Missing).count();
+    let missing =
+        host.iter().chain(process).filter(|requirement| requirement.status == Status::Missing).count();
     let _ = match (ready, args.pid) {
-        (true, Some(pid)) => writeln!(out, "\nready: `tracer record -p {pid}`"),
-        (true, None) => writeln!(out, "\nready: `tracer list` shows what can be traced, `tracer check -p PID` tells of one process"),
+        (true, Some(pid)) => writeln!(out, "\nready to trace process {pid}: `tracer record -p {pid}`"),
+        (true, None) => writeln!(
+            out,
+            "\nready to trace: `tracer list` shows the JVMs, `tracer check -p PID` looks at one"
+        ),
         (false, _) if missing == 1 => writeln!(out, "\nnot ready: one thing is missing"),
         (false, _) => writeln!(out, "\nnot ready: {missing} things are missing"),
     };
@@ -132,42 +152,77 @@ fn list(out: &mut String, requirements: &[Requirement], width: usize) {
 }
 
 fn probes(out: &mut String, checked: &Checked) {
-    let _ = writeln!(out, "\nprobes on the allocator (address in its file: instruction)");
-    for Surveyed { function, placement } in &checked.survey.functions {
-        let name = printable(&function.names.join(", "));
-        let place = match placement {
-            Ok(placement) => format!(
-                "{:#x} (+{}): {}, {}",
-                placement.vaddr,
-                placement.offset_from_entry,
-                placement.instruction_text,
-                if placement.emulated { "emulated" } else { "single-stepped" }
-            ),
-            Err(error) => format!("not probed: {error}"),
-        };
-        let returns = if function.function.allocates() { " and its return" } else { "" };
-        let _ = writeln!(out, "  {name}{returns}\n      {}  {place}", printable(&function.path));
+    // One table for each module; the functions come module by module.
+    for of_module in
+        checked.survey.functions.chunk_by(|left, right| left.function.module == right.function.module)
+    {
+        let path = of_module.first().map(|surveyed| surveyed.function.path.as_str()).unwrap_or_default();
+        let _ = writeln!(out, "\nprobes in {}", printable(path));
+        let rows: Vec<[String; 4]> = of_module.iter().map(probe_row).collect();
+        let widths: [usize; 3] = std::array::from_fn(|column| {
+            rows.iter()
+                .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
+                .max()
+                .unwrap_or(0)
+                .min(48)
+        });
+        for [name, place, instruction, how] in rows {
+            let [first, second, third] = widths;
+            let _ = writeln!(out, "  {name:<first$}  {place:<second$}  {instruction:<third$}  {how}");
+        }
     }
-    for skipped in &checked.survey.skipped {
-        let _ = writeln!(out, "  {} in {}\n      not probed: {}", printable(&skipped.name), printable(&skipped.path), reason(skipped.reason));
+    let mut skipped: BTreeMap<(&str, SkipReason), Vec<&str>> = BTreeMap::new();
+    for of in &checked.survey.skipped {
+        skipped.entry((&of.path, of.reason)).or_default().push(&of.name);
+    }
+    for ((path, why), names) in skipped {
+        let _ = writeln!(
+            out,
+            "\nnot probed in {}: {}\n  {}",
+            printable(path),
+            reason(why),
+            printable(&names.join(", "))
+        );
     }
     if !checked.survey.usdt_sites.is_empty() {
-        let _ = writeln!(out, "\nthe JVM's own probes (sites)");
+        let _ = writeln!(out, "\nthe JVM's own probes, and at how many places");
         for (name, sites) in &checked.survey.usdt_sites {
             let _ = writeln!(out, "  {name:<26} {sites}");
         }
     }
 }
 
-fn reason(reason: SkipReason) -> &'static str {
-    match reason {
-        SkipReason::Ifunc => "its code is chosen when the program starts (an IFUNC)",
-        SkipReason::NoCode => "it lies in no executable part of the file",
-        SkipReason::Interposed => "the program uses another module's function of this name",
+/// Function, address, instruction, and how the kernel gets past it.
+fn probe_row(Surveyed { function, placement }: &Surveyed) -> [String; 4] {
+    let name = printable(&function.names.join(", "));
+    let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
+    match placement {
+        Ok(placement) => [
+            name,
+            format!("{:#x} (+{})", placement.vaddr, placement.offset_from_entry),
+            placement.instruction_text.clone(),
+            if placement.emulated { "emulated" } else { "single-stepped" }.to_owned(),
+        ],
+        Err(error) => [name, format!("{:#x}", function.vaddr), String::new(), format!("not probed: {error}")],
     }
 }
 
-fn json(pid: Option<u32>, host: &[Requirement], process: &[Requirement], checked: Option<&Checked>, ready: bool) -> Value {
+fn reason(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Ifunc => "code that is chosen when the program starts (an IFUNC)",
+        SkipReason::NoCode => "not in an executable part of the file",
+        SkipReason::Interposed => "the program uses another module's functions of these names",
+        SkipReason::Forwards => "these only lead to functions that are probed",
+    }
+}
+
+fn json(
+    pid: Option<u32>,
+    host: &[Requirement],
+    process: &[Requirement],
+    checked: Option<&Checked>,
+    ready: bool,
+) -> Value {
     let requirement = |requirement: &Requirement| {
         json!({
             "id": requirement.id,
@@ -221,9 +276,7 @@ pub fn jvm_json(target: &Target) -> Option<Value> {
 }
 
 fn allocators_json(checked: &Checked) -> Vec<Value> {
-    let allocator = |allocator: &crate::target::allocator::Allocator| {
-        json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use })
-    };
+    let allocator = |allocator: &crate::target::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use });
     checked.survey.allocators.iter().map(allocator).collect()
 }
 
@@ -259,7 +312,11 @@ mod tests {
     #[test]
     fn each_status_reads_as_it_should() {
         let mut out = String::new();
-        list(&mut out, &[requirement(Status::Met), requirement(Status::Warning), requirement(Status::Missing)], 8);
+        list(
+            &mut out,
+            &[requirement(Status::Met), requirement(Status::Warning), requirement(Status::Missing)],
+            8,
+        );
         assert_eq!(
             out,
             "  ok       a thing   was\u{fffd} found\n  note     a thing   was\u{fffd} found\n           help: do this\n  \
@@ -272,12 +329,21 @@ mod tests {
         let features = Features::read();
         let target = process::inspect(std::process::id()).unwrap();
         let checked = Checked { survey: Survey::of(&target, &features), target };
-        let value = json(Some(1), &[requirement(Status::Warning)], &checked.survey.requirements, Some(&checked), true);
+        let value = json(
+            Some(1),
+            &[requirement(Status::Warning)],
+            &checked.survey.requirements,
+            Some(&checked),
+            true,
+        );
         assert_eq!(value["schema"], "tracer.check/1");
         assert_eq!(value["host"][0]["status"], "warning");
         assert_eq!(value["process"]["allocators"][0]["in_use"], true);
         let probes = value["process"]["probes"].as_array().unwrap();
-        assert!(probes.iter().any(|probe| probe["function"] == "free" && probe["emulated"].is_boolean()), "{probes:?}");
+        assert!(
+            probes.iter().any(|probe| probe["function"] == "free" && probe["emulated"].is_boolean()),
+            "{probes:?}"
+        );
         assert!(value["process"]["jvm"].is_null());
     }
 

@@ -1,6 +1,6 @@
 //! `tracer list`: the JVMs on this host, and whether each can be traced, or why not.
 //!
-//! A JVM is a process that has a libjvm.so mapped, whatever its program is called.
+//! A JVM is a process that has HotSpot mapped, whatever its program or library is called.
 
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -13,8 +13,9 @@ use super::failure::status;
 use super::print::{print, printable};
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::survey::seccomp_requirement;
+use crate::target::jvm;
+use crate::target::mapping::{self, Mapping};
 use crate::target::process::{self, Stat, Target, TargetError};
-use crate::target::{jvm, mapping};
 
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
 
@@ -41,17 +42,21 @@ struct Row {
 /// Stdout cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<u8> {
     let features = Features::read();
-    let host: Vec<Requirement> =
-        features.requirements().into_iter().filter(|requirement| requirement.status == Status::Missing).collect();
+    let host: Vec<Requirement> = features
+        .requirements()
+        .into_iter()
+        .filter(|requirement| requirement.status == Status::Missing)
+        .collect();
     let mut rows: Vec<Row> = pids().into_iter().filter_map(|pid| row(pid, &features)).collect();
-    if let Some(first) = host.first() {
-        // One reason for all of them; `check` tells every one.
-        for row in &mut rows {
-            row.hindrance = Some((format!("{}: {}", first.title, first.found), first.help.clone().unwrap_or_default()));
+    for row in &mut rows {
+        // What the host lacks stands against all of them; `check` tells every one of it.
+        if let Some(first) = host.first() {
+            let why = format!("the host lacks {}: {}", first.title, first.found);
+            row.hindrance = Some((why, first.help.clone().unwrap_or_default()));
         }
     }
     let text = match args.format {
-        Format::Text => text(&rows),
+        Format::Text => text(&rows, host.first()),
         Format::Json => {
             let jvms: Vec<Value> = rows.iter().map(row_json).collect();
             serde_json::to_string_pretty(&json!({ "schema": "tracer.list/1", "jvms": jvms }))? + "\n"
@@ -76,8 +81,9 @@ fn row(pid: u32, features: &Features) -> Option<Row> {
         Some(Row { pid, comm, target: None, hindrance })
     };
     match mapping::read(pid) {
-        Ok(mappings) if !mappings.iter().any(|mapping| mapping.path.contains("/libjvm.so")) => None,
+        Ok(mappings) if !may_be_jvm(&comm, &mappings) => None,
         Ok(_) => match process::inspect(pid) {
+            Ok(target) if target.jvm.is_none() => None,
             Ok(target) => {
                 let hindrance = seccomp_requirement(&target, features);
                 let hindrance = hindrance.map(|lacking| (lacking.found, lacking.help.unwrap_or_default()));
@@ -93,13 +99,24 @@ fn row(pid: u32, features: &Features) -> Option<Row> {
     }
 }
 
-fn text(rows: &[Row]) -> String {
+/// Is it worth to look closer? By what every runtime maps, one with a renamed libjvm too.
+fn may_be_jvm(comm: &str, mappings: &[Mapping]) -> bool {
+    const LIBRARIES: [&str; 3] = ["/libjvm.so", "/libjava.so", "/libjli.so"];
+    let maps = |library: &str| mappings.iter().any(|mapping| mapping.path.contains(library));
+    comm == "java" || LIBRARIES.into_iter().any(maps)
+}
+
+fn text(rows: &[Row], host: Option<&Requirement>) -> String {
     if rows.is_empty() {
         return "no JVM runs on this host (that this user can see)\n".to_owned();
     }
     let users = users();
     let head = ["PID", "JVM", "RUNS", "CONTAINER", "USER", "RSS", "TRACEABLE"].map(str::to_owned);
-    let cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, &users)).collect();
+    let mut cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, &users)).collect();
+    if host.is_some() {
+        // Told once, below.
+        cells.iter_mut().for_each(|[.., traceable]| *traceable = "no".to_owned());
+    }
     let all = || std::iter::once(&head).chain(&cells);
     let widths: [usize; 7] =
         std::array::from_fn(|column| all().map(|cells| cells[column].chars().count()).max().unwrap_or(0));
@@ -108,11 +125,19 @@ fn text(rows: &[Row]) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
             // Numbers to the right.
-            let _ = if matches!(column, 0 | 5) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+            let _ = if matches!(column, 0 | 5) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    let mut helps: Vec<&str> = rows.iter().filter_map(|row| row.hindrance.as_ref().map(|(_, help)| help.as_str())).collect();
+    if let Some(lacking) = host {
+        let _ = writeln!(out, "\nthis host lacks {}: {}", lacking.title, lacking.found);
+    }
+    let mut helps: Vec<&str> =
+        rows.iter().filter_map(|row| Some(row.hindrance.as_ref()?.1.as_str())).collect();
     helps.dedup();
     for help in helps {
         let _ = writeln!(out, "help: {help}");
@@ -135,7 +160,9 @@ fn cells(row: &Row, users: &str) -> [String; 7] {
         row.pid.to_string(),
         printable(&version.unwrap_or_else(none)),
         shorten(&printable(&runs(row)), 48),
-        target.and_then(|target| target.container.as_ref()).map_or_else(none, |id| shorten(&printable(id), 12)),
+        target
+            .and_then(|target| target.container.as_ref())
+            .map_or_else(none, |id| shorten(&printable(id), 12)),
         target.map_or_else(none, |target| user(users, target.uid)),
         target.map_or_else(none, |target| format!("{} MiB", target.rss_bytes >> 20)),
         row.hindrance.as_ref().map_or_else(|| "yes".to_owned(), |(why, _)| format!("no: {}", printable(why))),
@@ -146,7 +173,9 @@ fn cells(row: &Row, users: &str) -> [String; 7] {
 fn runs(row: &Row) -> String {
     let main = row.target.as_ref().and_then(|target| jvm::main_class(&target.command));
     // Of a path the end tells more than the beginning.
-    let main = main.map(|main| main.rsplit('/').next().filter(|_| main.starts_with('/')).map_or(main.clone(), str::to_owned));
+    let main = main.map(|main| {
+        main.rsplit('/').next().filter(|_| main.starts_with('/')).map_or(main.clone(), str::to_owned)
+    });
     main.filter(|main| !main.is_empty()).unwrap_or_else(|| row.comm.clone())
 }
 
@@ -212,13 +241,21 @@ mod tests {
             target: None,
             hindrance: Some(("not permitted".into(), "run as root".into())),
         };
-        let out = text(std::slice::from_ref(&row));
-        assert!(out.contains(" 12  -    ja\u{fffd}va  -          -       -  no: not permitted\nhelp: run as root\n"), "{out}");
+        let out = text(std::slice::from_ref(&row), None);
+        assert!(
+            out.contains(
+                " 12  -    ja\u{fffd}va  -          -       -  no: not permitted\nhelp: run as root\n"
+            ),
+            "{out}"
+        );
         assert_eq!(row_json(&row)["traceable"], false);
+        let lacking = Requirement::lacking("x", "a thing", Status::Missing, "it is gone", "run as root");
+        let out = text(std::slice::from_ref(&row), Some(&lacking));
+        assert!(out.ends_with("  no\n\nthis host lacks a thing: it is gone\nhelp: run as root\n"), "{out}");
     }
 
     #[test]
     fn none() {
-        assert!(text(&[]).starts_with("no JVM"));
+        assert!(text(&[], None).starts_with("no JVM"));
     }
 }

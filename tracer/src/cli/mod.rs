@@ -1,6 +1,9 @@
 //! Flags, stdout and exit status: the one place that wires the stages to each other.
 
+pub mod check;
 pub mod failure;
+pub mod list;
+pub mod print;
 pub mod record;
 
 use clap::{Parser, Subcommand};

@@ -428,11 +428,16 @@ mod tests {
     #[test]
     fn where_tracefs_is() {
         let (own, debug) = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing");
-        let mounts = format!("sysfs /sys sysfs rw 0 0\ntracefs {debug} tracefs rw 0 0\ntracefs {own} tracefs rw 0 0\n");
+        let mounts = format!(
+            "sysfs /sys sysfs rw 0 0\ntracefs {debug} tracefs rw 0 0\ntracefs {own} tracefs rw 0 0\n"
+        );
         assert_eq!(tracefs(&mounts, "", |path| path == own), Tracefs::Mounted(own.into()));
         assert_eq!(tracefs(&mounts, "", |_| true), Tracefs::Mounted(debug.into()));
         assert_eq!(tracefs(&mounts, "", |_| false), Tracefs::Unreadable(own.into()));
-        assert_eq!(tracefs("tracefs /elsewhere tracefs rw 0 0\n", "nodev\ttracefs\n", |_| true), Tracefs::NotMounted);
+        assert_eq!(
+            tracefs("tracefs /elsewhere tracefs rw 0 0\n", "nodev\ttracefs\n", |_| true),
+            Tracefs::NotMounted
+        );
         assert_eq!(tracefs("sysfs /sys sysfs rw 0 0\n", "nodev\ttracefs\n", |_| true), Tracefs::NotMounted);
         assert_eq!(tracefs("", "nodev\tsysfs\n", |_| true), Tracefs::Absent);
     }

@@ -26,8 +26,8 @@ use thiserror::Error;
 use crate::target::allocator::Function;
 use crate::target::elf::{Elf, ElfError, Segment};
 
-/// How far behind the entry a place is looked for.
-const MAX_STEPS: usize = 8;
+/// How far behind the entry a place is looked for, in instructions; jemalloc's free needs 10.
+const MAX_STEPS: usize = 16;
 /// Longer functions are not searched for branches, and get their entry.
 const MAX_FUNCTION_BYTES: u64 = 64 << 10;
 

@@ -13,8 +13,14 @@ use crate::target::memory::{LiveMemory, ProcessMemory};
 use crate::target::{Target, usdt};
 
 /// HotSpot's probes that are used.
-const USDT_PROBES: [&str; 6] =
-    ["gc__begin", "gc__end", "compiled__method__load", "compiled__method__unload", "thread__start", "thread__stop"];
+const USDT_PROBES: [&str; 6] = [
+    "gc__begin",
+    "gc__end",
+    "compiled__method__load",
+    "compiled__method__unload",
+    "thread__start",
+    "thread__stop",
+];
 
 /// An allocator function, and where its probe goes.
 #[derive(Debug)]
@@ -54,8 +60,10 @@ impl Survey {
 pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<Surveyed> {
     let mut code: Option<(usize, Code)> = None;
     let mut placement = |function: &AllocatorFunction| {
-        let module = target.modules.get(function.module).ok_or(PlacementError::OutsideCode(function.vaddr))?;
-        let cached = code.as_ref().filter(|(index, code)| *index == function.module && code.contains(function.vaddr));
+        let module =
+            target.modules.get(function.module).ok_or(PlacementError::OutsideCode(function.vaddr))?;
+        let cached =
+            code.as_ref().filter(|(index, code)| *index == function.module && code.contains(function.vaddr));
         if cached.is_none() {
             code = Some((function.module, Code::containing(&module.elf()?, function.vaddr)?));
         }
@@ -70,8 +78,12 @@ pub fn seccomp_requirement(target: &Target, features: &Features) -> Option<Requi
     const FILTER: u32 = 2;
     let (id, title) = ("seccomp", "a system call filter that lets return probes pass");
     (target.seccomp == FILTER && features.return_probe_meets_seccomp()).then(|| {
-        let found = format!("the process has a seccomp filter; on Linux {} it could be killed by it", features.release);
-        let help = "update the kernel to 6.14 or later (or 6.12.14, 6.13.3), or run the program without the filter";
+        let found = format!(
+            "the process has a seccomp filter; on Linux {} it could be killed by it",
+            features.release
+        );
+        let help =
+            "update the kernel to 6.14 or later (or 6.12.14, 6.13.3), or run the program without the filter";
         Requirement::lacking(id, title, Status::Missing, found, help)
     })
 }
@@ -80,7 +92,10 @@ fn usdt_sites(target: &Target) -> BTreeMap<&'static str, usize> {
     let Some(jvm) = &target.jvm else { return BTreeMap::new() };
     let probes = jvm.libjvm.elf().and_then(|elf| usdt::read(&elf)).unwrap_or_default();
     let sites = |name: &str| {
-        probes.iter().filter(|probe| probe.provider == "hotspot" && probe.name == name && probe.semaphore == 0).count()
+        probes
+            .iter()
+            .filter(|probe| probe.provider == "hotspot" && probe.name == name && probe.semaphore == 0)
+            .count()
     };
     USDT_PROBES.iter().map(|name| (*name, sites(name))).collect()
 }
@@ -96,31 +111,51 @@ fn jvm_requirements(target: &Target, usdt_sites: &BTreeMap<&'static str, usize>)
         )];
     };
     let parts = [jvm.vendor.as_deref(), jvm.version.as_deref()].into_iter().flatten().collect::<Vec<_>>();
-    let version = if parts.is_empty() { "version unknown: no release file beside it".to_owned() } else { parts.join(" ") };
+    let version = if parts.is_empty() {
+        "version unknown: no release file beside it".to_owned()
+    } else {
+        parts.join(" ")
+    };
     let mut requirements = vec![Requirement::met("jvm", "a HotSpot JVM", version)];
     let symbols = |table| jvm.libjvm.elf().and_then(|elf| elf.symbols(table)).unwrap_or_default();
-    let describes = symbols(SymbolTable::Dynamic).iter().any(|symbol| symbol.name == b"gHotSpotVMStructs" && symbol.section != 0);
+    let describes = symbols(SymbolTable::Dynamic)
+        .iter()
+        .any(|symbol| symbol.name == b"gHotSpotVMStructs" && symbol.section != 0);
     let (id, title) = ("vmstructs", "the JVM's description of its structures");
     requirements.push(if describes {
         Requirement::met(id, title, "gHotSpotVMStructs is exported")
     } else {
         let found = "libjvm exports no gHotSpotVMStructs: Java frames stay without names";
-        Requirement::lacking(id, title, Status::Warning, found, "use a HotSpot build: OpenJDK, Temurin, Corretto, Zulu, ...")
+        Requirement::lacking(
+            id,
+            title,
+            Status::Warning,
+            found,
+            "use a HotSpot build: OpenJDK, Temurin, Corretto, Zulu, ...",
+        )
     });
     let (id, title) = ("symbols", "symbols of libjvm");
     requirements.push(if symbols(SymbolTable::Full).iter().next().is_some() {
         Requirement::met(id, title, "in libjvm itself")
     } else {
         let found = "libjvm is stripped: its subsystems may not be told apart";
-        Requirement::lacking(id, title, Status::Warning, found, "install the runtime's debug symbols (openjdk-*-dbg)")
+        Requirement::lacking(
+            id,
+            title,
+            Status::Warning,
+            found,
+            "install the runtime's debug symbols (openjdk-*-dbg)",
+        )
     });
-    let absent: Vec<&str> = usdt_sites.iter().filter(|(_, sites)| **sites == 0).map(|(name, _)| *name).collect();
+    let absent: Vec<&str> =
+        usdt_sites.iter().filter(|(_, sites)| **sites == 0).map(|(name, _)| *name).collect();
     let (id, title) = ("usdt", "the JVM's own probes (USDT)");
     requirements.push(if absent.is_empty() {
         Requirement::met(id, title, "garbage collections, compiled methods, Java threads")
     } else {
         let found = format!("this build lacks {}", absent.join(", "));
-        let help = "nothing need be done; without them, collections and short-lived compiled methods are not seen";
+        let help =
+            "nothing need be done; without them, collections and short-lived compiled methods are not seen";
         Requirement::lacking(id, title, Status::Warning, found, help)
     });
     requirements
@@ -135,7 +170,13 @@ fn allocator_requirement(target: &Target, allocators: &[Allocator], functions: &
             }
             _ => "no module defines malloc".to_owned(),
         };
-        return Requirement::lacking(id, title, Status::Missing, found, "keep the symbols of the program: do not strip it");
+        return Requirement::lacking(
+            id,
+            title,
+            Status::Missing,
+            found,
+            "keep the symbols of the program: do not strip it",
+        );
     }
     let name = |allocator: &Allocator| match target.modules.get(allocator.module) {
         Some(module) => format!("{} ({})", allocator.kind, module.name()),
@@ -156,21 +197,35 @@ fn placement_requirement(functions: &[Surveyed]) -> Option<Requirement> {
     let unplaced: Vec<_> = functions.iter().filter(|surveyed| surveyed.placement.is_err()).collect();
     if !unplaced.is_empty() {
         let essential = |surveyed: &&Surveyed| {
-            matches!(surveyed.function.function, Function::Malloc | Function::Calloc | Function::Realloc | Function::Free)
+            matches!(
+                surveyed.function.function,
+                Function::Malloc | Function::Calloc | Function::Realloc | Function::Free
+            )
         };
-        let status = if unplaced.iter().any(|surveyed| essential(surveyed)) { Status::Missing } else { Status::Warning };
+        let status = if unplaced.iter().any(essential) { Status::Missing } else { Status::Warning };
         let found = format!("{} cannot be probed (`-v` tells why)", names(unplaced));
         return Some(Requirement::lacking(id, title, status, found, "use another build of the allocator"));
     }
-    let is_stepped = |surveyed: &&Surveyed| surveyed.placement.as_ref().is_ok_and(|placement| !placement.emulated);
+    let is_stepped =
+        |surveyed: &&Surveyed| surveyed.placement.as_ref().is_ok_and(|placement| !placement.emulated);
     let hot = |surveyed: &&Surveyed| matches!(surveyed.function.function, Function::Malloc | Function::Free);
     let stepped: Vec<_> = functions.iter().filter(is_stepped).filter(hot).collect();
     if !stepped.is_empty() {
         let found = format!("{} must be single-stepped: each call costs several times more", names(stepped));
-        return Some(Requirement::lacking(id, title, Status::Warning, found, "keep the recording short: `-d 10s`"));
+        return Some(Requirement::lacking(
+            id,
+            title,
+            Status::Warning,
+            found,
+            "keep the recording short: `-d 10s`",
+        ));
     }
     let emulated = functions.iter().filter(|surveyed| !is_stepped(surveyed)).count();
-    Some(Requirement::met(id, title, format!("{emulated} of {} on instructions that the kernel emulates", functions.len())))
+    Some(Requirement::met(
+        id,
+        title,
+        format!("{emulated} of {} on instructions that the kernel emulates", functions.len()),
+    ))
 }
 
 #[cfg(test)]
@@ -182,7 +237,9 @@ mod tests {
     fn a_process_without_a_jvm_can_be_traced() {
         let target = process::inspect(std::process::id()).unwrap();
         let survey = Survey::of(&target, &Features::read());
-        let status = |id: &str| survey.requirements.iter().find(|requirement| requirement.id == id).map(|found| found.status);
+        let status = |id: &str| {
+            survey.requirements.iter().find(|requirement| requirement.id == id).map(|found| found.status)
+        };
         assert_eq!(status("jvm"), Some(Status::Warning));
         assert_eq!(status("allocator"), Some(Status::Met));
         assert_eq!(status("placement"), Some(Status::Met), "{:?}", survey.requirements);
@@ -194,7 +251,9 @@ mod tests {
         let mut target = process::inspect(std::process::id()).unwrap();
         let mut features = Features::read();
         let missing = |target: &Target, features: &Features| seccomp_requirement(target, features).is_some();
-        for (seccomp, release, expected) in [(2, "6.11.4", true), (0, "6.11.4", false), (2, "6.14.0", false), (2, "6.1.0", false)] {
+        for (seccomp, release, expected) in
+            [(2, "6.11.4", true), (0, "6.11.4", false), (2, "6.14.0", false), (2, "6.1.0", false)]
+        {
             target.seccomp = seccomp;
             features.release = release.into();
             assert_eq!(missing(&target, &features), expected, "{seccomp} {release}");

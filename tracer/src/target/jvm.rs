@@ -16,7 +16,7 @@ const MARKER: &[u8] = b"gHotSpotVMStructs";
 pub struct JvmInfo {
     /// The module with HotSpot in it: libjvm.so, or an executable that it was linked into.
     pub libjvm: Module,
-    /// The runtime's folder, in the target's own root.
+    /// The runtime's folder; a path as maps prints them.
     pub java_home: Option<String>,
     /// `17.0.15`, ...; from the release file.
     pub version: Option<String>,
@@ -79,8 +79,12 @@ fn release_value(text: &str, key: &str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-/// What a Java command line runs: the main class, module or jar. `None` if it cannot be told.
+/// What a command line of `java` runs: the main class, module or jar. `None` if it cannot be told.
 pub fn main_class(command: &[String]) -> Option<String> {
+    // Other launchers (javac, gradle's, ...) have options of their own.
+    if command.first().and_then(|program| program.rsplit('/').next()) != Some("java") {
+        return None;
+    }
     // Options whose value is the next argument (the `java` launcher's documentation).
     const WITH_VALUE: [&str; 12] = [
         "-cp",
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(run("java --module=app/main.Main x").as_deref(), Some("app/main.Main"));
         assert_eq!(run("java @args Main"), None);
         assert_eq!(run("java -version"), None);
+        assert_eq!(run("/opt/jdk/bin/java Main").as_deref(), Some("Main"));
+        assert_eq!(run("javac -encoding UTF-8 A.java"), None);
         assert_eq!(main_class(&[]), None);
     }
 }

@@ -108,9 +108,9 @@ fn split(mappings: &[&Mapping], elf: &Elf, file: &std::path::Path) -> Vec<Module
         elf.segments.iter().filter(|segment| segment.kind == Segment::LOAD).collect();
     for mapping in mappings {
         // A page at the seam of two segments belongs to both: then one of them fits a load.
-        let fitting = segments.iter().filter_map(|segment| bias(mapping, segment));
+        let mut fitting = segments.iter().filter_map(|segment| bias(mapping, segment));
         if let Some(members) =
-            fitting.filter(|bias| loads.contains_key(bias)).next().and_then(|bias| loads.get_mut(&bias))
+            fitting.find(|bias| loads.contains_key(bias)).and_then(|bias| loads.get_mut(&bias))
         {
             members.push(mapping);
         }

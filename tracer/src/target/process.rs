@@ -45,6 +45,9 @@ impl TargetError {
                 "name a process that runs a program; `tracer list` shows the JVMs".into()
             }
             Self::Ended { .. } => "start the program again; `tracer list` shows the JVMs that run".into(),
+            Self::NotPermitted { .. } if rustix::process::geteuid().is_root() => {
+                "this root lacks a capability that the process has, or a security module forbids it: run tracer on the host itself".into()
+            }
             Self::NotPermitted { .. } => "run as root: `sudo tracer ...`".into(),
             Self::OtherMachine { .. } => "trace a 64-bit x86 build of the program".into(),
             Self::Io { .. } => "see whether the process still runs, and try again".into(),

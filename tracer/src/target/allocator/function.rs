@@ -1,0 +1,97 @@
+//! The functions of the malloc family, and the symbols by which they are known.
+
+/// What an allocator function does with its arguments. Where two names share one address, the
+/// earlier here is taken (glibc: `aligned_alloc` and `memalign`, whose arguments are alike).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Function {
+    /// `malloc(size)`, and what takes and returns the same: `operator new(size, ...)`.
+    Malloc,
+    /// `calloc(count, size)`.
+    Calloc,
+    /// `realloc(pointer, size)`.
+    Realloc,
+    /// `reallocarray(pointer, count, size)`.
+    Reallocarray,
+    /// `free(pointer)`, and what takes the pointer first: `operator delete(pointer, ...)`.
+    Free,
+    /// `posix_memalign(result, alignment, size)`.
+    PosixMemalign,
+    /// `aligned_alloc(alignment, size)`.
+    AlignedAlloc,
+    /// `memalign(alignment, size)`.
+    Memalign,
+    /// `valloc(size)`.
+    Valloc,
+    /// `pvalloc(size)`.
+    Pvalloc,
+    /// C23's `free_sized(pointer, size)`.
+    FreeSized,
+    /// C23's `free_aligned_sized(pointer, alignment, size)`.
+    FreeAlignedSized,
+}
+
+impl Function {
+    /// The C name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malloc => "malloc",
+            Self::Calloc => "calloc",
+            Self::Realloc => "realloc",
+            Self::Reallocarray => "reallocarray",
+            Self::Free => "free",
+            Self::PosixMemalign => "posix_memalign",
+            Self::AlignedAlloc => "aligned_alloc",
+            Self::Memalign => "memalign",
+            Self::Valloc => "valloc",
+            Self::Pvalloc => "pvalloc",
+            Self::FreeSized => "free_sized",
+            Self::FreeAlignedSized => "free_aligned_sized",
+        }
+    }
+
+    /// Does it give memory (so that its return matters)?
+    pub fn allocates(self) -> bool {
+        !matches!(self, Self::Free | Self::FreeSized | Self::FreeAlignedSized)
+    }
+
+    /// The function that a symbol of this name is.
+    pub fn of_symbol(name: &[u8]) -> Option<Self> {
+        const NAMED: [(&[u8], Function); 13] = [
+            (b"malloc", Function::Malloc),
+            (b"calloc", Function::Calloc),
+            (b"realloc", Function::Realloc),
+            (b"reallocarray", Function::Reallocarray),
+            (b"free", Function::Free),
+            // free's second name until glibc 2.26.
+            (b"cfree", Function::Free),
+            (b"posix_memalign", Function::PosixMemalign),
+            (b"aligned_alloc", Function::AlignedAlloc),
+            (b"memalign", Function::Memalign),
+            (b"valloc", Function::Valloc),
+            (b"pvalloc", Function::Pvalloc),
+            (b"free_sized", Function::FreeSized),
+            (b"free_aligned_sized", Function::FreeAlignedSized),
+        ];
+        NAMED.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+    }
+
+    /// Entry points of an allocator library beside the C names. Such a library serves `new` without
+    /// calling its own malloc (libstdc++'s operators call malloc and define none of it).
+    pub fn of_allocator_symbol(name: &[u8]) -> Option<Self> {
+        // operator new(size), new[](size), with alignment or nothrow behind the size; delete alike.
+        if name.starts_with(b"_Znwm") || name.starts_with(b"_Znam") {
+            return Some(Self::Malloc);
+        }
+        if name.starts_with(b"_ZdlPv") || name.starts_with(b"_ZdaPv") {
+            return Some(Self::Free);
+        }
+        // jemalloc's own interface: mallocx(size, flags), rallocx(pointer, size, flags),
+        // dallocx(pointer, flags), sdallocx(pointer, size, flags).
+        match name {
+            b"mallocx" => Some(Self::Malloc),
+            b"rallocx" => Some(Self::Realloc),
+            b"dallocx" | b"sdallocx" => Some(Self::Free),
+            _ => None,
+        }
+    }
+}
