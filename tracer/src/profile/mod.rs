@@ -1,1 +1,262 @@
-//! profile
+//! The profile: the immutable view of a recording that every output renders.
+//!
+//! Takes a recording and rules; gives totals, categories, sites, threads, code cache and memory,
+//! in the fields and the order of the schema `tracer.report/1`. What is not known is `None`, which
+//! is `null` there. Knows no files and no terminals.
+
+mod build;
+mod growth;
+mod site;
+mod view;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use view::View;
+
+use crate::recording::State;
+use crate::symbolize::{Frame, FrameKind, Tier};
+
+/// The schema's name.
+pub const SCHEMA: &str = "tracer.report/1";
+
+/// All that a report tells. Sizes are in bytes, frames leaf first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    pub schema: &'static str,
+    pub target: Target,
+    pub session: Session,
+    pub trust: Trust,
+    /// The sum over the rows whose source is the allocator.
+    pub totals: Totals,
+    /// The allocator's first, each by live bytes.
+    pub categories: Vec<Category>,
+    /// The allocator's first, each by live bytes.
+    pub sites: Vec<Site>,
+    pub threads: Threads,
+    pub code_cache: CodeCache,
+    pub memory: Memory,
+    /// Is the recording whole?
+    #[serde(skip)]
+    pub state: State,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Target {
+    pub pid: u32,
+    pub comm: String,
+    pub command: Vec<String>,
+    /// None: not a JVM.
+    pub jvm: Option<Jvm>,
+    pub container: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Jvm {
+    pub version: Option<String>,
+    pub vendor: Option<String>,
+    pub gc: Option<String>,
+    pub java_home: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Session {
+    /// RFC 3339.
+    pub started: String,
+    pub duration_ns: u64,
+    /// `full` or `light`.
+    pub probes: String,
+    pub sample_bytes: Option<u64>,
+    pub gc_count: Option<u64>,
+    /// Why the session ended; None: the recording was not finished.
+    pub ended: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Trust {
+    /// Reasons with a count above zero.
+    pub lost: BTreeMap<String, u64>,
+    pub stacks_total: u64,
+    pub stacks_complete: u64,
+    pub unmatched_frees: Option<u64>,
+    /// Sentences for the person who reads the report.
+    pub notes: Vec<String>,
+}
+
+/// The six totals of every row: live = allocated − freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub allocated_bytes: u64,
+    pub allocated_count: u64,
+    pub freed_bytes: u64,
+    pub freed_count: u64,
+    pub live_bytes: u64,
+    pub live_count: u64,
+}
+
+impl Totals {
+    /// Adds another row's.
+    pub fn add(&mut self, other: &Totals) {
+        self.allocated_bytes = self.allocated_bytes.saturating_add(other.allocated_bytes);
+        self.allocated_count = self.allocated_count.saturating_add(other.allocated_count);
+        self.freed_bytes = self.freed_bytes.saturating_add(other.freed_bytes);
+        self.freed_count = self.freed_count.saturating_add(other.freed_count);
+        self.live_bytes = self.allocated_bytes.saturating_sub(self.freed_bytes);
+        self.live_count = self.allocated_count.saturating_sub(self.freed_count);
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Category {
+    pub id: String,
+    pub name: String,
+    /// `allocator` or `mapping`.
+    pub source: &'static str,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub resident_bytes: Option<u64>,
+    /// Of the live bytes; None: the session was too short to tell.
+    pub growth_bytes_per_s: Option<i64>,
+    pub verdict: Option<Verdict>,
+}
+
+/// What a row's course means.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub kind: String,
+    pub evidence: String,
+    pub advice: String,
+}
+
+/// One way in which memory is asked for: stacks that differ only in how warm their Java code was,
+/// or where in a native function they were, are one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Site {
+    pub category: String,
+    /// What of the category: `inflate`, `netty`, ...
+    pub kind: Option<String>,
+    /// `allocator` or `mapping`.
+    pub source: &'static str,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub growth_bytes_per_s: Option<i64>,
+    pub verdict: Option<Verdict>,
+    /// The function that a person can change.
+    pub owner: Option<String>,
+    /// By live bytes.
+    pub threads: Vec<SiteThread>,
+    pub frames: Vec<SiteFrame>,
+    /// Does the stack reach the thread's entry? None: its frames were not received.
+    pub complete: Option<bool>,
+    /// Indices into `frames`: the call that allocated, what it served, who is the owner.
+    #[serde(skip)]
+    pub way: Way,
+    /// Did the live bytes rise in the second half of the session too? None: too short to tell.
+    #[serde(skip)]
+    pub still_grows: Option<bool>,
+    /// Why the stack is not complete.
+    #[serde(skip)]
+    pub stop: Option<String>,
+}
+
+/// Leaf → cause → owner, as indices into a site's frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    pub leaf: Option<usize>,
+    pub cause: Option<usize>,
+    pub owner: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SiteThread {
+    pub name: String,
+    pub live_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SiteFrame {
+    pub function: String,
+    pub kind: FrameKind,
+    pub module: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub offset: Option<u64>,
+    pub tier: Option<Tier>,
+}
+
+impl From<&Frame> for SiteFrame {
+    fn from(frame: &Frame) -> SiteFrame {
+        SiteFrame {
+            function: frame.function.clone(),
+            kind: frame.kind,
+            module: frame.module.clone(),
+            file: frame.file.clone(),
+            line: frame.line,
+            offset: frame.offset,
+            tier: frame.tier,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Threads {
+    /// At the end.
+    pub live: u64,
+    /// In the session.
+    pub started: u64,
+    /// In the session.
+    pub exited: u64,
+    /// Who started the threads of the session, by their number.
+    pub creators: Vec<Creator>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Creator {
+    pub count: u64,
+    pub frames: Vec<SiteFrame>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeCache {
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+    pub heaps: Vec<CodeHeap>,
+    /// By size.
+    pub methods: Vec<CodeMethod>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeHeap {
+    pub name: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeMethod {
+    pub method: String,
+    pub tier: Option<String>,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Memory {
+    pub rss_bytes: Option<u64>,
+    pub limit_bytes: Option<u64>,
+    pub parts: Vec<MemoryPart>,
+    pub unexplained_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MemoryPart {
+    pub id: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! A recording becomes a profile.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use super::growth::Course;
+use super::{
+    Category, CodeCache, CodeHeap, CodeMethod, Creator, Jvm, Memory, MemoryPart, Profile, SCHEMA, Session,
+    Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Way, site,
+};
+use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::recording::{Recording, Stack, State, Total};
+use crate::symbolize::Frame;
+
+/// The reason under which rows are counted that say more was freed than allocated.
+const INCONSISTENT: &str = "inconsistent_totals";
+
+impl Profile {
+    /// The profile of a recording by these rules.
+    pub fn build(recording: &Recording, rules: &Rules) -> Profile {
+        let mut lost: BTreeMap<String, u64> = recording
+            .lost
+            .iter()
+            .filter(|&(_, &count)| count > 0)
+            .map(|(why, &count)| (why.clone(), count))
+            .collect();
+        let (sites, categories) = sites(recording, rules, &mut lost);
+        let mut totals = Totals::default();
+        for category in categories.iter().filter(|category| category.source == "allocator") {
+            totals.add(&category.totals);
+        }
+        Profile {
+            schema: SCHEMA,
+            target: target(recording),
+            session: session(recording),
+            trust: trust(recording, lost),
+            totals,
+            categories,
+            sites,
+            threads: threads(recording),
+            code_cache: code_cache(recording),
+            memory: memory(recording),
+            state: recording.state.clone(),
+        }
+    }
+}
+
+/// A site while it is put together.
+struct Draft<'a> {
+    source: &'static str,
+    attribution: Attribution,
+    totals: Totals,
+    /// The stack that the site shows, and its weight among the site's stacks.
+    stack: &'a Stack,
+    weight: (u64, u64),
+    threads: BTreeMap<String, u64>,
+}
+
+fn sites(
+    recording: &Recording,
+    rules: &Rules,
+    lost: &mut BTreeMap<String, u64>,
+) -> (Vec<Site>, Vec<Category>) {
+    let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+    let names = site::frame_names(&recording.frames);
+    let live_threads = live_threads(recording);
+
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
+    let mut by_key = HashMap::new();
+    let mut category_rows: Vec<(String, &'static str, Totals)> = Vec::new();
+    let mut by_category = HashMap::new();
+    // For the course: the site and category of each row.
+    let mut places = Vec::with_capacity(recording.totals.len());
+    for row in &recording.totals {
+        let Some(stack) = at(&recording.stacks, row.stack) else {
+            places.push(None);
+            continue;
+        };
+        let totals = consistent(row, lost);
+        let attribution = attribution(recording, rules, &traits, stack, row);
+        let source = row.source.as_str();
+        let category = *by_category.entry((attribution.category.clone(), source)).or_insert_with(|| {
+            category_rows.push((attribution.category.clone(), source, Totals::default()));
+            category_rows.len() - 1
+        });
+        if let Some((_, _, sum)) = category_rows.get_mut(category) {
+            sum.add(&totals);
+        }
+        let key = (source, category, attribution.kind.clone(), site::key(recording, stack, &names));
+        let weight = (totals.live_bytes, totals.allocated_bytes);
+        let place = *by_key.entry(key).or_insert_with(|| {
+            let (totals, threads) = (Totals::default(), BTreeMap::new());
+            drafts.push(Draft { source, attribution: attribution.clone(), totals, stack, weight, threads });
+            drafts.len() - 1
+        });
+        if let Some(draft) = drafts.get_mut(place) {
+            draft.totals.add(&totals);
+            if weight > draft.weight {
+                (draft.stack, draft.weight, draft.attribution) = (stack, weight, attribution);
+            }
+            if source == "allocator" {
+                for (name, live_bytes) in live_threads.get(&row.stack).into_iter().flatten() {
+                    let live = draft.threads.entry(name.clone()).or_default();
+                    *live = live.saturating_add(*live_bytes);
+                }
+            }
+        }
+        places.push(Some((place, category)));
+    }
+
+    let groups: Vec<Vec<usize>> = places
+        .iter()
+        .map(|place| place.map_or_else(Vec::new, |(site, category)| vec![site, drafts.len() + category]))
+        .collect();
+    let course = Course::of(recording, &groups, drafts.len() + category_rows.len());
+    let categories = categories(category_rows, rules, &course, drafts.len());
+    let mut sites: Vec<Site> = drafts
+        .into_iter()
+        .enumerate()
+        .map(|(group, draft)| finish(recording, draft, course.slope(group), course.still_grows(group)))
+        .collect();
+    // Stable: what is equal stays in the order of the recording.
+    sites.sort_by_key(|site| {
+        (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
+    });
+    (sites, categories)
+}
+
+fn categories(
+    rows: Vec<(String, &'static str, Totals)>,
+    rules: &Rules,
+    course: &Course,
+    first_group: usize,
+) -> Vec<Category> {
+    let mut categories: Vec<Category> = rows
+        .into_iter()
+        .enumerate()
+        .map(|(row, (id, source, totals))| Category {
+            name: rules.category_name(&id),
+            id,
+            source,
+            totals,
+            resident_bytes: None,
+            growth_bytes_per_s: course.slope(first_group + row),
+            verdict: None,
+        })
+        .collect();
+    categories.sort_by(|one, other| {
+        let key = |row: &Category| {
+            (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes), row.id.clone())
+        };
+        key(one).cmp(&key(other))
+    });
+    categories
+}
+
+fn finish(recording: &Recording, draft: Draft<'_>, growth: Option<i64>, still_grows: Option<bool>) -> Site {
+    let frames = frames(recording, draft.stack);
+    let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
+    let mut threads: Vec<SiteThread> =
+        draft.threads.into_iter().map(|(name, live_bytes)| SiteThread { name, live_bytes }).collect();
+    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+    Site {
+        category,
+        kind,
+        source: draft.source,
+        totals: draft.totals,
+        growth_bytes_per_s: growth,
+        verdict: None,
+        owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
+        threads,
+        frames,
+        complete: draft.stack.complete,
+        way: Way { leaf, cause, owner },
+        still_grows,
+        stop: draft.stack.stop.clone(),
+    }
+}
+
+fn attribution(
+    recording: &Recording,
+    rules: &Rules,
+    traits: &[FrameTraits],
+    stack: &Stack,
+    row: &Total,
+) -> Attribution {
+    let pairs: Vec<(&Frame, &FrameTraits)> = stack
+        .frames
+        .iter()
+        .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(traits, frame)?)))
+        .collect();
+    rules.classify(&pairs, &row.source, stack.complete == Some(true))
+}
+
+/// The totals of a row, of which live must be what is left of allocated. Counters are read while
+/// they run, so a free may be seen whose allocation was not yet: counted, never hidden.
+fn consistent(row: &Total, lost: &mut BTreeMap<String, u64>) -> Totals {
+    let totals = row.totals;
+    if totals.freed_bytes > totals.allocated_bytes || totals.freed_count > totals.allocated_count {
+        *lost.entry(INCONSISTENT.to_owned()).or_default() += 1;
+    }
+    let mut sum = Totals::default();
+    sum.add(&Totals {
+        allocated_bytes: totals.allocated_bytes,
+        allocated_count: totals.allocated_count,
+        freed_bytes: totals.freed_bytes.min(totals.allocated_bytes),
+        freed_count: totals.freed_count.min(totals.allocated_count),
+        ..Totals::default()
+    });
+    sum
+}
+
+/// What each thread holds of each stack, by the thread's name.
+fn live_threads(recording: &Recording) -> HashMap<u32, Vec<(String, u64)>> {
+    // The last of a tid is the one that can hold something: its name came last.
+    let names: HashMap<u32, &str> =
+        recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
+    let mut live: HashMap<u32, Vec<(String, u64)>> = HashMap::new();
+    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0) {
+        let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
+        live.entry(row.stack).or_default().push((name, row.live_bytes));
+    }
+    live
+}
+
+fn frames(recording: &Recording, stack: &Stack) -> Vec<SiteFrame> {
+    stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).map(SiteFrame::from).collect()
+}
+
+fn at<T>(items: &[T], index: u32) -> Option<&T> {
+    items.get(usize::try_from(index).ok()?)
+}
+
+fn target(recording: &Recording) -> Target {
+    let target = &recording.target;
+    Target {
+        pid: target.pid,
+        comm: target.comm.clone(),
+        command: target.command.clone(),
+        jvm: target.jvm.as_ref().map(|jvm| Jvm {
+            version: jvm.version.clone(),
+            vendor: jvm.vendor.clone(),
+            gc: jvm.gc.clone(),
+            java_home: jvm.java_home.clone(),
+        }),
+        container: target.container.clone(),
+    }
+}
+
+fn session(recording: &Recording) -> Session {
+    let session = &recording.session;
+    Session {
+        started: session.started.clone(),
+        duration_ns: recording.duration_ns,
+        probes: session.probes.clone(),
+        sample_bytes: session.sample_bytes,
+        gc_count: session.gc_probes.then(|| count(recording.collections.len())),
+        ended: match &recording.state {
+            State::Finished(reason) => Some(reason.clone()),
+            State::Recording | State::Unfinished => None,
+        },
+    }
+}
+
+fn trust(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust {
+    let trust = &recording.trust;
+    // Without the walks' counters, which come at the end: the distinct stacks.
+    let complete = recording.stacks.iter().filter(|stack| stack.complete == Some(true)).count();
+    Trust {
+        lost,
+        stacks_total: trust.stacks_total.unwrap_or(count(recording.stacks.len())),
+        stacks_complete: trust.stacks_complete.unwrap_or(count(complete)),
+        unmatched_frees: trust.unmatched_frees,
+        notes: recording.notes.clone(),
+    }
+}
+
+fn threads(recording: &Recording) -> Threads {
+    let started = |thread: &&crate::recording::Thread| thread.started_ns.is_some();
+    let mut by_creator: BTreeMap<u32, u64> = BTreeMap::new();
+    for thread in recording.threads.iter().filter(started) {
+        if let Some(creator) = thread.creator {
+            *by_creator.entry(creator).or_default() += 1;
+        }
+    }
+    let mut creators: Vec<Creator> = by_creator
+        .into_iter()
+        .filter_map(|(stack, count)| {
+            Some(Creator { count, frames: frames(recording, at(&recording.stacks, stack)?) })
+        })
+        .collect();
+    creators.sort_by_key(|creator| Reverse(creator.count));
+    let exited = recording.threads.iter().filter(|thread| thread.ended_ns.is_some()).count();
+    Threads {
+        live: count(recording.threads.len() - exited),
+        started: count(recording.threads.iter().filter(started).count()),
+        exited: count(exited),
+        creators,
+    }
+}
+
+fn code_cache(recording: &Recording) -> CodeCache {
+    let heaps = &recording.code_cache.heaps;
+    // A sum of which a part is missing is not known; neither is one of nothing.
+    let sum = |part: fn(&crate::recording::CodeHeap) -> Option<u64>| {
+        if heaps.is_empty() { None } else { heaps.iter().map(part).sum::<Option<u64>>() }
+    };
+    let mut methods: Vec<CodeMethod> = recording
+        .code_cache
+        .methods
+        .iter()
+        .map(|method| CodeMethod {
+            method: method.method.clone(),
+            tier: method.tier.clone(),
+            bytes: method.bytes,
+        })
+        .collect();
+    methods.sort_by_key(|method| Reverse(method.bytes));
+    CodeCache {
+        reserved_bytes: sum(|heap| heap.reserved_bytes),
+        committed_bytes: sum(|heap| heap.committed_bytes),
+        used_bytes: sum(|heap| heap.used_bytes),
+        heaps: heaps
+            .iter()
+            .map(|heap| CodeHeap {
+                name: heap.name.clone(),
+                reserved_bytes: heap.reserved_bytes,
+                committed_bytes: heap.committed_bytes,
+                used_bytes: heap.used_bytes,
+            })
+            .collect(),
+        methods,
+    }
+}
+
+fn memory(recording: &Recording) -> Memory {
+    let memory = &recording.memory;
+    Memory {
+        rss_bytes: memory.rss_bytes,
+        limit_bytes: memory.limit_bytes,
+        parts: memory
+            .parts
+            .iter()
+            .map(|part| MemoryPart {
+                id: part.id.clone(),
+                reserved_bytes: part.reserved_bytes,
+                committed_bytes: part.committed_bytes,
+                resident_bytes: part.resident_bytes,
+            })
+            .collect(),
+        unexplained_bytes: memory.unexplained_bytes,
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,156 @@
+//! The sample recording's profile adds up and says what was recorded.
+
+use serde_json::Value;
+
+use super::*;
+use crate::recording::{self, sample};
+
+fn profile() -> Profile {
+    let (_folder, path) = sample::finished();
+    Profile::build(&recording::read(&path).expect("read"), &crate::attribute::Rules::builtin())
+}
+
+#[test]
+fn rows_add_up() {
+    let profile = profile();
+    let mut allocator = Totals::default();
+    for row in profile.categories.iter().filter(|row| row.source == "allocator") {
+        allocator.add(&row.totals);
+    }
+    assert_eq!(profile.totals, allocator);
+    for category in &profile.categories {
+        let mut sites = Totals::default();
+        for site in &profile.sites {
+            if site.category == category.id && site.source == category.source {
+                sites.add(&site.totals);
+            }
+        }
+        assert_eq!(category.totals, sites, "{}", category.id);
+        let totals = category.totals;
+        assert_eq!(totals.live_bytes, totals.allocated_bytes - totals.freed_bytes);
+        assert_eq!(totals.live_count, totals.allocated_count - totals.freed_count);
+    }
+}
+
+#[test]
+fn one_way_is_one_site_however_warm_it_was() {
+    let profile = profile();
+    let zlib: Vec<&Site> = profile.sites.iter().filter(|site| site.category == "zlib").collect();
+    assert_eq!(zlib.len(), 1);
+    let site = zlib[0];
+    assert_eq!(site.totals.allocated_bytes, 4_004_000);
+    assert_eq!(site.totals.live_bytes, 2_562_560);
+    assert_eq!(site.kind.as_deref(), Some("inflate"));
+    assert_eq!(site.owner.as_deref(), Some("com.acme.Feed.open"));
+    assert_eq!(site.threads, [SiteThread { name: "main".to_owned(), live_bytes: 2_562_560 }]);
+    // The stack that holds most is the one that is shown.
+    assert_eq!(site.frames.get(5).and_then(|frame| frame.tier), Some(Tier::Inlined));
+    assert!(site.growth_bytes_per_s.is_some_and(|growth| growth > 100_000));
+}
+
+#[test]
+fn growth_is_told_from_what_is_held() {
+    let profile = profile();
+    let site = |category: &str| profile.sites.iter().find(|site| site.category == category).expect("site");
+    assert_eq!(site("zlib").still_grows, Some(true));
+    assert_eq!(site("direct-buffer").still_grows, Some(false));
+    assert_eq!(site("compiler").growth_bytes_per_s, Some(0));
+}
+
+#[test]
+fn threads_are_counted_with_their_creators() {
+    let threads = profile().threads;
+    assert_eq!((threads.live, threads.started, threads.exited), (2, 2, 1));
+    assert_eq!(threads.creators.len(), 1);
+    assert_eq!(threads.creators[0].count, 2);
+}
+
+#[test]
+fn more_freed_than_allocated_is_counted_and_not_shown() {
+    let (_folder, path) = sample::folder();
+    let mut writer = recording::Writer::create(&path, false, &sample::header()).expect("create");
+    writer.allocator_totals(1, &[(7, sample::totals((10, 1), (20, 2)))]).expect("totals");
+    let end = recording::End { duration_ns: 1, reason: "duration".to_owned() };
+    writer.finish(&end).expect("finish");
+    let profile = Profile::build(&recording::read(&path).expect("read"), &crate::attribute::Rules::builtin());
+    assert_eq!(profile.trust.lost.get("inconsistent_totals"), Some(&1));
+    assert_eq!(profile.totals.live_bytes, 0);
+    assert_eq!(profile.totals.freed_bytes, 10);
+    // A stack whose frames never came.
+    assert_eq!(profile.sites[0].category, "unknown");
+    assert!(profile.sites[0].frames.is_empty());
+}
+
+#[test]
+fn the_schema_is_complete_and_in_order() {
+    let text = serde_json::to_string(&profile()).expect("json");
+    let json: Value = serde_json::from_str(&text).expect("json");
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
+    };
+    let totals =
+        ["allocated_bytes", "allocated_count", "freed_bytes", "freed_count", "live_bytes", "live_count"];
+    for (pointer, expected) in [
+        (
+            "",
+            &[
+                "schema",
+                "target",
+                "session",
+                "trust",
+                "totals",
+                "categories",
+                "sites",
+                "threads",
+                "code_cache",
+                "memory",
+            ][..],
+        ),
+        ("/target", &["pid", "comm", "command", "jvm", "container"]),
+        ("/target/jvm", &["version", "vendor", "gc", "java_home"]),
+        ("/session", &["started", "duration_ns", "probes", "sample_bytes", "gc_count"]),
+        ("/trust", &["lost", "stacks_total", "stacks_complete", "unmatched_frees"]),
+        ("/totals", &totals),
+        ("/categories/0", &["id", "name", "source", "resident_bytes", "growth_bytes_per_s", "verdict"]),
+        ("/categories/0", &totals),
+        ("/sites/0", &["category", "source", "verdict", "owner", "threads", "frames"]),
+        ("/sites/0", &totals),
+        ("/sites/0/frames/0", &["function", "kind", "module", "file", "line", "offset", "tier"]),
+        ("/threads", &["live", "started", "exited", "creators"]),
+        ("/threads/creators/0", &["count", "frames"]),
+        ("/code_cache", &["reserved_bytes", "committed_bytes", "used_bytes", "heaps", "methods"]),
+        ("/code_cache/methods/0", &["method", "tier", "bytes"]),
+        ("/memory", &["rss_bytes", "limit_bytes", "parts", "unexplained_bytes"]),
+        ("/memory/parts/0", &["id", "reserved_bytes", "committed_bytes", "resident_bytes"]),
+    ] {
+        let found = keys(json.pointer(pointer).expect(pointer));
+        for key in expected {
+            assert!(found.iter().any(|one| one == key), "{pointer}/{key}");
+        }
+    }
+    let place = |key: &str| text.find(&format!("\"{key}\":")).expect(key);
+    assert!(place("schema") < place("target") && place("totals") < place("categories"));
+    assert_eq!(json["sites"][0]["frames"][0]["kind"], "native");
+}
+
+#[test]
+fn a_part_adds_up_too() {
+    let mut profile = profile();
+    assert!(profile.category_ids().contains(&"zlib"));
+    profile.keep_category("zlib");
+    assert_eq!(profile.totals.allocated_bytes, 4_004_000);
+    assert_eq!(profile.categories.len(), 1);
+    assert!(profile.sites.iter().all(|site| site.category == "zlib"));
+}
+
+#[test]
+fn views() {
+    let sites = |view| {
+        let mut profile = profile();
+        profile.keep_view(view);
+        profile.sites.iter().map(|site| format!("{}/{}", site.source, site.category)).collect::<Vec<_>>()
+    };
+    assert_eq!(sites(View::Leaks), ["allocator/zlib"]);
+    assert_eq!(sites(View::Temporary), ["allocator/zlib", "allocator/compiler", "mapping/thread-stack"]);
+    assert_eq!(sites(View::Allocated).first().map(String::as_str), Some("allocator/direct-buffer"));
+}

@@ -1,0 +1,92 @@
+//! What of each site is looked at, and which part of a profile.
+
+use super::{Profile, Site, Totals};
+
+/// What of a site is shown and sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Allocated in the session and not freed.
+    #[default]
+    Live,
+    /// All that was allocated in the session.
+    Allocated,
+    /// Live at sites that still grew in the second half of the session.
+    Leaks,
+    /// Allocated and freed again in the session.
+    Temporary,
+}
+
+impl View {
+    /// As in options.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            View::Live => "live",
+            View::Allocated => "allocated",
+            View::Leaks => "leaks",
+            View::Temporary => "temporary",
+        }
+    }
+
+    /// The bytes of a row in this view.
+    pub const fn bytes(self, totals: &Totals) -> u64 {
+        match self {
+            View::Live | View::Leaks => totals.live_bytes,
+            View::Allocated => totals.allocated_bytes,
+            View::Temporary => totals.freed_bytes,
+        }
+    }
+
+    /// The allocations of a row in this view.
+    pub const fn count(self, totals: &Totals) -> u64 {
+        match self {
+            View::Live | View::Leaks => totals.live_count,
+            View::Allocated => totals.allocated_count,
+            View::Temporary => totals.freed_count,
+        }
+    }
+
+    /// Is the site one of those looked at? Where growth cannot be told, every live one is.
+    pub fn shows(self, site: &Site) -> bool {
+        let grows = self != View::Leaks || site.still_grows.unwrap_or(true);
+        grows && self.bytes(&site.totals) > 0
+    }
+}
+
+impl Profile {
+    /// The ids of the categories that the recording has, each once.
+    pub fn category_ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = Vec::new();
+        for category in &self.categories {
+            if !ids.contains(&category.id.as_str()) {
+                ids.push(&category.id);
+            }
+        }
+        ids
+    }
+
+    /// Keeps only the categories and sites of `category`; the totals become theirs.
+    pub fn keep_category(&mut self, category: &str) {
+        self.categories.retain(|row| row.id == category);
+        self.sites.retain(|site| site.category == category);
+        self.totals = Totals::default();
+        for row in self.categories.iter().filter(|row| row.source == "allocator") {
+            self.totals.add(&row.totals);
+        }
+    }
+
+    /// Keeps only the sites that a view shows, by its bytes. The totals stay those of all.
+    pub fn keep_view(&mut self, view: View) {
+        self.sites.retain(|site| view == View::Live || view.shows(site));
+        if view != View::Live {
+            self.sites.sort_by(|one, other| {
+                let key = |site: &Site| (site.source, std::cmp::Reverse(view.bytes(&site.totals)));
+                key(one).cmp(&key(other))
+            });
+        }
+    }
+
+    /// Did anything get lost, or end early?
+    pub fn is_incomplete(&self) -> bool {
+        !self.trust.lost.is_empty() || !matches!(self.state, crate::recording::State::Finished(_))
+    }
+}
