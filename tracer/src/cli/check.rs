@@ -50,7 +50,7 @@ struct Checked {
 ///
 /// # Errors
 /// No such process, or stdout cannot be written.
-pub fn run(args: &Args) -> anyhow::Result<u8> {
+pub fn run(args: &Args) -> Result<u8, Failure> {
     let features = Features::read();
     let host = features.requirements();
     let mut process_requirements = Vec::new();
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
                     error.help(),
                 ));
             }
-            Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help()).into()),
+            Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help())),
         }
     }
     let ready =
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Text => text(args, &host, &process_requirements, checked.as_ref(), ready),
         Format::Json => {
             let report = json(args.pid, &host, &process_requirements, checked.as_ref(), ready);
-            serde_json::to_string_pretty(&report)? + "\n"
+            format!("{report:#}\n")
         }
     };
     print(&text)?;
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn no_such_process_fails() {
         let args = Args { pid: Some(u32::MAX), verbose: false, format: Format::Text };
-        let failure = Failure::from(run(&args).unwrap_err());
+        let failure = run(&args).unwrap_err();
         assert_eq!(failure.status, status::FAILED);
         assert_eq!(failure.error, "no process with pid 4294967295");
         assert!(failure.help.is_some());

@@ -9,7 +9,7 @@ use std::io::Read;
 use serde_json::{Value, json};
 
 use super::check::{Format, jvm_json};
-use super::failure::status;
+use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::survey::seccomp_requirement;
@@ -40,7 +40,7 @@ struct Row {
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub fn run(args: &Args) -> anyhow::Result<u8> {
+pub fn run(args: &Args) -> Result<u8, Failure> {
     let features = Features::read();
     let host: Vec<Requirement> = features
         .requirements()
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Text => text(&rows, host.first()),
         Format::Json => {
             let jvms: Vec<Value> = rows.iter().map(row_json).collect();
-            serde_json::to_string_pretty(&json!({ "schema": "tracer.list/1", "jvms": jvms }))? + "\n"
+            format!("{:#}\n", json!({ "schema": "tracer.list/1", "jvms": jvms }))
         }
     };
     print(&text)?;
