@@ -177,6 +177,19 @@ fn a_return_address_belongs_to_the_call_before_it() {
 }
 
 #[test]
+fn at_a_functions_entry_no_row_is_needed() {
+    let fake = Fake::new().word(SP, LIBRARY + 0x999);
+    let mut state = State::exact(LIBRARY + 0x150, SP, FP);
+    let mut frame = Frame::ZERO;
+    assert_eq!(step_entry(&mut state, &fake, &mut frame), None);
+    let expected = Frame { pc: LIBRARY + 0x150, aux: 0, kind: frame_kind::NATIVE, extra: 1 };
+    assert_eq!(frame, expected);
+    assert_eq!(state, State { pc: LIBRARY + 0x999, sp: SP + 8, fp: FP, return_address: 1 });
+    let mut state = State::exact(LIBRARY + 0x150, SP + 8, FP);
+    assert_eq!(step_entry(&mut state, &fake, &mut frame), Some(Stop::ReadFault));
+}
+
+#[test]
 fn native_by_rbp_and_indirectly() {
     let fake = Fake::new()
         .row(0x100, rule::RBP, 2, -2)

@@ -68,11 +68,13 @@ pub(super) fn copy(elf: &Elf) -> Result<File, ElfError> {
     for section in &copied {
         image.write_all_at(&elf.section_bytes(section)?, section.offset)?;
     }
-    // What was left out must not be read as zeros.
+    // What was left out must not be found: it would be read as zeros.
     for (section, entry) in sections.iter().zip(table.chunks_exact_mut(SECTION_HEADER_BYTES)) {
         if is_debug(section) && !copied.iter().any(|copied| std::ptr::eq(*copied, section))
             || section.name == DEBUG_LINK && !is_symbols(section, elf)
         {
+            // sh_name: the empty one.
+            entry[0..4].fill(0);
             entry[4..8].copy_from_slice(&NOBITS.to_le_bytes());
         }
     }
@@ -85,9 +87,15 @@ pub(super) fn copy(elf: &Elf) -> Result<File, ElfError> {
 fn is_symbols(section: &Section, elf: &Elf) -> bool {
     if section.name == DEBUG_LINK {
         return section.size <= MAX_DEBUG_LINK_BYTES
-            && elf.section_bytes(section).is_ok_and(|bytes| !bytes.contains(&b'/'));
+            && elf.section_bytes(section).is_ok_and(|bytes| is_name(&bytes));
     }
     !matches!(section.kind, PROGBITS | NOBITS)
+}
+
+/// Does `.gnu_debuglink` (a name, a zero, a checksum) hold a file name without a folder?
+fn is_name(link: &[u8]) -> bool {
+    let name = link.split(|byte| *byte == 0).next().unwrap_or_default();
+    name.len() < link.len() && !name.is_empty() && !name.contains(&b'/')
 }
 
 /// Debug information in the file.
@@ -117,6 +125,13 @@ mod tests {
         assert!(count(&original) > 1000);
         assert_eq!(count(&original), count(&image));
         assert_eq!(original.build_id(), image.build_id());
+    }
+
+    #[test]
+    fn debug_links_that_are_paths_are_not_followed() {
+        assert!(is_name(b"libc.so.6.debug\0/\x2f/x"), "the checksum may hold any byte");
+        assert!(!is_name(b"../../etc/passwd\0\0\0\0"));
+        assert!(!is_name(b"no end") && !is_name(b"\0\0\0\0\0") && !is_name(b""));
     }
 
     #[test]

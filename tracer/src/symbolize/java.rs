@@ -75,8 +75,12 @@ mod tests {
     fn methods_stubs_and_what_has_no_name() {
         let named = frame(&method());
         assert_eq!((named.function.as_str(), named.kind), ("com.example.Load.run", FrameKind::Java));
-        assert_eq!((named.file.as_deref(), named.line, named.tier), (Some("Load.java"), Some(12), Some(Tier::C2)));
-        let stub = JavaFrame { kind: Kind::Stub, class: Arc::default(), method: "ic_miss_stub".into(), ..method() };
+        assert_eq!(
+            (named.file.as_deref(), named.line, named.tier),
+            (Some("Load.java"), Some(12), Some(Tier::C2))
+        );
+        let stub =
+            JavaFrame { kind: Kind::Stub, class: Arc::default(), method: "ic_miss_stub".into(), ..method() };
         assert_eq!((frame(&stub).function.as_str(), frame(&stub).kind), ("ic_miss_stub", FrameKind::Stub));
         for (stale, reason) in [
             (Some(Stale::Nmethod(7)), UnknownReason::FreedCode),

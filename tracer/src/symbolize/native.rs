@@ -27,6 +27,8 @@ const MAX_FILES: usize = 4096;
 const MAX_CACHED: usize = 1 << 20;
 /// How far behind its start a symbol without a size is believed: beyond, it is another function.
 const MAX_UNSIZED_BYTES: usize = 4096;
+/// What a program's entry point takes of code, at most, where no symbol tells.
+const ENTRY_BYTES: u64 = 48;
 
 /// Names for the native code of one process.
 pub(super) struct Native {
@@ -64,6 +66,8 @@ struct ModuleFile {
 struct Symbols {
     image: File,
     plt: Plt,
+    /// ELF virtual address of the program's entry point; 0: it has none.
+    entry: u64,
     /// Reading it made the library for symbols panic: not asked again.
     poisoned: Cell<bool>,
 }
@@ -223,11 +227,30 @@ impl Symbols {
     fn read(elf: Option<&Elf>) -> Result<Self, UnknownReason> {
         let elf = elf.ok_or(UnknownReason::UnreadableFile)?;
         let image = image::copy(elf).map_err(|_| UnknownReason::UnreadableFile)?;
-        Ok(Self { image, plt: Plt::read(elf), poisoned: Cell::new(false) })
+        // e_entry.
+        let entry = elf.bytes(24, 8).ok().and_then(|bytes| bytes.try_into().ok());
+        let entry = entry.map_or(0, u64::from_le_bytes);
+        Ok(Self { image, plt: Plt::read(elf), entry, poisoned: Cell::new(false) })
     }
 
     /// The functions at `vaddr`, innermost first.
     fn frames(
+        &self,
+        symbolizer: &blazesym::symbolize::Symbolizer,
+        vaddr: u64,
+    ) -> Result<Vec<Frame>, UnknownReason> {
+        let frames = self.by_symbols(symbolizer, vaddr);
+        // In a stripped program: the linker's name for what it made the entry point.
+        if frames == Err(UnknownReason::NoSymbol)
+            && self.entry != 0
+            && (self.entry..self.entry.saturating_add(ENTRY_BYTES)).contains(&vaddr)
+        {
+            return Ok(vec![Frame::named("_start", FrameKind::Native)]);
+        }
+        frames
+    }
+
+    fn by_symbols(
         &self,
         symbolizer: &blazesym::symbolize::Symbolizer,
         vaddr: u64,

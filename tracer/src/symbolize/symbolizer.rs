@@ -55,3 +55,6 @@ impl Symbolizer {
         named
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,5 +6,7 @@
 
 pub mod modules;
 mod row;
+#[cfg(test)]
+pub(crate) mod still;
 pub mod table;
 pub mod walker;

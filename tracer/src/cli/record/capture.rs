@@ -221,7 +221,12 @@ impl Capture {
     ///
     /// # Errors
     /// The recording cannot be written.
-    pub(super) fn finish(mut self, started_ns: u64, now_ns: impl Fn() -> u64, reason: &str) -> Result<(), Failure> {
+    pub(super) fn finish(
+        mut self,
+        started_ns: u64,
+        now_ns: impl Fn() -> u64,
+        reason: &str,
+    ) -> Result<(), Failure> {
         let switched = self.attached.tables.set_enabled(false);
         let end_ns = now_ns();
         switched.map_err(|error| Failure::caused(1, &error))?;

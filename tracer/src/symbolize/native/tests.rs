@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::target::module::modules;
 
@@ -171,4 +173,36 @@ fn names_outlive_the_process() {
     let calloc = symbols.iter().find(|symbol| symbol.name == b"calloc").unwrap();
     let frames = native.frames(libc.address(calloc.vaddr), true);
     assert!(frames[0].function.contains("calloc"), "{frames:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_broken_file_costs_names_and_nothing_else(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..60),
+        in_headers in any::<bool>(),
+        vaddrs in prop::collection::vec(0_u64..0x20000, 1..8),
+    ) {
+        let path = std::path::Path::new("/lib/x86_64-linux-gnu/libz.so.1");
+        let mut bytes = std::fs::read(path).or_else(|_| std::fs::read("/bin/true")).unwrap();
+        // The section headers are last.
+        let first = if in_headers { bytes.len() - 64 * 28 } else { 0 };
+        for (index, value) in changes {
+            let at = first + index.index(bytes.len() - first);
+            bytes[at] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("broken.so");
+        std::fs::write(&file, bytes).unwrap();
+        if let Ok(elf) = Elf::read(File::open(&file).unwrap())
+            && let Ok(symbols) = Symbols::read(Some(&elf))
+        {
+            let symbolizer = blazesym::symbolize::Symbolizer::new();
+            for vaddr in vaddrs {
+                let _ = symbols.frames(&symbolizer, vaddr);
+            }
+            prop_assert!(!symbols.poisoned.get());
+        }
+    }
 }

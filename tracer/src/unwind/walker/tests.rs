@@ -1,9 +1,8 @@
 //! Walks of threads that stand still, against the chain of calls that their program makes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use object::{Object, ObjectSymbol};
 use tracer_common::unwind::frame_kind;
@@ -11,82 +10,15 @@ use tracer_common::unwind::frame_kind;
 use super::*;
 use crate::target::mapping::{self, Mapping};
 use crate::target::memory::{ImageMemory, LiveMemory};
-use crate::target::root;
-
-/// A child process that ends with the test.
-struct Target(Child);
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A thread held by ptrace, with its registers, until dropped.
-struct Held {
-    tid: i32,
-    state: State,
-}
-
-impl Held {
-    /// Must be dropped on the thread that called it.
-    fn new(tid: i32) -> Self {
-        // SAFETY: plain system calls; the structures are as the kernel wants them, and live.
-        unsafe {
-            let none = std::ptr::null_mut::<libc::c_void>();
-            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0, "seize {tid}");
-            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
-            let mut status = 0;
-            assert_eq!(libc::waitpid(tid, &raw mut status, libc::__WALL), tid);
-            let mut registers: libc::user_regs_struct = std::mem::zeroed();
-            let result = libc::ptrace(libc::PTRACE_GETREGS, tid, none, &raw mut registers);
-            assert_eq!(result, 0);
-            Self { tid, state: State::exact(registers.rip, registers.rsp, registers.rbp) }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            let none = std::ptr::null_mut::<libc::c_void>();
-            libc::ptrace(libc::PTRACE_DETACH, self.tid, none, none);
-        }
-    }
-}
-
-fn threads(pid: u32) -> Vec<(i32, String)> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let mut threads: Vec<_> = tasks
-        .map(|task| {
-            let task = task.unwrap();
-            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            (task.file_name().to_str().unwrap().parse().unwrap(), comm.trim().to_owned())
-        })
-        .collect();
-    threads.sort_unstable();
-    threads
-}
-
-fn tables(pid: u32, mappings: &[Mapping], memory: &LiveMemory) -> ModuleTables {
-    let mut tables = ModuleTables::new(1 << 20);
-    tables.update(mappings, |m| root::mapped_file(pid, m).map(|(file, _)| file), memory);
-    tables
-}
+use crate::unwind::still::{Held, Started, tables, threads};
 
 /// Compiles the program with `flags`, starts it, and waits until its thread rests.
-fn start_chain(flags: &[&str], folder: &Path) -> Target {
+fn start_chain(flags: &[&str], folder: &Path) -> Started {
     let program = folder.join("chain");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/unwind/walker/chain.c");
     let status = Command::new("cc").args(flags).arg("-o").arg(&program).args([source, "-pthread"]).status();
     assert!(status.unwrap().success(), "cc");
-    let mut child = Command::new(&program).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    Target(child)
+    Started::when_ready(&mut Command::new(&program)).unwrap()
 }
 
 /// The names of a stack's frames, from the symbol tables of the mapped files.
@@ -141,7 +73,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
     ];
     for flags in options {
         let target = start_chain(flags, folder.path());
-        let pid = target.0.id();
+        let pid = target.pid();
         let threads = threads(pid);
         assert_eq!(threads.len(), 2, "{threads:?}");
         let mappings = mapping::read(pid).unwrap();
@@ -191,16 +123,12 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
          System.out.println(\"ready\"); System.in.read(); } }",
     )
     .unwrap();
-    let java = Command::new("java").arg(&source).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut child) = java else {
+    let Ok(target) = Started::when_ready(Command::new("java").arg(&source)) else {
         assert!(std::env::var_os("TRACER_REQUIRE_ROOT").is_none(), "no java to test with");
         eprintln!("skipped: no java");
         return;
     };
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let target = Target(child);
-    let pid = target.0.id();
+    let pid = target.pid();
     let mappings = mapping::read(pid).unwrap();
     let memory = LiveMemory::open(pid).unwrap();
     let tables = tables(pid, &mappings, &memory);

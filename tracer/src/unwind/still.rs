@@ -1,0 +1,93 @@
+//! For tests: processes that are started, and threads that are held still while they are walked.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use tracer_common::walk::State;
+
+use super::modules::ModuleTables;
+use crate::target::mapping::Mapping;
+use crate::target::memory::LiveMemory;
+use crate::target::root;
+
+/// A child process that ends with the test.
+pub(crate) struct Started(Child);
+
+impl Started {
+    /// Starts `command`, and waits until it has printed the line `ready`.
+    pub(crate) fn when_ready(command: &mut Command) -> std::io::Result<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        let output = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        let started = Self(child);
+        BufReader::new(output).read_line(&mut line)?;
+        assert_eq!(line, "ready\n");
+        Ok(started)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A thread held by ptrace, with its registers, until dropped.
+pub(crate) struct Held {
+    tid: i32,
+    pub(crate) state: State,
+}
+
+impl Held {
+    /// Must be dropped on the thread that called it.
+    pub(crate) fn new(tid: i32) -> Self {
+        // SAFETY: plain system calls; the structures are as the kernel wants them, and live.
+        unsafe {
+            let none = std::ptr::null_mut::<libc::c_void>();
+            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0, "seize {tid}");
+            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
+            let mut status = 0;
+            assert_eq!(libc::waitpid(tid, &raw mut status, libc::__WALL), tid);
+            let mut registers: libc::user_regs_struct = std::mem::zeroed();
+            let result = libc::ptrace(libc::PTRACE_GETREGS, tid, none, &raw mut registers);
+            assert_eq!(result, 0);
+            Self { tid, state: State::exact(registers.rip, registers.rsp, registers.rbp) }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            let none = std::ptr::null_mut::<libc::c_void>();
+            libc::ptrace(libc::PTRACE_DETACH, self.tid, none, none);
+        }
+    }
+}
+
+/// The threads of a process with their names, by id.
+pub(crate) fn threads(pid: u32) -> Vec<(i32, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut threads: Vec<_> = tasks
+        .map(|task| {
+            let task = task.unwrap();
+            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            (task.file_name().to_str().unwrap().parse().unwrap(), comm.trim().to_owned())
+        })
+        .collect();
+    threads.sort_unstable();
+    threads
+}
+
+/// The tables of a process.
+pub(crate) fn tables(pid: u32, mappings: &[Mapping], memory: &LiveMemory) -> ModuleTables {
+    let mut tables = ModuleTables::new(1 << 20);
+    tables.update(mappings, |m| root::mapped_file(pid, m).map(|(file, _)| file), memory);
+    tables
+}
