@@ -13,9 +13,10 @@ use super::layout::{CodeLayout, CodeStart, Heaps, Layout};
 use super::read::{ReadError, Reader, pointer};
 use super::symbols::{RETURN_BARRIER, Symbols};
 
-/// Slots of an interpreter frame, in words below its frame pointer: from JDK 9, and JDK 8.
-const BCP_WORDS: u32 = 8;
-const BCP_WORDS_JDK8: u32 = 7;
+/// Where an interpreter frame keeps its bytecode pointer, bytes below its frame pointer: from JDK 9,
+/// and JDK 8.
+const BCP_BELOW_FP: u32 = 64;
+const BCP_BELOW_FP_JDK8: u32 = 56;
 /// Hops through a segment map that are still believed (10 is the most seen).
 const MAX_HOPS: usize = 64;
 /// A segment that belongs to no block.
@@ -174,7 +175,8 @@ impl CodeCache {
         }
     }
 
-    /// The addresses of the names "nmethod" and "native nmethod", 0 for one that no blob has yet.
+    /// The addresses of the names "nmethod" and "native nmethod"; both 0 while no blob has one of them:
+    /// with one alone, the unwinder would take the others for stubs.
     fn nmethod_names(&self, reader: Reader<'_>) -> (u64, u64) {
         let (mut nmethod, mut native) = (0, 0);
         self.each(reader, |blob| {
@@ -186,7 +188,7 @@ impl CodeCache {
             }
             if nmethod != 0 && native != 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (nmethod, native)
+        if nmethod != 0 && native != 0 { (nmethod, native) } else { (0, 0) }
     }
 
     /// What the in-kernel unwinder needs to know of this JVM.
@@ -221,7 +223,7 @@ impl CodeCache {
         jvm.nmethod_deopt_mh_handler = nmethod.deopt_mh_handler.map_or(0, |field| offset(field.offset));
         jvm.deopt_relative = u32::from(nmethod.deopt_relative);
         jvm.method_const_method = offset(layout.method.const_method.offset);
-        jvm.interpreter_bcp_words = if feature == 8 { BCP_WORDS_JDK8 } else { BCP_WORDS };
+        jvm.interpreter_bcp_below_fp = if feature == 8 { BCP_BELOW_FP_JDK8 } else { BCP_BELOW_FP };
         match code.kind {
             Some((field, nmethod)) => {
                 jvm.blob_kind = offset(field.offset);
