@@ -1,13 +1,19 @@
-//! The HotSpot reader against running JVMs of every version found, beside what the JVMs' own tools
-//! say. Needs JDKs and the right to read other processes' memory.
+//! The HotSpot reader against running JVMs of every version found, beside what the JVMs say of
+//! themselves. Needs JDKs and root.
 
+mod common;
 mod hotspot_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use hotspot_support::{Jdk, Jvm, jdks};
-use tracer::hotspot::{Compiled, Hotspot, Symbols, Tier, readable_class_name};
+use hotspot_support::held::Held;
+use hotspot_support::{Jdk, Jvm, dump, jdks};
+use tracer::hotspot::{Compiled, Hotspot, JavaFrame, Kind, Symbols, Tier, readable_class_name};
+use tracer::target::{mapping, root};
+use tracer::unwind::modules::ModuleTables;
+use tracer::unwind::walker::Walker;
+use tracer_common::unwind::{Stop, frame_kind};
 
 const MODES: [&[&str]; 4] = [&[], &["-Xint"], &["-XX:TieredStopAtLevel=1"], &["-XX:-TieredCompilation"]];
 
@@ -20,7 +26,7 @@ fn full_name(compiled: &Compiled) -> String {
 fn codelist(jvm: &Jvm) -> BTreeMap<(u64, u32), (u8, String, u64)> {
     let text = jvm.jcmd(&["Compiler.codelist"]);
     let mut list = BTreeMap::new();
-    for line in text.lines().skip(1).filter(|line| line.contains(" [0x")) {
+    for line in text.lines().filter(|line| line.contains(" [0x")) {
         let parse = || {
             let (head, tail) = line.split_once(" [0x")?;
             let mut words = head.splitn(4, ' ');
@@ -43,9 +49,10 @@ fn by_key(nmethods: Vec<Compiled>) -> BTreeMap<(u64, u32), Compiled> {
     nmethods.into_iter().map(|one| ((one.blob.address, one.compile_id), one)).collect()
 }
 
-/// Every nmethod that is there before and after the JVM's own list was made is in that list, with the
-/// same name, level and code; and the list has none that we have not.
-fn check_nmethods(jvm: &Jvm, hotspot: &mut Hotspot, label: &str) -> usize {
+/// Every nmethod that is there before and after the JVM's own list was made has the same name, level
+/// and code in that list; and the list has none that we have not.
+fn check_nmethods(jvm: &Jvm, hotspot: &mut Hotspot) -> usize {
+    let label = &jvm.label;
     let before = by_key(hotspot.nmethods());
     let theirs = codelist(jvm);
     let after = by_key(hotspot.nmethods());
@@ -71,68 +78,137 @@ fn check_nmethods(jvm: &Jvm, hotspot: &mut Hotspot, label: &str) -> usize {
     checked
 }
 
-/// Names by thread id, from `jcmd Thread.print`.
-fn printed_threads(jvm: &Jvm) -> BTreeMap<u32, String> {
-    let text = jvm.jcmd(&["Thread.print"]);
-    let mut threads = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with('"')) {
-        let (name, rest) = line[1..].split_once("\" ").expect("a name");
-        // Threads of the JVM's own have no number.
-        if !rest.starts_with('#') {
-            continue;
-        }
-        let nid = rest.split("nid=").nth(1).and_then(|nid| nid.split(' ').next()).expect("nid");
-        let tid = match nid.strip_prefix("0x") {
-            Some(hex) => u32::from_str_radix(hex, 16),
-            None => nid.parse(),
-        };
-        threads.insert(tid.expect("a number"), name.to_owned());
-    }
-    threads
-}
-
-fn check_threads(jvm: &Jvm, hotspot: &Hotspot, label: &str) {
-    let printed = printed_threads(jvm);
+fn check_threads(jvm: &mut Jvm, hotspot: &Hotspot) {
+    let printed = jvm.thread_dump();
+    let label = &jvm.label;
     let ours: BTreeMap<u32, Option<String>> =
         hotspot.threads().into_iter().map(|thread| (thread.tid, thread.name)).collect();
-    for (tid, name) in &printed {
-        // The tool's output cannot show what is not in the basic plane.
-        let same =
-            ours.get(tid).is_some_and(|ours| ours.as_deref() == Some(name) || name.contains('\u{fffd}'));
-        assert!(same, "{label}: {tid} {name:?} {:?}", ours.get(tid));
+    for thread in &printed {
+        let ours = ours.get(&thread.tid).and_then(Option::as_deref);
+        assert_eq!(ours, Some(thread.name.as_str()), "{label}");
     }
     let names: BTreeSet<_> = ours.values().flatten().map(String::as_str).collect();
-    for name in
-        ["main", "a thread whose name is much longer than fifteen bytes", "grüße", "日本語 \u{1f600}", ""]
+    for name in ["main", "a thread whose name is much longer than fifteen bytes", "grüße", "日本語", ""]
     {
         assert!(names.contains(name), "{label}: {name:?} in {names:?}");
     }
 }
 
-fn check(jdk: &Jdk, flags: &[&str]) {
-    let jvm = Jvm::start(jdk, flags, "HotspotWork", &["30000"]);
-    let label = format!("{} {flags:?}", jdk.name());
+fn check_listed(jdk: &Jdk, flags: &[&str]) {
+    let mut jvm = Jvm::start(jdk, flags, "HotspotWork", &["30000"]);
+    let label = jvm.label.clone();
     let mut hotspot = jvm.open();
+    assert!(hotspot.missing().is_empty(), "{label}: {:?}", hotspot.missing());
     let config = hotspot.unwinder_config();
-    assert!(config.code_low < config.code_high && config.heap_count >= 1, "{label}");
-    assert!((config.code_low..config.code_high).contains(&config.interpreter_low), "{label}");
-    assert!((config.code_low..config.code_high).contains(&config.call_stub_return), "{label}");
-    let checked = if jdk.root.is_none() { check_nmethods(&jvm, &mut hotspot, &label) } else { 0 };
-    check_threads(&jvm, &hotspot, &label);
-    println!(
-        "{label}: {} {:?} {:?} {checked} nmethods {:?}",
-        hotspot.version(),
-        hotspot.vendor(),
-        hotspot.gc(),
-        hotspot.missing()
-    );
+    let cache = config.code_low..config.code_high;
+    assert!(config.heap_count >= 1, "{label}");
+    assert!(cache.contains(&config.interpreter_low) && cache.contains(&config.call_stub_return), "{label}");
+    // JDK 8 has no such list.
+    let checked = if hotspot.feature_version() > 8 { check_nmethods(&jvm, &mut hotspot) } else { 0 };
+    check_threads(&mut jvm, &hotspot);
+    println!("{label}: {} {:?} {:?} {checked}", hotspot.version(), hotspot.vendor(), hotspot.gc());
 }
 
 #[test]
 fn nmethods_and_threads_as_the_jvm_lists_them() {
     for jdk in jdks() {
         for flags in MODES {
-            check(&jdk, flags);
+            check_listed(&jdk, flags);
+        }
+    }
+}
+
+#[test]
+fn thread_names_with_every_collector_and_layout_of_objects() {
+    let collectors: [&[&str]; 9] = [
+        &["-XX:+UseSerialGC"],
+        &["-XX:+UseParallelGC"],
+        &["-XX:+UseZGC"],
+        &["-XX:+UseZGC", "-XX:+ZGenerational"],
+        &["-XX:+UseShenandoahGC"],
+        &["-XX:-UseCompressedOops"],
+        &["-XX:-UseCompressedOops", "-XX:-UseCompressedClassPointers"],
+        &["-XX:-CompactStrings", "-Xmx40g"],
+        &["-XX:+UseCompactObjectHeaders"],
+    ];
+    for jdk in jdks() {
+        for flags in collectors {
+            let mut all = vec!["-XX:+UnlockExperimentalVMOptions", "-XX:ReservedCodeCacheSize=64m"];
+            all.extend(flags);
+            // Not every version knows every flag.
+            if !jdk.accepts(&all) {
+                continue;
+            }
+            let mut jvm = Jvm::start(&jdk, &all, "HotspotWork", &["200"]);
+            let hotspot = jvm.open();
+            assert!(hotspot.missing().is_empty(), "{}: {:?}", jvm.label, hotspot.missing());
+            check_threads(&mut jvm, &hotspot);
+            println!("{}: {:?}", jvm.label, hotspot.gc());
+        }
+    }
+}
+
+/// "pkg.Class.method (File.java:12)", as in a thread dump.
+fn printed(frame: &JavaFrame) -> String {
+    let place = match (&frame.file, frame.line) {
+        _ if frame.native => "Native Method".to_owned(),
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (Some(file), None) => file.to_string(),
+        (None, _) => "Unknown Source".to_owned(),
+    };
+    format!("{} ({place})", frame.function())
+}
+
+/// Walks every resting thread and compares with the JVM's own dump.
+fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
+    let mut jvm = Jvm::start(jdk, flags, "HotspotChain", &[]);
+    let dump = jvm.thread_dump();
+    let label = jvm.label.clone();
+    let mut hotspot = jvm.open();
+    let memory = jvm.memory();
+    let mappings = mapping::read(jvm.pid()).expect("maps");
+    tables.update(&mappings, |m| root::mapped_file(jvm.pid(), m).map(|(file, _)| file), &memory);
+    let walker = Walker::new(&memory, tables, hotspot.unwinder_config());
+    let mut tiers = BTreeMap::new();
+    let mut chains = 0;
+    let walk = |thread: &dump::Thread| {
+        let held = Held::new(thread.tid);
+        walker.walk(held.state)
+    };
+    let stacks: Vec<_> = dump.iter().filter(|thread| !thread.frames.is_empty()).map(walk).collect();
+    let before = dump.into_iter().filter(|thread| !thread.frames.is_empty());
+    let after: BTreeMap<_, _> =
+        jvm.thread_dump().into_iter().map(|thread| (thread.tid, thread.frames)).collect();
+    for (thread, stack) in before.zip(stacks) {
+        if after.get(&thread.tid) != Some(&thread.frames) {
+            // It went on meanwhile.
+            continue;
+        }
+        let frames: Vec<JavaFrame> = stack
+            .frames
+            .iter()
+            .filter(|frame| frame.kind != frame_kind::NATIVE)
+            .flat_map(|frame| hotspot.resolve(frame).to_vec())
+            .filter(|frame| frame.kind != Kind::Stub)
+            .collect();
+        let ours: Vec<String> = frames.iter().map(printed).collect();
+        assert_eq!(ours, thread.frames, "{label} {:?} {:?}", thread.name, stack.stop);
+        assert_eq!(stack.stop, Stop::Complete, "{label} {:?}", thread.name);
+        for frame in &frames {
+            *tiers.entry(frame.tier.map(|tier| format!("{tier:?}"))).or_insert(0) += 1;
+        }
+        chains += usize::from(thread.name.starts_with("chain"));
+    }
+    assert_eq!(chains, 4, "{label}");
+    println!("{label}: {} {tiers:?}", hotspot.version());
+}
+
+#[test]
+fn stacks_of_resting_threads_as_the_jvm_prints_them() {
+    let mut tables = ModuleTables::new(1 << 22);
+    for jdk in jdks() {
+        for flags in MODES {
+            check_stacks(&jdk, flags, &mut tables);
         }
     }
 }

@@ -13,8 +13,8 @@ use super::layout::{CodeLayout, CodeStart, Heaps, Layout};
 use super::read::{ReadError, Reader, pointer};
 use super::symbols::{RETURN_BARRIER, Symbols};
 
-/// Where an interpreter frame keeps its bytecode pointer, in bytes below its frame pointer: from JDK 9,
-/// and in JDK 8.
+/// Where an interpreter frame keeps its bytecode pointer, bytes below its frame pointer: from JDK 9,
+/// and JDK 8.
 const BCP_BELOW_FP: u32 = 64;
 const BCP_BELOW_FP_JDK8: u32 = 56;
 /// Hops through a segment map that are still believed (10 is the most seen).
@@ -175,7 +175,8 @@ impl CodeCache {
         }
     }
 
-    /// The addresses of the names "nmethod" and "native nmethod", 0 for one that no blob has yet.
+    /// The addresses of the names "nmethod" and "native nmethod"; both 0 while no blob has one of them:
+    /// with one alone, the unwinder would take the others for stubs.
     fn nmethod_names(&self, reader: Reader<'_>) -> (u64, u64) {
         let (mut nmethod, mut native) = (0, 0);
         self.each(reader, |blob| {
@@ -187,7 +188,7 @@ impl CodeCache {
             }
             if nmethod != 0 && native != 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        (nmethod, native)
+        if nmethod != 0 && native != 0 { (nmethod, native) } else { (0, 0) }
     }
 
     /// What the in-kernel unwinder needs to know of this JVM.

@@ -33,7 +33,7 @@ impl Layout {
         let nmethod = NmethodLayout::new(structs, excluded_low_bytes)?;
         let method = MethodLayout::new(structs, excluded_low_bytes)?;
         let flags = optional(FlagLayout::new(structs), &mut missing);
-        let objects = optional(ObjectLayout::new(structs), &mut missing);
+        let objects = optional(ObjectLayout::new(structs, feature), &mut missing);
         let threads = optional(ThreadLayout::new(structs), &mut missing);
         Ok(Self { code, nmethod, method, flags, objects, threads, missing })
     }
@@ -369,6 +369,8 @@ pub(super) struct ObjectLayout {
     pub(super) thread_class: u64,
     pub(super) class_constants: Field,
     pub(super) fields: FieldsLayout,
+    /// Elements of arrays begin at a multiple of 8 bytes.
+    pub(super) aligned_elements: bool,
 }
 
 /// Where a class lists its fields.
@@ -381,7 +383,7 @@ pub(super) enum FieldsLayout {
 }
 
 impl ObjectLayout {
-    fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
+    fn new(structs: &VmStructs, feature: u32) -> Result<Self, HotspotError> {
         let base = |kind: &str, old: &str| {
             let names =
                 [format!("{kind}::_base"), format!("{kind}::{old}._base"), format!("Universe::{old}._base")];
@@ -422,6 +424,7 @@ impl ObjectLayout {
             thread_class: class("Thread")?,
             class_constants: structs.field(&["InstanceKlass::_constants"])?,
             fields,
+            aligned_elements: feature < 23,
         })
     }
 }

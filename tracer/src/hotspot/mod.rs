@@ -24,7 +24,6 @@ mod unsigned5;
 mod vmstructs;
 
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +44,7 @@ use self::oops::Objects;
 use self::read::Reader;
 use self::resolve::{Names, Source};
 use self::vmstructs::VmStructs;
+use crate::target::elf::ElfError;
 use crate::target::memory::ProcessMemory;
 
 /// Why a JVM cannot be read.
@@ -62,9 +62,9 @@ pub enum HotspotError {
     /// More code heaps than the unwinder holds.
     #[error("the JVM has {0} code heaps; at most {max} are understood", max = config::CODE_HEAPS)]
     TooManyHeaps(usize),
-    /// The libjvm file cannot be read.
+    /// The libjvm file, or the process's memory, cannot be read.
     #[error("libjvm cannot be read")]
-    Library(#[source] io::Error),
+    Library(#[source] std::io::Error),
 }
 
 /// One running JVM.
@@ -98,7 +98,10 @@ impl Hotspot {
         load_bias: u64,
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
-        let symbols = Symbols::read(file, load_bias).map_err(HotspotError::Library)?;
+        let symbols = Symbols::read(file, load_bias).map_err(|error| match error {
+            ElfError::Io(error) => HotspotError::Library(error),
+            error => HotspotError::Library(std::io::Error::new(std::io::ErrorKind::InvalidData, error)),
+        })?;
         Self::with_symbols(symbols, memory)
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Objects {
     /// JDK 8 has none: its strings are arrays of UTF-16.
     string_coder: Option<u64>,
     thread_name: u64,
+    /// Elements of arrays begin at a multiple of 8 bytes (until JDK 23).
+    aligned_elements: bool,
 }
 
 impl Objects {
@@ -62,6 +64,7 @@ impl Objects {
             string_value: offset(string_class, "value")?,
             string_coder: offset(string_class, "coder").ok(),
             thread_name: offset(thread_class, "name")?,
+            aligned_elements: objects.aligned_elements,
             layout: objects.clone(),
         })
     }
@@ -89,7 +92,6 @@ impl Objects {
             return Err(ReadError::BadPointer(string));
         }
         let array = self.reference(reader, string + self.string_value)?;
-        // The length follows the header; the elements follow the length.
         let length_at = array + self.header_bytes();
         let length = u64::from(reader.u32(length_at)?);
         let mut coder = [LATIN1];
@@ -102,13 +104,19 @@ impl Objects {
         };
         // An array of JDK 8 counts characters, a later one bytes.
         let bytes = if self.string_coder.is_none() { length.saturating_mul(2) } else { length };
-        let bytes = reader.bytes(length_at + 4, bytes, 2 * MAX_CHARS as usize)?;
+        let bytes = reader.bytes(self.elements(length_at), bytes, 2 * MAX_CHARS as usize)?;
         if latin1 {
             return Ok(bytes.iter().map(|byte| char::from(*byte)).collect());
         }
         let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
         // Java's strings may hold half a surrogate pair.
         Ok(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    }
+
+    /// Where an array's elements are, if its length is at `length_at`.
+    fn elements(&self, length_at: u64) -> u64 {
+        let behind = length_at + 4;
+        if self.aligned_elements { behind.next_multiple_of(8) } else { behind }
     }
 
     /// Bytes before an array's length.

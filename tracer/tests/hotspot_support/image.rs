@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use tracer::target::memory::{ImageMemory, ProcessMemory};
 
 /// Memory that remembers every byte that was read of it.
-pub struct RecordingMemory<M> {
+pub(crate) struct RecordingMemory<M> {
     memory: M,
     read: Recorded,
 }
 
 /// Ranges that were read: start and bytes. Shared with the [`RecordingMemory`] that fills it.
 #[derive(Clone, Default)]
-pub struct Recorded(Arc<Mutex<BTreeMap<u64, Vec<u8>>>>);
+pub(crate) struct Recorded(Arc<Mutex<BTreeMap<u64, Vec<u8>>>>);
 
 impl<M> RecordingMemory<M> {
-    pub fn new(memory: M) -> (Self, Recorded) {
+    pub(crate) fn new(memory: M) -> (Self, Recorded) {
         let read = Recorded::default();
         (Self { memory, read: read.clone() }, read)
     }
@@ -37,7 +37,7 @@ impl<M: ProcessMemory> ProcessMemory for RecordingMemory<M> {
 
 impl Recorded {
     /// The ranges, joined where they touch or overlap. Of bytes read twice, the later reading counts.
-    pub fn ranges(&self) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn ranges(&self) -> Vec<(u64, Vec<u8>)> {
         let mut joined: Vec<(u64, Vec<u8>)> = Vec::new();
         for (start, bytes) in self.0.lock().expect("not poisoned").iter() {
             match joined.last_mut() {
@@ -56,20 +56,20 @@ impl Recorded {
 
 /// A saved image: named addresses and ranges of memory.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Image {
-    pub symbols: Vec<(String, u64)>,
-    pub ranges: Vec<(u64, Vec<u8>)>,
+pub(crate) struct Image {
+    pub(crate) symbols: Vec<(String, u64)>,
+    pub(crate) ranges: Vec<(u64, Vec<u8>)>,
     /// Lines that the test compares with.
-    pub expected: String,
+    pub(crate) expected: String,
 }
 
 impl Image {
-    pub fn memory(&self) -> ImageMemory {
+    pub(crate) fn memory(&self) -> ImageMemory {
         ImageMemory::new(self.ranges.clone())
     }
 
     /// As compressed bytes: text, symbols and ranges, each with its length before it.
-    pub fn save(&self) -> Vec<u8> {
+    pub(crate) fn save(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let part = |bytes: &mut Vec<u8>, part: &[u8]| {
             bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -88,7 +88,7 @@ impl Image {
         zstd::encode_all(&bytes[..], 19).expect("compressed")
     }
 
-    pub fn load(compressed: &[u8]) -> Self {
+    pub(crate) fn load(compressed: &[u8]) -> Self {
         let bytes = zstd::decode_all(compressed).expect("compressed");
         let mut rest = &bytes[..];
         let number = |rest: &mut &[u8]| {
