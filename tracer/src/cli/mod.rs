@@ -6,7 +6,10 @@ pub mod list;
 pub mod print;
 pub mod record;
 
+use std::io;
+
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use self::failure::{Failure, status};
 
@@ -21,6 +24,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Record(record::Args),
+    List(list::Args),
+    Check(check::Args),
 }
 
 /// Runs the command line, and gives the exit status.
@@ -33,11 +38,20 @@ pub fn run() -> u8 {
             return if error.use_stderr() { status::USAGE } else { status::DONE };
         }
     };
+    start_log();
     let outcome = match &cli.command {
         Command::Record(args) => record::run(args),
+        Command::List(args) => list::run(args),
+        Command::Check(args) => check::run(args),
     };
     outcome.unwrap_or_else(|failure: Failure| {
         eprintln!("{failure}");
         failure.status
     })
+}
+
+/// Warnings on stderr; more of it with RUST_LOG.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().with_target(false).init();
 }

@@ -13,9 +13,10 @@ use super::layout::{CodeLayout, CodeStart, Heaps, Layout};
 use super::read::{ReadError, Reader, pointer};
 use super::symbols::{RETURN_BARRIER, Symbols};
 
-/// Slots of an interpreter frame, in words below its frame pointer: from JDK 9, and JDK 8.
-const BCP_WORDS: u32 = 8;
-const BCP_WORDS_JDK8: u32 = 7;
+/// Where an interpreter frame keeps its bytecode pointer, in bytes below its frame pointer: from JDK 9,
+/// and in JDK 8.
+const BCP_BELOW_FP: u32 = 64;
+const BCP_BELOW_FP_JDK8: u32 = 56;
 /// Hops through a segment map that are still believed (10 is the most seen).
 const MAX_HOPS: usize = 64;
 /// A segment that belongs to no block.
@@ -221,7 +222,7 @@ impl CodeCache {
         jvm.nmethod_deopt_mh_handler = nmethod.deopt_mh_handler.map_or(0, |field| offset(field.offset));
         jvm.deopt_relative = u32::from(nmethod.deopt_relative);
         jvm.method_const_method = offset(layout.method.const_method.offset);
-        jvm.interpreter_bcp_words = if feature == 8 { BCP_WORDS_JDK8 } else { BCP_WORDS };
+        jvm.interpreter_bcp_below_fp = if feature == 8 { BCP_BELOW_FP_JDK8 } else { BCP_BELOW_FP };
         match code.kind {
             Some((field, nmethod)) => {
                 jvm.blob_kind = offset(field.offset);

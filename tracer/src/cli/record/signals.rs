@@ -40,7 +40,7 @@ impl Signals {
     }
 
     /// Returns when the first signal has come.
-    pub async fn first(&self) {
+    pub(super) async fn first(&self) {
         let mut first = self.first.clone();
         if first.wait_for(|came| *came).await.is_err() {
             // Signals cannot be watched: the session ends by its time.
