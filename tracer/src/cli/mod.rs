@@ -41,8 +41,8 @@ pub fn run() -> u8 {
     start_log();
     let outcome = match &cli.command {
         Command::Record(args) => record::run(args),
-        Command::List(args) => list::run(args).map_err(Failure::from),
-        Command::Check(args) => check::run(args).map_err(Failure::from),
+        Command::List(args) => list::run(args),
+        Command::Check(args) => check::run(args),
     };
     outcome.unwrap_or_else(|failure: Failure| {
         eprintln!("{failure}");

@@ -1,1 +1,41 @@
-//! output
+//! Profiles rendered: text, JSON, folded stacks, flame graphs.
+//!
+//! Takes a profile and options, and writes to what it is given. Touches no files, no terminals and
+//! nothing left of `profile`. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
+//! which the caller takes for success.
+
+pub mod flamegraph;
+pub mod folded;
+pub mod json;
+mod label;
+mod palette;
+mod stacks;
+mod style;
+pub mod text;
+pub mod units;
+
+use std::path::PathBuf;
+
+pub use crate::profile::View;
+pub use label::clean;
+
+/// How to render. What of a profile is shown is decided before: see
+/// [`Profile::keep_category`](crate::profile::Profile::keep_category) and
+/// [`Profile::keep_view`](crate::profile::Profile::keep_view).
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub view: View,
+    /// The category that was kept; for titles, and because mappings are drawn only then.
+    pub category: Option<String>,
+    /// Sites shown at most. None: as many as the output shows by itself.
+    pub top: Option<usize>,
+    /// Escape sequences for a terminal.
+    pub color: bool,
+    /// Whole stacks, all threads.
+    pub verbose: bool,
+    /// The recording, for commands to run next.
+    pub file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use crate::recording::{Recording, Totals};
 
 /// Moments needed before a slope is told; the start, when nothing was live, is one of them.
 const POINTS_MIN: usize = 3;
+/// Moments that a slope is made of: the pairs of them are compared, for each of many sites.
+const POINTS_MAX: usize = 32;
 /// Time that they must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
 
@@ -50,24 +52,32 @@ impl Course {
         Course { times_ns, live }
     }
 
-    /// Bytes a second, by least squares; None: too few or too close moments.
+    /// Bytes a second: the median of the slopes between all pairs of moments (Theil and Sen), which
+    /// a single step, such as a pool that fills, does not bend. None: too few or too close moments.
     pub(super) fn slope(&self, group: usize) -> Option<i64> {
         let live = self.live.get(group)?;
-        let span_ns = self.times_ns.last()?;
-        if live.len() < POINTS_MIN || *span_ns < SPAN_MIN_NS {
+        if live.len() < POINTS_MIN || *self.times_ns.last()? < SPAN_MIN_NS {
             return None;
         }
-        let count = live.len() as f64;
-        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
-        let time_mean = mean(&mut self.times_ns.iter().map(|&time| time as f64));
-        let live_mean = mean(&mut live.iter().map(|&live| live as f64));
-        let (mut together, mut alone) = (0.0, 0.0);
-        for (&time, &live) in self.times_ns.iter().zip(live) {
-            let time = time as f64 - time_mean;
-            together += time * (live as f64 - live_mean);
-            alone += time * time;
+        let step = live.len().div_ceil(POINTS_MAX);
+        let points: Vec<(f64, f64)> = self
+            .times_ns
+            .iter()
+            .zip(live)
+            .step_by(step)
+            .map(|(&time, &live)| (time as f64, live as f64))
+            .collect();
+        let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
+        for (at, one) in points.iter().enumerate() {
+            let later = points.iter().skip(at + 1).filter(|other| other.0 > one.0);
+            slopes.extend(later.map(|other| (other.1 - one.1) / (other.0 - one.0)));
         }
-        (alone > 0.0).then(|| (together / alone * 1e9).round() as i64)
+        let middle = slopes.len() / 2;
+        if slopes.is_empty() {
+            return None;
+        }
+        let (_, median, _) = slopes.select_nth_unstable_by(middle, f64::total_cmp);
+        Some((*median * 1e9).round() as i64)
     }
 
     /// Is more live at the end than in the middle of the session? None as for the slope.
@@ -104,6 +114,13 @@ mod tests {
         assert_eq!(course(&[(0, 5), (1, 5), (2, 5)]).slope(0), Some(0));
         assert_eq!(course(&[(0, 0), (60, 9)]).slope(0), None);
         assert_eq!(course(&[(0, 0), (0, 4), (0, 9)]).slope(0), None);
+        // A pool that fills, and one that fills in the middle.
+        let step =
+            |at: u64| (0..100).map(|time| (time, if time < at { 0 } else { 4_096 })).collect::<Vec<_>>();
+        assert_eq!(course(&step(1)).slope(0), Some(0));
+        assert_eq!(course(&step(30)).slope(0), Some(0));
+        let line: Vec<(u64, u64)> = (0..1_000).map(|time| (time, time * 77 + time % 2 * 9)).collect();
+        assert!(course(&line).slope(0).is_some_and(|slope| (76..=78).contains(&slope)));
         assert_eq!(course(&[(0, 0)]).slope(1), None);
     }
 }

@@ -1,0 +1,20 @@
+//! The profile as JSON: schema `tracer.report/1`.
+
+use std::io::{self, Write};
+
+use super::Options;
+use crate::profile::Profile;
+
+/// Writes a profile; with `options.top`, only so many of its sites.
+///
+/// # Errors
+/// Writing failed.
+pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let shortened = options.top.filter(|&top| top < profile.sites.len()).map(|top| {
+        let mut profile = profile.clone();
+        profile.sites.truncate(top);
+        profile
+    });
+    serde_json::to_writer_pretty(&mut *out, shortened.as_ref().unwrap_or(profile))?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,224 @@
+//! Every output says the same as the profile, and looks as it should.
+
+use proptest::prelude::*;
+use tracer_common::table::StackTotals;
+
+use super::*;
+use crate::attribute::Rules;
+use crate::profile::Profile;
+use crate::recording::{self, End, sample};
+
+type Render = fn(&Profile, &Options, &mut dyn std::io::Write) -> std::io::Result<()>;
+
+fn profile() -> Profile {
+    let (_folder, path) = sample::finished();
+    Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
+}
+
+fn rendered(render: Render, profile: &Profile, options: &Options) -> String {
+    let mut out = Vec::new();
+    render(profile, options, &mut out).expect("render");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+fn options() -> Options {
+    Options { file: Some("tracer-java.4711.trec".into()), ..Options::default() }
+}
+
+#[test]
+fn text() {
+    insta::assert_snapshot!(rendered(text::render, &profile(), &options()));
+}
+
+#[test]
+fn text_summary() {
+    insta::assert_snapshot!(rendered(text::summary, &profile(), &options()));
+}
+
+#[test]
+fn text_of_a_view_in_full() {
+    let mut profile = profile();
+    profile.keep_category("zlib");
+    profile.keep_view(View::Allocated);
+    let options =
+        Options { view: View::Allocated, category: Some("zlib".to_owned()), verbose: true, ..options() };
+    insta::assert_snapshot!(rendered(text::render, &profile, &options));
+}
+
+#[test]
+fn text_of_an_unfinished_recording_of_a_program() {
+    let (_folder, path) = sample::folder();
+    let mut header = sample::header();
+    header.target.jvm = None;
+    header.session.gc_probes = false;
+    let mut writer = recording::Writer::create(&path, false, &header).expect("create");
+    writer.tick(sample::START_NS + sample::SECOND_NS).expect("tick");
+    drop(writer);
+    let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
+    insta::assert_snapshot!(rendered(text::render, &profile, &options()));
+}
+
+#[test]
+fn json() {
+    insta::assert_snapshot!(rendered(json::render, &profile(), &options()));
+}
+
+#[test]
+fn folded() {
+    insta::assert_snapshot!(rendered(folded::render, &profile(), &options()));
+}
+
+#[test]
+fn no_line_is_wider_than_the_report() {
+    for color in [false, true] {
+        let text = rendered(text::render, &profile(), &Options { color, ..options() });
+        for line in text.lines() {
+            let mut plain = String::new();
+            let mut escape = false;
+            for char in line.chars() {
+                match char {
+                    '\x1b' => escape = true,
+                    'm' if escape => escape = false,
+                    _ if escape => {}
+                    char => plain.push(char),
+                }
+            }
+            assert!(plain.chars().count() <= 100, "{plain}");
+        }
+        assert_eq!(text.contains('\x1b'), color);
+    }
+}
+
+/// The sum of the counts of folded lines.
+fn folded_sum(profile: &Profile, options: &Options) -> u64 {
+    let text = rendered(folded::render, profile, options);
+    text.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn sums_are_the_profiles() {
+    let profile = profile();
+    for (view, expected) in [
+        (View::Live, profile.totals.live_bytes),
+        (View::Allocated, profile.totals.allocated_bytes),
+        (View::Temporary, profile.totals.freed_bytes),
+    ] {
+        for top in [None, Some(1), Some(0)] {
+            let options = Options { view, top, ..options() };
+            assert_eq!(folded_sum(&profile, &options), expected, "{view:?} {top:?}");
+            let svg = rendered(flamegraph::render, &profile, &options);
+            let counted = units::count(expected);
+            assert!(svg.contains(&format!("all ({counted} bytes, 100%)")), "{view:?} {top:?}: {counted}");
+        }
+        let text = rendered(text::render, &profile, &Options { view, ..options() });
+        let total = text.lines().find(|line| line.trim_start().starts_with("total")).expect("total");
+        assert!(total.contains(&units::bytes(expected)), "{total}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&rendered(json::render, &profile, &options())).expect("json");
+    assert_eq!(json["totals"]["live_bytes"], profile.totals.live_bytes);
+    let sites = json["sites"].as_array().expect("sites").iter();
+    let live: u64 = sites
+        .filter(|site| site["source"] == "allocator")
+        .filter_map(|site| site["live_bytes"].as_u64())
+        .sum();
+    assert_eq!(live, profile.totals.live_bytes);
+}
+
+#[test]
+fn the_flame_graph_has_a_title_and_a_legend() {
+    let svg = rendered(flamegraph::render, &profile(), &options());
+    for text in [
+        "java (pid 4711): 8.4 MiB live native memory, 10.0 s recorded",
+        "</tspan>\u{a0}Java",
+        "zlib",
+        "com.acme.Feed.open",
+    ] {
+        assert!(svg.contains(text), "{text}");
+    }
+    assert!(!svg.contains("legend-of-colours"));
+    let mut nothing = profile();
+    nothing.sites.clear();
+    assert!(flamegraph::is_empty(&nothing, &options()));
+}
+
+#[test]
+fn a_kept_mapping_category_is_drawn() {
+    let mut profile = profile();
+    profile.keep_category("thread-stack");
+    let options = Options { category: Some("thread-stack".to_owned()), ..options() };
+    assert_eq!(folded_sum(&profile, &options), 1 << 20);
+    assert_eq!(profile.totals.live_bytes, 0);
+}
+
+#[test]
+fn names_of_the_target_cannot_act() {
+    let mut profile = profile();
+    let evil = "e\u{1b}]0;v\u{7}il;<script>\nx 12";
+    profile.target.comm = evil.to_owned();
+    profile.target.jvm = None;
+    profile.trust.notes = vec![evil.to_owned()];
+    profile.trust.lost = [(evil.to_owned(), 1)].into();
+    for category in &mut profile.categories {
+        category.id = evil.to_owned();
+        category.name = evil.to_owned();
+    }
+    for site in &mut profile.sites {
+        site.category = evil.to_owned();
+        site.kind = Some(evil.to_owned());
+        site.stop = Some(evil.to_owned());
+        site.complete = Some(false);
+        for frame in &mut site.frames {
+            frame.function = evil.to_owned();
+            frame.file = Some(evil.to_owned());
+            frame.module = Some(evil.to_owned());
+        }
+        for thread in &mut site.threads {
+            thread.name = evil.to_owned();
+        }
+    }
+    let sum = profile.totals.live_bytes;
+    for render in [text::render as Render, folded::render, flamegraph::render] {
+        let text = rendered(render, &profile, &Options { verbose: true, ..options() });
+        assert!(!text.contains(['\x1b', '\x07']), "{text}");
+        assert!(!text.contains("il;<script>\n"));
+    }
+    assert_eq!(folded_sum(&profile, &options()), sum);
+    let svg = rendered(flamegraph::render, &profile, &options());
+    assert!(!svg.contains("il:<script>"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever the totals are: live = allocated − freed, and every output has the same sums.
+    #[test]
+    fn sums_of_any_recording(rows in proptest::collection::vec((0..5_u64, 0..1_u64 << 40, 0..1_u64 << 40, any::<bool>()), 0..12)) {
+        let (_folder, path) = sample::folder();
+        let mut writer = sample::write(&path);
+        for (stack, allocated, freed, mapping) in rows {
+            let totals = StackTotals {
+                allocated_bytes: allocated,
+                allocated_count: allocated / 16,
+                freed_bytes: freed.min(allocated),
+                freed_count: freed.min(allocated) / 16,
+                sent: 0,
+            };
+            let stack = [sample::INFLATER, sample::BUFFER, sample::CUT, 99, sample::COMPILER][stack as usize];
+            if mapping {
+                writer.mapping_totals(1, &[(stack, "file:/x", totals)]).expect("totals");
+            } else {
+                writer.allocator_totals(1, &[(stack, totals)]).expect("totals");
+            }
+        }
+        writer.finish(&End { duration_ns: sample::SECOND_NS, reason: "duration".to_owned() }).expect("finish");
+        let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
+        for totals in profile.categories.iter().map(|row| row.totals).chain(profile.sites.iter().map(|row| row.totals)) {
+            prop_assert_eq!(totals.live_bytes, totals.allocated_bytes - totals.freed_bytes);
+            prop_assert_eq!(totals.live_count, totals.allocated_count - totals.freed_count);
+        }
+        prop_assert_eq!(folded_sum(&profile, &options()), profile.totals.live_bytes);
+        let allocated = Options { view: View::Allocated, ..options() };
+        prop_assert_eq!(folded_sum(&profile, &allocated), profile.totals.allocated_bytes);
+    }
+}

@@ -1,0 +1,153 @@
+//! The sites: leaf → cause → owner, then as much of the stack as helps.
+
+use std::io::{self, Write};
+
+use super::{Options, Style, View, WIDTH, clean, label, units};
+use crate::profile::{Profile, Site, SiteFrame};
+use crate::symbolize::FrameKind;
+
+/// Frames shown of a stack, unless all are asked for.
+const FRAMES: usize = 10;
+/// Frames shown if the owner lies deeper.
+const FRAMES_MAX: usize = 20;
+/// Threads named for a site, unless all are asked for.
+const THREADS: usize = 3;
+
+/// Writes the first sites of a source (and how many), with their stacks if `stacks`.
+pub(super) fn sites(
+    profile: &Profile,
+    options: &Options,
+    style: Style,
+    (source, top): (&str, usize),
+    stacks: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let view = options.view;
+    let of_source: Vec<&Site> = profile.sites.iter().filter(|site| site.source == source).collect();
+    if top == 0 || of_source.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<&Site> = of_source.into_iter().filter(|site| view.shows(site)).collect();
+    let sites = if source == "mapping" { "sites of mappings" } else { "sites" };
+    let (freed, allocated) =
+        if source == "mapping" { ("unmapped", "mapped") } else { ("freed", "allocated") };
+    let what = match view {
+        View::Live => "by live bytes".to_owned(),
+        View::Allocated => format!("by {allocated} bytes"),
+        View::Leaks => "that still grew in the second half of the session".to_owned(),
+        View::Temporary => format!("by bytes {allocated} and {freed} again"),
+    };
+    writeln!(out)?;
+    if shown.is_empty() {
+        return writeln!(out, "No {sites} {what}.");
+    }
+    let number = if top < shown.len() {
+        format!("{} of {}", units::count(top as u64), units::count(shown.len() as u64))
+    } else {
+        units::count(shown.len() as u64)
+    };
+    writeln!(out, "{}", style.bold(&format!("Top {sites} {what} ({number})")))?;
+    if view == View::Leaks && shown.iter().any(|site| site.still_grows.is_none()) {
+        writeln!(out, "  The session was too short to tell growth: these are all that hold memory.")?;
+    }
+    for (at, site) in shown.into_iter().take(top).enumerate() {
+        if stacks && at > 0 {
+            writeln!(out)?;
+        }
+        heading(at + 1, site, view, style, out)?;
+        way(site, style, out)?;
+        if stacks {
+            stack(site, options.verbose, style, out)?;
+            threads(site, options.verbose, style, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let kind = site.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
+    let totals = &site.totals;
+    let bytes = units::bytes(view.bytes(totals));
+    let mapping = site.source == "mapping";
+    let things = units::counted(view.count(totals), if mapping { "mapping" } else { "allocation" });
+    let word = match view {
+        View::Live | View::Leaks => "live",
+        View::Allocated if mapping => "mapped",
+        View::Allocated => "allocated",
+        View::Temporary if mapping => "mapped and unmapped",
+        View::Temporary => "allocated and freed",
+    };
+    let growth = match site.growth_bytes_per_s {
+        Some(growth) if growth != 0 && matches!(view, View::Live | View::Leaks) => {
+            format!(", {}", units::rate(growth))
+        }
+        _ => String::new(),
+    };
+    let category = format!("{}{kind}", clean(&site.category));
+    writeln!(out, "{number:>3}. {}  {bytes} {word} in {things}{growth}", style.bold(&category))
+}
+
+/// Leaf → cause → owner on a line, or on one each.
+fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let part = |at: Option<usize>| at.and_then(|at| site.frames.get(at));
+    let leaf = part(site.way.leaf).map(label::function);
+    let cause = part(site.way.cause).map(label::function);
+    let owner = part(site.way.owner).map(label::place);
+    let owner = owner.filter(|_| site.way.owner != site.way.leaf);
+    let owner_at = usize::from(leaf.is_some()) + usize::from(cause.is_some());
+    let parts: Vec<String> = [leaf, cause, owner.clone()].into_iter().flatten().collect();
+    if parts.is_empty() {
+        return writeln!(out, "     (no stack)");
+    }
+    let emphasize = |at: usize, text: &str| {
+        if owner.is_some() && at == owner_at { style.bold(text) } else { text.to_owned() }
+    };
+    let width: usize = parts.iter().map(|part| part.chars().count() + 3).sum();
+    if width + 2 <= WIDTH {
+        let line: Vec<String> = parts.iter().enumerate().map(|(at, part)| emphasize(at, part)).collect();
+        return writeln!(out, "     {}", line.join(" → "));
+    }
+    for (at, part) in parts.iter().enumerate() {
+        let arrow = if at == 0 { "  " } else { "→ " };
+        writeln!(out, "     {arrow}{}", emphasize(at, &label::fit(part, WIDTH - 7)))?;
+    }
+    Ok(())
+}
+
+/// The stack from the leaf to a little beyond the owner, or all of it.
+fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let frames: Vec<&SiteFrame> =
+        site.frames.iter().filter(|frame| whole || frame.kind != FrameKind::Stub).collect();
+    let owner = site.way.owner.map_or(0, |owner| owner + 2);
+    let shown = if whole { frames.len() } else { frames.len().min(FRAMES.max(owner).min(FRAMES_MAX)) };
+    for frame in frames.iter().take(shown) {
+        let place = label::place(frame);
+        let text = if whole { place.into() } else { label::fit(&place, WIDTH - 10) };
+        writeln!(out, "{}", style.dim(&format!("       at {text}")))?;
+    }
+    if frames.len() > shown {
+        let rest = units::counted((frames.len() - shown) as u64, "more frame");
+        writeln!(out, "{}", style.dim(&format!("       … {rest} (-v shows all)")))?;
+    }
+    if site.complete == Some(false) {
+        let stop = site.stop.as_deref().unwrap_or("the reason is not known");
+        writeln!(out, "       {}", style.warn(&format!("incomplete: {}", clean(stop))))?;
+    }
+    Ok(())
+}
+
+fn threads(site: &Site, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if site.threads.is_empty() {
+        return Ok(());
+    }
+    let shown = if all { site.threads.len() } else { THREADS };
+    let names: Vec<String> = site
+        .threads
+        .iter()
+        .take(shown)
+        .map(|thread| format!("{} {}", label::fit(&clean(&thread.name), 24), units::bytes(thread.live_bytes)))
+        .collect();
+    let more = site.threads.len().saturating_sub(shown);
+    let more = if more > 0 { format!(", and {} more", units::count(more as u64)) } else { String::new() };
+    writeln!(out, "{}", style.dim(&format!("       threads: {}{more}", names.join(", "))))
+}

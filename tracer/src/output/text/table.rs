@@ -1,0 +1,109 @@
+//! The tables of categories: first what was allocated, then what was mapped.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Options, Style, View, WIDTH, clean, label, units};
+use crate::profile::{Category, Profile, Totals};
+
+/// Characters that a category's id may take.
+const ID_WIDTH: usize = 34;
+
+pub(super) fn categories(
+    profile: &Profile,
+    options: &Options,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (source, heading, total) in [
+        (
+            "allocator",
+            "Allocated in the session by malloc and its like (live: not freed by its end)",
+            Some(&profile.totals),
+        ),
+        ("mapping", "Mapped in the session (not part of the above)", None),
+    ] {
+        let mut rows: Vec<&Category> = profile.categories.iter().filter(|row| row.source == source).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        if options.view != View::Live {
+            rows.sort_by_key(|row| std::cmp::Reverse(options.view.bytes(&row.totals)));
+        }
+        writeln!(out)?;
+        writeln!(out, "{}", style.bold(heading))?;
+        write_table(&rows, total.filter(|_| rows.len() > 1), style, out)?;
+    }
+    if profile.categories.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "Nothing was allocated or mapped in the session.")?;
+    }
+    Ok(())
+}
+
+fn write_table(
+    rows: &[&Category],
+    total: Option<&Totals>,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mapping = rows.first().is_some_and(|row| row.source == "mapping");
+    let (allocated, freed) = if mapping { ("mapped", "unmapped") } else { ("allocated", "freed") };
+    let mut table = new(&["category", "live", "count", allocated, freed, "growth", ""], 1..6);
+    for row in rows {
+        let growth = row.growth_bytes_per_s.map_or_else(|| "-".to_owned(), units::rate);
+        let id = clean(&row.id);
+        let known = id.to_lowercase().ends_with(&row.name.to_lowercase());
+        let name = if known { "" } else { row.name.as_str() };
+        table.add_row(cells(&label::fit(&id, ID_WIDTH), &row.totals, growth, name));
+    }
+    if let Some(totals) = total {
+        table.add_row(cells("total", totals, String::new(), ""));
+    }
+    write_lines(&table, style, total.is_some(), out)
+}
+
+fn cells(id: &str, totals: &Totals, growth: String, name: &str) -> [String; 7] {
+    [
+        id.to_owned(),
+        units::bytes(totals.live_bytes),
+        units::count(totals.live_count),
+        units::bytes(totals.allocated_bytes),
+        units::bytes(totals.freed_bytes),
+        growth,
+        clean(name).into_owned(),
+    ]
+}
+
+/// A table without borders; the columns `numbers` are aligned at the right.
+pub(super) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.force_no_tty();
+    table.set_header(header.to_vec());
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if at == 0 { 2 } else { 1 }, 1));
+        if numbers.contains(&at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Writes a table, no line wider than the report or with blanks at its end.
+pub(super) fn write_lines(table: &Table, style: Style, total: bool, out: &mut dyn Write) -> io::Result<()> {
+    let last = table.row_count();
+    for (at, line) in table.lines().enumerate() {
+        // Styled as lines: the escapes of styled cells would count as columns.
+        let line: String = line.chars().take(WIDTH).collect();
+        let line = line.trim_end();
+        let line = match at {
+            0 => style.dim(line),
+            at if at == last && total => style.bold(line),
+            _ => line.to_owned(),
+        };
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
