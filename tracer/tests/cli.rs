@@ -135,6 +135,17 @@ fn a_damaged_recording_is_told_from_a_foreign_one() {
 }
 
 #[test]
+fn a_newer_recording_is_told_from_a_damaged_one() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = recorded(folder.path());
+    let connection = rusqlite::Connection::open(&file).expect("a recording is an SQLite file");
+    connection.pragma_update(None, "user_version", 4711).expect("write the version");
+    drop(connection);
+    assert_refused(&tracer_output(&["report", text(&file)]), FAILED, &["kept.trec", "newer", "4711"]);
+}
+
+#[test]
 fn closed_stdout_is_no_error() {
     let Some(_turn) = common::privileged() else { return };
     let folder = folder();
