@@ -5,6 +5,7 @@ pub mod failure;
 pub mod list;
 pub mod print;
 pub mod record;
+pub mod report;
 
 use std::io;
 
@@ -53,5 +54,10 @@ pub fn run() -> u8 {
 /// Warnings on stderr; more of it with RUST_LOG.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
 }
