@@ -25,6 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Record(record::Args),
+    Report(report::Args),
     List(list::Args),
     Check(check::Args),
 }
@@ -42,6 +43,7 @@ pub fn run() -> u8 {
     start_log();
     let outcome = match &cli.command {
         Command::Record(args) => record::run(args),
+        Command::Report(args) => report::run(args),
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),
     };

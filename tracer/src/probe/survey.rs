@@ -29,6 +29,16 @@ pub struct Surveyed {
     pub placement: Result<Placement, PlacementError>,
 }
 
+impl Surveyed {
+    /// Would a recording without it be wrong? The others are called rarely, or not at all.
+    pub fn is_essential(&self) -> bool {
+        matches!(
+            self.function.function,
+            Function::Malloc | Function::Calloc | Function::Realloc | Function::Free
+        )
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Survey {
@@ -196,13 +206,11 @@ fn placement_requirement(functions: &[Surveyed]) -> Option<Requirement> {
     };
     let unplaced: Vec<_> = functions.iter().filter(|surveyed| surveyed.placement.is_err()).collect();
     if !unplaced.is_empty() {
-        let essential = |surveyed: &&Surveyed| {
-            matches!(
-                surveyed.function.function,
-                Function::Malloc | Function::Calloc | Function::Realloc | Function::Free
-            )
+        let status = if unplaced.iter().any(|surveyed| surveyed.is_essential()) {
+            Status::Missing
+        } else {
+            Status::Warning
         };
-        let status = if unplaced.iter().any(essential) { Status::Missing } else { Status::Warning };
         let found = format!("{} cannot be probed (`-v` tells why)", names(unplaced));
         return Some(Requirement::lacking(id, title, status, found, "use another build of the allocator"));
     }

@@ -72,6 +72,9 @@ impl Capture {
         for (stack, name) in reserved {
             writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
+        for note in std::mem::take(&mut attached.notes) {
+            writer.note(&note)?;
+        }
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(1, &error))?;
         Ok(Self {
             pid: target.pid,

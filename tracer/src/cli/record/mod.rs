@@ -28,6 +28,10 @@ pub use self::args::Args;
 use self::{capture::Capture, launch::Launched, resolver::Resolver, signals::Signals};
 use super::failure::{Failure, status};
 use crate::{
+    probe::{
+        kernel::{Features, Requirement, Status},
+        survey,
+    },
     recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
     target::{self, Target, TargetError},
 };
@@ -52,8 +56,12 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, Failure> {
-    require_host()?;
+    let features = Features::read();
+    require_host(&features)?;
     let target = target::inspect(pid).map_err(inspect_failure)?;
+    if let Some(lacking) = survey::seccomp_requirement(&target, &features) {
+        return Err(lacking_failure(lacking));
+    }
     let file = args.output_for(&target.comm, pid)?;
     let begun = Instant::now();
     let signals = Signals::start(&file)?;
@@ -81,14 +89,14 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
 }
 
 /// Checks what every recording needs of this host, before the target is touched.
-fn require_host() -> Result<(), Failure> {
-    use crate::probe::kernel::{Features, Status};
-    let lacking = Features::read().requirements().into_iter().find(|one| one.status == Status::Missing);
-    match lacking {
-        None => Ok(()),
-        Some(one) => Err(Failure::new(status::LACKING, format!("{}: {}", one.title, one.found))
-            .help(one.help.unwrap_or_else(|| "tracer check".to_owned()))),
-    }
+fn require_host(features: &Features) -> Result<(), Failure> {
+    let lacking = features.requirements().into_iter().find(|one| one.status == Status::Missing);
+    lacking.map_or(Ok(()), |lacking| Err(lacking_failure(lacking)))
+}
+
+fn lacking_failure(lacking: Requirement) -> Failure {
+    Failure::new(status::LACKING, format!("{}: {}", lacking.title, lacking.found))
+        .help(lacking.help.unwrap_or_else(|| "tracer check".to_owned()))
 }
 
 fn inspect_failure(error: TargetError) -> Failure {
@@ -211,6 +219,5 @@ fn monotonic_ns() -> u64 {
 
 /// Prints the categories of the recording and what can be done with it next.
 fn summarize(file: &Path) -> Result<(), Failure> {
-    println!("{}", file.display());
-    Ok(())
+    super::report::summary(file)
 }

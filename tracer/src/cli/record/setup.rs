@@ -1,7 +1,5 @@
 //! From a target to attached probes, still switched off.
 
-use std::{fs::File, path::PathBuf};
-
 use aya::{
     Ebpf,
     maps::{Array, MapData, RingBuf},
@@ -15,20 +13,11 @@ use crate::{
     probe::{
         ProbeError,
         attach::{self, UprobePoint},
-        btf, load,
-        placement::{Code, Needs, Placement, PlacementError},
-        plan,
+        btf, load, plan,
         rows::UnwindTables,
-        tracefs,
+        survey, tracefs,
     },
-    target::{
-        Module, Target,
-        allocator::{self, AllocatorFunction},
-        elf::{Elf, ElfError},
-        mapping::Mapping,
-        memory::LiveMemory,
-        root, usdt,
-    },
+    target::{Module, Target, allocator, mapping::Mapping, memory::LiveMemory, root, usdt},
     unwind::modules::ModuleTables,
 };
 
@@ -43,6 +32,8 @@ pub(super) struct Attached {
     pub(super) ring: RingSource,
     pub(super) unwind: Unwind,
     pub(super) probe_count: usize,
+    /// What will not be seen, for the report.
+    pub(super) notes: Vec<String>,
     usdt_specs: Array<MapData, UsdtSpec>,
     pid: u32,
     ebpf: Ebpf,
@@ -117,40 +108,34 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         ring: RingSource::new(ring),
         unwind: Unwind { kernel, modules, memory },
         probe_count: 0,
+        notes: Vec::new(),
         usdt_specs,
         pid,
         ebpf,
     };
-    let mut code = None;
-    for function in &found.functions {
-        let place = place(function, &mut code).map_err(|error| {
-            let what = format!("cannot probe {} of {}: {error}", function.function.name(), function.path);
-            Failure::new(status::LACKING, what).help(format!("tracer check -p {pid} -v"))
-        })?;
-        for point in plan::allocator_points(function, place.file_offset) {
-            attached.uprobe(&point).map_err(lacking)?;
+    for surveyed in survey::place(target, found.functions) {
+        let is_essential = surveyed.is_essential();
+        let function = &surveyed.function;
+        match surveyed.placement {
+            Ok(place) => {
+                for point in plan::allocator_points(function, place.file_offset) {
+                    attached.uprobe(&point).map_err(lacking)?;
+                }
+            }
+            Err(error) if is_essential => {
+                let what = format!("cannot probe {} of {}: {error}", function.function.name(), function.path);
+                return Err(Failure::new(status::LACKING, what).help(format!("tracer check -p {pid} -v")));
+            }
+            Err(error) => attached.notes.push(format!(
+                "{} of {} is not seen: {error}",
+                function.function.name(),
+                function.path
+            )),
         }
     }
     attach::tracepoints(&mut attached.ebpf).map_err(lacking)?;
     attached.probe_count += attach::TRACEPOINTS.len();
     Ok(attached)
-}
-
-/// Where to probe `function`. `code` keeps the last function's file: most are of one.
-fn place(
-    function: &AllocatorFunction,
-    code: &mut Option<(PathBuf, Code)>,
-) -> Result<Placement, PlacementError> {
-    let needs = Needs::of(function.function);
-    if let Some((file, code)) = code
-        && *file == function.file
-        && code.contains(function.vaddr)
-    {
-        return code.place(function.vaddr, function.size, needs);
-    }
-    let elf = Elf::read(File::open(&function.file).map_err(ElfError::from)?)?;
-    let (_, code) = code.insert((function.file.clone(), Code::containing(&elf, function.vaddr)?));
-    code.place(function.vaddr, function.size, needs)
 }
 
 impl Attached {
