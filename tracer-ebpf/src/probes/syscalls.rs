@@ -25,6 +25,16 @@ struct Arguments {
 #[map]
 static SYSCALLS: HashMap<u64, Arguments> = HashMap::with_max_entries(1 << 15, BPF_F_NO_PREALLOC);
 
+/// Numbers of the system calls, in all tracepoints at offset 8 (x86-64, `asm/unistd_64.h`).
+mod nr {
+    pub const MMAP: u32 = 9;
+    pub const MPROTECT: u32 = 10;
+    pub const MUNMAP: u32 = 11;
+    pub const BRK: u32 = 12;
+    pub const MREMAP: u32 = 25;
+    pub const MADVISE: u32 = 28;
+}
+
 /// Results from here up are negated error numbers.
 const ERRORS: u64 = -4095_i64 as u64;
 
@@ -41,40 +51,40 @@ pub fn sys_enter_mapping(ctx: TracePointContext) -> u32 {
     0
 }
 
-macro_rules! exit {
-    ($name:ident, $call:expr) => {
-        #[tracepoint]
-        pub fn $name(ctx: TracePointContext) -> u32 {
-            if let Some(thread) = config::target_thread() {
-                leave(&ctx, thread, $call);
-            }
-            0
-        }
-    };
+/// For all of them: a program for each would be verified once for each.
+#[tracepoint]
+pub fn sys_exit_mapping(ctx: TracePointContext) -> u32 {
+    if let Some(thread) = config::target_thread() {
+        leave(&ctx, thread);
+    }
+    0
 }
 
-exit!(sys_exit_mmap, mapping_call::MMAP);
-exit!(sys_exit_munmap, mapping_call::MUNMAP);
-exit!(sys_exit_mremap, mapping_call::MREMAP);
-exit!(sys_exit_brk, mapping_call::BRK);
-exit!(sys_exit_mprotect, mapping_call::MPROTECT);
-exit!(sys_exit_madvise, mapping_call::MADVISE);
-
 #[inline(always)]
-fn leave(ctx: &TracePointContext, thread: u64, call: u32) {
+fn leave(ctx: &TracePointContext, thread: u64) {
     let Some(arguments) = SYSCALLS.get_ptr(thread) else {
         return;
     };
     // SAFETY: a valid map value, which only this thread uses.
     let [a0, a1, a2, a3, a4, _] = unsafe { (*arguments).words };
     let _ = SYSCALLS.remove(thread);
-    // SAFETY: the tracepoint's fixed field.
-    let Ok(result) = (unsafe { ctx.read_at::<u64>(16) }) else {
+    // SAFETY: the tracepoint's fixed fields.
+    let (number, result) = unsafe { (ctx.read_at::<u32>(8), ctx.read_at::<u64>(16)) };
+    let (Ok(number), Ok(result)) = (number, result) else {
         return;
     };
     if result >= ERRORS {
         return;
     }
+    let call = match number {
+        nr::MMAP => mapping_call::MMAP,
+        nr::MPROTECT => mapping_call::MPROTECT,
+        nr::MUNMAP => mapping_call::MUNMAP,
+        nr::BRK => mapping_call::BRK,
+        nr::MREMAP => mapping_call::MREMAP,
+        nr::MADVISE => mapping_call::MADVISE,
+        _ => return,
+    };
     let mut record = MappingRecord { call, address: a0, length_bytes: a1, ..MappingRecord::ZERO };
     let maps_memory = match call {
         mapping_call::MMAP => {

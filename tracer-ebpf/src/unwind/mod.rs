@@ -40,8 +40,11 @@ pub fn capture_syscall() -> u64 {
 /// The stack whose innermost frame is at `pc`, just after a call (or system call) instruction, with
 /// these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
 /// scratch slot was free.
+///
+/// A global function: the verifier goes through it once for each program, whatever led to it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn capture(pc: u64, sp: u64, fp: u64) -> u64 {
+pub extern "C" fn capture(pc: u64, sp: u64, fp: u64) -> u64 {
     let Some(slot) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
         return NO_STACK;

@@ -7,7 +7,7 @@ pub mod print;
 pub mod record;
 pub mod report;
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -59,6 +59,7 @@ fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();

@@ -1,5 +1,7 @@
 //! From a target to attached probes, still switched off.
 
+use std::time::Instant;
+
 use aya::{
     Ebpf,
     maps::{Array, MapData, RingBuf},
@@ -85,15 +87,19 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         )
         .help(format!("tracer check -p {pid} -v")));
     }
+    let begun = Instant::now();
+    let phase = |what| tracing::debug!(elapsed_ms = begun.elapsed().as_millis() as u64, what);
     let mut modules = ModuleTables::new(u32::MAX as usize);
     let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
     modules.update(&target.mappings, open, &memory);
 
+    phase("unwind tables compiled");
     let sizes = load::Sizes {
         row_count: u32::try_from(modules.rows().len() + SPARE_ROWS).unwrap_or(u32::MAX),
         ..load::Sizes::default()
     };
     let mut ebpf = load::load(&config(target, args), sizes).map_err(lacking)?;
+    phase("programs loaded");
     let mut kernel = UnwindTables::take(&mut ebpf).map_err(lacking)?;
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
     kernel.set_modules(modules.modules()).map_err(lacking)?;
@@ -133,8 +139,10 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
             )),
         }
     }
+    phase("allocator probes attached");
     attach::tracepoints(&mut attached.ebpf).map_err(lacking)?;
     attached.probe_count += attach::TRACEPOINTS.len();
+    phase("tracepoints attached");
     Ok(attached)
 }
 
