@@ -278,7 +278,8 @@ impl Symbols {
             }
         };
         let Symbolized::Sym(symbol) = symbolized else { return Err(UnknownReason::NoSymbol) };
-        if symbol.size.is_none() && symbol.offset > MAX_UNSIZED_BYTES {
+        // Debug information gives no size for a function in parts, but says which addresses are its.
+        if symbol.size.is_none() && symbol.code_info.is_none() && symbol.offset > MAX_UNSIZED_BYTES {
             return Err(UnknownReason::NoSymbol);
         }
         let mut frames: Vec<Frame> = symbol

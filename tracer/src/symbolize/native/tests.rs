@@ -116,6 +116,28 @@ fn names_are_demangled_and_inlined_functions_shown() {
 }
 
 #[test]
+fn both_parts_of_a_split_function_are_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "extern \"C\" { void fail(int) __attribute__((noreturn, cold));\n\
+                  int split(int a) { if (__builtin_expect(a > 7, 0)) { fail(a); } return a + 1; }\n\
+                  int rest(int a) { return a - 1; } }";
+    for debug in [&[][..], &["-g"]] {
+        let flags = [&["-O2", "-Wl,-z,undefs"], debug].concat();
+        let file = library(folder.path(), source, &flags);
+        let elf = Elf::read(File::open(&file).unwrap()).unwrap();
+        let symbols = Symbols::read(Some(&elf)).unwrap();
+        let symbolizer = blazesym::symbolize::Symbolizer::new();
+        let table = elf.symbols(crate::target::elf::SymbolTable::Full).unwrap();
+        let parts: Vec<_> = table.iter().filter(|symbol| symbol.name.starts_with(b"split")).collect();
+        assert_eq!(parts.len(), 2, "the compiler no longer splits it");
+        for part in parts {
+            let frames = symbols.frames(&symbolizer, part.vaddr + part.size - 1).unwrap();
+            assert!(frames[0].function.starts_with("split"), "{frames:?}");
+        }
+    }
+}
+
+#[test]
 fn a_stripped_library_has_only_its_exported_names() {
     let folder = tempfile::tempdir().unwrap();
     let source = "extern \"C\" { __attribute__((noinline)) static int hidden(int a) { return a * 3; }\n\
