@@ -17,8 +17,13 @@ const METHOD_BELOW_FP: u64 = 24;
 /// Where the bytecode pointer lies since JDK 9, if [`Jvm::interpreter_bcp_below_fp`] is 0.
 const BCP_BELOW_FP: u64 = 64;
 
+/// What the stub that a method calls on entry (HotSpot's nmethod entry barrier, since 14) pushes
+/// before it makes its frame link: the return address is above it.
+const ENTRY_BARRIER_COOKIE: u64 = u64::MAX;
+
 /// Hops through a code heap's segment map before a search is given up. Up to 10 were seen.
 pub const MAX_SEGMENT_HOPS: u32 = 32;
+
 /// What a byte of a segment map says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
@@ -121,9 +126,14 @@ fn step_interpreted<S: Source>(
 fn step_linked<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
     let fp = state.fp;
     check_fp(state, 0)?;
-    let pc = source.read(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
+    let mut sp = fp.wrapping_add(16);
+    let mut pc = source.read(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
+    if pc == ENTRY_BARRIER_COOKIE {
+        pc = source.read(sp).ok_or(Stop::ReadFault)?;
+        sp = sp.wrapping_add(8);
+    }
     state.fp = source.read(fp).ok_or(Stop::ReadFault)?;
-    advance(state, pc, fp.wrapping_add(16))
+    advance(state, pc, sp)
 }
 
 /// Is fp where a frame link of this frame can be?

@@ -344,6 +344,16 @@ fn stubs_with_a_frame_link() {
 }
 
 #[test]
+fn the_entry_barrier_has_its_return_address_above_a_cookie() {
+    let (fake, blob) = Fake::new().nmethod(0, 0x3333);
+    let fake = fake.word(FP, 0xabc).word(FP + 8, u64::MAX).word(FP + 16, 0x123);
+    let mut state = returned_to(HEAP + (4 << 7) + 100);
+    let (frame, stop) = fake.step(&mut state);
+    assert_eq!((frame.kind, frame.aux, stop), (frame_kind::STUB, blob, None));
+    assert_eq!((state.pc, state.sp, state.fp), (0x123, FP + 24, 0xabc));
+}
+
+#[test]
 fn java_walks_end_by_name() {
     let (mut fake, _) = Fake::new().nmethod(6, 0x1111);
     let stop = |fake: &Fake, pc| fake.step(&mut returned_to(pc)).1;

@@ -19,6 +19,7 @@ use super::plt::Plt;
 use super::{image, perf_map::PerfMap};
 use crate::target::elf::Elf;
 use crate::target::mapping::{self, Mapping};
+use crate::target::module::modules;
 use crate::target::{Module, root};
 
 /// Files that are kept, whether or not they are still mapped.
@@ -39,7 +40,7 @@ pub(super) struct Native {
     symbolizer: blazesym::symbolize::Symbolizer,
     /// By file and ELF virtual address.
     names: HashMap<(usize, u64), Rc<[Frame]>>,
-    /// Mappings that are in no file, as last read.
+    /// Executable mappings, as last read for an address that is in no known file.
     others: Vec<Mapping>,
     perf_map: PerfMap,
 }
@@ -103,10 +104,27 @@ impl Native {
     /// functions. `exact`: `pc` is the instruction itself, not a return address.
     pub(super) fn frames(&mut self, pc: u64, exact: bool) -> Rc<[Frame]> {
         let address = if exact { pc } else { pc.wrapping_sub(1) };
-        match self.range(address) {
+        let known = self.range(address).or_else(|| {
+            self.look_again(address);
+            self.range(address)
+        });
+        match known {
             Some(range) => self.in_file(range.file, address.wrapping_sub(range.load_bias)),
             None => Rc::from([self.outside_files(address)]),
         }
+    }
+
+    /// Reads the mappings again for an address that is in none of those known: a library may have
+    /// been mapped that nobody has told of yet.
+    fn look_again(&mut self, address: u64) {
+        if find(&self.others, address).is_some() {
+            return;
+        }
+        let mappings = mapping::read(self.pid).unwrap_or_default();
+        if find(&mappings, address).is_some_and(Mapping::is_file) {
+            self.set_modules(&modules(self.pid, &mappings));
+        }
+        self.others = mappings.into_iter().filter(|mapping| mapping.executable).collect();
     }
 
     fn range(&self, address: u64) -> Option<Range> {
@@ -196,15 +214,7 @@ impl Native {
 
     /// The frame at an address that is in no known file.
     fn outside_files(&mut self, address: u64) -> Frame {
-        let find = |mappings: &[Mapping]| {
-            mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address)).cloned()
-        };
-        let mapping = find(&self.others).or_else(|| {
-            let mappings = mapping::read(self.pid).unwrap_or_default();
-            self.others = mappings.into_iter().filter(|mapping| mapping.executable).collect();
-            find(&self.others)
-        });
-        let Some(mapping) = mapping else {
+        let Some(mapping) = find(&self.others, address).cloned() else {
             return Frame::unknown(FrameKind::Native, UnknownReason::NoMapping);
         };
         if mapping.is_file() {
@@ -221,6 +231,10 @@ impl Native {
         let module = (!mapping.path.is_empty()).then(|| clean(&mapping.path));
         Frame { module, ..Frame::unknown(FrameKind::Native, UnknownReason::NoFile) }
     }
+}
+
+fn find(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
+    mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
 }
 
 impl Symbols {

@@ -5,7 +5,6 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::*;
-use crate::target::module::modules;
 
 unsafe extern "C" {
     fn malloc(size: usize) -> *mut std::ffi::c_void;
@@ -46,6 +45,12 @@ fn functions_of_this_process() {
         assert!(frames[0].function.contains(name), "{frames:?}");
         assert!(frames[0].module.as_deref().is_some_and(|module| module.contains("libc")), "{frames:?}");
     }
+}
+
+#[test]
+fn a_library_that_nobody_told_of_is_found() {
+    let mut native = Native::new(std::process::id());
+    assert!(native.frames(malloc as *const () as u64, true)[0].function.contains("malloc"));
 }
 
 #[test]
