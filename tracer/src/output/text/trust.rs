@@ -67,7 +67,7 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         let way: Vec<String> =
             [part(creator.way.cause), part(creator.way.owner)].into_iter().flatten().collect();
         if !way.is_empty() {
-            let text = format!("{} by {}", units::count(creator.count), way.join(" → "));
+            let text = format!("{} started by {}", units::count(creator.count), way.join(" → "));
             writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
         }
     }
