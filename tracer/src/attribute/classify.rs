@@ -12,6 +12,7 @@ pub struct FrameTraits {
     conditions: Box<[u64]>,
     place: Place,
     allocates: bool,
+    named: bool,
 }
 
 /// Whose code a frame is.
@@ -82,23 +83,31 @@ const ALLOCATING: &[&str] = &[
     "os::malloc",
     "os::realloc",
     "os::strdup",
-    "os::reserve_memory",
-    "os::commit_memory",
-    "os::commit_memory_or_exit",
-    "os::pd_reserve_memory",
-    "os::pd_commit_memory",
-    "os::Linux::commit_memory_impl",
     "anon_mmap",
-    "AnyObj::operator new",
-    "ResourceObj::operator new",
-    "Chunk::operator new",
-    "ChunkPool::allocate_chunk",
-    "Arena::grow",
-    "Arena::Arena",
 ];
 
-/// Prefixes of C library internals that are part of the allocator.
-const ALLOCATING_PREFIXES: &[&str] = &[
+/// Beginnings of names that do the same in HotSpot.
+const ALLOCATING_JVM: &[&str] = &[
+    "os::reserve_memory",
+    "os::commit_memory",
+    "os::pd_reserve_memory",
+    "os::pd_commit_memory",
+    "os::Linux::commit_memory",
+    "AnyObj::operator new",
+    "ResourceObj::operator new",
+    "CHeapObj",
+    "Chunk::operator new",
+    "ChunkPool::",
+    "Chunk::allocate_chunk",
+    "Arena::",
+    "ResourceArea::",
+    "resource_allocate_bytes",
+    "resource_reallocate_bytes",
+    "GrowableArray",
+];
+
+/// Beginnings of names of the C library's and other allocators' own functions.
+const ALLOCATING_RUNTIME: &[&str] = &[
     "__libc_malloc",
     "__libc_calloc",
     "__libc_realloc",
@@ -136,11 +145,12 @@ impl Rules {
             (FrameKind::Native, Some(module)) if matches(&self.jdk, module) => Place::Jdk,
             (FrameKind::Native, Some(_)) => Place::Library,
         };
+        let begins = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
         let allocates = frame.kind == FrameKind::Native
             && (ALLOCATING.contains(&function)
-                || (place == Place::Runtime
-                    && ALLOCATING_PREFIXES.iter().any(|prefix| function.starts_with(prefix))));
-        FrameTraits { conditions, place, allocates }
+                || (place == Place::Jdk && begins(ALLOCATING_JVM))
+                || (place == Place::Runtime && begins(ALLOCATING_RUNTIME)));
+        FrameTraits { conditions, place, allocates, named: frame.unknown.is_none() }
     }
 
     /// The category of a whole stack, leaf first, for a caller that keeps no traits.
@@ -178,8 +188,16 @@ impl Rules {
             }
         }
         let place = |wanted: Place| stack.iter().position(|(_, traits)| traits.place == wanted);
-        let leaf =
-            stack.iter().position(|(_, traits)| !traits.allocates).or((!stack.is_empty()).then_some(0));
+        // A static function without a symbol says less than the one that called it, if that is of
+        // the same code.
+        let wants = |(_, traits): &(&Frame, &FrameTraits)| !traits.allocates;
+        let nearest = stack.iter().position(wants).or((!stack.is_empty()).then_some(0));
+        let place_of = |at: usize| stack.get(at).map(|(_, traits)| traits.place);
+        let named = stack.iter().position(|frame| wants(frame) && frame.1.named);
+        let leaf = match (nearest, named) {
+            (Some(nearest), Some(named)) if place_of(nearest) == place_of(named) => Some(named),
+            _ => nearest,
+        };
         let application = place(Place::Application);
         let owner = application.or_else(|| place(Place::Library).filter(|_| native == stack.len()));
         let rule = self.rules.iter().find(|rule| rule.holds(source, &holding));

@@ -33,6 +33,10 @@ pub fn plain_name(function: &str) -> &str {
     if function.starts_with('[') {
         return function;
     }
+    // "{virtual override thunk({offset(-8)}, Foo::bar(int))}" is how some demanglers write it.
+    if let Some((_, inner)) = function.strip_prefix('{').and_then(|rest| rest.split_once("thunk(")) {
+        return plain_name(inner.rsplit_once("}, ").map_or(inner, |(_, target)| target));
+    }
     let bytes = function.as_bytes();
     let mut angles = 0_usize;
     let mut start = 0;
@@ -144,6 +148,8 @@ mod tests {
             ("void G1Foo::work<int>(G1Bar<(E)1>*)", "G1Foo::work<int>"),
             ("unsigned long Foo::bar<A<B> >(int)", "Foo::bar<A<B> >"),
             ("my_operator(int)", "my_operator"),
+            ("{virtual override thunk({offset(-8)}, Foo::bar(Block*))}", "Foo::bar"),
+            ("non-virtual thunk to Foo::bar(int)", "Foo::bar"),
             ("os::malloc [clone .cold]", "os::malloc"),
             ("[unknown: no symbol]", "[unknown: no symbol]"),
             ("(", "("),

@@ -186,7 +186,10 @@ impl Rules {
     fn add(&mut self, path: &Path, text: &str) -> Result<(), RulesError> {
         let file: File = toml::from_str(text).map_err(|error| RulesError::Syntax {
             path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: match error.span().and_then(|span| text.get(..span.start)) {
+                Some(before) => format!("line {}: {}", before.lines().count().max(1), error.message()),
+                None => error.message().to_owned(),
+            },
         })?;
         let refuse =
             |rule: &str, what| RulesError::Rule { path: path.to_owned(), rule: rule.to_owned(), what };

@@ -259,7 +259,8 @@ fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
             units::bytes(live_bytes),
             units::bytes(limit)
         );
-        return Err(Failure::new(status::OVER, error));
+        return Err(Failure::new(status::OVER, error)
+            .help("the first rows of the report hold most; raise --fail-over if that is right"));
     }
     if args.strict && profile.is_incomplete() {
         return Err(Failure::new(

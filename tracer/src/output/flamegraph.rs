@@ -32,6 +32,10 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         }
     }
     let mut palette = PaletteMap::default();
+    // The root, which has all bytes and no name.
+    for root in ["", "all"] {
+        palette.insert(root, color(Kind::Missing, root));
+    }
     let mut total_bytes = 0_u64;
     let mut lines = Vec::with_capacity(stacks.len());
     let mut kinds = Vec::new();

@@ -30,12 +30,21 @@ pub(super) fn function(frame: &SiteFrame) -> String {
     }
 }
 
-/// The function and where it is: `com.acme.Feed.open (Feed.java:17)`, `inflateInit2_ (libz.so.1)`.
+/// The function and where it is: `com.acme.Feed.open (Feed.java:17)`, `inflateInit2_ (libz.so.1)`,
+/// `grow (leaky.c:12 in leaky)`.
 pub(super) fn place(frame: &SiteFrame) -> String {
     let name = function(frame);
-    match (&frame.file, frame.line, &frame.module) {
-        (Some(file), Some(line), _) if line > 0 => format!("{name} ({}:{line})", clean(base(file))),
-        (_, _, Some(module)) if !name.ends_with(')') => format!("{name} ({})", clean(module_name(module))),
+    let line = match (&frame.file, frame.line) {
+        (Some(file), Some(line)) if line > 0 => Some(format!("{}:{line}", clean(base(file)))),
+        _ => None,
+    };
+    let module = frame.module.as_deref().filter(|_| frame.kind != FrameKind::Java);
+    match (line, module) {
+        (Some(line), Some(module)) => format!("{name} ({line} in {})", clean(module_name(module))),
+        (Some(line), None) => format!("{name} ({line})"),
+        (None, Some(module)) if !name.starts_with("[unknown") => {
+            format!("{name} ({})", clean(module_name(module)))
+        }
         _ => name,
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Category, CodeCache, CodeHeap, CodeMethod, Creator, Jvm, Memory, MemoryPart, Profile, SCHEMA, Session,
     Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Way, site,
 };
-use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::attribute::{Attribution, FrameTraits, Rules, Source};
 use crate::recording::{Recording, Stack, State, Total};
 use crate::symbolize::Frame;
 
@@ -37,7 +37,7 @@ impl Profile {
             totals,
             categories,
             sites,
-            threads: threads(recording),
+            threads: threads(recording, rules),
             code_cache: code_cache(recording),
             memory: memory(recording),
             state: recording.state.clone(),
@@ -275,7 +275,7 @@ fn trust(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust {
     }
 }
 
-fn threads(recording: &Recording) -> Threads {
+fn threads(recording: &Recording, rules: &Rules) -> Threads {
     let started = |thread: &&crate::recording::Thread| thread.started_ns.is_some();
     let mut by_creator: BTreeMap<u32, u64> = BTreeMap::new();
     for thread in recording.threads.iter().filter(started) {
@@ -286,7 +286,14 @@ fn threads(recording: &Recording) -> Threads {
     let mut creators: Vec<Creator> = by_creator
         .into_iter()
         .filter_map(|(stack, count)| {
-            Some(Creator { count, frames: frames(recording, at(&recording.stacks, stack)?) })
+            let stack = at(&recording.stacks, stack)?;
+            let named: Vec<&Frame> =
+                stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
+            let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame)).collect();
+            let pairs: Vec<_> = named.into_iter().zip(&traits).collect();
+            let found = rules.classify(&pairs, &Source::Allocator, true);
+            let way = Way { leaf: found.leaf, cause: found.cause, owner: found.owner };
+            Some(Creator { count, frames: frames(recording, stack), way })
         })
         .collect();
     creators.sort_by_key(|creator| Reverse(creator.count));

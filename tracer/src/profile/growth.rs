@@ -1,6 +1,6 @@
 //! How live bytes went through the session: slopes from the recording's samples.
 
-use crate::recording::{Recording, Totals};
+use crate::recording::{Recording, State, Totals};
 
 /// Moments needed before a slope is told; the start, when nothing was live, is one of them.
 const POINTS_MIN: usize = 3;
@@ -24,6 +24,11 @@ impl Course {
         let mut rows = vec![0_u64; recording.totals.len()];
         let mut now = vec![0_u64; group_count];
         let mut live = vec![vec![0_u64]; group_count];
+        // Counted back from the end: `started_ns` may lie before the probes were attached.
+        let started_ns = match (&recording.state, recording.series.last()) {
+            (State::Finished(_), Some(last)) => last.time_ns.saturating_sub(recording.duration_ns),
+            _ => recording.session.started_ns,
+        };
         for sample in &recording.series {
             for row in &sample.rows {
                 let at = usize::try_from(row.total).unwrap_or(usize::MAX);
@@ -36,7 +41,7 @@ impl Course {
                 }
                 *before = after;
             }
-            let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
+            let time_ns = sample.time_ns.saturating_sub(started_ns);
             // The last tick and the end may be one moment.
             let again = times_ns.last() == Some(&time_ns);
             if !again {

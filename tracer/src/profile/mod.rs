@@ -215,6 +215,8 @@ pub struct Threads {
 pub struct Creator {
     pub count: u64,
     pub frames: Vec<SiteFrame>,
+    #[serde(skip)]
+    pub way: Way,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -255,6 +255,20 @@ fn what_java_called_is_not_the_librarys() {
 }
 
 #[test]
+fn a_leaf_without_a_name_gives_way_to_its_caller_in_the_same_code() {
+    let rules = Rules::builtin();
+    let leaf = |text: &[&str]| {
+        let unknown = Frame::unknown(FrameKind::Native, crate::symbolize::UnknownReason::NoSymbol);
+        let mut frames = vec![Frame { module: Some(LIBZ.to_owned()), ..unknown }];
+        frames.extend(stack(text));
+        rules.attribute(&frames, &Source::Allocator).leaf
+    };
+    assert_eq!(leaf(&["z!inflate", "J java.util.zip.Inflater.inflate"]), Some(1));
+    assert_eq!(leaf(&["J java.util.zip.Inflater.inflate"]), Some(0));
+    assert_eq!(leaf(&[]), Some(0));
+}
+
+#[test]
 fn a_class_initializer_that_runs_the_application_is_no_class_loading() {
     let text = [
         "c!malloc",

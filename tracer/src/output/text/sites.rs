@@ -41,16 +41,27 @@ pub(super) fn sites(
     if shown.is_empty() {
         return writeln!(out, "No {sites} {what}.");
     }
-    let number = if top < shown.len() {
-        format!("{} of {}", units::count(top as u64), units::count(shown.len() as u64))
+    let sum =
+        |sites: &[&Site]| sites.iter().fold(0_u64, |sum, site| sum.saturating_add(view.bytes(&site.totals)));
+    let all_bytes = sum(&shown);
+    let listed = if options.top.is_some() {
+        top
     } else {
+        // What is below a thousandth of all is noise, unless it was asked for.
+        let small = |site: &&Site| view.bytes(&site.totals) < all_bytes / 1_000;
+        top.min(shown.iter().position(small).unwrap_or(top).max(1))
+    };
+    let rest = shown.get(listed..).unwrap_or_default();
+    let number = if rest.is_empty() {
         units::count(shown.len() as u64)
+    } else {
+        format!("{} of {}", units::count(listed as u64), units::count(shown.len() as u64))
     };
     writeln!(out, "{}", style.bold(&format!("Top {sites} {what} ({number})")))?;
     if view == View::Leaks && shown.iter().any(|site| site.still_grows.is_none()) {
         writeln!(out, "  The session was too short to tell growth: these are all that hold memory.")?;
     }
-    for (at, site) in shown.into_iter().take(top).enumerate() {
+    for (at, site) in shown.iter().take(listed).enumerate() {
         if stacks && at > 0 {
             writeln!(out)?;
         }
@@ -60,6 +71,11 @@ pub(super) fn sites(
             stack(site, options.verbose, style, out)?;
             threads(site, options.verbose, style, out)?;
         }
+    }
+    if !rest.is_empty() {
+        let number = units::counted(rest.len() as u64, "smaller site");
+        let gap = if stacks { "\n" } else { "" };
+        writeln!(out, "{gap}  and {number} with {} (--top N shows more)", units::bytes(sum(rest)))?;
     }
     Ok(())
 }
@@ -118,15 +134,28 @@ fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
 fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let frames: Vec<&SiteFrame> =
         site.frames.iter().filter(|frame| whole || frame.kind != FrameKind::Stub).collect();
-    let owner = site.way.owner.map_or(0, |owner| owner + 2);
-    let shown = if whole { frames.len() } else { frames.len().min(FRAMES.max(owner).min(FRAMES_MAX)) };
-    for frame in frames.iter().take(shown) {
+    // Recursion is told once.
+    let mut places: Vec<(String, usize, bool)> = Vec::new();
+    for frame in &frames {
         let place = label::place(frame);
-        let text = if whole { place.into() } else { label::fit(&place, WIDTH - 10) };
-        writeln!(out, "{}", style.dim(&format!("       at {text}")))?;
+        let of_owner = site.way.owner.and_then(|owner| site.frames.get(owner)) == Some(*frame);
+        match places.last_mut().filter(|(last, ..)| *last == place) {
+            Some((_, times, owner)) => {
+                *times += 1;
+                *owner |= of_owner;
+            }
+            None => places.push((place, 1, of_owner)),
+        }
     }
-    if frames.len() > shown {
-        let rest = units::counted((frames.len() - shown) as u64, "more frame");
+    let owner = places.iter().position(|(.., owner)| *owner).map_or(0, |owner| owner + 2);
+    let shown = if whole { places.len() } else { places.len().min(FRAMES.max(owner).min(FRAMES_MAX)) };
+    for (place, times, _) in places.iter().take(shown) {
+        let times = if *times > 1 { format!(" ×{times}") } else { String::new() };
+        let text = if whole { place.into() } else { label::fit(place, WIDTH - 16) };
+        writeln!(out, "{}", style.dim(&format!("       at {text}{times}")))?;
+    }
+    if places.len() > shown {
+        let rest = units::counted((places.len() - shown) as u64, "more frame");
         writeln!(out, "{}", style.dim(&format!("       … {rest} (-v shows all)")))?;
     }
     if site.complete == Some(false) {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Style, clean, label, table, units};
+use super::{Style, WIDTH, clean, label, table, units};
 use crate::profile::Profile;
 
 /// What is told of each reason for a loss; others are told by their name.
@@ -63,19 +63,12 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         units::count(threads.exited)
     )?;
     for creator in threads.creators.iter().take(3) {
-        // Who started them: the first Java method that is not the thread's own, else any function.
-        let by = creator
-            .frames
-            .iter()
-            .find(|frame| frame.line.is_some() && !frame.function.starts_with("java.lang.Thread."))
-            .or_else(|| creator.frames.last());
-        if let Some(frame) = by {
-            writeln!(
-                out,
-                "  {} started by {}",
-                units::count(creator.count),
-                label::fit(&label::place(frame), 80)
-            )?;
+        let part = |at: Option<usize>| at.and_then(|at| creator.frames.get(at)).map(label::place);
+        let way: Vec<String> =
+            [part(creator.way.cause), part(creator.way.owner)].into_iter().flatten().collect();
+        if !way.is_empty() {
+            let text = format!("{} started by {}", units::count(creator.count), way.join(" → "));
+            writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
         }
     }
     Ok(())
