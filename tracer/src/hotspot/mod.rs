@@ -67,6 +67,15 @@ pub enum HotspotError {
     Library(#[source] std::io::Error),
 }
 
+impl From<ElfError> for HotspotError {
+    fn from(error: ElfError) -> Self {
+        Self::Library(match error {
+            ElfError::Io(error) => error,
+            error => std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        })
+    }
+}
+
 /// One running JVM.
 pub struct Hotspot {
     memory: Box<dyn ProcessMemory + Send>,
@@ -98,11 +107,7 @@ impl Hotspot {
         load_bias: u64,
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
-        let symbols = Symbols::read(file, load_bias).map_err(|error| match error {
-            ElfError::Io(error) => HotspotError::Library(error),
-            error => HotspotError::Library(std::io::Error::new(std::io::ErrorKind::InvalidData, error)),
-        })?;
-        Self::with_symbols(symbols, memory)
+        Self::with_symbols(Symbols::read(file, load_bias)?, memory)
     }
 
     /// Like [`Hotspot::open`], with the symbols at hand: from a saved image, or to ask again without

@@ -7,6 +7,7 @@ pub mod attach;
 pub mod btf;
 pub mod kernel;
 pub mod load;
+pub mod log;
 pub mod placement;
 pub mod plan;
 pub mod rows;

@@ -115,6 +115,17 @@ impl Writer {
         })
     }
 
+    /// Collections are seen from now on.
+    pub fn gc_probes(&mut self) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.execute(
+                "UPDATE meta SET value = json_set(value, '$.gc_probes', json('true')) WHERE key = 'session'",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
     /// A thread: new if `tid` is, if the last of that tid has ended, or if it started at another
     /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
     pub fn thread(

@@ -105,6 +105,19 @@ impl Capture {
         self.replaced
     }
 
+    /// Is a JVM starting that was not understood yet?
+    pub(super) fn awaits_jvm(&self) -> bool {
+        self.jvm.is_starting()
+    }
+
+    /// Opens the JVM if it can be understood by now.
+    ///
+    /// # Errors
+    /// The kernel or the recording refuses.
+    pub(super) fn poll_jvm(&mut self) -> Result<(), Failure> {
+        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)
+    }
+
     /// Takes in the events that are there. True: there may be more.
     pub(super) fn drain(&mut self) -> bool {
         for _ in 0..DRAIN_RECORDS {
@@ -161,7 +174,7 @@ impl Capture {
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
     pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
-        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
+        self.attached.flush_log();
         self.write_stacks()?;
         self.write_totals(time_ns)?;
         self.write_trust()?;

@@ -15,7 +15,9 @@ use crate::{
     probe::{
         ProbeError,
         attach::{self, UprobePoint},
-        btf, load, plan,
+        btf, load,
+        log::BpfLog,
+        plan,
         rows::UnwindTables,
         survey, tracefs,
     },
@@ -37,6 +39,7 @@ pub(super) struct Attached {
     /// What will not be seen, for the report.
     pub(super) notes: Vec<String>,
     usdt_specs: Array<MapData, UsdtSpec>,
+    log: Option<BpfLog>,
     pid: u32,
     ebpf: Ebpf,
 }
@@ -100,6 +103,7 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     };
     let mut ebpf = load::load(&config(target, args), sizes).map_err(lacking)?;
     phase("programs loaded");
+    let log = BpfLog::open(&mut ebpf);
     let mut kernel = UnwindTables::take(&mut ebpf).map_err(lacking)?;
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
     kernel.set_modules(modules.modules()).map_err(lacking)?;
@@ -116,6 +120,7 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         probe_count: 0,
         notes: Vec::new(),
         usdt_specs,
+        log,
         pid,
         ebpf,
     };
@@ -151,6 +156,13 @@ impl Attached {
         attach::uprobe(&mut self.ebpf, self.pid, point)?;
         self.probe_count += 1;
         Ok(())
+    }
+
+    /// Passes on what the BPF programs say of themselves.
+    pub(super) fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Attaches to HotSpot's own probe points. A build without them is traced without GC marks and
