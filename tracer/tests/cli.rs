@@ -294,7 +294,7 @@ fn what_a_killed_recorder_wrote_is_readable() {
     assert_balanced(&report);
     assert!(Totals::of(&report["totals"]).allocated_count > 0, "what was written before the end is there");
     let text = recording.render(&[]);
-    assert!(text.contains("unfinished"), "that the recorder did not finish is said:\n{text}");
+    assert!(text.contains("Not finished"), "that the recorder did not finish is said:\n{text}");
     target.tell("end");
     assert_eq!(target.wait().code(), Some(23));
 }
@@ -326,7 +326,7 @@ fn a_command_is_started_and_its_status_passed_on() {
     assert!(file.exists());
     let missing = folder.path().join("no-such-program");
     let output = tracer_output(&["record", "--force", "-o", text(&file), "--", text(&missing)]);
-    assert_refused(&output, FAILED, &["no-such-program"]);
+    assert_refused(&output, USAGE, &["no-such-program"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Command::new(&tracer)
             .arg("report")
             .arg(&recording)
-            .args(["--format", "flamegraph", "-o"])
+            .args(["--format", "flamegraph", "--force", "-o"])
             .arg(&picture),
     )?;
     shop.stop()?;

@@ -49,7 +49,11 @@ impl Recorder {
         fs::create_dir_all(&folder).expect("make the folder of recordings");
         let file = folder.join(format!("{name}.trec"));
         let mut command = tracer();
-        command.args(["record", "-p", &pid.to_string(), "-d", "120s", "--force", "-o"]).arg(&file);
+        command.args(["record", "-p", &pid.to_string(), "--force", "-o"]).arg(&file);
+        if !arguments.contains(&"-d") {
+            // Longer than any test waits.
+            command.args(["-d", "10m"]);
+        }
         command.args(arguments);
         Recorder::start(&mut command, file)
     }

@@ -41,6 +41,7 @@ impl Launched {
         let child = command.spawn().map_err(|error| {
             let status = if error.kind() == io::ErrorKind::NotFound { status::USAGE } else { status::FAILED };
             Failure::new(status, format!("cannot start {program}: {error}"))
+                .help("after --, give a program by its path or its name in PATH, then its arguments")
         })?;
         let mut launched = Self { child, released: false };
         launched.run_to_entry().map_err(|error| {
