@@ -78,8 +78,6 @@ pub(super) struct CodeLayout {
     pub(super) buffer_limit: Field,
     /// Address of `StubRoutines::_call_stub_return_address`.
     pub(super) call_stub_return: u64,
-    /// Address of `Threads::_number_of_threads`: not 0 once the JVM has set itself up.
-    pub(super) thread_count: u64,
 }
 
 /// Where a blob's code starts.
@@ -135,7 +133,6 @@ impl CodeLayout {
             stub_buffer: structs.field(&["StubQueue::_stub_buffer"])?,
             buffer_limit: structs.field(&["StubQueue::_buffer_limit"])?,
             call_stub_return: structs.address(&["StubRoutines::_call_stub_return_address"])?,
-            thread_count: structs.address(&["Threads::_number_of_threads"])?,
         })
     }
 }
