@@ -107,6 +107,20 @@ impl Writer {
         })
     }
 
+    /// Every probe is attached: the session starts now (RFC 3339, and `CLOCK_MONOTONIC`), not when the
+    /// file was created.
+    pub fn started(&mut self, time: &str, time_ns: u64) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.execute(
+                "UPDATE meta SET value = json_set(value, '$.started', ?1, '$.started_ns', ?2)
+                 WHERE key = 'session'",
+                params![time, signed(Some(time_ns))],
+            )?;
+            meta(database, "started", time)?;
+            meta(database, "started_ns", &time_ns.to_string())
+        })
+    }
+
     /// Collections are seen from now on.
     pub fn gc_probes(&mut self) -> Result<(), WriteError> {
         self.write(|_, database| {

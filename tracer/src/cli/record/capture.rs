@@ -72,8 +72,8 @@ impl Capture {
         for (stack, name) in reserved {
             writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
-        for note in std::mem::take(&mut attached.notes) {
-            writer.note(&note)?;
+        for note in attached.probes.notes() {
+            writer.note(note)?;
         }
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(1, &error))?;
         Ok(Self {
@@ -90,6 +90,19 @@ impl Capture {
             malformed_count: 0,
             rss_bytes: None,
         })
+    }
+
+    /// How many probes are attached.
+    pub(super) fn probe_count(&self) -> usize {
+        self.attached.probes.attached_count()
+    }
+
+    /// Notes when recording began: RFC 3339, and `CLOCK_MONOTONIC`.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn started(&mut self, time: &str, time_ns: u64) -> Result<(), Failure> {
+        Ok(self.writer.started(time, time_ns)?)
     }
 
     /// A descriptor of the ring buffer: readable when there are events.
@@ -174,7 +187,7 @@ impl Capture {
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
     pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
-        self.attached.flush_log();
+        self.attached.probes.flush_log();
         self.write_stacks()?;
         self.write_totals(time_ns)?;
         self.write_trust()?;

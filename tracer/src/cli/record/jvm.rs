@@ -86,7 +86,7 @@ impl JvmWatch {
             .kernel
             .set_jvm(&hotspot.unwinder_config())
             .map_err(|error| Failure::caused(status::FAILED, &error))?;
-        if attached.usdt(&info.libjvm) {
+        if attached.probes.attach_usdt(&info.libjvm) {
             writer.gc_probes()?;
         }
         // Remembered: what is unloaded before its first stack is seen has a name all the same.

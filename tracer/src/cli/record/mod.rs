@@ -73,14 +73,14 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
         .map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
     let resolver = Resolver::start(pid, target.modules.clone())
         .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
-    let probe_count = attached.probe_count;
     let exit = watch_exit(pid)?;
     let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
+    capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
     if let Some(launched) = launched {
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
     }
-    announce(&target, args, probe_count, begun.elapsed());
+    announce(&target, args, capture.probe_count(), begun.elapsed());
 
     let reason = watch(args, &mut capture, &signals, exit)?;
     let lost_count = capture.lost_count();
