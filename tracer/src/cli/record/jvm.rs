@@ -1,6 +1,9 @@
 //! The target's JVM: opened as soon as it is far enough in its own start to be understood.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{resolver::Resolver, setup::Attached};
 use crate::{
@@ -10,6 +13,9 @@ use crate::{
     session::Session,
     target::{Module, Target, jvm, memory::LiveMemory, process::Status},
 };
+
+/// How long a JVM may take until it describes itself. It takes a fraction of a second.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a recording is with the target's JVM.
 pub(super) struct JvmWatch {
@@ -21,14 +27,14 @@ enum State {
     /// No libjvm is mapped.
     Absent,
     /// It is mapped, and may not describe itself yet.
-    Starting { info: Box<jvm::JvmInfo>, symbols: Option<Symbols> },
+    Starting { info: Box<jvm::JvmInfo>, symbols: Option<Symbols>, since: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
 }
 
 impl State {
     fn starting(info: jvm::JvmInfo) -> Self {
-        Self::Starting { info: Box::new(info), symbols: None }
+        Self::Starting { info: Box::new(info), symbols: None, since: Instant::now() }
     }
 }
 
@@ -64,15 +70,12 @@ impl JvmWatch {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), Failure> {
-        let State::Starting { info, symbols } = &mut self.state else {
+        let State::Starting { info, symbols, since } = &mut self.state else {
             return Ok(());
         };
         let mut hotspot = match open(self.pid, info, symbols) {
             Ok(hotspot) => hotspot,
-            Err(HotspotError::NotReady(what)) => {
-                tracing::debug!(what, "the JVM is starting");
-                return Ok(());
-            }
+            Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
             Err(error) => {
                 let note =
                     format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
@@ -109,7 +112,7 @@ impl JvmWatch {
 
 /// Opens the JVM; its symbols are read once, however often it is not ready.
 fn open(pid: u32, info: &jvm::JvmInfo, symbols: &mut Option<Symbols>) -> Result<Hotspot, HotspotError> {
-    let memory = LiveMemory::open(pid).map_err(|error| HotspotError::Library(error))?;
+    let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?;
     let symbols = match symbols {
         Some(symbols) => symbols,
         None => symbols.insert(Symbols::read(&info.libjvm.file, info.libjvm.load_bias)?),
