@@ -38,6 +38,9 @@ pub enum ProbeError {
     /// A map that the object should have is not in it.
     #[error("the BPF object has no map {0}")]
     MissingMap(&'static str),
+    /// The session is over.
+    #[error("the probes were detached")]
+    Detached,
     /// A map operation failed.
     #[error("a BPF map operation failed")]
     Map(#[from] MapError),

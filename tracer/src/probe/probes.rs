@@ -20,7 +20,8 @@ use crate::target::{Module, usdt};
 /// See the module.
 pub struct Probes {
     pid: u32,
-    ebpf: Ebpf,
+    /// `None` once detached.
+    ebpf: Option<Ebpf>,
     usdt_specs: Array<MapData, UsdtSpec>,
     log: Option<BpfLog>,
     attached_count: usize,
@@ -36,7 +37,14 @@ impl Probes {
         let mut ebpf = load::load(config, sizes)?;
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
         let log = BpfLog::open(&mut ebpf);
-        Ok(Self { pid, usdt_specs: specs.try_into()?, log, attached_count: 0, notes: Vec::new(), ebpf })
+        Ok(Self {
+            pid,
+            usdt_specs: specs.try_into()?,
+            log,
+            attached_count: 0,
+            notes: Vec::new(),
+            ebpf: Some(ebpf),
+        })
     }
 
     /// The tables that the unwinder reads; to be taken once.
@@ -44,7 +52,7 @@ impl Probes {
     /// # Errors
     /// They were taken before.
     pub fn unwind_tables(&mut self) -> Result<UnwindTables, ProbeError> {
-        UnwindTables::take(&mut self.ebpf)
+        UnwindTables::take(self.ebpf()?)
     }
 
     /// The map `name`, for whoever reads it; to be taken once.
@@ -52,7 +60,7 @@ impl Probes {
     /// # Errors
     /// It was taken before, or is not in the object.
     pub fn take_map(&mut self, name: &'static str) -> Result<Map, ProbeError> {
-        self.ebpf.take_map(name).ok_or(ProbeError::MissingMap(name))
+        self.ebpf()?.take_map(name).ok_or(ProbeError::MissingMap(name))
     }
 
     /// How many probes are attached.
@@ -95,7 +103,7 @@ impl Probes {
     /// # Errors
     /// The kernel refuses, or has not one of them.
     pub fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
-        attach::tracepoints(&mut self.ebpf)?;
+        attach::tracepoints(self.ebpf()?)?;
         self.attached_count += TRACEPOINTS.len();
         Ok(())
     }
@@ -128,8 +136,18 @@ impl Probes {
         }
     }
 
+    /// Detaches everything, and returns when no program runs any more. What was taken stays readable.
+    pub fn detach(&mut self) {
+        self.ebpf = None;
+    }
+
+    fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {
+        self.ebpf.as_mut().ok_or(ProbeError::Detached)
+    }
+
     fn uprobe(&mut self, point: &UprobePoint) -> Result<(), ProbeError> {
-        attach::uprobe(&mut self.ebpf, self.pid, point)?;
+        let pid = self.pid;
+        attach::uprobe(self.ebpf()?, pid, point)?;
         self.attached_count += 1;
         Ok(())
     }

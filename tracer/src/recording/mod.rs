@@ -18,7 +18,7 @@ mod writer;
 pub use crate::attribute::Source;
 pub use error::{ReadError, WriteError};
 pub use model::{
-    CodeCache, CodeHeap, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, Recording, Sample,
+    Call, CodeCache, CodeHeap, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, Recording, Sample,
     SeriesRow, SessionInfo, Stack, State, TargetInfo, Thread, ThreadLive, Total, Totals, Trust,
 };
 pub use read::read;

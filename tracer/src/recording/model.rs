@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::attribute::Source;
+use tracer_common::record::AllocationRecord;
+
 use crate::symbolize::Frame;
 
 /// What is known when a recording starts.
@@ -54,6 +56,14 @@ pub struct SessionInfo {
     pub sample_bytes: Option<u64>,
     /// Are collections seen at all? If not, their number is unknown, not 0.
     pub gc_probes: bool,
+}
+
+/// One allocation or free, kept with `--events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub freed: bool,
+    /// A free has the size and the stack of the allocation that it ends.
+    pub record: AllocationRecord,
 }
 
 /// How a session ended.

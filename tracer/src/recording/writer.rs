@@ -11,7 +11,7 @@ use super::create::Place;
 use super::rows::Rows;
 use super::series::Series;
 use super::{
-    APPLICATION_ID, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust, WriteError, schema,
+    APPLICATION_ID, Call, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust, WriteError, schema,
 };
 use crate::symbolize::Frame;
 
@@ -232,6 +232,23 @@ impl Writer {
                     "INSERT INTO gc VALUES (?1, ?2) ON CONFLICT DO UPDATE SET end_ns = coalesce(?2, end_ns)",
                 )?
                 .execute(params![signed(Some(begin_ns)), signed(end_ns)])?;
+            Ok(())
+        })
+    }
+
+    /// Allocations and frees, each by itself.
+    pub fn calls(&mut self, calls: &[Call]) -> Result<(), WriteError> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        self.write(|writer, database| {
+            let mut insert = database.prepare_cached("INSERT INTO call VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            for Call { freed, record } in calls {
+                let stack = writer.rows.stack(database, record.stack)?;
+                let [time, address, size] = [record.header.time_ns, record.address, record.size_bytes]
+                    .map(|value| signed(Some(value)));
+                insert.execute(params![time, record.header.tid, freed, address, size, stack])?;
+            }
             Ok(())
         })
     }

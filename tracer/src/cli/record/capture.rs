@@ -14,9 +14,9 @@ use tracer_common::{
 
 use super::{jvm::JvmWatch, resolver::Resolver, setup::Attached, trust};
 use crate::{
-    cli::failure::Failure,
+    cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
-    recording::{End, Memory, Writer},
+    recording::{Call, End, Memory, Writer},
     session::{Session, mappings::MappingKind},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, module, process::Status},
@@ -43,6 +43,8 @@ pub(super) struct Capture {
     replaced: bool,
     malformed_count: u64,
     rss_bytes: Option<u64>,
+    /// Allocations and frees, with `--events`, not yet written.
+    calls: Vec<Call>,
 }
 
 impl Capture {
@@ -75,7 +77,7 @@ impl Capture {
         for note in attached.probes.notes() {
             writer.note(note)?;
         }
-        attached.tables.set_enabled(true).map_err(|error| Failure::caused(1, &error))?;
+        attached.tables.set_enabled(true).map_err(|error| Failure::caused(status::FAILED, &error))?;
         Ok(Self {
             pid: target.pid,
             attached,
@@ -89,6 +91,7 @@ impl Capture {
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
+            calls: Vec::new(),
         })
     }
 
@@ -132,10 +135,17 @@ impl Capture {
     }
 
     /// Takes in the events that are there. True: there may be more.
-    pub(super) fn drain(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn drain(&mut self) -> Result<bool, Failure> {
+        let mut more = true;
         for _ in 0..DRAIN_RECORDS {
             match self.attached.ring.next() {
-                None => return self.follow_modules(),
+                None => {
+                    more = false;
+                    break;
+                }
                 Some(Ok(event)) => self.take(event),
                 Some(Err(error)) => {
                     tracing::debug!(%error, "dropped");
@@ -143,7 +153,9 @@ impl Capture {
                 }
             }
         }
-        true
+        self.follow_modules();
+        self.writer.calls(&std::mem::take(&mut self.calls))?;
+        Ok(more)
     }
 
     fn take(&mut self, event: Event) {
@@ -159,27 +171,28 @@ impl Capture {
             }
             EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
             EventKind::Exec { .. } => self.replaced = true,
+            EventKind::Allocated(record) => self.calls.push(Call { freed: false, record }),
+            EventKind::Freed(record) => self.calls.push(Call { freed: true, record }),
             _ => {}
         }
     }
 
-    /// Tells unwinder and symbolizer of libraries that were mapped since. Always false.
-    fn follow_modules(&mut self) -> bool {
+    /// Tells unwinder and symbolizer of libraries that were mapped since.
+    fn follow_modules(&mut self) {
         if !std::mem::take(&mut self.modules_changed) {
-            return false;
+            return;
         }
         let Ok(mappings) = mapping::read(self.pid) else {
-            return false;
+            return;
         };
         match self.attached.unwind.follow(self.pid, &mappings) {
-            Ok(false) => return false,
+            Ok(false) => return,
             Ok(true) => {}
             Err(error) => tracing::warn!("stacks through new libraries will end there: {error}"),
         }
         let modules = module::modules(self.pid, &mappings);
         self.jvm.modules_changed(&modules);
         self.resolver.set_modules(modules);
-        false
     }
 
     /// Writes what changed since the last tick.
@@ -218,7 +231,7 @@ impl Capture {
                     changed.push((stack, totals));
                 }
             })
-            .map_err(|error| Failure::new(1, format!("cannot read the totals: {error}")))?;
+            .map_err(|error| Failure::new(status::FAILED, format!("cannot read the totals: {error}")))?;
         self.writer.allocator_totals(time_ns, &changed)?;
 
         let mut changed = Vec::new();
@@ -231,22 +244,18 @@ impl Capture {
         Ok(())
     }
 
-    fn write_trust(&mut self) -> Result<(), Failure> {
-        let counters = self.attached.tables.counters().map_err(|error| Failure::caused(1, &error))?;
-        self.writer.lost(&trust::lost(&counters, self.malformed_count))?;
+    /// Writes how far the numbers can be trusted, and gives how much was lost.
+    fn write_trust(&mut self) -> Result<u64, Failure> {
+        let counters =
+            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let lost = trust::lost(&counters, self.malformed_count);
+        self.writer.lost(&lost)?;
         self.writer.trust(&trust::trust(&counters))?;
-        Ok(())
+        Ok(lost.iter().map(|(_, count)| count).sum())
     }
 
-    /// Anything lost so far?
-    pub(super) fn lost_count(&self) -> u64 {
-        let counters = self.attached.tables.counters();
-        counters.map_or(0, |counters| {
-            trust::lost(&counters, self.malformed_count).iter().map(|(_, count)| count).sum()
-        })
-    }
-
-    /// Switches the probes off, writes all that is left, detaches, and closes the recording.
+    /// Switches the probes off, detaches, writes all that is left, and closes the recording. Gives how
+    /// much was lost.
     ///
     /// # Errors
     /// The recording cannot be written.
@@ -255,11 +264,13 @@ impl Capture {
         started_ns: u64,
         now_ns: impl Fn() -> u64,
         reason: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         let switched = self.attached.tables.set_enabled(false);
         let end_ns = now_ns();
-        switched.map_err(|error| Failure::caused(1, &error))?;
-        while self.drain() {}
+        switched.map_err(|error| Failure::caused(status::FAILED, &error))?;
+        // The kernel waits for programs that are still running: after this the tables are at rest.
+        self.attached.probes.detach();
+        while self.drain()? {}
         self.write_totals(end_ns)?;
         self.write_live()?;
         for (tid, thread) in self.session.threads.iter() {
@@ -269,18 +280,16 @@ impl Capture {
         for (begin_ns, end_ns) in self.session.collections() {
             self.writer.gc(*begin_ns, Some(*end_ns))?;
         }
-        self.write_trust()?;
+        let lost_count = self.write_trust()?;
         let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
         self.writer.memory(end_ns, &memory)?;
-        // Detached before the names are waited for: the target need not pay for that.
-        drop(self.attached);
         for stack in self.resolver.finish() {
             write_stack(&mut self.writer, &stack)?;
         }
         self.writer.tick(end_ns)?;
         let duration_ns = end_ns.saturating_sub(started_ns);
         self.writer.finish(&End { duration_ns, reason: reason.to_owned() })?;
-        Ok(())
+        Ok(lost_count)
     }
 
     fn write_live(&mut self) -> Result<(), Failure> {
@@ -292,7 +301,7 @@ impl Capture {
                 entry.0 += allocation.size_bytes;
                 entry.1 += 1;
             })
-            .map_err(|error| Failure::new(1, format!("cannot read the live table: {error}")))?;
+            .map_err(|error| Failure::new(status::FAILED, format!("cannot read the live table: {error}")))?;
         let rows: Vec<_> =
             live.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
         self.writer.live_by_thread(&rows)?;

@@ -83,8 +83,7 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     announce(&target, args, capture.probe_count(), begun.elapsed());
 
     let reason = watch(args, &mut capture, &signals, exit)?;
-    let lost_count = capture.lost_count();
-    capture.finish(started_ns, monotonic_ns, reason)?;
+    let lost_count = capture.finish(started_ns, monotonic_ns, reason)?;
     signals.finished();
     summarize(&file)?;
     Ok(if args.strict && lost_count > 0 { status::INCOMPLETE } else { status::DONE })
@@ -200,7 +199,7 @@ fn watch(
                 ready = events.readable() => {
                     let mut ready = ready.map_err(io)?;
                     ready.clear_ready();
-                    while capture.drain() {
+                    while capture.drain()? {
                         tokio::task::yield_now().await;
                     }
                     if capture.is_replaced() {
