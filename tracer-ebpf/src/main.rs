@@ -14,6 +14,18 @@ mod pending;
 mod probes;
 mod unwind;
 
+/// A message of the programs' own, for who develops them: nothing in a release build, and never on the
+/// way of an allocation.
+macro_rules! log {
+    ($ctx:expr, $($message:tt)+) => {
+        #[cfg(feature = "log")]
+        aya_log_ebpf::debug!($ctx, $($message)+);
+        #[cfg(not(feature = "log"))]
+        let _ = $ctx;
+    };
+}
+pub(crate) use log;
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use hotspot_support::held::Held;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
-use tracer::hotspot::{Compiled, Hotspot, JavaFrame, Kind, Symbols, Tier, readable_class_name};
+use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
 use tracer::target::{mapping, root};
 use tracer::unwind::modules::ModuleTables;
 use tracer::unwind::walker::Walker;
-use tracer_common::unwind::{Stop, frame_kind};
+use tracer_common::unwind::{Frame, Stop, frame_kind};
 
 const MODES: [&[&str]; 4] = [&[], &["-Xint"], &["-XX:TieredStopAtLevel=1"], &["-XX:-TieredCompilation"]];
 
@@ -228,5 +228,89 @@ fn opening_takes_milliseconds() {
         hotspot.threads();
         println!("{}: symbols {read:?}, open {opened:?}, threads {:?}", hotspot.version(), begin.elapsed());
         assert!(opened < Duration::from_millis(500), "{opened:?}");
+    }
+}
+
+/// Classes come and go; what was compiled of them must keep its name or have none.
+fn check_unloading(jdk: &Jdk) {
+    let mut jvm = Jvm::start(jdk, &["-Xmx64m", "-XX:+UseSerialGC"], "HotspotUnload", &[]);
+    let label = jvm.label.clone();
+    let (mut remembering, mut forgetful) = (jvm.open(), jvm.open());
+    let mut all = Vec::new();
+    let (mut stale, mut same, mut remembered) = (0, 0, 0);
+    for _ in 0..6 {
+        all.extend(remembering.nmethods());
+        jvm.process.tell("next");
+        jvm.stdout.until("ready");
+    }
+    let workers = all.iter().filter(|compiled| compiled.class.starts_with("HotspotUnload$Worker"));
+    for compiled in workers {
+        let frame = Frame {
+            pc: compiled.blob.code.start + 1,
+            aux: compiled.blob.address,
+            kind: frame_kind::COMPILED,
+            extra: compiled.compile_id,
+        };
+        let name = format!("{}.{}", compiled.class, compiled.method);
+        let first = forgetful.resolve(&frame);
+        let first = first.last().expect("never none");
+        match first.stale {
+            Some(_) => {
+                assert_eq!(first.kind, Kind::Unknown, "{label} {first:?}");
+                stale += 1;
+            }
+            None => {
+                assert_eq!(first.function(), name, "{label}");
+                same += 1;
+            }
+        }
+        let second = remembering.resolve(&frame);
+        let second = second.last().expect("never none");
+        assert_eq!(second.function(), name, "{label} {:?}", second.stale);
+        remembered += usize::from(second.stale.is_some());
+    }
+    println!("{label}: {stale} stale, {same} the same, {remembered} remembered");
+    assert!(stale > 10, "{label}");
+}
+
+#[test]
+fn unloaded_code_has_no_wrong_name() {
+    for jdk in jdks() {
+        check_unloading(&jdk);
+    }
+}
+
+/// From its first instruction on a JVM is not ready, and then ready; never not supported.
+fn check_starting(jdk: &Jdk) {
+    // Reading them takes longer than what is looked at here.
+    let unloaded = {
+        let jvm = Jvm::start(jdk, &[], "HotspotWork", &["1"]);
+        Symbols::read(&jvm.libjvm().expect("libjvm").0, 0).expect("symbols")
+    };
+    let jvm = Jvm::spawn(jdk, &[], "HotspotWork", &["100"]);
+    let mut reasons = BTreeMap::new();
+    let begin = Instant::now();
+    loop {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{} {reasons:?}", jvm.label);
+        let Some((_, bias)) = jvm.libjvm() else { continue };
+        let symbols = unloaded.iter().map(|(name, address)| (name.to_owned(), address + bias)).collect();
+        match Hotspot::with_symbols(symbols, jvm.memory()) {
+            Ok(hotspot) => {
+                assert!(hotspot.missing().is_empty(), "{}: {:?}", jvm.label, hotspot.missing());
+                break;
+            }
+            Err(HotspotError::NotReady(reason)) => *reasons.entry(reason).or_insert(0) += 1,
+            Err(error) => panic!("{}: {error}", jvm.label),
+        }
+    }
+    println!("{}: {:?} {reasons:?}", jvm.label, begin.elapsed());
+}
+
+#[test]
+fn a_starting_jvm_is_not_ready_and_then_ready() {
+    for jdk in jdks() {
+        for _ in 0..5 {
+            check_starting(&jdk);
+        }
     }
 }

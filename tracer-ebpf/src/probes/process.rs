@@ -3,7 +3,7 @@
 use aya_ebpf::{helpers::bpf_get_current_comm, macros::tracepoint, programs::TracePointContext};
 use tracer_common::record::{ThreadRecord, kind};
 
-use crate::{config, emit, pending, unwind};
+use crate::{config, emit, log, pending, unwind};
 
 const CLONE_THREAD: u64 = 0x0001_0000;
 
@@ -35,8 +35,9 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
 
 /// `sched:sched_process_exit`, in the thread that ends.
 #[tracepoint]
-pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
+pub fn sched_process_exit(ctx: TracePointContext) -> u32 {
     if let Some(thread) = config::target_thread() {
+        log!(&ctx, "thread {} ends", thread as u32);
         pending::forget(thread);
         about_self(kind::THREAD_EXIT, thread);
     }
@@ -45,8 +46,9 @@ pub fn sched_process_exit(_ctx: TracePointContext) -> u32 {
 
 /// `sched:sched_process_exec`, in the thread that is now the new program.
 #[tracepoint]
-pub fn sched_process_exec(_ctx: TracePointContext) -> u32 {
+pub fn sched_process_exec(ctx: TracePointContext) -> u32 {
     if let Some(thread) = config::target_thread() {
+        log!(&ctx, "process {} becomes another program", thread as u32);
         about_self(kind::EXEC, thread);
     }
     0

@@ -23,6 +23,8 @@ const MAX_HOPS: usize = 64;
 const FREE_SEGMENT: u8 = 0xff;
 /// No code heap is larger (HotSpot's limit for the whole code cache is 2 GiB).
 const MAX_HEAP_BYTES: u64 = 1 << 31;
+/// Blobs of one heap (a JVM that fills 240 MiB has about 100,000).
+const MAX_BLOBS: usize = 1 << 18;
 /// The longest name of a blob.
 const MAX_BLOB_NAME: usize = 256;
 
@@ -79,10 +81,6 @@ impl CodeCache {
     /// `NotReady` while the JVM has not set itself up; `Unsupported` if it has more heaps than the
     /// unwinder can hold.
     pub(super) fn read(reader: Reader<'_>, layout: &CodeLayout) -> Result<Self, HotspotError> {
-        // The first Java thread is listed after the code cache, the interpreter and every stub exist.
-        if reader.u32(layout.thread_count).unwrap_or(0) == 0 {
-            return Err(HotspotError::NotReady("no Java thread yet"));
-        }
         let heaps = heaps(reader, layout).map_err(|_| HotspotError::NotReady("no code heaps"))?;
         if heaps.is_empty() {
             return Err(HotspotError::NotReady("no code heaps"));
@@ -164,7 +162,7 @@ impl CodeCache {
             let Ok(map) = reader.bytes(heap.segment_map, segments, MAX_HEAP_BYTES as usize >> 6) else {
                 continue;
             };
-            for (index, _) in map.iter().enumerate().filter(|(_, tag)| **tag == 0) {
+            for (index, _) in map.iter().enumerate().filter(|(_, tag)| **tag == 0).take(MAX_BLOBS) {
                 let block = heap.low + ((index as u64) << heap.log2_segment_bytes);
                 if let Ok(blob) = self.blob(reader, block + self.layout.block_bytes)
                     && visit(blob).is_break()

@@ -5,6 +5,10 @@
 //! The rest (threads, flags, objects) is optional and absent by subject.
 //! Aliases cover JDK 8 to 25.
 
+mod runtime;
+
+pub(super) use self::runtime::{FieldsLayout, FlagLayout, ObjectLayout, ThreadLayout, ThreadsLayout};
+
 use super::HotspotError;
 use super::vmstructs::{Field, VmStructs, Width};
 
@@ -78,8 +82,6 @@ pub(super) struct CodeLayout {
     pub(super) buffer_limit: Field,
     /// Address of `StubRoutines::_call_stub_return_address`.
     pub(super) call_stub_return: u64,
-    /// Address of `Threads::_number_of_threads`: not 0 once the JVM has set itself up.
-    pub(super) thread_count: u64,
 }
 
 /// Where a blob's code starts.
@@ -135,7 +137,6 @@ impl CodeLayout {
             stub_buffer: structs.field(&["StubQueue::_stub_buffer"])?,
             buffer_limit: structs.field(&["StubQueue::_buffer_limit"])?,
             call_stub_return: structs.address(&["StubRoutines::_call_stub_return_address"])?,
-            thread_count: structs.address(&["Threads::_number_of_threads"])?,
         })
     }
 }
@@ -326,148 +327,6 @@ impl MethodLayout {
             symbol_length,
             symbol_body: structs.field(&["Symbol::_body"])?,
             excluded_low_bytes,
-        })
-    }
-}
-
-/// The JVM's flags.
-#[derive(Clone, Debug)]
-pub(super) struct FlagLayout {
-    /// Address of the pointer to the first flag, and of their count.
-    pub(super) flags: u64,
-    pub(super) count: u64,
-    pub(super) bytes: u64,
-    pub(super) name: Field,
-    pub(super) value: Field,
-}
-
-impl FlagLayout {
-    fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
-        Ok(Self {
-            flags: structs.address(&["JVMFlag::flags", "Flag::flags"])?,
-            count: structs.address(&["JVMFlag::numFlags", "Flag::numFlags"])?,
-            bytes: structs.size("JVMFlag").or_else(|_| structs.size("Flag"))?,
-            name: structs.field(&["JVMFlag::_name", "Flag::_name"])?,
-            value: structs.field(&["JVMFlag::_addr", "Flag::_addr"])?,
-        })
-    }
-}
-
-/// Java objects and the fields of their classes.
-#[derive(Clone, Debug)]
-pub(super) struct ObjectLayout {
-    /// Addresses of the base and shift of compressed oops and of compressed class pointers.
-    pub(super) oop_base: u64,
-    pub(super) oop_shift: u64,
-    pub(super) klass_base: u64,
-    pub(super) klass_shift: u64,
-    pub(super) klass: Field,
-    /// With compact headers: the class is in the mark word above this bit.
-    pub(super) mark_klass_shift: Option<u32>,
-    /// Addresses of the pointers to the classes `java.lang.String` and `java.lang.Thread`.
-    pub(super) string_class: u64,
-    pub(super) thread_class: u64,
-    pub(super) class_constants: Field,
-    pub(super) fields: FieldsLayout,
-    /// Elements of arrays begin at a multiple of 8 bytes.
-    pub(super) aligned_elements: bool,
-}
-
-/// Where a class lists its fields.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum FieldsLayout {
-    /// To 20: six u2 each.
-    Slots { fields: Field, count: Field, data: Field },
-    /// From 21: a stream of UNSIGNED5 numbers.
-    Stream { stream: Field, data: Field },
-}
-
-impl ObjectLayout {
-    fn new(structs: &VmStructs, feature: u32) -> Result<Self, HotspotError> {
-        let base = |kind: &str, old: &str| {
-            let names =
-                [format!("{kind}::_base"), format!("{kind}::{old}._base"), format!("Universe::{old}._base")];
-            structs.address(&names.each_ref().map(String::as_str))
-        };
-        let shift = |kind: &str, old: &str| {
-            let names = [
-                format!("{kind}::_shift"),
-                format!("{kind}::{old}._shift"),
-                format!("Universe::{old}._shift"),
-            ];
-            structs.address(&names.each_ref().map(String::as_str))
-        };
-        let class = |name: &str| {
-            let new = format!("vmClasses::_klasses[static_cast<int>(vmClassID::{name}_klass_knum)]");
-            let old = format!("SystemDictionary::_well_known_klasses[SystemDictionary::{name}_klass_knum]");
-            structs.address(&[&new, &old])
-        };
-        let fields = match structs.field(&["InstanceKlass::_fieldinfo_stream"]) {
-            Ok(stream) => FieldsLayout::Stream { stream, data: structs.field(&["Array<u1>::_data"])? },
-            Err(_) => FieldsLayout::Slots {
-                fields: structs.field(&["InstanceKlass::_fields"])?,
-                count: structs.field(&["InstanceKlass::_java_fields_count"])?,
-                data: structs.field(&["Array<u2>::_data"])?,
-            },
-        };
-        Ok(Self {
-            oop_base: base("CompressedOops", "_narrow_oop")?,
-            oop_shift: shift("CompressedOops", "_narrow_oop")?,
-            klass_base: base("CompressedKlassPointers", "_narrow_klass")?,
-            klass_shift: shift("CompressedKlassPointers", "_narrow_klass")?,
-            klass: structs.field(&["oopDesc::_metadata._klass"])?,
-            mark_klass_shift: structs
-                .constant("markWord::klass_shift")
-                .and_then(|shift| u32::try_from(shift).ok())
-                .filter(|shift| *shift < 64),
-            string_class: class("String")?,
-            thread_class: class("Thread")?,
-            class_constants: structs.field(&["InstanceKlass::_constants"])?,
-            fields,
-            aligned_elements: feature < 23,
-        })
-    }
-}
-
-/// Where the list of Java threads starts.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ThreadsLayout {
-    /// To 11: address of the first thread's pointer, and each thread's link.
-    Linked { first: u64, next: Field },
-    /// From 12: address of the list's pointer.
-    Array { list: u64, length: Field, threads: Field },
-}
-
-/// Java threads.
-#[derive(Clone, Debug)]
-pub(super) struct ThreadLayout {
-    pub(super) list: ThreadsLayout,
-    pub(super) os_thread: Field,
-    pub(super) tid: Field,
-    pub(super) object: Field,
-    /// `_threadObj` is an `OopHandle` (a pointer to the oop), no oop.
-    pub(super) object_is_handle: bool,
-}
-
-impl ThreadLayout {
-    fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
-        let list = match structs.address(&["ThreadsSMRSupport::_java_thread_list"]) {
-            Ok(list) => ThreadsLayout::Array {
-                list,
-                length: structs.field(&["ThreadsList::_length"])?,
-                threads: structs.field(&["ThreadsList::_threads"])?,
-            },
-            Err(missing) => ThreadsLayout::Linked {
-                first: structs.address(&["Threads::_thread_list"]).map_err(|_| missing)?,
-                next: structs.field(&["JavaThread::_next"])?,
-            },
-        };
-        Ok(Self {
-            list,
-            os_thread: structs.field(&["JavaThread::_osthread", "Thread::_osthread"])?,
-            tid: structs.field(&["OSThread::_thread_id"])?,
-            object: structs.field(&["JavaThread::_threadObj"])?,
-            object_is_handle: structs.type_text("JavaThread::_threadObj") == Some("OopHandle"),
         })
     }
 }

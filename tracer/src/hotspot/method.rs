@@ -18,6 +18,10 @@ const NATIVE: u64 = 0x100;
 const INTRINSIC: u64 = NATIVE | 0x1000;
 /// Entries of a line table: more lines than a method of 64 KiB of bytecodes can have are not one.
 const MAX_LINES: usize = 1 << 16;
+/// Bytecodes of a method, as class files limit them.
+const MAX_CODE_BYTES: u64 = 1 << 16;
+/// Entries of a constant pool, as class files limit them.
+const MAX_POOL: u64 = 1 << 16;
 /// Bytes of a `ConstMethod`.
 const MAX_CONST_METHOD_BYTES: u64 = 1 << 20;
 /// Introduces a line entry that does not fit a byte.
@@ -130,6 +134,9 @@ pub(super) fn identity(
     let constants = record.pointer(layout.constants)?;
     let holder = reader.pointer_field(constants, layout.pool_holder)?;
     let code_bytes = record.field(layout.code_bytes)?;
+    if code_bytes > MAX_CODE_BYTES {
+        return Err(ReadError::OutOfBounds(code_bytes));
+    }
     let class_symbol = symbol(reader, layout, reader.field(holder, layout.klass_name)?)?;
     Ok(Identity {
         const_method,
@@ -175,7 +182,7 @@ impl<'a> Pool<'a> {
 
     /// The symbol in entry `index`.
     pub(super) fn text(&self, index: u64) -> Result<String, ReadError> {
-        if index == 0 || index >= self.length {
+        if index == 0 || index >= self.length.min(MAX_POOL) {
             return Err(ReadError::OutOfBounds(index));
         }
         // The lowest bit tells kinds of entries apart.

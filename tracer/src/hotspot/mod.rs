@@ -26,6 +26,8 @@ mod vmstructs;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use tracer_common::config;
 use tracer_common::unwind::Frame;
@@ -67,6 +69,15 @@ pub enum HotspotError {
     Library(#[source] std::io::Error),
 }
 
+impl From<ElfError> for HotspotError {
+    fn from(error: ElfError) -> Self {
+        Self::Library(match error {
+            ElfError::Io(error) => error,
+            error => std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        })
+    }
+}
+
 /// One running JVM.
 pub struct Hotspot {
     memory: Box<dyn ProcessMemory + Send>,
@@ -98,11 +109,7 @@ impl Hotspot {
         load_bias: u64,
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
-        let symbols = Symbols::read(file, load_bias).map_err(|error| match error {
-            ElfError::Io(error) => HotspotError::Library(error),
-            error => HotspotError::Library(std::io::Error::new(std::io::ErrorKind::InvalidData, error)),
-        })?;
-        Self::with_symbols(symbols, memory)
+        Self::with_symbols(Symbols::read(file, load_bias)?, memory)
     }
 
     /// Like [`Hotspot::open`], with the symbols at hand: from a saved image, or to ask again without
@@ -115,11 +122,14 @@ impl Hotspot {
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
         let memory: Box<dyn ProcessMemory + Send> = Box::new(memory);
-        let structs = VmStructs::read(&symbols, &*memory)?;
+        let structs = started(&symbols, &*memory)?;
         let reader = Reader::new(&*memory);
         let version = Version::read(reader, &structs)?;
         let mut layout = Layout::new(&structs, version.feature)?;
         let code_cache = CodeCache::read(reader, &layout.code)?;
+        if layout.objects.as_ref().is_some_and(|objects| reader.u64(objects.thread_class) == Ok(0)) {
+            return Err(HotspotError::NotReady("java.lang.Thread is not loaded"));
+        }
         let flags = layout.flags.as_ref().map(|flags| Flags::read(&*memory, flags));
         let flags = flags.and_then(Result::ok).unwrap_or_default();
         let objects = Objects::read(reader, &layout, &flags).ok();
@@ -232,5 +242,34 @@ impl Hotspot {
             return_barrier: self.return_barrier,
         };
         (&mut self.names, source)
+    }
+}
+
+/// How many Java threads there are. The first is counted after the code cache, the interpreter and
+/// every stub exist, so with it everything that is read here does.
+const THREAD_COUNT: &str = "Threads::_number_of_threads";
+/// Longer than the dynamic linker and static initializers need to fill the tables.
+const FILLING: Duration = Duration::from_millis(20);
+
+/// What the JVM describes, if it has started.
+fn started(symbols: &Symbols, memory: &dyn ProcessMemory) -> Result<VmStructs, HotspotError> {
+    let read = || {
+        let structs = VmStructs::read(symbols, memory)?;
+        if structs.is_empty() {
+            return Err(HotspotError::NotReady("vmStructs"));
+        }
+        let thread_count = structs.address(&[THREAD_COUNT])?;
+        match Reader::new(memory).u32(thread_count) {
+            Ok(0) | Err(_) => Err(HotspotError::NotReady("no Java thread yet")),
+            Ok(_) => Ok(structs),
+        }
+    };
+    match read() {
+        // Described later, or never?
+        Err(HotspotError::Unsupported { .. }) => {
+            thread::sleep(FILLING);
+            read()
+        }
+        result => result,
     }
 }

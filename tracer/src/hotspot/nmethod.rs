@@ -18,6 +18,8 @@ const MAX_SCOPES_BYTES: u64 = 1 << 22;
 const MAX_INLINED: usize = 256;
 /// `Method*`s that the scopes of one nmethod may name.
 const MAX_METADATA: u32 = 1 << 20;
+/// Bytes from the start of a blob or of its debug information to any part.
+const MAX_OFFSET: u64 = 1 << 31;
 /// A scope's sender offset, method index and bytecode index are three numbers.
 const SCOPE_BYTES: u64 = 3 * MAX_BYTES as u64;
 
@@ -148,12 +150,15 @@ impl<'a> Nmethod<'a> {
     fn places(&self, blob: &Blob) -> Result<Places, ReadError> {
         let record = &self.record;
         let blob_end = blob.address + u64::from(blob.size_bytes);
-        let in_blob =
-            |field| -> Result<u64, ReadError> { Ok(blob.address + (record.field(field)? & 0xffff_ffff)) };
+        let offset = |field| {
+            let offset = record.field(field)?;
+            if offset > MAX_OFFSET { Err(ReadError::OutOfBounds(offset)) } else { Ok(offset) }
+        };
+        let in_blob = |field| Ok(blob.address + offset(field)?);
         let (pcs, pcs_end, scopes, scopes_end, metadata) = match self.layout.debug {
             DebugLayout::InBlob { metadata, scopes_pcs, scopes_pcs_end, scopes_data } => {
                 let scopes = match scopes_data {
-                    CodeStart::Address(field) => record.field(field)?,
+                    CodeStart::Address(field) => record.pointer(field)?,
                     CodeStart::Offset(field) => in_blob(field)?,
                 };
                 let pcs = in_blob(scopes_pcs)?;
@@ -161,14 +166,14 @@ impl<'a> Nmethod<'a> {
             }
             DebugLayout::Immutable { data, size, scopes_pcs, scopes_data, metadata } => {
                 let data = record.pointer(data)?;
-                let scopes = data + record.field(scopes_data)?;
+                let scopes = data + offset(scopes_data)?;
                 let metadata = match metadata {
-                    MetadataLayout::AfterData(field) => blob.code.end + record.field(field)?,
+                    MetadataLayout::AfterData(field) => blob.code.end + offset(field)?,
                     MetadataLayout::Mutable { data, relocation_size } => {
-                        record.pointer(data)? + record.field(relocation_size)?
+                        record.pointer(data)? + offset(relocation_size)?
                     }
                 };
-                (data + record.field(scopes_pcs)?, scopes, scopes, data + record.field(size)?, metadata)
+                (data + offset(scopes_pcs)?, scopes, scopes, data + offset(size)?, metadata)
             }
         };
         let pcs_bytes = pcs_end.checked_sub(pcs).ok_or(ReadError::OutOfBounds(pcs))?;

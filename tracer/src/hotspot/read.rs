@@ -50,6 +50,10 @@ impl<'a> Reader<'a> {
 
     /// Fills `buffer` from `address`.
     pub(super) fn fill(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        if buffer.is_empty() {
+            // Wherever a table without entries is said to be.
+            return Ok(());
+        }
         let end = address.checked_add(buffer.len() as u64);
         if address < ADDRESS_FIRST || end.is_none_or(|end| end > ADDRESS_END) {
             return Err(ReadError::BadPointer(address));

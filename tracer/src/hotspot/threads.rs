@@ -10,7 +10,7 @@ use super::oops::{Objects, wide};
 use super::read::{ReadError, Reader, pointer};
 
 /// Threads of one JVM.
-const MAX_THREADS: u64 = 1 << 17;
+const MAX_THREADS: u64 = 1 << 16;
 /// Readings of a list or name that changes under us.
 const ATTEMPTS: usize = 8;
 

@@ -1,7 +1,7 @@
 //! vmStructs: the tables in which HotSpot describes its own structures to debuggers.
 //!
 //! Takes the addresses of the exported variables and the target's memory; gives every type, field
-//! and constant by name. The tables are constants of libjvm, ready once it is loaded and relocated.
+//! and constant by name. The tables do not change once libjvm is loaded, relocated and initialized.
 //! Source: HotSpot, `runtime/vmStructs.hpp`; their form is the same from JDK 8 on, and every stride
 //! and offset is itself exported.
 
@@ -13,10 +13,15 @@ use super::symbols::Symbols;
 use super::{HotspotError, HotspotError::Unsupported};
 use crate::target::memory::ProcessMemory;
 
+/// Tables and the variables that tell of them are filled in by the dynamic linker and by static
+/// initializers: before that they hold anything.
+const UNFILLED: HotspotError = HotspotError::NotReady("vmStructs");
 /// No table has more entries (the largest seen has about 2,500).
 const MAX_ENTRIES: usize = 1 << 15;
 /// No entry is larger (48 bytes are usual).
 const MAX_STRIDE: u64 = 256;
+/// No structure has a field further from its start: so adding offsets to addresses cannot overflow.
+const MAX_OFFSET: u64 = 1 << 16;
 /// No name is longer.
 const MAX_NAME: usize = 256;
 
@@ -77,7 +82,8 @@ impl VmStructs {
     /// Reads all tables.
     ///
     /// # Errors
-    /// `Unsupported` naming the exported variable that is missing or makes no sense.
+    /// `Unsupported` naming the variable that libjvm does not export; `NotReady` if the tables make no
+    /// sense (yet).
     pub(super) fn read(symbols: &Symbols, memory: &dyn ProcessMemory) -> Result<Self, HotspotError> {
         let pages = Pages::new(memory);
         let tables = Tables { symbols, reader: Reader::new(&pages) };
@@ -89,10 +95,17 @@ impl VmStructs {
         Ok(all)
     }
 
+    /// Does it describe nothing (yet)?
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// The first of the fields `names` ("Type::field") that exists, with the width its type has.
     pub(super) fn field(&self, names: &[&str]) -> Result<Field, HotspotError> {
         for name in names {
-            if let Some(Entry { type_text, place: Place::Offset(offset) }) = self.fields.get(*name) {
+            if let Some(Entry { type_text, place: Place::Offset(offset) }) = self.fields.get(*name)
+                && *offset < MAX_OFFSET
+            {
                 return Ok(Field { offset: *offset, width: self.width(type_text) });
             }
         }
@@ -175,8 +188,8 @@ impl Tables<'_> {
     /// The value of the exported variable `gHotSpotVM{name}`.
     fn exported(&self, name: &str) -> Result<u64, HotspotError> {
         let name = format!("gHotSpotVM{name}");
-        let value = self.symbols.address(&name).and_then(|address| self.reader.u64(address).ok());
-        value.ok_or(Unsupported { missing: name })
+        let address = self.symbols.address(&name).ok_or(Unsupported { missing: name })?;
+        self.reader.u64(address).map_err(|_| UNFILLED)
     }
 
     /// Where the field that the exported variable `name` tells is in an entry.
@@ -192,25 +205,20 @@ impl Tables<'_> {
         entry_name: Field,
         mut visit: impl FnMut(&Record) -> Result<(), ReadError>,
     ) -> Result<(), HotspotError> {
-        let broken = || Unsupported { missing: format!("gHotSpotVM{name}") };
         let stride = self.exported(stride_name)?;
         if !(8..=MAX_STRIDE).contains(&stride) {
-            return Err(Unsupported { missing: format!("gHotSpotVM{stride_name}") });
+            return Err(UNFILLED);
         }
         let mut address = self.exported(name)?;
-        if address == 0 {
-            // Filled in by a static initializer that has not run yet.
-            return Err(HotspotError::NotReady("vmStructs"));
-        }
         for _ in 0..MAX_ENTRIES {
-            let entry = self.reader.record(address, stride).map_err(|_| broken())?;
+            let entry = self.reader.record(address, stride).map_err(|_| UNFILLED)?;
             if entry.field(entry_name) == Ok(0) {
                 return Ok(());
             }
-            visit(&entry).map_err(|_| broken())?;
+            visit(&entry).map_err(|_| UNFILLED)?;
             address += stride;
         }
-        Err(broken())
+        Err(UNFILLED)
     }
 
     /// The text that the pointer in `field` of `entry` leads to.

@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 
+use crate::probe::{ProbeError, probes::Probes};
+
 use super::{
     decode::decode,
     event::{DecodeError, Event, EventSource},
@@ -15,9 +17,12 @@ pub struct RingSource {
 }
 
 impl RingSource {
-    /// Reads from `ring`.
-    pub fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring }
+    /// Reads from the ring buffer of `probes`.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn take(probes: &mut Probes) -> Result<Self, ProbeError> {
+        Ok(Self { ring: probes.take_map("EVENTS")?.try_into()? })
     }
 }
 

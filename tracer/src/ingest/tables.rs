@@ -2,10 +2,7 @@
 
 use std::{io, os::fd::AsFd};
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData, MapError, PerCpuArray},
-};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
     table::{Allocation, Control, StackTotals},
@@ -13,6 +10,7 @@ use tracer_common::{
 };
 
 use super::batch;
+use crate::probe::{ProbeError, probes::Probes};
 
 /// The tables of a running recording.
 pub struct Tables {
@@ -39,23 +37,22 @@ impl Counters {
 }
 
 impl Tables {
-    /// Takes the tables' maps out of `ebpf`.
+    /// Takes the tables of `probes`.
     ///
     /// # Errors
-    /// One is missing or not of its type.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let mut take =
-            |name: &str| ebpf.take_map(name).ok_or(MapError::InvalidName { name: name.to_owned() });
-        let hash = |name: &str, map: Map| match map {
+    /// They were taken before.
+    pub fn take(probes: &mut Probes) -> Result<Self, ProbeError> {
+        let mut hash = |name| match probes.take_map(name)? {
             Map::HashMap(data) => Ok(data),
-            _ => Err(MapError::InvalidName { name: name.to_owned() }),
+            _ => Err(ProbeError::MissingMap(name)),
         };
+        let (stacks, live) = (hash("STACKS")?, hash("LIVE")?);
         Ok(Self {
-            control: take("CONTROL")?.try_into()?,
-            counters: take("COUNTERS")?.try_into()?,
-            stops: take("STOPS")?.try_into()?,
-            stacks: hash("STACKS", take("STACKS")?)?,
-            live: hash("LIVE", take("LIVE")?)?,
+            control: probes.take_map("CONTROL")?.try_into()?,
+            counters: probes.take_map("COUNTERS")?.try_into()?,
+            stops: probes.take_map("STOPS")?.try_into()?,
+            stacks,
+            live,
         })
     }
 

@@ -98,6 +98,11 @@ impl Capabilities {
     }
 }
 
+/// How many CPUs the kernel can have running at once: a BPF program's CPU number is below it.
+pub fn cpu_count() -> u32 {
+    aya::util::nr_cpus().map_or(1, |count| count as u32)
+}
+
 /// Facts about the running kernel and this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {

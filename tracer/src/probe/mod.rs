@@ -7,8 +7,10 @@ pub mod attach;
 pub mod btf;
 pub mod kernel;
 pub mod load;
+pub mod log;
 pub mod placement;
 pub mod plan;
+pub mod probes;
 pub mod rows;
 pub mod survey;
 pub mod tracefs;
@@ -47,6 +49,15 @@ pub enum ProbeError {
         /// Why not.
         #[source]
         source: Box<ProgramError>,
+    },
+    /// A function that must be probed has no place for it.
+    #[error("cannot probe {function}")]
+    Unplaced {
+        /// Which, and of what file.
+        function: String,
+        /// Why.
+        #[source]
+        source: placement::PlacementError,
     },
     /// A file or system call failed.
     #[error("{what}")]

@@ -10,6 +10,7 @@ mod error;
 mod model;
 mod read;
 mod read_tables;
+mod rows;
 mod schema;
 mod series;
 mod writer;

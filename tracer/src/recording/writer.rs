@@ -8,10 +8,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use tracer_common::table::StackTotals;
 
 use super::create::Place;
-use super::series::{Key, Series};
+use super::rows::Rows;
+use super::series::Series;
 use super::{
-    APPLICATION_ID, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Totals, Trust, WriteError,
-    schema,
+    APPLICATION_ID, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust, WriteError, schema,
 };
 use crate::symbolize::Frame;
 
@@ -29,11 +29,7 @@ pub struct Writer {
     place: Place,
     failed: bool,
     ticked: bool,
-    modules: HashMap<(String, Option<String>), i64>,
-    frames: HashMap<Frame, i64>,
-    stacks: HashMap<u64, i64>,
-    kinds: HashMap<String, i64>,
-    totals: HashMap<Key, Totals>,
+    rows: Rows,
     threads: HashMap<u32, ThreadRow>,
     series: Series,
 }
@@ -58,11 +54,7 @@ impl Writer {
             place,
             failed: false,
             ticked: false,
-            modules: HashMap::new(),
-            frames: HashMap::new(),
-            stacks: HashMap::new(),
-            kinds: HashMap::new(),
-            totals: HashMap::new(),
+            rows: Rows::default(),
             threads: HashMap::new(),
             series: Series::new(),
         };
@@ -82,7 +74,7 @@ impl Writer {
     /// why the walk ended. Given again, it replaces what was known.
     pub fn stack(&mut self, id: u64, frames: &[Frame], complete: bool, stop: &str) -> Result<(), WriteError> {
         self.write(|writer, database| {
-            let stack = writer.stack_row(database, id)?;
+            let stack = writer.rows.stack(database, id)?;
             let changed = database
                 .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1 AND stop IS NULL")?
                 .execute(params![stack, complete, stop])?;
@@ -96,7 +88,7 @@ impl Writer {
             }
             let mut insert = database.prepare_cached("INSERT INTO stack_frame VALUES (?1, ?2, ?3)")?;
             for (depth, frame) in (0_i64..).zip(frames) {
-                insert.execute(params![stack, depth, writer.frame_row(database, frame)?])?;
+                insert.execute(params![stack, depth, writer.rows.frame(database, frame)?])?;
             }
             Ok(())
         })
@@ -115,6 +107,31 @@ impl Writer {
         })
     }
 
+    /// Every probe is attached: the session starts now (RFC 3339, and `CLOCK_MONOTONIC`), not when the
+    /// file was created.
+    pub fn started(&mut self, time: &str, time_ns: u64) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.execute(
+                "UPDATE meta SET value = json_set(value, '$.started', ?1, '$.started_ns', ?2)
+                 WHERE key = 'session'",
+                params![time, signed(Some(time_ns))],
+            )?;
+            meta(database, "started", time)?;
+            meta(database, "started_ns", &time_ns.to_string())
+        })
+    }
+
+    /// Collections are seen from now on.
+    pub fn gc_probes(&mut self) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database.execute(
+                "UPDATE meta SET value = json_set(value, '$.gc_probes', json('true')) WHERE key = 'session'",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
     /// A thread: new if `tid` is, if the last of that tid has ended, or if it started at another
     /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
     pub fn thread(
@@ -126,7 +143,7 @@ impl Writer {
         creator_stack: Option<u64>,
     ) -> Result<(), WriteError> {
         self.write(|writer, database| {
-            let creator = creator_stack.map(|stack| writer.stack_row(database, stack)).transpose()?;
+            let creator = creator_stack.map(|stack| writer.rows.stack(database, stack)).transpose()?;
             let known = writer.threads.get(&tid).filter(|row| match started_ns {
                 Some(_) => row.started_ns == started_ns || (row.started_ns.is_none() && !row.ended),
                 None => !row.ended || ended_ns.is_none(),
@@ -167,7 +184,8 @@ impl Writer {
     ) -> Result<(), WriteError> {
         self.write(|writer, database| {
             for (stack, totals) in totals {
-                writer.totals_row(database, time_ns, *stack, ALLOCATOR, totals)?;
+                let changed = writer.rows.set_totals(database, time_ns, *stack, ALLOCATOR, totals)?;
+                changed.into_iter().for_each(|key| writer.series.changed(key));
             }
             Ok(())
         })
@@ -181,8 +199,9 @@ impl Writer {
     ) -> Result<(), WriteError> {
         self.write(|writer, database| {
             for (stack, kind, totals) in totals {
-                let source = writer.source_row(database, kind)?;
-                writer.totals_row(database, time_ns, *stack, source, totals)?;
+                let source = writer.rows.source(database, kind)?;
+                let changed = writer.rows.set_totals(database, time_ns, *stack, source, totals)?;
+                changed.into_iter().for_each(|key| writer.series.changed(key));
             }
             Ok(())
         })
@@ -198,7 +217,7 @@ impl Writer {
                  live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
             )?;
             for &(stack, tid, bytes, count) in live {
-                let stack = writer.stack_row(database, stack)?;
+                let stack = writer.rows.stack(database, stack)?;
                 insert.execute(params![stack, tid, signed(Some(bytes)), signed(Some(count))])?;
             }
             Ok(())
@@ -297,7 +316,7 @@ impl Writer {
     pub fn tick(&mut self, time_ns: u64) -> Result<(), WriteError> {
         self.write(|writer, database| {
             let time = signed(Some(time_ns)).unwrap_or_default();
-            writer.series.tick(database, time, |key| writer.totals.get(&key).copied())?;
+            writer.series.tick(database, time, |key| writer.rows.totals(key))?;
             meta(database, "last_tick_ns", &time.to_string())?;
             database.execute_batch("COMMIT")
         })?;
@@ -326,7 +345,7 @@ impl Writer {
             };
             let duration = signed(Some(end.duration_ns)).unwrap_or_default();
             let time = number("started_ns")?.saturating_add(duration).max(number("last_tick_ns")?);
-            writer.series.finish(database, time, |key| writer.totals.get(&key).copied())?;
+            writer.series.finish(database, time, |key| writer.rows.totals(key))?;
             meta(database, "last_tick_ns", &time.to_string())?;
             meta(database, "duration_ns", &duration.to_string())?;
             meta(database, "end_reason", &end.reason)?;
@@ -430,110 +449,6 @@ impl Writer {
             _ => WriteError::Write { path, detail: error.to_string() },
         }
     }
-
-    fn stack_row(&mut self, database: &Connection, id: u64) -> rusqlite::Result<i64> {
-        if let Some(&row) = self.stacks.get(&id) {
-            return Ok(row);
-        }
-        database
-            .prepare_cached("INSERT INTO stack (kernel_id) VALUES (?1)")?
-            .execute(params![id.cast_signed()])?;
-        let row = database.last_insert_rowid();
-        self.stacks.insert(id, row);
-        Ok(row)
-    }
-
-    fn frame_row(&mut self, database: &Connection, frame: &Frame) -> rusqlite::Result<i64> {
-        if let Some(&row) = self.frames.get(frame) {
-            return Ok(row);
-        }
-        let module = match &frame.module {
-            Some(path) => Some(self.module_row(database, path, frame.build_id.as_deref())?),
-            None => None,
-        };
-        database
-            .prepare_cached(
-                "INSERT INTO frame (function, kind, module, file, line, \"offset\", tier, unknown)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                frame.function,
-                frame.kind.as_str(),
-                module,
-                frame.file,
-                frame.line,
-                frame.offset.map(u64::cast_signed),
-                frame.tier.map(crate::symbolize::Tier::as_str),
-                frame.unknown.map(unknown_text),
-            ])?;
-        let row = database.last_insert_rowid();
-        self.frames.insert(frame.clone(), row);
-        Ok(row)
-    }
-
-    fn module_row(
-        &mut self,
-        database: &Connection,
-        path: &str,
-        build_id: Option<&str>,
-    ) -> rusqlite::Result<i64> {
-        let key = (path.to_owned(), build_id.map(str::to_owned));
-        if let Some(&row) = self.modules.get(&key) {
-            return Ok(row);
-        }
-        database
-            .prepare_cached("INSERT INTO module (path, build_id) VALUES (?1, ?2)")?
-            .execute(params![path, build_id])?;
-        let row = database.last_insert_rowid();
-        self.modules.insert(key, row);
-        Ok(row)
-    }
-
-    fn source_row(&mut self, database: &Connection, kind: &str) -> rusqlite::Result<i64> {
-        if let Some(&row) = self.kinds.get(kind) {
-            return Ok(row);
-        }
-        database
-            .prepare_cached("INSERT INTO source (source, kind) VALUES ('mapping', ?1)")?
-            .execute(params![kind])?;
-        let row = database.last_insert_rowid();
-        self.kinds.insert(kind.to_owned(), row);
-        Ok(row)
-    }
-
-    fn totals_row(
-        &mut self,
-        database: &Connection,
-        time_ns: u64,
-        stack: u64,
-        source: i64,
-        totals: &StackTotals,
-    ) -> rusqlite::Result<()> {
-        let totals = Totals {
-            allocated_bytes: totals.allocated_bytes,
-            allocated_count: totals.allocated_count,
-            freed_bytes: totals.freed_bytes,
-            freed_count: totals.freed_count,
-        };
-        let key = (self.stack_row(database, stack)?, source);
-        if self.totals.get(&key) == Some(&totals) {
-            return Ok(());
-        }
-        database
-            .prepare_cached("INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![
-                key.0,
-                key.1,
-                signed(Some(totals.allocated_bytes)),
-                signed(Some(totals.allocated_count)),
-                signed(Some(totals.freed_bytes)),
-                signed(Some(totals.freed_count)),
-                signed(Some(time_ns))
-            ])?;
-        self.totals.insert(key, totals);
-        self.series.changed(key);
-        Ok(())
-    }
 }
 
 impl Drop for Writer {
@@ -572,13 +487,6 @@ fn meta(database: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
 }
 
 /// As SQLite keeps integers; what does not fit becomes the largest.
-fn signed(value: Option<u64>) -> Option<i64> {
+pub(super) fn signed(value: Option<u64>) -> Option<i64> {
     value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-fn unknown_text(reason: crate::symbolize::UnknownReason) -> String {
-    match serde_json::to_value(reason) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => String::new(),
-    }
 }

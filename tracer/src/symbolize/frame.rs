@@ -22,7 +22,7 @@ pub struct Frame {
     pub line: Option<u32>,
     /// Offset in the module's file: finds better symbols later.
     pub offset: Option<u64>,
-    /// How a Java method was run; None for all others.
+    /// How a Java method was run. Of native functions only inlined ones have one.
     pub tier: Option<Tier>,
     /// Why `function` is `[unknown: ...]`.
     pub unknown: Option<UnknownReason>,

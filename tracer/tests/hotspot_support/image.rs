@@ -97,7 +97,8 @@ impl Image {
             u64::from_le_bytes(*head)
         };
         let part = |rest: &mut &[u8]| {
-            let (head, tail) = rest.split_at(number(rest) as usize);
+            let length = number(rest) as usize;
+            let (head, tail) = rest.split_at(length);
             *rest = tail;
             head.to_vec()
         };

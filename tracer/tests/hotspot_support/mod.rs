@@ -6,8 +6,10 @@
 pub(crate) mod dump;
 pub(crate) mod held;
 pub(crate) mod image;
+pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -95,24 +97,31 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
-/// The folder with the compiled test programs (`tests/java/Hotspot*.java`).
+/// The folder with the compiled test programs (`tests/java/Hotspot*.java`), made once per content.
 fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
-        let folder = target_folder().join("test-programs").join(format!("hotspot-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder for classes");
-        let folder = folder.canonicalize().expect("the folder");
         let sources = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java"));
         let sources = sources.expect("the sources").map(|entry| entry.expect("an entry").path());
-        let ours = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("Hotspot"))
-        };
-        let mut javac = Command::new(jdk_home().join("bin/javac"));
-        // JDK 8 must be able to run them.
-        javac.args(["-encoding", "UTF-8", "--release", "8", "-Xlint:-options", "-g", "-d"]);
-        let status = javac.arg(&folder).args(sources.filter(ours)).status().expect("javac");
-        assert!(status.success(), "the test programs compile");
-        folder
+        let ours =
+            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("Hotspot"));
+        let mut sources: Vec<_> = sources.filter(|path| ours(path)).collect();
+        sources.sort();
+        let mut hasher = DefaultHasher::new();
+        sources.iter().for_each(|path| std::fs::read(path).expect("a source").hash(&mut hasher));
+        let folder = target_folder().join("test-programs");
+        let classes = folder.join(format!("hotspot-{:016x}", hasher.finish()));
+        if !classes.exists() {
+            let partial = folder.join(format!("hotspot-{}.partial", std::process::id()));
+            std::fs::create_dir_all(&partial).expect("a folder for classes");
+            let mut javac = Command::new(jdk_home().join("bin/javac"));
+            // JDK 8 must be able to run them.
+            javac.args(["-encoding", "UTF-8", "--release", "8", "-Xlint:-options", "-g", "-d"]);
+            let status = javac.arg(&partial).args(sources).status().expect("javac");
+            assert!(status.success(), "the test programs compile");
+            std::fs::rename(partial, &classes).expect("a new name");
+        }
+        classes.canonicalize().expect("the folder")
     })
 }
 

@@ -72,8 +72,8 @@ impl Capture {
         for (stack, name) in reserved {
             writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
-        for note in std::mem::take(&mut attached.notes) {
-            writer.note(&note)?;
+        for note in attached.probes.notes() {
+            writer.note(note)?;
         }
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(1, &error))?;
         Ok(Self {
@@ -92,6 +92,19 @@ impl Capture {
         })
     }
 
+    /// How many probes are attached.
+    pub(super) fn probe_count(&self) -> usize {
+        self.attached.probes.attached_count()
+    }
+
+    /// Notes when recording began: RFC 3339, and `CLOCK_MONOTONIC`.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn started(&mut self, time: &str, time_ns: u64) -> Result<(), Failure> {
+        Ok(self.writer.started(time, time_ns)?)
+    }
+
     /// A descriptor of the ring buffer: readable when there are events.
     ///
     /// # Errors
@@ -103,6 +116,19 @@ impl Capture {
     /// Did the target become another program? Nothing of the old one is left then.
     pub(super) fn is_replaced(&self) -> bool {
         self.replaced
+    }
+
+    /// Is a JVM starting that was not understood yet?
+    pub(super) fn awaits_jvm(&self) -> bool {
+        self.jvm.is_starting()
+    }
+
+    /// Opens the JVM if it can be understood by now.
+    ///
+    /// # Errors
+    /// The kernel or the recording refuses.
+    pub(super) fn poll_jvm(&mut self) -> Result<(), Failure> {
+        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)
     }
 
     /// Takes in the events that are there. True: there may be more.
@@ -161,7 +187,7 @@ impl Capture {
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
     pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
-        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
+        self.attached.probes.flush_log();
         self.write_stacks()?;
         self.write_totals(time_ns)?;
         self.write_trust()?;

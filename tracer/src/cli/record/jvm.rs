@@ -1,15 +1,21 @@
 //! The target's JVM: opened as soon as it is far enough in its own start to be understood.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
-    hotspot::{Hotspot, HotspotError},
+    hotspot::{Hotspot, HotspotError, Symbols},
     recording::{JvmInfo, Writer},
     session::Session,
     target::{Module, Target, jvm, memory::LiveMemory, process::Status},
 };
+
+/// How long a JVM may take until it describes itself. It takes a fraction of a second.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a recording is with the target's JVM.
 pub(super) struct JvmWatch {
@@ -20,17 +26,28 @@ pub(super) struct JvmWatch {
 enum State {
     /// No libjvm is mapped.
     Absent,
-    /// It is mapped, and does not describe itself yet.
-    Starting(jvm::JvmInfo),
+    /// It is mapped, and may not describe itself yet.
+    Starting { info: Box<jvm::JvmInfo>, symbols: Option<Symbols>, since: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
+}
+
+impl State {
+    fn starting(info: jvm::JvmInfo) -> Self {
+        Self::Starting { info: Box::new(info), symbols: None, since: Instant::now() }
+    }
 }
 
 impl JvmWatch {
     /// For the JVM of `target`, or the one that it will be.
     pub(super) fn new(target: &Target) -> Self {
-        let state = target.jvm.clone().map_or(State::Absent, State::Starting);
+        let state = target.jvm.clone().map_or(State::Absent, State::starting);
         Self { pid: target.pid, state }
+    }
+
+    /// Is there a JVM that was not understood yet?
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
     }
 
     /// The target's modules are others now: one may be a JVM.
@@ -38,7 +55,7 @@ impl JvmWatch {
         if let State::Absent = self.state
             && let Some(info) = jvm::find(self.pid, modules)
         {
-            self.state = State::Starting(info);
+            self.state = State::starting(info);
         }
     }
 
@@ -53,18 +70,12 @@ impl JvmWatch {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), Failure> {
-        let State::Starting(info) = &self.state else {
+        let State::Starting { info, symbols, since } = &mut self.state else {
             return Ok(());
         };
-        let opened = LiveMemory::open(self.pid)
-            .map_err(HotspotError::Library)
-            .and_then(|memory| Hotspot::open(&info.libjvm.file, info.libjvm.load_bias, memory));
-        let mut hotspot = match opened {
+        let mut hotspot = match open(self.pid, info, symbols) {
             Ok(hotspot) => hotspot,
-            Err(HotspotError::NotReady(what)) => {
-                tracing::debug!(what, "the JVM is starting");
-                return Ok(());
-            }
+            Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
             Err(error) => {
                 let note =
                     format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
@@ -78,7 +89,9 @@ impl JvmWatch {
             .kernel
             .set_jvm(&hotspot.unwinder_config())
             .map_err(|error| Failure::caused(status::FAILED, &error))?;
-        attached.usdt(&info.libjvm);
+        if attached.probes.attach_usdt(&info.libjvm) {
+            writer.gc_probes()?;
+        }
         // Remembered: what is unloaded before its first stack is seen has a name all the same.
         hotspot.nmethods();
         name_threads(self.pid, &hotspot, session);
@@ -95,6 +108,16 @@ impl JvmWatch {
         self.state = State::Settled;
         Ok(())
     }
+}
+
+/// Opens the JVM; its symbols are read once, however often it is not ready.
+fn open(pid: u32, info: &jvm::JvmInfo, symbols: &mut Option<Symbols>) -> Result<Hotspot, HotspotError> {
+    let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?;
+    let symbols = match symbols {
+        Some(symbols) => symbols,
+        None => symbols.insert(Symbols::read(&info.libjvm.file, info.libjvm.load_bias)?),
+    };
+    Hotspot::with_symbols(symbols.clone(), memory)
 }
 
 /// Gives the session the Java threads' names in full.

@@ -39,6 +39,9 @@ use crate::{
 /// How often what changed is written.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often a JVM that starts is asked whether it can be understood by now.
+const JVM_POLL: Duration = Duration::from_millis(20);
+
 /// Records, and tells of it: progress on stderr, the categories on stdout.
 ///
 /// # Errors
@@ -68,17 +71,16 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let writer = Writer::create(&file, args.force, &header(&target, args))?;
     let attached = setup::attach(&target, args)
         .map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
-    let resolver = Resolver::start(pid)
+    let resolver = Resolver::start(pid, target.modules.clone())
         .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
-    resolver.set_modules(target.modules.clone());
-    let probe_count = attached.probe_count;
     let exit = watch_exit(pid)?;
     let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
+    capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
     if let Some(launched) = launched {
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
     }
-    announce(&target, args, probe_count, begun.elapsed());
+    announce(&target, args, capture.probe_count(), begun.elapsed());
 
     let reason = watch(args, &mut capture, &signals, exit)?;
     let lost_count = capture.lost_count();
@@ -135,7 +137,7 @@ fn header(target: &Target, args: &Args) -> Header {
             started_ns: monotonic_ns(),
             probes: args.probes.as_str().to_owned(),
             sample_bytes: None,
-            gc_probes: target.jvm.is_some(),
+            gc_probes: false,
         },
     }
 }
@@ -182,6 +184,8 @@ fn watch(
         tokio::pin!(deadline);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut jvm_polls = tokio::time::interval(JVM_POLL);
+        jvm_polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -192,6 +196,7 @@ fn watch(
                     return Ok("target exited");
                 }
                 _ = ticks.tick() => capture.tick(monotonic_ns())?,
+                _ = jvm_polls.tick(), if capture.awaits_jvm() => capture.poll_jvm()?,
                 ready = events.readable() => {
                     let mut ready = ready.map_err(io)?;
                     ready.clear_ready();

@@ -42,15 +42,19 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Starts the thread for process `pid`.
+    /// Starts the thread for process `pid` with these modules. Their files are open when this returns:
+    /// a target that ends at once has names all the same.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(pid: u32) -> std::io::Result<Self> {
+    pub(super) fn start(pid: u32, modules: Vec<Module>) -> std::io::Result<Self> {
         let (requests, inbox) = channel();
         let (outbox, named) = channel();
-        let thread =
-            thread::Builder::new().name("symbolize".to_owned()).spawn(move || serve(pid, &inbox, &outbox))?;
+        let (opened, is_open) = channel();
+        let thread = thread::Builder::new()
+            .name("symbolize".to_owned())
+            .spawn(move || serve(pid, modules, &opened, &inbox, &outbox))?;
+        let _ = is_open.recv();
         Ok(Self { requests, named, thread })
     }
 
@@ -93,8 +97,16 @@ impl Resolver {
     }
 }
 
-fn serve(pid: u32, inbox: &Receiver<Request>, outbox: &Sender<NamedStack>) {
+fn serve(
+    pid: u32,
+    modules: Vec<Module>,
+    opened: &Sender<()>,
+    inbox: &Receiver<Request>,
+    outbox: &Sender<NamedStack>,
+) {
     let mut symbolizer = Symbolizer::new(pid);
+    symbolizer.set_modules(modules);
+    let _ = opened.send(());
     for request in inbox {
         match request {
             Request::Stack(stack) => {

@@ -2,24 +2,16 @@
 
 use std::time::Instant;
 
-use aya::{
-    Ebpf,
-    maps::{Array, MapData, RingBuf},
-};
-use tracer_common::{config::Config, table::UsdtSpec, unwind::MAX_FRAMES};
+use tracer_common::{config::Config, unwind::MAX_FRAMES};
 
 use super::args::Args;
 use crate::{
     cli::failure::{Failure, status},
     ingest::{ring::RingSource, tables::Tables},
     probe::{
-        ProbeError,
-        attach::{self, UprobePoint},
-        btf, load, plan,
-        rows::UnwindTables,
-        survey, tracefs,
+        ProbeError, btf, kernel::cpu_count, load::Sizes, probes::Probes, rows::UnwindTables, survey, tracefs,
     },
-    target::{Module, Target, allocator, mapping::Mapping, memory::LiveMemory, root, usdt},
+    target::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
     unwind::modules::ModuleTables,
 };
 
@@ -33,12 +25,7 @@ pub(super) struct Attached {
     pub(super) tables: Tables,
     pub(super) ring: RingSource,
     pub(super) unwind: Unwind,
-    pub(super) probe_count: usize,
-    /// What will not be seen, for the report.
-    pub(super) notes: Vec<String>,
-    usdt_specs: Array<MapData, UsdtSpec>,
-    pid: u32,
-    ebpf: Ebpf,
+    pub(super) probes: Probes,
 }
 
 /// The unwinder's tables, on both sides.
@@ -94,85 +81,27 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     modules.update(&target.mappings, open, &memory);
 
     phase("unwind tables compiled");
-    let sizes = load::Sizes {
+    let sizes = Sizes {
         row_count: u32::try_from(modules.rows().len() + SPARE_ROWS).unwrap_or(u32::MAX),
-        ..load::Sizes::default()
+        ..Sizes::default()
     };
-    let mut ebpf = load::load(&config(target, args), sizes).map_err(lacking)?;
+    let mut probes = Probes::load(pid, &config(target, args), sizes).map_err(lacking)?;
     phase("programs loaded");
-    let mut kernel = UnwindTables::take(&mut ebpf).map_err(lacking)?;
+    let mut kernel = probes.unwind_tables().map_err(lacking)?;
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
     kernel.set_modules(modules.modules()).map_err(lacking)?;
-
-    let tables = Tables::take(&mut ebpf).map_err(|error| Failure::caused(status::LACKING, &error))?;
-    let ring = ebpf.take_map("EVENTS").ok_or(ProbeError::MissingMap("EVENTS")).map_err(lacking)?;
-    let ring = RingBuf::try_from(ring).map_err(|error| Failure::caused(status::LACKING, &error))?;
-    let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS")).map_err(lacking)?;
-    let usdt_specs = Array::try_from(specs).map_err(|error| Failure::caused(status::LACKING, &error))?;
-    let mut attached = Attached {
-        tables,
-        ring: RingSource::new(ring),
-        unwind: Unwind { kernel, modules, memory },
-        probe_count: 0,
-        notes: Vec::new(),
-        usdt_specs,
-        pid,
-        ebpf,
+    modules.set_row_capacity(kernel.row_capacity());
+    let tables = Tables::take(&mut probes).map_err(lacking)?;
+    let ring = RingSource::take(&mut probes).map_err(lacking)?;
+    let unplaced = |error| match error {
+        error @ ProbeError::Unplaced { .. } => lacking(error).help(format!("tracer check -p {pid} -v")),
+        error => lacking(error),
     };
-    for surveyed in survey::place(target, found.functions) {
-        let is_essential = surveyed.is_essential();
-        let function = &surveyed.function;
-        match surveyed.placement {
-            Ok(place) => {
-                for point in plan::allocator_points(function, place.file_offset) {
-                    attached.uprobe(&point).map_err(lacking)?;
-                }
-            }
-            Err(error) if is_essential => {
-                let what = format!("cannot probe {} of {}: {error}", function.function.name(), function.path);
-                return Err(Failure::new(status::LACKING, what).help(format!("tracer check -p {pid} -v")));
-            }
-            Err(error) => attached.notes.push(format!(
-                "{} of {} is not seen: {error}",
-                function.function.name(),
-                function.path
-            )),
-        }
-    }
+    probes.attach_allocator(survey::place(target, found.functions)).map_err(unplaced)?;
     phase("allocator probes attached");
-    attach::tracepoints(&mut attached.ebpf).map_err(lacking)?;
-    attached.probe_count += attach::TRACEPOINTS.len();
+    probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
-    Ok(attached)
-}
-
-impl Attached {
-    fn uprobe(&mut self, point: &UprobePoint) -> Result<(), ProbeError> {
-        attach::uprobe(&mut self.ebpf, self.pid, point)?;
-        self.probe_count += 1;
-        Ok(())
-    }
-
-    /// Attaches to HotSpot's own probe points. A build without them is traced without GC marks and
-    /// early names. True if collections will be seen.
-    pub(super) fn usdt(&mut self, libjvm: &Module) -> bool {
-        let probes = match libjvm.elf().and_then(|elf| usdt::read(&elf)) {
-            Ok(probes) => probes,
-            Err(error) => {
-                tracing::debug!(%error, path = libjvm.path, "no USDT probes");
-                return false;
-            }
-        };
-        let mut sees_collections = false;
-        for (index, (point, spec)) in plan::usdt_points(libjvm, &probes).into_iter().enumerate() {
-            let set = self.usdt_specs.set(index as u32, spec, 0).map_err(ProbeError::from);
-            match set.and_then(|()| self.uprobe(&point)) {
-                Ok(()) => sees_collections |= point.program == "gc_end",
-                Err(error) => tracing::debug!(%error, "USDT probe left out"),
-            }
-        }
-        sees_collections
-    }
+    Ok(Attached { tables, ring, unwind: Unwind { kernel, modules, memory }, probes })
 }
 
 fn config(target: &Target, args: &Args) -> Config {
@@ -182,7 +111,7 @@ fn config(target: &Target, args: &Args) -> Config {
         min_size_bytes: args.min_size,
         slots_per_cpu: SLOTS_PER_CPU,
         max_frames: MAX_FRAMES as u32,
-        cpu_count: aya::util::nr_cpus().map_or(1, |count| count as u32),
+        cpu_count: cpu_count(),
         ..Config::ZERO
     };
     match btf::KernelOffsets::read() {

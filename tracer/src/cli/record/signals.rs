@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: the first ends the session in order, a second one leaves at once.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -54,7 +54,7 @@ impl Signals {
     }
 }
 
-fn serve(sender: &watch::Sender<bool>, file: &PathBuf, finished: &AtomicBool) {
+fn serve(sender: &watch::Sender<bool>, file: &Path, finished: &AtomicBool) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
