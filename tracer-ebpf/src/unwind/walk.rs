@@ -8,8 +8,10 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
 use tracer_common::{
     config::Jvm,
-    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop},
-    walk::{self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State},
+    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop, frame_kind},
+    walk::{
+        self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State,
+    },
 };
 
 use super::{scratch::Slot, trampoline};
@@ -20,6 +22,7 @@ struct Walk {
     slot: *mut Slot,
     jvm: &'static Jvm,
     trampoline: u64,
+    class_epoch: u64,
     first_module: u32,
     module_count: u32,
 }
@@ -45,6 +48,7 @@ pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
         slot,
         jvm,
         trampoline: trampoline::address(),
+        class_epoch: maps::CONTROL.get(0).map_or(0, |control| control.class_epoch as u64),
         first_module: table.first,
         module_count: table.count,
     };
@@ -86,7 +90,12 @@ unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
     let stop = walk::step(state, walk, frame);
     let hash = mix(record.stack, frame.pc);
     let hash = mix(hash, frame.aux);
-    record.stack = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
+    let hash = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
+    // After classes were unloaded the same addresses can be another method's. Without a branch: the
+    // verifier would follow both ways of it for each frame.
+    let not_interpreted = (frame.kind ^ frame_kind::INTERPRETED) as u64;
+    let mask = (not_interpreted.wrapping_sub(1) as i64 >> 63) as u64;
+    record.stack = hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask);
     record.frame_count = index + 1;
     match stop {
         Some(stop) => {
