@@ -1,11 +1,14 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.lang.reflect.Field;
 import sun.misc.Unsafe;
 
 /**
  * Allocates and frees native memory on command: {@code pairs DEPTH COUNT} on stdin does COUNT pairs of
- * Unsafe.allocateMemory(64)/freeMemory below DEPTH frames, and answers nanoseconds; until stdin closes.
+ * Unsafe.allocateMemory(64)/freeMemory below DEPTH frames, and answers the nanoseconds of CPU time
+ * that they took (other processes' turns are not in it); until stdin closes.
  *
  * To be run with {@code descend} never inlined, so that DEPTH is the number of frames on the stack.
  */
@@ -39,15 +42,16 @@ public final class Pairs {
         }
         Thread.sleep(500);
         descend(1, 100_000);
+        ThreadMXBean clock = ManagementFactory.getThreadMXBean();
         BufferedReader commands = new BufferedReader(new InputStreamReader(System.in));
         System.out.println("ready");
         for (String line; (line = commands.readLine()) != null; ) {
             String[] words = line.split(" ");
             int depth = Integer.parseInt(words[1]);
             long count = Long.parseLong(words[2]);
-            long begun = System.nanoTime();
+            long begun = clock.getCurrentThreadCpuTime();
             descend(depth, count);
-            System.out.println(System.nanoTime() - begun);
+            System.out.println(clock.getCurrentThreadCpuTime() - begun);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `cost`: ns that an allocation and its free take in the target.
+//! `cost`: ns of CPU that an allocation and its free take in the target.
 //!
 //! Each workload is one process. In each alternation it does its rounds untraced, with empty probes at the chosen
 //! places (the floor), with empty probes at the entries, and recorded; ratios are taken within an alternation. Then,

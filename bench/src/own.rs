@@ -60,6 +60,7 @@ struct Attach {
     /// Process start to the line `ready:`.
     median_ms: f64,
     each_ms: Vec<f64>,
+    resident_peak_bytes: u64,
 }
 
 pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
@@ -98,9 +99,9 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
         before = now;
     }
     let map_bytes = recorder::map_bytes(recorder.pid())?;
-    let (_, resident_peak_bytes) = recorder::resident_bytes(recorder.pid())?;
     let rate = workload.line()?.parse().context("the workload told no rate")?;
-    let (call_path_count, lost_count) = recorder.stop()?.sites_and_losses()?;
+    let recording = recorder.stop()?;
+    let (call_path_count, lost_count) = recording.sites_and_losses()?;
     Ok(Steady {
         asked_pairs_per_s: options.rate,
         pairs_per_s: rate,
@@ -108,7 +109,7 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
         lost_count,
         cpu_percent_of_a_core: median(&percents),
         resident_bytes: median(&resident) as u64,
-        resident_peak_bytes,
+        resident_peak_bytes: recording.resident_peak_bytes,
         map_bytes,
     })
 }
@@ -122,14 +123,15 @@ fn attach(java: &Java, options: &Options, alternations: u32) -> Result<Attach> {
     if libraries < options.libraries as u64 {
         bail!("the JVM has mapped {libraries} libraries only");
     }
-    let mut each_ms = Vec::new();
+    let (mut each_ms, mut peaks) = (Vec::new(), Vec::new());
     for round in 1..=alternations {
         eprintln!("attach to a JVM with {libraries} libraries: {round} of {alternations}");
         let recorder = Recorder::attach(jvm.pid())?;
         each_ms.push(recorder.attach_time.as_secs_f64() * 1e3);
-        recorder.stop()?;
+        peaks.push(recorder.stop()?.resident_peak_bytes as f64);
     }
-    Ok(Attach { libraries, median_ms: median(&each_ms), each_ms })
+    let resident_peak_bytes = median(&peaks) as u64;
+    Ok(Attach { libraries, median_ms: median(&each_ms), each_ms, resident_peak_bytes })
 }
 
 /// The results as a person reads them.
@@ -147,6 +149,7 @@ pub(crate) fn tables(results: &Results) -> String {
         row("kernel memory of its BPF maps", mib(steady.map_bytes)),
         row("libraries of the JVM", attach.libraries.to_string()),
         row("attach to it: start to `ready:`, ms", number(attach.median_ms)),
+        row("the recorder's memory then, at most", mib(attach.resident_peak_bytes)),
     ];
     format!(
         "{}\n{}\nmedians of {}\n\n{}",

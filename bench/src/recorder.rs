@@ -71,12 +71,22 @@ impl Recorder {
         if let Some(pid) = Pid::from_raw(self.pid() as i32) {
             kill_process(pid, Signal::INT).context("cannot stop tracer")?;
         }
-        let status = self.child.wait()?;
+        let mut resident_peak_bytes = 0;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            // A zombie has no sizes any more.
+            if let Ok((_, peak)) = resident_bytes(self.pid()) {
+                resident_peak_bytes = peak;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
         let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
         if !status.success() {
             bail!("tracer failed ({status}): {said}");
         }
-        Ok(Recording { file: self.file.clone() })
+        Ok(Recording { file: self.file.clone(), resident_peak_bytes })
     }
 }
 
@@ -91,6 +101,8 @@ impl Drop for Recorder {
 /// What a recorder left.
 pub(crate) struct Recording {
     file: PathBuf,
+    /// The most memory that the recorder ever held, to within its last milliseconds.
+    pub(crate) resident_peak_bytes: u64,
 }
 
 impl Recording {
