@@ -87,7 +87,9 @@ shared! {
         /// Where an interpreter frame keeps its bytecode pointer: bytes below fp. 64 since JDK 9,
         /// 56 in 8; 0 is taken as 64.
         pub interpreter_bcp_below_fp: u32,
-        pub reserved: u32,
+        /// `nmethod::_comp_level`, of which the low byte is enough: 0 in the wrapper of a native
+        /// method. An offset of 0: unknown.
+        pub nmethod_comp_level: u32,
         /// The addresses of the names "nmethod" and "native nmethod", 0 if unknown.
         pub name_nmethod: u64,
         pub name_native_nmethod: u64,

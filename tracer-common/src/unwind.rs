@@ -121,9 +121,12 @@ pub enum Stop {
     Search = 10,
     /// A signal interrupted Java code: its frame may be half built.
     Interrupted = 11,
+    /// The carrier's entry was reached, but a virtual thread's older frames lie in the heap, and
+    /// are missing where [`frame_kind::CONTINUATION`] is.
+    VirtualThread = 12,
 }
 
 impl Stop {
     /// One more than the largest.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 }

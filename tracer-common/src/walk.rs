@@ -11,11 +11,13 @@
 //! return may be the last of its function).
 
 mod java;
+mod out_of_line;
 
 use crate::config::Jvm;
 use crate::unwind::{Frame, Row, Stop, frame_kind, rule};
 
 pub use self::java::{Hop, MAX_SEGMENT_HOPS, segment_hop};
+pub use self::out_of_line::{MAX_RESTORES, Room};
 
 /// From sp in a signal trampoline: `ucontext.uc_mcontext.gregs` (Linux, x86-64), and registers 10
 /// (rbp), 15 (rsp) and 16 (rip) of it.
@@ -36,13 +38,29 @@ pub struct State {
     pub fp: u64,
     /// 1: `pc` is a return address. 0: it is the very next instruction to run.
     pub return_address: u64,
+    /// Bits of [`way`]: what the walk came by.
+    pub way: u64,
+}
+
+/// What a walk came by.
+pub mod way {
+    /// The frame before this one is native.
+    pub const FROM_NATIVE: u64 = 1;
+    /// Frames of a virtual thread are missing.
+    pub const PAST_CONTINUATION: u64 = 2;
 }
 
 impl State {
     /// At a probe or system call: `pc` is exact.
     #[inline(always)]
     pub fn exact(pc: u64, sp: u64, fp: u64) -> Self {
-        Self { pc, sp, fp, return_address: 0 }
+        Self { pc, sp, fp, return_address: 0, way: way::FROM_NATIVE }
+    }
+
+    /// At a return address: `pc` follows a call that native code is under way for.
+    #[inline(always)]
+    pub fn returned(pc: u64, sp: u64, fp: u64) -> Self {
+        Self { return_address: 1, ..Self::exact(pc, sp, fp) }
     }
 }
 
@@ -90,6 +108,18 @@ pub trait Source {
             hops += 1;
         }
         Err(Stop::Search)
+    }
+    /// By how much the stack pointer was below the frame at the call that returns to `pc`: a
+    /// [`Room`], of at most [`MAX_RESTORES`] instructions.
+    fn room_bytes(&self, pc: u64) -> u64 {
+        let mut room = Room::after(pc);
+        let mut count = 0;
+        while room.wants() && count < MAX_RESTORES {
+            let Some(word) = self.read(room.pc) else { return 0 };
+            room.take(word);
+            count += 1;
+        }
+        room.bytes()
     }
     /// The address at which return probes make functions return; 0 if it is not known or there is none.
     fn trampoline(&self) -> u64;
@@ -159,10 +189,14 @@ pub fn step<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Opti
     }
 
     let jvm = source.jvm();
-    let stop = if state.pc >= jvm.code_low && state.pc < jvm.code_high {
-        java::step(state, source, jvm, frame)
+    let stop = if java::is_code(state.pc, jvm) {
+        let stop = java::step(state, source, jvm, frame);
+        state.way &= !way::FROM_NATIVE;
+        stop
     } else {
-        step_native(state, source, frame)
+        let stop = step_native(state, source, frame);
+        state.way |= way::FROM_NATIVE;
+        stop
     };
     stop.err()
 }
@@ -201,6 +235,7 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
         }
         rule::RBP_INDIRECT => source.read(state.fp.wrapping_sub(offset)).ok_or(Stop::ReadFault)?,
         rule::SIGNAL => return step_signal(state, source),
+        rule::ROOT if state.way & way::PAST_CONTINUATION != 0 => return Err(Stop::VirtualThread),
         rule::ROOT => return Err(Stop::Complete),
         rule::GAP => return Err(Stop::NoRow),
         _ => return Err(Stop::UnsupportedRule),

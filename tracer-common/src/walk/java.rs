@@ -1,7 +1,7 @@
 //! HotSpot's frames: the interpreter's around rbp, those of code blobs by their size, stubs by their
 //! frame link. Offsets and addresses are the JVM's own, as user space read them: [`Jvm`].
 
-use super::{Source, State, advance};
+use super::{Source, State, advance, way};
 use crate::config::Jvm;
 use crate::unwind::{Frame, Stop, frame_kind};
 
@@ -49,6 +49,16 @@ pub fn segment_hop(index: u64, tag: u8) -> Hop {
     }
 }
 
+/// How much the wrapper of a native method can have pushed when it calls the JVM: its arguments,
+/// or every register, bytes.
+const MAX_PUSHED_BYTES: u64 = 4096;
+
+/// Is `pc` in the code cache?
+#[inline(always)]
+pub(super) fn is_code(pc: u64, jvm: &Jvm) -> bool {
+    pc >= jvm.code_low && pc < jvm.code_high
+}
+
 /// A frame of code in HotSpot's code cache.
 #[inline(always)]
 pub(super) fn step<S: Source>(
@@ -73,6 +83,7 @@ pub(super) fn step<S: Source>(
         // The older frames of a virtual thread are in the heap. rbp leads past them, to the
         // carrier's frames.
         frame.kind = frame_kind::CONTINUATION;
+        state.way |= way::PAST_CONTINUATION;
         return step_linked(state, source);
     }
     let blob = find_blob(state.pc, source, jvm)?;
@@ -82,14 +93,48 @@ pub(super) fn step<S: Source>(
     if frame_words <= 0 {
         return step_linked(state, source);
     }
+    let mut sp = state.sp.wrapping_add((frame_words as u32 as u64) << 3);
     if is_nmethod(blob, source, jvm)? {
         describe_nmethod(state, blob, source, jvm, frame)?;
+        if state.way & way::FROM_NATIVE != 0 {
+            sp = sp.wrapping_add(below_frame_bytes(state, sp, blob, source, jvm)?);
+        }
     }
-    let sp = state.sp.wrapping_add((frame_words as u32 as u64) << 3);
     // Compiled code saves rbp below its return address, though it uses it as any other register.
     state.fp = source.read(sp.wrapping_sub(16)).ok_or(Stop::ReadFault)?;
     let pc = source.read(sp.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
-    advance(state, pc, sp)
+    advance_in_code(state, pc, sp, jvm)
+}
+
+/// By how much sp is below the frame of an nmethod that called the JVM itself, when `sp` is where
+/// the frame would end otherwise.
+#[inline(always)]
+fn below_frame_bytes<S: Source>(
+    state: &State,
+    sp: u64,
+    blob: u64,
+    source: &S,
+    jvm: &Jvm,
+) -> Result<u64, Stop> {
+    if jvm.nmethod_comp_level == 0 {
+        return Ok(0);
+    }
+    let level =
+        source.read_u8(blob.wrapping_add(u64::from(jvm.nmethod_comp_level))).ok_or(Stop::ReadFault)?;
+    if level != 0 {
+        return Ok(source.room_bytes(state.pc));
+    }
+    // The wrapper of a native method pushes registers when it calls the JVM for a lock or a barrier,
+    // but keeps a frame link in rbp, and native code keeps rbp.
+    let pushed_bytes = state.fp.wrapping_add(16).wrapping_sub(sp);
+    Ok(if pushed_bytes <= MAX_PUSHED_BYTES { pushed_bytes } else { 0 })
+}
+
+/// The caller is at `pc` with `sp`, and must be code of the JVM: native code enters Java by stubs
+/// with a frame link alone.
+#[inline(always)]
+fn advance_in_code(state: &mut State, pc: u64, sp: u64, jvm: &Jvm) -> Result<(), Stop> {
+    if is_code(pc, jvm) { advance(state, pc, sp) } else { Err(Stop::BadFrame) }
 }
 
 /// An interpreter frame: everything lies around rbp.
@@ -118,7 +163,7 @@ fn step_interpreted<S: Source>(
     let sp = source.read(fp.wrapping_sub(SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
     let pc = source.read(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
     state.fp = source.read(fp).ok_or(Stop::ReadFault)?;
-    advance(state, pc, sp)
+    advance_in_code(state, pc, sp, jvm)
 }
 
 /// A stub that keeps a frame link in rbp.

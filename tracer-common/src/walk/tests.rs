@@ -10,6 +10,8 @@ const HEAP: u64 = 0x7e00_0000_0000;
 const SEGMENTS: u64 = 0x7d00_0000_0000;
 const SP: u64 = 0x7fff_0000_1000;
 const FP: u64 = SP + 0x100;
+/// Where a Java caller is.
+const JAVA: u64 = HEAP + 0xB_0000;
 
 struct Fake {
     words: HashMap<u64, u64>,
@@ -127,7 +129,7 @@ impl Source for Fake {
 }
 
 fn returned_to(pc: u64) -> State {
-    State { pc, sp: SP, fp: FP, return_address: 1 }
+    State::returned(pc, SP, FP)
 }
 
 #[test]
@@ -158,7 +160,7 @@ fn native_by_rsp_keeps_or_restores_rbp() {
     let (frame, stop) = fake.step(&mut state);
     assert_eq!(stop, None);
     assert_eq!(frame, Frame { pc: LIBRARY + 0x150, aux: 9, kind: frame_kind::NATIVE, extra: 0 });
-    assert_eq!(state, State { pc: LIBRARY + 0x999, sp: SP + 32, fp: FP, return_address: 1 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (LIBRARY + 0x999, SP + 32, FP, 1));
     let mut state = returned_to(LIBRARY + 0x201);
     fake.step(&mut state);
     assert_eq!(state.fp, 0xabc);
@@ -184,7 +186,7 @@ fn at_a_functions_entry_no_row_is_needed() {
     assert_eq!(step_entry(&mut state, &fake, &mut frame), None);
     let expected = Frame { pc: LIBRARY + 0x150, aux: 0, kind: frame_kind::NATIVE, extra: 1 };
     assert_eq!(frame, expected);
-    assert_eq!(state, State { pc: LIBRARY + 0x999, sp: SP + 8, fp: FP, return_address: 1 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (LIBRARY + 0x999, SP + 8, FP, 1));
     let mut state = State::exact(LIBRARY + 0x150, SP + 8, FP);
     assert_eq!(step_entry(&mut state, &fake, &mut frame), Some(Stop::ReadFault));
 }
@@ -200,10 +202,10 @@ fn native_by_rbp_and_indirectly() {
         .word(SP + 0x2f8, 0x456);
     let mut state = returned_to(LIBRARY + 0x150);
     assert_eq!(fake.step(&mut state).1, None);
-    assert_eq!(state, State { pc: 0x123, sp: FP + 16, fp: 0xabc, return_address: 1 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (0x123, FP + 16, 0xabc, 1));
     let mut state = returned_to(LIBRARY + 0x250);
     assert_eq!(fake.step(&mut state).1, None);
-    assert_eq!(state, State { pc: 0x456, sp: SP + 0x300, fp: 0xabc, return_address: 1 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (0x456, SP + 0x300, 0xabc, 1));
 }
 
 #[test]
@@ -226,7 +228,7 @@ fn a_signal_trampoline_leads_to_the_interrupted_instruction() {
         .word(SP + 40 + 128, LIBRARY + 5);
     let mut state = returned_to(LIBRARY + 0x101);
     assert_eq!(fake.step(&mut state).1, None);
-    assert_eq!(state, State { pc: LIBRARY + 5, sp: 0x1000, fp: 0xf0, return_address: 0 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (LIBRARY + 5, 0x1000, 0xf0, 0));
 }
 
 #[test]
@@ -254,32 +256,78 @@ fn native_walks_end_by_name() {
 fn compiled_by_frame_size() {
     for name in [0x1111, 0x2222] {
         let (fake, blob) = Fake::new().nmethod(6, name);
-        let fake = fake.word(SP + 32, 0xabc).word(SP + 40, 0x123);
+        let fake = fake.word(SP + 32, 0xabc).word(SP + 40, JAVA);
         let mut state = returned_to(HEAP + (6 << 7) + 5);
         let (frame, stop) = fake.step(&mut state);
         assert_eq!(stop, None);
         let pc = HEAP + (6 << 7) + 5;
         assert_eq!(frame, Frame { pc, aux: blob, kind: frame_kind::COMPILED, extra: 77 });
-        assert_eq!(state, State { pc: 0x123, sp: SP + 48, fp: 0xabc, return_address: 1 });
+        assert_eq!((state.pc, state.sp, state.fp, state.return_address), (JAVA, SP + 48, 0xabc, 1));
     }
+}
+
+#[test]
+fn compiled_code_is_called_by_the_jvms_own_code() {
+    let (fake, _) = Fake::new().nmethod(6, 0x1111);
+    let fake = fake.word(SP + 32, 0xabc).word(SP + 40, LIBRARY);
+    assert_eq!(fake.step(&mut returned_to(HEAP + (6 << 7))).1, Some(Stop::BadFrame));
+}
+
+#[test]
+fn a_slow_path_of_compiled_code_has_more_below_its_frame() {
+    let pc = HEAP + (6 << 7) + 5;
+    let (mut fake, blob) = Fake::new().nmethod(6, 0x1111);
+    fake.jvm.nmethod_comp_level = 0x50;
+    // add rsp, 0x10; jmp
+    fake = fake.word(blob + 0x50, 4).word(pc, 0x10c4_8348).word(pc + 4, 0xe9);
+    fake = fake.word(SP + 32, 1).word(SP + 40, JAVA).word(SP + 48, 0xabc).word(SP + 56, JAVA + 9);
+    let mut state = returned_to(pc);
+    assert_eq!(fake.step(&mut state).1, None);
+    assert_eq!((state.pc, state.sp, state.fp), (JAVA + 9, SP + 64, 0xabc));
+    // Not if Java code was called: that is never done out of line.
+    let mut state = State { way: 0, ..returned_to(pc) };
+    assert_eq!(fake.step(&mut state).1, None);
+    assert_eq!((state.pc, state.sp, state.fp), (JAVA, SP + 48, 1));
+}
+
+#[test]
+fn the_wrapper_of_a_native_method_keeps_a_frame_link() {
+    let pc = HEAP + (6 << 7) + 5;
+    let (mut fake, blob) = Fake::new().nmethod(6, 0x2222);
+    fake.jvm.nmethod_comp_level = 0x50;
+    fake = fake.word(blob + 0x50, 0);
+    fake = fake.word(SP + 32, 1).word(SP + 40, JAVA).word(SP + 64, 0xabc).word(SP + 72, JAVA + 9);
+    for (fp, expected) in [(SP + 64, (JAVA + 9, SP + 80)), (SP + 32, (JAVA, SP + 48)), (5, (JAVA, SP + 48))] {
+        let mut state = State { fp, ..returned_to(pc) };
+        assert_eq!(fake.step(&mut state).1, None);
+        assert_eq!((state.pc, state.sp), expected, "{fp:#x}");
+    }
+}
+
+#[test]
+fn past_a_continuation_a_stack_is_not_complete() {
+    let fake = Fake::new().row(0x100, rule::ROOT, 0, 0).word(FP, 0xabc).word(FP + 8, LIBRARY + 0x150);
+    let mut state = returned_to(HEAP + 0xA_0100);
+    assert_eq!(fake.step(&mut state).1, None);
+    assert_eq!(fake.step(&mut state).1, Some(Stop::VirtualThread));
 }
 
 #[test]
 fn a_blob_that_is_no_nmethod_is_a_stub_with_a_frame() {
     let (fake, blob) = Fake::new().nmethod(2, 0x3333);
-    let fake = fake.word(SP, 0xabc).word(SP + 8, 0x123);
+    let fake = fake.word(SP, 0xabc).word(SP + 8, JAVA);
     let mut state = returned_to(HEAP + (4 << 7) + 100);
     let (frame, stop) = fake.step(&mut state);
     assert_eq!(stop, None);
     assert_eq!((frame.kind, frame.aux, frame.extra), (frame_kind::STUB, blob, 0));
-    assert_eq!((state.pc, state.sp, state.fp), (0x123, SP + 16, 0xabc));
+    assert_eq!((state.pc, state.sp, state.fp), (JAVA, SP + 16, 0xabc));
 }
 
 #[test]
 fn a_deoptimized_frame_has_its_original_pc() {
     let handler = HEAP + (7 << 7);
     let (fake, blob) = Fake::new().nmethod(6, 0x1111);
-    let mut fake = fake.word(SP + 32, 0).word(SP + 40, 0x123).word(SP + 0x18, blob + 0x90);
+    let mut fake = fake.word(SP + 32, 0).word(SP + 40, JAVA).word(SP + 0x18, blob + 0x90);
     let (frame, _) = fake.step(&mut returned_to(handler));
     assert_eq!((frame.pc, frame.kind), (blob + 0x90, frame_kind::COMPILED));
 
@@ -305,13 +353,13 @@ fn interpreted_around_rbp() {
         .word(0x5008, 0x7000)
         .word(FP - 8, FP + 0x40)
         .word(FP, 0xabc)
-        .word(FP + 8, 0x123);
+        .word(FP + 8, JAVA);
     let mut state = returned_to(pc);
     let (frame, stop) = fake.step(&mut state);
     assert_eq!(stop, None);
     let expected = Frame { pc: 0x5000, aux: 0x6000, kind: frame_kind::INTERPRETED, extra: 0x7000 >> 3 };
     assert_eq!(frame, expected);
-    assert_eq!(state, State { pc: 0x123, sp: FP + 0x40, fp: 0xabc, return_address: 1 });
+    assert_eq!((state.pc, state.sp, state.fp, state.return_address), (JAVA, FP + 0x40, 0xabc, 1));
 
     let mut fake = fake;
     fake.jvm.interpreter_bcp_below_fp = 56;

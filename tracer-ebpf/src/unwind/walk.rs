@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
 use tracer_common::{
     config::Jvm,
     unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop},
-    walk::{self, Bisect, Hop, MAX_BISECT_STEPS, MAX_SEGMENT_HOPS, ModuleRows, Source, State},
+    walk::{self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State},
 };
 
 use super::{scratch::Slot, trampoline};
@@ -32,7 +32,7 @@ struct Walk {
 pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
     // SAFETY: the caller's.
     let record = unsafe {
-        (*slot).state = State { pc, sp, fp, return_address: 1 };
+        (*slot).state = State::returned(pc, sp, fp);
         &mut (*slot).record
     };
     record.stack = 0;
@@ -157,6 +157,17 @@ impl Source for Walk {
     }
 
     #[inline(always)]
+    fn room_bytes(&self, pc: u64) -> u64 {
+        let mut room = Room::after(pc);
+        // SAFETY: the callback has the helper's form, and `room` outlives the call.
+        unsafe {
+            bpf_loop(MAX_RESTORES, room_step as *mut c_void, (&raw mut room).cast(), 0);
+            // Written by the callbacks.
+            core::ptr::read_volatile(&raw const room).bytes()
+        }
+    }
+
+    #[inline(always)]
     fn trampoline(&self) -> u64 {
         self.trampoline
     }
@@ -246,6 +257,17 @@ unsafe extern "C" fn hop_step(_: u32, hops: *mut Hops) -> i64 {
             0
         }
     }
+}
+
+unsafe extern "C" fn room_step(_: u32, room: *mut Room) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `room_bytes` gave it.
+    let room = unsafe { &mut *room };
+    // SAFETY: a user address; the helper checks it.
+    match unsafe { bpf_probe_read_user(room.pc as *const u64) } {
+        Ok(word) => room.take(word),
+        Err(_) => return 1,
+    }
+    !room.wants() as i64
 }
 
 const _: () = assert!(MAX_MODULES * 2 <= 1 << MAX_BISECT_STEPS);

@@ -216,6 +216,7 @@ impl CodeCache {
         jvm.blob_name = offset(code.blob_name.offset);
         let nmethod = &layout.nmethod;
         jvm.nmethod_compile_id = offset(nmethod.compile_id.offset);
+        jvm.nmethod_comp_level = offset(nmethod.comp_level.offset);
         jvm.nmethod_orig_pc_offset = offset(nmethod.orig_pc_offset.offset);
         jvm.nmethod_deopt_handler = offset(nmethod.deopt_handler.offset);
         jvm.nmethod_deopt_mh_handler = nmethod.deopt_mh_handler.map_or(0, |field| offset(field.offset));

@@ -31,7 +31,7 @@ pub(super) fn trust(counters: &Counters) -> Trust {
 
 /// Why a walk ended, in words. `stop` is a number of [`Stop`].
 pub(super) fn stop_name(stop: u32) -> &'static str {
-    const NAMES: [(Stop, &str); 11] = [
+    const NAMES: [(Stop, &str); 12] = [
         (Stop::Complete, "complete"),
         (Stop::Truncated, "deeper than the limit"),
         (Stop::NoMapping, "no mapping"),
@@ -43,6 +43,7 @@ pub(super) fn stop_name(stop: u32) -> &'static str {
         (Stop::Trampoline, "return probe without its return address"),
         (Stop::Search, "search too long"),
         (Stop::Interrupted, "interrupted Java code"),
+        (Stop::VirtualThread, "virtual thread's older frames in the heap"),
     ];
     NAMES.iter().find(|(known, _)| *known as u32 == stop).map_or("unknown", |(_, name)| name)
 }
