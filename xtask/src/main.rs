@@ -1,8 +1,9 @@
-//! `cargo xtask`: set-up, builds, tests and the demo.
+//! `cargo xtask`: set-up, builds, tests, the demo and the benchmark.
 //!
 //! Everything that a plain `cargo build` cannot do is here and nowhere else: the BPF programs are compiled for
 //! another target, by a Rust that has its library sources, and then embedded into `tracer` by its build script.
 
+mod bench;
 mod build;
 mod demo;
 mod jdk;
@@ -33,6 +34,8 @@ enum Task {
     Test,
     /// Start a leaking sample JVM, record it for 10 s, print the table and draw the flame graph (as root)
     Demo(demo::Options),
+    /// Measure what recording costs the target, or what the recorder itself takes (as root)
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Build(options) => build::run(&options),
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
+        Task::Bench(options) => bench::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,116 @@
+/*
+ * Allocates and frees on command: one line on stdin, one line on stdout, until stdin closes.
+ *
+ *   pairs DEPTH COUNT    COUNT malloc(64)/free pairs below DEPTH frames; answers the nanoseconds
+ *                        of CPU time that they took: other processes' turns are not in it
+ *   steady RATE SECONDS  RATE malloc/free pairs a second on 256 call paths, with 65,536 blocks held;
+ *                        answers the rate that was reached
+ *
+ * Built without frame pointers. `noipa` keeps each call a call, with a frame of its own.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define OWN_FRAME __attribute__((noipa))
+/* The compiler must believe that the value is used: it would drop the pair otherwise. */
+#define USE(value) __asm__ volatile("" : : "r"(value) : "memory")
+
+#define SECOND_NS 1000000000ull
+#define SLICE_NS 1000000ull
+#define HELD 65536u
+#define DEPTHS 32u
+#define SITES 8u
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+}
+
+OWN_FRAME static void pairs(unsigned depth, uint64_t count)
+{
+	if (depth > 1) {
+		pairs(depth - 1, count);
+	} else {
+		for (uint64_t i = 0; i < count; i++) {
+			void *block = malloc(64);
+
+			USE(block);
+			free(block);
+		}
+	}
+	/* Not the last thing done: the call above must not become a jump. */
+	USE(depth);
+}
+
+#define SITE(number)                                    \
+	OWN_FRAME static void *site_##number(void)      \
+	{                                               \
+		void *block = malloc(64 + 16 * number); \
+		USE(block);                             \
+		return block;                           \
+	}
+SITE(0) SITE(1) SITE(2) SITE(3) SITE(4) SITE(5) SITE(6) SITE(7)
+
+static void *(*const sites[SITES])(void) = {site_0, site_1, site_2, site_3, site_4, site_5, site_6, site_7};
+
+OWN_FRAME static void *below(unsigned depth, unsigned site)
+{
+	void *block = depth > 1 ? below(depth - 1, site) : sites[site]();
+
+	USE(block);
+	return block;
+}
+
+static double steady(uint64_t rate, uint64_t seconds)
+{
+	static void *held[HELD];
+	static uint64_t turn;
+	const uint64_t total = rate * seconds;
+	const uint64_t begun_ns = now_ns(CLOCK_MONOTONIC);
+	uint64_t done = 0;
+
+	for (uint64_t slice = 1; done < total; slice++) {
+		const uint64_t slice_end_ns = begun_ns + slice * SLICE_NS;
+		const struct timespec wake = {.tv_sec = (time_t)(slice_end_ns / SECOND_NS),
+					      .tv_nsec = (long)(slice_end_ns % SECOND_NS)};
+
+		for (; done < total && done * 1000 < slice * rate; done++, turn++) {
+			free(held[turn % HELD]);
+			held[turn % HELD] = below(1 + turn % DEPTHS, turn / DEPTHS % SITES);
+		}
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL) == EINTR)
+			;
+	}
+	return (double)total * 1e9 / (double)(now_ns(CLOCK_MONOTONIC) - begun_ns);
+}
+
+int main(void)
+{
+	char line[128];
+	unsigned depth;
+	uint64_t count, seconds;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	puts("ready");
+	while (fgets(line, sizeof line, stdin)) {
+		if (sscanf(line, "pairs %u %" SCNu64, &depth, &count) == 2) {
+			const uint64_t begun_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
+
+			pairs(depth, count);
+			printf("%" PRIu64 "\n", now_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
+		} else if (sscanf(line, "steady %" SCNu64 " %" SCNu64, &count, &seconds) == 2) {
+			printf("%.0f\n", steady(count, seconds));
+		} else {
+			return 2;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,54 @@
+//! The floor: `tracer`'s own probes, at their places, with the gate closed.
+//!
+//! The programs are attached as for a recording that is not switched on: each looks up whether it is, and returns.
+//! That is an empty program to within some ten ns, so what is measured is what the traps cost.
+
+use anyhow::{Context, Result};
+use tracer::probe::load::Sizes;
+use tracer::probe::placement::Placement;
+use tracer::probe::probes::Probes;
+use tracer::probe::survey::{self, Surveyed};
+use tracer::target::memory::LiveMemory;
+use tracer::target::{self, allocator};
+use tracer_common::config::Config;
+use tracer_common::unwind::MAX_FRAMES;
+
+/// Where in a function a probe is put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the first instruction that the kernel emulates, as in a recording.
+    Chosen,
+    /// At the function's first instruction.
+    Entry,
+}
+
+/// Attaches the allocator's probes to `pid`, switched off; they are there until the result is dropped.
+pub(crate) fn attach(pid: u32, place: Place) -> Result<Probes> {
+    let target = target::inspect(pid)?;
+    let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
+    let functions = allocator::find(&target, Some(&memory)).functions;
+    let mut surveyed = survey::place(&target, functions);
+    if place == Place::Entry {
+        surveyed.iter_mut().for_each(at_entry);
+    }
+    let config =
+        Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
+    let mut probes = Probes::load(pid, &config, Sizes::default())?;
+    probes.attach_allocator(surveyed)?;
+    Ok(probes)
+}
+
+fn at_entry(surveyed: &mut Surveyed) {
+    let function = &surveyed.function;
+    if let Ok(chosen) = &mut surveyed.placement
+        && chosen.offset_from_entry > 0
+    {
+        surveyed.placement = Ok(Placement {
+            vaddr: function.vaddr,
+            file_offset: function.file_offset,
+            instruction_text: String::new(),
+            emulated: false,
+            offset_from_entry: 0,
+        });
+    }
+}

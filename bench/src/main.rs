@@ -1,0 +1,70 @@
+//! `tracer-bench`: what recording costs the target, and what the recorder itself takes.
+//!
+//! `cargo xtask bench` builds it, and `tracer` beside it, and runs it as root. Workloads are the programs of
+//! `bench/programs`, which do on command what is asked and say how long it took; so one process is measured with and
+//! without probes, alternately, and what the machine does besides falls on all variants alike. Everything printed is
+//! a median over the alternations, with the load average beside it.
+
+mod cost;
+mod floor;
+mod machine;
+mod own;
+mod program_times;
+mod recorder;
+mod render;
+mod statistics;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+#[derive(Parser)]
+#[command(name = "tracer-bench", about)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Also write the results as JSON to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How often each variant is measured, alternately
+    #[arg(long, global = true, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    alternations: u32,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded
+    Cost,
+    /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
+    Recorder(own::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.what {
+        What::Cost => cost::measure(arguments.alternations)
+            .and_then(|results| publish(&results, &cost::tables(&results), &arguments)),
+        What::Recorder(options) => own::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn publish(results: &impl Serialize, tables: &str, arguments: &Arguments) -> Result<()> {
+    print!("{tables}");
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(results)?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

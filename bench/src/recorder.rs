@@ -1,0 +1,182 @@
+//! `tracer record`, the release build beside this program, on a running process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::workload;
+
+fn tracer() -> Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot find myself")?;
+    Ok(here.with_file_name("tracer"))
+}
+
+/// A recorder whose probes are attached.
+pub(crate) struct Recorder {
+    child: Child,
+    file: PathBuf,
+    /// From the start of the process to its line `ready:`.
+    pub(crate) attach_time: Duration,
+    /// What else it says, read so that it never waits for a reader.
+    rest: Option<JoinHandle<String>>,
+}
+
+impl Recorder {
+    /// Attaches to `pid`.
+    pub(crate) fn attach(pid: u32) -> Result<Self> {
+        let file = workload::folder()?.join("bench.trec");
+        let begun = Instant::now();
+        let mut child = Command::new(tracer()?)
+            .args(["record", "-d", "1h", "--force", "-p", &pid.to_string(), "-o"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run tracer")?;
+        let mut stderr = BufReader::new(child.stderr.take().context("a child without stderr")?);
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            if stderr.read_line(&mut line)? == 0 {
+                bail!("tracer did not attach ({}): {said}", child.wait()?);
+            }
+            if line.starts_with("ready:") {
+                break;
+            }
+            said += &line;
+        }
+        let attach_time = begun.elapsed();
+        let rest = std::thread::spawn(move || {
+            let mut rest = String::new();
+            let _ = stderr.read_to_string(&mut rest);
+            rest
+        });
+        Ok(Self { child, file, attach_time, rest: Some(rest) })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the recording as Ctrl-C does.
+    pub(crate) fn stop(mut self) -> Result<Recording> {
+        if let Some(pid) = Pid::from_raw(self.pid() as i32) {
+            kill_process(pid, Signal::INT).context("cannot stop tracer")?;
+        }
+        let mut resident_peak_bytes = 0;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            // A zombie has no sizes any more.
+            if let Ok((_, peak)) = resident_bytes(self.pid()) {
+                resident_peak_bytes = peak;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
+        if !status.success() {
+            bail!("tracer failed ({status}): {said}");
+        }
+        Ok(Recording { file: self.file.clone(), resident_peak_bytes })
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Nothing to do for one that ended; otherwise the kernel removes its probes.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a recorder left.
+pub(crate) struct Recording {
+    file: PathBuf,
+    /// The most memory that the recorder ever held, to within its last milliseconds.
+    pub(crate) resident_peak_bytes: u64,
+}
+
+impl Recording {
+    fn report(&self) -> Result<Value> {
+        let output = Command::new(tracer()?)
+            .args(["report", "--format", "json", "--view", "allocated"])
+            .arg(&self.file)
+            .output()
+            .context("cannot run tracer")?;
+        serde_json::from_slice(&output.stdout).context("the report is not JSON")
+    }
+
+    /// Frames of the stack that allocated most often.
+    pub(crate) fn hottest_frame_count(&self) -> Result<usize> {
+        let report = self.report()?;
+        let sites = report["sites"].as_array().context("a report without sites")?;
+        let hottest = sites.iter().max_by_key(|site| site["allocated_count"].as_u64());
+        Ok(hottest.and_then(|site| site["frames"].as_array()).map_or(0, Vec::len))
+    }
+
+    /// (call paths, losses of all kinds).
+    pub(crate) fn sites_and_losses(&self) -> Result<(usize, u64)> {
+        let report = self.report()?;
+        let sites = report["sites"].as_array().map_or(0, Vec::len);
+        let lost = report["trust"]["lost"].as_object().context("a report without losses")?;
+        Ok((sites, lost.values().filter_map(Value::as_u64).sum()))
+    }
+}
+
+/// CPU time that the process took so far, user and kernel.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the recorder is gone")?;
+    // The name, in parentheses, may hold anything; utime and stime are the fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+    let (user, kernel) = ticks(11).zip(ticks(12)).context("/proc/PID/stat has no times")?;
+    Ok(Duration::from_secs_f64((user + kernel) as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// (resident bytes now, at most so far).
+pub(crate) fn resident_bytes(pid: u32) -> Result<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the recorder is gone")?;
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+    };
+    field("VmRSS:").zip(field("VmHWM:")).context("/proc/PID/status has no sizes")
+}
+
+/// Kernel memory of the process's BPF maps, by the kernel's account.
+pub(crate) fn map_bytes(pid: u32) -> Result<u64> {
+    Ok(descriptors(pid, "map_id:")?.map(|(_, text)| field(&text, "memlock:").unwrap_or(0)).sum())
+}
+
+/// Ids of the process's BPF programs.
+pub(crate) fn program_ids(pid: u32) -> Result<Vec<u32>> {
+    let ids = descriptors(pid, "prog_id:")?;
+    Ok(ids.filter_map(|(id, text)| field(&text, "prog_jited:").map(|_| id as u32)).collect())
+}
+
+/// The process's descriptors that have a line `key`, each id once: (id, /proc/PID/fdinfo/FD).
+fn descriptors(pid: u32, key: &'static str) -> Result<impl Iterator<Item = (u64, String)>> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let entries = fs::read_dir(Path::new(&folder)).context("the recorder is gone")?;
+    let mut seen = std::collections::HashSet::new();
+    Ok(entries.flatten().filter_map(move |entry| {
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let id = field(&text, key)?;
+        // Links name their program too.
+        let is_new = text.contains("link_id:") || seen.insert(id);
+        is_new.then_some((id, text))
+    }))
+}
+
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+}
