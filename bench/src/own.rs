@@ -60,6 +60,10 @@ struct Attach {
     /// Process start to the line `ready:`.
     median_ms: f64,
     each_ms: Vec<f64>,
+    /// CPU time of the recorder until then.
+    cpu_ms: f64,
+    /// Ctrl-C to the end of the recorder: detached, recording closed, table printed.
+    stop_ms: f64,
     resident_peak_bytes: u64,
 }
 
@@ -123,15 +127,24 @@ fn attach(java: &Java, options: &Options, alternations: u32) -> Result<Attach> {
     if libraries < options.libraries as u64 {
         bail!("the JVM has mapped {libraries} libraries only");
     }
-    let (mut each_ms, mut peaks) = (Vec::new(), Vec::new());
+    let [mut each_ms, mut cpu_ms, mut stop_ms, mut peaks] = [const { Vec::new() }; 4];
     for round in 1..=alternations {
         eprintln!("attach to a JVM with {libraries} libraries: {round} of {alternations}");
         let recorder = Recorder::attach(jvm.pid())?;
         each_ms.push(recorder.attach_time.as_secs_f64() * 1e3);
-        peaks.push(recorder.stop()?.resident_peak_bytes as f64);
+        cpu_ms.push(recorder.attach_cpu_time.as_secs_f64() * 1e3);
+        let recording = recorder.stop()?;
+        stop_ms.push(recording.stop_time.as_secs_f64() * 1e3);
+        peaks.push(recording.resident_peak_bytes as f64);
     }
-    let resident_peak_bytes = median(&peaks) as u64;
-    Ok(Attach { libraries, median_ms: median(&each_ms), each_ms, resident_peak_bytes })
+    Ok(Attach {
+        libraries,
+        median_ms: median(&each_ms),
+        each_ms,
+        cpu_ms: median(&cpu_ms),
+        stop_ms: median(&stop_ms),
+        resident_peak_bytes: median(&peaks) as u64,
+    })
 }
 
 /// The results as a person reads them.
@@ -149,6 +162,8 @@ pub(crate) fn tables(results: &Results) -> String {
         row("kernel memory of its BPF maps", mib(steady.map_bytes)),
         row("libraries of the JVM", attach.libraries.to_string()),
         row("attach to it: start to `ready:`, ms", number(attach.median_ms)),
+        row("CPU time until then, ms", number(attach.cpu_ms)),
+        row("detach from it: Ctrl-C to the end, ms", number(attach.stop_ms)),
         row("the recorder's memory then, at most", mib(attach.resident_peak_bytes)),
     ];
     format!(

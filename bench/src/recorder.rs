@@ -24,6 +24,8 @@ pub(crate) struct Recorder {
     file: PathBuf,
     /// From the start of the process to its line `ready:`.
     pub(crate) attach_time: Duration,
+    /// CPU time that it took until then.
+    pub(crate) attach_cpu_time: Duration,
     /// What else it says, read so that it never waits for a reader.
     rest: Option<JoinHandle<String>>,
 }
@@ -54,12 +56,13 @@ impl Recorder {
             said += &line;
         }
         let attach_time = begun.elapsed();
+        let attach_cpu_time = cpu_time(child.id())?;
         let rest = std::thread::spawn(move || {
             let mut rest = String::new();
             let _ = stderr.read_to_string(&mut rest);
             rest
         });
-        Ok(Self { child, file, attach_time, rest: Some(rest) })
+        Ok(Self { child, file, attach_time, attach_cpu_time, rest: Some(rest) })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -68,6 +71,7 @@ impl Recorder {
 
     /// Ends the recording as Ctrl-C does.
     pub(crate) fn stop(mut self) -> Result<Recording> {
+        let begun = Instant::now();
         if let Some(pid) = Pid::from_raw(self.pid() as i32) {
             kill_process(pid, Signal::INT).context("cannot stop tracer")?;
         }
@@ -82,11 +86,12 @@ impl Recorder {
             }
             std::thread::sleep(Duration::from_millis(2));
         };
+        let stop_time = begun.elapsed();
         let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
         if !status.success() {
             bail!("tracer failed ({status}): {said}");
         }
-        Ok(Recording { file: self.file.clone(), resident_peak_bytes })
+        Ok(Recording { file: self.file.clone(), resident_peak_bytes, stop_time })
     }
 }
 
@@ -103,6 +108,8 @@ pub(crate) struct Recording {
     file: PathBuf,
     /// The most memory that the recorder ever held, to within its last milliseconds.
     pub(crate) resident_peak_bytes: u64,
+    /// From the signal to the end of the process.
+    pub(crate) stop_time: Duration,
 }
 
 impl Recording {

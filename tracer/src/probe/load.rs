@@ -1,5 +1,7 @@
 //! Loading the BPF programs: sizes, configuration, verification.
 
+use std::{panic, thread};
+
 use aya::{Ebpf, EbpfError, EbpfLoader, programs::ProgramError};
 use tracer_common::{
     config::Config,
@@ -53,13 +55,23 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
         .map_max_entries("SCRATCH", slots)
         .load(OBJECT)
         .map_err(load_error)?;
-    let names: Vec<String> = ebpf.programs().map(|(name, _)| name.to_owned()).collect();
-    for name in names {
-        let Some(program) = ebpf.program_mut(&name) else { continue };
-        load_program(program).map_err(|source| ProbeError::Program { name, source: Box::new(source) })?;
-    }
+    load_programs(&mut ebpf)?;
     insert_reserved_stacks(&mut ebpf)?;
     Ok(ebpf)
+}
+
+/// Loads the programs side by side: the verifier takes tens of milliseconds for each that walks stacks.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    thread::scope(|scope| {
+        let loads: Vec<_> = ebpf
+            .programs_mut()
+            .map(|(name, program)| (name.to_owned(), scope.spawn(move || load_program(program))))
+            .collect();
+        loads.into_iter().try_for_each(|(name, load)| {
+            let loaded = load.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            loaded.map_err(|source| ProbeError::Program { name, source: Box::new(source) })
+        })
+    })
 }
 
 fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError> {
