@@ -27,7 +27,8 @@ shared! {
         /// Frames kept of a stack, at most [`crate::unwind::MAX_FRAMES`].
         pub max_frames: u32,
         pub cpu_count: u32,
-        pub reserved: u32,
+        /// Always 0: guards a tail call that only has to be there.
+        pub tail_call: u32,
     }
 }
 

@@ -52,8 +52,11 @@ shared! {
 }
 
 shared! {
-    /// A stack; `frame_count` [`crate::unwind::Frame`]s follow, leaf first.
-    pub struct StackRecord: 48 {
+    /// A stack; `frame_count` [`crate::unwind::Frame`]s follow, leaf first. If `saved_bytes` is not 0,
+    /// the walk met a module that it did not know yet, and can be taken up again where
+    /// `last_pc`, `last_sp`, `last_fp` and `last_flags` say, at the last frame, which is to be
+    /// replaced: what the stack held at `last_sp` is in the record from [`SAVED_OFFSET`] on.
+    pub struct StackRecord: 72 {
         pub header: Header,
         /// 64-bit hash over the frames, which is the stack's id everywhere. Never 0.
         pub stack: u64,
@@ -62,8 +65,20 @@ shared! {
         pub frame_count: u32,
         /// Why it ended: a [`crate::unwind::Stop`].
         pub stop: u32,
+        pub last_sp: u64,
+        pub last_fp: u64,
+        /// Bit 0: `last_pc` is a return address. From bit 1 on: [`crate::walk::way`].
+        pub last_flags: u32,
+        pub saved_bytes: u32,
     }
 }
+
+/// Frames that a stack can have at most to be taken up again.
+pub const SAVED_FRAMES: usize = 128;
+/// Where the saved part of a stack is in a record, from its start.
+pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_of::<crate::unwind::Frame>();
+/// Room for the saved part of a stack.
+pub const SAVED_BYTES: usize = 32 << 10;
 
 /// The system call of a [`MappingRecord`].
 pub mod mapping_call {

@@ -36,12 +36,16 @@ pub const NO_STACK: u64 = 2;
 shared! {
     /// What user space switches while the programs run, and what they tell each other: the one element of
     /// `CONTROL`.
-    pub struct Control: 8 {
+    pub struct Control: 16 {
         /// 0: every program returns at once. Set when all probes are attached, cleared before they are
         /// detached, so what is recorded begins and ends at one moment for all probes.
         pub enabled: u32,
         /// The GC epoch: collections that ended in the session.
         pub epoch: u32,
+        /// One more than the GC epoch in which classes were last unloaded; 0: none were. A method's
+        /// address means the same method only as long as this is the same.
+        pub class_epoch: u32,
+        pub reserved: u32,
     }
 }
 

@@ -57,6 +57,18 @@ impl State {
         Self { pc, sp, fp, return_address: 0, way: way::FROM_NATIVE }
     }
 
+    /// `return_address` and `way` in one number: [`crate::record::StackRecord::last_flags`].
+    #[inline(always)]
+    pub fn flags(&self) -> u32 {
+        (self.return_address | self.way << 1) as u32
+    }
+
+    /// The state with these registers and [`Self::flags`].
+    #[inline(always)]
+    pub fn with_flags(pc: u64, sp: u64, fp: u64, flags: u32) -> Self {
+        Self { pc, sp, fp, return_address: u64::from(flags & 1), way: u64::from(flags >> 1) }
+    }
+
     /// At a return address: `pc` follows a call that native code is under way for.
     #[inline(always)]
     pub fn returned(pc: u64, sp: u64, fp: u64) -> Self {

@@ -1,6 +1,6 @@
 //! What user space fixed at load, and the test that the target is the one running.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_tail_call};
 use tracer_common::config::Config;
 
 use crate::maps;
@@ -21,9 +21,30 @@ pub fn get() -> &'static Config {
 /// at all.
 #[inline(always)]
 pub fn target_thread() -> Option<u64> {
+    keep_task_stack();
     let thread = bpf_get_current_pid_tgid();
     if (thread >> 32) as u32 != get().tgid || maps::CONTROL.get(0)?.enabled == 0 {
         return None;
     }
     Some(thread)
+}
+
+/// Makes the kernel run the program that this is inlined into, and all its functions, on the stack of
+/// the task. Every program needs it.
+///
+/// Since Linux 6.13 the variables of functions with 64 bytes of them or more can be in memory that
+/// belongs to the CPU and the program. That is right only where a program is not entered twice on one
+/// CPU; but a uprobe's can be preempted in its middle (PREEMPT, or PREEMPT_LAZY, which 7.x has by
+/// default), and another thread of the target then overwrites the variables of the first: seen on 7.2
+/// as wild pointers, and the kernel as a whole goes down. Programs with a tail call are exempt (kernel:
+/// `check_max_stack_depth` in `kernel/bpf/verifier.c`), even if it is never reached: this one is dead
+/// code to the verifier, which removes it.
+#[inline(always)]
+fn keep_task_stack() {
+    if get().tail_call != 0 {
+        // SAFETY: never executed, and refused by the verifier if it could be.
+        unsafe {
+            bpf_tail_call(core::ptr::null_mut(), core::ptr::null_mut(), 0);
+        }
+    }
 }

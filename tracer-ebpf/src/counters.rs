@@ -15,6 +15,13 @@ pub fn add(counter: Counter, amount: u64) {
     bump(&COUNTERS, counter as u32, amount);
 }
 
+/// What this CPU counted.
+#[inline(always)]
+pub fn get(counter: Counter) -> u64 {
+    // SAFETY: a valid map value; one CPU's alone.
+    COUNTERS.get_ptr(counter as u32).map_or(0, |value| unsafe { *value })
+}
+
 #[inline(always)]
 pub fn stopped(stop: u32) {
     bump(&STOPS, stop, 1);

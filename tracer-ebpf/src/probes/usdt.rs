@@ -39,6 +39,18 @@ pub fn gc_end(_ctx: ProbeContext) -> u32 {
     0
 }
 
+/// `class__unloaded`, before the class's memory is given back.
+#[uprobe]
+pub fn class_unloaded(_ctx: ProbeContext) -> u32 {
+    if config::target_thread().is_some()
+        && let Some(control) = maps::CONTROL.get_ptr_mut(0)
+    {
+        // SAFETY: a valid map value; whoever writes it during one collection writes the same.
+        unsafe { (*control).class_epoch = (*control).epoch.wrapping_add(1) };
+    }
+    0
+}
+
 /// `compiled__method__load(class, length, method, length, signature, length, code, size)`.
 #[uprobe]
 pub fn nmethod_load(ctx: ProbeContext) -> u32 {

@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    record::{StackRecord, kind},
+    record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
     table::{NO_STACK, StackTotals},
     unwind::{Frame, MAX_FRAMES, Stop},
 };
@@ -58,6 +58,13 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64) -> u64 {
     stack
 }
 
+/// The longest record of a stack, bytes.
+const LONGEST: u64 = {
+    let frames = size_of::<StackRecord>() + MAX_FRAMES * size_of::<Frame>();
+    let saved = SAVED_OFFSET + SAVED_BYTES;
+    (if frames > saved { frames } else { saved }) as u64
+};
+
 /// # Safety
 /// `slot` must be a claimed slot.
 #[inline(always)]
@@ -86,9 +93,13 @@ unsafe fn finish(slot: *mut scratch::Slot) -> u64 {
         return stack;
     }
     record.header = emit::header(kind::STACK);
-    let length = size_of::<StackRecord>() as u64
-        + (record.frame_count as u64).min(MAX_FRAMES as u64) * size_of::<Frame>() as u64;
-    if length > (size_of::<StackRecord>() + MAX_FRAMES * size_of::<Frame>()) as u64 {
+    let length = if record.saved_bytes != 0 {
+        SAVED_OFFSET as u64 + (record.saved_bytes as u64).min(SAVED_BYTES as u64)
+    } else {
+        size_of::<StackRecord>() as u64
+            + (record.frame_count as u64).min(MAX_FRAMES as u64) * size_of::<Frame>() as u64
+    };
+    if length > LONGEST {
         return stack;
     }
     // SAFETY: record and frames lie behind each other in the slot, and `length` is within them.

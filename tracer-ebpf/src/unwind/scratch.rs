@@ -5,12 +5,16 @@
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
-    record::StackRecord,
+    record::{SAVED_BYTES, SAVED_FRAMES, StackRecord},
     unwind::{Frame, MAX_FRAMES},
     walk::State,
 };
 
 use crate::config;
+
+/// What a saved stack needs more than the frames that it lies over.
+const ROOM_BYTES: usize =
+    (SAVED_FRAMES * size_of::<Frame>() + SAVED_BYTES).saturating_sub(MAX_FRAMES * size_of::<Frame>());
 
 /// A walk under way, and the record that it makes.
 #[repr(C)]
@@ -19,6 +23,8 @@ pub struct Slot {
     pub state: State,
     pub record: StackRecord,
     pub frames: [Frame; MAX_FRAMES],
+    /// Room for what follows [`SAVED_FRAMES`] frames.
+    _room: [u8; ROOM_BYTES],
 }
 
 /// `slots_per_cpu` for each CPU; sized at load.

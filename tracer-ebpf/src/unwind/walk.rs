@@ -5,21 +5,34 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::{
+    bpf_ktime_get_ns, bpf_loop, bpf_probe_read_user, generated::bpf_probe_read_user as raw_read_user,
+};
 use tracer_common::{
     config::Jvm,
-    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop},
-    walk::{self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State},
+    counter::Counter,
+    record::{SAVED_BYTES, SAVED_FRAMES},
+    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop, frame_kind},
+    walk::{
+        self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State,
+    },
 };
 
 use super::{scratch::Slot, trampoline};
-use crate::{config, maps};
+use crate::{config, counters, maps};
+
+/// Stacks that a CPU saves at most in a session, each up to 32 KB of the ring buffer: there are a few for each
+/// library that is loaded.
+const MAX_SAVED_STACKS: u64 = 8192;
+/// Saved at once.
+const PIECE_BYTES: usize = 1024;
 
 /// What the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
 struct Walk {
     slot: *mut Slot,
     jvm: &'static Jvm,
     trampoline: u64,
+    class_epoch: u64,
     first_module: u32,
     module_count: u32,
 }
@@ -45,6 +58,7 @@ pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
         slot,
         jvm,
         trampoline: trampoline::address(),
+        class_epoch: maps::CONTROL.get(0).map_or(0, |control| control.class_epoch as u64),
         first_module: table.first,
         module_count: table.count,
     };
@@ -55,9 +69,51 @@ pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
     // SAFETY: the caller's.
     let state = unsafe { &(*slot).state };
     record.last_pc = state.pc;
+    record.last_sp = state.sp;
+    record.last_fp = state.fp;
+    record.last_flags = state.flags();
+    record.saved_bytes = 0;
+    if record.stop == Stop::NoMapping as u32 {
+        counters::add(Counter::UnknownMapping, 1);
+        // SAFETY: the caller's.
+        unsafe { save(slot) };
+    }
     // What ended the walk belongs to the stack: a truncated one is not the complete one.
     let stack = finish(mix(record.stack, record.stop as u64));
     record.stack = if stack <= tracer_common::table::NO_STACK { stack + 3 } else { stack };
+}
+
+/// Keeps the stack of a walk that met an unknown module, so that user space can go on with it when it
+/// knows the module. Such a stack is its own, whatever its frames so far: callers may differ.
+///
+/// # Safety
+/// `slot` must be a slot claimed by the caller, after a walk.
+#[inline(always)]
+unsafe fn save(slot: *mut Slot) {
+    // SAFETY: the caller's.
+    let record = unsafe { &mut (*slot).record };
+    if record.frame_count as usize > SAVED_FRAMES || counters::get(Counter::UnknownMapping) > MAX_SAVED_STACKS
+    {
+        return;
+    }
+    // SAFETY: within the slot, which has the room, and behind the frames that are in use. The
+    // addresses are user addresses, which the helper checks.
+    unsafe {
+        let to = (&raw mut (*slot).frames).cast::<Frame>().add(SAVED_FRAMES).cast::<u8>();
+        // The stack may end before the room does: what its last piece would hold is the thread's own
+        // structure, and no frame.
+        for piece in 0..SAVED_BYTES / PIECE_BYTES {
+            let offset = piece * PIECE_BYTES;
+            let from = (record.last_sp as *const c_void).wrapping_byte_add(offset);
+            if raw_read_user(to.add(offset).cast(), PIECE_BYTES as u32, from) != 0 {
+                break;
+            }
+            record.saved_bytes = (offset + PIECE_BYTES) as u32;
+        }
+        if record.saved_bytes != 0 {
+            record.stack = mix(record.stack, bpf_ktime_get_ns());
+        }
+    }
 }
 
 #[inline(always)]
@@ -86,7 +142,12 @@ unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
     let stop = walk::step(state, walk, frame);
     let hash = mix(record.stack, frame.pc);
     let hash = mix(hash, frame.aux);
-    record.stack = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
+    let hash = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
+    // After classes were unloaded the same addresses can be another method's. Without a branch: the
+    // verifier would follow both ways of it for each frame.
+    let not_interpreted = (frame.kind ^ frame_kind::INTERPRETED) as u64;
+    let mask = (not_interpreted.wrapping_sub(1) as i64 >> 63) as u64;
+    record.stack = hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask);
     record.frame_count = index + 1;
     match stop {
         Some(stop) => {

@@ -2,14 +2,15 @@
 
 use tracer_common::{
     record::{
-        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, StackRecord, ThreadRecord,
-        UnknownMappingRecord, kind,
+        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET, StackRecord,
+        ThreadRecord, UnknownMappingRecord, kind,
     },
     unwind::Frame,
+    walk::State,
 };
 use zerocopy::FromBytes;
 
-use super::event::{DecodeError, Event, EventKind, Nmethod, Stack};
+use super::event::{DecodeError, Event, EventKind, Nmethod, Rest, Stack};
 
 /// Decodes one record of the ring buffer.
 ///
@@ -69,7 +70,17 @@ fn stack(bytes: &[u8]) -> Result<EventKind, DecodeError> {
         .chunks_exact(size_of::<Frame>())
         .filter_map(|chunk| Frame::read_from_bytes(chunk).ok())
         .collect();
-    Ok(EventKind::Stack(Stack { id: record.stack, frames, stop: record.stop, last_pc: record.last_pc }))
+    let rest = match record.saved_bytes as usize {
+        0 => None,
+        length => {
+            let end = SAVED_OFFSET.checked_add(length);
+            let saved = end.and_then(|end| bytes.get(SAVED_OFFSET..end));
+            let bytes = saved.ok_or(DecodeError::TooShort(bytes.len()))?.to_vec();
+            let StackRecord { last_pc, last_sp, last_fp, last_flags, .. } = record;
+            Some(Box::new(Rest { state: State::with_flags(last_pc, last_sp, last_fp, last_flags), bytes }))
+        }
+    };
+    Ok(EventKind::Stack(Stack { id: record.stack, frames, stop: record.stop, last_pc: record.last_pc, rest }))
 }
 
 fn nmethod(bytes: &[u8]) -> Result<Nmethod, DecodeError> {
@@ -112,6 +123,7 @@ mod tests {
             last_pc: 0x10,
             frame_count,
             stop: Stop::Complete as u32,
+            ..StackRecord::ZERO
         };
         let mut bytes = record.as_bytes().to_vec();
         frames.iter().for_each(|frame| bytes.extend_from_slice(frame.as_bytes()));
@@ -132,6 +144,26 @@ mod tests {
         for count in [2, u32::MAX] {
             assert!(matches!(decode(&stack_bytes(count, &[])), Err(DecodeError::TooShort(_))));
         }
+    }
+
+    #[test]
+    fn a_stack_to_go_on_with() {
+        use tracer_common::record::SAVED_BYTES;
+        let record = StackRecord {
+            header: Header { kind: kind::STACK, ..Header::ZERO },
+            last_pc: 0x10,
+            last_sp: 0x20,
+            last_fp: 0x30,
+            last_flags: 3,
+            saved_bytes: 1024,
+            ..StackRecord::ZERO
+        };
+        let mut bytes = record.as_bytes().to_vec();
+        bytes.resize(SAVED_OFFSET + SAVED_BYTES, 7);
+        let EventKind::Stack(stack) = decode(&bytes).unwrap().kind else { panic!() };
+        let rest = *stack.rest.unwrap();
+        assert_eq!(rest, Rest { state: State::returned(0x10, 0x20, 0x30), bytes: vec![7; 1024] });
+        assert!(matches!(decode(&bytes[..SAVED_OFFSET + 1023]), Err(DecodeError::TooShort(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use tracer_common::{
     record::{AllocationRecord, MappingRecord},
     unwind::{Frame, Stop},
+    walk::State,
 };
 
 /// One event. Times are `CLOCK_MONOTONIC`, ns; thread ids those of the initial pid namespace.
@@ -73,6 +74,16 @@ pub struct Stack {
     pub stop: u32,
     /// Where the walk ended.
     pub last_pc: u64,
+    /// What it takes to go on, if the walk ended at a module that was not known yet.
+    pub rest: Option<Box<Rest>>,
+}
+
+/// Where a walk can be taken up again: at the last frame, which is to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    pub state: State,
+    /// What the stack held, from `state.sp` on.
+    pub bytes: Vec<u8>,
 }
 
 impl Stack {

@@ -32,13 +32,14 @@ pub fn allocator_points(function: &AllocatorFunction, file_offset: u64) -> Vec<U
 }
 
 /// The USDT probes that are used: name and program.
-const USDT: [(&str, &str); 6] = [
+pub const USDT: [(&str, &str); 7] = [
     ("gc__begin", "gc_begin"),
     ("gc__end", "gc_end"),
     ("compiled__method__load", "nmethod_load"),
     ("compiled__method__unload", "nmethod_unload"),
     ("thread__start", "java_thread_start"),
     ("thread__stop", "java_thread_stop"),
+    ("class__unloaded", "class_unloaded"),
 ];
 
 /// The sites of HotSpot's probes that are used in `libjvm`, whose probes are `probes`, each with its

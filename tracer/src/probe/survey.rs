@@ -7,20 +7,11 @@ use std::collections::BTreeMap;
 
 use super::kernel::{Features, Requirement, Status};
 use super::placement::{Code, Needs, Placement, PlacementError};
+use super::plan;
 use crate::target::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
 use crate::target::elf::SymbolTable;
 use crate::target::memory::{LiveMemory, ProcessMemory};
 use crate::target::{Target, usdt};
-
-/// HotSpot's probes that are used.
-const USDT_PROBES: [&str; 6] = [
-    "gc__begin",
-    "gc__end",
-    "compiled__method__load",
-    "compiled__method__unload",
-    "thread__start",
-    "thread__stop",
-];
 
 /// An allocator function, and where its probe goes.
 #[derive(Debug)]
@@ -107,7 +98,7 @@ fn usdt_sites(target: &Target) -> BTreeMap<&'static str, usize> {
             .filter(|probe| probe.provider == "hotspot" && probe.name == name && probe.semaphore == 0)
             .count()
     };
-    USDT_PROBES.iter().map(|name| (*name, sites(name))).collect()
+    plan::USDT.iter().map(|(name, _)| (*name, sites(name))).collect()
 }
 
 fn jvm_requirements(target: &Target, usdt_sites: &BTreeMap<&'static str, usize>) -> Vec<Requirement> {
@@ -161,7 +152,7 @@ fn jvm_requirements(target: &Target, usdt_sites: &BTreeMap<&'static str, usize>)
         usdt_sites.iter().filter(|(_, sites)| **sites == 0).map(|(name, _)| *name).collect();
     let (id, title) = ("usdt", "the JVM's own probes (USDT)");
     requirements.push(if absent.is_empty() {
-        Requirement::met(id, title, "garbage collections, compiled methods, Java threads")
+        Requirement::met(id, title, "garbage collections, compiled methods, Java threads, unloaded classes")
     } else {
         let found = format!("this build lacks {}", absent.join(", "));
         let help =

@@ -5,6 +5,7 @@
 //! The rules of a walk are [`tracer_common::walk`]; names are `symbolize`'s.
 
 pub mod modules;
+pub mod resume;
 mod row;
 #[cfg(test)]
 pub(crate) mod still;

@@ -4,6 +4,8 @@
 //! For tests and second opinions. Knows nothing of return probes: only the kernel has the
 //! addresses that they replaced.
 
+use std::ops::Range;
+
 use tracer_common::config::Jvm;
 use tracer_common::unwind::{Frame, MAX_FRAMES, Module, Row, Stop};
 use tracer_common::walk::{self, Bisect, ModuleRows, Source, State};
@@ -42,9 +44,17 @@ impl<'a, M: ProcessMemory> Walker<'a, M> {
     }
 
     /// Walks from `state`, at most [`MAX_FRAMES`] frames.
-    pub fn walk(&self, mut state: State) -> Stack {
+    pub fn walk(&self, state: State) -> Stack {
+        self.walk_within(state, 0..u64::MAX)
+    }
+
+    /// The same, but for a walk that leaves `stack`: it ends as one that cannot read it.
+    pub fn walk_within(&self, mut state: State, stack: Range<u64>) -> Stack {
         let mut frames = Vec::new();
         while frames.len() < MAX_FRAMES {
+            if !stack.contains(&state.sp) {
+                return Stack { frames, stop: Stop::ReadFault };
+            }
             let mut frame = Frame::ZERO;
             let stop = walk::step(&mut state, self, &mut frame);
             frames.push(frame);

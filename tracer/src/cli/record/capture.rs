@@ -15,7 +15,7 @@ use tracer_common::{
 use super::{jvm::JvmWatch, resolver::Resolver, setup::Attached, trust};
 use crate::{
     cli::failure::{Failure, status},
-    ingest::event::{Event, EventKind, EventSource},
+    ingest::event::{Event, EventKind, EventSource, Stack},
     recording::{Call, End, Memory, Writer},
     session::{Session, mappings::MappingKind},
     symbolize::{Frame, FrameKind},
@@ -39,6 +39,10 @@ pub(super) struct Capture {
     written_mappings: HashMap<(u64, MappingKind), StackTotals>,
     /// Something executable was mapped that the unwinder does not know yet.
     modules_changed: bool,
+    /// Stacks whose walk met such a module.
+    unfinished: Vec<Stack>,
+    /// How many of them are complete now. Each is one allocation's alone.
+    completed_count: u64,
     /// The target became another program.
     replaced: bool,
     malformed_count: u64,
@@ -88,6 +92,8 @@ impl Capture {
             written: HashMap::new(),
             written_mappings: HashMap::new(),
             modules_changed: false,
+            unfinished: Vec::new(),
+            completed_count: 0,
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
@@ -163,7 +169,11 @@ impl Capture {
         match event.kind {
             EventKind::Stack(stack) => {
                 self.modules_changed |= stack.stop == Stop::NoMapping as u32;
-                self.resolver.resolve(stack);
+                if stack.rest.is_some() {
+                    self.unfinished.push(stack);
+                } else {
+                    self.resolver.resolve(stack);
+                }
             }
             EventKind::Mapping(record) => {
                 let maps = matches!(record.call, mapping_call::MMAP | mapping_call::MPROTECT);
@@ -177,22 +187,28 @@ impl Capture {
         }
     }
 
-    /// Tells unwinder and symbolizer of libraries that were mapped since.
+    /// Tells unwinder and symbolizer of libraries that were mapped since, and finishes the stacks that
+    /// waited for that.
     fn follow_modules(&mut self) {
         if !std::mem::take(&mut self.modules_changed) {
             return;
         }
-        let Ok(mappings) = mapping::read(self.pid) else {
-            return;
-        };
-        match self.attached.unwind.follow(self.pid, &mappings) {
-            Ok(false) => return,
-            Ok(true) => {}
-            Err(error) => tracing::warn!("stacks through new libraries will end there: {error}"),
+        let mappings = mapping::read(self.pid).unwrap_or_default();
+        if !mappings.is_empty() {
+            let changed = self.attached.unwind.follow(self.pid, &mappings).unwrap_or_else(|error| {
+                tracing::warn!("stacks through new libraries will end there: {error}");
+                true
+            });
+            if changed {
+                let modules = module::modules(self.pid, &mappings);
+                self.jvm.modules_changed(&modules);
+                self.resolver.set_modules(modules);
+            }
         }
-        let modules = module::modules(self.pid, &mappings);
-        self.jvm.modules_changed(&modules);
-        self.resolver.set_modules(modules);
+        for mut stack in self.unfinished.drain(..) {
+            self.completed_count += u64::from(self.attached.unwind.finish(&mut stack, &mappings));
+            self.resolver.resolve(stack);
+        }
     }
 
     /// Writes what changed since the last tick.
@@ -250,7 +266,7 @@ impl Capture {
             self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
         let lost = trust::lost(&counters, self.malformed_count);
         self.writer.lost(&lost)?;
-        self.writer.trust(&trust::trust(&counters))?;
+        self.writer.trust(&trust::trust(&counters, self.completed_count))?;
         Ok(lost.iter().map(|(_, count)| count).sum())
     }
 

@@ -86,8 +86,7 @@ impl JvmWatch {
         };
         attached
             .unwind
-            .kernel
-            .set_jvm(&hotspot.unwinder_config())
+            .set_jvm(hotspot.unwinder_config())
             .map_err(|error| Failure::caused(status::FAILED, &error))?;
         if attached.probes.attach_usdt(&info.libjvm) {
             writer.gc_probes()?;

@@ -2,17 +2,20 @@
 
 use std::time::Instant;
 
-use tracer_common::{config::Config, unwind::MAX_FRAMES};
+use tracer_common::{
+    config::{Config, Jvm},
+    unwind::MAX_FRAMES,
+};
 
 use super::args::Args;
 use crate::{
     cli::failure::{Failure, status},
-    ingest::{ring::RingSource, tables::Tables},
+    ingest::{event::Stack, ring::RingSource, tables::Tables},
     probe::{
         ProbeError, btf, kernel::cpu_count, load::Sizes, probes::Probes, rows::UnwindTables, survey, tracefs,
     },
     target::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
-    unwind::modules::ModuleTables,
+    unwind::{modules::ModuleTables, resume},
 };
 
 /// Rows for libraries that are loaded later: twice libjvm's.
@@ -30,9 +33,10 @@ pub(super) struct Attached {
 
 /// The unwinder's tables, on both sides.
 pub(super) struct Unwind {
-    pub(super) kernel: UnwindTables,
+    kernel: UnwindTables,
     modules: ModuleTables,
     memory: LiveMemory,
+    jvm: Jvm,
 }
 
 impl Unwind {
@@ -50,6 +54,30 @@ impl Unwind {
             self.kernel.set_modules(self.modules.modules())?;
         }
         Ok(update.modules_changed)
+    }
+
+    /// Tells of the target's JVM.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub(super) fn set_jvm(&mut self, jvm: Jvm) -> Result<(), ProbeError> {
+        self.jvm = jvm;
+        self.kernel.set_jvm(&jvm)
+    }
+
+    /// Finishes the walk of `stack`, which the kernel gave up at a module that it did not know.
+    /// To be called after [`Self::follow`] with the same `mappings`.
+    /// True: it is complete now.
+    pub(super) fn finish(&self, stack: &mut Stack, mappings: &[Mapping]) -> bool {
+        let Some(rest) = stack.rest.take() else {
+            return false;
+        };
+        let walked = resume::resume(rest.state, &rest.bytes, mappings, &self.modules, self.jvm, &self.memory);
+        if let Some(walked) = walked {
+            resume::join(&mut stack.frames, walked.frames);
+            stack.stop = walked.stop as u32;
+        }
+        stack.is_complete()
     }
 }
 
@@ -101,7 +129,7 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     phase("allocator probes attached");
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
-    Ok(Attached { tables, ring, unwind: Unwind { kernel, modules, memory }, probes })
+    Ok(Attached { tables, ring, unwind: Unwind { kernel, modules, memory, jvm: Jvm::ZERO }, probes })
 }
 
 fn config(target: &Target, args: &Args) -> Config {

@@ -20,12 +20,13 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
     reasons.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// How far the numbers can be trusted.
-pub(super) fn trust(counters: &Counters) -> Trust {
+/// How far the numbers can be trusted. `completed_count` stacks are complete that the kernel did not
+/// finish.
+pub(super) fn trust(counters: &Counters, completed_count: u64) -> Trust {
     Trust {
         unmatched_frees: Some(counters.get(Counter::UnmatchedFrees)),
         stacks_total: Some(counters.get(Counter::StacksTotal)),
-        stacks_complete: Some(counters.get(Counter::StacksComplete)),
+        stacks_complete: Some(counters.get(Counter::StacksComplete) + completed_count),
     }
 }
 
