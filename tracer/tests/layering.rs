@@ -20,9 +20,9 @@ const STAGES: [&str; 12] = [
     "cli",
 ];
 
-/// Crates that only these stages may use; `cli` hands `probe`'s maps to `ingest`'s readers.
+/// Crates that only these stages may use.
 const ONLY_IN: [(&str, &[&str]); 4] = [
-    ("aya", &["probe", "ingest", "cli"]),
+    ("aya", &["probe", "ingest"]),
     ("rusqlite", &["recording"]),
     ("blazesym", &["symbolize"]),
     ("clap", &["cli"]),

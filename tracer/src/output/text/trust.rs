@@ -38,7 +38,7 @@ pub(super) fn trust(profile: &Profile, style: Style, out: &mut dyn Write) -> io:
     if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
         writeln!(
             out,
-            "  {} of memory allocated before the session, which is not counted here",
+            "  {} of memory that the session did not see allocated (before it, mostly): not counted here",
             units::counted(count, "free")
         )?;
     }
