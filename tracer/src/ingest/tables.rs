@@ -1,6 +1,6 @@
 //! The BPF programs' tables: counters, totals by stack, live allocations.
 
-use std::{io, os::fd::AsFd};
+use std::{collections::HashMap, io, os::fd::AsFd, thread, time::Duration};
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
@@ -11,6 +11,11 @@ use tracer_common::{
 
 use super::batch;
 use crate::probe::{ProbeError, probes::Probes};
+
+/// How often, and how far apart, the tables are compared at the end. Programs run for microseconds; one
+/// that was preempted, for as long as the target waits for a CPU.
+const SETTLE_TRIES: u32 = 100;
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The tables of a running recording.
 pub struct Tables {
@@ -63,6 +68,38 @@ impl Tables {
     pub fn set_enabled(&mut self, enabled: bool) -> Result<(), MapError> {
         let control = Control { enabled: enabled.into(), ..self.control.get(&0, 0)? };
         self.control.set(0, control, 0)
+    }
+
+    /// Waits until the tables agree: a program that was running when the probes were switched off may
+    /// have written one of them and not yet the other. False if they do not agree in reasonable time.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn settle(&self) -> io::Result<bool> {
+        for _ in 0..SETTLE_TRIES {
+            if self.agree()? {
+                return Ok(true);
+            }
+            thread::sleep(SETTLE_PAUSE);
+        }
+        Ok(false)
+    }
+
+    /// Is of each stack just so much live as was allocated from it and not freed?
+    fn agree(&self) -> io::Result<bool> {
+        let mut live: HashMap<u64, (u64, u64)> = HashMap::new();
+        self.for_each_live(|_, allocation| {
+            let (bytes, count) = live.entry(allocation.stack).or_default();
+            *bytes += allocation.size_bytes;
+            *count += 1;
+        })?;
+        let mut agree = true;
+        self.for_each_stack(|stack, totals| {
+            let bytes = totals.allocated_bytes.wrapping_sub(totals.freed_bytes);
+            let count = totals.allocated_count.wrapping_sub(totals.freed_count);
+            agree &= live.remove(&stack).unwrap_or_default() == (bytes, count);
+        })?;
+        Ok(agree && live.is_empty())
     }
 
     /// The counters now.

@@ -1,5 +1,7 @@
 //! The BPF programs of one session: loaded, attached to one target, detached when dropped.
 
+use std::thread::{self, JoinHandle};
+
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
@@ -16,6 +18,19 @@ use super::{
     survey::Surveyed,
 };
 use crate::target::{Module, usdt};
+
+/// Probes on their way out. Dropped, it waits until the last is gone.
+pub struct Detaching {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Detaching {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// See the module.
 pub struct Probes {
@@ -136,9 +151,11 @@ impl Probes {
         }
     }
 
-    /// Detaches everything, and returns when no program runs any more. What was taken stays readable.
-    pub fn detach(&mut self) {
-        self.ebpf = None;
+    /// Begins to detach everything, in a thread of its own: for each probe the kernel waits until no CPU
+    /// can be in it, which takes seconds in all. What was taken stays readable.
+    pub fn detach(&mut self) -> Detaching {
+        let ebpf = self.ebpf.take();
+        Detaching { thread: Some(thread::spawn(move || drop(ebpf))) }
     }
 
     fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {

@@ -16,6 +16,7 @@ use super::{jvm::JvmWatch, resolver::Resolver, setup::Attached, trust};
 use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource, Stack},
+    probe::probes::Detaching,
     recording::{Call, End, Memory, Writer},
     session::{Session, mappings::MappingKind},
     symbolize::{Frame, FrameKind},
@@ -247,7 +248,7 @@ impl Capture {
                     changed.push((stack, totals));
                 }
             })
-            .map_err(|error| Failure::new(status::FAILED, format!("cannot read the totals: {error}")))?;
+            .map_err(|error| unreadable(&error))?;
         self.writer.allocator_totals(time_ns, &changed)?;
 
         let mut changed = Vec::new();
@@ -270,8 +271,8 @@ impl Capture {
         Ok(lost.iter().map(|(_, count)| count).sum())
     }
 
-    /// Switches the probes off, detaches, writes all that is left, and closes the recording. Gives how
-    /// much was lost.
+    /// Switches the probes off, writes all that is left, and closes the recording. Gives how much was
+    /// lost, and the probes, which may take longer to go.
     ///
     /// # Errors
     /// The recording cannot be written.
@@ -280,12 +281,14 @@ impl Capture {
         started_ns: u64,
         now_ns: impl Fn() -> u64,
         reason: &str,
-    ) -> Result<u64, Failure> {
+    ) -> Result<(u64, Detaching), Failure> {
         let switched = self.attached.tables.set_enabled(false);
         let end_ns = now_ns();
         switched.map_err(|error| Failure::caused(status::FAILED, &error))?;
-        // The kernel waits for programs that are still running: after this the tables are at rest.
-        self.attached.probes.detach();
+        let detaching = self.attached.probes.detach();
+        if !self.attached.tables.settle().map_err(|error| unreadable(&error))? {
+            self.writer.note("the totals and the live table do not agree")?;
+        }
         while self.drain()? {}
         self.write_totals(end_ns)?;
         self.write_live()?;
@@ -305,7 +308,7 @@ impl Capture {
         self.writer.tick(end_ns)?;
         let duration_ns = end_ns.saturating_sub(started_ns);
         self.writer.finish(&End { duration_ns, reason: reason.to_owned() })?;
-        Ok(lost_count)
+        Ok((lost_count, detaching))
     }
 
     fn write_live(&mut self) -> Result<(), Failure> {
@@ -317,12 +320,16 @@ impl Capture {
                 entry.0 += allocation.size_bytes;
                 entry.1 += 1;
             })
-            .map_err(|error| Failure::new(status::FAILED, format!("cannot read the live table: {error}")))?;
+            .map_err(|error| unreadable(&error))?;
         let rows: Vec<_> =
             live.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
         self.writer.live_by_thread(&rows)?;
         Ok(())
     }
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(status::FAILED, format!("cannot read the tables of the BPF programs: {error}"))
 }
 
 fn write_stack(writer: &mut Writer, stack: &super::resolver::NamedStack) -> Result<(), Failure> {

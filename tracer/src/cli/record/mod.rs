@@ -83,9 +83,10 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     announce(&target, args, capture.probe_count(), begun.elapsed());
 
     let reason = watch(args, &mut capture, &signals, exit)?;
-    let lost_count = capture.finish(started_ns, monotonic_ns, reason)?;
+    let (lost_count, detaching) = capture.finish(started_ns, monotonic_ns, reason)?;
     signals.finished();
     summarize(&file)?;
+    drop(detaching);
     Ok(if args.strict && lost_count > 0 { status::INCOMPLETE } else { status::DONE })
 }
 

@@ -38,7 +38,7 @@ pub(super) fn trust(profile: &Profile, style: Style, out: &mut dyn Write) -> io:
     if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
         writeln!(
             out,
-            "  {} of memory that the session did not see allocated (before it, mostly): not counted here",
+            "  {} of memory that was not seen allocated (before the session, mostly)",
             units::counted(count, "free")
         )?;
     }
