@@ -78,7 +78,7 @@ pub const SAVED_FRAMES: usize = 128;
 /// Where the saved part of a stack is in a record, from its start.
 pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_of::<crate::unwind::Frame>();
 /// Room for the saved part of a stack.
-pub const SAVED_BYTES: usize = 32 << 10;
+pub const SAVED_BYTES: usize = 64 << 10;
 
 /// The system call of a [`MappingRecord`].
 pub mod mapping_call {

@@ -21,9 +21,12 @@ use tracer_common::{
 use super::{scratch::Slot, trampoline};
 use crate::{config, counters, maps};
 
-/// Stacks that a CPU saves at most in a session, each up to 32 KB of the ring buffer: there are a few for each
+/// Stacks that a CPU saves at most in a session, each up to 64 KB of the ring buffer: there are a few for each
 /// library that is loaded.
 const MAX_SAVED_STACKS: u64 = 8192;
+/// None is saved while more than this waits in the ring buffer: the rest of it is for what cannot be
+/// told later.
+const MAX_WAITING_BYTES: u64 = 2 << 20;
 /// Saved at once.
 const PIECE_BYTES: usize = 1024;
 
@@ -92,7 +95,11 @@ pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
 unsafe fn save(slot: *mut Slot) {
     // SAFETY: the caller's.
     let record = unsafe { &mut (*slot).record };
-    if record.frame_count as usize > SAVED_FRAMES || counters::get(Counter::UnknownMapping) > MAX_SAVED_STACKS
+    // 0: how many bytes wait to be read.
+    let waiting_bytes = maps::EVENTS.query(0);
+    if record.frame_count as usize > SAVED_FRAMES
+        || waiting_bytes > MAX_WAITING_BYTES
+        || counters::get(Counter::UnknownMapping) > MAX_SAVED_STACKS
     {
         return;
     }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::growth::Course;
 use super::{
-    Category, CodeCache, CodeHeap, CodeMethod, Creator, Jvm, Memory, MemoryPart, Profile, SCHEMA, Session,
-    Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Way, site,
+    Category, CodeCache, CodeHeap, CodeMethod, Creator, Incomplete, Jvm, Memory, MemoryPart, Profile, SCHEMA,
+    Session, Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Way, site,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules, Source};
 use crate::recording::{Recording, Stack, State, Total};
-use crate::symbolize::Frame;
+use crate::symbolize::{Frame, UnknownReason};
 
 /// The reason under which rows are counted that say more was freed than allocated.
 const INCONSISTENT: &str = "inconsistent_totals";
@@ -270,9 +270,44 @@ fn trust(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust {
         lost,
         stacks_total: trust.stacks_total.unwrap_or(count(recording.stacks.len())),
         stacks_complete: trust.stacks_complete.unwrap_or(count(complete)),
+        incomplete: incomplete(recording),
         unmatched_frees: trust.unmatched_frees,
         notes: recording.notes.clone(),
     }
+}
+
+/// Stacks that nothing was booked on are left out.
+fn incomplete(recording: &Recording) -> Vec<Incomplete> {
+    let mut allocated: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for row in &recording.totals {
+        let sum = allocated.entry(row.stack).or_default();
+        sum.0 = sum.0.saturating_add(row.totals.allocated_count);
+        sum.1 = sum.1.saturating_add(row.totals.allocated_bytes);
+    }
+    let mut ends: BTreeMap<(&str, Option<&str>), Incomplete> = BTreeMap::new();
+    for (index, (count, bytes)) in allocated {
+        let Some(stack) = at(&recording.stacks, index).filter(|stack| stack.complete == Some(false)) else {
+            continue;
+        };
+        let mut frames = stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));
+        // Such a walk went on to its end: what is missing is in the middle.
+        let in_heap = frames.clone().any(|frame| frame.unknown == Some(UnknownReason::Continuation));
+        let module = frames.next_back().filter(|_| !in_heap).and_then(|frame| frame.module.as_deref());
+        let reason = stack.stop.as_deref().unwrap_or("unknown");
+        let end = ends.entry((reason, module)).or_insert_with(|| Incomplete {
+            reason: reason.to_owned(),
+            module: module.map(str::to_owned),
+            stack_count: 0,
+            allocated_count: 0,
+            allocated_bytes: 0,
+        });
+        end.stack_count += 1;
+        end.allocated_count = end.allocated_count.saturating_add(count);
+        end.allocated_bytes = end.allocated_bytes.saturating_add(bytes);
+    }
+    let mut ends: Vec<Incomplete> = ends.into_values().collect();
+    ends.sort_by_key(|end| Reverse(end.allocated_count));
+    ends
 }
 
 fn threads(recording: &Recording, rules: &Rules) -> Threads {

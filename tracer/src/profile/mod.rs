@@ -79,9 +79,25 @@ pub struct Trust {
     pub lost: BTreeMap<String, u64>,
     pub stacks_total: u64,
     pub stacks_complete: u64,
+    /// Allocations whose stack is not complete, the most frequent ends first.
+    pub incomplete: Vec<Incomplete>,
     pub unmatched_frees: Option<u64>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
+}
+
+/// Stacks that end early, for the same reason and in the same module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Incomplete {
+    /// Why the walk ended.
+    pub reason: String,
+    /// The module of the last frame; None: the JVM's own code, or nobody knows.
+    pub module: Option<String>,
+    /// Distinct stacks.
+    pub stack_count: u64,
+    /// Allocations and mappings on them.
+    pub allocated_count: u64,
+    pub allocated_bytes: u64,
 }
 
 /// The six totals of every row: live = allocated − freed.

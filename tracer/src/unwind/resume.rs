@@ -32,7 +32,7 @@ pub fn resume(
     match walked.stop {
         Stop::NoMapping if walked.frames.len() <= 1 => return None,
         // The copy ends, not the stack.
-        Stop::ReadFault => walked.stop = Stop::NoMapping,
+        Stop::ReadFault => walked.stop = Stop::Truncated,
         _ => {}
     }
     Some(walked)

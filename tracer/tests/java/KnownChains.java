@@ -135,7 +135,7 @@ public class KnownChains {
     }
 
     private static String run() throws Exception {
-        int rounds = Integer.getInteger("chains.rounds", 6_000);
+        int rounds = Integer.getInteger("chains.rounds", 4_000);
         Step step = new Locking();
         try {
             for (int round = 0; round < rounds; round++) {

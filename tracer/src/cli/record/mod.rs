@@ -2,6 +2,7 @@
 
 pub mod args;
 mod capture;
+mod expected;
 mod jvm;
 mod launch;
 mod resolver;

@@ -2,6 +2,7 @@
 //! ring buffer waiting, and the symbolizer cannot leave the thread in which it was made.
 
 use std::{
+    collections::VecDeque,
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
 };
@@ -107,7 +108,18 @@ fn serve(
     let mut symbolizer = Symbolizer::new(pid);
     symbolizer.set_modules(modules);
     let _ = opened.send(());
-    for request in inbox {
+    let mut waiting = VecDeque::new();
+    loop {
+        // Code that was installed is named at once, before older stacks: it can be gone soon.
+        while let Ok(request) = inbox.try_recv() {
+            match request {
+                Request::Nmethod(nmethod) => symbolizer.nmethod_loaded(nmethod),
+                request => waiting.push_back(request),
+            }
+        }
+        let Some(request) = waiting.pop_front().or_else(|| inbox.recv().ok()) else {
+            return;
+        };
         match request {
             Request::Stack(stack) => {
                 let frames = symbolizer.stack(&stack.frames);

@@ -7,7 +7,7 @@ use tracer_common::{
     unwind::MAX_FRAMES,
 };
 
-use super::args::Args;
+use super::{args::Args, expected};
 use crate::{
     cli::failure::{Failure, status},
     ingest::{event::Stack, ring::RingSource, tables::Tables},
@@ -107,6 +107,9 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     let mut modules = ModuleTables::new(u32::MAX as usize);
     let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
     modules.update(&target.mappings, open, &memory);
+    for (file, path) in expected::libraries(target) {
+        modules.expect(&file, &path);
+    }
 
     phase("unwind tables compiled");
     let sizes = Sizes {

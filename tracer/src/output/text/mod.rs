@@ -35,7 +35,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         trust::threads(profile, style, out)?;
         trust::memory(profile, style, out)?;
     }
-    trust::trust(profile, style, out)?;
+    trust::trust(profile, options.verbose, style, out)?;
     next(profile, options, style, out)
 }
 
@@ -50,7 +50,7 @@ pub fn summary(profile: &Profile, options: &Options, out: &mut dyn Write) -> io:
     table::categories(profile, options, style, out)?;
     let top = options.top.unwrap_or(SUMMARY_SITES);
     sites::sites(profile, options, style, ("allocator", top), false, out)?;
-    trust::trust(profile, style, out)?;
+    trust::trust(profile, false, style, out)?;
     next(profile, options, style, out)
 }
 

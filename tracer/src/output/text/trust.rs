@@ -19,7 +19,7 @@ const REASONS: [(&str, &str); 10] = [
     ("inconsistent_totals", "rows said more freed than allocated, and were cut"),
 ];
 
-pub(super) fn trust(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let trust = &profile.trust;
     writeln!(out)?;
     writeln!(out, "{}", style.bold("How far to trust this"))?;
@@ -34,6 +34,17 @@ pub(super) fn trust(profile: &Profile, style: Style, out: &mut dyn Write) -> io:
     if trust.stacks_total > 0 {
         let share = units::share(trust.stacks_complete, trust.stacks_total);
         writeln!(out, "  stacks complete: {share}")?;
+    }
+    for end in trust.incomplete.iter().take(if all { usize::MAX } else { 0 }) {
+        let module = end.module.as_deref().unwrap_or("no module");
+        let place = format!(
+            "{} in {}, {} with {}",
+            clean(&end.reason),
+            clean(module),
+            units::counted(end.allocated_count, "allocation"),
+            units::bytes(end.allocated_bytes)
+        );
+        writeln!(out, "    {}: {place}", units::counted(end.stack_count, "incomplete stack"))?;
     }
     if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
         writeln!(

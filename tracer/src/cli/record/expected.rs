@@ -1,0 +1,69 @@
+//! Libraries that a target will probably map while it is recorded: those of its JVM, loaded or not.
+//!
+//! Their tables are compiled before the target runs on, so that a stack through a library can be
+//! walked milliseconds after the library is mapped.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use crate::target::{Target, root};
+
+/// Files looked at.
+const MAX_FILES: usize = 100;
+/// Others than libjvm are not worth the wait if they are larger.
+const MAX_BYTES: u64 = 4 << 20;
+/// What libjvm needs, beside the C library.
+const NEEDED: [&str; 3] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1"];
+
+/// The files, opened, by their paths in the target's root.
+pub(super) fn libraries(target: &Target) -> Vec<(File, String)> {
+    let mut paths = Vec::new();
+    if let Some(home) = home(target) {
+        for folder in ["lib/server", "lib", "lib/amd64/server", "lib/amd64"] {
+            paths.extend(shared_objects(target.pid, &home.join(folder)));
+        }
+        let mut mapped = target.modules.iter().map(|module| Path::new(&module.path));
+        let c_library = mapped.find(|path| path.ends_with("libc.so.6"));
+        if let Some(folder) = c_library.and_then(Path::parent) {
+            paths.extend(NEEDED.map(|name| folder.join(name)));
+        }
+    }
+    paths.into_iter().take(MAX_FILES).filter_map(|path| opened(target.pid, &path)).collect()
+}
+
+/// Where the JVM's files are: of one that is mapped, or beside a program that starts one.
+fn home(target: &Target) -> Option<PathBuf> {
+    if let Some(home) = target.jvm.as_ref().and_then(|jvm| jvm.java_home.as_ref()) {
+        return Some(PathBuf::from(home));
+    }
+    let home = Path::new(target.exe.as_deref()?).parent()?.parent()?;
+    let starts_one =
+        shared_objects(target.pid, &home.join("lib")).iter().any(|path| path.ends_with("libjli.so"))
+            || home.join("lib/amd64/jli").is_dir();
+    starts_one.then(|| home.to_owned())
+}
+
+/// Shared objects of a folder of the target's root, by their paths there.
+fn shared_objects(pid: u32, folder: &Path) -> Vec<PathBuf> {
+    let Ok(inside) = folder.strip_prefix("/") else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(Path::new(&format!("/proc/{pid}/root")).join(inside)).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| folder.join(entry.file_name()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "so"))
+        .take(MAX_FILES)
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn opened(pid: u32, path: &Path) -> Option<(File, String)> {
+    let name = path.to_str()?;
+    let file = root::open(pid, name).ok()?;
+    let small = file.metadata().is_ok_and(|metadata| metadata.len() <= MAX_BYTES);
+    (small || path.ends_with("libjvm.so")).then(|| (file, name.to_owned()))
+}
