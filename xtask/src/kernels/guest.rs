@@ -14,6 +14,8 @@ use crate::{build, shell};
 pub(super) const QEMU: &str = "qemu-system-x86_64";
 /// A boot takes 5 s and the tests 20 to 60 on an idle machine: emulated, not virtualised.
 const LIMIT_S: u32 = 600;
+/// Boots before a kernel is given up that fails before the tests begin.
+const BOOTS: u32 = 4;
 /// Said by the guest's first process at the very end, when all has passed.
 const PASSED: &str = "guest: all passed";
 /// Begins the lines of the log that come before the first process's own.
@@ -85,14 +87,28 @@ fn first_process(verifier: &Path, probes: &Path, probe_tests: &[&str], release: 
 
 /// What came of a boot.
 pub(super) struct Boot {
+    /// The tests began.
+    started: bool,
     pub(super) passed: bool,
     pub(super) seconds: u64,
     /// What the tests and the kernel said.
     pub(super) lines: Vec<String>,
 }
 
-/// Boots a kernel and runs the tests in it.
+/// Boots a kernel and runs the tests in it. Emulated kernels now and then fail in their first seconds, with none of our
+/// programs there yet: such a boot is said and tried again.
 pub(super) fn boot(kernel: &Kernel, image: &Path) -> Result<Boot> {
+    for _ in 1..BOOTS {
+        let boot = boot_once(kernel, image)?;
+        if boot.started {
+            return Ok(boot);
+        }
+        eprintln!("kernel {}: failed before the tests began; once more", kernel.release);
+    }
+    boot_once(kernel, image)
+}
+
+fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
     let started = Instant::now();
     let log = archive::folder().join(&kernel.suite).join("log");
     let status = Command::new("timeout")
@@ -115,12 +131,12 @@ pub(super) fn boot(kernel: &Kernel, image: &Path) -> Result<Boot> {
     let said = String::from_utf8_lossy(&said);
     let mut lines: Vec<_> = said.lines().map(|line| line.trim_end().to_owned()).collect();
     let passed = status.success() && lines.iter().any(|line| line == PASSED);
-    let first = lines.iter().position(|line| line.ends_with(STARTED)).map_or(0, |at| at + 1);
-    lines.drain(..first);
+    let first = lines.iter().position(|line| line.ends_with(STARTED));
+    lines.drain(..first.map_or(0, |at| at + 1));
     if !status.success() {
         lines.push(format!("{QEMU}: {status}; its log: {}", log.display()));
     }
-    Ok(Boot { passed, seconds: started.elapsed().as_secs(), lines })
+    Ok(Boot { started: first.is_some(), passed, seconds: started.elapsed().as_secs(), lines })
 }
 
 /// Adds an executable, without its debug information, and what it is linked with.
