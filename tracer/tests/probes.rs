@@ -73,6 +73,14 @@ exact!(
     fork,
 );
 
+/// Also what has them compiled before they are taken to a machine without a compiler (`cargo xtask kernels`).
+#[test]
+fn the_programs_compile() {
+    for program in ["malloc", "mappings", "cross_thread"] {
+        assert!(c_program(program).is_file());
+    }
+}
+
 #[test]
 fn events_change_no_total() {
     let Some(_turn) = common::privileged() else { return };

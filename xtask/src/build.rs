@@ -53,8 +53,12 @@ pub(crate) fn bpf_object(release: bool) -> Result<()> {
     }
     shell::run(&mut cargo)?;
     let built = build_folder().join(TARGET).join("release/tracer-ebpf");
-    let kept = shell::root().join("target/bpf").join(object_name(release));
-    keep(&built, &kept)
+    keep(&built, &object(release))
+}
+
+/// Where the compiled BPF programs are kept.
+pub(crate) fn object(release: bool) -> PathBuf {
+    shell::root().join("target/bpf").join(if release { "tracer-ebpf" } else { "tracer-ebpf-debug" })
 }
 
 /// Lints the BPF programs, when their toolchain and its clippy are here. Says so when not.
@@ -90,10 +94,6 @@ fn missing() -> String {
 
 fn build_folder() -> PathBuf {
     shell::root().join("target/bpf-build")
-}
-
-fn object_name(release: bool) -> &'static str {
-    if release { "tracer-ebpf" } else { "tracer-ebpf-debug" }
 }
 
 /// A cargo of the BPF toolchain, in the BPF crate's folder, with its flags.

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod demo;
 mod jdk;
+mod kernels;
 mod plan;
 mod setup;
 mod shell;
@@ -32,6 +33,8 @@ enum Task {
     Build(build::Options),
     /// Set up, then run every check and test; as root, the privileged ones too
     Test,
+    /// Boot older and newer kernels in QEMU, load every BPF program in each, and trace real processes
+    Kernels(kernels::Options),
     /// Start a leaking sample JVM, record it for 10 s, print the table and draw the flame graph (as root)
     Demo(demo::Options),
     /// Measure what recording costs the target, or what the recorder itself takes (as root)
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Setup(options) => setup::run(&options),
         Task::Build(options) => build::run(&options),
         Task::Test => test::run(),
+        Task::Kernels(options) => kernels::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
     };

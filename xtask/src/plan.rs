@@ -15,6 +15,10 @@ pub(crate) struct Found {
     pub(crate) llvm_dev: bool,
     pub(crate) c_compiler: bool,
     pub(crate) javac: bool,
+    /// What boots other kernels: an emulator, the guest's shell, and what packs its files.
+    pub(crate) qemu: bool,
+    pub(crate) busybox: bool,
+    pub(crate) cpio: bool,
     /// Fetched JDKs of the test matrix, by version.
     pub(crate) jdks: Vec<String>,
     pub(crate) root: bool,
@@ -64,6 +68,15 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if !found.javac {
         package("default-jdk-headless", "compiles and runs the sample JVM of the demo and the tests");
+    }
+    if tests && !found.qemu {
+        package("qemu-system-x86", "boots other kernels, for the tests");
+    }
+    if tests && !found.busybox {
+        package("busybox-static", "their shell");
+    }
+    if tests && !found.cpio {
+        package("cpio", "packs their files");
     }
 
     let mut steps = Vec::new();
@@ -142,6 +155,9 @@ mod tests {
             llvm_dev: true,
             c_compiler: true,
             javac: true,
+            qemu: true,
+            busybox: true,
+            cpio: true,
             jdks: MATRIX.map(str::to_owned).to_vec(),
             root: true,
             apt: true,
@@ -199,6 +215,13 @@ mod tests {
         let found = Found { jdks: vec![MATRIX[0].to_owned()], ..complete() };
         assert_eq!(steps(&found, false), []);
         assert_eq!(steps(&found, true), [Step::Jdks(MATRIX[1..].to_vec())]);
+    }
+
+    #[test]
+    fn other_kernels_are_for_tests_only() {
+        let found = Found { qemu: false, cpio: false, ..complete() };
+        assert_eq!(steps(&found, false), []);
+        assert_eq!(package_names(&steps(&found, true)), ["qemu-system-x86", "cpio"]);
     }
 
     #[test]

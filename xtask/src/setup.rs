@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Only tell what is missing; exit with 1 if something is
     #[arg(long)]
     pub(crate) check: bool,
-    /// Also what only the tests need: the JDKs of the test matrix, a linter for the BPF programs
+    /// Also what only the tests need: the JDKs of the test matrix, a linter for the BPF programs, an emulator
     #[arg(long)]
     pub(crate) tests: bool,
 }
@@ -81,6 +81,9 @@ fn look() -> Found {
             .is_some_and(|major| Path::new(&format!("/usr/lib/llvm-{major}/include/llvm-c")).exists()),
         c_compiler: shell::which("cc").is_some() && Path::new("/usr/include/stdio.h").exists(),
         javac: jdk::home().is_some(),
+        qemu: shell::which("qemu-system-x86_64").is_some(),
+        busybox: shell::which("busybox").is_some(),
+        cpio: shell::which("cpio").is_some(),
         jdks: jdk::fetched(),
         root: shell::is_root(),
         apt: shell::which("apt-get").is_some(),

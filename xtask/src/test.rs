@@ -5,7 +5,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{build, setup, shell};
+use crate::{build, kernels, setup, shell};
 
 pub(crate) fn run() -> Result<()> {
     let strict = shell::is_on("TRACER_REQUIRE_ROOT");
@@ -24,6 +24,7 @@ pub(crate) fn run() -> Result<()> {
     // The object first: it is embedded into everything that follows, which is then compiled once.
     let bpf = build::can_build_bpf();
     if bpf {
+        build::bpf_object(true)?;
         build::bpf_object(false)?;
     }
     build::bpf_clippy()?;
@@ -35,5 +36,11 @@ pub(crate) fn run() -> Result<()> {
     } else if !shell::is_root() {
         eprintln!("skipped: the privileged tests: not root (sudo -E cargo xtask test)");
     }
-    shell::run(shell::cargo().args(["test", "--workspace", "--no-fail-fast"]))
+    let mut tests = shell::cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    if bpf {
+        tests.env("TRACER_RELEASE_OBJECT", build::object(true));
+    }
+    shell::run(&mut tests)?;
+    if bpf { kernels::run_after_tests(strict) } else { Ok(()) }
 }

@@ -1,7 +1,8 @@
 //! Scratch memory for a walk.
 //!
 //! Uprobe programs can be preempted, and another task on the same CPU can enter them in the middle:
-//! so each CPU has several slots, each claimed by an atomic exchange and released at the end.
+//! so each CPU has several slots, each claimed by an atomic exchange and released at the end. When a
+//! CPU's are all taken, its neighbours' are tried.
 
 use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
@@ -31,20 +32,22 @@ pub struct Slot {
 #[map]
 static SCRATCH: Array<Slot> = Array::with_max_entries(1, 0);
 
-/// Slots tried for a CPU.
-const TRIES: u32 = 4;
+/// Slots tried. More walks than this under way on one CPU need as many threads that were all preempted
+/// in the middle of one; whoever finds no slot counts it.
+const TRIES: u32 = 16;
 
-/// A slot for the caller alone; none if all of this CPU's are taken.
+/// A slot for the caller alone; none if all that were tried are taken.
 #[inline(always)]
 pub fn claim() -> Option<*mut Slot> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    let per_cpu = config::get().slots_per_cpu;
+    let config = config::get();
+    let (first, count) = (cpu * config.slots_per_cpu, config.cpu_count * config.slots_per_cpu);
     for i in 0..TRIES {
-        if i >= per_cpu {
+        if i >= count {
             break;
         }
-        let slot = SCRATCH.get_ptr_mut(cpu * per_cpu + i)?;
+        let slot = SCRATCH.get_ptr_mut((first + i) % count)?;
         // SAFETY: a valid map value.
         let (_, claimed) = unsafe {
             core::intrinsics::atomic_cxchg::<

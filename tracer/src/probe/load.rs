@@ -37,7 +37,7 @@ pub fn has_programs() -> bool {
     !OBJECT.is_empty()
 }
 
-/// Loads every program into the kernel. Attaches nothing.
+/// Loads every program of this build into the kernel. Attaches nothing.
 ///
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
@@ -45,6 +45,14 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
     if !has_programs() {
         return Err(ProbeError::NoPrograms);
     }
+    load_object(OBJECT, config, sizes)
+}
+
+/// Like [`load`], with the programs of another build's object.
+///
+/// # Errors
+/// It is not such an object, or the kernel refuses a program.
+pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
     let slots = config.cpu_count * config.slots_per_cpu;
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", config, true)
@@ -53,7 +61,7 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
         .map_max_entries("ROWS", sizes.row_count)
         .map_max_entries("EVENTS", sizes.ring_bytes)
         .map_max_entries("SCRATCH", slots)
-        .load(OBJECT)
+        .load(object)
         .map_err(load_error)?;
     load_programs(&mut ebpf)?;
     insert_reserved_stacks(&mut ebpf)?;

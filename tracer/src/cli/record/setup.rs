@@ -22,6 +22,8 @@ use crate::{
 const SPARE_ROWS: usize = 400_000;
 /// Slots for stack walks on each CPU: one, and three for tasks that preempt it.
 const SLOTS_PER_CPU: u32 = 4;
+/// Scratch slots of a machine with few CPUs: threads are preempted in the middle of walks there too.
+const MIN_SLOTS: u32 = 16;
 
 /// Everything attached to a target. Dropped, it is detached.
 pub(super) struct Attached {
@@ -136,13 +138,14 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
 }
 
 fn config(target: &Target, args: &Args) -> Config {
+    let cpu_count = cpu_count().max(1);
     let mut config = Config {
         tgid: target.pid,
         events: args.events.into(),
         min_size_bytes: args.min_size,
-        slots_per_cpu: SLOTS_PER_CPU,
+        slots_per_cpu: SLOTS_PER_CPU.max(MIN_SLOTS.div_ceil(cpu_count)),
         max_frames: MAX_FRAMES as u32,
-        cpu_count: cpu_count(),
+        cpu_count,
         ..Config::ZERO
     };
     match btf::KernelOffsets::read() {

@@ -1,0 +1,211 @@
+//! The guest: its file system, its first process, and one boot of it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Kernel, archive};
+use crate::{build, shell};
+
+pub(super) const QEMU: &str = "qemu-system-x86_64";
+/// A boot takes 5 s and the tests 20 to 60 on an idle machine: emulated, not virtualised.
+const LIMIT_S: u32 = 600;
+/// Boots before a kernel is given up that fails before the tests begin.
+const BOOTS: u32 = 4;
+/// Said by the guest's first process at the very end, when all has passed.
+const PASSED: &str = "guest: all passed";
+/// Begins the lines of the log that come before the first process's own.
+const STARTED: &str = "guest: started";
+
+/// Makes the guest's file system: an archive that the kernel unpacks into memory.
+pub(super) fn image(verifier: &Path, probes: &Path, probe_tests: &[&str]) -> Result<PathBuf> {
+    let home = archive::folder();
+    let tree = home.join("guest");
+    let _ = fs::remove_dir_all(&tree);
+    for folder in ["bin", "dev", "proc", "sys", "tmp"] {
+        fs::create_dir_all(tree.join(folder)).with_context(|| format!("cannot make {}", tree.display()))?;
+    }
+    let tracer = build::binary(false).canonicalize().context("there is no debug build of tracer")?;
+    for binary in [verifier, probes, &tracer] {
+        add_program(&tree, binary)?;
+    }
+    let root = shell::root();
+    let release = build::object(true);
+    add(&tree, &release, &release)?;
+    // The tests look for their programs by the hash of their sources.
+    for folder in ["tracer/tests/programs", "target/test-programs"] {
+        add_folder(&tree, &root.join(folder))?;
+    }
+    let busybox = shell::which("busybox").context("there is no busybox")?;
+    add(&tree, &busybox, Path::new("/bin/busybox"))?;
+    add_libraries(&tree, &busybox)?;
+    let init = tree.join("init");
+    fs::write(&init, first_process(verifier, probes, probe_tests, &release))?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+
+    let image = home.join("guest.cpio");
+    let names = Command::new("find").arg(".").current_dir(&tree).stdout(Stdio::piped()).spawn()?;
+    let status = Command::new("cpio")
+        .args(["--quiet", "--create", "--format=newc", "--owner=0:0"])
+        .current_dir(&tree)
+        .stdin(names.stdout.context("find has no output")?)
+        .stdout(File::create(&image)?)
+        .status()
+        .context("cannot run cpio")?;
+    if !status.success() {
+        bail!("cpio failed ({status})");
+    }
+    Ok(image)
+}
+
+/// The script that the kernel starts.
+fn first_process(verifier: &Path, probes: &Path, probe_tests: &[&str], release: &Path) -> String {
+    let (verifier, probes, release) = (verifier.display(), probes.display(), release.display());
+    let tests = probe_tests.join(" ");
+    // Standard error is what the tests' words go to; both are the serial line.
+    format!(
+        "#!/bin/busybox sh\n\
+         /bin/busybox --install -s /bin\n\
+         mount -t proc proc /proc\n\
+         mount -t sysfs sysfs /sys\n\
+         mount -t devtmpfs dev /dev\n\
+         mount -t tracefs tracefs /sys/kernel/tracing\n\
+         export TRACER_REQUIRE_ROOT=1 RUST_BACKTRACE=0\n\
+         export TRACER_RELEASE_OBJECT='{release}'\n\
+         echo '{STARTED}'\n\
+         passed=1\n\
+         '{verifier}' --nocapture || passed=0\n\
+         '{probes}' --exact --test-threads=1 {tests} || passed=0\n\
+         [ $passed = 1 ] && echo '{PASSED}'\n\
+         poweroff -f\n"
+    )
+}
+
+/// What came of a boot.
+pub(super) struct Boot {
+    /// The tests began.
+    started: bool,
+    pub(super) passed: bool,
+    pub(super) seconds: u64,
+    /// What the tests and the kernel said.
+    pub(super) lines: Vec<String>,
+}
+
+/// Boots a kernel and runs the tests in it. Emulated kernels now and then fail in their first seconds, with none of our
+/// programs there yet: such a boot is said and tried again.
+pub(super) fn boot(kernel: &Kernel, image: &Path) -> Result<Boot> {
+    for _ in 1..BOOTS {
+        let boot = boot_once(kernel, image)?;
+        if boot.started {
+            return Ok(boot);
+        }
+        eprintln!("kernel {}: failed before the tests began; once more", kernel.release);
+    }
+    boot_once(kernel, image)
+}
+
+fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
+    let started = Instant::now();
+    let log = archive::folder().join(&kernel.suite).join("log");
+    let status = Command::new("timeout")
+        .args(["--kill-after=10", &LIMIT_S.to_string(), QEMU])
+        // One processor: emulating several by threads made kernels fail in their own scheduler. Tasks are preempted
+        // in the middle of BPF programs all the same, and more often.
+        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", "2G"])
+        .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(image)
+        // A kernel that fails ends the boot at once, and says why.
+        .args(["-append", "console=ttyS0 quiet oops=panic panic=-1 rcupdate.rcu_expedited=1"])
+        .stdin(Stdio::null())
+        .stdout(File::create(&log).with_context(|| format!("cannot write {}", log.display()))?)
+        .status()
+        .context("cannot run timeout")?;
+    let said = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let said = String::from_utf8_lossy(&said);
+    let mut lines: Vec<_> = said.lines().map(|line| line.trim_end().to_owned()).collect();
+    let passed = status.success() && lines.iter().any(|line| line == PASSED);
+    let first = lines.iter().position(|line| line.ends_with(STARTED));
+    lines.drain(..first.map_or(0, |at| at + 1));
+    if !status.success() {
+        lines.push(format!("{QEMU}: {status}; its log: {}", log.display()));
+    }
+    Ok(Boot { started: first.is_some(), passed, seconds: started.elapsed().as_secs(), lines })
+}
+
+/// Adds an executable, without its debug information, and what it is linked with.
+fn add_program(tree: &Path, program: &Path) -> Result<()> {
+    let place = inside(tree, program)?;
+    shell::output(
+        Command::new("strip").arg("--strip-debug").arg("-o").args([&place, &program.to_path_buf()]),
+    )?;
+    add_libraries(tree, program)
+}
+
+/// Adds the libraries that a program loads, the loader among them; none for a static one.
+fn add_libraries(tree: &Path, program: &Path) -> Result<()> {
+    // `ldd` fails for a static program.
+    let listed = shell::output(Command::new("ldd").arg(program)).unwrap_or_default();
+    for library in listed.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
+        add(tree, Path::new(library), Path::new(library))?;
+    }
+    Ok(())
+}
+
+fn add_folder(tree: &Path, folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten()
+    {
+        let path = entry.path();
+        if path.is_dir() {
+            add_folder(tree, &path)?;
+        } else {
+            add(tree, &path, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file of this machine to `place` in the guest.
+fn add(tree: &Path, file: &Path, place: &Path) -> Result<()> {
+    let target = inside(tree, place)?;
+    fs::copy(file, &target).with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(())
+}
+
+/// Where an absolute path lies in the tree; its folder is made.
+fn inside(tree: &Path, path: &Path) -> Result<PathBuf> {
+    let place = tree.join(path.strip_prefix("/").with_context(|| format!("{} is relative", path.display()))?);
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_says_that_it_passed_only_if_all_did() {
+        let script = first_process(Path::new("/v"), Path::new("/p"), &["one", "two"], Path::new("/o"));
+        // Run by a shell, without what only the guest has.
+        let run = |verifier: &str, probes: &str| {
+            let lines = script.lines().skip_while(|line| !line.starts_with("passed="));
+            let script: Vec<_> = lines
+                .filter(|line| !line.contains("poweroff"))
+                .map(|line| line.replace("'/v' --nocapture", verifier).replace("'/p' --exact", probes))
+                .collect();
+            shell::output(Command::new("sh").args(["-c", &format!("{}\ntrue", script.join("\n"))]))
+                .expect("the script runs")
+        };
+        assert_eq!(run("true", "true").trim(), PASSED);
+        assert_eq!(run("false", "true"), "");
+        assert_eq!(run("true", "false"), "");
+    }
+}
