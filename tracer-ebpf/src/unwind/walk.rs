@@ -26,7 +26,7 @@ use crate::{config, counters, maps};
 const MAX_SAVED_STACKS: u64 = 8192;
 /// None is saved while more than this waits in the ring buffer: the rest of it is for what cannot be
 /// told later.
-const MAX_WAITING_BYTES: u64 = 2 << 20;
+const MAX_WAITING_BYTES: u64 = 8 << 20;
 /// Saved at once.
 const PIECE_BYTES: usize = 1024;
 

@@ -28,7 +28,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { live_count: 1 << 21, stack_count: 1 << 17, row_count: 1 << 20, ring_bytes: 8 << 20 }
+        Self { live_count: 1 << 21, stack_count: 1 << 17, row_count: 1 << 20, ring_bytes: 16 << 20 }
     }
 }
 

@@ -6,8 +6,16 @@ use super::frame::{Frame, FrameKind, Tier, UnknownReason};
 use super::name::clean;
 use crate::hotspot::{self, JavaFrame, Kind, Stale};
 
+/// The frames that a frame of the JVM stands for, innermost first. Of code that was freed before it was
+/// read only the outermost method is known: a frame without a name stands for what was inlined in it.
+pub(super) fn frames(java: &JavaFrame) -> impl Iterator<Item = Frame> {
+    let is_freed = java.kind == Kind::Method && matches!(java.stale, Some(Stale::Nmethod(_)));
+    let gap = is_freed.then(|| Frame::unknown(FrameKind::Java, UnknownReason::FreedCode));
+    gap.into_iter().chain([frame(java)])
+}
+
 /// A frame as the JVM tells it.
-pub(super) fn frame(java: &JavaFrame) -> Frame {
+fn frame(java: &JavaFrame) -> Frame {
     let kind = match java.kind {
         Kind::Method => FrameKind::Java,
         Kind::Stub => FrameKind::Stub,

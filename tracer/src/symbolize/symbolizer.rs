@@ -48,7 +48,7 @@ impl Symbolizer {
                 (frame_kind::NATIVE, _) => {
                     named.extend_from_slice(&self.native.frames(frame.pc, frame.extra == 1));
                 }
-                (_, Some(jvm)) => named.extend(jvm.resolve(frame).iter().map(java::frame)),
+                (_, Some(jvm)) => named.extend(jvm.resolve(frame).iter().flat_map(java::frames)),
                 (_, None) => named.push(java::without_jvm(frame)),
             }
         }
