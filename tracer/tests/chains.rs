@@ -75,7 +75,12 @@ fn check_on(java: &Path, flags: &[&str]) {
     let trust = &report["trust"];
     let (total, complete) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
     assert!(total > number(&rows(&truth, "chains")[0], "count"), "{what}: {total} stacks");
-    assert!((total - complete) * 1000 <= total, "{what}: {complete} of {total} stacks are complete");
+    // With -Xcomp a library is loaded from below stacks of more than the 64 KB that are kept until it is known.
+    let incomplete_share = if flags.contains(&"-Xcomp") { 200 } else { 1000 };
+    assert!(
+        (total - complete) * incomplete_share <= total,
+        "{what}: {complete} of {total} stacks are complete"
+    );
 }
 
 /// All memory that the workload takes is on its own chain, and no such memory is on another. Of its
