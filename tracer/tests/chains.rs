@@ -150,13 +150,20 @@ fn kind(functions: &[&str]) -> Option<&'static str> {
     let has = |part: &str| functions.iter().any(|name| name.contains(part));
     if has("Inflater_init") {
         Some("inflater")
-    } else if !has("Unsafe_AllocateMemory") {
+    } else if !has("Unsafe_AllocateMemory") && !malloc_for_unsafe(functions) {
         None
     } else if has("ByteBuffer.allocateDirect") {
         Some("buffer")
     } else {
         Some("unsafe")
     }
+}
+
+/// JDK 25's Unsafe jumps to the JVM's malloc, and is in no stack itself.
+fn malloc_for_unsafe(functions: &[&str]) -> bool {
+    let directly =
+        |pair: &[&str]| pair[0].starts_with("os::malloc(") && pair[1].ends_with("Unsafe.allocateMemory0");
+    functions.windows(2).any(directly)
 }
 
 #[test]
