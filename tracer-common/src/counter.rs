@@ -18,8 +18,6 @@ pub enum Counter {
     /// Allocator calls whose hand-off from entry to return could not be kept: the table of threads
     /// was full, or calls were nested deeper than it holds.
     LostPending,
-    /// Allocator returns that found no entry (calls already under way at attach are counted here).
-    UnmatchedReturns,
     /// Frees and reallocs of addresses not in the live table: allocated before attach.
     UnmatchedFrees,
     /// Allocations whose address was still live: its free was not seen.
@@ -49,7 +47,6 @@ impl Counter {
         Self::LostStackRecord,
         Self::LostEvent,
         Self::LostPending,
-        Self::UnmatchedReturns,
         Self::UnmatchedFrees,
         Self::MissedFrees,
         Self::LostScratch,

@@ -12,8 +12,6 @@ pub mod kind {
     pub const THREAD_START: u32 = 3;
     /// A thread of the target ended: [`super::ThreadRecord`].
     pub const THREAD_EXIT: u32 = 4;
-    /// The target's last thread ended: [`super::ThreadRecord`].
-    pub const PROCESS_EXIT: u32 = 5;
     /// The target replaced its program: [`super::ThreadRecord`].
     pub const EXEC: u32 = 6;
     /// A garbage collection began: only the header.
@@ -28,8 +26,6 @@ pub mod kind {
     pub const JAVA_THREAD_START: u32 = 11;
     /// A Java thread ended: [`super::JavaThreadRecord`].
     pub const JAVA_THREAD_STOP: u32 = 12;
-    /// A walk met a pc in no known mapping: [`super::UnknownMappingRecord`].
-    pub const UNKNOWN_MAPPING: u32 = 13;
     /// An allocation (`--events`): [`super::AllocationRecord`].
     pub const ALLOCATION: u32 = 14;
     /// A free (`--events`): [`super::AllocationRecord`].
@@ -118,7 +114,7 @@ shared! {
 }
 
 shared! {
-    /// A thread of the target started, ended, or the process exited or exec'd.
+    /// A thread of the target started, ended, or became another program.
     pub struct ThreadRecord: 56 {
         pub header: Header,
         /// The thread that started or ended.
@@ -164,14 +160,6 @@ shared! {
         pub reserved: u32,
         /// UTF-8, cut.
         pub name: [u8; 232],
-    }
-}
-
-shared! {
-    /// The unwinder met a pc outside every mapping it knows.
-    pub struct UnknownMappingRecord: 32 {
-        pub header: Header,
-        pub pc: u64,
     }
 }
 

@@ -3,7 +3,7 @@
 use tracer_common::{
     record::{
         AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET, StackRecord,
-        ThreadRecord, UnknownMappingRecord, kind,
+        ThreadRecord, kind,
     },
     unwind::Frame,
     walk::State,
@@ -45,9 +45,6 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::JAVA_THREAD_STOP => {
             let (os_tid, name) = java_thread(bytes)?;
             EventKind::JavaThreadStopped { os_tid, name }
-        }
-        kind::UNKNOWN_MAPPING => {
-            EventKind::UnknownMapping { pc: prefix::<UnknownMappingRecord>(bytes)?.0.pc }
         }
         kind::ALLOCATION => EventKind::Allocated(prefix::<AllocationRecord>(bytes)?.0),
         kind::FREE => EventKind::Freed(prefix::<AllocationRecord>(bytes)?.0),

@@ -54,10 +54,6 @@ pub enum EventKind {
         os_tid: u32,
         name: String,
     },
-    /// The unwinder met a pc in no mapping that it knows.
-    UnknownMapping {
-        pc: u64,
-    },
     /// With `--events`.
     Allocated(AllocationRecord),
     /// With `--events`.
