@@ -1,14 +1,19 @@
-//! Names of nmethods that may be gone by the time a frame of theirs is seen.
+//! nmethods that may be gone by the time a frame of theirs is seen.
 //!
-//! An nmethod is named when it is installed (the JVM's own load event) or found by a walk over the
-//! code cache, and bound to its blob's address *and* compile id, which no other compilation of the
-//! run has: so a remembered name is never another's.
+//! An nmethod is copied when it is installed (the JVM's own load event), found by a walk over the
+//! code cache, or first seen; and bound to its blob's address *and* compile id, which no other
+//! compilation of the run has: so a remembered name is never another's. When there are too many, the
+//! oldest keep the name of their outermost method only, and then nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// nmethods remembered at most; the oldest are forgotten. About 200 bytes each.
+use super::copied::Copied;
+
+/// nmethods of which at least the outermost method is remembered. About 200 bytes each.
 const MAX_REMEMBERED: usize = 1 << 16;
+/// Bytes of copies at most. An nmethod takes some 2 to 20 KB.
+const MAX_COPIED_BYTES: usize = 96 << 20;
 
 /// An nmethod of this run of the JVM: its blob's address and compile id.
 pub(super) type Key = (u64, u32);
@@ -25,16 +30,19 @@ pub(super) struct Remembered {
 #[derive(Debug, Default)]
 pub(super) struct History {
     names: HashMap<Key, Remembered>,
-    order: VecDeque<Key>,
+    names_order: VecDeque<Key>,
+    copies: HashMap<Key, Arc<Copied>>,
+    copies_order: VecDeque<Key>,
+    copied_bytes: usize,
 }
 
 impl History {
     pub(super) fn insert(&mut self, key: Key, name: Remembered) {
         if self.names.insert(key, name).is_none() {
-            self.order.push_back(key);
+            self.names_order.push_back(key);
         }
-        if self.order.len() > MAX_REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
+        if self.names_order.len() > MAX_REMEMBERED
+            && let Some(oldest) = self.names_order.pop_front()
         {
             self.names.remove(&oldest);
         }
@@ -42,6 +50,26 @@ impl History {
 
     pub(super) fn get(&self, key: Key) -> Option<&Remembered> {
         self.names.get(&key)
+    }
+
+    /// Keeps a copy. The first one of a key stays.
+    pub(super) fn keep(&mut self, key: Key, copied: Arc<Copied>) {
+        let bytes = copied.bytes();
+        if bytes > MAX_COPIED_BYTES || self.copies.contains_key(&key) {
+            return;
+        }
+        while self.copied_bytes.saturating_add(bytes) > MAX_COPIED_BYTES {
+            let Some(oldest) = self.copies_order.pop_front() else { break };
+            let forgotten = self.copies.remove(&oldest).map_or(0, |copied| copied.bytes());
+            self.copied_bytes = self.copied_bytes.saturating_sub(forgotten);
+        }
+        self.copied_bytes = self.copied_bytes.saturating_add(bytes);
+        self.copies.insert(key, copied);
+        self.copies_order.push_back(key);
+    }
+
+    pub(super) fn copied(&self, key: Key) -> Option<&Arc<Copied>> {
+        self.copies.get(&key)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -7,6 +7,7 @@
 
 mod class_name;
 mod code_cache;
+mod copied;
 mod fields;
 mod frame;
 mod history;
@@ -204,15 +205,25 @@ impl Hotspot {
         names.resolve(source, frame)
     }
 
-    /// The JVM installed an nmethod whose code starts at `code`. Remembers its name for frames that
-    /// are resolved after it is gone. Says whether it is still there to be named.
+    /// The JVM installed an nmethod whose code starts at `code`. Copies what it takes to name frames
+    /// that are resolved after it is gone. Says whether it is still there to be named.
     pub fn nmethod_loaded(&mut self, code: u64) -> bool {
         let (names, source) = self.parts();
         names.remember(source, code)
     }
 
-    /// Every nmethod in the code cache. All are remembered, as by [`Hotspot::nmethod_loaded`]: call it
-    /// once on attaching.
+    /// The addresses of all nmethods in the code cache, for [`Hotspot::copy_nmethod`].
+    pub fn nmethod_addresses(&mut self) -> Vec<u64> {
+        Names::nmethod_blobs(self.parts().1)
+    }
+
+    /// Copies the nmethod at `address`, as [`Hotspot::nmethod_loaded`] does.
+    pub fn copy_nmethod(&mut self, address: u64) -> bool {
+        let (names, source) = self.parts();
+        names.copy(source, address)
+    }
+
+    /// Every nmethod in the code cache. The outermost method of each is remembered.
     pub fn nmethods(&mut self) -> Vec<Compiled> {
         let (names, source) = self.parts();
         names.nmethods(source)

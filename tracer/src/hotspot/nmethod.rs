@@ -5,6 +5,8 @@
 //! calls, so inlining is too.
 //! Source: HotSpot, `code/{nmethod,pcDesc,scopeDesc,debugInfo}.hpp`.
 
+use std::collections::BTreeSet;
+
 use super::code_cache::Blob;
 use super::layout::{CodeStart, DebugLayout, MetadataLayout, NmethodLayout};
 use super::read::{ReadError, Reader, Record, pointer};
@@ -77,31 +79,19 @@ impl<'a> Nmethod<'a> {
     pub(super) fn scopes(&self, reader: Reader<'_>, blob: &Blob, pc: u64) -> Result<Vec<Scope>, ReadError> {
         let outer = Scope { method: pointer(self.method)?, bci: 0 };
         let places = self.places(blob)?;
-        let Some(offset) = self.scope_offset(reader, &places, pc.wrapping_sub(blob.code.start))? else {
+        let descriptors = self.descriptors(reader, &places)?;
+        let Some(offset) = scope_at(&descriptors, pc.wrapping_sub(blob.code.start))? else {
             return Ok(vec![outer]);
         };
-        let mut scopes = Vec::new();
-        let mut next = offset;
-        while next != 0 {
-            if u64::from(next) > MAX_SCOPES_BYTES || scopes.len() >= MAX_INLINED {
-                return Err(ReadError::OutOfBounds(next.into()));
-            }
-            let at = places.scopes + u64::from(next);
+        let read = |offset: u32| {
+            let at = places.scopes + u64::from(offset);
             let length = SCOPE_BYTES.min(places.scopes_end.saturating_sub(at));
-            let bytes = reader.bytes(at, length, SCOPE_BYTES as usize)?;
-            let mut numbers = Numbers::new(&bytes, self.layout.excluded_low_bytes);
-            let mut number = || numbers.unsigned().ok_or(ReadError::OutOfBounds(at));
-            let (sender, index, bci) = (number()?, number()?, number()?);
-            let index = index.checked_sub(1).filter(|index| *index < MAX_METADATA);
-            let index = index.ok_or(ReadError::OutOfBounds(at))?;
+            reader.bytes(at, length, SCOPE_BYTES as usize)
+        };
+        let mut scopes = Vec::new();
+        for (index, bci) in chain(offset, self.layout.excluded_low_bytes, read)? {
             let method = reader.pointer(places.metadata + 8 * u64::from(index))?;
-            // Stored plus 1, because before the first bytecode it is −1.
-            scopes.push(Scope { method, bci: bci.saturating_sub(1) });
-            // Callers are written first: offsets fall, and a loop is not followed.
-            if sender >= next {
-                return Err(ReadError::OutOfBounds(at));
-            }
-            next = sender;
+            scopes.push(Scope { method, bci });
         }
         // The outermost scope is the nmethod's own method: anything else is torn.
         match scopes.last() {
@@ -110,40 +100,48 @@ impl<'a> Nmethod<'a> {
         }
     }
 
-    /// The offset of the scope at `code_offset`, `None` if only the method is known there.
-    fn scope_offset(
-        &self,
-        reader: Reader<'_>,
-        places: &Places,
-        code_offset: u64,
-    ) -> Result<Option<u32>, ReadError> {
+    /// All debug information about calls, as it is now.
+    ///
+    /// # Errors
+    /// It cannot be read, makes no sense, or there is more than is kept of one nmethod.
+    pub(super) fn debug(&self, reader: Reader<'_>, blob: &Blob) -> Result<Debug, ReadError> {
+        let places = self.places(blob)?;
+        // Up to JDK 22 the pc descriptors follow the scopes, and then come other things.
+        let scopes_end = if places.pcs > places.scopes { places.pcs } else { places.scopes_end };
+        let scopes_bytes = scopes_end.min(places.scopes_end).saturating_sub(places.scopes);
+        Ok(Debug {
+            descriptors: self.descriptors(reader, &places)?.into(),
+            scopes: reader.bytes(places.scopes, scopes_bytes, MAX_SCOPES_BYTES as usize)?.into(),
+            excluded_low_bytes: self.layout.excluded_low_bytes,
+            places,
+        })
+    }
+
+    /// Is its debug information where that of `other`, an earlier reading of the same blob, was?
+    pub(super) fn is_at_same_places(&self, other: &Self, blob: &Blob) -> bool {
+        matches!((self.places(blob), other.places(blob)), (Ok(ours), Ok(theirs)) if ours == theirs)
+    }
+
+    /// The pc descriptors, in the order of their pcs.
+    fn descriptors(&self, reader: Reader<'_>, places: &Places) -> Result<Vec<Descriptor>, ReadError> {
         let stride = usize::try_from(self.layout.pc_desc_bytes).unwrap_or(0);
         let pcs = reader.bytes(places.pcs, places.pcs_bytes, MAX_PCS_BYTES)?;
-        // (Offset of the code, of the scope.)
-        let read = |descriptor: &[u8]| -> Option<(i32, i32)> {
+        let read = |descriptor: &[u8]| -> Option<Descriptor> {
             let field = |offset: u64| {
                 let start = usize::try_from(offset).ok()?;
                 let bytes = descriptor.get(start..start.checked_add(4)?)?;
                 Some(i32::from_le_bytes(bytes.try_into().ok()?))
             };
-            Some((field(self.layout.pc_offset.offset)?, field(self.layout.scope_offset.offset)?))
+            Some(Descriptor {
+                code_offset: field(self.layout.pc_offset.offset)?,
+                scope_offset: field(self.layout.scope_offset.offset)?,
+            })
         };
         if stride == 0 {
             return Err(ReadError::OutOfBounds(0));
         }
         let descriptors: Option<Vec<_>> = pcs.chunks_exact(stride).map(read).collect();
-        let descriptors = descriptors.ok_or(ReadError::OutOfBounds(places.pcs))?;
-        let wanted = i32::try_from(code_offset).map_err(|_| ReadError::OutOfBounds(code_offset))?;
-        // Sorted, between a first of −1 and a last that is huge. HotSpot takes the first that is not
-        // before the pc; at calls it is equal.
-        let index = descriptors.partition_point(|(offset, _)| *offset < wanted);
-        match descriptors.get(index) {
-            Some((_, scope)) if index + 1 < descriptors.len() => {
-                u32::try_from(*scope).map(|scope| Some(scope).filter(|scope| *scope != 0)).or(Ok(None))
-            }
-            // The last is the sentinel: the pc is behind every call.
-            _ => Ok(None),
-        }
+        descriptors.ok_or(ReadError::OutOfBounds(places.pcs))
     }
 
     /// Where the parts of the debug information are.
@@ -181,8 +179,122 @@ impl<'a> Nmethod<'a> {
     }
 }
 
+/// Which scope describes a call: both are bytes, from the start of the code and of the scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Descriptor {
+    code_offset: i32,
+    scope_offset: i32,
+}
+
+/// A copy of the debug information of one nmethod, which outlives it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Debug {
+    descriptors: Box<[Descriptor]>,
+    scopes: Box<[u8]>,
+    excluded_low_bytes: u8,
+    places: Places,
+}
+
+impl Debug {
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.descriptors) + self.scopes.len()
+    }
+
+    /// The methods at `code_offset`, innermost first, as (index in the nmethod's metadata, bytecode
+    /// index). None: only the nmethod's own is known there.
+    ///
+    /// # Errors
+    /// The copy makes no sense there.
+    pub(super) fn scopes(&self, code_offset: u64) -> Result<Option<Vec<(u32, u32)>>, ReadError> {
+        match scope_at(&self.descriptors, code_offset)? {
+            Some(offset) => self.chain(offset).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The methods that any scope names, by index.
+    ///
+    /// # Errors
+    /// The copy makes no sense.
+    pub(super) fn method_indices(&self) -> Result<BTreeSet<u32>, ReadError> {
+        let offsets = self.descriptors.iter().filter_map(|one| u32::try_from(one.scope_offset).ok());
+        let offsets: BTreeSet<u32> = offsets.filter(|offset| *offset != 0).collect();
+        let mut indices = BTreeSet::new();
+        for offset in offsets {
+            indices.extend(self.chain(offset)?.into_iter().map(|(index, _)| index));
+        }
+        Ok(indices)
+    }
+
+    /// Where the pointer to the `Method` with this index was.
+    pub(super) fn metadata_address(&self, index: u32) -> u64 {
+        self.places.metadata + 8 * u64::from(index)
+    }
+
+    /// Are the pc descriptors between their two sentinels, and in order? What took their place after
+    /// the nmethod was freed is not.
+    pub(super) fn is_plausible(&self) -> bool {
+        self.descriptors.first().is_some_and(|first| first.code_offset < 0)
+            && self.descriptors.is_sorted_by_key(|one| one.code_offset)
+    }
+
+    fn chain(&self, offset: u32) -> Result<Vec<(u32, u32)>, ReadError> {
+        chain(offset, self.excluded_low_bytes, |offset| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let end = start.saturating_add(SCOPE_BYTES as usize).min(self.scopes.len());
+            self.scopes.get(start..end).ok_or(ReadError::OutOfBounds(offset.into()))
+        })
+    }
+}
+
+/// The offset of the scope at `code_offset`, `None` if only the method is known there.
+fn scope_at(descriptors: &[Descriptor], code_offset: u64) -> Result<Option<u32>, ReadError> {
+    let wanted = i32::try_from(code_offset).map_err(|_| ReadError::OutOfBounds(code_offset))?;
+    // Sorted, between a first of −1 and a last that is huge. HotSpot takes the first that is not
+    // before the pc; at calls it is equal.
+    let index = descriptors.partition_point(|one| one.code_offset < wanted);
+    Ok(match descriptors.get(index) {
+        Some(one) if index + 1 < descriptors.len() => {
+            u32::try_from(one.scope_offset).ok().filter(|scope| *scope != 0)
+        }
+        // The last is the sentinel: the pc is behind every call.
+        _ => None,
+    })
+}
+
+/// The scopes from the one at `first` outwards, as (index in the nmethod's metadata, bytecode index);
+/// `read` gives the bytes from an offset on.
+fn chain<B: AsRef<[u8]>>(
+    first: u32,
+    excluded_low_bytes: u8,
+    read: impl Fn(u32) -> Result<B, ReadError>,
+) -> Result<Vec<(u32, u32)>, ReadError> {
+    let mut scopes = Vec::new();
+    let mut next = first;
+    while next != 0 {
+        let nonsense = || ReadError::OutOfBounds(next.into());
+        if u64::from(next) > MAX_SCOPES_BYTES || scopes.len() >= MAX_INLINED {
+            return Err(nonsense());
+        }
+        let bytes = read(next)?;
+        let mut numbers = Numbers::new(bytes.as_ref(), excluded_low_bytes);
+        let mut number = || numbers.unsigned().ok_or_else(nonsense);
+        let (sender, index, bci) = (number()?, number()?, number()?);
+        let index = index.checked_sub(1).filter(|index| *index < MAX_METADATA).ok_or_else(nonsense)?;
+        // Stored plus 1, because before the first bytecode it is −1.
+        scopes.push((index, bci.saturating_sub(1)));
+        // Callers are written first: offsets fall, and a loop is not followed.
+        if sender >= next {
+            return Err(nonsense());
+        }
+        next = sender;
+    }
+    Ok(scopes)
+}
+
 /// Runtime addresses of an nmethod's debug information.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Places {
     pcs: u64,
     pcs_bytes: u64,

@@ -1,16 +1,17 @@
 //! Raw frame → named frames, with what was already named and what is remembered.
 //!
 //! A compiled frame is named once per (blob, compile id, pc) and kept: no other code of the run has
-//! that key. An interpreted frame's key (`Method*` and a cookie) can be used again after its class
+//! that key. Its nmethod is copied when it is first met, so that its other pcs have names when it is gone. An interpreted frame's key (`Method*` and a cookie) can be used again after its class
 //! was unloaded, so a cached method counts only while memory still says that it is the same. What no
 //! longer holds gives a remembered name, marked stale, or none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tracer_common::unwind::{Frame, frame_kind};
 
 use super::code_cache::{Blob, CodeCache};
+use super::copied::{Copied, CopiedScope};
 use super::frame::{JavaFrame, Kind, Stale, Tier};
 use super::history::{History, Remembered};
 use super::layout::Layout;
@@ -73,7 +74,17 @@ impl Names {
         if let Some(frames) = self.compiled.get(&key) {
             return frames.clone();
         }
-        match self.read_compiled(source, frame) {
+        let id = (frame.aux, frame.extra);
+        if self.history.copied(id).is_none() {
+            self.copy(source, frame.aux);
+        }
+        // From the copy if there is one: it is of one moment.
+        let copied = self.history.copied(id).and_then(|copied| copied_frames(copied, frame));
+        let frames = match copied {
+            Some(frames) if frames.iter().all(|frame| frame.stale.is_none()) => Ok(frames),
+            copied => self.read_compiled(source, frame).or_else(|stale| copied.ok_or(stale)),
+        };
+        match frames {
             Ok(frames) => {
                 let frames: Arc<[JavaFrame]> = frames.into();
                 insert_bounded(&mut self.compiled, key, frames.clone());
@@ -170,8 +181,62 @@ impl Names {
     /// Remembers the nmethod whose code starts at `code`, if it is (still) there.
     pub(super) fn remember(&mut self, source: Source<'_>, code: u64) -> bool {
         let blob = source.code_cache.find(source.reader, code).ok();
-        let compiled = blob.filter(|blob| blob.code.start == code).and_then(|blob| self.read(source, blob));
-        compiled.is_some()
+        match blob.filter(|blob| blob.code.start == code).map(|blob| blob.address) {
+            Some(address) => self.copy(source, address),
+            None => false,
+        }
+    }
+
+    /// Copies the nmethod at `address`, if there is one of which there is no copy yet. Says whether
+    /// it was there to be named.
+    pub(super) fn copy(&mut self, source: Source<'_>, address: u64) -> bool {
+        let Ok(blob) = source.code_cache.blob(source.reader, address) else { return false };
+        let Some(compiled) = self.read(source, blob) else { return false };
+        let key = (address, compiled.compile_id);
+        if self.history.copied(key).is_none()
+            && let Ok(copied) = self.read_whole(source, &compiled)
+        {
+            self.history.keep(key, Arc::new(copied));
+        }
+        true
+    }
+
+    /// All that names any pc of `compiled`.
+    fn read_whole(&mut self, source: Source<'_>, compiled: &Compiled) -> Result<Copied, ReadError> {
+        let Source { reader, layout, code_cache, .. } = source;
+        let Compiled { blob, compile_id, tier, .. } = compiled;
+        let nmethod = Nmethod::read(reader, &layout.nmethod, blob.address)?;
+        let debug = nmethod.debug(reader, blob)?;
+        let outer = self.method(source, nmethod.method)?;
+        let mut methods = BTreeMap::new();
+        for index in debug.method_indices()? {
+            let address = reader.pointer(debug.metadata_address(index))?;
+            // One that is not to be had leaves a gap where it is inlined.
+            let method =
+                if address == nmethod.method { Ok(outer.clone()) } else { self.method(source, address) };
+            methods.extend(method.ok().map(|method| (index, method)));
+        }
+        // A blob that was freed or replaced meanwhile has given a mixture.
+        let again = Nmethod::read(reader, &layout.nmethod, blob.address)?;
+        let is_same = code_cache.blob(reader, blob.address)? == *blob
+            && (nmethod.compile_id, again.compile_id) == (*compile_id, *compile_id)
+            && again.method == nmethod.method
+            && again.is_at_same_places(&nmethod, blob)
+            && method::identity(reader, &layout.method, nmethod.method)? == *outer.identity();
+        match is_same && debug.is_plausible() {
+            true => Ok(Copied { code: blob.code.clone(), tier: *tier, outer, debug, methods }),
+            false => Err(ReadError::OutOfBounds(blob.address)),
+        }
+    }
+
+    /// The blobs that are nmethods now.
+    pub(super) fn nmethod_blobs(source: Source<'_>) -> Vec<u64> {
+        let mut blobs = Vec::new();
+        source.code_cache.each(source.reader, |blob| {
+            blobs.extend(blob.is_nmethod().then_some(blob.address));
+            std::ops::ControlFlow::Continue(())
+        });
+        blobs
     }
 
     /// Every nmethod in the code cache; all are remembered.
@@ -253,6 +318,20 @@ fn java_frame(method: &Method, bci: Option<u32>, tier: Option<Tier>) -> JavaFram
         native: method.native,
         stale: None,
     }
+}
+
+/// The frames at a pc of an nmethod that was copied; `None` if the copy cannot tell.
+fn copied_frames(copied: &Copied, frame: &Frame) -> Option<Vec<JavaFrame>> {
+    let scopes = copied.scopes(frame.pc)?;
+    let outermost = scopes.len().saturating_sub(1);
+    let named = |(index, scope): (usize, &CopiedScope<'_>)| match scope.method {
+        Some(method) => {
+            let tier = if index == outermost { copied.tier } else { Some(Tier::Inlined) };
+            java_frame(method, Some(scope.bci), tier)
+        }
+        None => JavaFrame::unknown(Some(Stale::Nmethod(frame.extra))),
+    };
+    Some(scopes.iter().enumerate().map(named).collect())
 }
 
 /// The JVM's own name for code that is no Java method.

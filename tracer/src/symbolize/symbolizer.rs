@@ -9,16 +9,21 @@ use crate::hotspot::Hotspot;
 use crate::ingest::event::Nmethod;
 use crate::target::Module;
 
+/// Compiled methods copied before anything else gets its turn: some milliseconds.
+const COPIED_AT_ONCE: usize = 16;
+
 /// Names for the stacks of one process. Cannot leave the thread in which it was made.
 pub struct Symbolizer {
     native: Native,
     jvm: Option<Hotspot>,
+    /// Compiled methods that were there before, to be copied when there is nothing better to do.
+    to_copy: Vec<u64>,
 }
 
 impl Symbolizer {
     /// For process `pid`.
     pub fn new(pid: u32) -> Self {
-        Self { native: Native::new(pid), jvm: None }
+        Self { native: Native::new(pid), jvm: None, to_copy: Vec::new() }
     }
 
     /// Tells which modules are mapped now. Their files are opened here, so that names can be had
@@ -28,11 +33,22 @@ impl Symbolizer {
     }
 
     /// Tells of the target's JVM. Without one, Java frames have no names.
-    pub fn set_jvm(&mut self, jvm: Hotspot) {
+    pub fn set_jvm(&mut self, mut jvm: Hotspot) {
+        self.to_copy = jvm.nmethod_addresses();
         self.jvm = Some(jvm);
     }
 
-    /// The JVM installed code: its name is read now, for frames that are seen after it is gone.
+    /// Does a little of what can wait: copying code that the JVM had compiled before, for frames that
+    /// are seen after it is gone. True: there is more to do.
+    pub fn prepare(&mut self) -> bool {
+        for _ in 0..COPIED_AT_ONCE {
+            let (Some(jvm), Some(address)) = (&mut self.jvm, self.to_copy.pop()) else { return false };
+            jvm.copy_nmethod(address);
+        }
+        !self.to_copy.is_empty()
+    }
+
+    /// The JVM installed code: it is copied now, for frames that are seen after it is gone.
     pub fn nmethod_loaded(&mut self, nmethod: Nmethod) {
         if let Some(jvm) = &mut self.jvm {
             jvm.nmethod_loaded(nmethod.code);

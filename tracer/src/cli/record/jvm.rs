@@ -73,7 +73,7 @@ impl JvmWatch {
         let State::Starting { info, symbols, since } = &mut self.state else {
             return Ok(());
         };
-        let mut hotspot = match open(self.pid, info, symbols) {
+        let hotspot = match open(self.pid, info, symbols) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
             Err(error) => {
@@ -91,8 +91,6 @@ impl JvmWatch {
         if attached.probes.attach_usdt(&info.libjvm) {
             writer.gc_probes()?;
         }
-        // Remembered: what is unloaded before its first stack is seen has a name all the same.
-        hotspot.nmethods();
         name_threads(self.pid, &hotspot, session);
         writer.jvm(&JvmInfo {
             version: Some(hotspot.version().to_owned()),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
     thread::{self, JoinHandle},
 };
 
@@ -109,16 +109,31 @@ fn serve(
     symbolizer.set_modules(modules);
     let _ = opened.send(());
     let mut waiting = VecDeque::new();
+    let mut is_ending = false;
     loop {
-        // Code that was installed is named at once, before older stacks: it can be gone soon.
-        while let Ok(request) = inbox.try_recv() {
-            match request {
-                Request::Nmethod(nmethod) => symbolizer.nmethod_loaded(nmethod),
-                request => waiting.push_back(request),
+        // Code that was installed is copied at once, before older stacks are named: it can be gone soon.
+        // And a JVM that is understood by now helps with those too.
+        loop {
+            match inbox.try_recv() {
+                Ok(Request::Nmethod(nmethod)) => symbolizer.nmethod_loaded(nmethod),
+                Ok(Request::Jvm(jvm)) => symbolizer.set_jvm(*jvm),
+                Ok(request) => waiting.push_back(request),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    is_ending = true;
+                    break;
+                }
             }
         }
-        let Some(request) = waiting.pop_front().or_else(|| inbox.recv().ok()) else {
-            return;
+        let more = symbolizer.prepare();
+        let request = match waiting.pop_front() {
+            Some(request) => request,
+            None if is_ending => return,
+            None if more => continue,
+            None => match inbox.recv() {
+                Ok(request) => request,
+                Err(_) => return,
+            },
         };
         match request {
             Request::Stack(stack) => {
