@@ -14,7 +14,7 @@ pub mod kind {
     pub const THREAD_EXIT: u32 = 4;
     /// The target replaced its program: [`super::ThreadRecord`].
     pub const EXEC: u32 = 6;
-    /// A garbage collection began: only the header.
+    /// A garbage collection began: only the header, of which `detail` is 1 for a full one.
     pub const GC_BEGIN: u32 = 7;
     /// A garbage collection ended: only the header.
     pub const GC_END: u32 = 8;
@@ -43,7 +43,8 @@ shared! {
         pub time_ns: u64,
         /// The GC epoch: how many collections had ended in the session.
         pub epoch: u32,
-        pub reserved: u32,
+        /// What the kind says; 0 for most.
+        pub detail: u32,
     }
 }
 

@@ -18,13 +18,44 @@ shared! {
 shared! {
     /// Value of `STACKS` (key: stack id, u64): what was allocated from a stack, and how much of
     /// just that was freed, wherever it was freed.
-    pub struct StackTotals: 40 {
+    pub struct StackTotals: 48 {
         pub allocated_bytes: u64,
         pub allocated_count: u64,
         pub freed_bytes: u64,
         pub freed_count: u64,
+        /// Of `freed_bytes`: those that a thread freed which works off what collections found.
+        pub collected_bytes: u64,
         /// 1 once the frames are in the ring buffer.
         pub sent: u64,
+    }
+}
+
+/// Does the thread of this name free what unreachable Java objects held? These are the JVM's reference
+/// handler (which runs `jdk.internal.ref.Cleaner`), its finalizers (JDK 8 and 11: `Finalizer`, and
+/// `Secondary finalizer` of `System.runFinalization`), and the threads of `java.lang.ref.Cleaner`
+/// (`Common-Cleaner`, `Cleaner-0`, ...). Names are as the kernel keeps them: 15 bytes and a zero.
+#[inline(always)]
+pub fn frees_for_the_collector(comm: &[u8; 16]) -> bool {
+    let word = |at: usize| {
+        u64::from_le_bytes([
+            comm[at],
+            comm[at + 1],
+            comm[at + 2],
+            comm[at + 3],
+            comm[at + 4],
+            comm[at + 5],
+            comm[at + 6],
+            comm[at + 7],
+        ])
+    };
+    let name = |text: &[u8; 8]| u64::from_le_bytes(*text);
+    match word(0) {
+        first if first == name(b"Cleaner-") => true,
+        first if first == name(b"Referenc") => word(8) == name(b"e Handl\0"),
+        first if first == name(b"Common-C") => word(8) == name(b"leaner\0\0"),
+        first if first == name(b"Finalize") => word(8) == name(b"r\0\0\0\0\0\0\0"),
+        first if first == name(b"Secondar") => word(8) == name(b"y final\0"),
+        _ => false,
     }
 }
 
@@ -83,5 +114,35 @@ shared! {
     /// Value of `USDT_SPECS` (index: the attach cookie).
     pub struct UsdtSpec: 160 {
         pub arguments: [UsdtArgument; USDT_ARGUMENTS],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_free_for_the_collector_are_known_by_name() {
+        let comm = |name: &str| {
+            let mut comm = [0; 16];
+            name.bytes().take(15).zip(&mut comm).for_each(|(byte, place)| *place = byte);
+            comm
+        };
+        for (name, frees) in [
+            ("Reference Handler", true),
+            ("Finalizer", true),
+            ("Secondary finalizer", true),
+            ("Common-Cleaner", true),
+            ("Cleaner-0", true),
+            ("Cleaner-117", true),
+            ("Cleaner", false),
+            ("Finalizer-pool", false),
+            ("Reference Handles", true),
+            ("Reference", false),
+            ("main", false),
+            ("", false),
+        ] {
+            assert_eq!(frees_for_the_collector(&comm(name)), frees, "{name}");
+        }
     }
 }

@@ -14,7 +14,7 @@ pub fn header(kind: u32) -> Header {
         // SAFETY: a helper without arguments.
         time_ns: unsafe { bpf_ktime_get_ns() },
         epoch: maps::epoch(),
-        reserved: 0,
+        detail: 0,
     }
 }
 

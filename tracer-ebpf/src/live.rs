@@ -3,11 +3,14 @@
 //! An allocation is inserted when its call returns and removed when its free begins, so an address
 //! that is used again never meets its former self.
 
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::bpf_get_current_comm,
+};
 use tracer_common::{
     counter::Counter,
     record::{AllocationRecord, kind},
-    table::{Allocation, OVERFLOW_STACK, StackTotals},
+    table::{self, Allocation, OVERFLOW_STACK, StackTotals},
 };
 
 use crate::{config, counters, emit, maps};
@@ -84,11 +87,23 @@ pub fn book_free(address: u64, allocation: &Allocation) {
         unsafe {
             atomic_add(&raw mut (*totals).freed_bytes, allocation.size_bytes);
             atomic_add(&raw mut (*totals).freed_count, 1);
+            if frees_for_the_collector() {
+                atomic_add(&raw mut (*totals).collected_bytes, allocation.size_bytes);
+            }
         }
     }
     if config::get().events != 0 {
         event(kind::FREE, address, allocation);
     }
+}
+
+/// Is the calling thread one of those that free what unreachable Java objects held?
+#[inline(always)]
+fn frees_for_the_collector() -> bool {
+    let Ok(comm) = bpf_get_current_comm() else {
+        return false;
+    };
+    table::frees_for_the_collector(&comm)
 }
 
 /// `stack`, with an entry in the table of totals; or the overflow stack if there is no room.

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    record::{JavaThreadRecord, NmethodRecord, kind},
+    record::{Header, JavaThreadRecord, NmethodRecord, kind},
     table::{USDT_ARGUMENTS, UsdtSpec, usdt_location},
 };
 
@@ -18,10 +18,12 @@ use crate::{config, counters, emit, maps};
 /// Offsets in `pt_regs` by DWARF register number.
 static REGISTERS: [u8; 16] = [80, 96, 88, 40, 104, 112, 32, 152, 72, 64, 56, 48, 24, 16, 8, 0];
 
+/// `gc__begin(full)`.
 #[uprobe]
-pub fn gc_begin(_ctx: ProbeContext) -> u32 {
+pub fn gc_begin(ctx: ProbeContext) -> u32 {
     if config::target_thread().is_some() {
-        emit::send(&emit::header(kind::GC_BEGIN));
+        let full = spec(&ctx).is_some_and(|spec| value(&ctx, spec, 0) as u8 != 0);
+        emit::send(&Header { detail: u32::from(full), ..emit::header(kind::GC_BEGIN) });
     }
     0
 }

@@ -34,7 +34,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             EventKind::ThreadExited { tid: record.subject_tid, comm: c_text(&record.comm) }
         }
         kind::EXEC => EventKind::Exec { comm: c_text(&prefix::<ThreadRecord>(bytes)?.0.comm) },
-        kind::GC_BEGIN => EventKind::GcBegan,
+        kind::GC_BEGIN => EventKind::GcBegan { full: header.detail != 0 },
         kind::GC_END => EventKind::GcEnded,
         kind::NMETHOD_LOAD => EventKind::NmethodLoaded(nmethod(bytes)?),
         kind::NMETHOD_UNLOAD => EventKind::NmethodUnloaded(nmethod(bytes)?),
@@ -115,7 +115,7 @@ mod tests {
 
     fn stack_bytes(frame_count: u32, frames: &[Frame]) -> Vec<u8> {
         let record = StackRecord {
-            header: Header { kind: kind::STACK, tid: 7, time_ns: 9, epoch: 2, reserved: 0 },
+            header: Header { kind: kind::STACK, tid: 7, time_ns: 9, epoch: 2, detail: 0 },
             stack: 42,
             last_pc: 0x10,
             frame_count,

@@ -39,7 +39,11 @@ pub enum EventKind {
     Exec {
         comm: String,
     },
-    GcBegan,
+    /// `full`: the whole heap is collected while the application stands still. Other collections look at
+    /// a part of it, or work beside the application.
+    GcBegan {
+        full: bool,
+    },
     GcEnded,
     /// The JVM installed compiled code.
     NmethodLoaded(Nmethod),

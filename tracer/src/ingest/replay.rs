@@ -63,7 +63,7 @@ mod tests {
         };
         let all = kinds(&bytes);
         assert_eq!(all.len(), 2);
-        assert_eq!(all[0].as_ref().unwrap().kind, EventKind::GcBegan);
+        assert_eq!(all[0].as_ref().unwrap().kind, EventKind::GcBegan { full: false });
         assert_eq!(all[1].as_ref().unwrap().kind, EventKind::GcEnded);
         let cut = kinds(&bytes[..bytes.len() - 1]);
         assert_eq!(cut.len(), 2);

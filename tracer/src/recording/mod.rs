@@ -18,8 +18,9 @@ mod writer;
 pub use crate::attribute::Source;
 pub use error::{ReadError, WriteError};
 pub use model::{
-    Call, CodeCache, CodeHeap, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, Recording, Sample,
-    SeriesRow, SessionInfo, Stack, State, TargetInfo, Thread, ThreadLive, Total, Totals, Trust,
+    Call, CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart,
+    Recording, Sample, SeriesRow, SessionInfo, Stack, State, Survivors, TargetInfo, Thread, ThreadLive,
+    Total, Totals, Trust,
 };
 pub use read::read;
 pub use writer::Writer;

@@ -82,6 +82,8 @@ pub struct Totals {
     pub allocated_count: u64,
     pub freed_bytes: u64,
     pub freed_count: u64,
+    /// Of `freed_bytes`: what was freed by threads that work off what collections found.
+    pub collected_bytes: u64,
 }
 
 /// What was lost or could not be matched, as far as it is not in `lost`.
@@ -157,8 +159,12 @@ pub struct Recording {
     pub series: Vec<Sample>,
     pub threads: Vec<Thread>,
     pub live_by_thread: Vec<ThreadLive>,
-    /// Begin, and end if it was seen; by begin.
-    pub collections: Vec<(u64, Option<u64>)>,
+    /// By begin.
+    pub collections: Vec<Collection>,
+    /// What is live at the end, by when it was allocated. Empty: not told.
+    pub survivors: Vec<Survivors>,
+    /// Resident bytes of the process, by time.
+    pub resident: Vec<(u64, u64)>,
     pub lost: BTreeMap<String, u64>,
     pub trust: Trust,
     pub memory: Memory,
@@ -225,6 +231,30 @@ pub struct Thread {
     pub ended_ns: Option<u64>,
     /// Index into [`Recording::stacks`].
     pub creator: Option<u32>,
+}
+
+/// A garbage collection. Times are `CLOCK_MONOTONIC`, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collection {
+    pub begin_ns: u64,
+    /// None: its end was not seen.
+    pub end_ns: Option<u64>,
+    /// The whole heap, while the application stood still.
+    pub full: bool,
+}
+
+/// What of one stack's allocations of one time is live at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survivors {
+    /// Index into [`Recording::stacks`].
+    pub stack: u32,
+    /// Collections that had ended in the session when it was allocated, or a little fewer: where there
+    /// were many, neighbours are one.
+    pub epoch: u32,
+    /// It was allocated then or up to a 32nd of the session later: `CLOCK_MONOTONIC`, ns.
+    pub born_ns: u64,
+    pub live_bytes: u64,
+    pub live_count: u64,
 }
 
 /// What one thread allocated from one stack and did not free.

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 
 use super::{
-    CodeCache, CodeHeap, CompiledMethod, Memory, MemoryPart, Recording, Sample, SeriesRow, Source, Stack,
-    State, Thread, ThreadLive, Total, Totals,
+    CodeCache, CodeHeap, Collection, CompiledMethod, Memory, MemoryPart, Recording, Sample, SeriesRow,
+    Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -43,9 +43,13 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         series: series(database, &stack_ids, &total_ids)?,
         threads: threads(database, &stack_ids)?,
         live_by_thread: live_by_thread(database, &stack_ids)?,
-        collections: collect(database, "SELECT begin_ns, end_ns FROM gc ORDER BY begin_ns", |row| {
-            Ok((unsigned(row, 0)?, optional(row, 1)?))
-        })?,
+        collections: collections(database)?,
+        survivors: survivors(database, &stack_ids)?,
+        resident: collect(
+            database,
+            "SELECT time_ns, rss_bytes FROM memory WHERE rss_bytes NOT NULL ORDER BY time_ns",
+            |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)),
+        )?,
         lost: collect(database, "SELECT reason, count FROM lost", |row| {
             Ok((row.get(0)?, unsigned(row, 1)?))
         })?
@@ -160,17 +164,20 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     .into_iter()
     .collect();
     let mut ids = TotalIds::new();
+    let collected = column(database, "total", "collected_bytes")?;
     let totals = collect(
         database,
-        "SELECT stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count
-         FROM total ORDER BY stack, source",
+        &format!(
+            "SELECT stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, {collected}
+             FROM total ORDER BY stack, source"
+        ),
         |row| {
             let (stack, source) = (row.get(0)?, row.get(1)?);
             ids.insert((stack, source), index(ids.len())?);
             Ok(Total {
                 stack: reference(stack_ids, stack)?,
                 source: sources.get(&source).cloned().ok_or_else(missing)?,
-                totals: six(row, 2)?,
+                totals: totals_of(row, 2)?,
             })
         },
     )?;
@@ -183,10 +190,11 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
         ids.insert(row.get(0)?, index(ids.len())?);
         Ok(Sample { time_ns: unsigned(row, 1)?, rows: Vec::new() })
     })?;
-    let mut statement = database.prepare(
-        "SELECT sample, stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count
+    let collected = column(database, "series", "collected_bytes")?;
+    let mut statement = database.prepare(&format!(
+        "SELECT sample, stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, {collected}
          FROM series ORDER BY sample, stack, source",
-    )?;
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         // Rows that wait for a sample that never came: the recorder was killed.
@@ -195,7 +203,7 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
         reference(stack_ids, stack)?;
         let total = total_ids.get(&(stack, source)).copied().ok_or_else(missing)?;
         if let Some(sample) = usize::try_from(sample).ok().and_then(|sample| samples.get_mut(sample)) {
-            sample.rows.push(SeriesRow { total, totals: six(row, 3)? });
+            sample.rows.push(SeriesRow { total, totals: totals_of(row, 3)? });
         }
     }
     Ok(samples)
@@ -209,6 +217,29 @@ fn threads(database: &Connection, stack_ids: &Ids) -> Result<Vec<Thread>> {
             started_ns: optional(row, 2)?,
             ended_ns: optional(row, 3)?,
             creator: row.get::<_, Option<i64>>(4)?.map(|stack| reference(stack_ids, stack)).transpose()?,
+        })
+    })
+}
+
+fn collections(database: &Connection) -> Result<Vec<Collection>> {
+    let full = column(database, "gc", "full")?;
+    collect(database, &format!("SELECT begin_ns, end_ns, {full} FROM gc ORDER BY begin_ns"), |row| {
+        Ok(Collection { begin_ns: unsigned(row, 0)?, end_ns: optional(row, 1)?, full: row.get(2)? })
+    })
+}
+
+fn survivors(database: &Connection, stack_ids: &Ids) -> Result<Vec<Survivors>> {
+    if !has_table(database, "survivor")? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT stack, epoch, born_ns, live_bytes, live_count FROM survivor";
+    collect(database, sql, |row| {
+        Ok(Survivors {
+            stack: reference(stack_ids, row.get(0)?)?,
+            epoch: row.get(1)?,
+            born_ns: unsigned(row, 2)?,
+            live_bytes: unsigned(row, 3)?,
+            live_count: unsigned(row, 4)?,
         })
     })
 }
@@ -288,13 +319,29 @@ fn collect<T>(
     Ok(all)
 }
 
-fn six(row: &Row<'_>, first: usize) -> Result<Totals> {
+fn totals_of(row: &Row<'_>, first: usize) -> Result<Totals> {
     Ok(Totals {
         allocated_bytes: unsigned(row, first)?,
         allocated_count: unsigned(row, first + 1)?,
         freed_bytes: unsigned(row, first + 2)?,
         freed_count: unsigned(row, first + 3)?,
+        collected_bytes: unsigned(row, first + 4)?,
     })
+}
+
+/// `name` as a query has it; 0 in a recording of a time when the table did not have that column.
+fn column(database: &Connection, table: &str, name: &str) -> Result<String> {
+    let count: i64 = database.query_row(
+        "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
+        [table, name],
+        |row| row.get(0),
+    )?;
+    Ok(if count == 0 { "0".to_owned() } else { format!("\"{name}\"") })
+}
+
+fn has_table(database: &Connection, name: &str) -> Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(database.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {

@@ -106,13 +106,14 @@ impl Rows {
             allocated_count: totals.allocated_count,
             freed_bytes: totals.freed_bytes,
             freed_count: totals.freed_count,
+            collected_bytes: totals.collected_bytes,
         };
         let key = (self.stack(database, stack)?, source);
         if self.totals.get(&key) == Some(&totals) {
             return Ok(None);
         }
         database
-            .prepare_cached("INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .prepare_cached("INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
             .execute(params![
                 key.0,
                 key.1,
@@ -120,7 +121,8 @@ impl Rows {
                 signed(Some(totals.allocated_count)),
                 signed(Some(totals.freed_bytes)),
                 signed(Some(totals.freed_count)),
-                signed(Some(time_ns))
+                signed(Some(time_ns)),
+                signed(Some(totals.collected_bytes))
             ])?;
         self.totals.insert(key, totals);
         Ok(Some(key))

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    CodeCache, CodeHeap, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, SessionInfo, TargetInfo,
-    Trust, Writer,
+    CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, SessionInfo,
+    TargetInfo, Trust, Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -79,6 +79,7 @@ pub(crate) fn totals(allocated: (u64, u64), freed: (u64, u64)) -> StackTotals {
         allocated_count: allocated.1,
         freed_bytes: freed.0,
         freed_count: freed.1,
+        collected_bytes: 0,
         sent: 1,
     }
 }
@@ -201,7 +202,18 @@ pub(crate) fn write(path: &Path) -> Writer {
             (CUT, 9999, 1_999_993, 1),
         ])
         .expect("live");
-    writer.gc(START_NS + 3 * SECOND_NS, Some(START_NS + 3 * SECOND_NS + 5_000_000)).expect("gc");
+    let begin_ns = START_NS + 3 * SECOND_NS;
+    writer.gc(Collection { begin_ns, end_ns: None, full: true }).expect("gc");
+    writer.gc(Collection { begin_ns, end_ns: Some(begin_ns + 5_000_000), full: true }).expect("gc");
+    writer
+        .survivors(&[
+            (INFLATER, 0, START_NS, 120_120, 90),
+            (INFLATER, 1, START_NS + 3 * SECOND_NS, 40_040, 30),
+            (INFLATER_WARM, 1, START_NS + 4 * SECOND_NS, 2_402_400, 180),
+            (BUFFER, 0, START_NS, 4 << 20, 4),
+            (CUT, 0, START_NS, 1_999_993, 1),
+        ])
+        .expect("survivors");
     writer.lost(&[("lost_event", 0), ("lost_pending", 2)]).expect("lost");
     writer
         .trust(&Trust { unmatched_frees: Some(31), stacks_total: Some(1_000), stacks_complete: Some(999) })

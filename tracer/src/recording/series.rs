@@ -80,8 +80,8 @@ impl Series {
         database
             .prepare_cached("INSERT OR REPLACE INTO sample VALUES (?1, ?2)")?
             .execute(params![id, time_ns])?;
-        let mut insert =
-            database.prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut insert = database
+            .prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
         // Sorted: neighbours in the table are written together.
         let mut changed: Vec<Key> = self.changed.drain().collect();
         changed.sort_unstable();
@@ -95,6 +95,7 @@ impl Series {
                 totals.allocated_count.cast_signed(),
                 totals.freed_bytes.cast_signed(),
                 totals.freed_count.cast_signed(),
+                totals.collected_bytes.cast_signed(),
             ])?;
             self.rows += 1;
         }

@@ -45,7 +45,11 @@ fn what_was_written_is_read() {
     assert_eq!(recording.series.len(), 11);
     assert_eq!(recording.threads.len(), 3);
     assert_eq!(recording.live_by_thread.len(), 4);
-    assert_eq!(recording.collections.len(), 1);
+    let begin_ns = START_NS + 3 * SECOND_NS;
+    let end_ns = Some(begin_ns + 5_000_000);
+    assert_eq!(recording.collections, [Collection { begin_ns, end_ns, full: true }]);
+    assert_eq!(recording.survivors.len(), 5);
+    assert_eq!(recording.resident, [(START_NS + 10 * SECOND_NS, 222_700_000)]);
     assert_eq!(recording.lost.get("lost_pending"), Some(&2));
     assert_eq!(recording.trust.unmatched_frees, Some(31));
     assert_eq!(recording.memory.parts.len(), 1);
@@ -169,6 +173,22 @@ fn a_full_disk_is_an_error_and_never_a_whole_recording() {
     let recording = read(&path).expect("read");
     assert_eq!(recording.state, State::Unfinished);
     assert_eq!(recording.totals.len(), 7);
+}
+
+#[test]
+fn a_recording_of_before_collected_bytes_is_read() {
+    let (_folder, path) = sample::finished();
+    let now = read(&path).expect("read");
+    let database = Connection::open(&path).expect("open");
+    let older =
+        "ALTER TABLE total DROP COLUMN collected_bytes; ALTER TABLE series DROP COLUMN collected_bytes;
+        ALTER TABLE gc DROP COLUMN \"full\"; DROP TABLE survivor;";
+    database.execute_batch(older).expect("the tables as they were");
+    drop(database);
+    let before = read(&path).expect("read");
+    assert_eq!(before.totals, now.totals);
+    assert!(before.survivors.is_empty());
+    assert_eq!(before.collections.first().map(|collection| collection.full), Some(false));
 }
 
 #[test]
@@ -331,6 +351,7 @@ fn counts() -> impl Strategy<Value = StackTotals> {
         allocated_count: b,
         freed_bytes: c,
         freed_count: d,
+        collected_bytes: c / 2,
         sent: 0,
     })
 }
@@ -364,6 +385,7 @@ proptest! {
                     allocated_count: totals.allocated_count,
                     freed_bytes: totals.freed_bytes,
                     freed_count: totals.freed_count,
+                    collected_bytes: totals.collected_bytes,
                 });
             }
             writer.tick(START_NS + tick).expect("tick");

@@ -11,7 +11,8 @@ use super::create::Place;
 use super::rows::Rows;
 use super::series::Series;
 use super::{
-    APPLICATION_ID, Call, CodeCache, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust, WriteError, schema,
+    APPLICATION_ID, Call, CodeCache, Collection, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust,
+    WriteError, schema,
 };
 use crate::symbolize::Frame;
 
@@ -224,14 +225,43 @@ impl Writer {
         })
     }
 
-    /// A garbage collection. `end_ns`: None if its end was not seen (yet: give it again then).
-    pub fn gc(&mut self, begin_ns: u64, end_ns: Option<u64>) -> Result<(), WriteError> {
+    /// A garbage collection, given again when its end is known.
+    pub fn gc(&mut self, gc: Collection) -> Result<(), WriteError> {
         self.write(|_, database| {
             database
                 .prepare_cached(
-                    "INSERT INTO gc VALUES (?1, ?2) ON CONFLICT DO UPDATE SET end_ns = coalesce(?2, end_ns)",
+                    "INSERT INTO gc VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE
+                     SET end_ns = coalesce(?2, end_ns), \"full\" = max(?3, \"full\")",
                 )?
-                .execute(params![signed(Some(begin_ns)), signed(end_ns)])?;
+                .execute(params![signed(Some(gc.begin_ns)), signed(gc.end_ns), gc.full])?;
+            Ok(())
+        })
+    }
+
+    /// What is live now, by stack, epoch and time of birth: (stack, epoch, born, bytes, count).
+    /// Replaces what was given before.
+    pub fn survivors(&mut self, survivors: &[(u64, u32, u64, u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM survivor", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO survivor VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
+            )?;
+            for &(stack, epoch, born_ns, bytes, count) in survivors {
+                let stack = writer.rows.stack(database, stack)?;
+                let [born, bytes, count] = [born_ns, bytes, count].map(|value| signed(Some(value)));
+                insert.execute(params![stack, epoch, born, bytes, count])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Resident bytes of the process at this moment.
+    pub fn resident(&mut self, time_ns: u64, rss_bytes: u64) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            database
+                .prepare_cached("INSERT OR IGNORE INTO memory (time_ns, rss_bytes) VALUES (?1, ?2)")?
+                .execute(params![signed(Some(time_ns)), signed(Some(rss_bytes))])?;
             Ok(())
         })
     }

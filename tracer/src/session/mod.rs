@@ -2,8 +2,10 @@
 //!
 //! Takes [`Event`]s; gives totals. Pure: time comes from the events, and nothing is read or written.
 
+pub mod collections;
 pub mod intervals;
 pub mod mappings;
+pub mod survey;
 pub mod threads;
 
 use crate::ingest::event::{Event, EventKind};
@@ -13,10 +15,7 @@ use crate::ingest::event::{Event, EventKind};
 pub struct Session {
     pub mappings: mappings::Mappings,
     pub threads: threads::Threads,
-    /// Collections: begin and end, `CLOCK_MONOTONIC` ns.
-    collections: Vec<(u64, u64)>,
-    /// When collections began that have not ended.
-    collecting: Vec<u64>,
+    pub collections: collections::Collections,
 }
 
 impl Session {
@@ -30,17 +29,11 @@ impl Session {
             EventKind::ThreadExited { tid, comm } => self.threads.ended(*tid, comm, event.time_ns),
             // The event's own thread id: the JVM's may be of another pid namespace.
             EventKind::JavaThreadStarted { name, .. } => self.threads.named(event.tid, name.clone()),
-            EventKind::GcBegan => self.collecting.push(event.time_ns),
-            EventKind::GcEnded => {
-                let began_ns = self.collecting.pop().unwrap_or(event.time_ns);
-                self.collections.push((began_ns, event.time_ns));
+            EventKind::GcBegan { full } => {
+                self.collections.begin(event.time_ns, *full);
             }
+            EventKind::GcEnded => self.collections.end(event.time_ns),
             _ => {}
         }
-    }
-
-    /// The collections that ended: begin and end, `CLOCK_MONOTONIC` ns.
-    pub fn collections(&self) -> &[(u64, u64)] {
-        &self.collections
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource, Stack},
     probe::probes::Detaching,
-    recording::{Call, End, Memory, Writer},
-    session::{Session, mappings::MappingKind},
+    recording::{self, Call, End, Memory, Writer},
+    session::{Session, collections::Collection, mappings::MappingKind, survey::Survey},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, module, process::Status},
 };
@@ -26,6 +26,8 @@ use crate::{
 const PROT_EXEC: u32 = 4;
 /// Records taken from the ring buffer before anything else gets its turn.
 const DRAIN_RECORDS: usize = 20_000;
+/// Beside the ticks, a sample is taken when a collection begins, unless one is as new as this.
+const COLLECTION_SAMPLE_NS: u64 = 200_000_000;
 
 /// A capture, from ready to the closed recording.
 pub(super) struct Capture {
@@ -48,6 +50,9 @@ pub(super) struct Capture {
     replaced: bool,
     malformed_count: u64,
     rss_bytes: Option<u64>,
+    ticked_ns: u64,
+    /// A collection began after the last tick.
+    collection_began: bool,
     /// Allocations and frees, with `--events`, not yet written.
     calls: Vec<Call>,
 }
@@ -98,6 +103,8 @@ impl Capture {
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
+            ticked_ns: 0,
+            collection_began: false,
             calls: Vec::new(),
         })
     }
@@ -181,6 +188,7 @@ impl Capture {
                 self.modules_changed |= maps && record.protection & PROT_EXEC != 0;
             }
             EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
+            EventKind::GcBegan { .. } => self.collection_began = true,
             EventKind::Exec { .. } => self.replaced = true,
             EventKind::Allocated(record) => self.calls.push(Call { freed: false, record }),
             EventKind::Freed(record) => self.calls.push(Call { freed: true, record }),
@@ -212,19 +220,33 @@ impl Capture {
         }
     }
 
+    /// Writes what changed, if a collection has just begun: what it and the threads that follow it up
+    /// free shows in the next samples.
+    ///
+    /// # Errors
+    /// As for [`Capture::tick`].
+    pub(super) fn tick_for_collection(&mut self, time_ns: u64) -> Result<(), Failure> {
+        let due = time_ns.saturating_sub(self.ticked_ns) >= COLLECTION_SAMPLE_NS;
+        if self.collection_began && due { self.tick(time_ns) } else { Ok(()) }
+    }
+
     /// Writes what changed since the last tick.
     ///
     /// # Errors
     /// The recording cannot be written, or the kernel refuses to be read.
     pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), Failure> {
+        self.ticked_ns = time_ns;
+        self.collection_began = false;
         self.attached.probes.flush_log();
         self.write_stacks()?;
         self.write_totals(time_ns)?;
+        self.write_collections()?;
         self.write_trust()?;
         if let Ok(status) = Status::read(self.pid)
             && status.rss_bytes > 0
         {
             self.rss_bytes = Some(status.rss_bytes);
+            self.writer.resident(time_ns, status.rss_bytes)?;
         }
         self.writer.tick(time_ns)?;
         Ok(())
@@ -261,6 +283,14 @@ impl Capture {
         Ok(())
     }
 
+    fn write_collections(&mut self) -> Result<(), Failure> {
+        let collections = &mut self.session.collections;
+        for &Collection { begin_ns, end_ns, full } in collections.take_ended() {
+            self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
+        }
+        Ok(())
+    }
+
     /// Writes how far the numbers can be trusted, and gives how much was lost.
     fn write_trust(&mut self) -> Result<u64, Failure> {
         let counters =
@@ -291,13 +321,14 @@ impl Capture {
         }
         while self.drain()? {}
         self.write_totals(end_ns)?;
-        self.write_live()?;
+        self.write_live(started_ns, end_ns)?;
         for (tid, thread) in self.session.threads.iter() {
             let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
             self.writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
         }
-        for (begin_ns, end_ns) in self.session.collections() {
-            self.writer.gc(*begin_ns, Some(*end_ns))?;
+        self.write_collections()?;
+        for &Collection { begin_ns, end_ns, full } in self.session.collections.under_way() {
+            self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
         }
         let lost_count = self.write_trust()?;
         let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
@@ -311,19 +342,14 @@ impl Capture {
         Ok((lost_count, detaching))
     }
 
-    fn write_live(&mut self) -> Result<(), Failure> {
-        let mut live: HashMap<(u64, u32), (u64, u64)> = HashMap::new();
+    fn write_live(&mut self, started_ns: u64, end_ns: u64) -> Result<(), Failure> {
+        let mut live = Survey::new(started_ns, end_ns, self.session.collections.ended_count());
         self.attached
             .tables
-            .for_each_live(|_, allocation| {
-                let entry = live.entry((allocation.stack, allocation.tid)).or_default();
-                entry.0 += allocation.size_bytes;
-                entry.1 += 1;
-            })
+            .for_each_live(|_, allocation| live.add(&allocation))
             .map_err(|error| unreadable(&error))?;
-        let rows: Vec<_> =
-            live.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
-        self.writer.live_by_thread(&rows)?;
+        self.writer.live_by_thread(&live.by_thread())?;
+        self.writer.survivors(&live.survivors())?;
         Ok(())
     }
 }

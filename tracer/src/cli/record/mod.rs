@@ -204,6 +204,7 @@ fn watch(
                     while capture.drain()? {
                         tokio::task::yield_now().await;
                     }
+                    capture.tick_for_collection(monotonic_ns())?;
                     if capture.is_replaced() {
                         return Ok("target became another program");
                     }

@@ -1,0 +1,102 @@
+//! What is live at the end of a session: by thread, and by when it was allocated.
+
+use std::collections::HashMap;
+
+use tracer_common::table::Allocation;
+
+/// Slices of a session by which births are told apart.
+const SLICES: u64 = 32;
+/// Epochs that are told apart at most; neighbours are one where there were more.
+const EPOCHS: u32 = 128;
+
+/// The live allocations of a session, added up.
+#[derive(Debug)]
+pub struct Survey {
+    started_ns: u64,
+    slice_ns: u64,
+    epoch_shift: u32,
+    threads: HashMap<(u64, u32), Sum>,
+    births: HashMap<(u64, u32, u64), Sum>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    bytes: u64,
+    count: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.count += 1;
+    }
+}
+
+impl Survey {
+    /// Of a session from `started_ns` to `end_ns` (`CLOCK_MONOTONIC`) with so many collections.
+    pub fn new(started_ns: u64, end_ns: u64, collection_count: usize) -> Survey {
+        let collection_count = u32::try_from(collection_count).unwrap_or(u32::MAX);
+        let epoch_shift = (0..32).find(|shift| collection_count >> shift <= EPOCHS).unwrap_or(32);
+        Survey {
+            started_ns,
+            slice_ns: end_ns.saturating_sub(started_ns).div_ceil(SLICES).max(1),
+            epoch_shift,
+            threads: HashMap::new(),
+            births: HashMap::new(),
+        }
+    }
+
+    /// Adds a live allocation.
+    pub fn add(&mut self, allocation: &Allocation) {
+        let bytes = allocation.size_bytes;
+        self.threads.entry((allocation.stack, allocation.tid)).or_default().add(bytes);
+        let slice = allocation.time_ns.saturating_sub(self.started_ns) / self.slice_ns;
+        let born_ns = self.started_ns.saturating_add(slice.min(SLICES - 1) * self.slice_ns);
+        let epoch = allocation.epoch.checked_shr(self.epoch_shift).unwrap_or(0) << (self.epoch_shift & 31);
+        self.births.entry((allocation.stack, epoch, born_ns)).or_default().add(bytes);
+    }
+
+    /// Stack, thread, bytes, count.
+    pub fn by_thread(&self) -> Vec<(u64, u32, u64, u64)> {
+        self.threads.iter().map(|(&(stack, tid), sum)| (stack, tid, sum.bytes, sum.count)).collect()
+    }
+
+    /// Stack, epoch, start of the slice in which it was born (`CLOCK_MONOTONIC`), bytes, count.
+    pub fn survivors(&self) -> Vec<(u64, u32, u64, u64, u64)> {
+        let row = |(&(stack, epoch, born_ns), sum): (&(u64, u32, u64), &Sum)| {
+            (stack, epoch, born_ns, sum.bytes, sum.count)
+        };
+        self.births.iter().map(row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survey(collections: usize, live: &[(u64, u32)]) -> Vec<(u64, u32, u64, u64, u64)> {
+        let mut survey = Survey::new(1_000, 1_000 + 3_200, collections);
+        for &(time_ns, epoch) in live {
+            survey.add(&Allocation { size_bytes: 10, stack: 7, time_ns, tid: 3, epoch });
+        }
+        let mut rows = survey.survivors();
+        rows.sort_unstable();
+        assert_eq!(survey.by_thread(), [(7, 3, 10 * live.len() as u64, live.len() as u64)]);
+        rows
+    }
+
+    #[test]
+    fn births_are_told_apart_by_epoch_and_slice() {
+        let rows = survey(2, &[(1_000, 0), (1_099, 0), (1_100, 0), (1_100, 1), (9_999, 2)]);
+        assert_eq!(
+            rows,
+            [(7, 0, 1_000, 20, 2), (7, 0, 1_100, 10, 1), (7, 1, 1_100, 10, 1), (7, 2, 4_100, 10, 1)]
+        );
+    }
+
+    #[test]
+    fn neighbouring_epochs_are_one_where_there_are_many() {
+        let rows = survey(1_000, &[(1_000, 0), (1_000, 7), (1_000, 8), (1_000, 999)]);
+        assert_eq!(rows, [(7, 0, 1_000, 20, 2), (7, 8, 1_000, 10, 1), (7, 992, 1_000, 10, 1)]);
+    }
+}
