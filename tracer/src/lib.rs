@@ -1,13 +1,14 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
 //! A stage uses the stages to its left, never those to its right:
-//! `target → unwind → probe → ingest → session → hotspot → symbolize → attribute → recording →
+//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → attribute → recording →
 //! profile → output`, and `cli` above all. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod cli;
 pub mod hotspot;
 pub mod ingest;
+pub mod malloc;
 pub mod output;
 pub mod probe;
 pub mod profile;

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 12] = [
+const STAGES: [&str; 13] = [
     "target",
     "unwind",
     "probe",
     "ingest",
     "session",
+    "malloc",
     "hotspot",
     "symbolize",
     "attribute",

@@ -10,6 +10,7 @@ pub mod jvm;
 pub mod mapping;
 pub mod memory;
 pub mod module;
+pub mod pagemap;
 pub mod process;
 pub mod root;
 pub mod usdt;

@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// No frame pointers, as programs are built; and no allocator call that the compiler may drop or replace.
 const C_FLAGS: [&str; 8] =
@@ -13,8 +14,12 @@ const C_FLAGS: [&str; 8] =
 /// JDK versions of the matrix that `cargo xtask setup --tests` fetches.
 const FETCHED_JDKS: [&str; 4] = ["11.0.13.1", "17.0.9.2", "21.0.8.2", "25.0.2.1"];
 
+/// One compilation at a time: tests of one program run side by side.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 /// The executable of `tests/programs/NAME.c`.
 pub(crate) fn c_program(name: &str) -> PathBuf {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
     let cache = cached(&folder, |path| {
         let file = path.file_name().unwrap_or_default();

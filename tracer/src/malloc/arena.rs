@@ -1,0 +1,191 @@
+//! An arena's state: proved to be one, and where its chunks are.
+//!
+//! The layout of `malloc_state` is the same from glibc 2.27 on; `heap_info` grew by 16 bytes in 2.35,
+//! which shows in the distance of an arena from the start of its first heap.
+
+use std::ops::Range;
+
+use super::Heap;
+use super::parameters::Parameters;
+use super::source::Source;
+use super::walk::{End, Extent};
+
+/// Bytes of a `malloc_state`, and where its fields are.
+const STATE_BYTES: u64 = 2200;
+const FAST_BINS: usize = 2;
+pub(super) const FAST_BIN_COUNT: usize = 10;
+const TOP: usize = 12;
+const BINS: usize = 14;
+const BIN_COUNT: usize = 127;
+const NEXT: usize = 270;
+const ATTACHED_THREADS: usize = 272;
+const SYSTEM_BYTES: usize = 273;
+const MAX_SYSTEM_BYTES: usize = 274;
+const WORDS: usize = STATE_BYTES as usize / 8;
+/// A bin is used as a chunk whose links are the bin's two words: it starts 16 bytes before them.
+const LINKS: u64 = 16;
+/// Heaps of thread arenas start at a multiple of this, their reserved size.
+pub(super) const HEAP_BYTES: u64 = 64 << 20;
+/// Bytes of `heap_info`: to 2.34, and from 2.35.
+const HEAP_INFO_BYTES: [u64; 2] = [32, 48];
+/// Heaps of one arena (4 TiB).
+const MAX_HEAPS: usize = 1 << 16;
+/// No arena is larger.
+const MAX_SYSTEM: u64 = 1 << 46;
+/// Readings of a state that changes under us.
+const ATTEMPTS: usize = 8;
+
+/// A `malloc_state`, as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Arena {
+    pub(super) address: u64,
+    pub(super) is_main: bool,
+    pub(super) top: u64,
+    pub(super) next: u64,
+    pub(super) attached_threads: u64,
+    pub(super) system_bytes: u64,
+    pub(super) fast_bins: [u64; FAST_BIN_COUNT],
+}
+
+/// Where an arena has chunks.
+#[derive(Debug, Default)]
+pub(super) struct Extents {
+    pub(super) heaps: Vec<Heap>,
+    pub(super) chunks: Vec<Extent>,
+    /// What comes before the first chunks: `heap_info` and the state.
+    pub(super) own_bytes: u64,
+}
+
+impl Arena {
+    /// The arena at `address`, if there is one.
+    pub(super) fn prove(source: &Source<'_>, address: u64) -> Option<Self> {
+        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address))
+    }
+
+    fn prove_once(source: &Source<'_>, address: u64) -> Option<Self> {
+        let words: [u64; WORDS] = source.words(address)?;
+        let word = |index: usize| words.get(index).copied().unwrap_or(0);
+        let mut empty_count = 0;
+        for bin in 0..BIN_COUNT {
+            let at = address + 8 * (BINS + 2 * bin) as u64 - LINKS;
+            let (forward, back) = (word(BINS + 2 * bin), word(BINS + 2 * bin + 1));
+            if (forward, back) == (at, at) {
+                empty_count += 1;
+                continue;
+            }
+            // Not empty: first and last chunk point back to the bin.
+            let chunks = source.is_writable(forward) && source.is_writable(back);
+            if !chunks || source.word(forward + 24) != Some(at) || source.word(back + 16) != Some(at) {
+                return None;
+            }
+        }
+        let (system, max_system) = (word(SYSTEM_BYTES), word(MAX_SYSTEM_BYTES));
+        let (top, next) = (word(TOP), word(NEXT));
+        // Not all bins are in use: there are sizes between which no request falls.
+        let proved = empty_count > 0
+            && system <= max_system
+            && max_system <= MAX_SYSTEM
+            && next.is_multiple_of(8)
+            && source.mapping(next).is_some()
+            && (source.is_writable(top) || top == address + 8 * TOP as u64);
+        let mut fast_bins = [0; FAST_BIN_COUNT];
+        fast_bins.copy_from_slice(words.get(FAST_BINS..FAST_BINS + FAST_BIN_COUNT)?);
+        proved.then_some(Self {
+            address,
+            is_main: info_bytes(address).is_none() || source.word(heap_of(address)) != Some(address),
+            top,
+            next,
+            attached_threads: word(ATTACHED_THREADS),
+            system_bytes: system,
+            fast_bins,
+        })
+    }
+
+    /// The address of the bin's links when it is empty: what the search looks for.
+    pub(super) fn states_with_bin_links_at(address: u64) -> impl Iterator<Item = u64> {
+        (0..BIN_COUNT).filter_map(move |bin| address.checked_sub(8 * (BINS + 2 * bin) as u64))
+    }
+
+    /// Its heaps and the chunks in them.
+    pub(super) fn extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
+        if self.is_main { self.main_extents(source, parameters) } else { self.heap_extents(source) }
+    }
+
+    fn heap_extents(&self, source: &Source<'_>) -> Extents {
+        let mut extents = Extents::default();
+        let Some(info_bytes) = info_bytes(self.address) else { return extents };
+        let top = source.word(self.address + 8 * TOP as u64).unwrap_or(self.top);
+        let last = heap_of(top);
+        let mut heap = last;
+        while extents.heaps.len() < MAX_HEAPS {
+            let Some([arena, previous, bytes]) = source.words::<3>(heap) else { break };
+            let known = extents.heaps.iter().rev().take(8).any(|known| known.reserved.start == heap);
+            if arena != self.address || known || bytes <= info_bytes || bytes > HEAP_BYTES {
+                break;
+            }
+            let is_first = heap == heap_of(self.address);
+            let start = heap + if is_first { first_chunk(info_bytes) } else { info_bytes };
+            extents.own_bytes += start - heap;
+            extents.heaps.push(Heap { used: heap..heap + bytes, reserved: heap..heap + HEAP_BYTES });
+            extents.chunks.push(Extent {
+                chunks: start..heap + bytes,
+                end: End::HeapInfo(heap),
+                has_top: heap == last,
+                is_main: false,
+            });
+            if is_first || !previous.is_multiple_of(HEAP_BYTES) {
+                break;
+            }
+            heap = previous;
+        }
+        extents
+    }
+
+    /// The main arena lies from the first break to its top; what else it has was mapped because the
+    /// break could not be moved.
+    fn main_extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
+        let mut extents = Extents::default();
+        let Some([_, size]) = source.words::<2>(self.top) else { return extents };
+        let Some(end) = self.top.checked_add(size & !7) else { return extents };
+        let first = parameters.map(|parameters| parameters.first_break);
+        let of_top = source.mapping(self.top).map(|mapping| mapping.start);
+        let covered = |start: &u64| *start < end && is_covered(source, *start..end);
+        let Some(start) = first.filter(covered).or(of_top.filter(covered)) else { return extents };
+        let start = start.next_multiple_of(16);
+        extents.heaps.push(Heap { used: start..end, reserved: start..end });
+        extents.chunks.push(Extent {
+            chunks: start..end,
+            end: End::Top(self.address + 8 * TOP as u64),
+            has_top: true,
+            is_main: true,
+        });
+        extents
+    }
+}
+
+/// Is all of `range` writable memory?
+fn is_covered(source: &Source<'_>, range: Range<u64>) -> bool {
+    let mut next = range.start;
+    while next < range.end {
+        match source.mapping(next).filter(|mapping| mapping.writable) {
+            Some(mapping) => next = mapping.end,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The heap of a thread's arena that `address` would lie in.
+pub(super) fn heap_of(address: u64) -> u64 {
+    address - address % HEAP_BYTES
+}
+
+/// Bytes of the `heap_info` before an arena at `address`, if it can be a thread's.
+fn info_bytes(address: u64) -> Option<u64> {
+    HEAP_INFO_BYTES.into_iter().find(|bytes| address % HEAP_BYTES == *bytes)
+}
+
+/// Where the first chunk is behind `heap_info` and state: what it hands out is aligned to 16.
+fn first_chunk(info_bytes: u64) -> u64 {
+    (info_bytes + STATE_BYTES).next_multiple_of(16)
+}

@@ -1,0 +1,99 @@
+//! Finding the arenas, without symbols: the main one by its bins, the others by their ring.
+//!
+//! The main arena lies in the C library's writable data. An empty bin there points to a place 16
+//! bytes before itself, twice: each such pair of words is tried as each of the 127 bins. From any
+//! arena the ring of `next` leads to all others and back.
+
+use std::ops::Range;
+
+use super::arena::{Arena, HEAP_BYTES, heap_of};
+use super::source::Source;
+use crate::target::mapping::Mapping;
+
+/// The writable data of a library or program that is searched.
+const MAX_DATA_BYTES: u64 = 32 << 20;
+/// Arenas of one process (glibc makes 8 for each core).
+const MAX_ARENAS: usize = 1 << 14;
+/// Readings of a ring to which arenas are added.
+const ATTEMPTS: usize = 4;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The main one first.
+    pub(super) arenas: Vec<Arena>,
+    /// The mapping that the main arena lies in.
+    pub(super) data: Range<u64>,
+}
+
+/// All arenas of the process.
+pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
+    let (libc, other): (Vec<&Mapping>, Vec<&Mapping>) = source
+        .mappings
+        .iter()
+        .filter(|mapping| may_hold_state(mapping))
+        .partition(|mapping| is_libc(mapping));
+    // A C library that is there but unused has no top: then another one's is taken (dlmopen, static).
+    let mains = libc.into_iter().chain(other).filter_map(|mapping| main_arena(source, mapping));
+    let mut unused = None;
+    for (main, data) in mains {
+        let Some(arenas) = (0..ATTEMPTS).find_map(|_| ring(source, &main)) else { continue };
+        let found = Found { arenas, data };
+        if main.system_bytes > 0 {
+            return Some(found);
+        }
+        unused.get_or_insert(found);
+    }
+    unused.filter(|found| found.arenas.len() > 1)
+}
+
+fn may_hold_state(mapping: &Mapping) -> bool {
+    mapping.readable && mapping.writable && !mapping.shared && mapping.is_file()
+}
+
+fn is_libc(mapping: &Mapping) -> bool {
+    let name = mapping.path.rsplit('/').next().unwrap_or_default();
+    name.starts_with("libc.so") || name.starts_with("libc-")
+}
+
+/// The main arena in the data of `mapping`, with the range that was searched.
+fn main_arena(source: &Source<'_>, mapping: &Mapping) -> Option<(Arena, Range<u64>)> {
+    let length = (mapping.end - mapping.start).min(MAX_DATA_BYTES);
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    source.memory.read(mapping.start, &mut bytes).ok()?;
+    let words: Vec<u64> =
+        bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes)).collect();
+    let links = words.iter().zip(words.iter().skip(1)).zip((mapping.start..).step_by(8));
+    let empty_bins = links.filter(|((forward, back), at)| {
+        **forward == at.wrapping_sub(16) && forward == back && at.is_multiple_of(8)
+    });
+    // The bins of one arena lie together: the first that leads to a proof ends the search.
+    let mut tried = std::collections::BTreeSet::new();
+    for (_, at) in empty_bins {
+        for address in Arena::states_with_bin_links_at(at).filter(|address| *address >= mapping.start) {
+            if tried.insert(address)
+                && let Some(arena) = Arena::prove(source, address).filter(|arena| arena.is_main)
+            {
+                return Some((arena, mapping.start..mapping.end));
+            }
+        }
+    }
+    None
+}
+
+/// The arenas from `main` around; none if they do not lead back.
+fn ring(source: &Source<'_>, main: &Arena) -> Option<Vec<Arena>> {
+    let mut arenas = vec![Arena::prove(source, main.address)?];
+    let mut next = arenas.first()?.next;
+    while next != main.address {
+        let arena = Arena::prove(source, next)?;
+        let in_heap = source.word(heap_of(next)) == Some(next) && next % HEAP_BYTES != 0;
+        let known = arenas.iter().any(|known| known.address == next);
+        if arena.is_main || !in_heap || known || arenas.len() >= MAX_ARENAS {
+            return None;
+        }
+        next = arena.next;
+        arenas.push(arena);
+    }
+    Some(arenas)
+}

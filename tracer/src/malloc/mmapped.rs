@@ -1,0 +1,109 @@
+//! Chunks that each have a mapping of their own.
+//!
+//! malloc keeps no list of them, only their count and sum. They are found at the starts of pages: no
+//! bytes before them, a length in whole pages with the bit that says so, and the end within the
+//! mapping. Neighbours are merged into one line of the kernel's list, so a mapping is gone through from
+//! chunk to chunk.
+
+use std::ops::Range;
+
+use super::parameters::Parameters;
+use super::sizes::Sizes;
+use super::source::Source;
+use super::walk::{Chunk, HEADER_BYTES};
+use super::{Amount, Arena, Mapped};
+use crate::target::mapping::Mapping;
+use crate::target::pagemap::{self, PAGE_BYTES};
+
+const IS_MAPPED: u64 = 2;
+/// Found at most; 65,536 is malloc's own limit, unless it was told another.
+const MAX_CHUNKS: usize = 1 << 20;
+/// Bytes of a chunk that are shown.
+const SHOWN_BYTES: usize = 64;
+
+/// Finds them, in memory that is not an arena's.
+pub(super) fn find(
+    source: &Source<'_>,
+    arenas: &[Arena],
+    parameters: Option<&Parameters>,
+    sizes: &mut Sizes,
+    visit: &mut dyn FnMut(&Chunk<'_>),
+) -> Mapped {
+    let mut taken: Vec<Range<u64>> = source.excluded.to_vec();
+    taken.extend(arenas.iter().flat_map(|arena| &arena.heaps).map(|heap| heap.reserved.clone()));
+    taken.sort_by_key(|range| range.start);
+    let mut mapped = Mapped { counted: parameters.map(|parameters| parameters.mapped), ..Mapped::default() };
+    if mapped.counted == Some(Amount::default()) {
+        return mapped;
+    }
+    for mapping in source.mappings.iter().filter(|mapping| may_hold_chunks(mapping)) {
+        for free in without(mapping.start..mapping.end, &taken) {
+            in_range(source, free, &mut mapped);
+        }
+    }
+    for chunk in &mapped.chunks {
+        let bytes = chunk.end - chunk.start;
+        mapped.found.add(bytes);
+        sizes.add(bytes);
+        mapped.resident_bytes +=
+            pagemap::resident_bytes(source.residency, chunk.start, chunk.end).unwrap_or(0);
+        let mut head = [0; SHOWN_BYTES];
+        let address = chunk.start + HEADER_BYTES;
+        let head = if source.memory.read(address, &mut head).is_ok() { head.as_slice() } else { &[] };
+        visit(&Chunk { address, usable_bytes: bytes - HEADER_BYTES, head });
+    }
+    mapped
+}
+
+fn may_hold_chunks(mapping: &Mapping) -> bool {
+    mapping.readable && mapping.writable && !mapping.shared && mapping.inode == 0 && mapping.path.is_empty()
+}
+
+/// `range` without what is in `taken` (sorted by start).
+fn without(range: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut free = Vec::new();
+    let mut start = range.start;
+    for other in taken.iter().filter(|other| other.start < range.end && range.start < other.end) {
+        if other.start > start {
+            free.push(start..other.start);
+        }
+        start = start.max(other.end);
+    }
+    if start < range.end {
+        free.push(start..range.end);
+    }
+    free
+}
+
+fn in_range(source: &Source<'_>, range: Range<u64>, mapped: &mut Mapped) {
+    let mut next = range.start;
+    // A page map that cannot be read leaves what was found so far.
+    let _ = pagemap::each_resident(source.residency, range.start, range.end, |page| {
+        if page < next || mapped.chunks.len() >= MAX_CHUNKS {
+            return;
+        }
+        let Some([before, word]) = source.words::<2>(page) else { return };
+        let bytes = word & !7;
+        let is_chunk = before == 0
+            && word & 7 == IS_MAPPED
+            && bytes >= PAGE_BYTES
+            && bytes.is_multiple_of(PAGE_BYTES)
+            && bytes <= range.end - page;
+        if is_chunk {
+            next = page + bytes;
+            mapped.chunks.push(page..next);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_without_others() {
+        assert_eq!(without(10..20, &[0..12, 14..15, 19..30]), [12..14, 15..19]);
+        assert_eq!(without(10..20, &[0..10, 20..30]), vec![10..20; 1]);
+        assert_eq!(without(10..20, &[0..25, 26..30]), []);
+    }
+}

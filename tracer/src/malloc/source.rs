@@ -1,0 +1,57 @@
+//! What a heap is read from.
+
+use std::ops::Range;
+
+use crate::target::mapping::Mapping;
+use crate::target::memory::ProcessMemory;
+use crate::target::pagemap::Residency;
+
+/// User addresses end here.
+const ADDRESS_END: u64 = 1 << 47;
+
+/// A process, or a saved image of one.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub memory: &'a dyn ProcessMemory,
+    pub residency: &'a dyn Residency,
+    /// Sorted by start.
+    pub mappings: &'a [Mapping],
+    /// Where no chunk can be (the Java heap, say): not searched for mapped chunks.
+    pub excluded: &'a [Range<u64>],
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Source").field("mappings", &self.mappings.len()).finish_non_exhaustive()
+    }
+}
+
+impl Source<'_> {
+    /// The words at `address`, which is not trusted.
+    pub(super) fn words<const COUNT: usize>(&self, address: u64) -> Option<[u64; COUNT]> {
+        let mut bytes = [[0; 8]; COUNT];
+        let end = address.checked_add(8 * COUNT as u64)?;
+        if address < 4096 || end > ADDRESS_END {
+            return None;
+        }
+        self.memory.read(address, bytes.as_flattened_mut()).ok()?;
+        Some(bytes.map(u64::from_le_bytes))
+    }
+
+    /// The word at `address`.
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        self.words::<1>(address).map(|[word]| word)
+    }
+
+    /// The mapping that `address` lies in.
+    pub(super) fn mapping(&self, address: u64) -> Option<&Mapping> {
+        let after = self.mappings.partition_point(|mapping| mapping.start <= address);
+        self.mappings.get(after.checked_sub(1)?).filter(|mapping| address < mapping.end)
+    }
+
+    /// Can `address` be a chunk of a heap: aligned, and in private writable memory?
+    pub(super) fn is_writable(&self, address: u64) -> bool {
+        address.is_multiple_of(16)
+            && self.mapping(address).is_some_and(|mapping| mapping.writable && !mapping.shared)
+    }
+}

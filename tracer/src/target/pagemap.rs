@@ -1,0 +1,140 @@
+//! Which pages of a process are in memory: `/proc/PID/pagemap`.
+//!
+//! Reading an absent page would map one into the target, and reading a swapped one would bring it
+//! back: whoever reads much of a process asks here first, and leaves both alone.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of a page (x86-64).
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Where a page is (`Documentation/admin-guide/mm/pagemap.rst`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageState {
+    /// Never touched, given back, or not mapped.
+    Absent,
+    Resident,
+    Swapped,
+}
+
+/// Tells where pages are.
+pub trait Residency {
+    /// The states of the pages from the one that `address` lies in; one for each element.
+    ///
+    /// # Errors
+    /// The process is gone, or not permitted.
+    fn pages(&self, address: u64, states: &mut [PageState]) -> io::Result<()>;
+}
+
+/// Everything that is there counts as resident: for saved images, which hold just what was.
+#[derive(Clone, Copy, Debug)]
+pub struct AllResident;
+
+impl Residency for AllResident {
+    fn pages(&self, _address: u64, states: &mut [PageState]) -> io::Result<()> {
+        states.fill(PageState::Resident);
+        Ok(())
+    }
+}
+
+/// The page map of a live process.
+#[derive(Debug)]
+pub struct PageMap {
+    file: File,
+}
+
+impl PageMap {
+    /// Opens the page map of process `pid`.
+    ///
+    /// # Errors
+    /// No such process, or not permitted.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        Ok(Self { file: File::open(format!("/proc/{pid}/pagemap"))? })
+    }
+}
+
+impl Residency for PageMap {
+    fn pages(&self, address: u64, states: &mut [PageState]) -> io::Result<()> {
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        const ENTRY_BYTES: usize = 8;
+        let mut entries = [0; 512 * ENTRY_BYTES];
+        let mut page = address / PAGE_BYTES;
+        for states in states.chunks_mut(512) {
+            let bytes = entries.get_mut(..states.len() * ENTRY_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
+            self.file.read_exact_at(bytes, page * ENTRY_BYTES as u64)?;
+            for (state, entry) in states.iter_mut().zip(bytes.chunks_exact(ENTRY_BYTES)) {
+                let entry = entry.try_into().map_or(0, u64::from_le_bytes);
+                *state = match entry {
+                    entry if entry & PRESENT != 0 => PageState::Resident,
+                    entry if entry & SWAPPED != 0 => PageState::Swapped,
+                    _ => PageState::Absent,
+                };
+            }
+            page += states.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Calls `visit` with the start of every resident page in `[start, end)`.
+///
+/// # Errors
+/// As [`Residency::pages`].
+pub fn each_resident(
+    residency: &dyn Residency,
+    start: u64,
+    end: u64,
+    mut visit: impl FnMut(u64),
+) -> io::Result<()> {
+    let mut states = [PageState::Absent; 512];
+    let mut next = start - start % PAGE_BYTES;
+    while next < end {
+        let count = (end - next).div_ceil(PAGE_BYTES).min(512) as usize;
+        let states = states.get_mut(..count).unwrap_or_default();
+        residency.pages(next, states)?;
+        for state in states.iter() {
+            if *state == PageState::Resident {
+                visit(next);
+            }
+            next += PAGE_BYTES;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of resident and of swapped pages in `[start, end)`.
+///
+/// # Errors
+/// As [`Residency::pages`].
+pub fn resident_bytes(residency: &dyn Residency, start: u64, end: u64) -> io::Result<u64> {
+    let mut bytes = 0;
+    each_resident(residency, start, end, |_| bytes += PAGE_BYTES)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn touched_pages_are_resident() {
+        const PAGES: usize = 1030;
+        let length = PAGES * PAGE_BYTES as usize;
+        let mut memory = memmap2::MmapMut::map_anon(length).expect("map");
+        memory.advise(memmap2::Advice::NoHugePage).expect("small pages");
+        let touched = [0, 1, 511, 512, 700, PAGES - 1];
+        for page in touched {
+            memory[page * PAGE_BYTES as usize] = 1;
+        }
+        let map = PageMap::open(std::process::id()).expect("our own page map");
+        let start = memory.as_ptr() as u64;
+        let mut found = Vec::new();
+        each_resident(&map, start, start + length as u64, |page| found.push((page - start) / PAGE_BYTES))
+            .expect("read");
+        assert_eq!(found, touched.map(|page| page as u64));
+        assert_eq!(resident_bytes(&map, start, start + length as u64).expect("read"), 6 * PAGE_BYTES);
+    }
+}
