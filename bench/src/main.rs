@@ -1,4 +1,4 @@
-//! `tracer-bench`: what recording costs the target, and what the recorder itself takes.
+//! `tracer-bench`: what recording costs the target, what the recorder itself takes, and how long reports take.
 //!
 //! `cargo xtask bench` builds it, and `tracer` beside it, and runs it as root. Workloads are the programs of
 //! `bench/programs`, which do on command what is asked and say how long it took; so one process is measured with and
@@ -12,6 +12,7 @@ mod own;
 mod program_times;
 mod recorder;
 mod render;
+mod report;
 mod statistics;
 mod workload;
 
@@ -41,6 +42,8 @@ enum What {
     Cost,
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(own::Options),
+    /// Time to report a recording with very many live allocations and call paths
+    Report(report::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,8 @@ fn main() -> ExitCode {
             .and_then(|results| publish(&results, &cost::tables(&results), &arguments)),
         What::Recorder(options) => own::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
+        What::Report(options) => report::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &report::tables(&results), &arguments)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,226 @@
+//! `report`: how long `tracer report` takes on a recording with very many live allocations and call paths.
+//!
+//! The recording is made up, through the writer that `record` uses, so that its size is what was asked for: every
+//! call path has frames of its own, and is one of those that grew in the session.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+use tracer::recording::{End, Header, Trust, Writer};
+use tracer::symbolize::{Frame, FrameKind, Tier};
+use tracer_common::table::StackTotals;
+
+use crate::machine::Machine;
+use crate::render::{mib, number, table};
+use crate::statistics::median;
+use crate::workload;
+
+const START_NS: u64 = 1_000_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+const SECONDS: u64 = 60;
+const THREAD_COUNT: u64 = 200;
+const BLOCK_BYTES: u64 = 1_009;
+/// Frames of a call path: native ones at its leaf, then the JDK's and the application's.
+const NATIVE_FRAMES: u64 = 5;
+const JDK_FRAMES: u64 = 10;
+const APPLICATION_FRAMES: u64 = 25;
+/// Methods that the application has.
+const METHOD_COUNT: u64 = 5_000;
+/// Each second one of so many call paths allocates.
+const BUSY_SHARE: u64 = 10;
+const FORMATS: [&str; 4] = ["text", "json", "folded", "flamegraph"];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Live allocations at the end of the session
+    #[arg(long, default_value_t = 1_000_000)]
+    live: u64,
+    /// Call paths that made them
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    stacks: u64,
+}
+
+/// Everything that was measured.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    schema: &'static str,
+    machine: Machine,
+    alternations: u32,
+    live_count: u64,
+    stack_count: u64,
+    recording_bytes: u64,
+    formats: Vec<FormatTime>,
+}
+
+#[derive(Serialize)]
+struct FormatTime {
+    format: &'static str,
+    /// Process start to its end.
+    median_ms: f64,
+    output_bytes: u64,
+}
+
+pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
+    let machine = Machine::read();
+    let file = workload::folder()?.join("report.trec");
+    eprintln!("making a recording of {} live allocations on {} call paths", options.live, options.stacks);
+    write(&file, options)?;
+    let mut formats: Vec<(&'static str, Vec<f64>, u64)> =
+        FORMATS.map(|format| (format, Vec::new(), 0)).into();
+    for round in 1..=alternations {
+        eprintln!("report: {round} of {alternations}");
+        for (format, times, output_bytes) in &mut formats {
+            let (time_ms, bytes) = report(&file, format)?;
+            times.push(time_ms);
+            *output_bytes = bytes;
+        }
+    }
+    Ok(Results {
+        schema: "tracer.bench.report/1",
+        machine: machine.done(),
+        alternations,
+        live_count: options.live,
+        stack_count: options.stacks,
+        recording_bytes: std::fs::metadata(&file)?.len(),
+        formats: formats
+            .into_iter()
+            .map(|(format, times, output_bytes)| FormatTime {
+                format,
+                median_ms: median(&times),
+                output_bytes,
+            })
+            .collect(),
+    })
+}
+
+/// Runs `tracer report`; milliseconds, and the bytes that it wrote.
+fn report(file: &Path, format: &str) -> Result<(f64, u64)> {
+    let output: PathBuf = file.with_extension(format);
+    let begun = Instant::now();
+    let status = Command::new(std::env::current_exe()?.with_file_name("tracer"))
+        .args(["report", "--format", format, "-o"])
+        .arg(&output)
+        .arg("--force")
+        .arg(file)
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run tracer")?;
+    let time_ms = begun.elapsed().as_secs_f64() * 1e3;
+    if !status.success() {
+        bail!("tracer report --format {format} failed: {status}");
+    }
+    Ok((time_ms, std::fs::metadata(&output)?.len()))
+}
+
+fn write(file: &Path, options: &Options) -> Result<()> {
+    let mut writer = Writer::create(file, true, &Header::default())?;
+    writer.started("2026-01-01T00:00:00Z", START_NS)?;
+    for stack in 0..options.stacks {
+        writer.stack(id(stack), &frames(stack), true, "complete")?;
+    }
+    let each = options.live.div_ceil(options.stacks).max(1);
+    let share = |second: u64| each * second / SECONDS;
+    for second in 1..=SECONDS {
+        let time_ns = START_NS + second * SECOND_NS;
+        let busy = |stack: &u64| second == SECONDS || (stack + second).is_multiple_of(BUSY_SHARE);
+        let totals: Vec<_> =
+            (0..options.stacks).filter(busy).map(|stack| (id(stack), totals(share(second)))).collect();
+        writer.allocator_totals(time_ns, &totals)?;
+        writer.tick(time_ns)?;
+    }
+    for thread in 0..THREAD_COUNT {
+        writer.thread(tid(thread), Some(&format!("worker-{thread}")), None, None, None)?;
+    }
+    let live: Vec<_> = (0..options.stacks)
+        .flat_map(|stack| [(stack, each / 2), (stack + 1, each - each / 2)].map(|of| (stack, of)))
+        .filter(|(_, (_, count))| *count > 0)
+        .map(|(stack, (thread, count))| (id(stack), tid(thread % THREAD_COUNT), count * BLOCK_BYTES, count))
+        .collect();
+    writer.live_by_thread(&live)?;
+    let walks = options.stacks * each;
+    writer.trust(&Trust {
+        unmatched_frees: Some(0),
+        stacks_total: Some(walks),
+        stacks_complete: Some(walks),
+    })?;
+    writer.finish(&End { duration_ns: SECONDS * SECOND_NS, reason: "duration".to_owned() })?;
+    Ok(())
+}
+
+/// Ids above those with a meaning of their own.
+fn id(stack: u64) -> u64 {
+    stack + 1_000
+}
+
+fn tid(thread: u64) -> u32 {
+    // Below THREAD_COUNT.
+    thread as u32 + 10_000
+}
+
+fn totals(count: u64) -> StackTotals {
+    StackTotals {
+        allocated_bytes: 3 * count * BLOCK_BYTES,
+        allocated_count: 3 * count,
+        freed_bytes: 2 * count * BLOCK_BYTES,
+        freed_count: 2 * count,
+        sent: 1,
+    }
+}
+
+/// Leaf first. What differs between call paths are the application's frames, as its number in another base.
+fn frames(stack: u64) -> Vec<Frame> {
+    let native = (0..NATIVE_FRAMES).map(|depth| Frame {
+        module: Some("/opt/app/lib/libcodec.so".to_owned()),
+        offset: Some(0x1000 + depth * 16),
+        ..Frame::named(format!("codec_stage_{depth}"), FrameKind::Native)
+    });
+    let jdk = (0..JDK_FRAMES).map(|depth| {
+        java(&format!("java.util.stream.Stage{depth}.evaluate"), (stack % 7) as u32 + 10, Tier::C2)
+    });
+    let application = (0..APPLICATION_FRAMES).map(|depth| {
+        let method = (stack / (depth + 1) + depth * 131) % METHOD_COUNT;
+        java(
+            &format!("com.acme.service{}.Handler.call{method}", method % 40),
+            method as u32 + 1,
+            Tier::Inlined,
+        )
+    });
+    // The call path's own: no two are alike.
+    let own = java(&format!("com.acme.Request{stack}.handle"), 42, Tier::Interpreted);
+    native
+        .chain(jdk)
+        .chain([own])
+        .chain(application)
+        .chain([Frame::named("start_thread", FrameKind::Native)])
+        .collect()
+}
+
+fn java(function: &str, line: u32, tier: Tier) -> Frame {
+    Frame {
+        file: Some("Handler.java".to_owned()),
+        line: Some(line),
+        tier: Some(tier),
+        ..Frame::named(function, FrameKind::Java)
+    }
+}
+
+/// The results as a person reads them.
+pub(crate) fn tables(results: &Results) -> String {
+    let rows = results
+        .formats
+        .iter()
+        .map(|format| vec![format.format.to_owned(), number(format.median_ms), mib(format.output_bytes)]);
+    format!(
+        "{}\n{} live allocations on {} call paths, a recording of {}; medians of {}\n\n{}",
+        results.machine.describe(),
+        number(results.live_count as f64),
+        number(results.stack_count as f64),
+        mib(results.recording_bytes),
+        results.alternations,
+        table(&["tracer report --format", "ms", "output"], rows)
+    )
+}
