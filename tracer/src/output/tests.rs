@@ -168,7 +168,7 @@ fn names_of_the_target_cannot_act() {
         site.kind = Some(evil.to_owned());
         site.stop = Some(evil.to_owned());
         site.complete = Some(false);
-        for frame in &mut site.frames {
+        for frame in site.frames.iter_mut().map(std::sync::Arc::make_mut) {
             frame.function = evil.to_owned();
             frame.file = Some(evil.to_owned());
             frame.module = Some(evil.to_owned());

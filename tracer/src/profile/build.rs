@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::growth::Course;
 use super::{
@@ -24,7 +25,9 @@ impl Profile {
             .filter(|&(_, &count)| count > 0)
             .map(|(why, &count)| (why.clone(), count))
             .collect();
-        let (sites, categories) = sites(recording, rules, &mut lost);
+        let shown: Vec<Arc<SiteFrame>> =
+            recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
+        let (sites, categories) = sites(recording, rules, &shown, &mut lost);
         let mut totals = Totals::default();
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
@@ -37,7 +40,7 @@ impl Profile {
             totals,
             categories,
             sites,
-            threads: threads(recording, rules),
+            threads: threads(recording, rules, &shown),
             code_cache: code_cache(recording),
             memory: memory(recording),
             state: recording.state.clone(),
@@ -59,6 +62,7 @@ struct Draft<'a> {
 fn sites(
     recording: &Recording,
     rules: &Rules,
+    shown: &Shown,
     lost: &mut BTreeMap<String, u64>,
 ) -> (Vec<Site>, Vec<Category>) {
     let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
@@ -117,7 +121,7 @@ fn sites(
     let mut sites: Vec<Site> = drafts
         .into_iter()
         .enumerate()
-        .map(|(group, draft)| finish(recording, draft, course.slope(group), course.still_grows(group)))
+        .map(|(group, draft)| finish(shown, draft, course.slope(group), course.still_grows(group)))
         .collect();
     // Stable: what is equal stays in the order of the recording.
     sites.sort_by_key(|site| {
@@ -154,8 +158,8 @@ fn categories(
     categories
 }
 
-fn finish(recording: &Recording, draft: Draft<'_>, growth: Option<i64>, still_grows: Option<bool>) -> Site {
-    let frames = frames(recording, draft.stack);
+fn finish(shown: &Shown, draft: Draft<'_>, growth: Option<i64>, still_grows: Option<bool>) -> Site {
+    let frames = frames(shown, draft.stack);
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
     let mut threads: Vec<SiteThread> =
         draft.threads.into_iter().map(|(name, live_bytes)| SiteThread { name, live_bytes }).collect();
@@ -223,8 +227,11 @@ fn live_threads(recording: &Recording) -> HashMap<u32, Vec<(String, u64)>> {
     live
 }
 
-fn frames(recording: &Recording, stack: &Stack) -> Vec<SiteFrame> {
-    stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).map(SiteFrame::from).collect()
+/// A recording's frames as sites show them, at the same indices: shared, because many stacks have the same.
+type Shown = [Arc<SiteFrame>];
+
+fn frames(shown: &Shown, stack: &Stack) -> Vec<Arc<SiteFrame>> {
+    stack.frames.iter().filter_map(|&frame| at(shown, frame)).cloned().collect()
 }
 
 fn at<T>(items: &[T], index: u32) -> Option<&T> {
@@ -310,7 +317,7 @@ fn incomplete(recording: &Recording) -> Vec<Incomplete> {
     ends
 }
 
-fn threads(recording: &Recording, rules: &Rules) -> Threads {
+fn threads(recording: &Recording, rules: &Rules, shown: &Shown) -> Threads {
     let started = |thread: &&crate::recording::Thread| thread.started_ns.is_some();
     let mut by_creator: BTreeMap<u32, u64> = BTreeMap::new();
     for thread in recording.threads.iter().filter(started) {
@@ -328,7 +335,7 @@ fn threads(recording: &Recording, rules: &Rules) -> Threads {
             let pairs: Vec<_> = named.into_iter().zip(&traits).collect();
             let found = rules.classify(&pairs, &Source::Allocator, true);
             let way = Way { leaf: found.leaf, cause: found.cause, owner: found.owner };
-            Some(Creator { count, frames: frames(recording, stack), way })
+            Some(Creator { count, frames: frames(shown, stack), way })
         })
         .collect();
     creators.sort_by_key(|creator| Reverse(creator.count));

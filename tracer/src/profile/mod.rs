@@ -10,6 +10,7 @@ mod site;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -162,7 +163,7 @@ pub struct Site {
     pub owner: Option<String>,
     /// By live bytes.
     pub threads: Vec<SiteThread>,
-    pub frames: Vec<SiteFrame>,
+    pub frames: Vec<Arc<SiteFrame>>,
     /// Does the stack reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
@@ -230,7 +231,7 @@ pub struct Threads {
 #[derive(Clone, Debug, Serialize)]
 pub struct Creator {
     pub count: u64,
-    pub frames: Vec<SiteFrame>,
+    pub frames: Vec<Arc<SiteFrame>>,
     #[serde(skip)]
     pub way: Way,
 }

@@ -105,7 +105,7 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
 
 /// Leaf → cause → owner on a line, or on one each.
 fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let part = |at: Option<usize>| at.and_then(|at| site.frames.get(at));
+    let part = |at: Option<usize>| at.and_then(|at| site.frames.get(at)).map(AsRef::as_ref);
     let leaf = part(site.way.leaf).map(label::function);
     let cause = part(site.way.cause).map(label::function);
     let owner = part(site.way.owner).map(label::place);
@@ -132,13 +132,18 @@ fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
 
 /// The stack from the leaf to a little beyond the owner, or all of it.
 fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let frames: Vec<&SiteFrame> =
-        site.frames.iter().filter(|frame| whole || frame.kind != FrameKind::Stub).collect();
+    let frames: Vec<&SiteFrame> = site
+        .frames
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|frame| whole || frame.kind != FrameKind::Stub)
+        .collect();
     // Recursion is told once.
     let mut places: Vec<(String, usize, bool)> = Vec::new();
     for frame in &frames {
         let place = label::place(frame);
-        let of_owner = site.way.owner.and_then(|owner| site.frames.get(owner)) == Some(*frame);
+        let of_owner =
+            site.way.owner.and_then(|owner| site.frames.get(owner)).is_some_and(|owner| **owner == **frame);
         match places.last_mut().filter(|(last, ..)| *last == place) {
             Some((_, times, owner)) => {
                 *times += 1;

@@ -74,7 +74,8 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         units::count(threads.exited)
     )?;
     for creator in threads.creators.iter().take(3) {
-        let part = |at: Option<usize>| at.and_then(|at| creator.frames.get(at)).map(label::place);
+        let part =
+            |at: Option<usize>| at.and_then(|at| creator.frames.get(at)).map(|frame| label::place(frame));
         let way: Vec<String> =
             [part(creator.way.cause), part(creator.way.owner)].into_iter().flatten().collect();
         if !way.is_empty() {
