@@ -168,6 +168,7 @@ fn totals(count: u64) -> StackTotals {
         freed_bytes: 2 * count * BLOCK_BYTES,
         freed_count: 2 * count,
         sent: 1,
+        ..StackTotals::ZERO
     }
 }
 
