@@ -1,8 +1,8 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
 //! A stage uses the stages to its left, never those to its right:
-//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → attribute → recording →
-//! profile → output`, and `cli` above all. `tests/layering.rs` holds this.
+//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → vmmap → attribute →
+//! recording → profile → output`, and `cli` above all. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod cli;
@@ -17,3 +17,4 @@ pub mod session;
 pub mod symbolize;
 pub mod target;
 pub mod unwind;
+pub mod vmmap;

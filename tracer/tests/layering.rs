@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 13] = [
+const STAGES: [&str; 14] = [
     "target",
     "unwind",
     "probe",
@@ -14,6 +14,7 @@ const STAGES: [&str; 13] = [
     "malloc",
     "hotspot",
     "symbolize",
+    "vmmap",
     "attribute",
     "recording",
     "profile",

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod failure;
 pub mod list;
+pub mod maps;
 pub mod print;
 pub mod record;
 pub mod report;
@@ -26,6 +27,7 @@ struct Cli {
 enum Command {
     Record(record::Args),
     Report(report::Args),
+    Maps(maps::Args),
     List(list::Args),
     Check(check::Args),
 }
@@ -44,6 +46,7 @@ pub fn run() -> u8 {
     let outcome = match &cli.command {
         Command::Record(args) => record::run(args),
         Command::Report(args) => report::run(args),
+        Command::Maps(args) => maps::run(args),
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),
     };

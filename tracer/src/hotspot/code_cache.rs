@@ -97,6 +97,19 @@ impl CodeCache {
         Ok(Self { layout: layout.clone(), heaps, interpreter, call_stub_return })
     }
 
+    /// The heaps as they are now: their committed parts grow.
+    pub(super) fn heaps_now(&self, reader: Reader<'_>, layout: &CodeLayout) -> Vec<Heap> {
+        heaps(reader, layout).unwrap_or_else(|_| self.heaps.clone())
+    }
+
+    /// What is reserved for the segment map of `heap`: a byte for each segment, in whole pages.
+    pub(super) fn segment_map(&self, heap: &Heap) -> Option<Range<u64>> {
+        const PAGE_BYTES: u64 = 4096;
+        let bytes = (heap.high - heap.low) >> heap.log2_segment_bytes;
+        let end = heap.segment_map.checked_add(bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
+        Some(heap.segment_map..end)
+    }
+
     /// The blob in use that `pc` lies in.
     ///
     /// # Errors
@@ -234,6 +247,17 @@ impl CodeCache {
             }
         }
         jvm
+    }
+}
+
+/// What the heaps are for, in the order in which the JVM lists them when there are `count` of them.
+/// Source: HotSpot, `CodeCache::add_heap`, which sorts by `CodeBlobType`.
+pub(super) fn heap_names(count: usize) -> &'static [&'static str] {
+    match count {
+        1 => &["CodeCache"],
+        2 => &["non-profiled nmethods", "non-nmethods"],
+        3 => &["non-profiled nmethods", "profiled nmethods", "non-nmethods"],
+        _ => &["code heap"; config::CODE_HEAPS],
     }
 }
 

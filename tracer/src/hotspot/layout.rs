@@ -5,8 +5,10 @@
 //! The rest (threads, flags, objects) is optional and absent by subject.
 //! Aliases cover JDK 8 to 25.
 
+mod ranges;
 mod runtime;
 
+pub(super) use self::ranges::{End, G1Layout, RangesLayout, SpaceField};
 pub(super) use self::runtime::{FieldsLayout, FlagLayout, ObjectLayout, ThreadLayout, ThreadsLayout};
 
 use super::HotspotError;
@@ -21,6 +23,7 @@ pub(super) struct Layout {
     pub(super) flags: Option<FlagLayout>,
     pub(super) objects: Option<ObjectLayout>,
     pub(super) threads: Option<ThreadLayout>,
+    pub(super) ranges: RangesLayout,
     /// What an absent subject lacked.
     pub(super) missing: Vec<String>,
 }
@@ -39,7 +42,8 @@ impl Layout {
         let flags = optional(FlagLayout::new(structs), &mut missing);
         let objects = optional(ObjectLayout::new(structs, feature), &mut missing);
         let threads = optional(ThreadLayout::new(structs), &mut missing);
-        Ok(Self { code, nmethod, method, flags, objects, threads, missing })
+        let ranges = RangesLayout::new(structs);
+        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, missing })
     }
 }
 

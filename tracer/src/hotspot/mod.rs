@@ -17,6 +17,7 @@ mod method;
 mod nmethod;
 mod oops;
 mod pages;
+mod ranges;
 mod read;
 mod resolve;
 mod symbols;
@@ -24,7 +25,9 @@ mod threads;
 mod unsigned5;
 mod vmstructs;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -36,6 +39,7 @@ use tracer_common::unwind::Frame;
 pub use self::class_name::readable as readable_class_name;
 pub use self::code_cache::Blob;
 pub use self::frame::{JavaFrame, Kind, Stale, Tier};
+pub use self::ranges::{JvmRange, RangeKind};
 pub use self::resolve::Compiled;
 pub use self::symbols::Symbols;
 pub use self::threads::JavaThread;
@@ -239,6 +243,32 @@ impl Hotspot {
         let layout = self.layout.threads.as_ref();
         let threads = layout.map(|layout| threads::read(self.reader(), layout, self.objects.as_ref()));
         threads.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The ranges of the address space that are known to be the JVM's: its heap, metaspace, code heaps and
+    /// GC structures, those that tell more first (see [`ranges`]). `anonymous`: the process's private
+    /// anonymous mappings, sorted; only within them are GC structures and metaspace searched for.
+    pub fn ranges(&self, anonymous: &[Range<u64>]) -> Vec<JvmRange> {
+        self.ranges_source(anonymous).read()
+    }
+
+    /// Those of `starts` (addresses at which memory of unknown use begins) that the collector's structures
+    /// point to: that memory is the collector's.
+    pub fn collector_points_at(&self, starts: &BTreeSet<u64>) -> BTreeSet<u64> {
+        self.ranges_source(&[]).collector_points_at(starts)
+    }
+
+    fn ranges_source<'a>(&'a self, anonymous: &'a [Range<u64>]) -> ranges::Source<'a> {
+        ranges::Source {
+            reader: self.reader(),
+            layout: &self.layout.ranges,
+            code: &self.layout.code,
+            code_cache: &self.code_cache,
+            symbols: &self.symbols,
+            gc: self.gc(),
+            class_space_bytes: self.flag_u64("CompressedClassSpaceSize"),
+            anonymous,
+        }
     }
 
     fn reader(&self) -> Reader<'_> {

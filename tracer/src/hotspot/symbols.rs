@@ -11,11 +11,41 @@ use crate::target::elf::{Elf, ElfError, SymbolTable};
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
 /// In `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
-const PRIVATE: [&str; 2] = [RETURN_BARRIER, RUNTIME_VENDOR_VERSION];
+const PRIVATE: [&str; 12] = [
+    RETURN_BARRIER,
+    RUNTIME_VENDOR_VERSION,
+    METASPACE,
+    CLASS_SPACE,
+    METASPACE_LIST,
+    CLASS_SPACE_LIST,
+    PARALLEL_MARK_BITMAP,
+    PARALLEL_SUMMARY,
+    POLLING_PAGE,
+    OS_POLLING_PAGE,
+    Z_MARK_STACKS,
+    G1_FROM_CARD_CACHE,
+];
 /// `StubRoutines::_cont_returnBarrier`.
 pub(super) const RETURN_BARRIER: &str = "_ZN12StubRoutines19_cont_returnBarrierE";
 /// `JDK_Version::_runtime_vendor_version`.
 pub(super) const RUNTIME_VENDOR_VERSION: &str = "_ZN11JDK_Version23_runtime_vendor_versionE";
+
+/// `metaspace::MetaspaceContext::_nonclass_space_context` and `_class_space_context` (16+).
+pub(super) const METASPACE: &str = "_ZN9metaspace16MetaspaceContext23_nonclass_space_contextE";
+pub(super) const CLASS_SPACE: &str = "_ZN9metaspace16MetaspaceContext20_class_space_contextE";
+/// `Metaspace::_space_list` and `_class_space_list` (to 15).
+pub(super) const METASPACE_LIST: &str = "_ZN9Metaspace11_space_listE";
+pub(super) const CLASS_SPACE_LIST: &str = "_ZN9Metaspace17_class_space_listE";
+/// `PSParallelCompact::_mark_bitmap` and `_summary_data`, which are no pointers but the objects.
+pub(super) const PARALLEL_MARK_BITMAP: &str = "_ZN17PSParallelCompact12_mark_bitmapE";
+pub(super) const PARALLEL_SUMMARY: &str = "_ZN17PSParallelCompact13_summary_dataE";
+/// `SafepointMechanism::_polling_page` and `os::_polling_page`.
+pub(super) const POLLING_PAGE: &str = "_ZN18SafepointMechanism13_polling_pageE";
+pub(super) const OS_POLLING_PAGE: &str = "_ZN2os13_polling_pageE";
+/// `G1FromCardCache::_cache` (to 17).
+pub(super) const G1_FROM_CARD_CACHE: &str = "_ZN15G1FromCardCache6_cacheE";
+/// `ZMarkStackSpaceStart` (to 23).
+pub(super) const Z_MARK_STACKS: &str = "ZMarkStackSpaceStart";
 
 /// Runtime addresses of the variables of one loaded libjvm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,16 @@
 //! twice.
 //! Source: HotSpot, `runtime/{threadSMR,javaThread,osThread}.hpp`.
 
+use std::ops::Range;
+
 use super::layout::{ThreadLayout, ThreadsLayout};
 use super::oops::{Objects, wide};
 use super::read::{ReadError, Reader, pointer};
 
 /// Threads of one JVM.
 const MAX_THREADS: u64 = 1 << 16;
+/// A stack is not larger.
+const MAX_STACK_BYTES: u64 = 16 << 30;
 /// Readings of a list or name that changes under us.
 const ATTEMPTS: usize = 8;
 
@@ -23,6 +27,8 @@ pub struct JavaThread {
     /// objects are not understood). The first 15 bytes are in `/proc/PID/task/TID/comm` too, but for
     /// the main thread's.
     pub name: Option<String>,
+    /// Its stack with all guard zones; none if the JVM does not say it.
+    pub stack: Option<Range<u64>>,
 }
 
 /// The Java threads that the JVM lists now. A virtual thread is in none: its carrier is.
@@ -47,9 +53,19 @@ pub(super) fn read(
     let thread = |address| {
         let os_thread = reader.pointer_field(address, layout.os_thread).ok()?;
         let tid = u32::try_from(reader.field(os_thread, layout.tid).ok()?).ok().filter(|tid| *tid != 0)?;
-        Some(JavaThread { tid, name: objects.and_then(|objects| name(reader, layout, objects, address)) })
+        let name = objects.and_then(|objects| name(reader, layout, objects, address));
+        Some(JavaThread { tid, name, stack: stack(reader, layout, address) })
     };
     Ok(last?.into_iter().filter_map(thread).collect())
+}
+
+/// The stack of the thread at `address`.
+fn stack(reader: Reader<'_>, layout: &ThreadLayout, address: u64) -> Option<Range<u64>> {
+    let (base, size) = layout.stack?;
+    let end = reader.pointer_field(address, base).ok()?;
+    let bytes = reader.field(address, size).ok()?;
+    let start = end.checked_sub(bytes)?;
+    (0 < bytes && bytes <= MAX_STACK_BYTES).then_some(start..end)
 }
 
 /// Addresses of the threads.

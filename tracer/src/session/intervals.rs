@@ -1,6 +1,7 @@
 //! Address ranges and who owns them.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
 
 /// Disjoint address ranges, each with an owner. Neighbours are not merged.
 #[derive(Clone, Debug)]
@@ -59,6 +60,32 @@ impl<Owner: Copy> Intervals<Owner> {
         (*end > address).then_some(*owner)
     }
 
+    /// All of `[start, end)` in pieces, each with its owner, if it has one.
+    pub fn pieces(&self, start: u64, end: u64) -> Vec<(Range<u64>, Option<Owner>)> {
+        let mut pieces = Vec::new();
+        if start >= end {
+            return pieces;
+        }
+        let mut position = start;
+        let before = self.pieces.range(..=start).next_back();
+        let after = self.pieces.range((Bound::Excluded(start), Bound::Excluded(end)));
+        for (&piece_start, &(piece_end, owner)) in before.into_iter().chain(after) {
+            let (from, to) = (piece_start.max(start), piece_end.min(end));
+            if from >= to {
+                continue;
+            }
+            if position < from {
+                pieces.push((position..from, None));
+            }
+            pieces.push((from..to, Some(owner)));
+            position = to;
+        }
+        if position < end {
+            pieces.push((position..end, None));
+        }
+        pieces
+    }
+
     fn split_at(&mut self, address: u64) {
         if let Some((_, piece)) = self.pieces.range_mut(..address).next_back()
             && piece.0 > address
@@ -115,6 +142,11 @@ mod tests {
                         }
                         prop_assert_eq!(removed, expected);
                     }
+                }
+                let pieces = intervals.pieces(3, SPACE);
+                prop_assert_eq!(pieces.iter().map(|(range, _)| range.end - range.start).sum::<u64>(), SPACE - 3);
+                for (range, owner) in pieces {
+                    prop_assert!(range.clone().all(|address| bytes[address as usize] == owner), "{:?}", range);
                 }
                 for address in 0..SPACE {
                     prop_assert_eq!(intervals.owner(address), bytes[address as usize]);

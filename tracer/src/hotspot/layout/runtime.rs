@@ -120,6 +120,8 @@ pub(in crate::hotspot) struct ThreadLayout {
     pub(in crate::hotspot) object: Field,
     /// `_threadObj` is an `OopHandle` (a pointer to the oop), no oop.
     pub(in crate::hotspot) object_is_handle: bool,
+    /// The stack's highest address (exclusive), and its bytes.
+    pub(in crate::hotspot) stack: Option<(Field, Field)>,
 }
 
 impl ThreadLayout {
@@ -141,6 +143,12 @@ impl ThreadLayout {
             tid: structs.field(&["OSThread::_thread_id"])?,
             object: structs.field(&["JavaThread::_threadObj"])?,
             object_is_handle: structs.type_text("JavaThread::_threadObj") == Some("OopHandle"),
+            stack: structs
+                .field(&["JavaThread::_stack_base", "Thread::_stack_base"])
+                .and_then(|base| {
+                    Ok((base, structs.field(&["JavaThread::_stack_size", "Thread::_stack_size"])?))
+                })
+                .ok(),
         })
     }
 }

@@ -1,0 +1,365 @@
+//! Puts the map together: claims on ranges, those that tell more first, and what the kernel's own names
+//! say of the rest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use super::owner::Owner;
+use super::smaps::{self, Usage, Vma};
+use super::stacks::{self, ThreadStack};
+use super::{allocator, named};
+use crate::hotspot::{Hotspot, RangeKind};
+use crate::session::intervals::Intervals;
+use crate::target::memory::ProcessMemory;
+use crate::target::pagemap::{PAGE_BYTES, PageState, Residency};
+use crate::target::process::Status;
+use crate::target::{Module, elf::Segment};
+
+/// What a map is made from.
+pub struct Source<'a> {
+    pub pid: u32,
+    pub modules: &'a [Module],
+    pub memory: &'a dyn ProcessMemory,
+    /// Tells the owners of one mapping apart.
+    pub residency: &'a dyn Residency,
+    pub jvm: Option<&'a Hotspot>,
+}
+
+/// A range with one owner, within one mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub range: Range<u64>,
+    pub owner: Owner,
+    /// What of the owner's: a thread, a library and its section, a file, a kind of region.
+    pub name: String,
+    /// As in maps: `rw-p`.
+    pub permissions: String,
+    pub usage: Usage,
+}
+
+/// A thread's stack and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackUse {
+    pub stack: ThreadStack,
+    pub name: String,
+    pub usage: Usage,
+}
+
+/// The map of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Map {
+    /// Sorted by address.
+    pub parts: Vec<Part>,
+    /// Sorted by address.
+    pub stacks: Vec<StackUse>,
+    /// What the kernel says besides; it counts faster than exactly (`get_mm_rss`).
+    pub rss_bytes: Option<u64>,
+}
+
+impl Map {
+    /// The sums by owner, most resident first.
+    pub fn by_owner(&self) -> Vec<(Owner, Usage)> {
+        let mut sums: BTreeMap<Owner, Usage> = BTreeMap::new();
+        for part in &self.parts {
+            sums.entry(part.owner).or_default().add(&part.usage);
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by_key(|(owner, usage)| (std::cmp::Reverse(usage.resident_bytes), *owner));
+        sums
+    }
+
+    /// The sum of all parts.
+    pub fn total(&self) -> Usage {
+        let mut total = Usage::default();
+        self.parts.iter().for_each(|part| total.add(&part.usage));
+        total
+    }
+}
+
+/// Reads the map of a process.
+///
+/// # Errors
+/// No such process (any more), or not permitted.
+pub fn read(source: &Source<'_>) -> io::Result<Map> {
+    let vmas = smaps::read(source.pid)?;
+    let rss_bytes = Status::read(source.pid).ok().map(|status| status.rss_bytes).filter(|bytes| *bytes > 0);
+    if vmas.is_empty() {
+        // A process that ended meanwhile has no mappings, and reading them is no error.
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let claims = Claims::collect(source, &vmas);
+    let mut parts = Vec::new();
+    let mut used: BTreeMap<u32, Usage> = BTreeMap::new();
+    for vma in &vmas {
+        let pieces = claims.pieces(vma, source);
+        let usages = divide(vma, &pieces, source.residency);
+        for ((range, index), usage) in pieces.into_iter().zip(usages) {
+            let claim = index.and_then(|index| claims.all.get(index as usize));
+            let (owner, name) = match claim {
+                Some(claim) => (claim.owner, claim.name.clone()),
+                None => named::of_mapping(&vma.mapping, source.modules),
+            };
+            if let Some(index) = index {
+                used.entry(index).or_default().add(&usage);
+            }
+            parts.push(Part { range, owner, name, permissions: permissions(vma), usage });
+        }
+    }
+    let stacks = (0..).zip(&claims.all).filter_map(|(index, claim)| {
+        let usage = used.get(&index).copied().unwrap_or_default();
+        Some(StackUse { stack: claim.stack.clone()?, name: claim.name.clone(), usage })
+    });
+    let mut stacks: Vec<StackUse> = stacks.collect();
+    stacks.sort_by_key(|stack| stack.stack.range.start);
+    Ok(Map { parts, stacks, rss_bytes })
+}
+
+/// Somebody owns a range.
+struct Claim {
+    owner: Owner,
+    name: String,
+    stack: Option<ThreadStack>,
+}
+
+/// Who owns what, as far as it is known before the kernel's names.
+#[derive(Default)]
+struct Claims {
+    all: Vec<Claim>,
+    space: Intervals<u32>,
+}
+
+impl Claims {
+    fn collect(source: &Source<'_>, vmas: &[Vma]) -> Self {
+        let mut claims = Self::default();
+        let anonymous: Vec<Range<u64>> = vmas
+            .iter()
+            .filter(|vma| vma.is_anonymous())
+            .map(|vma| vma.mapping.start..vma.mapping.end)
+            .collect();
+        let jvm_ranges = source.jvm.map(|jvm| jvm.ranges(&anonymous)).unwrap_or_default();
+        // Found by evidence, these come after what describes itself.
+        let (later, first): (Vec<_>, Vec<_>) =
+            jvm_ranges.into_iter().partition(|range| range.kind == RangeKind::Gc);
+        for range in first {
+            claims.add(range.range, named::of_kind(range.kind), named::of_range(range.kind, range.name));
+        }
+        claims.stacks(source);
+        for heap in allocator::arenas(vmas, source.memory) {
+            claims.add(heap, Owner::MallocArena, "arena of threads".to_owned());
+        }
+        for range in later {
+            claims.add(range.range, named::of_kind(range.kind), named::of_range(range.kind, range.name));
+        }
+        claims.bss(source.modules);
+        claims.mapped_chunks(source, vmas);
+        claims.collector(source, vmas);
+        claims
+    }
+
+    /// What is left, and is pointed to by the collector's structures, or goes on where a range ends of
+    /// which they told only a part.
+    fn collector(&mut self, source: &Source<'_>, vmas: &[Vma]) {
+        let Some(jvm) = source.jvm else { return };
+        let mut left = Vec::new();
+        for vma in vmas.iter().filter(|vma| vma.is_anonymous()) {
+            let pieces = self.within(vma);
+            let is_told = |claim: Option<u32>| {
+                claim
+                    .and_then(|claim| self.all.get(claim as usize))
+                    .is_some_and(|claim| claim.owner == Owner::Gc)
+            };
+            for (index, (range, _)) in pieces.iter().enumerate().filter(|(_, (_, claim))| claim.is_none()) {
+                let before = index.checked_sub(1).and_then(|before| pieces.get(before));
+                let goes_on = before.is_some_and(|(_, claim)| is_told(*claim));
+                left.push((range.clone(), goes_on));
+            }
+        }
+        let pointed_at = jvm.collector_points_at(&left.iter().map(|(range, _)| range.start).collect());
+        for (range, goes_on) in left {
+            if goes_on || pointed_at.contains(&range.start) {
+                self.add(range, Owner::Gc, "tables".to_owned());
+            }
+        }
+    }
+
+    fn add(&mut self, range: Range<u64>, owner: Owner, name: String) {
+        self.push(range, Claim { owner, name, stack: None });
+    }
+
+    fn push(&mut self, range: Range<u64>, claim: Claim) {
+        let Ok(index) = u32::try_from(self.all.len()) else { return };
+        self.space.fill(range.start, range.end, index);
+        self.all.push(claim);
+    }
+
+    fn stacks(&mut self, source: &Source<'_>) {
+        let java = source.jvm.map(Hotspot::threads).unwrap_or_default();
+        let live = stacks::names(source.pid, &java);
+        let mut found = stacks::glibc(source.modules, source.memory, &live);
+        // Where another C library made them, the JVM knows those of its own threads.
+        let known = |stack: &Range<u64>, found: &[ThreadStack]| {
+            found.iter().any(|other| other.range.start < stack.end && stack.start < other.range.end)
+        };
+        for thread in java {
+            if let Some(range) = thread.stack.filter(|range| !known(range, &found)) {
+                found.push(ThreadStack { range, tid: Some(thread.tid) });
+            }
+        }
+        for stack in found {
+            let name = stack.tid.and_then(|tid| live.get(&tid)).map(|thread| thread.name.clone());
+            let owner = if stack.tid.is_some() { Owner::ThreadStack } else { Owner::CachedStack };
+            let name = name.unwrap_or_else(|| "no thread".to_owned());
+            self.push(stack.range.clone(), Claim { owner, name, stack: Some(stack) });
+        }
+    }
+
+    /// What a module has in memory beyond its file.
+    fn bss(&mut self, modules: &[Module]) {
+        for module in modules {
+            let Ok(elf) = module.elf() else { continue };
+            for segment in elf.segments.iter().filter(|segment| segment.kind == Segment::LOAD) {
+                let start = module.address(segment.vaddr.wrapping_add(segment.file_size));
+                let end = module.address(segment.vaddr.wrapping_add(segment.memory_size));
+                let pages =
+                    start.checked_next_multiple_of(PAGE_BYTES).zip(end.checked_next_multiple_of(PAGE_BYTES));
+                if let Some((start, end)) =
+                    pages.filter(|(start, end)| start < end && segment.memory_size > segment.file_size)
+                {
+                    self.add(start..end, Owner::Library, format!("{} bss", module.name()));
+                }
+            }
+        }
+    }
+
+    fn mapped_chunks(&mut self, source: &Source<'_>, vmas: &[Vma]) {
+        for vma in
+            vmas.iter().filter(|vma| vma.is_anonymous() && vma.mapping.readable && vma.mapping.writable)
+        {
+            for (gap, _) in self.within(vma).into_iter().filter(|(_, owner)| owner.is_none()) {
+                for chunk in allocator::mapped_chunks(gap, source.memory) {
+                    self.add(chunk, Owner::MallocMapped, "large block".to_owned());
+                }
+            }
+        }
+    }
+
+    /// The ranges of a mapping, each with its claim, from its start to its end.
+    fn within(&self, vma: &Vma) -> Vec<(Range<u64>, Option<u32>)> {
+        self.space.pieces(vma.mapping.start, vma.mapping.end)
+    }
+
+    /// As [`Self::within`]; neighbours of one owner and name are one.
+    fn pieces(&self, vma: &Vma, source: &Source<'_>) -> Vec<(Range<u64>, Option<u32>)> {
+        let mut pieces: Vec<(Range<u64>, Option<u32>)> = Vec::new();
+        let own = named::of_mapping(&vma.mapping, source.modules).0;
+        for (range, index) in self.within(vma) {
+            // A file or the like says itself what it is; only the heap and stacks are stronger.
+            let claim = index.and_then(|index| self.all.get(index as usize));
+            let stronger = |claim: &Claim| {
+                vma.is_anonymous()
+                    || matches!(claim.owner, Owner::JavaHeap | Owner::ThreadStack)
+                    || own == claim.owner
+            };
+            let index = index.filter(|_| claim.is_some_and(stronger));
+            let key = |index: Option<u32>| {
+                let claim = self.all.get(index? as usize)?;
+                Some((claim.owner, &claim.name, claim.stack.as_ref().map(|stack| stack.range.start)))
+            };
+            match pieces.last_mut() {
+                Some((last, before)) if key(*before) == key(index) && last.end == range.start => {
+                    last.end = range.end;
+                }
+                _ => pieces.push((range, index)),
+            }
+        }
+        pieces
+    }
+}
+
+/// What each piece of a mapping has of the mapping's memory. The sums are those of the mapping.
+fn divide(vma: &Vma, pieces: &[(Range<u64>, Option<u32>)], residency: &dyn Residency) -> Vec<Usage> {
+    if pieces.len() <= 1 {
+        return vec![vma.usage; pieces.len()];
+    }
+    let counts: Vec<(u64, u64)> =
+        pieces.iter().map(|(range, _)| count(range, residency).unwrap_or_default()).collect();
+    let resident = shares(vma.usage.resident_bytes, counts.iter().map(|count| count.0));
+    let swap = shares(vma.usage.swap_bytes, counts.iter().map(|count| count.1));
+    let pss = shares(vma.usage.pss_bytes, counts.iter().map(|count| count.0));
+    let accessible = vma.usage.committed_bytes > 0;
+    let rows = pieces.iter().zip(resident).zip(pss.into_iter().zip(swap));
+    rows.map(|(((range, _), resident_bytes), (pss_bytes, swap_bytes))| {
+        let reserved_bytes = range.end - range.start;
+        let committed_bytes = if accessible { reserved_bytes } else { 0 };
+        Usage { reserved_bytes, committed_bytes, resident_bytes, pss_bytes, swap_bytes }
+    })
+    .collect()
+}
+
+/// Bytes of resident and of swapped pages.
+fn count(range: &Range<u64>, residency: &dyn Residency) -> io::Result<(u64, u64)> {
+    let mut states = [PageState::Absent; 512];
+    let (mut resident, mut swapped) = (0, 0);
+    let mut next = range.start;
+    while next < range.end {
+        let count = (range.end - next).div_ceil(PAGE_BYTES).min(512);
+        let states = states.get_mut(..usize::try_from(count).unwrap_or(512)).unwrap_or_default();
+        residency.pages(next, states)?;
+        for state in states.iter() {
+            match state {
+                PageState::Resident => resident += PAGE_BYTES,
+                PageState::Swapped => swapped += PAGE_BYTES,
+                PageState::Absent => {}
+            }
+        }
+        next += count * PAGE_BYTES;
+    }
+    Ok((resident, swapped))
+}
+
+/// Divides `total` in proportion to `counts`, which were taken a moment later. What rounding leaves goes
+/// to the largest.
+fn shares(total: u64, counts: impl Iterator<Item = u64>) -> Vec<u64> {
+    let counts: Vec<u64> = counts.collect();
+    let sum: u128 = counts.iter().map(|count| u128::from(*count)).sum();
+    let share = |count: u64| (u128::from(total) * u128::from(count)).checked_div(sum).unwrap_or(0);
+    let mut shares: Vec<u64> = counts.iter().map(|count| u64::try_from(share(*count)).unwrap_or(0)).collect();
+    let rest = total.saturating_sub(shares.iter().sum());
+    if let Some(largest) = shares.iter_mut().max() {
+        *largest += rest;
+    }
+    shares
+}
+
+fn permissions(vma: &Vma) -> String {
+    let mapping = &vma.mapping;
+    let flag = |set: bool, letter: char| if set { letter } else { '-' };
+    [
+        flag(mapping.readable, 'r'),
+        flag(mapping.writable, 'w'),
+        flag(mapping.executable, 'x'),
+        if mapping.shared { 's' } else { 'p' },
+    ]
+    .iter()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shares_add_up(total in 0u64..1 << 40, counts in proptest::collection::vec(0u64..1 << 40, 1..8)) {
+            prop_assert_eq!(shares(total, counts.into_iter()).iter().sum::<u64>(), total);
+        }
+    }
+
+    #[test]
+    fn shares_are_exact_where_the_page_map_agrees() {
+        assert_eq!(shares(12, [4, 0, 8].into_iter()), [4, 0, 8]);
+        assert_eq!(shares(10, [0, 0].into_iter()).iter().sum::<u64>(), 10);
+    }
+}

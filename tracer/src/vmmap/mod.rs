@@ -1,0 +1,20 @@
+//! The annotated map: every mapping of a process with its owner, and how much of it is in memory.
+//!
+//! Takes a pid, its modules, and its JVM if it has one; gives parts. A part is a range with one owner:
+//! a mapping can hold several (regions of the heap, the kernel merges neighbours), and then its resident
+//! bytes are told apart by the page map. Nothing is dropped: what nobody owns is `unexplained`. Reads
+//! only; the target is not stopped, so a map is what the kernel said line by line, not of one instant.
+
+mod allocator;
+mod build;
+mod limit;
+mod named;
+mod owner;
+mod smaps;
+mod stacks;
+
+pub use self::build::{Map, Part, Source, StackUse, read};
+pub use self::limit::{Limit, limit};
+pub use self::owner::Owner;
+pub use self::smaps::Usage;
+pub use self::stacks::ThreadStack;
