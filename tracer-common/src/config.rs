@@ -4,7 +4,7 @@ use crate::shared;
 
 shared! {
     /// Fixed when the programs are loaded: the global `CONFIG`.
-    pub struct Config: 64 {
+    pub struct Config: 72 {
         /// The target's process id in the initial pid namespace.
         pub tgid: u32,
         /// 1: an event record for every allocation and free.
@@ -29,6 +29,10 @@ shared! {
         pub cpu_count: u32,
         /// Always 0: guards a tail call that only has to be there.
         pub tail_call: u32,
+        /// `task_struct.thread.fsbase`: where the C library's own structure of a thread is, at the top
+        /// of its stack. 0 if it could not be had.
+        pub task_fsbase: u32,
+        pub reserved: u32,
     }
 }
 

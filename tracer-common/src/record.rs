@@ -52,7 +52,8 @@ shared! {
     /// A stack; `frame_count` [`crate::unwind::Frame`]s follow, leaf first. If `saved_bytes` is not 0,
     /// the walk met a module that it did not know yet, and can be taken up again where
     /// `last_pc`, `last_sp`, `last_fp` and `last_flags` say, at the last frame, which is to be
-    /// replaced: what the stack held at `last_sp` is in the record from [`SAVED_OFFSET`] on.
+    /// replaced: what the stack held in the page of `last_sp` and those above is in the record from
+    /// [`SAVED_OFFSET`] on.
     pub struct StackRecord: 72 {
         pub header: Header,
         /// 64-bit hash over the frames, which is the stack's id everywhere. Never 0.
@@ -74,8 +75,10 @@ shared! {
 pub const SAVED_FRAMES: usize = 128;
 /// Where the saved part of a stack is in a record, from its start.
 pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_of::<crate::unwind::Frame>();
-/// Room for the saved part of a stack.
-pub const SAVED_BYTES: usize = 64 << 10;
+/// Room for the saved part of a stack: whole pages, since a page can be read or not.
+pub const SAVED_BYTES: usize = 128 << 10;
+/// The saved part of a stack begins at a multiple of this, at or below `last_sp`.
+pub const SAVED_PAGE_BYTES: usize = 4096;
 
 /// The system call of a [`MappingRecord`].
 pub mod mapping_call {

@@ -74,7 +74,7 @@ fn check_on(java: &Path, flags: &[&str]) {
     let trust = &report["trust"];
     let (total, complete) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
     assert!(total > number(&rows(&truth, "chains")[0], "count"), "{what}: {total} stacks");
-    // With -Xcomp a library is loaded from below stacks of more than the 64 KB that are kept until it is known.
+    // With -Xcomp a library is loaded from below stacks of more than the 128 KB that are kept until it is known.
     let incomplete_share = if flags.contains(&"-Xcomp") { 200 } else { 1000 };
     assert!(
         (total - complete) * incomplete_share <= total,

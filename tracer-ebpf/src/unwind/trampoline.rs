@@ -32,6 +32,18 @@ pub fn address() -> u64 {
     if area == 0 { 0 } else { pointer(area + config.xol_area_vaddr as u64) }
 }
 
+/// Where the calling thread's own structure is (its FS base): above its stack, if the C library made that.
+/// The largest address if it cannot be told.
+#[inline(always)]
+pub fn thread_structure() -> u64 {
+    let offset = config::get().task_fsbase;
+    // SAFETY: a helper without arguments.
+    match if offset == 0 { 0 } else { pointer(unsafe { bpf_get_current_task() } + offset as u64) } {
+        0 => u64::MAX,
+        address => address,
+    }
+}
+
 /// The true return address of the call whose return address was at `slot`, 0 if there is none.
 #[inline(always)]
 pub fn original(slot: u64, trampoline: u64) -> u64 {

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::{
 use tracer_common::{
     config::Jvm,
     counter::Counter,
-    record::{SAVED_BYTES, SAVED_FRAMES},
+    record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
     unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop, frame_kind},
     walk::{
         self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State,
@@ -21,14 +21,12 @@ use tracer_common::{
 use super::{scratch::Slot, trampoline};
 use crate::{config, counters, maps};
 
-/// Stacks that a CPU saves at most in a session, each up to 64 KB of the ring buffer: there are a few for each
+/// Stacks that a CPU saves at most in a session, each up to 128 KB of the ring buffer: there are a few for each
 /// library that is loaded.
 const MAX_SAVED_STACKS: u64 = 8192;
 /// None is saved while more than this waits in the ring buffer: the rest of it is for what cannot be
 /// told later.
-const MAX_WAITING_BYTES: u64 = 8 << 20;
-/// Saved at once.
-const PIECE_BYTES: usize = 1024;
+const MAX_WAITING_BYTES: u64 = 12 << 20;
 
 /// What the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
 struct Walk {
@@ -107,15 +105,19 @@ unsafe fn save(slot: *mut Slot) {
     // addresses are user addresses, which the helper checks.
     unsafe {
         let to = (&raw mut (*slot).frames).cast::<Frame>().add(SAVED_FRAMES).cast::<u8>();
-        // The stack may end before the room does: what its last piece would hold is the thread's own
-        // structure, and no frame.
-        for piece in 0..SAVED_BYTES / PIECE_BYTES {
-            let offset = piece * PIECE_BYTES;
-            let from = (record.last_sp as *const c_void).wrapping_byte_add(offset);
-            if raw_read_user(to.add(offset).cast(), PIECE_BYTES as u32, from) != 0 {
+        let start = record.last_sp & !(SAVED_PAGE_BYTES as u64 - 1);
+        // Of a stack that the C library made, what is above the thread's own structure is none of it.
+        let above = trampoline::thread_structure().wrapping_sub(start);
+        for page in 0..SAVED_BYTES / SAVED_PAGE_BYTES {
+            let offset = page * SAVED_PAGE_BYTES;
+            let from = (start as *const c_void).wrapping_byte_add(offset);
+            if offset as u64 >= above {
                 break;
             }
-            record.saved_bytes = (offset + PIECE_BYTES) as u32;
+            // A page that was never touched cannot be read here, and is zeros; so is its copy then.
+            if raw_read_user(to.add(offset).cast(), SAVED_PAGE_BYTES as u32, from) == 0 {
+                record.saved_bytes = (offset + SAVED_PAGE_BYTES) as u32;
+            }
         }
         if record.saved_bytes != 0 {
             record.stack = mix(record.stack, bpf_ktime_get_ns());

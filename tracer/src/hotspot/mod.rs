@@ -20,6 +20,7 @@ mod pages;
 mod ranges;
 mod read;
 mod resolve;
+mod starting;
 mod symbols;
 mod threads;
 mod unsigned5;
@@ -41,6 +42,7 @@ pub use self::code_cache::Blob;
 pub use self::frame::{JavaFrame, Kind, Stale, Tier};
 pub use self::ranges::{JvmRange, RangeKind};
 pub use self::resolve::Compiled;
+pub use self::starting::Starting;
 pub use self::symbols::Symbols;
 pub use self::threads::JavaThread;
 

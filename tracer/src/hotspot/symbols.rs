@@ -60,7 +60,15 @@ impl Symbols {
     /// # Errors
     /// The file cannot be read, or is no ELF file of this machine.
     pub fn read(file: &Path, load_bias: u64) -> Result<Self, ElfError> {
-        let elf = Elf::read(File::open(file)?)?;
+        Self::of(File::open(file)?, load_bias)
+    }
+
+    /// The same, of a file that is open.
+    ///
+    /// # Errors
+    /// As [`Symbols::read`].
+    pub fn of(file: File, load_bias: u64) -> Result<Self, ElfError> {
+        let elf = Elf::read(file)?;
         let mut addresses = BTreeMap::new();
         for table in [SymbolTable::Dynamic, SymbolTable::Full] {
             for symbol in elf.symbols(table)?.iter().filter(|symbol| symbol.vaddr != 0) {
@@ -71,6 +79,13 @@ impl Symbols {
             }
         }
         Ok(Self { addresses })
+    }
+
+    /// The same symbols, read with a load bias of 0, where the library is loaded.
+    #[must_use]
+    pub fn loaded_at(&self, load_bias: u64) -> Self {
+        let moved = |(name, address): (&str, u64)| (name.to_owned(), load_bias.wrapping_add(address));
+        self.iter().map(moved).collect()
     }
 
     /// The runtime address of the variable `name`.

@@ -2,8 +2,8 @@
 
 use tracer_common::{
     record::{
-        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET, StackRecord,
-        ThreadRecord, kind,
+        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
+        SAVED_PAGE_BYTES, StackRecord, ThreadRecord, kind,
     },
     unwind::Frame,
     walk::State,
@@ -71,7 +71,9 @@ fn stack(bytes: &[u8]) -> Result<EventKind, DecodeError> {
         0 => None,
         length => {
             let end = SAVED_OFFSET.checked_add(length);
-            let saved = end.and_then(|end| bytes.get(SAVED_OFFSET..end));
+            // It begins with the page that the stack pointer is in.
+            let start = SAVED_OFFSET + record.last_sp as usize % SAVED_PAGE_BYTES;
+            let saved = end.and_then(|end| bytes.get(start..end));
             let bytes = saved.ok_or(DecodeError::TooShort(bytes.len()))?.to_vec();
             let StackRecord { last_pc, last_sp, last_fp, last_flags, .. } = record;
             Some(Box::new(Rest { state: State::with_flags(last_pc, last_sp, last_fp, last_flags), bytes }))
@@ -159,7 +161,7 @@ mod tests {
         bytes.resize(SAVED_OFFSET + SAVED_BYTES, 7);
         let EventKind::Stack(stack) = decode(&bytes).unwrap().kind else { panic!() };
         let rest = *stack.rest.unwrap();
-        assert_eq!(rest, Rest { state: State::returned(0x10, 0x20, 0x30), bytes: vec![7; 1024] });
+        assert_eq!(rest, Rest { state: State::returned(0x10, 0x20, 0x30), bytes: vec![7; 1024 - 0x20] });
         assert!(matches!(decode(&bytes[..SAVED_OFFSET + 1023]), Err(DecodeError::TooShort(_))));
     }
 

@@ -43,7 +43,8 @@ pub enum BtfError {
     Missing(String),
 }
 
-/// Where the unwinder finds the return addresses that return probes replaced. Offsets in bytes.
+/// Where the unwinder finds the return addresses that return probes replaced, and where a stack ends.
+/// Offsets in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelOffsets {
     pub task_utask: u32,
@@ -55,6 +56,8 @@ pub struct KernelOffsets {
     pub return_instance_stack: u32,
     pub return_instance_orig_ret_vaddr: u32,
     pub return_instance_next: u32,
+    /// `task_struct.thread.fsbase`; 0 if there is none.
+    pub task_fsbase: u32,
 }
 
 impl KernelOffsets {
@@ -80,6 +83,7 @@ impl KernelOffsets {
             return_instance_stack: btf.offset("return_instance", &["stack"])?,
             return_instance_orig_ret_vaddr: btf.offset("return_instance", &["orig_ret_vaddr"])?,
             return_instance_next: btf.offset("return_instance", &["next"])?,
+            task_fsbase: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
         })
     }
 
@@ -93,6 +97,7 @@ impl KernelOffsets {
         config.return_instance_stack = self.return_instance_stack;
         config.return_instance_orig_ret_vaddr = self.return_instance_orig_ret_vaddr;
         config.return_instance_next = self.return_instance_next;
+        config.task_fsbase = self.task_fsbase;
     }
 }
 

@@ -68,6 +68,8 @@ pub struct ModuleTables {
     problems: Vec<Problem>,
     problem_count: u64,
     overflow: Overflow,
+    /// Code in no file is not known yet.
+    awaits_jvm: bool,
 }
 
 type Inode = (u32, u32, u64);
@@ -105,7 +107,14 @@ impl ModuleTables {
             problems: Vec::new(),
             problem_count: 0,
             overflow: Overflow::default(),
+            awaits_jvm: false,
         }
+    }
+
+    /// Says whether a JVM starts that is not understood yet. As long as it does, code in no file, which
+    /// may be its code cache, counts as code of which more will be known.
+    pub fn set_awaits_jvm(&mut self, awaits_jvm: bool) {
+        self.awaits_jvm = awaits_jvm;
     }
 
     /// Changes how many rows there can be. What is there already stays.
@@ -168,7 +177,9 @@ impl ModuleTables {
             } else {
                 // Code of a JIT compiler, say: known, so that it is not taken for a library that
                 // appeared since, but after everything else.
-                without_file.push(self.module(mapping, 0));
+                if !self.awaits_jvm {
+                    without_file.push(self.module(mapping, 0));
+                }
                 continue;
             };
             modules.push(self.module(mapping, index));

@@ -29,6 +29,9 @@ const DRAIN_RECORDS: usize = 20_000;
 /// Beside the ticks, a sample is taken when a collection begins, unless one is as new as this.
 const COLLECTION_SAMPLE_NS: u64 = 200_000_000;
 
+/// Copies of stacks that wait until the JVM is understood, at most. Those that come later end where they are.
+const MAX_HELD_BYTES: usize = 64 << 20;
+
 /// A capture, from ready to the closed recording.
 pub(super) struct Capture {
     pid: u32,
@@ -44,6 +47,9 @@ pub(super) struct Capture {
     modules_changed: bool,
     /// Stacks whose walk met such a module.
     unfinished: Vec<Stack>,
+    /// Stacks through code of a JVM that is not understood yet, and what they hold.
+    held: Vec<Stack>,
+    held_bytes: usize,
     /// How many of them are complete now. Each is one allocation's alone.
     completed_count: u64,
     /// The target became another program.
@@ -99,6 +105,8 @@ impl Capture {
             written_mappings: HashMap::new(),
             modules_changed: false,
             unfinished: Vec::new(),
+            held: Vec::new(),
+            held_bytes: 0,
             completed_count: 0,
             replaced: false,
             malformed_count: 0,
@@ -145,7 +153,19 @@ impl Capture {
     /// # Errors
     /// The kernel or the recording refuses.
     pub(super) fn poll_jvm(&mut self) -> Result<(), Failure> {
-        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)
+        self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
+        if !self.jvm.is_starting() {
+            self.release_held();
+            self.follow_modules();
+        }
+        Ok(())
+    }
+
+    /// Makes the stacks that wait for the JVM the next to be finished.
+    fn release_held(&mut self) {
+        self.unfinished.append(&mut self.held);
+        self.held_bytes = 0;
+        self.modules_changed = true;
     }
 
     /// Takes in the events that are there. True: there may be more.
@@ -204,7 +224,9 @@ impl Capture {
         }
         let mappings = mapping::read(self.pid).unwrap_or_default();
         if !mappings.is_empty() {
-            let changed = self.attached.unwind.follow(self.pid, &mappings).unwrap_or_else(|error| {
+            let awaits_jvm = self.jvm.is_awaited(&mappings);
+            let followed = self.attached.unwind.follow(self.pid, &mappings, awaits_jvm);
+            let changed = followed.unwrap_or_else(|error| {
                 tracing::warn!("stacks through new libraries will end there: {error}");
                 true
             });
@@ -215,8 +237,15 @@ impl Capture {
             }
         }
         for mut stack in self.unfinished.drain(..) {
-            self.completed_count += u64::from(self.attached.unwind.finish(&mut stack, &mappings));
-            self.resolver.resolve(stack);
+            let may_wait = self.jvm.is_starting() && self.held_bytes < MAX_HELD_BYTES;
+            self.completed_count += u64::from(self.attached.unwind.finish(&mut stack, &mappings, may_wait));
+            match &stack.rest {
+                Some(rest) => {
+                    self.held_bytes += rest.bytes.len();
+                    self.held.push(stack);
+                }
+                None => self.resolver.resolve(stack),
+            }
         }
     }
 
@@ -320,6 +349,9 @@ impl Capture {
             self.writer.note("the totals and the live table do not agree")?;
         }
         while self.drain()? {}
+        self.jvm.give_up();
+        self.release_held();
+        self.follow_modules();
         self.write_totals(end_ns)?;
         self.write_live(started_ns, end_ns)?;
         for (tid, thread) in self.session.threads.iter() {

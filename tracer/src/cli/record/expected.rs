@@ -5,10 +5,14 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use crate::target::{Target, root};
+use crate::{
+    hotspot::Symbols,
+    target::{Target, root},
+};
 
 /// Files looked at.
 const MAX_FILES: usize = 100;
@@ -31,6 +35,32 @@ pub(super) fn libraries(target: &Target) -> Vec<(File, String)> {
         }
     }
     paths.into_iter().take(MAX_FILES).filter_map(|path| opened(target.pid, &path)).collect()
+}
+
+/// The libjvm that a target will probably load, and its symbols.
+pub(super) struct ExpectedJvm {
+    device: u64,
+    inode: u64,
+    symbols: Symbols,
+}
+
+impl ExpectedJvm {
+    /// Of one of [`libraries`], if it is a libjvm.
+    pub(super) fn of(file: &File, path: &str) -> Option<Self> {
+        if !path.ends_with("/libjvm.so") {
+            return None;
+        }
+        let metadata = file.metadata().ok()?;
+        let symbols = Symbols::of(file.try_clone().ok()?, 0).ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), symbols })
+    }
+
+    /// The symbols, as if it were loaded at 0, if `file` is this one.
+    pub(super) fn symbols_of(&self, file: &Path) -> Option<&Symbols> {
+        let metadata = fs::metadata(file).ok()?;
+        let is_this = (metadata.dev(), metadata.ino()) == (self.device, self.inode);
+        is_this.then_some(&self.symbols)
+    }
 }
 
 /// Where the JVM's files are: of one that is mapped, or beside a program that starts one.

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{resolver::Resolver, setup::Attached};
+use super::{expected::ExpectedJvm, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
-    hotspot::{Hotspot, HotspotError, Symbols},
+    hotspot::{Hotspot, HotspotError, Starting, Symbols},
     recording::{JvmInfo, Writer},
     session::Session,
-    target::{Module, Target, jvm, memory::LiveMemory, process::Status},
+    target::{Module, Target, jvm, mapping::Mapping, memory::LiveMemory, process::Status},
 };
 
 /// How long a JVM may take until it describes itself. It takes a fraction of a second.
@@ -27,14 +27,14 @@ enum State {
     /// No libjvm is mapped.
     Absent,
     /// It is mapped, and may not describe itself yet.
-    Starting { info: Box<jvm::JvmInfo>, symbols: Option<Symbols>, since: Instant },
+    Starting { info: Box<jvm::JvmInfo>, starting: Option<Starting>, since: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
 }
 
 impl State {
     fn starting(info: jvm::JvmInfo) -> Self {
-        Self::Starting { info: Box::new(info), symbols: None, since: Instant::now() }
+        Self::Starting { info: Box::new(info), starting: None, since: Instant::now() }
     }
 }
 
@@ -50,6 +50,15 @@ impl JvmWatch {
         matches!(self.state, State::Starting { .. })
     }
 
+    /// May unknown code be that of a JVM which is not understood yet, when these are its mappings?
+    pub(super) fn is_awaited(&self, mappings: &[Mapping]) -> bool {
+        match self.state {
+            State::Absent => mappings.iter().any(|mapping| mapping.path.ends_with("/libjvm.so")),
+            State::Starting { .. } => true,
+            State::Settled => false,
+        }
+    }
+
     /// The target's modules are others now: one may be a JVM.
     pub(super) fn modules_changed(&mut self, modules: &[Module]) {
         if let State::Absent = self.state
@@ -57,6 +66,11 @@ impl JvmWatch {
         {
             self.state = State::starting(info);
         }
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Settled;
     }
 
     /// Opens the JVM if there is one and it is ready, and tells everyone of it.
@@ -70,10 +84,10 @@ impl JvmWatch {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), Failure> {
-        let State::Starting { info, symbols, since } = &mut self.state else {
+        let State::Starting { info, starting, since } = &mut self.state else {
             return Ok(());
         };
-        let hotspot = match open(self.pid, info, symbols) {
+        let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref()) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
             Err(error) => {
@@ -107,14 +121,27 @@ impl JvmWatch {
     }
 }
 
-/// Opens the JVM; its symbols are read once, however often it is not ready.
-fn open(pid: u32, info: &jvm::JvmInfo, symbols: &mut Option<Symbols>) -> Result<Hotspot, HotspotError> {
+/// Opens the JVM; its symbols are read once, however often it is not ready, or were read before.
+fn open(
+    pid: u32,
+    info: &jvm::JvmInfo,
+    starting: &mut Option<Starting>,
+    expected: Option<&ExpectedJvm>,
+) -> Result<Hotspot, HotspotError> {
     let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?;
-    let symbols = match symbols {
-        Some(symbols) => symbols,
-        None => symbols.insert(Symbols::read(&info.libjvm.file, info.libjvm.load_bias)?),
+    let Module { file, load_bias, .. } = &info.libjvm;
+    let starting = match starting {
+        Some(starting) => starting,
+        None => {
+            let known = expected.and_then(|expected| expected.symbols_of(file));
+            let symbols = match known {
+                Some(symbols) => symbols.loaded_at(*load_bias),
+                None => Symbols::read(file, *load_bias)?,
+            };
+            starting.insert(Starting::new(symbols))
+        }
     };
-    Hotspot::with_symbols(symbols.clone(), memory)
+    starting.open(memory)
 }
 
 /// Gives the session the Java threads' names in full.

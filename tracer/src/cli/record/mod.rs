@@ -26,7 +26,12 @@ use tokio::{
 };
 
 pub use self::args::Args;
-use self::{capture::Capture, launch::Launched, resolver::Resolver, signals::Signals};
+use self::{
+    capture::Capture,
+    launch::{Hurry, Launched},
+    resolver::Resolver,
+    signals::Signals,
+};
 use super::failure::{Failure, status};
 use crate::{
     probe::{
@@ -40,8 +45,11 @@ use crate::{
 /// How often what changed is written.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long a program is taken to start.
+const HURRY: Duration = Duration::from_secs(3);
+
 /// How often a JVM that starts is asked whether it can be understood by now.
-const JVM_POLL: Duration = Duration::from_millis(20);
+const JVM_POLL: Duration = Duration::from_millis(2);
 
 /// Records, and tells of it: progress on stderr, the categories on stdout.
 ///
@@ -78,12 +86,14 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
     capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
+    // A program that starts loads its libraries: a JVM, more than others.
+    let hurry = launched.is_some().then(Hurry::new);
     if let Some(launched) = launched {
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
     }
     announce(&target, args, capture.probe_count(), begun.elapsed());
 
-    let reason = watch(args, &mut capture, &signals, exit)?;
+    let reason = watch(args, &mut capture, &signals, exit, hurry)?;
     let (lost_count, detaching) = capture.finish(started_ns, monotonic_ns, reason)?;
     signals.finished();
     summarize(&file)?;
@@ -171,6 +181,7 @@ fn watch(
     capture: &mut Capture,
     signals: &Signals,
     exit: OwnedFd,
+    mut hurry: Option<Hurry>,
 ) -> Result<&'static str, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -183,6 +194,8 @@ fn watch(
         let exit = readable(exit).map_err(io)?;
         let deadline = tokio::time::sleep(args.duration);
         tokio::pin!(deadline);
+        let patience = tokio::time::sleep(HURRY);
+        tokio::pin!(patience);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut jvm_polls = tokio::time::interval(JVM_POLL);
@@ -196,6 +209,7 @@ fn watch(
                     drop(ready.map_err(io)?);
                     return Ok("target exited");
                 }
+                () = &mut patience, if hurry.is_some() => drop(hurry.take()),
                 _ = ticks.tick() => capture.tick(monotonic_ns())?,
                 _ = jvm_polls.tick(), if capture.awaits_jvm() => capture.poll_jvm()?,
                 ready = events.readable() => {

@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use tracer_common::{
     config::{Config, Jvm},
-    unwind::MAX_FRAMES,
+    unwind::{MAX_FRAMES, Stop},
 };
 
-use super::{args::Args, expected};
+use super::{
+    args::Args,
+    expected::{self, ExpectedJvm},
+};
 use crate::{
     cli::failure::{Failure, status},
     ingest::{event::Stack, ring::RingSource, tables::Tables},
@@ -31,6 +34,8 @@ pub(super) struct Attached {
     pub(super) ring: RingSource,
     pub(super) unwind: Unwind,
     pub(super) probes: Probes,
+    /// The JVM that the target will probably become.
+    pub(super) expected_jvm: Option<ExpectedJvm>,
 }
 
 /// The unwinder's tables, on both sides.
@@ -42,11 +47,18 @@ pub(super) struct Unwind {
 }
 
 impl Unwind {
-    /// Follows the target to `mappings`. True if anything changed.
+    /// Follows the target to `mappings`. True if anything changed. `awaits_jvm`: see
+    /// [`ModuleTables::set_awaits_jvm`].
     ///
     /// # Errors
     /// There is no room for more rows, or a map operation failed.
-    pub(super) fn follow(&mut self, pid: u32, mappings: &[Mapping]) -> Result<bool, ProbeError> {
+    pub(super) fn follow(
+        &mut self,
+        pid: u32,
+        mappings: &[Mapping],
+        awaits_jvm: bool,
+    ) -> Result<bool, ProbeError> {
+        self.modules.set_awaits_jvm(awaits_jvm);
         let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
         let update = self.modules.update(mappings, open, &self.memory);
         if let Some(rows) = self.modules.rows().get(update.new_rows.clone()) {
@@ -67,17 +79,22 @@ impl Unwind {
         self.kernel.set_jvm(&jvm)
     }
 
-    /// Finishes the walk of `stack`, which the kernel gave up at a module that it did not know.
+    /// Finishes the walk of `stack`, which the kernel gave up at code that it did not know.
     /// To be called after [`Self::follow`] with the same `mappings`.
-    /// True: it is complete now.
-    pub(super) fn finish(&self, stack: &mut Stack, mappings: &[Mapping]) -> bool {
+    /// True: it is complete now. If `may_wait` and its code is still not known, nothing is changed:
+    /// `stack.rest` is there to try again.
+    pub(super) fn finish(&self, stack: &mut Stack, mappings: &[Mapping], may_wait: bool) -> bool {
         let Some(rest) = stack.rest.take() else {
             return false;
         };
         let walked = resume::resume(rest.state, &rest.bytes, mappings, &self.modules, self.jvm, &self.memory);
-        if let Some(walked) = walked {
-            resume::join(&mut stack.frames, walked.frames);
-            stack.stop = walked.stop as u32;
+        match walked {
+            Some(walked) if !may_wait || walked.stop != Stop::NoMapping => {
+                resume::join(&mut stack.frames, walked.frames);
+                stack.stop = walked.stop as u32;
+            }
+            _ if may_wait => stack.rest = Some(rest),
+            _ => {}
         }
         stack.is_complete()
     }
@@ -109,8 +126,12 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     let mut modules = ModuleTables::new(u32::MAX as usize);
     let open = |mapping: &Mapping| root::mapped_file(pid, mapping).map(|(file, _)| file);
     modules.update(&target.mappings, open, &memory);
+    let mut expected_jvm = None;
     for (file, path) in expected::libraries(target) {
         modules.expect(&file, &path);
+        if target.jvm.is_none() {
+            expected_jvm = expected_jvm.or_else(|| ExpectedJvm::of(&file, &path));
+        }
     }
 
     phase("unwind tables compiled");
@@ -134,7 +155,8 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     phase("allocator probes attached");
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
-    Ok(Attached { tables, ring, unwind: Unwind { kernel, modules, memory, jvm: Jvm::ZERO }, probes })
+    let unwind = Unwind { kernel, modules, memory, jvm: Jvm::ZERO };
+    Ok(Attached { tables, ring, unwind, probes, expected_jvm })
 }
 
 fn config(target: &Target, args: &Args) -> Config {
