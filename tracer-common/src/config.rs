@@ -4,7 +4,7 @@ use crate::shared;
 
 shared! {
     /// Fixed when the programs are loaded: the global `CONFIG`.
-    pub struct Config: 72 {
+    pub struct Config: 80 {
         /// The target's process id in the initial pid namespace.
         pub tgid: u32,
         /// 1: an event record for every allocation and free.
@@ -32,8 +32,25 @@ shared! {
         /// `task_struct.thread.fsbase`: where the C library's own structure of a thread is, at the top
         /// of its stack. 0 if it could not be had.
         pub task_fsbase: u32,
+        /// One of [`memo`].
+        pub memo: u32,
+        /// A power of two; `MEMO` has this many times [`MEMO_WAYS`] elements.
+        pub memo_sets: u32,
         pub reserved: u32,
     }
+}
+
+/// How many pieces of stacks that begin at the same place are remembered.
+pub const MEMO_WAYS: u32 = 4;
+
+/// What is done with stacks that were walked before.
+pub mod memo {
+    /// They are walked again.
+    pub const OFF: u32 = 0;
+    /// They are compared with what is remembered.
+    pub const ON: u32 = 1;
+    /// Both, and differences are counted: a test.
+    pub const CHECKED: u32 = 2;
 }
 
 /// Code heaps that a JVM can have.

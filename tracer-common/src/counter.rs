@@ -26,10 +26,10 @@ pub enum Counter {
     LostScratch,
     /// posix_memalign results that could not be read back.
     LostPointerRead,
-    /// Stack walks made.
-    StacksTotal,
-    /// Stack walks that reached the thread's entry.
-    StacksComplete,
+    /// Walks of which at least a part was taken from the memo.
+    WalksRemembered,
+    /// Of those, the ones that a full walk did not confirm, where one was made.
+    MemoMismatch,
     /// Return-probe trampolines replaced by the true return address.
     TrampolinesReplaced,
     /// Pcs in no mapping known to the unwinder (user space refreshes the mappings).
@@ -51,8 +51,8 @@ impl Counter {
         Self::MissedFrees,
         Self::LostScratch,
         Self::LostPointerRead,
-        Self::StacksTotal,
-        Self::StacksComplete,
+        Self::WalksRemembered,
+        Self::MemoMismatch,
         Self::TrampolinesReplaced,
         Self::UnknownMapping,
     ];

@@ -117,6 +117,11 @@ shared! {
     }
 }
 
+/// A bit of `TABLE_EPOCH`: the JVM tells when code and classes go, so stacks with Java frames can be remembered.
+pub const KEEPS_JAVA: u64 = 1;
+/// What is added to `TABLE_EPOCH`.
+pub const EPOCH_STEP: u64 = 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,12 @@ pub mod way {
     pub const FROM_NATIVE: u64 = 1;
     /// Frames of a virtual thread are missing.
     pub const PAST_CONTINUATION: u64 = 2;
+    /// What of this is part of where a walk is; the rest only tells how it came there.
+    pub const PLACE: u64 = FROM_NATIVE | PAST_CONTINUATION;
+    /// The frame pointer that the walk began with, or had when this was cleared, led somewhere.
+    pub const FP_USED: u64 = 4;
+    /// The frame pointer is another since: one that the stack told.
+    pub const FP_LOADED: u64 = 8;
 }
 
 impl State {
@@ -60,7 +66,22 @@ impl State {
     /// `return_address` and `way` in one number: [`crate::record::StackRecord::last_flags`].
     #[inline(always)]
     pub fn flags(&self) -> u32 {
-        (self.return_address | self.way << 1) as u32
+        (self.return_address | (self.way & way::PLACE) << 1) as u32
+    }
+
+    /// rbp, as an address that leads to the caller.
+    #[inline(always)]
+    fn use_fp(&mut self) -> u64 {
+        // FP_USED, unless FP_LOADED; without a branch.
+        self.way |= ((self.way >> 1) & way::FP_USED) ^ way::FP_USED;
+        self.fp
+    }
+
+    /// The caller's rbp.
+    #[inline(always)]
+    fn load_fp(&mut self, fp: u64) {
+        self.way |= way::FP_LOADED;
+        self.fp = fp;
     }
 
     /// The state with these registers and [`Self::flags`].
@@ -90,6 +111,12 @@ pub struct ModuleRows {
 pub trait Source {
     /// The 8 bytes at `address` of the target's memory.
     fn read(&self, address: u64) -> Option<u64>;
+    /// The word at `address` of the stack that is walked. Where a walk goes on depends on such words, on the
+    /// registers at its start, and on what does not change while the code is loaded.
+    #[inline(always)]
+    fn read_stack(&self, address: u64) -> Option<u64> {
+        self.read(address)
+    }
     /// The 4 bytes at `address`.
     fn read_u32(&self, address: u64) -> Option<u32>;
     /// The byte at `address`.
@@ -240,12 +267,14 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
     let offset = u64::from(row.cfa_words) << 3;
     let cfa = match row.rule {
         rule::RSP => state.sp.wrapping_add(offset),
-        rule::RBP => state.fp.wrapping_add(offset),
+        rule::RBP => state.use_fp().wrapping_add(offset),
         rule::PLT => {
             let pushed = u64::from((state.pc & 15) >= u64::from(row.cfa_words)) << 3;
             state.sp.wrapping_add(8).wrapping_add(pushed)
         }
-        rule::RBP_INDIRECT => source.read(state.fp.wrapping_sub(offset)).ok_or(Stop::ReadFault)?,
+        rule::RBP_INDIRECT => {
+            source.read_stack(state.use_fp().wrapping_sub(offset)).ok_or(Stop::ReadFault)?
+        }
         rule::SIGNAL => return step_signal(state, source),
         rule::ROOT if state.way & way::PAST_CONTINUATION != 0 => return Err(Stop::VirtualThread),
         rule::ROOT => return Err(Stop::Complete),
@@ -261,9 +290,9 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
         cfa.wrapping_add(((row.rbp_words as i64) << 3) as u64)
     };
     if row.rbp_words != 0 {
-        state.fp = source.read(saved_fp).ok_or(Stop::ReadFault)?;
+        state.load_fp(source.read_stack(saved_fp).ok_or(Stop::ReadFault)?);
     }
-    let pc = source.read(cfa.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
+    let pc = source.read_stack(cfa.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
     advance(state, pc, cfa)
 }
 
@@ -271,9 +300,9 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
 #[inline(always)]
 fn step_signal<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
     let sp = state.sp;
-    state.fp = source.read(sp.wrapping_add(SIGNAL_RBP)).ok_or(Stop::ReadFault)?;
-    state.pc = source.read(sp.wrapping_add(SIGNAL_RIP)).ok_or(Stop::ReadFault)?;
-    state.sp = source.read(sp.wrapping_add(SIGNAL_RSP)).ok_or(Stop::ReadFault)?;
+    state.load_fp(source.read_stack(sp.wrapping_add(SIGNAL_RBP)).ok_or(Stop::ReadFault)?);
+    state.pc = source.read_stack(sp.wrapping_add(SIGNAL_RIP)).ok_or(Stop::ReadFault)?;
+    state.sp = source.read_stack(sp.wrapping_add(SIGNAL_RSP)).ok_or(Stop::ReadFault)?;
     state.return_address = 0;
     Ok(())
 }

@@ -10,10 +10,10 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     record::{AllocationRecord, kind},
-    table::{self, Allocation, OVERFLOW_STACK, StackTotals},
+    table::{self, Allocation, StackTotals},
 };
 
-use crate::{config, counters, emit, maps};
+use crate::{config, counters, emit, maps, unwind::NOT_BOOKED};
 
 /// Adds to a value that other CPUs add to as well.
 ///
@@ -29,11 +29,14 @@ pub unsafe fn atomic_add(value: *mut u64, amount: u64) {
     };
 }
 
-/// Books a new allocation at `address`.
-#[inline(always)]
-pub fn insert(address: u64, allocation: &Allocation) {
-    let mut allocation = *allocation;
-    allocation.stack = known_stack(allocation.stack);
+/// Enters a new allocation of the calling thread at `address`, which is in its stack's totals already.
+///
+/// Apart: what it needs of the BPF stack would lie below every walk.
+#[inline(never)]
+pub fn insert(address: u64, size_bytes: u64, stack: u64) {
+    let header = emit::header(0);
+    let allocation =
+        &Allocation { size_bytes, stack, time_ns: header.time_ns, tid: header.tid, epoch: header.epoch };
     if maps::LIVE.insert(address, allocation, BPF_NOEXIST as u64).is_err() {
         if let Some(missed) = take(address) {
             counters::add(Counter::MissedFrees, 1);
@@ -42,18 +45,42 @@ pub fn insert(address: u64, allocation: &Allocation) {
         if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
             counters::add(Counter::LostLiveFull, 1);
             counters::add(Counter::LostLiveFullBytes, allocation.size_bytes);
+            if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
+                // SAFETY: a valid map value.
+                unsafe {
+                    atomic_add(&raw mut (*totals).allocated_bytes, allocation.size_bytes.wrapping_neg());
+                    atomic_add(&raw mut (*totals).allocated_count, u64::MAX);
+                }
+            }
             return;
         }
     }
-    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
-        // SAFETY: a valid map value.
-        unsafe {
-            atomic_add(&raw mut (*totals).allocated_bytes, allocation.size_bytes);
-            atomic_add(&raw mut (*totals).allocated_count, 1);
-        }
-    }
     if config::get().events != 0 {
-        event(kind::ALLOCATION, address, &allocation);
+        event(kind::ALLOCATION, address, allocation);
+    }
+}
+
+/// Books an allocation of `size_bytes` on `stack`, if that has totals; [`NOT_BOOKED`]: none.
+#[inline(always)]
+pub fn book_allocation(stack: u64, size_bytes: u64) {
+    if size_bytes != NOT_BOOKED
+        && let Some(totals) = maps::STACKS.get_ptr_mut(stack)
+    {
+        // SAFETY: a valid map value.
+        unsafe { add_allocation(totals, size_bytes) };
+    }
+}
+
+/// Adds an allocation to a stack's totals.
+///
+/// # Safety
+/// `totals` must be a map value.
+#[inline(always)]
+pub unsafe fn add_allocation(totals: *mut StackTotals, size_bytes: u64) {
+    // SAFETY: the caller's.
+    unsafe {
+        atomic_add(&raw mut (*totals).allocated_bytes, size_bytes);
+        atomic_add(&raw mut (*totals).allocated_count, 1);
     }
 }
 
@@ -106,22 +133,8 @@ fn frees_for_the_collector() -> bool {
     table::frees_for_the_collector(&comm)
 }
 
-/// `stack`, with an entry in the table of totals; or the overflow stack if there is no room.
-#[inline(always)]
-fn known_stack(stack: u64) -> u64 {
-    if maps::STACKS.get_ptr(stack).is_some() {
-        return stack;
-    }
-    let inserted = maps::STACKS.insert(stack, StackTotals::ZERO, BPF_NOEXIST as u64).is_ok();
-    // Another CPU may have inserted it in between.
-    if inserted || maps::STACKS.get_ptr(stack).is_some() {
-        return stack;
-    }
-    counters::add(Counter::LostStackFull, 1);
-    OVERFLOW_STACK
-}
-
-#[inline(always)]
+/// Apart: its record would lie on the BPF stack below every walk.
+#[inline(never)]
 fn event(kind: u32, address: u64, allocation: &Allocation) {
     emit::send(&AllocationRecord {
         header: emit::header(kind),

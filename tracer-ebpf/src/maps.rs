@@ -38,6 +38,35 @@ pub static MODULES: Array<Module> = Array::with_max_entries(2 * MAX_MODULES as u
 #[map]
 pub static MODULE_TABLE: Array<ModuleTable> = Array::with_max_entries(1, 0);
 
+/// What user space raises when it changed a table that walks read: [`MODULES`], [`MODULE_TABLE`], [`JVM`].
+/// The lowest bit ([`KEEPS_JAVA`]): the JVM tells when code and classes go.
+#[map]
+pub static TABLE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What rises when the JVM frees code or classes.
+#[map]
+pub static CODE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+pub use tracer_common::table::KEEPS_JAVA;
+
+/// What a remembered walk must have been made under to be right still; not 0.
+#[inline(always)]
+pub fn memo_epoch() -> u64 {
+    let tables = TABLE_EPOCH.get(0).map_or(0, |epoch| *epoch);
+    let code = CODE_EPOCH.get(0).map_or(0, |epoch| *epoch);
+    // 2^31 of each; the bit in the middle keeps it from being 0.
+    code << 33 | 1 << 32 | tables & 0xffff_ffff
+}
+
+/// Code or classes of the JVM go.
+#[inline(always)]
+pub fn raise_code_epoch() {
+    if let Some(epoch) = CODE_EPOCH.get_ptr_mut(0) {
+        // SAFETY: a valid map value.
+        unsafe { crate::live::atomic_add(epoch, 1) };
+    }
+}
+
 /// `BPF_F_MMAPABLE`: user space writes hundreds of thousands of rows through a mapping.
 #[map]
 pub static ROWS: Array<Row> = Array::with_max_entries(1, 1 << 10);

@@ -1,10 +1,15 @@
 //! The hand-off from an allocator call's entry to its return.
 //!
 //! Only a thread's outermost call counts: what an allocator calls in itself (malloc in
-//! posix_memalign, free in realloc) is that call's own business. So one slot for each thread is
+//! posix_memalign, free in realloc) is that call's own business. So one place for each thread is
 //! enough, and its stack pointer tells the outermost call's return from an inner one's.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_probe_read_user, macros::map, maps::HashMap};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC},
+    helpers::bpf_probe_read_user,
+    macros::map,
+    maps::{Array, HashMap},
+};
 use tracer_common::{counter::Counter, table::Allocation};
 
 use crate::{counters, unwind::trampoline};
@@ -13,6 +18,8 @@ use crate::{counters, unwind::trampoline};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
+    /// Whose it is, pid and tid; 0: nobody's.
+    pub thread: u64,
     /// The stack pointer at entry: the address of the return address. 0: no call is under way.
     pub sp: u64,
     /// The size asked for, bytes.
@@ -35,22 +42,62 @@ pub mod function {
     pub const POSIX_MEMALIGN: u64 = 2;
 }
 
+/// A power of two.
+const SEATS: u32 = 1 << 13;
+/// Threads that can be without a seat.
 const THREADS: u32 = 1 << 15;
 
-/// By pid and tid.
+/// By the lower bits of the tid: most threads have a seat of their own, which is found at once.
 #[map]
-static PENDING: HashMap<u64, Call> =
-    HashMap::with_max_entries(THREADS, aya_ebpf::bindings::BPF_F_NO_PREALLOC);
+static SEATED: Array<Call> = Array::with_max_entries(SEATS, 0);
 
-/// Notes that `thread` entered an allocator call, and gives its slot. None: it is an inner call, to be
+/// By pid and tid: threads that found their seat taken.
+#[map]
+static STANDING: HashMap<u64, Call> = HashMap::with_max_entries(THREADS, BPF_F_NO_PREALLOC);
+
+/// The seat of `thread`, be it taken by this or another thread, or free.
+#[inline(always)]
+fn seat(thread: u64) -> Option<*mut Call> {
+    SEATED.get_ptr_mut(thread as u32 & (SEATS - 1))
+}
+
+/// Where `thread` keeps its call, if it has called anything yet.
+#[inline(always)]
+fn find(thread: u64) -> Option<*mut Call> {
+    let seat = seat(thread)?;
+    // SAFETY: a valid map value.
+    if unsafe { (*seat).thread } == thread { Some(seat) } else { STANDING.get_ptr_mut(thread) }
+}
+
+/// A free seat for `thread`.
+#[inline(always)]
+fn take_seat(thread: u64) -> Option<*mut Call> {
+    let seat = seat(thread)?;
+    // SAFETY: a valid map value.
+    let (_, is_taken) = unsafe {
+        core::intrinsics::atomic_cxchg::<
+            u64,
+            { core::intrinsics::AtomicOrdering::SeqCst },
+            { core::intrinsics::AtomicOrdering::SeqCst },
+        >(&raw mut (*seat).thread, 0, thread)
+    };
+    is_taken.then_some(seat)
+}
+
+/// Notes that `call.thread` entered an allocator call, and gives where. None: it is an inner call, to be
 /// ignored, or there is no room (counted).
 #[inline(always)]
-pub fn enter(thread: u64, call: &Call) -> Option<*mut Call> {
-    let Some(slot) = PENDING.get_ptr_mut(thread) else {
-        if PENDING.insert(thread, call, BPF_ANY as u64).is_err() {
+pub fn enter(call: &Call) -> Option<*mut Call> {
+    let Some(slot) = find(call.thread) else {
+        if let Some(slot) = take_seat(call.thread) {
+            // SAFETY: a valid map value, which only this thread uses.
+            unsafe { *slot = *call };
+            return Some(slot);
+        }
+        if STANDING.insert(call.thread, call, BPF_ANY as u64).is_err() {
             counters::add(Counter::LostPending, 1);
         }
-        return PENDING.get_ptr_mut(thread);
+        return STANDING.get_ptr_mut(call.thread);
     };
     // SAFETY: a valid map value, which only this thread uses.
     unsafe {
@@ -66,7 +113,7 @@ pub fn enter(thread: u64, call: &Call) -> Option<*mut Call> {
 /// such as were entered before attach give none.
 #[inline(always)]
 pub fn leave(thread: u64, sp: u64) -> Option<*mut Call> {
-    let slot = PENDING.get_ptr_mut(thread)?;
+    let slot = find(thread)?;
     // SAFETY: a valid map value, which only this thread uses.
     let entry_sp = unsafe { (*slot).sp };
     if entry_sp == 0 || entry_sp != sp.wrapping_sub(8) {
@@ -80,17 +127,28 @@ pub fn leave(thread: u64, sp: u64) -> Option<*mut Call> {
 /// Is `thread` inside an allocator call?
 #[inline(always)]
 pub fn inside(thread: u64) -> bool {
-    match PENDING.get_ptr(thread) {
-        // SAFETY: a valid map value.
-        Some(slot) => unsafe { (*slot).sp != 0 },
-        None => false,
-    }
+    // SAFETY: a valid map value.
+    find(thread).is_some_and(|slot| unsafe { (*slot).sp != 0 })
 }
 
 /// Forgets a thread that ended.
 #[inline(always)]
 pub fn forget(thread: u64) {
-    let _ = PENDING.remove(thread);
+    if let Some(seat) = seat(thread)
+        // SAFETY: a valid map value, and no other thread's.
+        && unsafe { (*seat).thread } == thread
+    {
+        // SAFETY: as above.
+        unsafe {
+            (*seat).sp = 0;
+            core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
+                &raw mut (*seat).thread,
+                0,
+            );
+        }
+        return;
+    }
+    let _ = STANDING.remove(thread);
 }
 
 /// Is the call entered at `entry_sp` still under way, when another is entered at `sp`? It is as long
@@ -101,7 +159,7 @@ fn still_pending(entry_sp: u64, sp: u64) -> bool {
     if sp > entry_sp {
         return false;
     }
-    let trampoline = trampoline::address();
+    let trampoline = trampoline::trampoline_address();
     if trampoline == 0 {
         return sp < entry_sp;
     }

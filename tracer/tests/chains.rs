@@ -1,6 +1,8 @@
 //! Stacks against the truth: a Java program that says which of its methods are on the stack where it takes native
 //! memory, under every way to run Java. Needs root and JDKs.
 //!
+//! Remembered stacks are walked all the same, and compared.
+//!
 //! Each test takes one JDK of those that are there; with `TRACER_ALL_CHAINS=1`, every JDK that can do it.
 
 mod common;
@@ -58,7 +60,8 @@ fn check_on(java: &Path, flags: &[&str]) {
     let (mut target, mut stdout, _stderr) = Process::start(&mut command);
     stdout.until("started");
     // Before anything is warm: every transition between tiers is seen, and libraries are loaded later.
-    let recorder = Recorder::attach(target.pid(), &format!("chains-{}", target.pid()), &[]);
+    let recorder =
+        Recorder::attach(target.pid(), &format!("chains-{}", target.pid()), &["--memo", "checked"]);
     target.tell("start");
     let truth: Value = serde_json::from_str(&stdout.next()).expect("the truth is JSON");
     let recording = recorder.stop();

@@ -101,8 +101,8 @@ pub(super) fn step<S: Source>(
         }
     }
     // Compiled code saves rbp below its return address, though it uses it as any other register.
-    state.fp = source.read(sp.wrapping_sub(16)).ok_or(Stop::ReadFault)?;
-    let pc = source.read(sp.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
+    state.load_fp(source.read_stack(sp.wrapping_sub(16)).ok_or(Stop::ReadFault)?);
+    let pc = source.read_stack(sp.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
     advance_in_code(state, pc, sp, jvm)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn step<S: Source>(
 /// the frame would end otherwise.
 #[inline(always)]
 fn below_frame_bytes<S: Source>(
-    state: &State,
+    state: &mut State,
     sp: u64,
     blob: u64,
     source: &S,
@@ -126,7 +126,7 @@ fn below_frame_bytes<S: Source>(
     }
     // The wrapper of a native method pushes registers when it calls the JVM for a lock or a barrier,
     // but keeps a frame link in rbp, and native code keeps rbp.
-    let pushed_bytes = state.fp.wrapping_add(16).wrapping_sub(sp);
+    let pushed_bytes = state.use_fp().wrapping_add(16).wrapping_sub(sp);
     Ok(if pushed_bytes <= MAX_PUSHED_BYTES { pushed_bytes } else { 0 })
 }
 
@@ -145,14 +145,14 @@ fn step_interpreted<S: Source>(
     jvm: &Jvm,
     frame: &mut Frame,
 ) -> Result<(), Stop> {
-    let fp = state.fp;
+    let fp = state.use_fp();
     check_fp(state, MAX_FP_BELOW_SP_BYTES)?;
     let bcp_below_fp = match jvm.interpreter_bcp_below_fp {
         0 => BCP_BELOW_FP,
         bytes => u64::from(bytes),
     };
-    let method = source.read(fp.wrapping_sub(METHOD_BELOW_FP)).ok_or(Stop::ReadFault)?;
-    let bcp = source.read(fp.wrapping_sub(bcp_below_fp)).ok_or(Stop::ReadFault)?;
+    let method = source.read_stack(fp.wrapping_sub(METHOD_BELOW_FP)).ok_or(Stop::ReadFault)?;
+    let bcp = source.read_stack(fp.wrapping_sub(bcp_below_fp)).ok_or(Stop::ReadFault)?;
     frame.kind = frame_kind::INTERPRETED;
     frame.pc = method;
     frame.aux = bcp;
@@ -160,24 +160,24 @@ fn step_interpreted<S: Source>(
     let const_method = source.read(method.wrapping_add(u64::from(jvm.method_const_method))).unwrap_or(0);
     frame.extra = (const_method >> 3) as u32;
     // Not fp + 16: adapters between compiled and interpreted code extend the caller's frame.
-    let sp = source.read(fp.wrapping_sub(SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
-    let pc = source.read(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
-    state.fp = source.read(fp).ok_or(Stop::ReadFault)?;
+    let sp = source.read_stack(fp.wrapping_sub(SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
+    let pc = source.read_stack(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
+    state.load_fp(source.read_stack(fp).ok_or(Stop::ReadFault)?);
     advance_in_code(state, pc, sp, jvm)
 }
 
 /// A stub that keeps a frame link in rbp.
 #[inline(always)]
 fn step_linked<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
-    let fp = state.fp;
+    let fp = state.use_fp();
     check_fp(state, 0)?;
     let mut sp = fp.wrapping_add(16);
-    let mut pc = source.read(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
+    let mut pc = source.read_stack(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
     if pc == ENTRY_BARRIER_COOKIE {
-        pc = source.read(sp).ok_or(Stop::ReadFault)?;
+        pc = source.read_stack(sp).ok_or(Stop::ReadFault)?;
         sp = sp.wrapping_add(8);
     }
-    state.fp = source.read(fp).ok_or(Stop::ReadFault)?;
+    state.load_fp(source.read_stack(fp).ok_or(Stop::ReadFault)?);
     advance(state, pc, sp)
 }
 
@@ -248,7 +248,8 @@ fn describe_nmethod<S: Source>(
     let orig_pc_offset = source
         .read_u32(blob.wrapping_add(u64::from(jvm.nmethod_orig_pc_offset)))
         .ok_or(Stop::ReadFault)? as i32;
-    let original = source.read(state.sp.wrapping_add(orig_pc_offset as i64 as u64)).ok_or(Stop::ReadFault)?;
+    let original =
+        source.read_stack(state.sp.wrapping_add(orig_pc_offset as i64 as u64)).ok_or(Stop::ReadFault)?;
     // The handlers lie behind the method's own instructions. A value elsewhere is not believed:
     // the frame then keeps the handler's pc, which names the method but no line.
     if original > blob && original < state.pc {

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_common::{counter::Counter, table::Allocation};
 
 use crate::{
-    config, counters, emit, live, maps,
+    config, counters, live,
     pending::{self, Call, function},
     unwind,
 };
@@ -73,8 +73,8 @@ fn enter(ctx: &ProbeContext, thread: u64, function: u64, size_bytes: u64, argume
     }
     // SAFETY: the context of a uprobe is the thread's registers.
     let sp = unsafe { (*ctx.regs).rsp };
-    let call = Call { sp, size_bytes, argument, function, old: Allocation::ZERO };
-    let Some(call) = pending::enter(thread, &call) else {
+    let call = Call { thread, sp, size_bytes, argument, function, old: Allocation::ZERO };
+    let Some(call) = pending::enter(&call) else {
         return;
     };
     // The old block leaves the table before anyone else can be given its address.
@@ -115,18 +115,10 @@ fn leave(ctx: &RetProbeContext, thread: u64) {
     if address == 0 || call.size_bytes < config::get().min_size_bytes {
         return;
     }
-    let header = emit::header(0);
-    let stack = unwind::capture(pc, sp, fp);
-    live::insert(
-        address,
-        &Allocation {
-            size_bytes: call.size_bytes,
-            stack,
-            time_ns: header.time_ns,
-            tid: thread as u32,
-            epoch: maps::epoch(),
-        },
-    );
+    // Sizes that no allocation can have are not told from the mark.
+    let size_bytes = call.size_bytes.min(unwind::NOT_BOOKED - 1);
+    let stack = unwind::capture(pc, sp, fp, size_bytes);
+    live::insert(address, size_bytes, stack);
 }
 
 /// What a returned realloc means for the old block.

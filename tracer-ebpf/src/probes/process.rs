@@ -22,15 +22,15 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
     };
     if flags & CLONE_THREAD != 0 {
         let stack = unwind::capture_syscall();
-        emit::send(&ThreadRecord {
-            header: emit::header(kind::THREAD_START),
-            subject_tid: pid,
-            reserved: 0,
-            stack,
-            comm,
-        });
+        send(kind::THREAD_START, pid, stack, comm);
     }
     0
+}
+
+/// Apart: the record would lie on the BPF stack below a walk.
+#[inline(never)]
+fn send(kind: u32, subject_tid: u32, stack: u64, comm: [u8; 16]) {
+    emit::send(&ThreadRecord { header: emit::header(kind), subject_tid, reserved: 0, stack, comm });
 }
 
 /// `sched:sched_process_exit`, in the thread that ends.

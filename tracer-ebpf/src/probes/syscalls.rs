@@ -14,7 +14,7 @@ use tracer_common::{
     record::{MappingRecord, kind, mapping_call},
 };
 
-use crate::{config, counters, emit, pending, unwind};
+use crate::{config, counters, emit, maps, pending, unwind};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -85,43 +85,46 @@ fn leave(ctx: &TracePointContext, thread: u64) {
         nr::MADVISE => mapping_call::MADVISE,
         _ => return,
     };
-    let mut record = MappingRecord { call, address: a0, length_bytes: a1, ..MappingRecord::ZERO };
-    let maps_memory = match call {
-        mapping_call::MMAP => {
-            record.address = result;
-            record.protection = a2 as u32;
-            record.flags = a3;
-            record.argument = a4;
-            true
-        }
-        mapping_call::MREMAP => {
-            record.address = result;
-            record.length_bytes = a2;
-            record.flags = a3;
-            record.argument = a0;
-            record.argument2 = a1;
-            true
-        }
-        mapping_call::BRK => {
-            record.address = result;
-            record.length_bytes = 0;
-            true
-        }
-        mapping_call::MPROTECT => {
-            record.protection = a2 as u32;
-            false
-        }
-        mapping_call::MADVISE => {
-            record.argument = a2;
-            false
-        }
-        _ => false,
-    };
+    let maps_memory = matches!(call, mapping_call::MMAP | mapping_call::MREMAP | mapping_call::BRK);
     let in_allocator = pending::inside(thread);
-    if maps_memory && !in_allocator {
-        record.stack = unwind::capture_syscall();
+    let stack = if maps_memory && !in_allocator { unwind::capture_syscall() } else { 0 };
+    // In the ring buffer at once: the walk needs the BPF stack.
+    let Some(mut entry) = maps::EVENTS.reserve::<MappingRecord>(0) else {
+        counters::add(Counter::LostEvent, 1);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved bytes; every field is written before they are submitted.
+    unsafe {
+        *record = MappingRecord::ZERO;
+        (*record).header = emit::header(kind::MAPPING);
+        (*record).call = call;
+        (*record).address = a0;
+        (*record).length_bytes = a1;
+        (*record).stack = stack;
+        (*record).in_allocator = in_allocator as u64;
+        match call {
+            mapping_call::MMAP => {
+                (*record).address = result;
+                (*record).protection = a2 as u32;
+                (*record).flags = a3;
+                (*record).argument = a4;
+            }
+            mapping_call::MREMAP => {
+                (*record).address = result;
+                (*record).length_bytes = a2;
+                (*record).flags = a3;
+                (*record).argument = a0;
+                (*record).argument2 = a1;
+            }
+            mapping_call::BRK => {
+                (*record).address = result;
+                (*record).length_bytes = 0;
+            }
+            mapping_call::MPROTECT => (*record).protection = a2 as u32,
+            mapping_call::MADVISE => (*record).argument = a2,
+            _ => {}
+        }
     }
-    record.in_allocator = in_allocator as u64;
-    record.header = emit::header(kind::MAPPING);
-    emit::send(&record);
+    entry.submit(0);
 }

@@ -49,6 +49,8 @@ pub fn class_unloaded(_ctx: ProbeContext) -> u32 {
     {
         // SAFETY: a valid map value; whoever writes it during one collection writes the same.
         unsafe { (*control).class_epoch = (*control).epoch.wrapping_add(1) };
+        // After what it guards.
+        maps::raise_code_epoch();
     }
     0
 }
@@ -66,6 +68,7 @@ pub fn nmethod_load(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn nmethod_unload(ctx: ProbeContext) -> u32 {
     if config::target_thread().is_some() {
+        maps::raise_code_epoch();
         send_nmethod(&ctx, kind::NMETHOD_UNLOAD);
     }
     0

@@ -3,6 +3,7 @@
 //! One walk for each capture, in one `bpf_loop`; the rules are in `tracer_common::walk`. Frames go into
 //! a scratch slot, which is at once the record that is sent when the stack is new.
 
+mod memo;
 mod scratch;
 pub mod trampoline;
 mod walk;
@@ -15,25 +16,34 @@ use aya_ebpf::{
     },
 };
 use tracer_common::{
+    config::memo as memo_mode,
     counter::Counter,
     record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
-    table::{NO_STACK, StackTotals},
+    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
     unwind::{Frame, MAX_FRAMES, Stop},
 };
 
-use crate::{counters, emit, live, maps};
+use crate::{config, counters, emit, live, maps};
+
+/// No allocation: see [`capture`].
+pub const NOT_BOOKED: u64 = u64::MAX;
 
 /// The stack of the calling thread, which is in a system call.
 #[inline(always)]
 pub fn capture_syscall() -> u64 {
-    // SAFETY: the current task always has user registers here; their layout is the kernel's ABI.
-    let regs = unsafe {
+    // SAFETY: the current task always has user registers here; their layout is the kernel's ABI. One by one:
+    // all of them would take much of the BPF stack.
+    let (pc, sp, fp) = unsafe {
         let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        bpf_probe_read_kernel(regs)
+        (
+            bpf_probe_read_kernel(&raw const (*regs).rip),
+            bpf_probe_read_kernel(&raw const (*regs).rsp),
+            bpf_probe_read_kernel(&raw const (*regs).rbp),
+        )
     };
-    match regs {
-        Ok(regs) => capture(regs.rip, regs.rsp, regs.rbp),
-        Err(_) => NO_STACK,
+    match (pc, sp, fp) {
+        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED),
+        _ => NO_STACK,
     }
 }
 
@@ -41,21 +51,72 @@ pub fn capture_syscall() -> u64 {
 /// these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
 /// scratch slot was free.
 ///
+/// An allocation of `booked_bytes` is added to the stack's totals; [`NOT_BOOKED`]: none is. If the stack
+/// has no place in the table of totals, that is done for [`OVERFLOW_STACK`].
+///
 /// A global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn capture(pc: u64, sp: u64, fp: u64) -> u64 {
-    let Some(slot) = scratch::claim() else {
+pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64) -> u64 {
+    let Some((slot, index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
+        live::book_allocation(NO_STACK, booked_bytes);
         return NO_STACK;
     };
+    let mode = config::get().memo;
+    let taken = walk::walk(index, pc, sp, fp, (mode != memo_mode::OFF) as u64);
     // SAFETY: a map value, claimed for this walk alone.
     let stack = unsafe {
-        walk::walk(slot, pc, sp, fp);
-        finish(slot)
+        let mut totals = totals((*slot).record.stack);
+        if taken != 0 {
+            counters::add(Counter::WalksRemembered, 1);
+            // Frames are missing, or the memo is to be compared.
+            let is_known = totals.is_some_and(|totals| (*totals).sent != 0);
+            if !is_known || mode == memo_mode::CHECKED || (*slot).record.stop == Stop::NoMapping as u32 {
+                let remembered = (*slot).record.stack;
+                walk::walk(index, pc, sp, fp, 0);
+                let is_other = (*slot).record.stack != remembered;
+                // A walk that met an unknown module makes a stack of its own.
+                if is_other && (*slot).record.saved_bytes == 0 {
+                    counters::add(Counter::MemoMismatch, 1);
+                }
+                if is_other {
+                    totals = self::totals((*slot).record.stack);
+                }
+            }
+        }
+        counters::stopped((*slot).record.stop);
+        match totals {
+            Some(totals) => {
+                if booked_bytes != NOT_BOOKED {
+                    live::add_allocation(totals, booked_bytes);
+                }
+                send(slot, totals)
+            }
+            None if booked_bytes == NOT_BOOKED => (*slot).record.stack,
+            None => {
+                counters::add(Counter::LostStackFull, 1);
+                live::book_allocation(OVERFLOW_STACK, booked_bytes);
+                OVERFLOW_STACK
+            }
+        }
     };
     scratch::release(slot);
     stack
+}
+
+/// The totals of `stack`, which is entered into their table if need be; none if it is full.
+#[inline(always)]
+fn totals(stack: u64) -> Option<*mut StackTotals> {
+    /// Not on the BPF stack.
+    static ZERO: StackTotals = StackTotals::ZERO;
+
+    let found = maps::STACKS.get_ptr_mut(stack);
+    if found.is_some() {
+        return found;
+    }
+    let _ = maps::STACKS.insert(stack, &ZERO, BPF_NOEXIST as u64);
+    maps::STACKS.get_ptr_mut(stack)
 }
 
 /// The longest record of a stack, bytes.
@@ -65,29 +126,15 @@ const LONGEST: u64 = {
     (if frames > saved { frames } else { saved }) as u64
 };
 
+/// Sends the frames of the slot's stack, unless that is done. `totals` are the stack's.
+///
 /// # Safety
 /// `slot` must be a claimed slot.
-#[inline(always)]
-unsafe fn finish(slot: *mut scratch::Slot) -> u64 {
+#[inline(never)]
+unsafe fn send(slot: *mut scratch::Slot, totals: *mut StackTotals) -> u64 {
     // SAFETY: the caller's.
     let record = unsafe { &mut (*slot).record };
-    counters::add(Counter::StacksTotal, 1);
-    counters::stopped(record.stop);
-    if record.stop == Stop::Complete as u32 {
-        counters::add(Counter::StacksComplete, 1);
-    }
     let stack = record.stack;
-    let totals = match maps::STACKS.get_ptr_mut(stack) {
-        Some(totals) => totals,
-        None => {
-            let _ = maps::STACKS.insert(stack, StackTotals::ZERO, BPF_NOEXIST as u64);
-            match maps::STACKS.get_ptr_mut(stack) {
-                Some(totals) => totals,
-                // The table is full: whoever books an allocation on this stack counts it.
-                None => return stack,
-            }
-        }
-    };
     // SAFETY: a valid map value. Two CPUs that see it unsent at once send it twice, which is harmless.
     if unsafe { (*totals).sent } != 0 {
         return stack;

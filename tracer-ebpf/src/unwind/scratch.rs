@@ -11,6 +11,7 @@ use tracer_common::{
     walk::State,
 };
 
+use super::memo;
 use crate::config;
 
 /// What a saved stack needs more than the frames that it lies over.
@@ -22,6 +23,9 @@ const ROOM_BYTES: usize =
 pub struct Slot {
     pub busy: u64,
     pub state: State,
+    /// How many segments the walk took from the memo.
+    pub taken: u64,
+    pub memo: memo::Scratch,
     pub record: StackRecord,
     pub frames: [Frame; MAX_FRAMES],
     /// Room for what follows [`SAVED_FRAMES`] frames.
@@ -36,9 +40,15 @@ static SCRATCH: Array<Slot> = Array::with_max_entries(1, 0);
 /// in the middle of one; whoever finds no slot counts it.
 const TRIES: u32 = 16;
 
-/// A slot for the caller alone; none if all that were tried are taken.
+/// The slot `index`.
 #[inline(always)]
-pub fn claim() -> Option<*mut Slot> {
+pub fn at(index: u32) -> Option<*mut Slot> {
+    SCRATCH.get_ptr_mut(index)
+}
+
+/// A slot for the caller alone, and its index; none if all that were tried are taken.
+#[inline(always)]
+pub fn claim() -> Option<(*mut Slot, u32)> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     let config = config::get();
@@ -47,7 +57,8 @@ pub fn claim() -> Option<*mut Slot> {
         if i >= count {
             break;
         }
-        let slot = SCRATCH.get_ptr_mut((first + i) % count)?;
+        let index = (first + i) % count;
+        let slot = at(index)?;
         // SAFETY: a valid map value.
         let (_, claimed) = unsafe {
             core::intrinsics::atomic_cxchg::<
@@ -57,7 +68,7 @@ pub fn claim() -> Option<*mut Slot> {
             >(&raw mut (*slot).busy, 0, 1)
         };
         if claimed {
-            return Some(slot);
+            return Some((slot, index));
         }
     }
     None

@@ -16,8 +16,11 @@ fn pointer(address: u64) -> u64 {
 }
 
 /// The trampoline's address in the calling process, 0 if it has none or it cannot be told.
-#[inline(always)]
-pub fn address() -> u64 {
+///
+/// A global function, as the other one: the verifier goes through it once, whatever led to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn trampoline_address() -> u64 {
     let config = config::get();
     if config.mm_xol_area == 0 {
         return 0;
@@ -45,8 +48,9 @@ pub fn thread_structure() -> u64 {
 }
 
 /// The true return address of the call whose return address was at `slot`, 0 if there is none.
-#[inline(always)]
-pub fn original(slot: u64, trampoline: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn original_return_address(slot: u64, trampoline: u64) -> u64 {
     let config = config::get();
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };

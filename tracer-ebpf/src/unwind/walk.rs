@@ -18,7 +18,11 @@ use tracer_common::{
     },
 };
 
-use super::{scratch::Slot, trampoline};
+use super::{
+    memo,
+    scratch::{self, Slot},
+    trampoline,
+};
 use crate::{config, counters, maps};
 
 /// Stacks that a CPU saves at most in a session, each up to 128 KB of the ring buffer: there are a few for each
@@ -31,50 +35,73 @@ const MAX_WAITING_BYTES: u64 = 12 << 20;
 /// What the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
 struct Walk {
     slot: *mut Slot,
+    index: u32,
     jvm: &'static Jvm,
+    /// 0 until a frame is walked.
     trampoline: u64,
     class_epoch: u64,
     first_module: u32,
     module_count: u32,
+    /// What segments of the memo must have been made under; [`NO_MEMO`]: none are taken or made.
+    epoch: u64,
+    /// Another segment begins here.
+    is_fresh: u64,
 }
 
-/// Walks from the given registers, and fills the slot's record and frames.
+/// No epoch: see [`Walk::epoch`].
+const NO_MEMO: u64 = 0;
+
+/// Walks from the given registers, and fills the record and the frames of the slot with this index.
+/// Gives how many segments were taken from the memo, which none is if `use_memo` is 0: the frames of these
+/// are missing.
 ///
-/// # Safety
-/// `slot` must be a slot claimed by the caller.
-#[inline(always)]
-pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
-    // SAFETY: the caller's.
+/// A global function: the verifier goes through it once for each program, whatever led to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> u64 {
+    let Some(slot) = scratch::at(index) else {
+        return 0;
+    };
+    // SAFETY: the caller claimed the slot.
     let record = unsafe {
         (*slot).state = State::returned(pc, sp, fp);
+        (*slot).taken = 0;
+        (*slot).memo.path = memo::Path::EMPTY;
         &mut (*slot).record
     };
     record.stack = 0;
     record.frame_count = 0;
     record.stop = Stop::Truncated as u32;
+    record.saved_bytes = 0;
+    // Before what it guards is looked at.
+    let epoch = if use_memo != 0 { maps::memo_epoch() } else { NO_MEMO };
     let (Some(table), Some(jvm)) = (maps::MODULE_TABLE.get(0), maps::JVM.get(0)) else {
-        return;
+        return 0;
     };
     let mut walk = Walk {
         slot,
+        index,
         jvm,
-        trampoline: trampoline::address(),
+        trampoline: 0,
         class_epoch: maps::CONTROL.get(0).map_or(0, |control| control.class_epoch as u64),
         first_module: table.first,
         module_count: table.count,
+        epoch,
+        is_fresh: 1,
     };
     // SAFETY: the callback has the helper's form, and `walk` outlives the call.
     unsafe {
         bpf_loop(config::get().max_frames, step as *mut c_void, (&raw mut walk).cast(), 0);
     }
     // SAFETY: the caller's.
-    let state = unsafe { &(*slot).state };
+    let (state, taken) = unsafe { (&(*slot).state, (*slot).taken) };
     record.last_pc = state.pc;
     record.last_sp = state.sp;
     record.last_fp = state.fp;
     record.last_flags = state.flags();
-    record.saved_bytes = 0;
-    if record.stop == Stop::NoMapping as u32 {
+    // SAFETY: the caller's.
+    record.stack = unsafe { (*slot).memo.path.hash };
+    if record.stop == Stop::NoMapping as u32 && taken == 0 {
         counters::add(Counter::UnknownMapping, 1);
         // SAFETY: the caller's.
         unsafe { save(slot) };
@@ -82,6 +109,7 @@ pub unsafe fn walk(slot: *mut Slot, pc: u64, sp: u64, fp: u64) {
     // What ended the walk belongs to the stack: a truncated one is not the complete one.
     let stack = finish(mix(record.stack, record.stop as u64));
     record.stack = if stack <= tracer_common::table::NO_STACK { stack + 3 } else { stack };
+    taken
 }
 
 /// Keeps the stack of a walk that met an unknown module, so that user space can go on with it when it
@@ -136,42 +164,83 @@ fn finish(hash: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// One frame. Returns 1 to end the loop.
-unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
-    if index as usize >= MAX_FRAMES {
+/// One frame, or a segment of the memo. Returns 1 to end the loop.
+unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `walk` gave it.
+    let walk = unsafe { &mut *walk };
+    let slot = walk.slot;
+    if walk.is_fresh != 0 {
+        // SAFETY: the slot is this walk's.
+        unsafe {
+            memo::approach(slot);
+            if walk.epoch != NO_MEMO {
+                let taken = memo::take_segment(walk.index, walk.epoch);
+                if taken != memo::NOTHING {
+                    (*slot).taken += 1;
+                    return (taken == memo::END) as i64;
+                }
+            }
+            memo::begin(slot, walk.epoch);
+        }
+        walk.trampoline = trampoline::trampoline_address();
+        walk.is_fresh = 0;
+    }
+    // SAFETY: as above.
+    let index = unsafe { (*slot).record.frame_count };
+    if index as usize >= MAX_FRAMES || index >= config::get().max_frames {
         return 1;
     }
-    // SAFETY: `bpf_loop` passes on what `walk` gave it.
-    let walk = unsafe { &*walk };
     // SAFETY: the slot is this walk's, and `index` is within its frames.
     let (state, frame, record) = unsafe {
-        let slot = &mut *walk.slot;
+        let slot = &mut *slot;
         (&mut slot.state, &mut *(&raw mut slot.frames).cast::<Frame>().add(index as usize), &mut slot.record)
     };
     let stop = walk::step(state, walk, frame);
-    let hash = mix(record.stack, frame.pc);
+    let hash = mix(0, frame.pc);
     let hash = mix(hash, frame.aux);
     let hash = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
     // After classes were unloaded the same addresses can be another method's. Without a branch: the
     // verifier would follow both ways of it for each frame.
     let not_interpreted = (frame.kind ^ frame_kind::INTERPRETED) as u64;
     let mask = (not_interpreted.wrapping_sub(1) as i64 >> 63) as u64;
-    record.stack = hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask);
+    let hash = finish(hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask));
     record.frame_count = index + 1;
-    match stop {
+    // SAFETY: as above.
+    let ends = unsafe { memo::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
+    let (kept, result) = match stop {
         Some(stop) => {
             record.stop = stop as u32;
-            1
+            (if memo::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
         }
-        None => 0,
+        None if ends => {
+            walk.is_fresh = 1;
+            (0, 0)
+        }
+        None => return 0,
+    };
+    if walk.epoch != NO_MEMO && kept != NOT_KEPT {
+        memo::keep_segment(walk.index, kept);
     }
+    result
 }
+
+/// No [`Stop`].
+const NOT_KEPT: u32 = u32::MAX;
 
 impl Source for Walk {
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
         // SAFETY: a user address; the helper checks it.
         unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+    }
+
+    #[inline(always)]
+    fn read_stack(&self, address: u64) -> Option<u64> {
+        if memo::stack_word(self.index, address) != 0 {
+            return None;
+        }
+        // SAFETY: the slot is this walk's.
+        Some(unsafe { (*self.slot).memo.word })
     }
 
     #[inline(always)]
@@ -244,7 +313,9 @@ impl Source for Walk {
 
     #[inline(always)]
     fn original_return(&self, stack_slot: u64) -> Option<u64> {
-        match trampoline::original(stack_slot, self.trampoline) {
+        // SAFETY: the slot is this walk's.
+        unsafe { memo::spoil(self.slot) };
+        match trampoline::original_return_address(stack_slot, self.trampoline) {
             0 => None,
             address => Some(address),
         }

@@ -4,7 +4,7 @@ use std::{panic, thread};
 
 use aya::{Ebpf, EbpfError, EbpfLoader, programs::ProgramError};
 use tracer_common::{
-    config::Config,
+    config::{Config, MEMO_WAYS},
     table::{NO_STACK, OVERFLOW_STACK, StackTotals},
 };
 
@@ -61,6 +61,7 @@ pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf,
         .map_max_entries("ROWS", sizes.row_count)
         .map_max_entries("EVENTS", sizes.ring_bytes)
         .map_max_entries("SCRATCH", slots)
+        .map_max_entries("MEMO", (config.memo_sets * MEMO_WAYS).max(1))
         .load(object)
         .map_err(load_error)?;
     load_programs(&mut ebpf)?;

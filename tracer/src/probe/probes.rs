@@ -32,6 +32,15 @@ impl Drop for Detaching {
     }
 }
 
+/// What the JVM's own probe points tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenOfJvm {
+    /// When collections begin and end.
+    pub collections: bool,
+    /// When compiled code is freed, and when classes are.
+    pub frees_of_code: bool,
+}
+
 /// See the module.
 pub struct Probes {
     pid: u32,
@@ -124,24 +133,28 @@ impl Probes {
     }
 
     /// Attaches to HotSpot's own probe points. A build without them is traced without GC marks and
-    /// early names. True if collections will be seen.
-    pub fn attach_usdt(&mut self, libjvm: &Module) -> bool {
+    /// early names.
+    pub fn attach_usdt(&mut self, libjvm: &Module) -> SeenOfJvm {
         let probes = match libjvm.elf().and_then(|elf| usdt::read(&elf)) {
             Ok(probes) => probes,
             Err(error) => {
                 tracing::debug!(%error, path = libjvm.path, "no USDT probes");
-                return false;
+                return SeenOfJvm::default();
             }
         };
-        let mut sees_collections = false;
+        let mut attached = Vec::new();
         for (index, (point, spec)) in plan::usdt_points(libjvm, &probes).into_iter().enumerate() {
             let set = self.usdt_specs.set(index as u32, spec, 0).map_err(ProbeError::from);
             match set.and_then(|()| self.uprobe(&point)) {
-                Ok(()) => sees_collections |= point.program == "gc_end",
+                Ok(()) => attached.push(point.program),
                 Err(error) => tracing::debug!(%error, "USDT probe left out"),
             }
         }
-        sees_collections
+        let has = |program| attached.contains(&program);
+        SeenOfJvm {
+            collections: has("gc_end"),
+            frees_of_code: has("nmethod_unload") && has("class_unloaded"),
+        }
     }
 
     /// Passes on what the BPF programs say of themselves.

@@ -6,6 +6,7 @@ use aya::{Ebpf, maps::Array, maps::Map};
 use memmap2::{MmapOptions, MmapRaw};
 use tracer_common::{
     config::Jvm,
+    table::{EPOCH_STEP, KEEPS_JAVA},
     unwind::{MAX_MODULES, Module, ModuleTable, Row},
 };
 use zerocopy::IntoBytes;
@@ -19,6 +20,9 @@ pub struct UnwindTables {
     modules: Array<aya::maps::MapData, Module>,
     table: Array<aya::maps::MapData, ModuleTable>,
     jvm: Array<aya::maps::MapData, Jvm>,
+    epoch: Array<aya::maps::MapData, u64>,
+    /// What `epoch` holds.
+    raised: u64,
     /// Which half of the modules' map is in use.
     half: usize,
 }
@@ -43,6 +47,8 @@ impl UnwindTables {
             modules: take("MODULES")?.try_into()?,
             table: take("MODULE_TABLE")?.try_into()?,
             jvm: take("JVM")?.try_into()?,
+            epoch: take("TABLE_EPOCH")?.try_into()?,
+            raised: 0,
             half: 0,
         })
     }
@@ -87,6 +93,7 @@ impl UnwindTables {
         }
         let table = ModuleTable { first: first as u32, count: modules.len() as u32 };
         self.table.set(0, table, 0)?;
+        self.raise()?;
         Ok(modules.len())
     }
 
@@ -95,6 +102,22 @@ impl UnwindTables {
     /// # Errors
     /// A map operation failed.
     pub fn set_jvm(&mut self, jvm: &Jvm) -> Result<(), ProbeError> {
-        Ok(self.jvm.set(0, jvm, 0)?)
+        self.jvm.set(0, jvm, 0)?;
+        self.raise()
+    }
+
+    /// Lets stacks with Java frames be remembered: probes tell when the JVM frees code and classes.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn keep_java(&mut self) -> Result<(), ProbeError> {
+        self.raised |= KEEPS_JAVA;
+        self.raise()
+    }
+
+    /// Voids what was remembered of stacks, after a change of what they were walked by.
+    fn raise(&mut self) -> Result<(), ProbeError> {
+        self.raised += EPOCH_STEP;
+        Ok(self.epoch.set(0, self.raised, 0)?)
     }
 }

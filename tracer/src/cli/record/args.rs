@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
+use tracer_common::config::memo;
 
 use crate::cli::failure::{Failure, status};
 
@@ -47,6 +48,10 @@ pub struct Args {
     #[arg(long)]
     pub strict: bool,
 
+    /// Remember stacks that were walked before; `checked` walks them all the same and counts differences
+    #[arg(long, value_enum, default_value_t = Memo::On, hide = true)]
+    pub memo: Memo,
+
     /// Start this command and record it from its first instruction
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
@@ -64,6 +69,25 @@ impl Probes {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
+        }
+    }
+}
+
+/// What is done with stacks that were walked before: for tests and benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Memo {
+    Off,
+    On,
+    Checked,
+}
+
+impl Memo {
+    /// As the programs are told.
+    pub const fn mode(self) -> u32 {
+        match self {
+            Self::Off => memo::OFF,
+            Self::On => memo::ON,
+            Self::Checked => memo::CHECKED,
         }
     }
 }

@@ -102,8 +102,12 @@ impl JvmWatch {
             .unwind
             .set_jvm(hotspot.unwinder_config())
             .map_err(|error| Failure::caused(status::FAILED, &error))?;
-        if attached.probes.attach_usdt(&info.libjvm) {
+        let seen = attached.probes.attach_usdt(&info.libjvm);
+        if seen.collections {
             writer.gc_probes()?;
+        }
+        if seen.frees_of_code {
+            attached.unwind.keep_java().map_err(|error| Failure::caused(status::FAILED, &error))?;
         }
         name_threads(self.pid, &hotspot, session);
         writer.jvm(&JvmInfo {

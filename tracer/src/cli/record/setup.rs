@@ -28,6 +28,9 @@ const SLOTS_PER_CPU: u32 = 4;
 /// Scratch slots of a machine with few CPUs: threads are preempted in the middle of walks there too.
 const MIN_SLOTS: u32 = 16;
 
+/// Places in the stacks' memo, each for the pieces of stacks that begin at one place: 4 × 768 bytes.
+const MEMO_SETS: u32 = 2048;
+
 /// Everything attached to a target. Dropped, it is detached.
 pub(super) struct Attached {
     pub(super) tables: Tables,
@@ -77,6 +80,14 @@ impl Unwind {
     pub(super) fn set_jvm(&mut self, jvm: Jvm) -> Result<(), ProbeError> {
         self.jvm = jvm;
         self.kernel.set_jvm(&jvm)
+    }
+
+    /// Lets stacks with Java frames be remembered: the JVM tells when it frees code and classes.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub(super) fn keep_java(&mut self) -> Result<(), ProbeError> {
+        self.kernel.keep_java()
     }
 
     /// Finishes the walk of `stack`, which the kernel gave up at code that it did not know.
@@ -168,6 +179,8 @@ fn config(target: &Target, args: &Args) -> Config {
         slots_per_cpu: SLOTS_PER_CPU.max(MIN_SLOTS.div_ceil(cpu_count)),
         max_frames: MAX_FRAMES as u32,
         cpu_count,
+        memo: args.memo.mode(),
+        memo_sets: MEMO_SETS,
         ..Config::ZERO
     };
     match btf::KernelOffsets::read() {

@@ -15,6 +15,7 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
         ("lost_scratch", counters.get(Counter::LostScratch)),
         ("lost_pointer_read", counters.get(Counter::LostPointerRead)),
         ("missed_frees", counters.get(Counter::MissedFrees)),
+        ("memo_mismatch", counters.get(Counter::MemoMismatch)),
         ("malformed_records", malformed_count),
     ];
     reasons.into_iter().filter(|(_, count)| *count > 0).collect()
@@ -25,8 +26,8 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
 pub(super) fn trust(counters: &Counters, completed_count: u64) -> Trust {
     Trust {
         unmatched_frees: Some(counters.get(Counter::UnmatchedFrees)),
-        stacks_total: Some(counters.get(Counter::StacksTotal)),
-        stacks_complete: Some(counters.get(Counter::StacksComplete) + completed_count),
+        stacks_total: Some(counters.stops.iter().sum()),
+        stacks_complete: Some(counters.stops[Stop::Complete as usize] + completed_count),
     }
 }
 
