@@ -1,10 +1,11 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
 //! A stage uses the stages to its left, never those to its right:
-//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → vmmap → attribute →
-//! recording → profile → output`, and `cli` above all. `tests/layering.rs` holds this.
+//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → vmmap → census →
+//! attribute → recording → profile → output`, and `cli` above all. `tests/layering.rs` holds this.
 
 pub mod attribute;
+pub mod census;
 pub mod cli;
 pub mod hotspot;
 pub mod ingest;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 14] = [
+const STAGES: [&str; 15] = [
     "target",
     "unwind",
     "probe",
@@ -15,6 +15,7 @@ const STAGES: [&str; 14] = [
     "hotspot",
     "symbolize",
     "vmmap",
+    "census",
     "attribute",
     "recording",
     "profile",

@@ -1,5 +1,6 @@
 //! Flags, stdout and exit status: the one place that wires the stages to each other.
 
+pub mod census;
 pub mod check;
 pub mod failure;
 pub mod list;
@@ -30,6 +31,7 @@ enum Command {
     Maps(maps::Args),
     List(list::Args),
     Check(check::Args),
+    Census(census::Args),
 }
 
 /// Runs the command line, and gives the exit status.
@@ -49,6 +51,7 @@ pub fn run() -> u8 {
         Command::Maps(args) => maps::run(args),
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),
+        Command::Census(args) => census::run(args),
     };
     outcome.unwrap_or_else(|failure: Failure| {
         eprintln!("{failure}");

@@ -31,6 +31,8 @@ const MAX_BLOB_NAME: usize = 256;
 /// A code heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heap {
+    /// Of its `CodeHeap`.
+    pub(super) address: u64,
     /// The reserved range.
     pub(super) low: u64,
     pub(super) high: u64,
@@ -168,21 +170,29 @@ impl CodeCache {
     /// Calls `visit` with the header of every blob in use, until it says to stop. Blobs that cannot
     /// be read (they come and go) are passed over.
     pub(super) fn each(&self, reader: Reader<'_>, mut visit: impl FnMut(Blob) -> ControlFlow<()>) {
-        // The committed part grows.
-        let heaps = heaps(reader, &self.layout).unwrap_or_else(|_| self.heaps.clone());
-        for heap in heaps {
-            let segments = heap.committed.saturating_sub(heap.low) >> heap.log2_segment_bytes;
-            let Ok(map) = reader.bytes(heap.segment_map, segments, MAX_HEAP_BYTES as usize >> 6) else {
-                continue;
-            };
-            for (index, _) in map.iter().enumerate().filter(|(_, tag)| **tag == 0).take(MAX_BLOBS) {
-                let block = heap.low + ((index as u64) << heap.log2_segment_bytes);
-                if let Ok(blob) = self.blob(reader, block + self.layout.block_bytes)
-                    && visit(blob).is_break()
+        for heap in self.heaps_now(reader, &self.layout) {
+            let mut flow = ControlFlow::Continue(());
+            self.each_block(reader, &heap, |block| {
+                if flow.is_continue()
+                    && let Ok(blob) = self.blob(reader, block + self.layout.block_bytes)
                 {
-                    return;
+                    flow = visit(blob);
                 }
+            });
+            if flow.is_break() {
+                return;
             }
+        }
+    }
+
+    /// Calls `visit` with the address of every block in use of `heap`.
+    pub(super) fn each_block(&self, reader: Reader<'_>, heap: &Heap, mut visit: impl FnMut(u64)) {
+        let segments = heap.committed.saturating_sub(heap.low) >> heap.log2_segment_bytes;
+        let Ok(map) = reader.bytes(heap.segment_map, segments, MAX_HEAP_BYTES as usize >> 6) else {
+            return;
+        };
+        for (index, _) in map.iter().enumerate().filter(|(_, tag)| **tag == 0).take(MAX_BLOBS) {
+            visit(heap.low + ((index as u64) << heap.log2_segment_bytes));
         }
     }
 
@@ -285,6 +295,7 @@ fn heaps(reader: Reader<'_>, layout: &CodeLayout) -> Result<Vec<Heap>, ReadError
 
 fn heap(reader: Reader<'_>, layout: &CodeLayout, address: u64) -> Result<Heap, ReadError> {
     let heap = Heap {
+        address,
         low: reader.pointer_field(address, layout.memory_low)?,
         high: reader.pointer_field(address, layout.memory_high)?,
         committed: reader.pointer_field(address, layout.memory_committed)?,

@@ -12,6 +12,7 @@ pub(super) use self::ranges::{End, G1Layout, RangesLayout, SpaceField};
 pub(super) use self::runtime::{FieldsLayout, FlagLayout, ObjectLayout, ThreadLayout, ThreadsLayout};
 
 use super::HotspotError;
+use super::books::BooksLayout;
 use super::vmstructs::{Field, VmStructs, Width};
 
 /// Everything that is used of one JVM.
@@ -24,6 +25,7 @@ pub(super) struct Layout {
     pub(super) objects: Option<ObjectLayout>,
     pub(super) threads: Option<ThreadLayout>,
     pub(super) ranges: RangesLayout,
+    pub(super) books: BooksLayout,
     /// What an absent subject lacked.
     pub(super) missing: Vec<String>,
 }
@@ -43,7 +45,8 @@ impl Layout {
         let objects = optional(ObjectLayout::new(structs, feature), &mut missing);
         let threads = optional(ThreadLayout::new(structs), &mut missing);
         let ranges = RangesLayout::new(structs);
-        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, missing })
+        let books = BooksLayout::new(structs);
+        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, books, missing })
     }
 }
 

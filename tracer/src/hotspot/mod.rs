@@ -5,6 +5,7 @@
 //! changes while it is read, so what is stale or torn is marked, never shown as a wrong name. Knows
 //! nothing of probes or output.
 
+pub mod books;
 mod class_name;
 mod code_cache;
 mod copied;

@@ -69,6 +69,10 @@ impl Objects {
         })
     }
 
+    pub(super) fn layout(&self) -> &ObjectLayout {
+        &self.layout
+    }
+
     /// The name of the `java.lang.Thread` at `thread`.
     pub(super) fn thread_name(&self, reader: Reader<'_>, thread: u64) -> Result<String, ReadError> {
         let name = self.reference(reader, thread + self.thread_name)?;
@@ -76,7 +80,7 @@ impl Objects {
     }
 
     /// The object that a field at `address` refers to.
-    fn reference(&self, reader: Reader<'_>, address: u64) -> Result<u64, ReadError> {
+    pub(super) fn reference(&self, reader: Reader<'_>, address: u64) -> Result<u64, ReadError> {
         match self.compressed_oops {
             Some((base, shift)) => match reader.u32(address)? {
                 0 => Err(ReadError::BadPointer(0)),
@@ -129,7 +133,7 @@ impl Objects {
     }
 
     /// The address of the class of the object at `object`.
-    fn class(&self, reader: Reader<'_>, object: u64) -> Result<u64, ReadError> {
+    pub(super) fn class(&self, reader: Reader<'_>, object: u64) -> Result<u64, ReadError> {
         let narrow = match (self.compact, self.compressed_classes) {
             (Some(shift), _) => reader.u64(object)? >> shift,
             (None, Some(_)) => reader.u32(object + self.layout.klass.offset)?.into(),

@@ -11,7 +11,7 @@ use crate::target::elf::{Elf, ElfError, SymbolTable};
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
 /// In `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
-const PRIVATE: [&str; 12] = [
+const PRIVATE: [&str; 14] = [
     RETURN_BARRIER,
     RUNTIME_VENDOR_VERSION,
     METASPACE,
@@ -24,6 +24,8 @@ const PRIVATE: [&str; 12] = [
     OS_POLLING_PAGE,
     Z_MARK_STACKS,
     G1_FROM_CARD_CACHE,
+    C1_QUEUE,
+    C2_QUEUE,
 ];
 /// `StubRoutines::_cont_returnBarrier`.
 pub(super) const RETURN_BARRIER: &str = "_ZN12StubRoutines19_cont_returnBarrierE";
@@ -46,6 +48,10 @@ pub(super) const OS_POLLING_PAGE: &str = "_ZN2os13_polling_pageE";
 pub(super) const G1_FROM_CARD_CACHE: &str = "_ZN15G1FromCardCache6_cacheE";
 /// `ZMarkStackSpaceStart` (to 23).
 pub(super) const Z_MARK_STACKS: &str = "ZMarkStackSpaceStart";
+/// `CompileBroker::_c1_compile_queue` and `_c2_compile_queue`.
+const C1_QUEUE: &str = "_ZN13CompileBroker17_c1_compile_queueE";
+const C2_QUEUE: &str = "_ZN13CompileBroker17_c2_compile_queueE";
+pub(super) const COMPILE_QUEUES: [&str; 2] = [C1_QUEUE, C2_QUEUE];
 
 /// Runtime addresses of the variables of one loaded libjvm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ const IS_MAPPED: u64 = 2;
 /// Found at most; 65,536 is malloc's own limit, unless it was told another.
 const MAX_CHUNKS: usize = 1 << 20;
 /// Bytes of a chunk that are shown.
-const SHOWN_BYTES: usize = 64;
+const SHOWN_BYTES: usize = 96;
 
 /// Finds them, in memory that is not an arena's.
 pub(super) fn find(

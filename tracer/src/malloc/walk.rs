@@ -38,7 +38,7 @@ pub(super) const CACHE_BYTES: usize = 64 * 2 + 64 * 8;
 /// Caches of one process.
 const MAX_CACHES: usize = 1 << 17;
 /// How much of a chunk is shown.
-const SHOWN_BYTES: usize = 64;
+const SHOWN_BYTES: usize = 96;
 
 /// A chunk in use.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ pub struct Chunk<'a> {
     pub address: u64,
     /// That can be used by its owner: at least what was asked for.
     pub usable_bytes: u64,
-    /// Its first bytes, at most 64; fewer if they are not at hand.
+    /// Its first bytes, at most 96; fewer if they are not at hand.
     pub head: &'a [u8],
 }
 

@@ -4,6 +4,7 @@
 //! nothing left of `profile`. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
 //! which the caller takes for success.
 
+pub mod census;
 pub mod flamegraph;
 pub mod folded;
 pub mod json;
@@ -12,10 +13,11 @@ mod palette;
 mod stacks;
 mod style;
 pub mod text;
+pub mod units;
 
 use std::path::PathBuf;
 
-pub use crate::profile::{View, units};
+pub use crate::profile::View;
 pub use label::clean;
 
 /// How to render. What of a profile is shown is decided before: see

@@ -37,6 +37,7 @@ pub(crate) fn c_program(name: &str) -> PathBuf {
 
 /// The class path that has the classes of `tests/java`.
 pub(crate) fn java_classes() -> PathBuf {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java");
     let ours = |path: &Path| {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,0 +1,167 @@
+//! What stands out of a census: each with its evidence, and what to watch to learn who does it.
+
+use super::Census;
+use crate::hotspot::books::CodeHeap;
+
+/// Below this, nothing is worth a finding.
+const MIN_BYTES: u64 = 16 << 20;
+/// Part of the resident memory from which something stands out, as a divisor.
+const RSS_PART: u64 = 20;
+/// Inflaters, deflaters: a program that ends them has few.
+const MIN_STATES: u64 = 100;
+const MIN_LOADERS: u64 = 100;
+const MIN_THREADS: u64 = 100;
+const MIN_JNI: u64 = 20_000;
+const MIN_QUEUE: u64 = 2_000;
+/// Loaders that a JVM makes itself, one for each reflective call that is often made.
+const OF_REFLECTION: &str = "DelegatingClassLoader";
+
+/// Something that stands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `zlib`, `direct-buffer`, `malloc-free`, ...
+    pub kind: &'static str,
+    /// Bytes that it holds, as far as they are known.
+    pub bytes: Option<u64>,
+    /// In one sentence, with the numbers.
+    pub evidence: String,
+    /// The category that a recording has it in, if there is one.
+    pub category: Option<&'static str>,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+pub(super) fn of(census: &Census) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let large = census.rss_bytes.unwrap_or(0) / RSS_PART;
+    zlib(census, &mut findings);
+    malloc(census, large, &mut findings);
+    jvm(census, large, &mut findings);
+    for group in census.threads.iter().flatten().filter(|group| group.count >= MIN_THREADS) {
+        findings.push(Finding {
+            kind: "threads",
+            bytes: None,
+            evidence: format!("{} threads are named {}", group.count, group.name),
+            category: Some("thread-stack"),
+            advice: "see who starts them, and whether a pool without a bound is behind it",
+        });
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.bytes));
+    findings
+}
+
+fn zlib(census: &Census, findings: &mut Vec<Finding>) {
+    let zlib = &census.native.zlib;
+    for (sum, what, class) in [(zlib.inflate, "inflate", "Inflater"), (zlib.deflate, "deflate", "Deflater")] {
+        if sum.count >= MIN_STATES || sum.bytes >= MIN_BYTES {
+            findings.push(Finding {
+                kind: "zlib",
+                bytes: Some(sum.bytes),
+                evidence: format!("{} {what} states of zlib are alive ({class}, or a stream that has one)", sum.count),
+                category: Some("zlib"),
+                advice: "close the streams, or call end() on each Inflater and Deflater, instead of waiting for the collector",
+            });
+        }
+    }
+}
+
+fn malloc(census: &Census, large: u64, findings: &mut Vec<Finding>) {
+    let Ok(malloc) = &census.native.malloc else { return };
+    let total = malloc.total();
+    let kept = total.free_bytes() + total.top_bytes;
+    let system = malloc.system_bytes();
+    if kept >= MIN_BYTES.max(large) && kept >= system / 5 {
+        let share = 100 * kept / system.max(1);
+        findings.push(Finding {
+            kind: "malloc-free",
+            bytes: Some(kept),
+            evidence: format!(
+                "malloc keeps {share} % of its {} arenas free: the program freed it, the kernel did not get it back",
+                malloc.arenas.len()
+            ),
+            category: None,
+            advice: "set MALLOC_ARENA_MAX=2, or trim (jcmd PID System.trim_native_heap, JDK 17.0.9 and later)",
+        });
+    }
+    if total.inconsistent.count > 0 && total.inconsistent.bytes >= system / 100 {
+        findings.push(Finding {
+            kind: "malloc-inconsistent",
+            bytes: Some(total.inconsistent.bytes),
+            evidence: format!(
+                "malloc's heap makes no sense at {} places: it changes fast, or something wrote over it",
+                total.inconsistent.count
+            ),
+            category: None,
+            advice: "take the census again, of the stopped process (kill -STOP) if you can: places that stay are damage",
+        });
+    }
+}
+
+fn jvm(census: &Census, large: u64, findings: &mut Vec<Finding>) {
+    let Some(jvm) = census.books() else { return };
+    if let Ok(buffers) = &jvm.direct_buffers
+        && buffers.reserved_bytes >= MIN_BYTES.max(large)
+    {
+        findings.push(Finding {
+            kind: "direct-buffer",
+            bytes: Some(buffers.reserved_bytes),
+            evidence: format!("{} direct buffers are reachable, or wait for the collector", buffers.count),
+            category: Some("direct-buffer"),
+            advice: "pool the buffers, or bound them by -XX:MaxDirectMemorySize",
+        });
+    }
+    if let Ok(loaders) = &jvm.loaders {
+        let many = |kind: &&crate::hotspot::books::LoaderType| {
+            kind.count >= MIN_LOADERS && !kind.name.ends_with(OF_REFLECTION)
+        };
+        for kind in loaders.types.iter().filter(many) {
+            findings.push(Finding {
+                kind: "class-loader",
+                bytes: None,
+                evidence: format!(
+                    "{} class loaders of type {} hold {} classes",
+                    kind.count, kind.name, kind.class_count
+                ),
+                category: Some("metaspace"),
+                advice: "look for what keeps old loaders reachable: threads, thread locals, drivers, caches",
+            });
+        }
+    }
+    if let Ok(jni) = &jvm.jni {
+        for (references, kind) in [(jni.global, "global"), (jni.weak, "weak global")] {
+            if references.count >= MIN_JNI {
+                findings.push(Finding {
+                    kind: "jni",
+                    bytes: Some(references.bytes),
+                    evidence: format!("native code holds {} {kind} JNI references", references.count),
+                    category: None,
+                    advice: "native code must call DeleteGlobalRef or DeleteWeakGlobalRef for each",
+                });
+            }
+        }
+    }
+    for queue in jvm.compile_queues.iter().flatten().filter(|queue| queue.length >= MIN_QUEUE) {
+        findings.push(Finding {
+            kind: "compile-queue",
+            bytes: None,
+            evidence: format!("{} methods wait in the {}", queue.length, queue.name),
+            category: Some("jit"),
+            advice: "the compilers do not keep up: their arenas and the code cache will grow",
+        });
+    }
+    let nearly_full =
+        |heap: &&CodeHeap| heap.used_bytes >= heap.reserved_bytes / 10 * 9 && heap.reserved_bytes > MIN_BYTES;
+    for heap in jvm.code.heaps.iter().filter(nearly_full) {
+        findings.push(Finding {
+            kind: "code-cache",
+            bytes: Some(heap.used_bytes),
+            evidence: format!(
+                "{} is {} % full",
+                heap.name,
+                100 * heap.used_bytes / heap.reserved_bytes.max(1)
+            ),
+            category: Some("code-cache"),
+            advice: "raise -XX:ReservedCodeCacheSize, or see which generated classes fill it",
+        });
+    }
+}

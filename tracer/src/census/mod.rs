@@ -1,0 +1,84 @@
+//! What holds a process's native memory now: the memory itself and the JVM's books are asked, once.
+//!
+//! Takes a process, or a saved image of one, by its memory, page map and mappings; gives a [`Census`].
+//! Only reads, attaches nothing, and stops nobody: the target may be stopped or at work. What could not
+//! be read is there with the reason, never as a zero.
+
+pub mod finding;
+mod groups;
+mod jvm;
+mod native;
+pub mod sweep;
+pub mod zlib;
+
+use std::ops::Range;
+
+pub use self::finding::Finding;
+pub use self::groups::{Group, NamePattern, of_names};
+pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm};
+pub use self::native::{Native, ZlibMaker};
+
+use crate::hotspot::Hotspot;
+use crate::target::mapping::Mapping;
+use crate::target::memory::ProcessMemory;
+use crate::target::pagemap::Residency;
+
+/// What was read, or why it was not.
+pub type Known<T> = Result<T, String>;
+
+/// What a census is taken of.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub memory: &'a dyn ProcessMemory,
+    pub residency: &'a dyn Residency,
+    /// Sorted by start.
+    pub mappings: &'a [Mapping],
+    /// The Java heap and other memory that no allocator shares out: not searched.
+    pub excluded: &'a [Range<u64>],
+    /// `glibc`, `jemalloc`, ...: whose malloc the process calls.
+    pub allocator: Option<&'a str>,
+    pub rss_bytes: Option<u64>,
+}
+
+impl std::fmt::Debug for Subject<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Subject").field("allocator", &self.allocator).finish_non_exhaustive()
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Census {
+    pub native: Native,
+    /// None: no JVM is in the process.
+    pub jvm: Option<Known<Jvm>>,
+    pub threads: Known<Vec<Group>>,
+    pub rss_bytes: Option<u64>,
+}
+
+impl Census {
+    /// Takes it. `hotspot` is the JVM, or why it cannot be read; `names` are those of all threads.
+    pub fn take(
+        subject: &Subject<'_>,
+        hotspot: Option<Known<&mut Hotspot>>,
+        names: Known<Vec<String>>,
+    ) -> Self {
+        // The books first: they say most, and change least in the time that they take.
+        let jvm = hotspot.map(|hotspot| hotspot.map(Jvm::read));
+        Self {
+            native: Native::read(subject),
+            jvm,
+            threads: names.map(|names| of_names(&names)),
+            rss_bytes: subject.rss_bytes,
+        }
+    }
+
+    /// What stands out, the largest first.
+    pub fn findings(&self) -> Vec<Finding> {
+        finding::of(self)
+    }
+
+    pub(crate) fn books(&self) -> Option<&Jvm> {
+        self.jvm.as_ref()?.as_ref().ok()
+    }
+}

@@ -1,0 +1,96 @@
+//! What the memory itself says: malloc's books, and what is recognised in its chunks.
+
+use super::zlib::{self, Prover, Zlib};
+use super::{Known, Subject, sweep};
+use crate::malloc::{self, Malloc};
+use crate::target::mapping::Mapping;
+
+/// States that are remembered until they are proved.
+const MAX_CANDIDATES: usize = 1 << 22;
+
+/// Native memory.
+#[derive(Clone, Debug)]
+pub struct Native {
+    pub malloc: Known<Malloc>,
+    pub zlib: Zlib,
+    /// By library, the largest first.
+    pub zlib_makers: Vec<ZlibMaker>,
+    /// zlib's states were looked for in malloc's chunks; else in all writable anonymous memory.
+    pub zlib_in_chunks: bool,
+}
+
+/// A library that made zlib states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZlibMaker {
+    pub path: String,
+    pub count: u64,
+    pub bytes: u64,
+}
+
+impl Native {
+    pub(super) fn read(subject: &Subject<'_>) -> Self {
+        let source = malloc::Source {
+            memory: subject.memory,
+            residency: subject.residency,
+            mappings: subject.mappings,
+            excluded: subject.excluded,
+        };
+        let mut candidates = Vec::new();
+        let mut candidate = |address: u64| {
+            if candidates.len() < MAX_CANDIDATES {
+                candidates.push(address);
+            }
+        };
+        let other = subject.allocator.filter(|kind| !["glibc", "statically linked"].contains(kind));
+        let malloc = match other {
+            Some(kind) => Err(format!("the process uses {kind}, whose chunks are not read")),
+            None => malloc::read(&source, &mut |chunk| {
+                if chunk.usable_bytes < zlib::SMALLEST_BYTES {
+                    return;
+                }
+                if chunk.head.len() < zlib::PREFIX_BYTES {
+                    candidate(chunk.address);
+                }
+                // Some builds align their states to a line of the cache.
+                for (part, at) in chunk.head.chunks_exact(16).zip((chunk.address..).step_by(16)) {
+                    if zlib::may_be_state(part) {
+                        candidate(at);
+                    }
+                }
+            })
+            .map_err(|error| error.to_string()),
+        };
+        if malloc.is_err() {
+            let Subject { memory, residency, mappings, excluded, .. } = *subject;
+            sweep::sweep(memory, residency, mappings, excluded, &mut candidate);
+        }
+        let is_code =
+            |address| mapping_of(subject.mappings, address).is_some_and(|mapping| mapping.executable);
+        let prover = Prover { memory: subject.memory, is_code: &is_code, has_sizes: malloc.is_ok() };
+        let mut zlib = Zlib::default();
+        candidates.into_iter().filter_map(|address| prover.prove(address)).for_each(|state| zlib.add(&state));
+        let zlib_makers = makers(subject.mappings, &zlib);
+        Self { zlib, zlib_makers, zlib_in_chunks: malloc.is_ok(), malloc }
+    }
+}
+
+fn mapping_of(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
+    let after = mappings.partition_point(|mapping| mapping.start <= address);
+    mappings.get(after.checked_sub(1)?).filter(|mapping| address < mapping.end)
+}
+
+fn makers(mappings: &[Mapping], zlib: &Zlib) -> Vec<ZlibMaker> {
+    let mut makers: Vec<ZlibMaker> = Vec::new();
+    for (address, sum) in &zlib.makers {
+        let path = mapping_of(mappings, *address).map_or("", |mapping| &mapping.path).to_owned();
+        match makers.iter_mut().find(|maker| maker.path == path) {
+            Some(maker) => {
+                maker.count += sum.count;
+                maker.bytes += sum.bytes;
+            }
+            None => makers.push(ZlibMaker { path, count: sum.count, bytes: sum.bytes }),
+        }
+    }
+    makers.sort_by_key(|maker| std::cmp::Reverse(maker.bytes));
+    makers
+}

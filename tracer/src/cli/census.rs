@@ -1,0 +1,129 @@
+//! `tracer census`: what holds a process's native memory now, with no probe attached and nothing
+//! stopped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::time::Instant;
+
+use super::check::Format;
+use super::failure::{Failure, status};
+use super::print::print;
+use super::report::Color;
+use crate::census::{Census, Known, Subject};
+use crate::hotspot::{Hotspot, JavaThread};
+use crate::output::census::{self as output, Heading};
+use crate::target::memory::LiveMemory;
+use crate::target::pagemap::PageMap;
+use crate::target::process::{Status, Target, TargetError};
+use crate::target::{allocator, inspect};
+
+/// Threads of a process that are looked at.
+const MAX_THREADS: usize = 1 << 16;
+
+/// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
+///
+/// Reads memory only: no probe is attached, and the process is not stopped. For who allocates, record.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The process to look at
+    #[arg(short, long, value_name = "PID")]
+    pub pid: u32,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// When to colour text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No such process, not permitted, it ended meanwhile, or stdout cannot be written.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let target = inspect(args.pid).map_err(|error| failure(&error))?;
+    let begin = Instant::now();
+    let census = of_process(&target)?;
+    let heading = Heading {
+        pid: target.pid,
+        comm: target.comm.clone(),
+        command: target.command.clone(),
+        container: target.container.clone(),
+        java_home: target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone()),
+        core: None,
+        duration_ns: u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX),
+    };
+    // What was read of a process that ended on the way is not whole.
+    if !target.is_alive() {
+        let error = format!("process {} ({}) ended while it was read", target.pid, target.comm);
+        return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
+    }
+    let text = match args.format {
+        Format::Text => output::render(&census, &heading, args.color.is_on(io::stdout().is_terminal())),
+        Format::Json => format!("{:#}\n", output::value(&census, &heading)),
+    };
+    print(&text)?;
+    Ok(status::DONE)
+}
+
+/// Takes the census of a live process.
+///
+/// # Errors
+/// Its memory may not be read, or it ended.
+pub fn of_process(target: &Target) -> Result<Census, Failure> {
+    let pid = target.pid;
+    let unreadable = |error: io::Error| {
+        let error = match error.kind() {
+            io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm: target.comm.clone() },
+            io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
+            _ => TargetError::Io { pid, source: error },
+        };
+        failure(&error)
+    };
+    let memory = LiveMemory::open(pid).map_err(unreadable)?;
+    let residency = PageMap::open(pid).map_err(unreadable)?;
+    let found = allocator::find(target, Some(&memory));
+    let mut hotspot = target.jvm.as_ref().map(|jvm| -> Known<Hotspot> {
+        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?;
+        Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, memory).map_err(|error| error.to_string())
+    });
+    let java = match &hotspot {
+        Some(Ok(hotspot)) => hotspot.threads(),
+        _ => Vec::new(),
+    };
+    let subject = Subject {
+        memory: &memory,
+        residency: &residency,
+        mappings: &target.mappings,
+        excluded: &[],
+        allocator: found.allocators.iter().find(|allocator| allocator.in_use).map(|allocator| allocator.kind),
+        rss_bytes: Status::read(pid).ok().map(|status| status.rss_bytes),
+    };
+    let hotspot = hotspot.as_mut().map(|known| known.as_mut().map_err(|why| why.clone()));
+    Ok(Census::take(&subject, hotspot, thread_names(target, &java)))
+}
+
+/// Every thread's name: in full as the JVM has it, or the kernel's.
+fn thread_names(target: &Target, java: &[JavaThread]) -> Known<Vec<String>> {
+    let nested = target.namespace_pids.len() > 1;
+    let java: BTreeMap<u32, &str> =
+        java.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
+    let entries = fs::read_dir(format!("/proc/{}/task", target.pid)).map_err(|error| error.to_string())?;
+    let name = |tid: u32| {
+        let inner = || Status::read(tid).ok().and_then(|status| status.namespace_pids.last().copied());
+        let inside = if nested { inner().unwrap_or(tid) } else { tid };
+        let kernel = || fs::read_to_string(format!("/proc/{}/task/{tid}/comm", target.pid)).ok();
+        java.get(&inside).map(|name| (*name).to_owned()).or_else(|| Some(kernel()?.trim_end().to_owned()))
+    };
+    let tids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(tids.take(MAX_THREADS).filter_map(name).collect())
+}
+
+fn failure(error: &TargetError) -> Failure {
+    let status = match error {
+        TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. } => status::LACKING,
+        _ => status::FAILED,
+    };
+    Failure::caused(status, error).help(error.help())
+}

@@ -1,0 +1,103 @@
+//! References that native code holds: JNI's global and weak ones.
+//!
+//! Both are in an `OopStorage`, whose fields are not described. So they are proved: the storage's
+//! second word is an array whose entries are blocks, each of which names this storage as its owner and
+//! its own index in the array; a mask in each tells which of its 64 entries are taken.
+//! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25).
+
+use super::layout::{BooksLayout, JniLayout};
+use super::{BookError, not_described};
+use crate::hotspot::read::{ReadError, Reader, Record, pointer};
+use crate::hotspot::vmstructs::{Field, Width};
+
+/// Entries of a block, and what comes behind them.
+const ENTRIES_BYTES: u64 = 64 * 8;
+const MASK: Field = word(0);
+const OWNER: Field = word(8);
+const INDEX: Field = word(24);
+const BLOCK_TAIL_BYTES: u64 = 40;
+/// Bytes of a block, and what aligns it.
+const BLOCK_BYTES: u64 = 640;
+/// Of the array before its entries: capacity, count, references to it.
+const ARRAY_HEADER_BYTES: u64 = 24;
+/// Blocks of one storage: 64 million references.
+const MAX_BLOCKS: u64 = 1 << 20;
+const ATTEMPTS: usize = 8;
+
+const fn word(offset: u64) -> Field {
+    Field { offset, width: Width::Eight }
+}
+
+/// References of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    pub count: u64,
+    /// Of the blocks that hold them.
+    pub bytes: u64,
+}
+
+/// References that native code holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JniReferences {
+    pub global: References,
+    pub weak: References,
+}
+
+pub(super) fn read(reader: Reader<'_>, layout: &BooksLayout) -> Result<JniReferences, BookError> {
+    let jni = layout.jni.as_ref().ok_or_else(|| not_described("JNI's references"))?;
+    Ok(JniReferences { global: storage(reader, jni, jni.global)?, weak: storage(reader, jni, jni.weak)? })
+}
+
+/// What the storage holds to which the variable at `variable` points.
+fn storage(reader: Reader<'_>, jni: &JniLayout, variable: u64) -> Result<References, ReadError> {
+    let mut last = Err(ReadError::OutOfBounds(0));
+    for _ in 0..ATTEMPTS {
+        last = storage_once(reader, jni, reader.pointer(variable)?);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+fn storage_once(reader: Reader<'_>, jni: &JniLayout, storage: u64) -> Result<References, ReadError> {
+    let record = reader.record(storage, jni.storage_bytes)?;
+    // The name comes first, then the array; in builds with more fields it is further on.
+    let array = blocks(reader, storage, &record, jni.storage_bytes)?;
+    let mut references = References::default();
+    for (index, block) in array.into_iter().enumerate() {
+        let tail = reader.record(pointer(block)? + ENTRIES_BYTES, BLOCK_TAIL_BYTES)?;
+        if tail.field(OWNER)? != storage || tail.field(INDEX)? != index as u64 {
+            return Err(ReadError::OutOfBounds(block));
+        }
+        references.count += u64::from(tail.field(MASK)?.count_ones());
+        references.bytes += BLOCK_BYTES;
+    }
+    Ok(references)
+}
+
+/// The blocks of a storage.
+fn blocks(
+    reader: Reader<'_>,
+    storage: u64,
+    record: &Record,
+    storage_bytes: u64,
+) -> Result<Vec<u64>, ReadError> {
+    for offset in (8..storage_bytes.min(64)).step_by(8) {
+        let Ok(array) = record.pointer(word(offset)) else { continue };
+        let Ok(header) = reader.record(array, ARRAY_HEADER_BYTES) else { continue };
+        let (capacity, count) = (header.field(word(0))?, header.field(word(8))?);
+        if capacity == 0 || count > capacity || capacity > MAX_BLOCKS {
+            continue;
+        }
+        let bytes = reader.bytes(array + ARRAY_HEADER_BYTES, count * 8, MAX_BLOCKS as usize * 8)?;
+        let blocks: Vec<u64> =
+            bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes)).collect();
+        let owner = |block: &u64| reader.field(block.wrapping_add(ENTRIES_BYTES), OWNER);
+        // Without a block nothing is proved, but nothing is held either.
+        if blocks.first().is_none_or(|block| owner(block) == Ok(storage)) {
+            return Ok(blocks);
+        }
+    }
+    Err(ReadError::BadPointer(storage))
+}

@@ -1,0 +1,175 @@
+//! Class loaders: the graph of `ClassLoaderData`, each with the list of its classes.
+//!
+//! Source: HotSpot, `classfile/classLoaderData.hpp` (JDK 9 to 25).
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::layout::LoaderLayout;
+use super::{BookError, not_described};
+use crate::hotspot::class_name::readable;
+use crate::hotspot::layout::Layout;
+use crate::hotspot::method;
+use crate::hotspot::oops::{Objects, wide};
+use crate::hotspot::read::{ReadError, Reader, pointer};
+
+/// Loaders, and holders of hidden classes, of one JVM.
+const MAX_LOADERS: usize = 1 << 20;
+/// Classes of one JVM.
+const MAX_CLASSES: usize = 1 << 22;
+/// Readings of a graph that changes under us.
+const ATTEMPTS: usize = 4;
+/// What has no object: the loader of the JVM itself.
+const BOOTSTRAP: &str = "bootstrap";
+
+/// Loaders of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoaderType {
+    /// The class of the loaders, with dots; `bootstrap` for the JVM's own.
+    pub name: String,
+    pub count: u64,
+    /// Defined by them, with arrays and hidden classes.
+    pub class_count: u64,
+}
+
+/// All class loaders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaders {
+    /// The most numerous first.
+    pub types: Vec<LoaderType>,
+    pub count: u64,
+    pub class_count: u64,
+}
+
+/// One `ClassLoaderData`.
+pub(super) struct Loader {
+    pub(super) address: u64,
+    /// The loader's object; 0 for the JVM's own.
+    object: u64,
+    is_holder: bool,
+}
+
+pub(super) fn read(
+    reader: Reader<'_>,
+    layout: &Layout,
+    objects: Option<&Objects>,
+) -> Result<Loaders, BookError> {
+    let fields = layout.books.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
+    let objects = objects.ok_or_else(|| not_described("its objects"))?;
+    let mut last = ReadError::OutOfBounds(0);
+    for _ in 0..ATTEMPTS {
+        match read_once(reader, layout, fields, objects) {
+            Ok(loaders) => return Ok(loaders),
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+fn read_once(
+    reader: Reader<'_>,
+    layout: &Layout,
+    fields: &LoaderLayout,
+    objects: &Objects,
+) -> Result<Loaders, ReadError> {
+    let mut types: BTreeMap<String, LoaderType> = BTreeMap::new();
+    let mut names: HashMap<u64, String> = HashMap::new();
+    let mut loaders = Loaders::default();
+    for loader in graph(reader, fields)? {
+        let name = match loader.object {
+            0 => BOOTSTRAP.to_owned(),
+            object => {
+                let class = objects.class(reader, object)?;
+                match names.get(&class) {
+                    Some(name) => name.clone(),
+                    None => {
+                        let name = class_name(reader, layout, fields, class)?;
+                        names.insert(class, name.clone());
+                        name
+                    }
+                }
+            }
+        };
+        let class_count = classes(reader, fields, loader.address)?.len() as u64;
+        let entry = types.entry(name.clone()).or_insert_with(|| LoaderType { name, ..LoaderType::default() });
+        entry.count += u64::from(!loader.is_holder);
+        entry.class_count += class_count;
+        loaders.count += u64::from(!loader.is_holder);
+        loaders.class_count += class_count;
+    }
+    loaders.types = types.into_values().collect();
+    loaders.types.sort_by(|a, b| b.count.cmp(&a.count).then(b.class_count.cmp(&a.class_count)));
+    Ok(loaders)
+}
+
+/// Every `ClassLoaderData`.
+pub(super) fn graph(reader: Reader<'_>, fields: &LoaderLayout) -> Result<Vec<Loader>, ReadError> {
+    let mut loaders = Vec::new();
+    let mut next = reader.u64(fields.head)?;
+    while next != 0 {
+        if loaders.len() >= MAX_LOADERS {
+            return Err(ReadError::OutOfBounds(next));
+        }
+        let address = pointer(next)?;
+        let handle = reader.field(address, fields.object)?;
+        let object = match handle {
+            0 => 0,
+            // A loader that is being taken down has a handle to nothing.
+            handle => match reader.u64(pointer(handle)?)? {
+                0 => 0,
+                reference => wide(reference)?,
+            },
+        };
+        let is_holder = reader.field(address, fields.is_holder)? != 0;
+        loaders.push(Loader { address, object, is_holder });
+        next = reader.field(address, fields.next)?;
+    }
+    Ok(loaders)
+}
+
+/// Addresses of the classes of the loader at `address`.
+pub(super) fn classes(
+    reader: Reader<'_>,
+    fields: &LoaderLayout,
+    address: u64,
+) -> Result<Vec<u64>, ReadError> {
+    let mut classes = Vec::new();
+    let mut next = reader.field(address, fields.classes)?;
+    while next != 0 {
+        if classes.len() >= MAX_CLASSES {
+            return Err(ReadError::OutOfBounds(next));
+        }
+        let class = pointer(next)?;
+        classes.push(class);
+        next = reader.field(class, fields.next_class)?;
+    }
+    Ok(classes)
+}
+
+/// The name of a class, with dots.
+fn class_name(
+    reader: Reader<'_>,
+    layout: &Layout,
+    fields: &LoaderLayout,
+    class: u64,
+) -> Result<String, ReadError> {
+    let name = method::symbol(reader, &layout.method, reader.field(class, fields.klass_name)?)?;
+    Ok(readable(&name))
+}
+
+/// The class `name` (with slashes) of the JVM's own loader, if it is loaded.
+pub(super) fn bootstrap_class(
+    reader: Reader<'_>,
+    layout: &Layout,
+    fields: &LoaderLayout,
+    name: &str,
+) -> Result<Option<u64>, ReadError> {
+    for loader in graph(reader, fields)?.iter().filter(|loader| loader.object == 0 && !loader.is_holder) {
+        for class in classes(reader, fields, loader.address)? {
+            let symbol = reader.field(class, fields.klass_name)?;
+            if method::symbol(reader, &layout.method, symbol).is_ok_and(|text| text == name) {
+                return Ok(Some(class));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,83 @@
+//! What the JVM's own books say that it holds: loaders and their classes, direct buffers, code, JNI
+//! references, what waits for a compiler.
+//!
+//! Each subject stands for itself: what this JVM does not describe is said to be so, and the others
+//! are read. The books change while they are read, so what must be equal is read twice.
+
+mod buffers;
+mod code;
+mod jni;
+mod layout;
+mod loaders;
+mod queue;
+
+pub use self::buffers::DirectBuffers;
+pub use self::code::{CodeBook, CodeHeap};
+pub use self::jni::{JniReferences, References};
+pub(super) use self::layout::BooksLayout;
+pub use self::loaders::{LoaderType, Loaders};
+pub use self::queue::CompileQueue;
+
+use super::Hotspot;
+use super::read::ReadError;
+
+/// Why a book cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BookError {
+    /// This JVM does not describe it, or not as known.
+    #[error("this JVM does not describe {0}")]
+    NotDescribed(String),
+    /// It changed while it was read, each time.
+    #[error("the JVM's memory made no sense: {0}")]
+    Unreadable(String),
+}
+
+impl From<ReadError> for BookError {
+    fn from(error: ReadError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+fn not_described(what: &str) -> BookError {
+    BookError::NotDescribed(what.to_owned())
+}
+
+impl Hotspot {
+    /// Class loaders by type, with how many classes each type has.
+    ///
+    /// # Errors
+    /// See [`BookError`]. Known from JDK 9 to 25.
+    pub fn loaders(&self) -> Result<Loaders, BookError> {
+        loaders::read(self.reader(), &self.layout, self.objects.as_ref())
+    }
+
+    /// Direct buffers, as `java.nio.Bits` counts them.
+    ///
+    /// # Errors
+    /// See [`BookError`]. Known from JDK 9 to 25.
+    pub fn direct_buffers(&self) -> Result<DirectBuffers, BookError> {
+        buffers::read(self.reader(), &self.layout, self.objects.as_ref())
+    }
+
+    /// The code cache: its heaps and every method in it.
+    pub fn code_book(&mut self) -> CodeBook {
+        let heaps = code::heaps(self.reader(), &self.layout, &self.code_cache);
+        CodeBook { heaps, methods: self.nmethods() }
+    }
+
+    /// References that native code holds.
+    ///
+    /// # Errors
+    /// See [`BookError`]. Known from JDK 11 to 25.
+    pub fn jni_references(&self) -> Result<JniReferences, BookError> {
+        jni::read(self.reader(), &self.layout.books)
+    }
+
+    /// Methods that wait for a compiler.
+    ///
+    /// # Errors
+    /// See [`BookError`]; a libjvm without its full symbol table does not tell.
+    pub fn compile_queues(&self) -> Result<Vec<CompileQueue>, BookError> {
+        queue::read(self.reader(), &self.symbols)
+    }
+}

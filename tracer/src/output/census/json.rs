@@ -1,0 +1,243 @@
+//! Schema `tracer.census/1`. What could not be read is null, and `unknown` has the reason by its key.
+
+use serde_json::{Map, Value, json};
+
+use super::Heading;
+use crate::census::{Census, CodeUse, Group, Jvm, zlib};
+use crate::malloc::{Arena, Malloc, SizeClass};
+
+/// Methods, sizes and types that are listed at most.
+const MAX_ROWS: usize = 100;
+
+/// The census as one JSON value.
+pub fn value(census: &Census, heading: &Heading) -> Value {
+    let mut unknown = Map::new();
+    let books = match &census.jvm {
+        Some(Ok(jvm)) => Some(jvm),
+        Some(Err(why)) => {
+            unknown.insert("jvm".into(), why.clone().into());
+            None
+        }
+        None => None,
+    };
+    let mut known = |key: &str, value: Result<Value, &String>| match value {
+        Ok(value) => value,
+        Err(why) => {
+            unknown.insert(key.to_owned(), why.clone().into());
+            Value::Null
+        }
+    };
+    let malloc = known("malloc", census.native.malloc.as_ref().map(malloc));
+    let threads = known("threads", census.threads.as_ref().map(|groups| threads(groups)));
+    let direct_buffers = books.map(|jvm| {
+        let buffers = jvm.direct_buffers.as_ref().map(|buffers| {
+            json!({
+                "count": buffers.count,
+                "capacity_bytes": buffers.capacity_bytes,
+                "reserved_bytes": buffers.reserved_bytes,
+            })
+        });
+        known("direct_buffers", buffers)
+    });
+    let loaders = books.map(|jvm| {
+        let loaders = jvm.loaders.as_ref().map(|loaders| {
+            let types = loaders.types.iter().map(|kind| {
+                json!({
+                    "type": kind.name,
+                    "count": kind.count,
+                    "classes": kind.class_count,
+                    "metaspace_bytes": null,
+                })
+            });
+            types.collect::<Value>()
+        });
+        known("class_loaders", loaders)
+    });
+    let jni = books.map(|jvm| {
+        let jni = jvm.jni.as_ref().map(|jni| {
+            json!({
+                "global_count": jni.global.count,
+                "global_bytes": jni.global.bytes,
+                "weak_count": jni.weak.count,
+                "weak_bytes": jni.weak.bytes,
+            })
+        });
+        known("jni", jni)
+    });
+    let queues = books.map(|jvm| {
+        let queues = jvm.compile_queues.as_ref().map(|queues| {
+            let queues = queues.iter().map(|queue| json!({ "name": queue.name, "length": queue.length }));
+            queues.collect::<Value>()
+        });
+        known("compile_queues", queues)
+    });
+    let findings = census.findings();
+    let findings: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "kind": finding.kind,
+                "bytes": finding.bytes,
+                "evidence": finding.evidence,
+                "category": finding.category,
+                "advice": finding.advice,
+            })
+        })
+        .collect();
+    json!({
+        "schema": "tracer.census/1",
+        "target": target(heading, books),
+        "taken": { "duration_ns": heading.duration_ns, "core": heading.core },
+        "memory": { "rss_bytes": census.rss_bytes },
+        "findings": findings,
+        "census": {
+            "zlib": zlib(census),
+            "malloc": malloc,
+            "direct_buffers": direct_buffers,
+            "threads": threads,
+            "class_loaders": loaders,
+            "code_cache": books.map(|jvm| code_cache(&jvm.code)),
+            "jni": jni,
+            "compile_queues": queues,
+        },
+        "unknown": unknown,
+    })
+}
+
+fn target(heading: &Heading, jvm: Option<&Jvm>) -> Value {
+    json!({
+        "pid": heading.pid,
+        "comm": heading.comm,
+        "command": heading.command,
+        "container": heading.container,
+        "jvm": jvm.map(|jvm| json!({
+            "version": jvm.version,
+            "vendor": jvm.vendor,
+            "gc": jvm.gc,
+            "java_home": heading.java_home,
+        })),
+    })
+}
+
+fn zlib(census: &Census) -> Value {
+    let zlib = &census.native.zlib;
+    let sum = |sum: zlib::Sum| json!({ "count": sum.count, "bytes": sum.bytes });
+    let groups: Vec<Value> = zlib
+        .groups
+        .iter()
+        .map(|(group, sum)| {
+            json!({
+                "kind": match group.kind {
+                    zlib::Kind::Inflate => "inflate",
+                    zlib::Kind::Deflate => "deflate",
+                },
+                "level": group.level,
+                "window_bits": group.window_bits,
+                "has_window": group.has_window,
+                "count": sum.count,
+                "bytes": sum.bytes,
+            })
+        })
+        .collect();
+    let libraries: Vec<Value> = census
+        .native
+        .zlib_makers
+        .iter()
+        .map(|maker| json!({ "path": maker.path, "count": maker.count, "bytes": maker.bytes }))
+        .collect();
+    json!({
+        "inflate": sum(zlib.inflate),
+        "deflate": sum(zlib.deflate),
+        "groups": groups,
+        "libraries": libraries,
+        "searched": if census.native.zlib_in_chunks { "chunks" } else { "memory" },
+    })
+}
+
+fn malloc(malloc: &Malloc) -> Value {
+    let total = malloc.total();
+    let mapped = malloc.mapped.amount();
+    let class = |class: &SizeClass| {
+        json!({
+            "from_bytes": class.from_bytes,
+            "to_bytes": class.to_bytes,
+            "count": class.count,
+            "bytes": class.bytes,
+        })
+    };
+    json!({
+        "system_bytes": malloc.system_bytes(),
+        "in_use_bytes": total.in_use.bytes,
+        "in_use_count": total.in_use.count,
+        "free_bytes": total.free_bytes(),
+        "top_bytes": total.top_bytes,
+        "own_bytes": total.own_bytes,
+        "mmapped_bytes": mapped.bytes,
+        "mmapped_count": mapped.count,
+        "mmapped_found_bytes": malloc.mapped.found.bytes,
+        "mmapped_resident_bytes": malloc.mapped.resident_bytes,
+        "inconsistent": total.inconsistent.count,
+        "inconsistent_bytes": total.inconsistent.bytes,
+        "unread_bytes": total.unread_bytes,
+        "thread_caches": malloc.cache_count,
+        "arenas": malloc.arenas.iter().map(arena).collect::<Value>(),
+        "sizes": malloc.sizes.histogram().iter().map(class).collect::<Value>(),
+        "largest_sizes": malloc.sizes.largest(MAX_ROWS).iter().map(class).collect::<Value>(),
+    })
+}
+
+fn arena(arena: &Arena) -> Value {
+    let holdings = &arena.holdings;
+    json!({
+        "address": format!("{:#x}", arena.address),
+        "main": arena.is_main,
+        "attached_threads": arena.attached_threads,
+        "heaps": arena.heaps.len(),
+        "system_bytes": arena.system_bytes,
+        "resident_bytes": arena.resident_bytes,
+        "in_use_bytes": holdings.in_use.bytes,
+        "in_use_count": holdings.in_use.count,
+        "free_bytes": holdings.free_bytes(),
+        "fast_bytes": holdings.fast.bytes,
+        "cached_bytes": holdings.cached.bytes,
+        "top_bytes": holdings.top_bytes,
+        "largest_free_bytes": holdings.largest_free_bytes,
+        "inconsistent": holdings.inconsistent.count,
+        "unread_bytes": holdings.unread_bytes,
+    })
+}
+
+fn threads(groups: &[Group]) -> Value {
+    let rows = groups.iter().map(|group| json!({ "name": group.name, "count": group.count }));
+    json!({
+        "count": groups.iter().map(|group| group.count).sum::<u64>(),
+        "groups": rows.collect::<Value>(),
+    })
+}
+
+fn code_cache(code: &CodeUse) -> Value {
+    let heap = |heap: &crate::hotspot::books::CodeHeap| {
+        json!({
+            "name": heap.name,
+            "reserved_bytes": heap.reserved_bytes,
+            "committed_bytes": heap.committed_bytes,
+            "used_bytes": heap.used_bytes,
+            "blocks": heap.block_count,
+        })
+    };
+    let tiers = code.tiers();
+    let tier =
+        |(tier, count, bytes): &(&str, u64, u64)| json!({ "tier": tier, "count": count, "bytes": bytes });
+    let method = |method: &crate::census::CodeMethod| json!({ "method": method.method, "tier": method.tier, "bytes": method.bytes });
+    let generated = |row: &crate::census::Generated| json!({ "pattern": row.pattern, "count": row.count, "bytes": row.bytes });
+    json!({
+        "reserved_bytes": code.reserved_bytes(),
+        "committed_bytes": code.committed_bytes(),
+        "used_bytes": code.used_bytes(),
+        "heaps": code.heaps.iter().map(heap).collect::<Value>(),
+        "tiers": tiers.iter().map(tier).collect::<Value>(),
+        "methods": code.methods.iter().take(MAX_ROWS).map(method).collect::<Value>(),
+        "method_count": code.methods.len(),
+        "generated": code.generated.iter().take(MAX_ROWS).map(generated).collect::<Value>(),
+    })
+}

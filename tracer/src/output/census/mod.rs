@@ -1,0 +1,21 @@
+//! A census rendered: as text, the findings first, and as JSON (`tracer.census/1`).
+
+mod json;
+mod text;
+
+pub use self::json::value;
+pub use self::text::render;
+
+/// Who a census is of.
+#[derive(Clone, Debug, Default)]
+pub struct Heading {
+    pub pid: u32,
+    pub comm: String,
+    pub command: Vec<String>,
+    pub container: Option<String>,
+    pub java_home: Option<String>,
+    /// The core file that it was taken of, instead of a process.
+    pub core: Option<std::path::PathBuf>,
+    /// How long it took.
+    pub duration_ns: u64,
+}

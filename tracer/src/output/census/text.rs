@@ -1,0 +1,274 @@
+//! A census for people: what stands out, then everything in one table.
+
+use std::fmt::Write;
+
+use super::Heading;
+use crate::census::{Census, Finding, Jvm, zlib};
+use crate::malloc::Malloc;
+use crate::output::units::{bytes, count, counted};
+use crate::output::{clean, style::Style};
+
+/// Rows of a list before it is cut short.
+const MAX_ROWS: usize = 8;
+const MAX_ARENAS: usize = 10;
+const NAME_WIDTH: usize = 56;
+/// Loaders of a type from which it is listed.
+const MIN_LOADERS: u64 = 2;
+
+/// The census as text.
+pub fn render(census: &Census, heading: &Heading, color: bool) -> String {
+    let mut page = Page { out: String::new(), style: Style { color } };
+    page.heading(census, heading);
+    page.findings(&census.findings(), heading);
+    page.title("What is there", "bytes", "count");
+    page.malloc(census);
+    page.zlib(census);
+    if let Some(jvm) = &census.jvm {
+        match jvm {
+            Ok(jvm) => page.jvm(jvm),
+            Err(why) => page.unknown("the JVM's books", why),
+        }
+    }
+    page.threads(census);
+    if let Ok(malloc) = &census.native.malloc {
+        page.arenas(malloc);
+        page.sizes(malloc);
+    }
+    page.out
+}
+
+struct Page {
+    out: String,
+    style: Style,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text.trim_end());
+        self.out.push('\n');
+    }
+
+    fn row(&mut self, indent: usize, name: &str, bytes_cell: &str, count_cell: &str, note: &str) {
+        let name: String = clean(name).chars().take(NAME_WIDTH - indent).collect();
+        let width = NAME_WIDTH - indent;
+        let text = format!("{:indent$}{name:<width$} {bytes_cell:>11} {count_cell:>10}  {}", "", clean(note));
+        self.line(&text);
+    }
+
+    fn title(&mut self, title: &str, bytes_head: &str, count_head: &str) {
+        self.out.push('\n');
+        let title = format!("{title:<NAME_WIDTH$} {bytes_head:>11} {count_head:>10}");
+        let title = self.style.bold(&title);
+        self.line(&title);
+    }
+
+    fn unknown(&mut self, name: &str, why: &str) {
+        self.row(2, name, "-", "-", &format!("not known: {why}"));
+    }
+
+    fn heading(&mut self, census: &Census, heading: &Heading) {
+        let mut text = match &heading.core {
+            Some(core) => format!("Census of {}", clean(&core.display().to_string())),
+            None => format!("Census of {} (pid {})", clean(&heading.comm), heading.pid),
+        };
+        if let Some(Ok(jvm)) = &census.jvm {
+            let _ = write!(text, ", JVM {}", clean(&jvm.version));
+            if let Some(gc) = jvm.gc {
+                let _ = write!(text, ", {gc}");
+            }
+        }
+        if let Some(rss_bytes) = census.rss_bytes {
+            let _ = write!(text, ", {} resident", bytes(rss_bytes));
+        }
+        let text = self.style.bold(&text);
+        self.line(&text);
+    }
+
+    fn findings(&mut self, findings: &[Finding], heading: &Heading) {
+        self.out.push('\n');
+        if findings.is_empty() {
+            self.line("Nothing stands out.");
+            return;
+        }
+        let title = self.style.bold("Findings");
+        self.line(&title);
+        for (number, finding) in (1..).zip(findings) {
+            let held = finding.bytes.map_or_else(String::new, |held| format!("{}: ", bytes(held)));
+            let text = format!("{number:>3}. {held}{}", clean(&finding.evidence));
+            self.line(&text);
+            self.line(&format!("     {}", finding.advice));
+            if let Some(category) = finding.category.filter(|_| heading.core.is_none()) {
+                let next = format!(
+                    "     who does it: tracer record -p {} -d 60s, then tracer report FILE --category {category}",
+                    heading.pid
+                );
+                let next = self.style.dim(&next);
+                self.line(&next);
+            }
+        }
+    }
+
+    fn malloc(&mut self, census: &Census) {
+        let malloc = match &census.native.malloc {
+            Ok(malloc) => malloc,
+            Err(why) => return self.unknown("malloc", why),
+        };
+        let total = malloc.total();
+        let mapped = malloc.mapped.amount();
+        let arenas = counted(malloc.arenas.len() as u64, "arena");
+        self.row(2, "malloc, in arenas", &bytes(malloc.system_bytes()), "", &arenas);
+        self.row(4, "in use", &bytes(total.in_use.bytes), &count(total.in_use.count), "");
+        let free = total.binned.count + total.fast.count + total.cached.count;
+        let note = format!("{} of it in caches of threads", bytes(total.cached.bytes));
+        self.row(4, "free, between what is in use", &bytes(total.free_bytes()), &count(free), &note);
+        self.row(4, "free, at the top", &bytes(total.top_bytes), "", "");
+        if total.inconsistent.count > 0 {
+            let (held, places) = (bytes(total.inconsistent.bytes), count(total.inconsistent.count));
+            self.row(4, "not consistent when it was read", &held, &places, "");
+        }
+        if total.unread_bytes > 0 {
+            self.row(4, "swapped out: not read", &bytes(total.unread_bytes), "", "");
+        }
+        let note = match malloc.mapped.counted {
+            Some(counted) if counted.count > malloc.mapped.found.count => {
+                format!("{} of them found", count(malloc.mapped.found.count))
+            }
+            _ => String::new(),
+        };
+        self.row(2, "malloc, large ones mapped alone", &bytes(mapped.bytes), &count(mapped.count), &note);
+    }
+
+    fn zlib(&mut self, census: &Census) {
+        let zlib = &census.native.zlib;
+        for (sum, name) in [(zlib.inflate, "zlib inflate states"), (zlib.deflate, "zlib deflate states")] {
+            self.row(2, name, &bytes(sum.bytes), &count(sum.count), "part of malloc's");
+        }
+        for (group, sum) in &zlib.groups {
+            let name = match (group.kind, group.level) {
+                (zlib::Kind::Inflate, _) if !group.has_window => "inflate, without a window yet".to_owned(),
+                (zlib::Kind::Inflate, _) => format!("inflate, window of {}", bytes(1 << group.window_bits)),
+                (zlib::Kind::Deflate, level) => {
+                    format!(
+                        "deflate, level {}, window of {}",
+                        level.unwrap_or(0),
+                        bytes(1 << group.window_bits)
+                    )
+                }
+            };
+            self.row(4, &name, &bytes(sum.bytes), &count(sum.count), "");
+        }
+        for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
+            let name = format!("of {}", maker.path.rsplit('/').next().unwrap_or_default());
+            self.row(4, &name, &bytes(maker.bytes), &count(maker.count), "");
+        }
+    }
+
+    fn jvm(&mut self, jvm: &Jvm) {
+        match &jvm.direct_buffers {
+            Ok(buffers) => {
+                let note = if buffers.capacity_bytes == buffers.reserved_bytes {
+                    String::new()
+                } else {
+                    format!("{} with their alignment", bytes(buffers.reserved_bytes))
+                };
+                self.row(2, "direct buffers", &bytes(buffers.capacity_bytes), &count(buffers.count), &note);
+            }
+            Err(why) => self.unknown("direct buffers", why),
+        }
+        let code = &jvm.code;
+        let note = format!("of {} reserved", bytes(code.reserved_bytes()));
+        self.row(2, "code cache, committed", &bytes(code.committed_bytes()), "", &note);
+        for heap in &code.heaps {
+            let note = format!("used, of {} reserved", bytes(heap.reserved_bytes));
+            self.row(4, &heap.name, &bytes(heap.used_bytes), &count(heap.block_count), &note);
+        }
+        for (tier, methods, held) in code.tiers() {
+            self.row(4, &format!("methods, {tier}"), &bytes(held), &count(methods), "");
+        }
+        for generated in code.generated.iter().take(3) {
+            let name = format!("of generated classes {}", generated.pattern);
+            self.row(4, &name, &bytes(generated.bytes), &count(generated.count), "");
+        }
+        match &jvm.loaders {
+            Ok(loaders) => {
+                let note = counted(loaders.class_count, "class").replace("classs", "classes");
+                self.row(2, "class loaders", "", &count(loaders.count), &note);
+                let many = loaders.types.iter().filter(|kind| kind.count >= MIN_LOADERS);
+                for kind in many.take(MAX_ROWS) {
+                    let note = counted(kind.class_count, "class").replace("classs", "classes");
+                    self.row(4, &kind.name, "", &count(kind.count), &note);
+                }
+            }
+            Err(why) => self.unknown("class loaders", why),
+        }
+        match &jvm.jni {
+            Ok(jni) => {
+                self.row(2, "JNI global references", &bytes(jni.global.bytes), &count(jni.global.count), "");
+                self.row(2, "JNI weak global references", &bytes(jni.weak.bytes), &count(jni.weak.count), "");
+            }
+            Err(why) => self.unknown("JNI references", why),
+        }
+        match &jvm.compile_queues {
+            Ok(queues) => {
+                for queue in queues {
+                    self.row(2, &queue.name, "", &count(queue.length), "methods wait");
+                }
+            }
+            Err(why) => self.unknown("compile queues", why),
+        }
+    }
+
+    fn threads(&mut self, census: &Census) {
+        match &census.threads {
+            Ok(groups) => {
+                let total = groups.iter().map(|group| group.count).sum();
+                self.row(2, "threads", "", &count(total), "");
+                for group in groups.iter().filter(|group| group.count > 1).take(MAX_ROWS) {
+                    self.row(4, &group.name, "", &count(group.count), "");
+                }
+            }
+            Err(why) => self.unknown("threads", why),
+        }
+    }
+
+    fn arenas(&mut self, malloc: &Malloc) {
+        self.out.push('\n');
+        let head = format!(
+            "{:<20} {:>7} {:>11} {:>11} {:>11} {:>11} {:>11}",
+            "malloc's arenas", "threads", "in use", "free", "top", "from kernel", "resident"
+        );
+        let head = self.style.bold(&head);
+        self.line(&head);
+        let mut arenas: Vec<_> = malloc.arenas.iter().collect();
+        arenas.sort_by_key(|arena| std::cmp::Reverse(arena.system_bytes));
+        for arena in arenas.iter().take(MAX_ARENAS) {
+            let name = if arena.is_main { "main".to_owned() } else { format!("{:#x}", arena.address) };
+            let holdings = &arena.holdings;
+            let text = format!(
+                "  {name:<18} {:>7} {:>11} {:>11} {:>11} {:>11} {:>11}",
+                arena.attached_threads,
+                bytes(holdings.in_use.bytes),
+                bytes(holdings.free_bytes()),
+                bytes(holdings.top_bytes),
+                bytes(arena.system_bytes),
+                arena.resident_bytes.map_or_else(|| "-".to_owned(), bytes),
+            );
+            self.line(&text);
+        }
+        if arenas.len() > MAX_ARENAS {
+            self.line(&format!("  ... and {} more: --format json has all", arenas.len() - MAX_ARENAS));
+        }
+    }
+
+    fn sizes(&mut self, malloc: &Malloc) {
+        self.title("Chunk sizes in use that hold most", "bytes", "count");
+        for class in malloc.sizes.largest(MAX_ROWS) {
+            let name = if class.from_bytes == class.to_bytes {
+                format!("{} bytes each", count(class.from_bytes))
+            } else {
+                format!("{} to {}", bytes(class.from_bytes), bytes(class.to_bytes + 16))
+            };
+            self.row(2, &name, &bytes(class.bytes), &count(class.count), "");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `tracer census` of programs that made what they hold before anything of ours started.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::fixture::{c_program, fetched_java, java_classes, jdk_home};
+use common::process::{Lines, Process};
+use common::recorder::tracer_output;
+use common::report::number;
+use common::skip;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The JSON census of a process.
+fn census(pid: u32) -> Value {
+    let output = tracer_output(&["census", "-p", &pid.to_string(), "--format", "json"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tracer census failed: {stderr}");
+    let census: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(census["schema"], "tracer.census/1");
+    census
+}
+
+/// The text census of a process.
+fn text(pid: u32) -> String {
+    let output = tracer_output(&["census", "-p", &pid.to_string()]);
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("needs root");
+    }
+    root
+}
+
+/// Is `value` within one percent of `truth`?
+fn near(value: u64, truth: u64) -> bool {
+    value.abs_diff(truth) * 100 <= truth
+}
+
+/// The distribution's JDK, which calls the system's zlib, and those with a zlib of their own.
+fn javas() -> Vec<PathBuf> {
+    let fetched = [11, 17, 21, 25].into_iter().filter_map(fetched_java);
+    fetched.chain([jdk_home().join("bin/java")]).collect()
+}
+
+fn start_held(java: &PathBuf, flags: &[&str]) -> (Process, Lines) {
+    let mut command = Command::new(java);
+    command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=200m"]).args(flags);
+    command.arg("-cp").arg(java_classes()).arg("Held");
+    let (process, mut stdout, _stderr) = Process::start(&mut command);
+    stdout.until("ready");
+    (process, stdout)
+}
+
+fn check_held(java: &PathBuf, flags: &[&str]) {
+    let (process, _stdout) = start_held(java, flags);
+    let all = census(process.pid());
+    let at = format!("{} {flags:?}: {:#}", java.display(), all["unknown"]);
+    let census = &all["census"];
+    let (inflate, deflate) = (&census["zlib"]["inflate"], &census["zlib"]["deflate"]);
+    assert_eq!((number(inflate, "count"), number(deflate, "count")), (500, 20), "{at}");
+    assert!(near(number(inflate, "bytes"), 500 * 7160 + 300 * 32768), "{at} {inflate}");
+    // State, window, two hash tables, what is pending.
+    assert!(near(number(deflate, "bytes"), 20 * (5952 + 4 * 65536)), "{at} {deflate}");
+    let levels: Vec<(Option<u64>, u64)> = census["zlib"]["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .map(|group| (group["level"].as_u64(), number(group, "count")))
+        .collect();
+    for expected in [(None, 200), (None, 300), (Some(1), 10), (Some(9), 10)] {
+        assert!(levels.contains(&expected), "{at} {levels:?}");
+    }
+    let buffers = &census["direct_buffers"];
+    assert_eq!(number(buffers, "count"), 100, "{at}");
+    assert_eq!(number(buffers, "capacity_bytes"), 100 << 20, "{at}");
+    let named = |rows: &Value, key: &str, name: &str| -> Value {
+        let rows = rows.as_array().unwrap_or_else(|| panic!("{at}: no rows"));
+        rows.iter().find(|row| row[key] == name).unwrap_or_else(|| panic!("{at}: no {name}")).clone()
+    };
+    let loaders = named(&census["class_loaders"], "type", "Held$PluginLoader");
+    assert_eq!((number(&loaders, "count"), number(&loaders, "classes")), (300, 300), "{at}");
+    let threads = named(&census["threads"]["groups"], "name", "request-handler-of-the-web-shop-N");
+    assert_eq!(number(&threads, "count"), 150, "{at}");
+    let malloc = &census["malloc"];
+    assert_eq!(number(malloc, "inconsistent"), 0, "{at}");
+    let parts: u64 =
+        ["in_use_bytes", "free_bytes", "top_bytes", "own_bytes"].map(|key| number(malloc, key)).iter().sum();
+    assert_eq!(parts, number(malloc, "system_bytes"), "{at}");
+    assert!(number(&census["jni"], "global_count") > 0, "{at}");
+    let code = &census["code_cache"];
+    let (used, committed) = (number(code, "used_bytes"), number(code, "committed_bytes"));
+    assert!(0 < used && used <= committed && committed <= number(code, "reserved_bytes"), "{at} {code}");
+    let kinds: Vec<&Value> =
+        all["findings"].as_array().expect("findings").iter().map(|finding| &finding["kind"]).collect();
+    for kind in ["direct-buffer", "zlib", "class-loader", "threads"] {
+        assert!(kinds.contains(&&Value::from(kind)), "{at}: {kinds:?}");
+    }
+}
+
+#[test]
+fn what_a_jvm_held_before_is_counted_exactly() {
+    if !is_root() {
+        return;
+    }
+    for java in javas() {
+        check_held(&java, &[]);
+    }
+}
+
+#[test]
+fn other_collectors_and_uncompressed_references() {
+    if !is_root() {
+        return;
+    }
+    let java = fetched_java(21).unwrap_or_else(|| jdk_home().join("bin/java"));
+    for flags in [
+        &["-XX:+UseSerialGC"][..],
+        &["-XX:+UseParallelGC", "-XX:-UseCompressedOops"],
+        &["-XX:+UseZGC"],
+        &["-XX:+UseZGC", "-XX:+ZGenerational"],
+    ] {
+        check_held(&java, flags);
+    }
+}
+
+#[test]
+fn a_stopped_process_is_read_and_stays_stopped() {
+    if !is_root() {
+        return;
+    }
+    let (process, _stdout) = start_held(&jdk_home().join("bin/java"), &[]);
+    process.signal(Signal::STOP);
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("stat");
+        stat.rsplit_once(") ").expect("a state").1.chars().next()
+    };
+    // The signal may take a moment to arrive.
+    while state() != Some('T') {
+        std::thread::yield_now();
+    }
+    let census = census(process.pid());
+    assert_eq!(number(&census["census"]["zlib"]["inflate"], "count"), 500);
+    assert_eq!(state(), Some('T'));
+    let text = text(process.pid());
+    for words in ["Findings", "500 inflate states", "direct buffers", "malloc's arenas", "tracer record -p"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    process.signal(Signal::CONT);
+}
+
+#[test]
+fn what_malloc_keeps_after_a_burst() {
+    if !is_root() {
+        return;
+    }
+    let mut command = Command::new(c_program("heap"));
+    command.args(["4", "20000"]).env("MALLOC_ARENA_MAX", "2");
+    let (process, mut stdout, _stderr) = Process::start(&mut command);
+    let mut kept = 0;
+    loop {
+        let line = stdout.next();
+        if line.starts_with("made") {
+            break;
+        }
+        if line.starts_with("<total type=\"rest\"") || line.starts_with("<total type=\"fast\"") {
+            // The last of each is the sum.
+            let size = line.split("size=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let size: u64 = size.and_then(|size| size.parse().ok()).expect("a size");
+            kept = if line.contains("fast") { size } else { kept + size };
+        }
+    }
+    let census = census(process.pid());
+    let malloc = &census["census"]["malloc"];
+    let ours = number(malloc, "free_bytes") + number(malloc, "top_bytes");
+    assert!(ours.abs_diff(kept) * 50 <= kept, "{ours} {kept}");
+    assert!(census["census"]["direct_buffers"].is_null() && census["target"]["jvm"].is_null());
+    let kinds: Vec<&Value> =
+        census["findings"].as_array().expect("findings").iter().map(|finding| &finding["kind"]).collect();
+    assert!(kinds.contains(&&Value::from("malloc-free")), "{kinds:?}");
+}
+
+#[test]
+fn errors_say_what_mends_them() {
+    let output = tracer_output(&["census", "-p", "4194304"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("error: no process with pid 4194304\nhelp: "), "{stderr}");
+    assert_eq!(tracer_output(&["census"]).status.code(), Some(2));
+}
