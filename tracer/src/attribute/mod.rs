@@ -11,5 +11,5 @@ mod source;
 
 pub use classify::{Attribution, FrameTraits};
 pub use pattern::{module_name, plain_name};
-pub use rules::{Rules, RulesError};
+pub use rules::{Nature, Rules, RulesError};
 pub use source::Source;

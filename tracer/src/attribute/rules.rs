@@ -40,6 +40,7 @@ pub struct Rules {
     pub(super) jvm: Vec<Pattern>,
     pub(super) platform: Vec<Pattern>,
     names: BTreeMap<String, String>,
+    natures: BTreeMap<String, (Nature, Vec<String>)>,
 }
 
 /// A compiled rule. `any` and `with` are ranges of matchers; empty: no such condition.
@@ -86,11 +87,31 @@ struct File {
     rule: Vec<RuleEntry>,
 }
 
+/// What ends the life of a category's memory: by that its growth is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nature {
+    /// The code that asked for it gives it back.
+    #[default]
+    Owned,
+    /// So may a Cleaner or finalizer, when a collection finds its Java object unreachable.
+    Collected,
+    /// The JVM frees it when a collection finds a class loader unreachable.
+    Unloaded,
+    /// It grows up to a limit that the JVM was given.
+    Bounded,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CategoryEntry {
     id: String,
     name: String,
+    #[serde(default)]
+    nature: Nature,
+    /// Kinds whose nature is `owned` all the same.
+    #[serde(default)]
+    owned: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -170,6 +191,15 @@ impl Rules {
         }
     }
 
+    /// What ends the life of a category's memory, or of one kind of it.
+    pub fn nature(&self, category: &str, kind: Option<&str>) -> Nature {
+        match self.natures.get(category) {
+            Some((_, owned)) if kind.is_some_and(|kind| owned.iter().any(|one| one == kind)) => Nature::Owned,
+            Some((nature, _)) => *nature,
+            None => Nature::Owned,
+        }
+    }
+
     fn empty() -> Rules {
         Rules {
             rules: Vec::new(),
@@ -179,6 +209,7 @@ impl Rules {
             jvm: Vec::new(),
             platform: Vec::new(),
             names: BTreeMap::new(),
+            natures: BTreeMap::new(),
         }
     }
 
@@ -194,6 +225,7 @@ impl Rules {
         let refuse =
             |rule: &str, what| RulesError::Rule { path: path.to_owned(), rule: rule.to_owned(), what };
         for category in file.category {
+            self.natures.entry(category.id.clone()).or_insert((category.nature, category.owned));
             self.names.entry(category.id).or_insert(category.name);
         }
         self.runtime.extend(patterns(&file.modules.runtime));

@@ -92,7 +92,7 @@ pub enum ViewArg {
     Live,
     /// All that was allocated in the session
     Allocated,
-    /// Live where it still grew in the second half of the session
+    /// Live where the verdict is leak or gc-pending (in a short session: all that is live)
     Leaks,
     /// Allocated and freed again in the session
     Temporary,

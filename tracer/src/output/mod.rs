@@ -13,11 +13,10 @@ mod palette;
 mod stacks;
 mod style;
 pub mod text;
-pub mod units;
 
 use std::path::PathBuf;
 
-pub use crate::profile::View;
+pub use crate::profile::{View, units};
 pub use label::clean;
 
 /// How to render. What of a profile is shown is decided before: see

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::growth::Course;
+use super::judge::Judge;
 use super::{
     Category, CodeCache, CodeHeap, CodeMethod, Creator, Incomplete, Jvm, Memory, MemoryPart, Profile, SCHEMA,
-    Session, Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Way, site,
+    Session, Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Verdict, Way, site,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules, Source};
 use crate::recording::{Recording, Stack, State, Total};
@@ -116,12 +116,17 @@ fn sites(
         .iter()
         .map(|place| place.map_or_else(Vec::new, |(site, category)| vec![site, drafts.len() + category]))
         .collect();
-    let course = Course::of(recording, &groups, drafts.len() + category_rows.len());
-    let categories = categories(category_rows, rules, &course, drafts.len());
+    let judge = Judge::new(recording, rules, &groups, drafts.len() + category_rows.len());
+    let first_kinds = first_kinds(&drafts, &category_rows);
+    let categories = categories(category_rows, rules, &judge, drafts.len(), &first_kinds);
     let mut sites: Vec<Site> = drafts
         .into_iter()
         .enumerate()
-        .map(|(group, draft)| finish(shown, draft, course.slope(group), course.still_grows(group)))
+        .map(|(group, draft)| {
+            let verdict =
+                judge.verdict(group, &draft.attribution.category, draft.attribution.kind.as_deref());
+            finish(shown, draft, judge.growth(group), verdict)
+        })
         .collect();
     // Stable: what is equal stays in the order of the recording.
     sites.sort_by_key(|site| {
@@ -130,23 +135,38 @@ fn sites(
     (sites, categories)
 }
 
+/// The kind, for each category, of the site that holds most of it.
+fn first_kinds(drafts: &[Draft<'_>], rows: &[(String, &'static str, Totals)]) -> Vec<Option<String>> {
+    let first = |(id, source, _): &(String, &'static str, Totals)| {
+        let of_row =
+            drafts.iter().filter(|draft| draft.attribution.category == *id && draft.source == *source);
+        of_row.max_by_key(|draft| draft.totals.live_bytes)?.attribution.kind.clone()
+    };
+    rows.iter().map(first).collect()
+}
+
 fn categories(
     rows: Vec<(String, &'static str, Totals)>,
     rules: &Rules,
-    course: &Course,
+    judge: &Judge<'_>,
     first_group: usize,
+    first_kinds: &[Option<String>],
 ) -> Vec<Category> {
     let mut categories: Vec<Category> = rows
         .into_iter()
         .enumerate()
         .map(|(row, (id, source, totals))| Category {
             name: rules.category_name(&id),
-            id,
             source,
             totals,
             resident_bytes: None,
-            growth_bytes_per_s: course.slope(first_group + row),
-            verdict: None,
+            growth_bytes_per_s: judge.growth(first_group + row),
+            verdict: Some(judge.verdict(
+                first_group + row,
+                &id,
+                first_kinds.get(row).and_then(Option::as_deref),
+            )),
+            id,
         })
         .collect();
     categories.sort_by(|one, other| {
@@ -158,7 +178,7 @@ fn categories(
     categories
 }
 
-fn finish(shown: &Shown, draft: Draft<'_>, growth: Option<i64>, still_grows: Option<bool>) -> Site {
+fn finish(shown: &Shown, draft: Draft<'_>, growth: Option<i64>, verdict: Verdict) -> Site {
     let frames = frames(shown, draft.stack);
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
     let mut threads: Vec<SiteThread> =
@@ -170,13 +190,12 @@ fn finish(shown: &Shown, draft: Draft<'_>, growth: Option<i64>, still_grows: Opt
         source: draft.source,
         totals: draft.totals,
         growth_bytes_per_s: growth,
-        verdict: None,
+        verdict: Some(verdict),
         owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
         threads,
         frames,
         complete: draft.stack.complete,
         way: Way { leaf, cause, owner },
-        still_grows,
         stop: draft.stack.stop.clone(),
     }
 }

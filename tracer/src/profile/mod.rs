@@ -6,7 +6,10 @@
 
 mod build;
 mod growth;
+mod judge;
 mod site;
+pub mod units;
+mod verdict;
 mod view;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use verdict::Kind;
 pub use view::View;
 
 use crate::recording::State;
@@ -141,8 +145,10 @@ pub struct Category {
 /// What a row's course means.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    pub kind: String,
+    pub kind: Kind,
+    /// One sentence, with numbers.
     pub evidence: String,
+    /// What an engineer can do.
     pub advice: String,
 }
 
@@ -169,9 +175,6 @@ pub struct Site {
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub way: Way,
-    /// Did the live bytes rise in the second half of the session too? None: too short to tell.
-    #[serde(skip)]
-    pub still_grows: Option<bool>,
     /// Why the stack is not complete.
     #[serde(skip)]
     pub stop: Option<String>,

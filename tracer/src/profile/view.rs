@@ -1,6 +1,6 @@
 //! What of each site is looked at, and which part of a profile.
 
-use super::{Profile, Site, Totals};
+use super::{Kind, Profile, Site, Totals, Verdict};
 
 /// What of a site is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum View {
     Live,
     /// All that was allocated in the session.
     Allocated,
-    /// Live at sites that still grew in the second half of the session.
+    /// Live at sites whose verdict is `leak` or `gc-pending`, or for which the session was too short.
     Leaks,
     /// Allocated and freed again in the session.
     Temporary,
@@ -45,10 +45,12 @@ impl View {
         }
     }
 
-    /// Is the site one of those looked at? Where growth cannot be told, every live one is.
+    /// Is the site one of those looked at? Where the session was too short to tell, every live one is.
     pub fn shows(self, site: &Site) -> bool {
-        let grows = self != View::Leaks || site.still_grows.unwrap_or(true);
-        grows && self.bytes(&site.totals) > 0
+        let suspect =
+            |verdict: &Verdict| matches!(verdict.kind, Kind::Leak | Kind::GcPending | Kind::TooShort);
+        let wanted = self != View::Leaks || site.verdict.as_ref().is_none_or(suspect);
+        wanted && self.bytes(&site.totals) > 0
     }
 }
 

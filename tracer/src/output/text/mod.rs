@@ -3,6 +3,7 @@
 mod sites;
 mod table;
 mod trust;
+mod verdicts;
 
 use std::io::{self, Write};
 
@@ -28,6 +29,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     let style = Style { color: options.color };
     heading(profile, style, out)?;
     table::categories(profile, options, style, out)?;
+    verdicts::of_categories(profile, style, out)?;
     let top = options.top.unwrap_or(SITES);
     sites::sites(profile, options, style, ("allocator", top), true, out)?;
     sites::sites(profile, options, style, ("mapping", top.min(MAPPING_SITES)), true, out)?;
@@ -48,6 +50,7 @@ pub fn summary(profile: &Profile, options: &Options, out: &mut dyn Write) -> io:
     let style = Style { color: options.color };
     heading(profile, style, out)?;
     table::categories(profile, options, style, out)?;
+    verdicts::of_categories(profile, style, out)?;
     let top = options.top.unwrap_or(SUMMARY_SITES);
     sites::sites(profile, options, style, ("allocator", top), false, out)?;
     trust::trust(profile, false, style, out)?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Options, Style, View, WIDTH, clean, label, units};
+use super::{Options, Style, View, WIDTH, clean, label, units, verdicts};
 use crate::profile::{Profile, Site, SiteFrame};
 use crate::symbolize::FrameKind;
 
@@ -34,7 +34,7 @@ pub(super) fn sites(
     let what = match view {
         View::Live => "by live bytes".to_owned(),
         View::Allocated => format!("by {allocated} bytes"),
-        View::Leaks => "that still grew in the second half of the session".to_owned(),
+        View::Leaks => "that leak, wait for a collection, or were seen too short to tell".to_owned(),
         View::Temporary => format!("by bytes {allocated} and {freed} again"),
     };
     writeln!(out)?;
@@ -58,15 +58,13 @@ pub(super) fn sites(
         format!("{} of {}", units::count(listed as u64), units::count(shown.len() as u64))
     };
     writeln!(out, "{}", style.bold(&format!("Top {sites} {what} ({number})")))?;
-    if view == View::Leaks && shown.iter().any(|site| site.still_grows.is_none()) {
-        writeln!(out, "  The session was too short to tell growth: these are all that hold memory.")?;
-    }
     for (at, site) in shown.iter().take(listed).enumerate() {
         if stacks && at > 0 {
             writeln!(out)?;
         }
         heading(at + 1, site, view, style, out)?;
         way(site, style, out)?;
+        verdicts::of_site(profile, site, stacks, style, out)?;
         if stacks {
             stack(site, options.verbose, style, out)?;
             threads(site, options.verbose, style, out)?;

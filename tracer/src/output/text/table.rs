@@ -48,23 +48,32 @@ fn write_table(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    // Names where there is room for them.
+    let named = table(rows, total, true);
+    let fits = named.lines().all(|line| line.trim_end().chars().count() <= WIDTH);
+    let shown = if fits { named } else { table(rows, total, false) };
+    write_lines(&shown, style, total.is_some(), out)
+}
+
+fn table(rows: &[&Category], total: Option<&Totals>, names: bool) -> Table {
     let mapping = rows.first().is_some_and(|row| row.source == "mapping");
     let (allocated, freed) = if mapping { ("mapped", "unmapped") } else { ("allocated", "freed") };
-    let mut table = new(&["category", "live", "count", allocated, freed, "growth", ""], 1..6);
+    let mut table = new(&["category", "live", "count", allocated, freed, "growth", "verdict", ""], 1..6);
     for row in rows {
         let growth = row.growth_bytes_per_s.map_or_else(|| "-".to_owned(), units::rate);
         let id = clean(&row.id);
         let known = id.to_lowercase().ends_with(&row.name.to_lowercase());
-        let name = if known { "" } else { row.name.as_str() };
-        table.add_row(cells(&label::fit(&id, ID_WIDTH), &row.totals, growth, name));
+        let name = if known || !names { "" } else { row.name.as_str() };
+        let verdict = row.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
+        table.add_row(cells(&label::fit(&id, ID_WIDTH), &row.totals, growth, verdict, name));
     }
     if let Some(totals) = total {
-        table.add_row(cells("total", totals, String::new(), ""));
+        table.add_row(cells("total", totals, String::new(), "", ""));
     }
-    write_lines(&table, style, total.is_some(), out)
+    table
 }
 
-fn cells(id: &str, totals: &Totals, growth: String, name: &str) -> [String; 7] {
+fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -> [String; 8] {
     [
         id.to_owned(),
         units::bytes(totals.live_bytes),
@@ -72,6 +81,7 @@ fn cells(id: &str, totals: &Totals, growth: String, name: &str) -> [String; 7] {
         units::bytes(totals.allocated_bytes),
         units::bytes(totals.freed_bytes),
         growth,
+        verdict.to_owned(),
         clean(name).into_owned(),
     ]
 }

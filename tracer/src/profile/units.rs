@@ -26,6 +26,11 @@ pub fn rate(bytes_per_s: i64) -> String {
     format!("{sign}{}/s", bytes(bytes_per_s.unsigned_abs()))
 }
 
+/// `1.9 MiB/s`, of what is known to rise.
+pub fn bytes_per_s(slope: f64) -> String {
+    format!("{}/s", bytes(slope.max(0.0).round() as u64))
+}
+
 /// `1,234,567`.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();

@@ -1,0 +1,88 @@
+//! Verdicts in words: what was found, why, and what to do.
+
+use std::io::{self, Write};
+
+use super::{Style, WIDTH, clean, label};
+use crate::profile::{Kind, Profile, Site, Verdict};
+
+/// The categories in which somebody must do something, if there are any.
+pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let verdicts = profile.categories.iter().filter_map(|row| Some((row, row.verdict.as_ref()?)));
+    let found: Vec<_> = verdicts.clone().filter(|(_, verdict)| verdict.kind.is_finding()).collect();
+    let is_short =
+        verdicts.clone().next().is_some() && verdicts.clone().all(|(_, it)| it.kind == Kind::TooShort);
+    if found.is_empty() && !is_short {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", style.bold("Verdicts"))?;
+    for (row, verdict) in &found {
+        let mapped = if row.source == "mapping" { " (mapped)" } else { "" };
+        writeln!(out, "  {}{mapped}: {}", style.bold(&clean(&row.id)), style.warn(verdict.kind.as_str()))?;
+        reasons(verdict, 4, style, out)?;
+    }
+    if let Some((_, verdict)) = verdicts.clone().next()
+        && is_short
+    {
+        reasons(verdict, 2, style, out)?;
+    }
+    Ok(())
+}
+
+/// The verdict of a site; `whole`: in full, even where there is nothing to do. What its category's
+/// verdict advises is not said again.
+pub(super) fn of_site(
+    profile: &Profile,
+    site: &Site,
+    whole: bool,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(verdict) = &site.verdict else { return Ok(()) };
+    let kind = verdict.kind.as_str();
+    let text = format!("{kind}: {}", clean(&verdict.evidence));
+    match (verdict.kind.is_finding(), whole) {
+        (false, false) => return Ok(()),
+        (true, false) => return writeln!(out, "     {}", style.warn(&label::fit(&text, WIDTH - 5))),
+        (false, true) => return paragraph(&text, 5, style, out),
+        (true, true) => paragraph(&text, 5, Style { color: false }, out)?,
+    }
+    let told = profile.categories.iter().filter_map(|row| row.verdict.as_ref());
+    if told.filter(|other| other.kind.is_finding()).any(|other| other.advice == verdict.advice) {
+        return Ok(());
+    }
+    advice(verdict, 5, style, out)
+}
+
+fn reasons(verdict: &Verdict, indent: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    paragraph(&clean(&verdict.evidence), indent, Style { color: false }, out)?;
+    advice(verdict, indent, style, out)
+}
+
+fn advice(verdict: &Verdict, indent: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if verdict.advice == "nothing" {
+        return Ok(());
+    }
+    paragraph(&format!("→ {}", clean(&verdict.advice)), indent, style, out)
+}
+
+/// Text in lines that fit.
+fn paragraph(text: &str, indent: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = String::new();
+    let mut lines = Vec::new();
+    for word in text.split(' ') {
+        let length = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && indent + length > WIDTH {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines.push(line);
+    for line in lines {
+        writeln!(out, "{:indent$}{}", "", style.dim(&line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What collections freed of a group, and what survived them.
+
+use super::{COLLECTED_SHARE, Case, SMALL_BYTES, TESTED_SHARE, at};
+use crate::attribute::Nature;
+use crate::profile::growth::Point;
+use crate::profile::units;
+use crate::recording::Collection;
+
+/// What one collection led to.
+#[derive(Clone, Copy, Debug)]
+struct Freed {
+    /// Its place among all: the epoch in which it was under way.
+    epoch: u32,
+    begin_ns: u64,
+    full: bool,
+    freed_bytes: u64,
+    /// Live when it began.
+    of_bytes: u64,
+}
+
+/// What the collections of a session did to a group.
+#[derive(Debug)]
+pub(super) struct Collected {
+    /// Collections while the group had something live, by begin.
+    collections: Vec<Freed>,
+    /// All that they led to.
+    freed_bytes: u64,
+    /// Live at the end, and allocated before the last collection. None: not known.
+    survivors_bytes: Option<u64>,
+    /// Live at the end, and allocated before a full collection or two others.
+    tested_bytes: Option<u64>,
+    tested_count: u64,
+    tested_full_count: u64,
+    end_live_bytes: u64,
+}
+
+impl Collected {
+    pub(super) fn of(case: &Case<'_>) -> Collected {
+        let end = case.history.last().copied().unwrap_or_default();
+        let all = case.collections.unwrap_or_default();
+        let collections: Vec<Freed> = all
+            .iter()
+            .enumerate()
+            .map(|(number, collection)| {
+                let next_ns = all.get(number + 1).map_or(u64::MAX, |next| next.begin_ns);
+                freed(case, u32::try_from(number).unwrap_or(u32::MAX), collection, next_ns)
+            })
+            .filter(|freed| freed.of_bytes > 0)
+            .collect();
+        let freed_bytes = match case.nature {
+            Nature::Unloaded => collections.iter().map(|freed| freed.freed_bytes).sum(),
+            _ => end.collected_bytes,
+        };
+        let survivors = |of: &Freed| {
+            let old = case.births.iter().filter(|birth| birth.epoch <= of.epoch);
+            let sum: u64 = old.map(|birth| birth.live_bytes).sum();
+            // Without births: what was there then and was not freed since, at the least.
+            let then = at(case.history, of.begin_ns);
+            let least = then.live_bytes().saturating_sub(end.freed_bytes.saturating_sub(then.freed_bytes));
+            if case.births.is_empty() { least } else { sum }
+        };
+        let last_full = collections.iter().rev().find(|freed| freed.full);
+        let last_but_one = collections.iter().rev().nth(1);
+        let test = last_full.into_iter().chain(last_but_one).max_by_key(|freed| freed.begin_ns);
+        // The older half of what came through has been through at least these.
+        let median = test.map_or(u32::MAX, |test| median_epoch(case, test));
+        let through = || collections.iter().filter(|freed| freed.epoch >= median);
+        Collected {
+            survivors_bytes: collections.last().map(survivors),
+            tested_bytes: test.map(survivors),
+            tested_count: through().count() as u64,
+            tested_full_count: through().filter(|freed| freed.full).count() as u64,
+            collections,
+            freed_bytes,
+            end_live_bytes: end.live_bytes(),
+        }
+    }
+
+    /// Collections while there was something to free.
+    pub(super) fn count(&self) -> u64 {
+        self.collections.len() as u64
+    }
+
+    /// When the last of them began.
+    pub(super) fn last_ns(&self) -> Option<u64> {
+        self.collections.last().map(|last| last.begin_ns)
+    }
+
+    /// Did they free enough to bend the course of what is live?
+    pub(super) fn matters(&self) -> bool {
+        self.freed_bytes >= SMALL_BYTES && self.freed_bytes.saturating_mul(10) >= self.end_live_bytes
+    }
+
+    /// Did they free most of what they could? The evidence.
+    pub(super) fn mostly(&self) -> Option<String> {
+        let survivors = self.survivors_bytes?;
+        let share = self.freed_bytes as f64 / self.freed_bytes.saturating_add(survivors).max(1) as f64;
+        let best = self.collections.iter().max_by_key(|freed| freed.freed_bytes)?;
+        (self.freed_bytes >= SMALL_BYTES && share >= COLLECTED_SHARE).then(|| {
+            let kind = if best.full { "full GC" } else { "GC" };
+            let of = units::bytes(best.of_bytes.max(best.freed_bytes));
+            let mut evidence = format!(
+                "a {kind} at {:.1} s freed {} of {of}",
+                best.begin_ns as f64 / 1e9,
+                units::bytes(best.freed_bytes)
+            );
+            if self.collections.len() > 1 {
+                evidence += &format!(
+                    " ({} freed {} in all)",
+                    units::counted(self.count(), "collection"),
+                    units::bytes(self.freed_bytes)
+                );
+            }
+            evidence
+        })
+    }
+
+    /// Did enough survive to be more than what is on its way out?
+    pub(super) fn survives(&self) -> bool {
+        let survivors = self.tested_bytes.unwrap_or_default();
+        survivors >= SMALL_BYTES && survivors.saturating_mul(10) >= self.freed_bytes.saturating_add(survivors)
+    }
+
+    /// How most of what is live came through collections; None: too little of it has been through any
+    /// that would have found it.
+    pub(super) fn survived(&self, live_bytes: u64) -> Option<String> {
+        let tested = self.tested_bytes?;
+        if (tested as f64) < live_bytes as f64 * TESTED_SHARE {
+            return None;
+        }
+        let gcs = match (self.tested_count, self.tested_full_count) {
+            (1, 1) => "a full GC".to_owned(),
+            (count, full) if count == full => format!("{count} full GCs"),
+            (count, 0) => format!("{} (none full)", units::counted(count, "GC")),
+            (count, full) => format!("{} ({full} full)", units::counted(count, "GC")),
+        };
+        let freed = match self.freed_bytes {
+            0 => "freed nothing".to_owned(),
+            bytes => format!("freed {}", units::bytes(bytes)),
+        };
+        Some(format!("{} survived {gcs}, which {freed}", units::bytes(tested)))
+    }
+
+    /// What they freed, for a sentence about something else.
+    pub(super) fn told_in_passing(&self) -> Option<String> {
+        (self.freed_bytes >= SMALL_BYTES)
+            .then(|| format!("{} of it by collections", units::bytes(self.freed_bytes)))
+    }
+}
+
+/// What a collection led to until the next one began.
+fn freed(case: &Case<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> Freed {
+    let Collection { begin_ns, end_ns, full } = *collection;
+    let ended_ns = end_ns.unwrap_or(begin_ns);
+    let before = at(case.history, begin_ns);
+    let mut after = before;
+    let mut high = before.live_bytes();
+    let mut drop_bytes = 0;
+    for point in case.history.iter().filter(|point| begin_ns < point.time_ns && point.time_ns <= next_ns) {
+        let collected = point.collected_bytes.saturating_sub(before.collected_bytes);
+        if collected == 0 && point.time_ns <= ended_ns {
+            high = high.max(point.live_bytes());
+        }
+        drop_bytes = drop_bytes.max(high.saturating_sub(point.live_bytes()));
+        after = *point;
+    }
+    let collected_bytes = after.collected_bytes.saturating_sub(before.collected_bytes);
+    let freed_bytes = if case.nature == Nature::Unloaded { drop_bytes } else { collected_bytes };
+    let of_bytes = at_begin(case.history, begin_ns, before, high);
+    Freed { epoch, begin_ns, full, freed_bytes, of_bytes }
+}
+
+/// What was live when a collection began: the sample that is taken then, or what the one before and the
+/// rate between say.
+fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) -> u64 {
+    let Some(next) = history.iter().find(|point| point.time_ns > begin_ns) else {
+        return before.live_bytes();
+    };
+    let span_ns = next.time_ns.saturating_sub(before.time_ns).max(1) as f64;
+    let share = begin_ns.saturating_sub(before.time_ns) as f64 / span_ns;
+    let allocated = next.allocated_bytes.saturating_sub(before.allocated_bytes) as f64 * share;
+    // What others freed meanwhile, too.
+    let freed = next.freed_bytes.saturating_sub(before.freed_bytes);
+    let collected = next.collected_bytes.saturating_sub(before.collected_bytes);
+    let otherwise = freed.saturating_sub(collected) as f64 * share;
+    let estimate = before.live_bytes() as f64 + allocated - otherwise;
+    high_bytes.max(estimate.max(0.0) as u64)
+}
+
+/// The epoch by which half of what is live and was allocated before the collection `test` was allocated.
+fn median_epoch(case: &Case<'_>, test: &Freed) -> u32 {
+    let old = || case.births.iter().filter(|birth| birth.epoch <= test.epoch);
+    let half = old().map(|birth| birth.live_bytes).sum::<u64>() / 2;
+    let mut sum = 0_u64;
+    let reaches = |birth: &&super::Birth| {
+        sum = sum.saturating_add(birth.live_bytes);
+        sum >= half
+    };
+    old().find(reaches).map_or(test.epoch, |birth| birth.epoch)
+}

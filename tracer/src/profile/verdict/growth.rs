@@ -1,0 +1,137 @@
+//! Does a group grow, and how fast? Growth is told of what is live, or, where collections keep freeing, of
+//! what survived them.
+
+use super::collected::Collected;
+use super::trend::Trend;
+use super::{Birth, Case, SMALL_BYTES, Shape};
+use crate::profile::growth::Point;
+use crate::profile::units;
+
+/// The last third of the time must bring at least this part of an average third: what slows down more is
+/// levelling off.
+const LATE_SHARE: f64 = 0.25;
+
+/// If it brings less than this part of one, growth slows down.
+const SLOW_SHARE: f64 = 0.8;
+
+/// A course, upwards or not.
+#[derive(Debug)]
+pub(super) struct Growth {
+    trend: Trend,
+    grown_bytes: f64,
+    /// What the last third added to it.
+    late_bytes: f64,
+    of_survivors: bool,
+    /// Older allocations are being freed, so that it may level off.
+    pub(super) forgets: bool,
+    /// The evidence for that.
+    pub(super) forgotten: String,
+}
+
+impl Growth {
+    /// Of what is live, from when it was first seen to the end.
+    pub(super) fn of_live(case: &Case<'_>) -> Option<Growth> {
+        let first_ns = Shape::of(case.history).first_ns;
+        let watched = case.history.iter().filter(|point| point.time_ns >= first_ns);
+        let points: Vec<_> = watched.map(|point| (point.time_ns, point.live_bytes())).collect();
+        let mut growth = Growth::of(&points)?;
+        // What lives for a limited time grows ever more slowly until as much dies as is born.
+        let slows = growth.late_bytes * 3.0 < growth.grown_bytes * SLOW_SHARE;
+        if let Some(forgotten) = forgotten(case, first_ns).filter(|_| slows) {
+            (growth.forgets, growth.forgotten) = (true, forgotten);
+        }
+        Some(growth)
+    }
+
+    /// Of what is live at the end and survived the last collection, by the time when it was allocated.
+    pub(super) fn of_survivors(case: &Case<'_>, collected: &Collected) -> Option<Growth> {
+        let last_ns = collected.last_ns()?;
+        let first_ns = Shape::of(case.history).first_ns;
+        if case.births.is_empty() {
+            return Growth::of_floors(case, first_ns);
+        }
+        let mut points = vec![(first_ns, 0)];
+        let mut sum = 0_u64;
+        let times = case.history.iter().map(|point| point.time_ns);
+        for time_ns in times.filter(|&time| first_ns < time && time <= last_ns).chain([last_ns]) {
+            let born = |birth: &&Birth| birth.born_ns < time_ns;
+            sum = case.births.iter().filter(born).map(|birth| birth.live_bytes).sum::<u64>().max(sum);
+            points.push((time_ns, sum));
+        }
+        let growth = Growth::of(&points)?;
+        Some(Growth { of_survivors: true, ..growth })
+    }
+
+    /// Of the least that was live after each collection.
+    fn of_floors(case: &Case<'_>, first_ns: u64) -> Option<Growth> {
+        let collections = case.collections.unwrap_or_default();
+        let mut points = Vec::new();
+        for (number, collection) in collections.iter().enumerate() {
+            let next_ns = collections.get(number + 1).map_or(u64::MAX, |next| next.begin_ns);
+            let since = |point: &&Point| collection.begin_ns < point.time_ns && point.time_ns <= next_ns;
+            let least = case.history.iter().filter(since).min_by_key(|point| point.live_bytes());
+            points.extend(
+                least.filter(|point| point.time_ns >= first_ns).map(|it| (it.time_ns, it.live_bytes())),
+            );
+        }
+        Growth::of(&points)
+    }
+
+    fn of(points: &[(u64, u64)]) -> Option<Growth> {
+        let seconds: Vec<_> = points.iter().map(|&(time, live)| (time as f64 / 1e9, live as f64)).collect();
+        let trend = Trend::of(&seconds)?;
+        let (from, to) = (seconds.first()?, seconds.last()?);
+        let late_s = from.0 + (to.0 - from.0) * 2.0 / 3.0;
+        let late = seconds.iter().rev().find(|point| point.0 <= late_s)?;
+        Some(Growth {
+            trend,
+            grown_bytes: to.1 - from.1,
+            late_bytes: (to.1 - late.1) * (to.0 - late_s) / (to.0 - late.0).max(f64::EPSILON),
+            of_survivors: false,
+            forgets: false,
+            forgotten: String::new(),
+        })
+    }
+
+    /// Is it more than chance, more than nothing, and still going on?
+    pub(super) fn is_real(&self) -> bool {
+        self.trend.rises()
+            && self.grown_bytes >= SMALL_BYTES as f64
+            && self.late_bytes * 3.0 >= self.grown_bytes * LATE_SHARE
+    }
+
+    /// As the end of a sentence.
+    pub(super) fn told(&self) -> String {
+        let Trend { slope, low, high } = self.trend;
+        let [slope, low, high] = [slope, low, high].map(units::bytes_per_s);
+        let what = if self.of_survivors { "what survives grew" } else { "it grew" };
+        format!("{what} by {slope} (95 %: {low} to {high})")
+    }
+}
+
+/// Are lifetimes finite, as far as births tell: is less left of what was allocated in the first third of
+/// the time than of what was allocated in the second?
+fn forgotten(case: &Case<'_>, first_ns: u64) -> Option<String> {
+    if case.births.is_empty() {
+        return None;
+    }
+    let end = case.history.last()?;
+    let third_ns = end.time_ns.saturating_sub(first_ns) / 3;
+    let (one_ns, two_ns) = (first_ns + third_ns, first_ns + 2 * third_ns);
+    let allocated = |time_ns| super::at(case.history, time_ns).allocated_bytes;
+    let left = |from_ns: u64, to_ns: u64| -> u64 {
+        let born = |birth: &&Birth| from_ns <= birth.born_ns && birth.born_ns < to_ns;
+        case.births.iter().filter(born).map(|birth| birth.live_bytes).sum()
+    };
+    let (one, two) = (allocated(one_ns), allocated(two_ns).saturating_sub(allocated(one_ns)));
+    let (left_one, left_two) = (left(0, one_ns), left(one_ns, two_ns));
+    let share = |left: u64, of: u64| left.min(of) as f64 / of.max(1) as f64;
+    let gone = one.saturating_sub(left_one);
+    let forgets =
+        share(left_one, one) < share(left_two, two) / 2.0 && gone.saturating_mul(4) >= end.live_bytes();
+    forgets.then(|| {
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        let (one, two) = (percent(share(left_one, one)), percent(share(left_two, two)));
+        format!("only {one} is left of the first third of it, and {two} of the second")
+    })
+}

@@ -1,0 +1,226 @@
+//! Verdicts on histories made by hand, and on many made at random.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+const KIB: u64 = 1 << 10;
+
+/// A history from what was allocated, freed otherwise, and freed after collections by each second.
+fn history(moments: impl IntoIterator<Item = (u64, u64, u64)>) -> Vec<Point> {
+    let point = |(second, (allocated, freed, collected)): (u64, (u64, u64, u64))| Point {
+        time_ns: second * SECOND_NS,
+        allocated_bytes: allocated,
+        freed_bytes: freed + collected,
+        collected_bytes: collected,
+    };
+    [(0, (0, 0, 0))].into_iter().chain((1..).zip(moments)).map(point).collect()
+}
+
+fn gc(second: u64, full: bool) -> Collection {
+    let begin_ns = second * SECOND_NS + 100_000_000;
+    Collection { begin_ns, end_ns: Some(begin_ns + 20_000_000), full }
+}
+
+/// Births of `each` bytes a second, in the seconds given, with collections at those of `gcs`.
+fn births(seconds: std::ops::Range<u64>, each: u64, gcs: &[Collection]) -> Vec<Birth> {
+    let birth = |second: u64| {
+        let born_ns = second * SECOND_NS + 500_000_000;
+        let epoch = gcs.iter().filter(|gc| gc.begin_ns < born_ns).count() as u32;
+        Birth { born_ns, epoch, live_bytes: each }
+    };
+    seconds.map(birth).collect()
+}
+
+fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
+    judge(&Case { nature, history, collections: Some(gcs), births, pid: 4711, things: "" })
+}
+
+#[test]
+fn retained_and_never_collected_is_a_leak() {
+    let gcs = [gc(3, false), gc(6, true), gc(9, false), gc(12, true)];
+    let found = verdict(
+        Nature::Collected,
+        &history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0))),
+        &gcs,
+        &births(0..15, 1_000 * KIB, &gcs),
+    );
+    assert_eq!(found.kind, Kind::Leak);
+    assert_eq!(
+        found.evidence,
+        "11.7 MiB survived 3 GCs (2 full), which freed nothing, and it grew by 1000.0 KiB/s (95 %: \
+         1000.0 KiB/s to 1000.0 KiB/s)"
+    );
+}
+
+#[test]
+fn dropped_and_collected_waits_for_the_collector() {
+    // Collections just after 5 s and 10 s free all that was there.
+    let collected = |at: u64| {
+        if at > 10 {
+            10_000 * KIB
+        } else if at > 5 {
+            5_000 * KIB
+        } else {
+            0
+        }
+    };
+    let gcs = [gc(5, true), gc(10, true)];
+    let found = verdict(
+        Nature::Collected,
+        &history((1..=13).map(|at| (at * 1_000 * KIB, 0, collected(at)))),
+        &gcs,
+        &births(10..13, 1_000 * KIB, &gcs),
+    );
+    assert_eq!(found.kind, Kind::GcPending);
+    assert_eq!(
+        found.evidence,
+        "a full GC at 10.1 s freed 4.9 MiB of 5.0 MiB (2 collections freed 9.8 MiB in all)"
+    );
+}
+
+#[test]
+fn without_a_collection_nobody_can_tell() {
+    let history = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
+    let births = births(0..15, 1_000 * KIB, &[]);
+    let found = verdict(Nature::Collected, &history, &[], &births);
+    assert_eq!(found.kind, Kind::GcPending);
+    assert!(found.evidence.contains("no collection ran, so it cannot be told"), "{}", found.evidence);
+    assert!(found.evidence.contains("jcmd 4711 GC.run"), "{}", found.evidence);
+    // A native library frees it or does not, whether a collection runs or not.
+    let found = verdict(Nature::Owned, &history, &[], &births);
+    assert_eq!(found.kind, Kind::Leak);
+    assert!(found.evidence.contains("no collection ran"), "{}", found.evidence);
+    // A JVM without probes.
+    let case = Case {
+        nature: Nature::Collected,
+        history: &history,
+        collections: None,
+        births: &births,
+        pid: 1,
+        things: "",
+    };
+    let found = judge(&case);
+    assert_eq!(found.kind, Kind::GcPending);
+    assert!(found.evidence.contains("does not tell when it collects"), "{}", found.evidence);
+}
+
+#[test]
+fn what_survives_while_most_is_collected_is_a_leak_all_the_same() {
+    // A third is kept, two thirds are dropped.
+    let collected = |at: u64| at.saturating_sub(1) / 4 * 4 * 2_000 * KIB;
+    let gcs = [gc(4, true), gc(8, true), gc(12, true)];
+    let mut born = births(0..12, 1_000 * KIB, &gcs);
+    born.extend(births(12..15, 3_000 * KIB, &gcs));
+    let history = history((1..=15).map(|at| (at * 3_000 * KIB, 0, collected(at))));
+    let found = verdict(Nature::Collected, &history, &gcs, &born);
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert!(found.evidence.contains("what survives grew by"), "{}", found.evidence);
+}
+
+#[test]
+fn a_pool_fills_and_stays_while_work_goes_on() {
+    let pool = |at: u64| (at.min(4) * 4_000 * KIB + at * 500 * KIB, at * 500 * KIB, 0);
+    let found = verdict(Nature::Owned, &history((1..=15).map(pool)), &[], &births(0..4, 4_000 * KIB, &[]));
+    assert_eq!(found.kind, Kind::Pool);
+    assert_eq!(
+        found.evidence,
+        "rose to 15.6 MiB by 4.0 s, and stayed for 11.0 s while 5.4 MiB more was allocated and freed"
+    );
+}
+
+#[test]
+fn turnover_is_steady_and_a_burst_is_transient() {
+    let turnover = |at: u64| (2_000 * KIB * (at + 1), 2_000 * KIB * at, 0);
+    let found =
+        verdict(Nature::Owned, &history((1..=15).map(turnover)), &[], &births(14..15, 2_000 * KIB, &[]));
+    assert_eq!(found.kind, Kind::Steady, "{}", found.evidence);
+    let burst = |at: u64| (at.min(5) * 9_000 * KIB, at.saturating_sub(5).min(5) * 8_900 * KIB, 0);
+    let found = verdict(Nature::Owned, &history((1..=15).map(burst)), &[], &births(3..5, 250 * KIB, &[]));
+    assert_eq!(found.kind, Kind::Transient);
+    assert_eq!(found.evidence, "rose to 43.9 MiB by 5.0 s and fell to 500.0 KiB");
+}
+
+#[test]
+fn limits_shortness_and_small_things() {
+    let line = |seconds: u64| history((1..=seconds).map(|at| (at * 1_000 * KIB, 0, 0)));
+    let short = verdict(Nature::Owned, &line(4), &[], &births(0..4, 1_000 * KIB, &[]));
+    assert_eq!(short.kind, Kind::TooShort);
+    assert!(short.evidence.contains("4.0 s"), "{}", short.evidence);
+    let bounded = verdict(Nature::Bounded, &line(15), &[], &[]);
+    assert_eq!(bounded.kind, Kind::Pool, "{}", bounded.evidence);
+    let small = history((1..=15).map(|at| (at * KIB, 0, 0)));
+    assert_eq!(verdict(Nature::Owned, &small, &[], &[]).kind, Kind::Steady);
+    let late = history((1..=15_u64).map(|at| (at.saturating_sub(13) * 1_000 * KIB, 0, 0)));
+    let found = verdict(Nature::Owned, &late, &[], &births(13..15, 1_000 * KIB, &[]));
+    assert_eq!(found.kind, Kind::TooShort);
+    assert!(found.evidence.contains("first seen 2.0 s before the end"), "{}", found.evidence);
+}
+
+#[test]
+fn lifetimes_longer_than_the_session_are_told() {
+    // Each allocation lives for 10 s, of a session of 15.
+    let turnover = |at: u64| (at * 1_000 * KIB, at.saturating_sub(12) * 1_000 * KIB, 0);
+    let found =
+        verdict(Nature::Owned, &history((1..=15).map(turnover)), &[], &births(3..15, 1_000 * KIB, &[]));
+    assert_ne!(found.kind, Kind::Leak, "{}", found.evidence);
+}
+
+#[test]
+fn classes_that_are_unloaded_fall_when_a_collection_runs() {
+    // Freed by no thread that works for the collector, but just then.
+    let freed = |at: u64| if at > 8 { 7_000 * KIB } else { 0 };
+    let gcs = [gc(8, true)];
+    let found = verdict(
+        Nature::Unloaded,
+        &history((1..=12).map(|at| (at * 1_000 * KIB, freed(at), 0))),
+        &gcs,
+        &births(7..12, 1_000 * KIB, &gcs),
+    );
+    assert_eq!(found.kind, Kind::GcPending, "{}", found.evidence);
+}
+
+proptest! {
+    #[test]
+    fn no_history_panics_and_growth_alone_is_never_steady(
+        rate in 200_u64..4_000, seconds in 8_u64..120, noise in prop::collection::vec(0_u64..100, 120),
+        nature in prop::sample::select(vec![Nature::Owned, Nature::Collected, Nature::Unloaded]),
+    ) {
+        let noisy = |at: u64| (at * rate * KIB + noise[(at % 120) as usize] * KIB, 0, 0);
+        let history = history((1..=seconds).map(noisy));
+        let found = verdict(nature, &history, &[], &births(0..seconds, rate * KIB, &[]));
+        let expected = if nature == Nature::Owned { Kind::Leak } else { Kind::GcPending };
+        prop_assert_eq!(found.kind, expected, "{}", found.evidence);
+    }
+
+    #[test]
+    fn flat_and_noisy_is_never_a_finding(
+        level in 1_000_u64..100_000, seconds in 8_u64..120, noise in prop::collection::vec(0_u64..500, 120),
+        nature in prop::sample::select(vec![Nature::Owned, Nature::Collected, Nature::Unloaded]),
+    ) {
+        let noisy = |at: u64| ((level + at * 500 + noise[(at % 120) as usize]) * KIB, at * 500 * KIB, 0);
+        let history = history((1..=seconds).map(noisy));
+        let live = history.last().map_or(0, Point::live_bytes);
+        let found = verdict(nature, &history, &[], &births(0..1, live, &[]));
+        prop_assert!(!found.kind.is_finding(), "{:?}", found);
+    }
+
+    #[test]
+    fn anything_has_one_verdict(
+        moments in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..40),
+        gcs in prop::collection::vec((any::<u64>(), any::<Option<u64>>(), any::<bool>()), 0..8),
+        born in prop::collection::vec((any::<u64>(), any::<u32>(), 0_u64..1 << 50), 0..40),
+    ) {
+        let history: Vec<Point> = (0_u64..).zip(moments).map(|(at, (allocated_bytes, freed_bytes, collected_bytes))| {
+            Point { time_ns: at * SECOND_NS, allocated_bytes, freed_bytes, collected_bytes }
+        }).collect();
+        let gcs: Vec<Collection> = gcs.into_iter()
+            .map(|(begin_ns, end_ns, full)| Collection { begin_ns, end_ns, full }).collect();
+        let births: Vec<Birth> = born.into_iter()
+            .map(|(born_ns, epoch, live_bytes)| Birth { born_ns, epoch, live_bytes }).collect();
+        for nature in [Nature::Owned, Nature::Collected, Nature::Unloaded, Nature::Bounded] {
+            prop_assert!(!verdict(nature, &history, &gcs, &births).evidence.is_empty());
+        }
+    }
+}
