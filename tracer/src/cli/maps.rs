@@ -9,6 +9,7 @@ use super::check::{Format, jvm_json};
 use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::hotspot::{Hotspot, HotspotError};
+use crate::malloc::{Arena, Holdings, Malloc};
 use crate::output::units;
 use crate::target::memory::LiveMemory;
 use crate::target::pagemap::PageMap;
@@ -65,6 +66,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         memory: &memory,
         residency: &residency,
         jvm: jvm.as_ref().and_then(|jvm| jvm.as_ref().ok()),
+        walks_heap: true,
     };
     let map = vmmap::read(&source).map_err(unreadable)?;
     let notes = notes(&target, jvm.as_ref());
@@ -119,6 +121,17 @@ fn text(target: &Target, map: &Map, notes: &[String], summary_only: bool) -> Str
         }
     }
     row(&mut out, "all", &map.total());
+    if let Some(heap) = &map.heap {
+        let holds = heap.total();
+        let _ = writeln!(
+            out,
+            "malloc's arenas: {} in use by {}, {} free between them, {} free at their ends",
+            units::bytes(holds.in_use.bytes),
+            units::counted(holds.in_use.count, "block"),
+            units::bytes(holds.free_bytes()),
+            units::bytes(holds.top_bytes)
+        );
+    }
     if let Some(rss) = map.rss_bytes {
         let _ = writeln!(out, "{:<32}{:>36}", "RSS, as the kernel counts it", units::bytes(rss));
     }
@@ -214,6 +227,34 @@ fn merged(map: &Map) -> Vec<(Part, Usage)> {
     rows
 }
 
+fn heap_json(heap: &Malloc) -> Value {
+    let holdings = |holdings: &Holdings| {
+        json!({
+            "in_use_bytes": holdings.in_use.bytes,
+            "in_use_count": holdings.in_use.count,
+            "free_bytes": holdings.free_bytes(),
+            "top_bytes": holdings.top_bytes,
+            "largest_free_bytes": holdings.largest_free_bytes,
+            "inconsistent_count": holdings.inconsistent.count,
+        })
+    };
+    let arena = |arena: &Arena| {
+        json!({
+            "main": arena.is_main,
+            "threads": arena.attached_threads,
+            "heaps": arena.heaps.len(),
+            "resident_bytes": arena.resident_bytes,
+            "holds": holdings(&arena.holdings),
+        })
+    };
+    json!({
+        "holds": holdings(&heap.total()),
+        "mapped_bytes": heap.mapped.amount().bytes,
+        "mapped_count": heap.mapped.amount().count,
+        "arenas": heap.arenas.iter().map(arena).collect::<Vec<_>>(),
+    })
+}
+
 fn usage_json(usage: &Usage) -> Value {
     json!({
         "reserved_bytes": usage.reserved_bytes,
@@ -248,7 +289,7 @@ fn json(target: &Target, map: &Map, notes: &[String]) -> Value {
     let stacks: Vec<Value> = map
         .stacks
         .iter()
-        .map(|stack| with(json!({ "tid": stack.stack.tid, "name": stack.name }), &stack.usage))
+        .map(|stack| with(json!({ "tid": stack.tid, "name": stack.name }), &stack.usage))
         .collect();
     json!({
         "schema": "tracer.maps/1",
@@ -262,6 +303,7 @@ fn json(target: &Target, map: &Map, notes: &[String]) -> Value {
         "owners": map.by_owner().into_iter().map(owner).collect::<Vec<_>>(),
         "parts": map.parts.iter().map(part).collect::<Vec<_>>(),
         "thread_stacks": stacks,
+        "heap": map.heap.as_ref().map(heap_json),
         "notes": notes,
     })
 }

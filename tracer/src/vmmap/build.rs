@@ -9,8 +9,10 @@ use super::owner::Owner;
 use super::smaps::{self, Usage, Vma};
 use super::stacks::{self, ThreadStack};
 use super::{allocator, named};
-use crate::hotspot::{Hotspot, RangeKind};
+use crate::hotspot::{Hotspot, JvmRange, RangeKind};
+use crate::malloc::{self, Malloc};
 use crate::session::intervals::Intervals;
+use crate::target::mapping::Mapping;
 use crate::target::memory::ProcessMemory;
 use crate::target::pagemap::{PAGE_BYTES, PageState, Residency};
 use crate::target::process::Status;
@@ -24,6 +26,9 @@ pub struct Source<'a> {
     /// Tells the owners of one mapping apart.
     pub residency: &'a dyn Residency,
     pub jvm: Option<&'a Hotspot>,
+    /// Go through every chunk of malloc's heap, too: it takes about a second for a few gigabytes. Else the
+    /// heap is found by its headers.
+    pub walks_heap: bool,
 }
 
 /// A range with one owner, within one mapping.
@@ -42,6 +47,8 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackUse {
     pub stack: ThreadStack,
+    /// Its thread's id as the reader sees it.
+    pub tid: Option<u32>,
     pub name: String,
     pub usage: Usage,
 }
@@ -53,6 +60,8 @@ pub struct Map {
     pub parts: Vec<Part>,
     /// Sorted by address.
     pub stacks: Vec<StackUse>,
+    /// What malloc holds, if the heap was gone through and is glibc's.
+    pub heap: Option<Malloc>,
     /// What the kernel says besides; it counts faster than exactly (`get_mm_rss`).
     pub rss_bytes: Option<u64>,
 }
@@ -108,18 +117,20 @@ pub fn read(source: &Source<'_>) -> io::Result<Map> {
     }
     let stacks = (0..).zip(&claims.all).filter_map(|(index, claim)| {
         let usage = used.get(&index).copied().unwrap_or_default();
-        Some(StackUse { stack: claim.stack.clone()?, name: claim.name.clone(), usage })
+        let (stack, tid) = claim.stack.clone()?;
+        Some(StackUse { stack, tid, name: claim.name.clone(), usage })
     });
     let mut stacks: Vec<StackUse> = stacks.collect();
     stacks.sort_by_key(|stack| stack.stack.range.start);
-    Ok(Map { parts, stacks, rss_bytes })
+    Ok(Map { parts, stacks, heap: claims.heap, rss_bytes })
 }
 
 /// Somebody owns a range.
 struct Claim {
     owner: Owner,
     name: String,
-    stack: Option<ThreadStack>,
+    /// And its thread's id as the reader sees it.
+    stack: Option<(ThreadStack, Option<u32>)>,
 }
 
 /// Who owns what, as far as it is known before the kernel's names.
@@ -127,6 +138,7 @@ struct Claim {
 struct Claims {
     all: Vec<Claim>,
     space: Intervals<u32>,
+    heap: Option<Malloc>,
 }
 
 impl Claims {
@@ -145,16 +157,59 @@ impl Claims {
             claims.add(range.range, named::of_kind(range.kind), named::of_range(range.kind, range.name));
         }
         claims.stacks(source);
-        for heap in allocator::arenas(vmas, source.memory) {
-            claims.add(heap, Owner::MallocArena, "arena of threads".to_owned());
-        }
+        claims.heap(source, vmas, &later);
         for range in later {
             claims.add(range.range, named::of_kind(range.kind), named::of_range(range.kind, range.name));
         }
         claims.bss(source.modules);
-        claims.mapped_chunks(source, vmas);
+        match claims.heap.as_ref().map(|heap| heap.mapped.chunks.clone()) {
+            Some(chunks) => chunks.into_iter().for_each(|chunk| claims.mapped_chunk(chunk)),
+            None => claims.mapped_chunks(source, vmas),
+        }
         claims.collector(source, vmas);
         claims
+    }
+
+    /// malloc's arenas; chunks that have a mapping of their own come later. `later`: what is somebody's
+    /// besides what is claimed already.
+    fn heap(&mut self, source: &Source<'_>, vmas: &[Vma], later: &[JvmRange]) {
+        if source.walks_heap {
+            let mappings: Vec<Mapping> = vmas.iter().map(|vma| vma.mapping.clone()).collect();
+            let taken = vmas.iter().flat_map(|vma| self.within(vma)).filter(|(_, claim)| claim.is_some());
+            let mut excluded: Vec<Range<u64>> = taken.map(|(range, _)| range).collect();
+            excluded.extend(later.iter().map(|range| range.range.clone()));
+            let heap = malloc::Source {
+                memory: source.memory,
+                residency: source.residency,
+                mappings: &mappings,
+                excluded: &excluded,
+            };
+            self.heap = malloc::read(&heap, &mut |_| {}).ok();
+        }
+        let Some(heap) = self.heap.take() else {
+            for heap in allocator::arenas(vmas, source.memory) {
+                self.add(heap, Owner::MallocArena, "arena of threads".to_owned());
+            }
+            return;
+        };
+        for (number, arena) in heap.arenas.iter().enumerate() {
+            let threads = match arena.attached_threads {
+                1 => "1 thread".to_owned(),
+                count => format!("{count} threads"),
+            };
+            let name = match arena.is_main {
+                true => format!("main arena ({threads})"),
+                false => format!("arena {number} ({threads})"),
+            };
+            for heap in &arena.heaps {
+                self.add(heap.reserved.clone(), Owner::MallocArena, name.clone());
+            }
+        }
+        self.heap = Some(heap);
+    }
+
+    fn mapped_chunk(&mut self, chunk: Range<u64>) {
+        self.add(chunk, Owner::MallocMapped, "large block".to_owned());
     }
 
     /// What is left, and is pointed to by the collector's structures, or goes on where a range ends of
@@ -207,10 +262,11 @@ impl Claims {
             }
         }
         for stack in found {
-            let name = stack.tid.and_then(|tid| live.get(&tid)).map(|thread| thread.name.clone());
+            let thread = stack.tid.and_then(|tid| live.get(&tid));
+            let name = thread.map_or_else(|| "no thread".to_owned(), |thread| thread.name.clone());
             let owner = if stack.tid.is_some() { Owner::ThreadStack } else { Owner::CachedStack };
-            let name = name.unwrap_or_else(|| "no thread".to_owned());
-            self.push(stack.range.clone(), Claim { owner, name, stack: Some(stack) });
+            let tid = thread.map(|thread| thread.tid);
+            self.push(stack.range.clone(), Claim { owner, name, stack: Some((stack, tid)) });
         }
     }
 
@@ -238,7 +294,7 @@ impl Claims {
         {
             for (gap, _) in self.within(vma).into_iter().filter(|(_, owner)| owner.is_none()) {
                 for chunk in allocator::mapped_chunks(gap, source.memory) {
-                    self.add(chunk, Owner::MallocMapped, "large block".to_owned());
+                    self.mapped_chunk(chunk);
                 }
             }
         }
@@ -264,7 +320,7 @@ impl Claims {
             let index = index.filter(|_| claim.is_some_and(stronger));
             let key = |index: Option<u32>| {
                 let claim = self.all.get(index? as usize)?;
-                Some((claim.owner, &claim.name, claim.stack.as_ref().map(|stack| stack.range.start)))
+                Some((claim.owner, &claim.name, claim.stack.as_ref().map(|(stack, _)| stack.range.start)))
             };
             match pieces.last_mut() {
                 Some((last, before)) if key(*before) == key(index) && last.end == range.start => {

@@ -37,6 +37,8 @@ pub struct ThreadStack {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) name: String,
+    /// In the reader's pid namespace.
+    pub(super) tid: u32,
 }
 
 /// The threads of process `pid`, by their ids in its own pid namespace: in full where the JVM tells a
@@ -50,7 +52,7 @@ pub(super) fn names(pid: u32, java: &[JavaThread]) -> BTreeMap<u32, Named> {
             Err(_) => continue,
         };
         let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        names.insert(inner, Named { name: comm.trim_end().to_owned() });
+        names.insert(inner, Named { name: comm.trim_end().to_owned(), tid });
     }
     for thread in java {
         if let (Some(named), Some(name)) = (names.get_mut(&thread.tid), &thread.name) {
