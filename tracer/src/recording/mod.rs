@@ -7,6 +7,7 @@
 
 mod create;
 mod error;
+mod memory;
 mod model;
 mod read;
 mod read_tables;
@@ -18,9 +19,9 @@ mod writer;
 pub use crate::attribute::Source;
 pub use error::{ReadError, WriteError};
 pub use model::{
-    Call, CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart,
-    Recording, Sample, SeriesRow, SessionInfo, Stack, State, Survivors, TargetInfo, Thread, ThreadLive,
-    Total, Totals, Trust,
+    Call, CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
+    MappedMemory, Memory, MemoryPart, MemorySample, Recording, Sample, SeriesRow, SessionInfo, Stack, State,
+    Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Trust,
 };
 pub use read::read;
 pub use writer::Writer;

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
 use super::{
-    CodeCache, CodeHeap, Collection, CompiledMethod, Memory, MemoryPart, Recording, Sample, SeriesRow,
-    Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals,
+    CodeCache, CodeHeap, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack, State,
+    Survivors, Thread, ThreadLive, Total, Totals, memory,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -56,7 +56,9 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         .into_iter()
         .collect(),
         trust: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Trust::default() },
-        memory: memory(database)?,
+        memory: memory::read(database, &meta, |stack| reference(&stack_ids, stack))?,
+        memory_series: memory::read_series(database)?,
+        thread_stacks: memory::read_stacks(database)?,
         code_cache: code_cache(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| row.get(0))?,
         session,
@@ -164,7 +166,7 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     .into_iter()
     .collect();
     let mut ids = TotalIds::new();
-    let collected = column(database, "total", "collected_bytes")?;
+    let collected = column(database, "total", "collected_bytes", "0")?;
     let totals = collect(
         database,
         &format!(
@@ -190,7 +192,7 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
         ids.insert(row.get(0)?, index(ids.len())?);
         Ok(Sample { time_ns: unsigned(row, 1)?, rows: Vec::new() })
     })?;
-    let collected = column(database, "series", "collected_bytes")?;
+    let collected = column(database, "series", "collected_bytes", "0")?;
     let mut statement = database.prepare(&format!(
         "SELECT sample, stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, {collected}
          FROM series ORDER BY sample, stack, source",
@@ -222,7 +224,7 @@ fn threads(database: &Connection, stack_ids: &Ids) -> Result<Vec<Thread>> {
 }
 
 fn collections(database: &Connection) -> Result<Vec<Collection>> {
-    let full = column(database, "gc", "full")?;
+    let full = column(database, "gc", "full", "0")?;
     collect(database, &format!("SELECT begin_ns, end_ns, {full} FROM gc ORDER BY begin_ns"), |row| {
         Ok(Collection { begin_ns: unsigned(row, 0)?, end_ns: optional(row, 1)?, full: row.get(2)? })
     })
@@ -255,36 +257,6 @@ fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLi
     })
 }
 
-fn memory(database: &Connection) -> Result<Memory> {
-    let last = database
-        .query_row(
-            "SELECT rss_bytes, limit_bytes, unexplained_bytes FROM memory ORDER BY time_ns DESC LIMIT 1",
-            [],
-            |row| {
-                Ok(Memory {
-                    rss_bytes: optional(row, 0)?,
-                    limit_bytes: optional(row, 1)?,
-                    unexplained_bytes: optional(row, 2)?,
-                    parts: Vec::new(),
-                })
-            },
-        )
-        .optional()?;
-    let parts = collect(
-        database,
-        "SELECT id, reserved_bytes, committed_bytes, resident_bytes FROM memory_part ORDER BY id",
-        |row| {
-            Ok(MemoryPart {
-                id: row.get(0)?,
-                reserved_bytes: optional(row, 1)?,
-                committed_bytes: optional(row, 2)?,
-                resident_bytes: optional(row, 3)?,
-            })
-        },
-    )?;
-    Ok(Memory { parts, ..last.unwrap_or_default() })
-}
-
 fn code_cache(database: &Connection) -> Result<CodeCache> {
     Ok(CodeCache {
         heaps: collect(
@@ -305,7 +277,7 @@ fn code_cache(database: &Connection) -> Result<CodeCache> {
     })
 }
 
-fn collect<T>(
+pub(super) fn collect<T>(
     database: &Connection,
     sql: &str,
     mut read: impl FnMut(&Row<'_>) -> Result<T>,
@@ -329,26 +301,26 @@ fn totals_of(row: &Row<'_>, first: usize) -> Result<Totals> {
     })
 }
 
-/// `name` as a query has it; 0 in a recording of a time when the table did not have that column.
-fn column(database: &Connection, table: &str, name: &str) -> Result<String> {
+/// `name` as a query has it; `absent` in a recording of a time when the table did not have that column.
+pub(super) fn column(database: &Connection, table: &str, name: &str, absent: &str) -> Result<String> {
     let count: i64 = database.query_row(
         "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
         [table, name],
         |row| row.get(0),
     )?;
-    Ok(if count == 0 { "0".to_owned() } else { format!("\"{name}\"") })
+    Ok(if count == 0 { absent.to_owned() } else { format!("\"{name}\"") })
 }
 
-fn has_table(database: &Connection, name: &str) -> Result<bool> {
+pub(super) fn has_table(database: &Connection, name: &str) -> Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(database.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     natural(row.get(column)?)
 }
 
-fn optional(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+pub(super) fn optional(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
     get::<Option<i64>>(row, column)?.map(natural).transpose()
 }
 

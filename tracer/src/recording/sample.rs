@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, JvmInfo, Memory, MemoryPart, SessionInfo,
-    TargetInfo, Trust, Writer,
+    CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo, MappedMemory,
+    Memory, MemoryPart, SessionInfo, TargetInfo, Trust, Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -225,16 +225,51 @@ pub(crate) fn write(path: &Path) -> Writer {
             &Memory {
                 rss_bytes: Some(222_700_000),
                 limit_bytes: Some(512 << 20),
-                unexplained_bytes: None,
-                parts: vec![MemoryPart {
-                    id: "java-heap".to_owned(),
-                    reserved_bytes: Some(64 << 20),
-                    committed_bytes: Some(32 << 20),
-                    resident_bytes: Some(20 << 20),
+                unexplained_bytes: Some(3 << 20),
+                parts: [
+                    ("java-heap", 64 << 20, 32 << 20, 20 << 20),
+                    ("malloc-arena", 128 << 20, 160 << 20, 180 << 20),
+                    ("thread-stack", 16 << 20, 16 << 20, 9_051_136),
+                    ("unexplained", 4 << 20, 4 << 20, 3 << 20),
+                ]
+                .map(|(id, reserved, committed, resident)| MemoryPart {
+                    id: id.to_owned(),
+                    reserved_bytes: Some(reserved),
+                    committed_bytes: Some(committed),
+                    resident_bytes: Some(resident),
+                    pss_bytes: Some(resident),
+                    swap_bytes: Some(0),
+                })
+                .to_vec(),
+                mapped: vec![MappedMemory {
+                    stack: CUT,
+                    reserved_bytes: 1 << 20,
+                    committed_bytes: 1 << 20,
+                    resident_bytes: 1 << 20,
                 }],
+                heap: Some(Heap {
+                    arenas: vec![HeapArena {
+                        is_main: true,
+                        thread_count: 2,
+                        resident_bytes: Some(180 << 20),
+                        in_use_bytes: 100 << 20,
+                        in_use_count: 1_000,
+                        free_bytes: 60 << 20,
+                        top_bytes: 20 << 20,
+                    }],
+                    ..Heap::default()
+                }),
+                ..Memory::default()
             },
         )
         .expect("memory");
+    writer
+        .thread_stacks(&[
+            ThreadStack { tid: Some(4711), reserved_bytes: 8 << 20, resident_bytes: 100 << 10 },
+            ThreadStack { tid: Some(4800), reserved_bytes: 1 << 20, resident_bytes: 20 << 10 },
+            ThreadStack { tid: None, reserved_bytes: 1 << 20, resident_bytes: 12 << 10 },
+        ])
+        .expect("stacks");
     writer
         .code_cache(&CodeCache {
             heaps: vec![CodeHeap {

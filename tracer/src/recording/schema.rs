@@ -41,9 +41,15 @@ CREATE TABLE survivor (stack INTEGER NOT NULL REFERENCES stack, epoch INTEGER NO
 CREATE TABLE lost (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE memory (time_ns INTEGER PRIMARY KEY, rss_bytes INTEGER, limit_bytes INTEGER,
-    unexplained_bytes INTEGER) STRICT;
+    unexplained_bytes INTEGER, pss_bytes INTEGER, swap_bytes INTEGER, limit_used_bytes INTEGER) STRICT;
 CREATE TABLE memory_part (id TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
-    resident_bytes INTEGER) STRICT, WITHOUT ROWID;
+    resident_bytes INTEGER, pss_bytes INTEGER, swap_bytes INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE memory_mapped (stack INTEGER PRIMARY KEY REFERENCES stack, reserved_bytes INTEGER NOT NULL,
+    committed_bytes INTEGER NOT NULL, resident_bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE memory_series (time_ns INTEGER NOT NULL, id TEXT NOT NULL, committed_bytes INTEGER NOT NULL,
+    resident_bytes INTEGER NOT NULL, PRIMARY KEY (time_ns, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE thread_stack (id INTEGER PRIMARY KEY, tid INTEGER, reserved_bytes INTEGER NOT NULL,
+    resident_bytes INTEGER NOT NULL) STRICT;
 CREATE TABLE code_heap (name TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
     used_bytes INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE compiled_method (id INTEGER PRIMARY KEY, method TEXT NOT NULL, tier TEXT,

@@ -11,8 +11,8 @@ use super::create::Place;
 use super::rows::Rows;
 use super::series::Series;
 use super::{
-    APPLICATION_ID, Call, CodeCache, Collection, End, FORMAT_VERSION, Header, JvmInfo, Memory, Trust,
-    WriteError, schema,
+    APPLICATION_ID, Call, CodeCache, Collection, End, FORMAT_VERSION, Header, JvmInfo, Memory, ThreadStack,
+    Trust, WriteError, memory, schema,
 };
 use crate::symbolize::Frame;
 
@@ -310,30 +310,14 @@ impl Writer {
         })
     }
 
-    /// The process's memory at this moment. Its parts replace those given before.
+    /// The process's memory at this moment; parts of a moment before become the series' alone.
     pub fn memory(&mut self, time_ns: u64, memory: &Memory) -> Result<(), WriteError> {
-        self.write(|_, database| {
-            database.prepare_cached("INSERT OR REPLACE INTO memory VALUES (?1, ?2, ?3, ?4)")?.execute(
-                params![
-                    signed(Some(time_ns)),
-                    signed(memory.rss_bytes),
-                    signed(memory.limit_bytes),
-                    signed(memory.unexplained_bytes)
-                ],
-            )?;
-            database.execute("DELETE FROM memory_part", [])?;
-            let mut insert =
-                database.prepare_cached("INSERT OR REPLACE INTO memory_part VALUES (?1, ?2, ?3, ?4)")?;
-            for part in &memory.parts {
-                insert.execute(params![
-                    part.id,
-                    signed(part.reserved_bytes),
-                    signed(part.committed_bytes),
-                    signed(part.resident_bytes)
-                ])?;
-            }
-            Ok(())
-        })
+        self.write(|writer, database| memory::write(database, &mut writer.rows, time_ns, memory))
+    }
+
+    /// The stacks of threads. Replaces what was given before.
+    pub fn thread_stacks(&mut self, stacks: &[ThreadStack]) -> Result<(), WriteError> {
+        self.write(|_, database| memory::write_stacks(database, stacks))
     }
 
     /// The code cache. Replaces what was given before.
@@ -528,7 +512,7 @@ fn pragma(database: &Connection, sql: &str) -> rusqlite::Result<()> {
     database.query_row(sql, [], |_| Ok(()))
 }
 
-fn meta(database: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+pub(super) fn meta(database: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     database.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute(params![key, value])?;
     Ok(())
 }

@@ -72,6 +72,18 @@ impl Mappings {
         self.program_break = Some(address);
     }
 
+    /// Who mapped `[start, end)` in the session: the bytes of each stack. What was mapped before, or by the
+    /// allocator, is nobody's.
+    pub fn mapped_by(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
+        let mut bytes: BTreeMap<u64, u64> = BTreeMap::new();
+        for (range, owner) in self.space.pieces(start, end) {
+            if let Some(owned) = owner.flatten().and_then(|index| self.owned.get(index as usize)) {
+                *bytes.entry(owned.stack).or_default() += range.end - range.start;
+            }
+        }
+        bytes.into_iter().collect()
+    }
+
     /// Totals by stack and kind: bytes mapped and unmapped, mappings made and gone.
     pub fn totals(&self) -> &BTreeMap<(u64, MappingKind), StackTotals> {
         &self.totals

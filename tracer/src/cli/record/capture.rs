@@ -12,7 +12,13 @@ use tracer_common::{
     unwind::Stop,
 };
 
-use super::{jvm::JvmWatch, resolver::Resolver, setup::Attached, trust};
+use super::{
+    jvm::JvmWatch,
+    memory::{Look, MemoryWatch},
+    resolver::Resolver,
+    setup::Attached,
+    trust,
+};
 use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource, Stack},
@@ -56,6 +62,9 @@ pub(super) struct Capture {
     replaced: bool,
     malformed_count: u64,
     rss_bytes: Option<u64>,
+    memory: MemoryWatch,
+    /// Was the memory looked at?
+    looked: bool,
     ticked_ns: u64,
     /// A collection began after the last tick.
     collection_began: bool,
@@ -93,6 +102,7 @@ impl Capture {
         for note in attached.probes.notes() {
             writer.note(note)?;
         }
+        let memory = MemoryWatch::start(target.pid);
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(status::FAILED, &error))?;
         Ok(Self {
             pid: target.pid,
@@ -111,6 +121,8 @@ impl Capture {
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
+            memory,
+            looked: false,
             ticked_ns: 0,
             collection_began: false,
             calls: Vec::new(),
@@ -277,7 +289,17 @@ impl Capture {
             self.rss_bytes = Some(status.rss_bytes);
             self.writer.resident(time_ns, status.rss_bytes)?;
         }
+        if let Some(look) = self.memory.poll(time_ns) {
+            self.write_memory(look)?;
+        }
         self.writer.tick(time_ns)?;
+        Ok(())
+    }
+
+    fn write_memory(&mut self, look: Look) -> Result<(), Failure> {
+        self.writer.memory(look.time_ns(), &look.memory(&self.session.mappings))?;
+        self.writer.thread_stacks(&look.thread_stacks())?;
+        self.looked = true;
         Ok(())
     }
 
@@ -344,6 +366,7 @@ impl Capture {
         let switched = self.attached.tables.set_enabled(false);
         let end_ns = now_ns();
         switched.map_err(|error| Failure::caused(status::FAILED, &error))?;
+        self.memory.ask_last(end_ns);
         let detaching = self.attached.probes.detach();
         if !self.attached.tables.settle().map_err(|error| unreadable(&error))? {
             self.writer.note("the totals and the live table do not agree")?;
@@ -363,8 +386,14 @@ impl Capture {
             self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
         }
         let lost_count = self.write_trust()?;
-        let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
-        self.writer.memory(end_ns, &memory)?;
+        match self.memory.last(end_ns) {
+            Some(look) => self.write_memory(look)?,
+            None if self.looked => {}
+            None => {
+                let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
+                self.writer.memory(end_ns, &memory)?;
+            }
+        }
         for stack in self.resolver.finish() {
             write_stack(&mut self.writer, &stack)?;
         }

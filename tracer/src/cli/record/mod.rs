@@ -5,6 +5,7 @@ mod capture;
 mod expected;
 mod jvm;
 mod launch;
+mod memory;
 mod resolver;
 mod setup;
 mod signals;
