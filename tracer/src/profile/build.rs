@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::judge::Judge;
 use super::{
-    Category, CodeCache, CodeHeap, CodeMethod, Creator, Incomplete, Jvm, Memory, MemoryPart, Profile, SCHEMA,
-    Session, Site, SiteFrame, SiteThread, Target, Threads, Totals, Trust, Verdict, Way, site,
+    Category, CodeCache, CodeHeap, CodeMethod, Incomplete, Jvm, Profile, SCHEMA, Session, Site, SiteFrame,
+    SiteThread, Target, Totals, Trust, Verdict, Way, memory, site, threads,
 };
-use crate::attribute::{Attribution, FrameTraits, Rules, Source};
+use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Stack, State, Total};
 use crate::symbolize::{Frame, UnknownReason};
 
@@ -32,6 +32,8 @@ impl Profile {
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
         }
+        let mut categories = categories;
+        memory::set_resident(recording, &mut categories);
         Profile {
             schema: SCHEMA,
             target: target(recording),
@@ -40,9 +42,9 @@ impl Profile {
             totals,
             categories,
             sites,
-            threads: threads(recording, rules, &shown),
+            threads: threads::build(recording, rules, &shown),
             code_cache: code_cache(recording),
-            memory: memory(recording),
+            memory: memory::build(recording, rules, &totals),
             state: recording.state.clone(),
         }
     }
@@ -247,13 +249,13 @@ fn live_threads(recording: &Recording) -> HashMap<u32, Vec<(String, u64)>> {
 }
 
 /// A recording's frames as sites show them, at the same indices: shared, because many stacks have the same.
-type Shown = [Arc<SiteFrame>];
+pub(super) type Shown = [Arc<SiteFrame>];
 
-fn frames(shown: &Shown, stack: &Stack) -> Vec<Arc<SiteFrame>> {
+pub(super) fn frames(shown: &Shown, stack: &Stack) -> Vec<Arc<SiteFrame>> {
     stack.frames.iter().filter_map(|&frame| at(shown, frame)).cloned().collect()
 }
 
-fn at<T>(items: &[T], index: u32) -> Option<&T> {
+pub(super) fn at<T>(items: &[T], index: u32) -> Option<&T> {
     items.get(usize::try_from(index).ok()?)
 }
 
@@ -336,37 +338,6 @@ fn incomplete(recording: &Recording) -> Vec<Incomplete> {
     ends
 }
 
-fn threads(recording: &Recording, rules: &Rules, shown: &Shown) -> Threads {
-    let started = |thread: &&crate::recording::Thread| thread.started_ns.is_some();
-    let mut by_creator: BTreeMap<u32, u64> = BTreeMap::new();
-    for thread in recording.threads.iter().filter(started) {
-        if let Some(creator) = thread.creator {
-            *by_creator.entry(creator).or_default() += 1;
-        }
-    }
-    let mut creators: Vec<Creator> = by_creator
-        .into_iter()
-        .filter_map(|(stack, count)| {
-            let stack = at(&recording.stacks, stack)?;
-            let named: Vec<&Frame> =
-                stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
-            let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame)).collect();
-            let pairs: Vec<_> = named.into_iter().zip(&traits).collect();
-            let found = rules.classify(&pairs, &Source::Allocator, true);
-            let way = Way { leaf: found.leaf, cause: found.cause, owner: found.owner };
-            Some(Creator { count, frames: frames(shown, stack), way })
-        })
-        .collect();
-    creators.sort_by_key(|creator| Reverse(creator.count));
-    let exited = recording.threads.iter().filter(|thread| thread.ended_ns.is_some()).count();
-    Threads {
-        live: count(recording.threads.len() - exited),
-        started: count(recording.threads.iter().filter(started).count()),
-        exited: count(exited),
-        creators,
-    }
-}
-
 fn code_cache(recording: &Recording) -> CodeCache {
     let heaps = &recording.code_cache.heaps;
     // A sum of which a part is missing is not known; neither is one of nothing.
@@ -401,25 +372,6 @@ fn code_cache(recording: &Recording) -> CodeCache {
     }
 }
 
-fn memory(recording: &Recording) -> Memory {
-    let memory = &recording.memory;
-    Memory {
-        rss_bytes: memory.rss_bytes,
-        limit_bytes: memory.limit_bytes,
-        parts: memory
-            .parts
-            .iter()
-            .map(|part| MemoryPart {
-                id: part.id.clone(),
-                reserved_bytes: part.reserved_bytes,
-                committed_bytes: part.committed_bytes,
-                resident_bytes: part.resident_bytes,
-            })
-            .collect(),
-        unexplained_bytes: memory.unexplained_bytes,
-    }
-}
-
-fn count(length: usize) -> u64 {
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,9 @@
 mod build;
 mod growth;
 mod judge;
+mod memory;
 mod site;
+mod threads;
 pub mod units;
 mod verdict;
 mod view;
@@ -17,6 +19,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
+pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
 pub use verdict::Kind;
 pub use view::View;
 
@@ -220,26 +224,6 @@ impl From<&Frame> for SiteFrame {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Threads {
-    /// At the end.
-    pub live: u64,
-    /// In the session.
-    pub started: u64,
-    /// In the session.
-    pub exited: u64,
-    /// Who started the threads of the session, by their number.
-    pub creators: Vec<Creator>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Creator {
-    pub count: u64,
-    pub frames: Vec<Arc<SiteFrame>>,
-    #[serde(skip)]
-    pub way: Way,
-}
-
-#[derive(Clone, Debug, Serialize)]
 pub struct CodeCache {
     pub reserved_bytes: Option<u64>,
     pub committed_bytes: Option<u64>,
@@ -262,22 +246,6 @@ pub struct CodeMethod {
     pub method: String,
     pub tier: Option<String>,
     pub bytes: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Memory {
-    pub rss_bytes: Option<u64>,
-    pub limit_bytes: Option<u64>,
-    pub parts: Vec<MemoryPart>,
-    pub unexplained_bytes: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct MemoryPart {
-    pub id: String,
-    pub reserved_bytes: Option<u64>,
-    pub committed_bytes: Option<u64>,
-    pub resident_bytes: Option<u64>,
 }
 
 #[cfg(test)]

@@ -140,6 +140,44 @@ fn the_schema_is_complete_and_in_order() {
 }
 
 #[test]
+fn the_balance_adds_up() {
+    let memory = profile().memory;
+    let resident = |id: &str| {
+        memory
+            .parts
+            .iter()
+            .find(|part| part.id == id)
+            .and_then(|part| part.resident_bytes)
+            .unwrap_or_default()
+    };
+    let sum: u64 = memory.parts.iter().filter_map(|part| part.resident_bytes).sum();
+    assert_eq!(Some(sum), memory.rss_bytes);
+    // 180 MiB of arenas, of which 100 MiB are in use.
+    assert_eq!(resident("malloc-free"), 80 << 20);
+    assert_eq!(resident("malloc-live") + resident("malloc-before"), 100 << 20);
+    assert!(resident("malloc-live") > profile().totals.live_bytes);
+    // Mapped in the session by a library: not unexplained.
+    assert_eq!(resident("native:libacme.so"), 1 << 20);
+    assert_eq!((resident("unexplained"), memory.unexplained_bytes), (2 << 20, Some(2 << 20)));
+    let category = profile().categories.into_iter().find(|row| row.id == "thread-stack").expect("stacks");
+    assert_eq!(category.resident_bytes, Some(resident("thread-stack")));
+}
+
+#[test]
+fn threads_by_name_and_creator() {
+    let threads = profile().threads;
+    assert_eq!((threads.creators[0].count, threads.creators[0].live), (2, 1));
+    assert_eq!(threads.creators[0].stack_reserved_bytes, 1 << 20);
+    let pool = threads.names.iter().find(|row| row.pattern == "pool-#-thread-#").expect("the pool");
+    assert_eq!((pool.live, pool.started, pool.exited, pool.stack_resident_bytes), (1, 2, 1, 20 << 10));
+    assert_eq!(
+        threads.cached_stacks.map(|cached| (cached.count, cached.resident_bytes)),
+        Some((1, 12 << 10))
+    );
+    assert_eq!(threads.stack_reserved_bytes, Some(9 << 20));
+}
+
+#[test]
 fn a_part_adds_up_too() {
     let mut profile = profile();
     assert!(profile.category_ids().contains(&"zlib"));

@@ -6,7 +6,7 @@ use tracer_common::table::StackTotals;
 
 use super::{
     CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo, MappedMemory,
-    Memory, MemoryPart, SessionInfo, TargetInfo, Trust, Writer,
+    Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust, Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -229,7 +229,7 @@ pub(crate) fn write(path: &Path) -> Writer {
                 parts: [
                     ("java-heap", 64 << 20, 32 << 20, 20 << 20),
                     ("malloc-arena", 128 << 20, 160 << 20, 180 << 20),
-                    ("thread-stack", 16 << 20, 16 << 20, 9_051_136),
+                    ("thread-stack", 16 << 20, 16 << 20, 9_839_072),
                     ("unexplained", 4 << 20, 4 << 20, 3 << 20),
                 ]
                 .map(|(id, reserved, committed, resident)| MemoryPart {

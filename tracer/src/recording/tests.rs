@@ -52,7 +52,7 @@ fn what_was_written_is_read() {
     assert_eq!(recording.resident, [(START_NS + 10 * SECOND_NS, 222_700_000)]);
     assert_eq!(recording.lost.get("lost_pending"), Some(&2));
     assert_eq!(recording.trust.unmatched_frees, Some(31));
-    assert_eq!(recording.memory.parts.len(), 1);
+    assert_eq!(recording.memory.parts.len(), 4);
     assert_eq!(recording.code_cache.methods.len(), 1);
     assert_eq!(recording.notes, ["perf maps were not read"]);
 }

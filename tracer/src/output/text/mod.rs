@@ -1,7 +1,9 @@
-//! The report for people: categories first, then the sites behind them, then how far to trust it.
+//! The report for people: the process's memory by owner, categories, then the sites behind them, then how far to trust it.
 
+mod memory;
 mod sites;
 mod table;
+mod threads;
 mod trust;
 mod verdicts;
 
@@ -28,14 +30,16 @@ const SUMMARY_SITES: usize = 3;
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let style = Style { color: options.color };
     heading(profile, style, out)?;
+    if options.category.is_none() {
+        memory::balance(profile, style, out)?;
+    }
     table::categories(profile, options, style, out)?;
     verdicts::of_categories(profile, style, out)?;
     let top = options.top.unwrap_or(SITES);
     sites::sites(profile, options, style, ("allocator", top), true, out)?;
     sites::sites(profile, options, style, ("mapping", top.min(MAPPING_SITES)), true, out)?;
     if options.category.is_none() {
-        trust::threads(profile, style, out)?;
-        trust::memory(profile, style, out)?;
+        threads::threads(profile, style, out)?;
     }
     trust::trust(profile, options.verbose, style, out)?;
     next(profile, options, style, out)
@@ -49,6 +53,9 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
 pub fn summary(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let style = Style { color: options.color };
     heading(profile, style, out)?;
+    if options.category.is_none() {
+        memory::balance(profile, style, out)?;
+    }
     table::categories(profile, options, style, out)?;
     verdicts::of_categories(profile, style, out)?;
     let top = options.top.unwrap_or(SUMMARY_SITES);

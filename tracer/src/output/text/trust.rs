@@ -1,8 +1,8 @@
-//! What the report rests on: threads, memory as a whole, and what was lost.
+//! What the report rests on: what was lost, and how much is known.
 
 use std::io::{self, Write};
 
-use super::{Style, WIDTH, clean, label, table, units};
+use super::{Style, clean, units};
 use crate::profile::Profile;
 
 /// What is told of each reason for a loss; others are told by their name.
@@ -57,59 +57,4 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
         writeln!(out, "  note: {}", clean(note))?;
     }
     Ok(())
-}
-
-pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let threads = &profile.threads;
-    if threads.live == 0 && threads.exited == 0 {
-        return Ok(());
-    }
-    writeln!(out)?;
-    writeln!(out, "{}", style.bold("Threads"))?;
-    writeln!(
-        out,
-        "  {} at the end; {} started and {} ended in the session",
-        units::count(threads.live),
-        units::count(threads.started),
-        units::count(threads.exited)
-    )?;
-    for creator in threads.creators.iter().take(3) {
-        let part =
-            |at: Option<usize>| at.and_then(|at| creator.frames.get(at)).map(|frame| label::place(frame));
-        let way: Vec<String> =
-            [part(creator.way.cause), part(creator.way.owner)].into_iter().flatten().collect();
-        if !way.is_empty() {
-            let text = format!("{} started by {}", units::count(creator.count), way.join(" → "));
-            writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn memory(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let memory = &profile.memory;
-    let Some(rss_bytes) = memory.rss_bytes else { return Ok(()) };
-    writeln!(out)?;
-    writeln!(out, "{}", style.bold("Memory of the process"))?;
-    let limit =
-        memory.limit_bytes.map(|limit| format!(" of a limit of {}", units::bytes(limit))).unwrap_or_default();
-    let unexplained = memory
-        .unexplained_bytes
-        .map(|bytes| format!(", {} of it unexplained", units::bytes(bytes)))
-        .unwrap_or_default();
-    writeln!(out, "  resident (RSS) {}{limit}{unexplained}", units::bytes(rss_bytes))?;
-    if memory.parts.is_empty() {
-        return Ok(());
-    }
-    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), units::bytes);
-    let mut parts = table::new(&["part", "reserved", "committed", "resident"], 1..4);
-    for part in &memory.parts {
-        parts.add_row([
-            label::fit(&clean(&part.id), 40).into_owned(),
-            size(part.reserved_bytes),
-            size(part.committed_bytes),
-            size(part.resident_bytes),
-        ]);
-    }
-    table::write_lines(&parts, style, false, out)
 }

@@ -1,0 +1,101 @@
+//! The balance: what the process has in memory, by owner, before anything else.
+
+use std::io::{self, Write};
+
+use super::{Style, clean, label, table, units};
+use crate::profile::{Memory, MemoryPart, Profile};
+
+/// Parts shown; what is smaller is one line.
+const PARTS: usize = 14;
+/// Smaller than this share of all, a part goes into that line, in thousandths.
+const SMALL_PER_MILLE: u64 = 3;
+
+pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let memory = &profile.memory;
+    if memory.rss_bytes.is_none() && memory.parts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let when = match memory.time_ns {
+        Some(time) if time.saturating_add(1_000_000_000) < profile.session.duration_ns => {
+            format!(" {} after the session began", units::duration(time))
+        }
+        _ => " at the end".to_owned(),
+    };
+    writeln!(out, "{}", style.bold(&format!("Memory of the process{when}, by owner")))?;
+    if !memory.parts.is_empty() {
+        parts(memory, style, out)?;
+    }
+    let mut facts = Vec::new();
+    if let Some(rss) = memory.rss_bytes {
+        facts.push(format!("resident (RSS) {}", units::bytes(rss)));
+    }
+    if let Some(pss) = memory.pss_bytes {
+        facts.push(format!("its share of shared pages counted (PSS) {}", units::bytes(pss)));
+    }
+    if let Some(swap) = memory.swap_bytes.filter(|&bytes| bytes > 0) {
+        facts.push(format!("swapped {}", units::bytes(swap)));
+    }
+    if !facts.is_empty() {
+        writeln!(out, "  {}", facts.join(", "))?;
+    }
+    limit(memory, style, out)
+}
+
+fn limit(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let Some(limit) = memory.limit_bytes else { return Ok(()) };
+    let used = memory.limit_used_bytes.map(|used| {
+        let all = ", page cache and other processes of the group included";
+        format!(", of which its control group uses {}{all}", units::bytes(used))
+    });
+    let text = format!("  limit {}{}", units::bytes(limit), used.unwrap_or_default());
+    let tight = memory.limit_used_bytes.is_some_and(|used| used >= limit / 10 * 9);
+    writeln!(out, "{}", if tight { style.warn(&text) } else { text })
+}
+
+fn parts(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let resident: u64 = memory.parts.iter().filter_map(|part| part.resident_bytes).sum();
+    // What is not explained is always told.
+    let is_small = |(index, part): &(usize, &MemoryPart)| {
+        let small = part.resident_bytes.unwrap_or(0) <= resident / 1000 * SMALL_PER_MILLE || *index >= PARTS;
+        small && part.id != "unexplained"
+    };
+    let (small, shown): (Vec<_>, Vec<_>) = memory.parts.iter().enumerate().partition(is_small);
+    let mut rows = table::new(&["owner", "resident", "committed", "reserved", "share"], 1..5);
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), units::bytes);
+    let sum = |parts: &[(usize, &MemoryPart)], part: fn(&MemoryPart) -> Option<u64>| {
+        parts.iter().map(|(_, row)| part(row).unwrap_or(0)).fold(0, u64::saturating_add)
+    };
+    for (_, part) in &shown {
+        rows.add_row([
+            label::fit(&clean(&part.name), 40).into_owned(),
+            size(part.resident_bytes),
+            size(part.committed_bytes),
+            size(part.reserved_bytes),
+            percent(part.resident_bytes.unwrap_or(0), resident),
+        ]);
+    }
+    let mut total = |name: String, parts: &[(usize, &MemoryPart)]| {
+        let bytes = sum(parts, |part| part.resident_bytes);
+        rows.add_row([
+            name,
+            units::bytes(bytes),
+            units::bytes(sum(parts, |part| part.committed_bytes)),
+            units::bytes(sum(parts, |part| part.reserved_bytes)),
+            percent(bytes, resident),
+        ]);
+    };
+    if !small.is_empty() {
+        total(format!("{} smaller", units::count(small.len() as u64)), &small);
+    }
+    let all: Vec<_> = memory.parts.iter().enumerate().collect();
+    total("all".to_owned(), &all);
+    table::write_lines(&rows, style, true, out)
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".to_owned(),
+        _ => format!("{:.1} %", part as f64 * 100.0 / whole as f64),
+    }
+}

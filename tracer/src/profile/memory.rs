@@ -1,0 +1,290 @@
+//! The balance: the process's memory by owner, up to its resident bytes.
+//!
+//! What malloc holds is three parts: what was seen allocated and is live, what it keeps free, and the
+//! rest, which was allocated before the session. What nobody owns is told by who mapped it, if that was
+//! in the session.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::build::at;
+use super::{Category, Totals};
+use crate::attribute::{FrameTraits, Rules, Source};
+use crate::recording::{self, Recording};
+use crate::symbolize::Frame;
+use crate::vmmap::Owner;
+
+/// What a chunk takes beyond the bytes asked for: its header, and what rounding up to 16 bytes adds.
+const CHUNK_OVERHEAD_BYTES: u64 = 16;
+
+/// The process's memory when it was last looked at.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Memory {
+    pub rss_bytes: Option<u64>,
+    /// Resident, divided by the number of processes that share each page.
+    pub pss_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+    /// The smallest of its control groups'; and what that group uses.
+    pub limit_bytes: Option<u64>,
+    pub limit_used_bytes: Option<u64>,
+    /// After the start of the session. None: it was not looked at.
+    pub time_ns: Option<u64>,
+    /// Most resident first. They add up to the resident bytes.
+    pub parts: Vec<MemoryPart>,
+    pub unexplained_bytes: Option<u64>,
+    /// None: malloc's heap was not gone through, or is not glibc's.
+    pub heap: Option<Heap>,
+    /// By time.
+    pub series: Vec<Moment>,
+}
+
+/// What one owner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryPart {
+    pub id: String,
+    pub name: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+}
+
+/// malloc's heap, with its own headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Heap {
+    pub in_use_bytes: u64,
+    pub in_use_count: u64,
+    pub free_bytes: u64,
+    pub top_bytes: u64,
+    pub mapped_bytes: u64,
+    pub mapped_count: u64,
+    pub arenas: Vec<Arena>,
+}
+
+/// One arena of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Arena {
+    pub main: bool,
+    pub threads: u64,
+    pub resident_bytes: Option<u64>,
+    pub in_use_bytes: u64,
+    pub in_use_count: u64,
+    /// Between chunks in use.
+    pub free_bytes: u64,
+    /// At its end.
+    pub top_bytes: u64,
+}
+
+/// Resident bytes of each owner at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// After the start of the session.
+    pub time_ns: u64,
+    pub resident_bytes: BTreeMap<String, u64>,
+}
+
+/// The memory of a recording, of which `totals` is what its allocator handed out.
+pub(super) fn build(recording: &Recording, rules: &Rules, totals: &Totals) -> Memory {
+    let memory = &recording.memory;
+    let mut parts: Vec<MemoryPart> = Vec::new();
+    let mut malloc = MemoryPart::default();
+    for part in &memory.parts {
+        match Owner::from_id(&part.id) {
+            Some(Owner::MallocArena | Owner::MallocMapped) => malloc.add(part),
+            owner => {
+                let name = owner.map(Owner::name).unwrap_or(&part.id);
+                let mut shown =
+                    MemoryPart { id: part.id.clone(), name: name.to_owned(), ..MemoryPart::default() };
+                shown.add(part);
+                parts.push(shown);
+            }
+        }
+    }
+    if malloc.resident_bytes.is_some() {
+        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), totals));
+    }
+    let explained = explain(recording, rules, &mut parts);
+    parts.retain(|part| part.reserved_bytes != Some(0) || part.resident_bytes != Some(0));
+    parts.sort_by_key(|part| (Reverse(part.resident_bytes), Reverse(part.reserved_bytes)));
+    let start_ns = recording.session.started_ns;
+    Memory {
+        rss_bytes: memory.rss_bytes,
+        pss_bytes: memory.pss_bytes,
+        swap_bytes: memory.swap_bytes,
+        limit_bytes: memory.limit_bytes,
+        limit_used_bytes: memory.limit_used_bytes,
+        time_ns: memory.time_ns.map(|time| time.saturating_sub(start_ns)),
+        parts,
+        unexplained_bytes: memory.unexplained_bytes.map(|bytes| bytes.saturating_sub(explained)),
+        heap: memory.heap.as_ref().map(heap),
+        series: series(recording),
+    }
+}
+
+/// Gives the categories of mappings the resident bytes of their parts.
+pub(super) fn set_resident(recording: &Recording, categories: &mut [Category]) {
+    for category in categories.iter_mut().filter(|category| category.source == "mapping") {
+        let part = recording.memory.parts.iter().find(|part| part.id == category.id);
+        category.resident_bytes = part.and_then(|part| part.resident_bytes);
+    }
+}
+
+impl MemoryPart {
+    fn add(&mut self, part: &recording::MemoryPart) {
+        let add = |sum: &mut Option<u64>, bytes: Option<u64>| {
+            *sum = bytes.map(|bytes| sum.unwrap_or_default().saturating_add(bytes)).or(*sum);
+        };
+        add(&mut self.reserved_bytes, part.reserved_bytes);
+        add(&mut self.committed_bytes, part.committed_bytes);
+        add(&mut self.resident_bytes, part.resident_bytes);
+        add(&mut self.swap_bytes, part.swap_bytes);
+    }
+
+    fn named(mut self, id: &str, name: &str) -> Self {
+        (self.id, self.name) = (id.to_owned(), name.to_owned());
+        self
+    }
+
+    /// Takes `taken` away from it, and gives what that is.
+    fn take(&mut self, taken: u64, id: &str, name: &str) -> MemoryPart {
+        let take = |sum: &mut Option<u64>| {
+            let taken = sum.map(|sum| sum.min(taken));
+            *sum = sum.zip(taken).map(|(sum, taken)| sum - taken);
+            taken
+        };
+        MemoryPart {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            reserved_bytes: take(&mut self.reserved_bytes),
+            committed_bytes: take(&mut self.committed_bytes),
+            resident_bytes: take(&mut self.resident_bytes),
+            swap_bytes: Some(0),
+        }
+    }
+}
+
+/// malloc's memory by what it is. `totals`: what was seen.
+fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, totals: &Totals) -> Vec<MemoryPart> {
+    const LIVE: (&str, &str) = ("malloc-live", "malloc: live, seen allocated");
+    let mut rest = malloc.clone();
+    let seen = totals.live_bytes.saturating_add(totals.live_count.saturating_mul(CHUNK_OVERHEAD_BYTES));
+    let resident = malloc.resident_bytes.unwrap_or(0);
+    let Some(heap) = heap else {
+        let live = rest.take(seen.min(resident), LIVE.0, LIVE.1);
+        return vec![live, rest.named("malloc-rest", "malloc: from before, or free")];
+    };
+    let in_use = resident - resident_free(heap).min(resident);
+    let before = share(in_use, unseen(heap, seen), in_use_bytes(heap));
+    let live = rest.take(in_use - before, LIVE.0, LIVE.1);
+    let before = rest.take(before, "malloc-before", "malloc: from before the session");
+    // What is reserved and committed beyond them is free, too.
+    vec![live, before, rest.named("malloc-free", "malloc: free, kept")]
+}
+
+/// What malloc handed out, with its headers.
+fn in_use_bytes(heap: &recording::Heap) -> u64 {
+    let arenas = heap.arenas.iter().map(|arena| arena.in_use_bytes);
+    arenas.fold(heap.mapped_bytes, u64::saturating_add)
+}
+
+/// What of it was not seen allocated.
+fn unseen(heap: &recording::Heap, seen: u64) -> u64 {
+    let all = in_use_bytes(heap);
+    all.saturating_sub(seen)
+}
+
+/// `part` of `whole`, of `bytes`: what is in use may not have been touched, one part like the other.
+fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(part) / u128::from(whole.max(1));
+    u64::try_from(share).unwrap_or(bytes).min(bytes)
+}
+
+/// What malloc keeps in memory, and nobody uses. What is in use may not have been touched yet, so it can be
+/// more.
+fn resident_free(heap: &recording::Heap) -> u64 {
+    let of = |arena: &recording::HeapArena| {
+        let free = arena.free_bytes.saturating_add(arena.top_bytes);
+        arena.resident_bytes.unwrap_or(0).saturating_sub(arena.in_use_bytes).min(free)
+    };
+    heap.arenas.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Moves from the unexplained part what was mapped in the session, to the category of its stack; gives
+/// how much of it is resident.
+fn explain(recording: &Recording, rules: &Rules, parts: &mut Vec<MemoryPart>) -> u64 {
+    let mut moved = 0;
+    for mapped in &recording.memory.mapped {
+        let stack = u32::try_from(mapped.stack).ok().and_then(|stack| at(&recording.stacks, stack));
+        let Some(stack) = stack else { continue };
+        let frames: Vec<&Frame> =
+            stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
+        let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame)).collect();
+        let pairs: Vec<_> = frames.into_iter().zip(&traits).collect();
+        let source = Source::Mapping("anonymous".to_owned());
+        let category = rules.classify(&pairs, &source, stack.complete == Some(true)).category;
+        let known = category != "unknown";
+        let unexplained = parts.iter_mut().find(|part| part.id == Owner::Unexplained.id());
+        let Some(unexplained) = unexplained.filter(|_| known) else { continue };
+        let name = rules.category_name(&category);
+        let mut taken = unexplained.take(mapped.resident_bytes, &category, &name);
+        let move_rest = |sum: &mut Option<u64>, from: &mut Option<u64>, bytes: u64| {
+            let more = bytes.saturating_sub(sum.unwrap_or(0)).min(from.unwrap_or(0));
+            *sum = sum.map(|sum| sum + more);
+            *from = from.map(|from| from - more);
+        };
+        move_rest(&mut taken.reserved_bytes, &mut unexplained.reserved_bytes, mapped.reserved_bytes);
+        move_rest(&mut taken.committed_bytes, &mut unexplained.committed_bytes, mapped.committed_bytes);
+        moved += taken.resident_bytes.unwrap_or(0);
+        match parts.iter_mut().find(|part| part.id == category) {
+            Some(part) => part.add(&recording::MemoryPart {
+                id: category,
+                reserved_bytes: taken.reserved_bytes,
+                committed_bytes: taken.committed_bytes,
+                resident_bytes: taken.resident_bytes,
+                pss_bytes: None,
+                swap_bytes: taken.swap_bytes,
+            }),
+            None => parts.push(taken),
+        }
+    }
+    moved
+}
+
+fn heap(heap: &recording::Heap) -> Heap {
+    let sum =
+        |part: fn(&recording::HeapArena) -> u64| heap.arenas.iter().map(part).fold(0, u64::saturating_add);
+    let arena = |arena: &recording::HeapArena| Arena {
+        main: arena.is_main,
+        threads: arena.thread_count,
+        resident_bytes: arena.resident_bytes,
+        in_use_bytes: arena.in_use_bytes,
+        in_use_count: arena.in_use_count,
+        free_bytes: arena.free_bytes,
+        top_bytes: arena.top_bytes,
+    };
+    Heap {
+        in_use_bytes: sum(|arena| arena.in_use_bytes),
+        in_use_count: sum(|arena| arena.in_use_count),
+        free_bytes: sum(|arena| arena.free_bytes),
+        top_bytes: sum(|arena| arena.top_bytes),
+        mapped_bytes: heap.mapped_bytes,
+        mapped_count: heap.mapped_count,
+        arenas: heap.arenas.iter().map(arena).collect(),
+    }
+}
+
+fn series(recording: &Recording) -> Vec<Moment> {
+    let mut moments: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
+    for sample in &recording.memory_series {
+        let moment = moments.entry(sample.time_ns).or_default();
+        moment.insert(sample.id.clone(), sample.resident_bytes);
+    }
+    let start_ns = recording.session.started_ns;
+    let moment = |(time_ns, resident_bytes): (u64, _)| Moment {
+        time_ns: time_ns.saturating_sub(start_ns),
+        resident_bytes,
+    };
+    moments.into_iter().map(moment).collect()
+}
