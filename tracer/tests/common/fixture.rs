@@ -35,6 +35,20 @@ pub(crate) fn c_program(name: &str) -> PathBuf {
     program
 }
 
+/// A library that calls a function on behalf of its caller, without symbols or call-frame information.
+pub(crate) fn library_without_cfi() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/without_cfi_library.s");
+    let folder = source.parent().expect("a folder");
+    let cache = cached(folder, |path| path == source);
+    let library = cache.join("libwithout_cfi.so");
+    if !library.exists() {
+        let partial = cache.join("libwithout_cfi.partial");
+        build(Command::new("cc").args(["-shared", "-nostdlib", "-s", "-o"]).arg(&partial).arg(&source));
+        fs::rename(&partial, &library).expect("rename in the cache");
+    }
+    library
+}
+
 /// The class path that has the classes of `tests/java`.
 pub(crate) fn java_classes() -> PathBuf {
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -113,30 +113,37 @@ fn saved_stacks(mappings: &[Mapping], memory: &LiveMemory) -> ImageMemory {
     ImageMemory::new(ranges.collect())
 }
 
+/// A JVM at rest, if there is a `java`.
+fn start_jvm(folder: &Path) -> Option<Started> {
+    let source = folder.join("Rest.java");
+    let program = "class Rest { public static void main(String[] a) throws Exception {\n\
+                   System.out.println(\"ready\"); System.in.read(); } }";
+    std::fs::write(&source, program).unwrap();
+    let target = Started::when_ready(Command::new("java").arg(&source)).ok();
+    if target.is_none() {
+        assert!(std::env::var_os("TRACER_REQUIRE_ROOT").is_none(), "no java to test with");
+        eprintln!("skipped: no java");
+    }
+    target
+}
+
+/// Collectors, compilers, the VM's own: no Java below them.
+fn runs_no_java(comm: &str) -> bool {
+    let native = ["GC Thread", "G1 ", "C1 Compiler", "C2 Compiler", "VM Thread", "VM Periodic"];
+    native.iter().any(|prefix| comm.starts_with(prefix))
+}
+
 #[test]
 fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("Rest.java");
-    std::fs::write(
-        &source,
-        "class Rest { public static void main(String[] a) throws Exception {\n\
-         System.out.println(\"ready\"); System.in.read(); } }",
-    )
-    .unwrap();
-    let Ok(target) = Started::when_ready(Command::new("java").arg(&source)) else {
-        assert!(std::env::var_os("TRACER_REQUIRE_ROOT").is_none(), "no java to test with");
-        eprintln!("skipped: no java");
-        return;
-    };
+    let Some(target) = start_jvm(folder.path()) else { return };
     let pid = target.pid();
     let mappings = mapping::read(pid).unwrap();
     let memory = LiveMemory::open(pid).unwrap();
     let tables = tables(pid, &mappings, &memory);
     let mut walked = Vec::new();
     for (tid, comm) in threads(pid) {
-        // Collectors, compilers, the VM's own: no Java below them.
-        let native = ["GC Thread", "G1 ", "C1 Compiler", "C2 Compiler", "VM Thread", "VM Periodic"];
-        if native.iter().any(|prefix| comm.starts_with(prefix)) {
+        if runs_no_java(&comm) {
             let held = Held::new(tid);
             let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
             assert_eq!(stack.stop, Stop::Complete, "{comm}: {:x?}", stack.frames);
@@ -145,4 +152,79 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
         }
     }
     assert!(walked.len() >= 4, "{walked:?}");
+}
+
+/// What gdb prints of every thread: its id, and the pcs of the frames that are on its stack.
+const BACKTRACES: &str = "python
+for thread in gdb.selected_inferior().threads():
+    thread.switch()
+    frame, pcs = gdb.newest_frame(), []
+    while frame is not None:
+        if frame.type() in (gdb.NORMAL_FRAME, gdb.SIGTRAMP_FRAME):
+            pcs.append(frame.pc())
+        frame = frame.older()
+    print('thread', thread.ptid[1], *pcs)
+";
+
+/// The backtraces of all threads of `pid`, by thread id.
+fn by_gdb(folder: &Path, pid: u32) -> Option<BTreeMap<i32, Vec<u64>>> {
+    let script = folder.join("backtraces.gdb");
+    std::fs::write(&script, BACKTRACES).unwrap();
+    let past_main = ["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on"];
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-q", "-batch"]).args(past_main).args(["-p", &pid.to_string(), "-x"]).arg(script);
+    // Nothing is fetched from anywhere.
+    let output = gdb.env_remove("DEBUGINFOD_URLS").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let thread = |line: &str| {
+        let mut numbers = line.strip_prefix("thread ")?.split(' ');
+        let tid = numbers.next()?.parse().ok()?;
+        Some((tid, numbers.map(|pc| pc.parse().unwrap()).collect()))
+    };
+    Some(text.lines().filter_map(thread).collect()).filter(|threads: &BTreeMap<_, _>| !threads.is_empty())
+}
+
+/// Walks the threads of `target` that `wanted` names, and compares them with what gdb says of them. Gives
+/// how many were compared, `None` without gdb.
+fn compare_with_gdb(folder: &Path, target: &Started, wanted: impl Fn(&str) -> bool) -> Option<usize> {
+    let pid = target.pid();
+    let mappings = mapping::read(pid).unwrap();
+    let memory = LiveMemory::open(pid).unwrap();
+    let tables = tables(pid, &mappings, &memory);
+    let walk = || -> BTreeMap<i32, Stack> {
+        let wanted = threads(pid).into_iter().filter(|(_, comm)| wanted(comm));
+        wanted
+            .map(|(tid, _)| {
+                let held = Held::new(tid);
+                (tid, Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state))
+            })
+            .collect()
+    };
+    let before = walk();
+    let theirs = by_gdb(folder, pid)?;
+    let mut compared = 0;
+    // Those that stood still meanwhile.
+    for (tid, stack) in walk().into_iter().filter(|(tid, stack)| before.get(tid) == Some(stack)) {
+        assert_eq!(stack.stop, Stop::Complete, "{:x?}", stack.frames);
+        let pcs: Vec<u64> = stack.frames.iter().map(|frame| frame.pc).collect();
+        assert_eq!(theirs.get(&tid), Some(&pcs), "thread {tid}");
+        compared += 1;
+    }
+    Some(compared)
+}
+
+#[test]
+fn threads_at_rest_as_a_debugger_sees_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = start_chain(&["-O2", "-fno-optimize-sibling-calls"], folder.path());
+    let Some(compared) = compare_with_gdb(folder.path(), &chain, |_| true) else {
+        assert!(std::env::var_os("TRACER_REQUIRE_ROOT").is_none(), "no gdb to compare with");
+        eprintln!("skipped: no gdb (cargo xtask setup --tests)");
+        return;
+    };
+    assert_eq!(compared, 2);
+    drop(chain);
+    let Some(jvm) = start_jvm(folder.path()) else { return };
+    let compared = compare_with_gdb(folder.path(), &jvm, runs_no_java);
+    assert!(compared.is_some_and(|compared| compared >= 3), "{compared:?}");
 }
