@@ -19,6 +19,8 @@ pub(crate) struct Found {
     pub(crate) qemu: bool,
     pub(crate) busybox: bool,
     pub(crate) cpio: bool,
+    /// The second opinion on native stacks.
+    pub(crate) gdb: bool,
     /// Fetched JDKs of the test matrix, by version.
     pub(crate) jdks: Vec<String>,
     pub(crate) root: bool,
@@ -77,6 +79,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.cpio {
         package("cpio", "packs their files");
+    }
+    if tests && !found.gdb {
+        package("gdb", "walks native stacks, for the tests to compare with");
     }
 
     let mut steps = Vec::new();
@@ -157,6 +162,7 @@ mod tests {
             javac: true,
             qemu: true,
             busybox: true,
+            gdb: true,
             cpio: true,
             jdks: MATRIX.map(str::to_owned).to_vec(),
             root: true,

@@ -83,6 +83,7 @@ fn look() -> Found {
         javac: jdk::home().is_some(),
         qemu: shell::which("qemu-system-x86_64").is_some(),
         busybox: shell::which("busybox").is_some(),
+        gdb: shell::which("gdb").is_some(),
         cpio: shell::which("cpio").is_some(),
         jdks: jdk::fetched(),
         root: shell::is_root(),
