@@ -94,7 +94,7 @@ fn of_thousands_of_frames_the_leaf_is_kept() {
         let functions: Vec<_> =
             rows(site, "frames").iter().filter_map(|frame| frame["function"].as_str()).collect();
         assert_eq!(functions[..3], ["site_deep", "recurse", "recurse"]);
-        let is_whole = functions.iter().any(|name| *name == "main");
+        let is_whole = functions.contains(&"main");
         assert_eq!(is_whole, functions.contains(&"below_the_limit"));
         lengths.push((functions.len(), is_whole));
     }

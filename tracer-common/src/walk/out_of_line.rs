@@ -97,11 +97,11 @@ fn decode(word: u64) -> Instruction {
     match first {
         0xe9 | 0xeb => Instruction::Jump,
         // VEX of 2 bytes
-        0xc5 => vector(word >> 16, 2),
+        0xc5 => vector(word >> 16, 2, (word >> 8) & 3 == PREFIX_F3),
         // VEX of 3 bytes, in the map 0F
-        0xc4 if (word >> 8) & 0x1f == 1 => vector(word >> 24, 3),
+        0xc4 if (word >> 8) & 0x1f == 1 => vector(word >> 24, 3, (word >> 16) & 3 == PREFIX_F3),
         // EVEX, in the map 0F
-        0x62 if (word >> 8) & 7 == 1 => vector(word >> 32, 4),
+        0x62 if (word >> 8) & 7 == 1 => vector(word >> 32, 4, (word >> 16) & 3 == PREFIX_F3),
         // REX2, in the first map
         0xd5 if (word >> 8) & 0x80 == 0 => general(word >> 16, 2),
         0x40..=0x4f => general(word >> 8, 1),
@@ -109,7 +109,11 @@ fn decode(word: u64) -> Instruction {
         0xf2 | 0xf3 | 0x66 => {
             let has_rex = (word >> 8) & 0xf0 == 0x40;
             let (rest, before) = if has_rex { (word >> 16, 2) } else { (word >> 8, 1) };
-            if rest & 0xff == 0x0f { vector(rest >> 8, before + 1) } else { Instruction::Other }
+            if rest & 0xff == 0x0f {
+                vector(rest >> 8, before + 1, first == 0xf3)
+            } else {
+                Instruction::Other
+            }
         }
         _ => general(word, 0),
     }
@@ -130,11 +134,15 @@ fn general(rest: u64, before: u64) -> Instruction {
     if opcode == 0x8b { stack_operand(rest >> 8, before + 1) } else { Instruction::Other }
 }
 
+/// VEX and EVEX have the prefix F3 as these two bits.
+const PREFIX_F3: u64 = 2;
+
 /// The same for vector and mask registers, from the stack: movsd and movss, movaps, movdqa and
-/// movdqu, kmov.
+/// movdqu, kmov; and movq, which has the prefix F3 (with another, its opcode stores).
 #[inline(always)]
-fn vector(rest: u64, before: u64) -> Instruction {
+fn vector(rest: u64, before: u64, has_f3: bool) -> Instruction {
     match rest as u8 {
+        0x7e if has_f3 => stack_operand(rest >> 8, before + 1),
         0x10 | 0x28 | 0x6f | 0x90 => stack_operand(rest >> 8, before + 1),
         _ => Instruction::Other,
     }
@@ -188,6 +196,9 @@ mod tests {
             &[0xf2, 0x44, 0x0f, 0x10, 0x44, 0x24, 8],                // movsd xmm8, [rsp+8]
             &[0xf3, 0x0f, 0x6f, 0x04, 0x24],                         // movdqu xmm0, [rsp]
             &[0xc5, 0xfb, 0x10, 0x44, 0x24, 0x10],                   // vmovsd xmm0, [rsp+0x10]
+            &[0xc5, 0xfa, 0x7e, 0x74, 0x24, 0x50],                   // vmovq xmm6, [rsp+0x50]
+            &[0xf3, 0x44, 0x0f, 0x7e, 0x44, 0x24, 8],                // movq xmm8, [rsp+8]
+            &[0x62, 0xe1, 0xfe, 0x08, 0x7e, 0x44, 0x24, 1],          // vmovq xmm16, [rsp+8]
             &[0xc5, 0xfe, 0x6f, 0x8c, 0x24, 0x40, 1, 0, 0],          // vmovdqu ymm1, [rsp+0x140]
             &[0xc4, 0xe1, 0xf8, 0x90, 0x4c, 0x24, 0x18],             // kmovq k1, [rsp+0x18]
             &[0x62, 0xf1, 0x7e, 0x48, 0x6f, 0x44, 0x24, 1],          // vmovdqu32 zmm0, [rsp+0x40]
@@ -213,6 +224,7 @@ mod tests {
             "test"
         );
         assert_eq!(room(&[ADD_48, ADD_48, JUMP].concat()), 0, "freed twice");
+        assert_eq!(room(&[&[0x66, 0x0f, 0x7e, 0x04, 0x24][..], ADD_48, JUMP].concat()), 0, "a store");
         assert_eq!(room(JUMP), 0, "nothing was saved");
         assert_eq!(room(&[&[0x48, 0x8b, 0x03], ADD_48, JUMP].concat()), 0, "from elsewhere than the stack");
         assert_eq!(room(&[&[0x48, 0x83, 0xc4, 0x33][..], JUMP].concat()), 0, "no words");

@@ -23,6 +23,8 @@ const MAX_HOPS: usize = 64;
 const FREE_SEGMENT: u8 = 0xff;
 /// No code heap is larger (HotSpot's limit for the whole code cache is 2 GiB).
 const MAX_HEAP_BYTES: u64 = 1 << 31;
+/// What the interpreter's buffer may have left when it is cut to what it needs, bytes.
+const MAX_INTERPRETER_SLACK_BYTES: u64 = 1024;
 /// Blobs of one heap (a JVM that fills 240 MiB has about 100,000).
 const MAX_BLOBS: usize = 1 << 18;
 /// The longest name of a blob.
@@ -315,6 +317,14 @@ fn interpreter(reader: Reader<'_>, layout: &CodeLayout) -> Result<Range<u64>, Re
     let length = reader.field(queue, layout.buffer_limit)?;
     if length == 0 || length > MAX_HEAP_BYTES {
         return Err(ReadError::OutOfBounds(length));
+    }
+    // Until it is made it has more room than it will need; other code comes to lie in the rest. JDK 8
+    // keeps the rest.
+    if let Heaps::Many { .. } = layout.heaps
+        && let Ok(used) = reader.field(queue, layout.queue_end)
+        && length.checked_sub(used).is_none_or(|rest| rest > MAX_INTERPRETER_SLACK_BYTES)
+    {
+        return Err(ReadError::OutOfBounds(used));
     }
     Ok(start..start + length)
 }

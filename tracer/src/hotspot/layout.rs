@@ -87,6 +87,7 @@ pub(super) struct CodeLayout {
     pub(super) interpreter: u64,
     pub(super) stub_buffer: Field,
     pub(super) buffer_limit: Field,
+    pub(super) queue_end: Field,
     /// Address of `StubRoutines::_call_stub_return_address`.
     pub(super) call_stub_return: u64,
 }
@@ -143,6 +144,7 @@ impl CodeLayout {
             interpreter: structs.address(&["AbstractInterpreter::_code"])?,
             stub_buffer: structs.field(&["StubQueue::_stub_buffer"])?,
             buffer_limit: structs.field(&["StubQueue::_buffer_limit"])?,
+            queue_end: structs.field(&["StubQueue::_queue_end"])?,
             call_stub_return: structs.address(&["StubRoutines::_call_stub_return_address"])?,
         })
     }

@@ -155,9 +155,9 @@ impl Capture {
         self.replaced
     }
 
-    /// Is a JVM starting that was not understood yet?
+    /// Is there a JVM of which not all was understood yet?
     pub(super) fn awaits_jvm(&self) -> bool {
-        self.jvm.is_starting()
+        self.jvm.is_unsettled()
     }
 
     /// Opens the JVM if it can be understood by now.
@@ -165,8 +165,9 @@ impl Capture {
     /// # Errors
     /// The kernel or the recording refuses.
     pub(super) fn poll_jvm(&mut self) -> Result<(), Failure> {
+        let was_starting = self.jvm.is_starting();
         self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
-        if !self.jvm.is_starting() {
+        if was_starting && !self.jvm.is_starting() {
             self.release_held();
             self.follow_modules();
         }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracer_common::config::Jvm;
+
 use super::{expected::ExpectedJvm, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
@@ -17,6 +19,9 @@ use crate::{
 /// How long a JVM may take until it describes itself. It takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How soon it is asked again what it could not tell, at first.
+const REFRESH: Duration = Duration::from_millis(20);
+
 /// Where a recording is with the target's JVM.
 pub(super) struct JvmWatch {
     pid: u32,
@@ -28,6 +33,8 @@ enum State {
     Absent,
     /// It is mapped, and may not describe itself yet.
     Starting { info: Box<jvm::JvmInfo>, starting: Option<Starting>, since: Instant },
+    /// The unwinder knows it, but not yet how compiled methods are told from stubs.
+    Known { hotspot: Box<Hotspot>, since: Instant, again: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
 }
@@ -50,12 +57,17 @@ impl JvmWatch {
         matches!(self.state, State::Starting { .. })
     }
 
+    /// Is there something that is not known yet of a JVM?
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Known { .. })
+    }
+
     /// May unknown code be that of a JVM which is not understood yet, when these are its mappings?
     pub(super) fn is_awaited(&self, mappings: &[Mapping]) -> bool {
         match self.state {
             State::Absent => mappings.iter().any(|mapping| mapping.path.ends_with("/libjvm.so")),
             State::Starting { .. } => true,
-            State::Settled => false,
+            State::Known { .. } | State::Settled => false,
         }
     }
 
@@ -84,6 +96,9 @@ impl JvmWatch {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), Failure> {
+        if let State::Known { .. } = self.state {
+            return self.refresh(attached);
+        }
         let State::Starting { info, starting, since } = &mut self.state else {
             return Ok(());
         };
@@ -98,10 +113,8 @@ impl JvmWatch {
                 return Ok(());
             }
         };
-        attached
-            .unwind
-            .set_jvm(hotspot.unwinder_config())
-            .map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let config = hotspot.unwinder_config();
+        set_jvm(attached, config)?;
         let seen = attached.probes.attach_usdt(&info.libjvm);
         if seen.collections {
             writer.gc_probes()?;
@@ -119,10 +132,46 @@ impl JvmWatch {
         for missing in hotspot.missing() {
             writer.note(&format!("not understood of this JVM: {missing}"))?;
         }
+        let pid = self.pid;
+        let more = if tells_nmethods(&config) { None } else { starting.as_mut() };
+        self.state = match more.and_then(|starting| again(pid, starting)) {
+            Some(hotspot) => {
+                let now = Instant::now();
+                State::Known { hotspot: Box::new(hotspot), since: now, again: now }
+            }
+            None => State::Settled,
+        };
         resolver.set_jvm(hotspot);
-        self.state = State::Settled;
         Ok(())
     }
+
+    /// Asks again how compiled methods are told from stubs, less and less often: a JVM may have none.
+    fn refresh(&mut self, attached: &mut Attached) -> Result<(), Failure> {
+        let State::Known { hotspot, since, again } = &mut self.state else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if now < *again {
+            return Ok(());
+        }
+        *again = now + since.elapsed().max(REFRESH);
+        let config = hotspot.unwinder_config();
+        if tells_nmethods(&config) {
+            set_jvm(attached, config)?;
+            self.state = State::Settled;
+        }
+        Ok(())
+    }
+}
+
+fn set_jvm(attached: &mut Attached, config: Jvm) -> Result<(), Failure> {
+    attached.unwind.set_jvm(config).map_err(|error| Failure::caused(status::FAILED, &error))
+}
+
+/// Can the unwinder tell compiled methods from stubs? Before JDK 25 it is told by their blobs' names,
+/// which are known when the first ones are there.
+fn tells_nmethods(config: &Jvm) -> bool {
+    config.blob_kind != u32::MAX || config.name_nmethod != 0
 }
 
 /// Opens the JVM; its symbols are read once, however often it is not ready, or were read before.
@@ -146,6 +195,11 @@ fn open(
         }
     };
     starting.open(memory)
+}
+
+/// The JVM once more, for one who goes on asking it.
+fn again(pid: u32, starting: &mut Starting) -> Option<Hotspot> {
+    starting.open(LiveMemory::open(pid).ok()?).ok()
 }
 
 /// Gives the session the Java threads' names in full.
