@@ -166,3 +166,16 @@ fn write_images() {
         jvm.process.signal(rustix::process::Signal::CONT);
     }
 }
+
+/// A libjvm without its private symbols cannot say where a virtual thread's frames go on in the heap: that is told.
+#[test]
+fn a_stripped_libjvm_lacks_the_return_barrier() {
+    for (name, image) in images() {
+        let private = |name: &str| name.starts_with("_ZN12StubRoutines");
+        let stripped = image.symbols.iter().filter(|(name, _)| !private(name)).cloned().collect();
+        let hotspot = Hotspot::with_symbols(stripped, image.memory()).expect(&name);
+        let told = hotspot.missing().iter().any(|missing| missing.contains("_cont_returnBarrier"));
+        assert_eq!(told, hotspot.feature_version() >= 21, "{name}: {:?}", hotspot.missing());
+        assert_eq!(hotspot.unwinder_config().return_barrier, 0, "{name}");
+    }
+}

@@ -11,7 +11,6 @@ use tracer_common::config;
 use super::HotspotError;
 use super::layout::{CodeLayout, CodeStart, Heaps, Layout};
 use super::read::{ReadError, Reader, pointer};
-use super::symbols::{RETURN_BARRIER, Symbols};
 
 /// Where an interpreter frame keeps its bytecode pointer, bytes below its frame pointer: from JDK 9,
 /// and JDK 8.
@@ -219,7 +218,7 @@ impl CodeCache {
         &self,
         reader: Reader<'_>,
         layout: &Layout,
-        symbols: &Symbols,
+        return_barrier: u64,
         feature: u32,
     ) -> config::Jvm {
         let mut jvm = config::Jvm::ZERO;
@@ -232,7 +231,7 @@ impl CodeCache {
         jvm.interpreter_low = self.interpreter.start;
         jvm.interpreter_high = self.interpreter.end;
         jvm.call_stub_return = self.call_stub_return;
-        jvm.return_barrier = symbols.address(RETURN_BARRIER).and_then(|at| reader.u64(at).ok()).unwrap_or(0);
+        jvm.return_barrier = return_barrier;
         jvm.log2_segment_bytes = self.heaps.first().map_or(0, |heap| heap.log2_segment_bytes);
         let code = &layout.code;
         jvm.heap_block_bytes = offset(code.block_bytes);

@@ -145,8 +145,11 @@ impl Hotspot {
             layout.missing.push("the JVM's strings and threads are not laid out as known".to_owned());
         }
         let vendor = identity::vendor(reader, &symbols);
-        let barrier = symbols.address(symbols::RETURN_BARRIER);
-        let return_barrier = barrier.and_then(|at| reader.u64(at).ok()).unwrap_or(0);
+        let return_barrier = return_barrier(reader, &symbols, &structs);
+        if return_barrier == 0 && version.feature >= VIRTUAL_THREADS {
+            let missing = "StubRoutines::_cont_returnBarrier: where stacks of virtual threads lack frames";
+            layout.missing.push(missing.to_owned());
+        }
         let names = Names::default();
         Ok(Self {
             memory,
@@ -166,7 +169,7 @@ impl Hotspot {
     /// are known once the first ones are there, and until then stubs are taken for nmethods, which
     /// walks the same and is sorted out by [`Hotspot::resolve`].
     pub fn unwinder_config(&self) -> config::Jvm {
-        self.code_cache.config(self.reader(), &self.layout, &self.symbols, self.version.feature)
+        self.code_cache.config(self.reader(), &self.layout, self.return_barrier, self.version.feature)
     }
 
     /// The version in full: "17.0.9+9", "1.8.0_504-b01".
@@ -287,6 +290,16 @@ impl Hotspot {
         };
         (&mut self.names, source)
     }
+}
+
+/// The version from which on threads can be virtual.
+const VIRTUAL_THREADS: u32 = 21;
+
+/// Where the frames on a carrier's stack return to whose callers lie in the heap; 0 if it is not known.
+fn return_barrier(reader: Reader<'_>, symbols: &Symbols, structs: &VmStructs) -> u64 {
+    let described = || structs.address(&["StubRoutines::_cont_returnBarrier"]).ok();
+    let variable = symbols.address(symbols::RETURN_BARRIER).or_else(described);
+    variable.and_then(|address| reader.u64(address).ok()).unwrap_or(0)
 }
 
 /// How many Java threads there are. The first is counted after the code cache, the interpreter and
