@@ -71,6 +71,16 @@ impl Course {
         self.started_ns
     }
 
+    /// The moments, in nanoseconds since the session started; the first is 0.
+    pub(super) fn times_ns(&self) -> &[u64] {
+        &self.times_ns
+    }
+
+    /// The rows of a group.
+    pub(super) fn rows(&self, group: usize) -> &[usize] {
+        self.members.get(group).map_or(&[], Vec::as_slice)
+    }
+
     /// A group at each moment.
     pub(super) fn history(&self, group: usize) -> Vec<Point> {
         let mut points: Vec<Point> =

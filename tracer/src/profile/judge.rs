@@ -1,6 +1,7 @@
 //! Each row's verdict and growth, from what the recording has of the stacks behind it.
 
 use super::Verdict;
+use super::crowd::Crowd;
 use super::growth::{Course, Point};
 use super::verdict::trend::Trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
@@ -55,13 +56,20 @@ impl<'a> Judge<'a> {
     /// What the course of a group of this category, or of this kind of it, means.
     pub(super) fn verdict(&self, group: usize, category: &str, kind: Option<&str>) -> Verdict {
         let pid = self.recording.target.pid;
+        let history = self.course.history(group);
+        // A stack is in use by its thread: glibc keeps the mapping for the next one.
+        let threads = Crowd::of(self.recording, &self.course, group).filter(|_| category == "thread-stack");
+        let (history, things) = match &threads {
+            Some(crowd) => crowd.history(&history, &self.course),
+            None => (history, String::new()),
+        };
         let Finding { kind: found, evidence } = judge(&Case {
             nature: self.rules.nature(category, kind),
-            history: &self.course.history(group),
+            history: &history,
             collections: self.collections.as_deref(),
             births: self.births.get(group).map_or(&[], Vec::as_slice),
             pid,
-            things: "",
+            things: &things,
         });
         Verdict { kind: found, evidence, advice: advice(found, category, kind, pid) }
     }

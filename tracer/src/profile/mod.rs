@@ -5,6 +5,7 @@
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
+mod crowd;
 mod growth;
 mod judge;
 mod memory;

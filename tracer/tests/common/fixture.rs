@@ -51,11 +51,20 @@ pub(crate) fn library_without_cfi() -> PathBuf {
 
 /// The class path that has the classes of `tests/java`.
 pub(crate) fn java_classes() -> PathBuf {
+    classes("tests/java", |file| !file.starts_with("Hotspot"))
+}
+
+/// The class path that has the classes of `tests/stories`.
+pub(crate) fn story_classes() -> PathBuf {
+    classes("tests/stories", |_| true)
+}
+
+fn classes(folder: &str, wanted: impl Fn(&str) -> bool) -> PathBuf {
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let ours = |path: &Path| {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        file.ends_with(".java") && !file.starts_with("Hotspot")
+        file.ends_with(".java") && wanted(&file)
     };
     let cache = cached(&folder, ours);
     let classes = cache.join("classes");
@@ -68,6 +77,23 @@ pub(crate) fn java_classes() -> PathBuf {
         fs::rename(&partial, &classes).expect("rename in the cache");
     }
     classes
+}
+
+/// The library of `tests/stories/NAME.c`, with the headers of a JDK.
+pub(crate) fn jni_library(name: &str, home: &Path) -> PathBuf {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
+    let source = folder.join(format!("{name}.c"));
+    let library = cached(&folder, |path| path == source).join(format!("lib{name}.so"));
+    if !library.exists() {
+        let partial = library.with_extension("partial");
+        let include = home.join("include");
+        let mut cc = Command::new("cc");
+        cc.args(C_FLAGS).args(["-shared", "-fPIC", "-I"]).arg(&include).arg("-I").arg(include.join("linux"));
+        build(cc.arg("-o").arg(&partial).arg(source));
+        fs::rename(&partial, &library).expect("rename in the cache");
+    }
+    library
 }
 
 /// A JDK with a compiler: JAVA_HOME, PATH, or the distribution's.

@@ -12,9 +12,10 @@ use serde_json::Value;
 use super::fixture::target_folder;
 use super::process::{LIMIT, Lines, Process};
 
-/// A `tracer` of this build.
+/// The `tracer` of this build, or the one that `TRACER_BINARY` names.
 pub(crate) fn tracer() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    let other = std::env::var_os("TRACER_BINARY");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_tracer").into()));
     command.env("NO_COLOR", "1");
     command
 }

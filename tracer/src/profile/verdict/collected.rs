@@ -63,7 +63,7 @@ impl Collected {
         let last_but_one = collections.iter().rev().nth(1);
         let test = last_full.into_iter().chain(last_but_one).max_by_key(|freed| freed.begin_ns);
         // The older half of what came through has been through at least these.
-        let median = test.map_or(u32::MAX, |test| median_epoch(case, test));
+        let median = test.map_or(u32::MAX, |test| median_epoch(case, test, &collections, survivors(test)));
         let through = || collections.iter().filter(|freed| freed.epoch >= median);
         Collected {
             survivors_bytes: collections.last().map(survivors),
@@ -188,7 +188,12 @@ fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) ->
 }
 
 /// The epoch by which half of what is live and was allocated before the collection `test` was allocated.
-fn median_epoch(case: &Case<'_>, test: &Freed) -> u32 {
+fn median_epoch(case: &Case<'_>, test: &Freed, collections: &[Freed], tested_bytes: u64) -> u32 {
+    if case.births.is_empty() {
+        // As much was there at least.
+        let half = collections.iter().find(|freed| freed.of_bytes.saturating_mul(2) >= tested_bytes);
+        return half.map_or(test.epoch, |freed| freed.epoch);
+    }
     let old = || case.births.iter().filter(|birth| birth.epoch <= test.epoch);
     let half = old().map(|birth| birth.live_bytes).sum::<u64>() / 2;
     let mut sum = 0_u64;

@@ -7,8 +7,8 @@ use super::{Birth, Case, SMALL_BYTES, Shape};
 use crate::profile::growth::Point;
 use crate::profile::units;
 
-/// The last third of the time must bring at least this part of an average third: what slows down more is
-/// levelling off.
+/// The second and the last third of the time must each bring at least this part of an average third: what
+/// slows down more is levelling off, and what came at the end alone may be a burst.
 const LATE_SHARE: f64 = 0.25;
 
 /// If it brings less than this part of one, growth slows down.
@@ -19,8 +19,10 @@ const SLOW_SHARE: f64 = 0.8;
 pub(super) struct Growth {
     trend: Trend,
     grown_bytes: f64,
-    /// What the last third added to it.
+    /// What the second and the last third of the time added to it.
+    middle_bytes: f64,
     late_bytes: f64,
+    span_s: f64,
     of_survivors: bool,
     /// Older allocations are being freed, so that it may level off.
     pub(super) forgets: bool,
@@ -81,23 +83,28 @@ impl Growth {
         let seconds: Vec<_> = points.iter().map(|&(time, live)| (time as f64 / 1e9, live as f64)).collect();
         let trend = Trend::of(&seconds)?;
         let (from, to) = (seconds.first()?, seconds.last()?);
-        let late_s = from.0 + (to.0 - from.0) * 2.0 / 3.0;
-        let late = seconds.iter().rev().find(|point| point.0 <= late_s)?;
+        let span_s = to.0 - from.0;
+        let middle = between(&seconds, from.0 + span_s / 3.0)?;
+        let late = between(&seconds, from.0 + span_s / 3.0 * 2.0)?;
         Some(Growth {
             trend,
             grown_bytes: to.1 - from.1,
-            late_bytes: (to.1 - late.1) * (to.0 - late_s) / (to.0 - late.0).max(f64::EPSILON),
+            middle_bytes: late - middle,
+            late_bytes: to.1 - late,
+            span_s,
             of_survivors: false,
             forgets: false,
             forgotten: String::new(),
         })
     }
 
-    /// Is it more than chance, more than nothing, and still going on?
+    /// Is it more than chance, more than nothing, and does it go on all the time?
     pub(super) fn is_real(&self) -> bool {
+        let least = self.grown_bytes * LATE_SHARE / 3.0;
         self.trend.rises()
-            && self.grown_bytes >= SMALL_BYTES as f64
-            && self.late_bytes * 3.0 >= self.grown_bytes * LATE_SHARE
+            && self.grown_bytes.min(self.trend.slope * self.span_s) >= SMALL_BYTES as f64
+            && self.middle_bytes >= least
+            && self.late_bytes >= least
     }
 
     /// As the end of a sentence.
@@ -107,6 +114,14 @@ impl Growth {
         let what = if self.of_survivors { "what survives grew" } else { "it grew" };
         format!("{what} by {slope} (95 %: {low} to {high})")
     }
+}
+
+/// The value at a time, on the line between the points around it.
+fn between(points: &[(f64, f64)], time: f64) -> Option<f64> {
+    let after = points.iter().position(|point| point.0 >= time)?;
+    let (one, other) = (points.get(after.saturating_sub(1))?, points.get(after)?);
+    let share = (time - one.0) / (other.0 - one.0).max(f64::EPSILON);
+    Some(one.1 + (other.1 - one.1) * share.clamp(0.0, 1.0))
 }
 
 /// Are lifetimes finite, as far as births tell: is less left of what was allocated in the first third of

@@ -160,16 +160,15 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
             format!("{grew}, but {}: it may level off, which a longer session would show", growth.forgotten),
         );
     }
-    let survived = collected.survived(live_bytes);
+    // Threads are no garbage while they run.
+    let survived = collected.survived(live_bytes).filter(|_| case.things.is_empty());
     match (case.nature, survived) {
         (_, Some(survived)) => finding(Kind::Leak, format!("{survived}, and {grew}")),
-        (Nature::Owned, None) => {
-            let collections = match collected.count() {
-                0 => "no collection ran meanwhile",
-                _ => "too little of it was there when collections ran to say whether they free it",
-            };
-            finding(Kind::Leak, format!("{grew}, and older allocations stay; {collections}"))
+        (Nature::Owned, None) if collected.count() == 0 && case.things.is_empty() => {
+            let unseen = "no collection ran, so no Cleaner could free it";
+            finding(Kind::Leak, format!("{grew}, and older allocations stay; {unseen}"))
         }
+        (Nature::Owned, None) => finding(Kind::Leak, format!("{grew}, and older allocations stay")),
         (_, None) => {
             let unknown = "so it cannot be told whether it is still reachable";
             let why = match (case.collections, collected.count()) {

@@ -1,0 +1,106 @@
+//! Stories of memory with a known owner and verdict, recorded and judged: `tests/stories`. Needs root and JDKs.
+//!
+//! A few of them run always; `TRACER_ALL_VERDICTS=1` (`cargo xtask bench verdicts`) runs all, on each JDK, and prints
+//! precision and recall.
+
+mod common;
+#[path = "verdicts/score.rs"]
+mod score;
+#[path = "verdicts/stories.rs"]
+mod stories;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::fixture::{fetched_java, jdk_home, jni_library, story_classes, target_folder};
+use common::process::Process;
+use common::recorder::Recorder;
+use score::Row;
+use serde_json::Value;
+use stories::{STORIES, Story};
+
+/// Time that a story works, unless `TRACER_VERDICT_SECONDS` says otherwise.
+const SECONDS: &str = "9";
+
+/// Runs a story on a JVM of this version, and compares what a report says of it with what it says itself.
+fn run(story: &Story, jdk: u32, java: &Path, seconds: &str) -> Row {
+    let mut command = Command::new(java);
+    let library = jni_library("forget", &jdk_home());
+    command.args(["-Xmx256m", "-XX:+UseG1GC"]).args(story.flags);
+    command.arg(format!("-Dseconds={seconds}")).arg(format!("-Dlibrary={}", library.display()));
+    command.arg("-cp").arg(story_classes()).args(["Stories", story.mode]);
+    let (mut target, mut stdout, _stderr) = Process::start(&mut command);
+    stdout.until("started");
+    let recorder = Recorder::attach(target.pid(), &format!("story-{}-{jdk}", story.mode), &[]);
+    target.tell("start");
+    let truth: Value = serde_json::from_str(&stdout.next()).expect("a story's truth is JSON");
+    let recording = recorder.stop();
+    assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
+    let report = recording.report();
+    if let Some(folder) = std::env::var_os("TRACER_KEEP_RECORDINGS") {
+        let name = format!("{}-{jdk}.trec", story.mode);
+        fs::copy(&recording.file, Path::new(&folder).join(name)).expect("keep the recording");
+    }
+    Row::of(story, jdk, &truth, &report)
+}
+
+/// The stories that run always, each on another JDK: the story, its JDK.
+const SHORT: [(&str, u32); 7] = [
+    ("inflaters-dropped", 17),
+    ("inflaters-kept", 25),
+    ("direct-dropped-before-gc", 21),
+    ("direct-pool", 25),
+    ("executor-per-request", 17),
+    ("jni-malloc", 21),
+    ("warm-up", 17),
+];
+
+#[test]
+fn stories_get_their_verdicts() {
+    let Some(_turn) = common::privileged() else { return };
+    for (mode, jdk) in SHORT {
+        let story = STORIES.iter().find(|story| story.mode == mode).expect("a story");
+        let Some(java) = fetched_java(jdk) else {
+            common::skip("needs the JDKs of the matrix (cargo xtask setup --tests)");
+            return;
+        };
+        let row = run(story, jdk, &java, "7");
+        assert!(row.is_right(), "{}", row.told());
+    }
+}
+
+#[test]
+fn all_stories_on_all_jdks() {
+    if !std::env::var("TRACER_ALL_VERDICTS").is_ok_and(|value| value == "1") {
+        return;
+    }
+    let Some(_turn) = common::privileged() else { return };
+    let list = |name: &str| -> Option<Vec<String>> {
+        let text = std::env::var(name).ok()?;
+        Some(text.split(',').map(str::to_owned).collect())
+    };
+    let (only, jdks) = (list("TRACER_VERDICT_STORIES"), list("TRACER_VERDICT_JDKS"));
+    let seconds = std::env::var("TRACER_VERDICT_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
+    let folder = target_folder().join("verdicts");
+    fs::create_dir_all(&folder).expect("make the folder of results");
+    for jdk in [17, 21, 25] {
+        if jdks.as_ref().is_some_and(|jdks| !jdks.contains(&jdk.to_string())) {
+            continue;
+        }
+        let java = fetched_java(jdk).expect("the JDKs of the matrix (cargo xtask setup --tests)");
+        for story in STORIES.iter().filter(|story| story.from_jdk <= jdk) {
+            if only.as_ref().is_some_and(|only| !only.iter().any(|mode| mode == story.mode)) {
+                continue;
+            }
+            let row = run(story, jdk, &java, &seconds);
+            println!("{}", row.told());
+            let file = folder.join(format!("{}-{jdk}.json", story.mode));
+            fs::write(file, serde_json::to_string_pretty(&row.json()).expect("JSON"))
+                .expect("write a result");
+        }
+    }
+    let score = score::Score::of_folder(&folder);
+    println!("{}", score.told());
+    assert!(score.is_enough(), "precision and recall are at least 95 %");
+}
