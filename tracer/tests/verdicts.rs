@@ -15,7 +15,7 @@ use std::process::Command;
 
 use common::fixture::{fetched_java, jdk_home, jni_library, story_classes, target_folder};
 use common::process::Process;
-use common::recorder::Recorder;
+use common::recorder::{Recorder, tracer};
 use score::Row;
 use serde_json::Value;
 use stories::{STORIES, Story};
@@ -39,10 +39,21 @@ fn run(story: &Story, jdk: u32, java: &Path, seconds: &str) -> Row {
     assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
     let report = recording.report();
     if let Some(folder) = std::env::var_os("TRACER_KEEP_RECORDINGS") {
-        let name = format!("{}-{jdk}.trec", story.mode);
-        fs::copy(&recording.file, Path::new(&folder).join(name)).expect("keep the recording");
+        let kept = Path::new(&folder).join(format!("{}-{jdk}.trec", story.mode));
+        fs::copy(&recording.file, &kept).expect("keep the recording");
+        fs::write(kept.with_extension("truth"), truth.to_string()).expect("keep the truth");
     }
     Row::of(story, jdk, &truth, &report)
+}
+
+/// Judges again a recording that `TRACER_KEEP_RECORDINGS` kept in a folder, as another build may judge it.
+fn judge_again(story: &Story, jdk: u32, folder: &Path) -> Option<Row> {
+    let file = folder.join(format!("{}-{jdk}.trec", story.mode));
+    let truth =
+        serde_json::from_slice(&fs::read(file.with_extension("truth")).ok()?).expect("a truth is JSON");
+    let output = tracer().arg("report").arg(&file).args(["--format", "json"]).output().expect("run tracer");
+    let report = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+    Some(Row::of(story, jdk, &truth, &report))
 }
 
 /// The stories that run always, each on another JDK: the story, its JDK.
@@ -93,7 +104,11 @@ fn all_stories_on_all_jdks() {
             if only.as_ref().is_some_and(|only| !only.iter().any(|mode| mode == story.mode)) {
                 continue;
             }
-            let row = run(story, jdk, &java, &seconds);
+            let row = match std::env::var_os("TRACER_JUDGE_AGAIN") {
+                Some(folder) => judge_again(story, jdk, Path::new(&folder)),
+                None => Some(run(story, jdk, &java, &seconds)),
+            };
+            let Some(row) = row else { continue };
             println!("{}", row.told());
             let file = folder.join(format!("{}-{jdk}.json", story.mode));
             fs::write(file, serde_json::to_string_pretty(&row.json()).expect("JSON"))

@@ -15,9 +15,10 @@ impl Crowd {
     /// Those that a group started. None: none is known.
     pub(super) fn of(recording: &Recording, course: &Course, group: usize) -> Option<Crowd> {
         let totals = course.rows(group).iter().filter_map(|&row| recording.totals.get(row));
-        let stacks: HashSet<u32> = totals.map(|total| total.stack).collect();
+        let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
         let since = |time_ns: u64| time_ns.saturating_sub(course.started_ns());
-        let of_group = recording.threads.iter().filter(|thread| thread.creator.is_some_and(|it| stacks.contains(&it)));
+        let is_ours = |creator: u32| caller(recording, creator).is_some_and(|it| callers.contains(it));
+        let of_group = recording.threads.iter().filter(|thread| thread.creator.is_some_and(is_ours));
         let threads: Vec<_> = of_group
             .filter_map(|thread| Some((since(thread.started_ns?), thread.ended_ns.map(since))))
             .collect();
@@ -28,7 +29,9 @@ impl Crowd {
     pub(super) fn history(&self, mapped: &[Point], course: &Course) -> (Vec<Point>, String) {
         let by = |time_ns: u64| {
             let started = self.threads.iter().filter(|thread| thread.0 <= time_ns).count() as u64;
-            let ended = self.threads.iter().filter(|thread| thread.1.is_some_and(|end| end <= time_ns)).count() as u64;
+            let ended =
+                self.threads.iter().filter(|thread| thread.1.is_some_and(|end| end <= time_ns)).count()
+                    as u64;
             (started, ended)
         };
         let (started, ended) = by(u64::MAX);
@@ -44,7 +47,19 @@ impl Crowd {
                 collected_bytes: 0,
             }
         };
-        let told = format!("{} of {} still run", units::count(started - ended), units::counted(started, "thread"));
+        let told =
+            format!("{} of {} still run", units::count(started - ended), units::counted(started, "thread"));
         (course.times_ns().iter().map(point).collect(), told)
     }
+}
+
+/// Who asked for a thread: the frames beyond `pthread_create`, which maps the stack on one way and makes the
+/// thread on another.
+fn caller(recording: &Recording, stack: u32) -> Option<&[u32]> {
+    let frames = &recording.stacks.get(usize::try_from(stack).ok()?)?.frames;
+    let creates = |frame: &u32| {
+        let frame = usize::try_from(*frame).ok().and_then(|frame| recording.frames.get(frame));
+        frame.is_some_and(|frame| frame.function.trim_start_matches('_').starts_with("pthread_create"))
+    };
+    frames.get(frames.iter().rposition(creates)? + 1..)
 }
