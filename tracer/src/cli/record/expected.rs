@@ -18,6 +18,18 @@ use crate::{
 const MAX_FILES: usize = 100;
 /// Others than libjvm are not worth the wait if they are larger.
 const MAX_BYTES: u64 = 4 << 20;
+/// Where a runtime has its libraries: from JDK 9 on, in a JRE 8, and in a JDK 8.
+const FOLDERS: [&str; 7] = [
+    "lib/server",
+    "lib",
+    "lib/jli",
+    "lib/amd64/server",
+    "lib/amd64",
+    "jre/lib/amd64/server",
+    "jre/lib/amd64",
+];
+/// Where its launcher's own library is: from JDK 12 on, from 9 on, and before.
+const LAUNCHER_FOLDERS: [&str; 4] = ["lib", "lib/jli", "lib/amd64/jli", "jre/lib/amd64/jli"];
 /// What libjvm needs, beside the C library.
 const NEEDED: [&str; 3] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1"];
 
@@ -25,7 +37,7 @@ const NEEDED: [&str; 3] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1"];
 pub(super) fn libraries(target: &Target) -> Vec<(File, String)> {
     let mut paths = Vec::new();
     if let Some(home) = home(target) {
-        for folder in ["lib/server", "lib", "lib/amd64/server", "lib/amd64"] {
+        for folder in FOLDERS {
             paths.extend(shared_objects(target.pid, &home.join(folder)));
         }
         let mut mapped = target.modules.iter().map(|module| Path::new(&module.path));
@@ -69,9 +81,11 @@ fn home(target: &Target) -> Option<PathBuf> {
         return Some(PathBuf::from(home));
     }
     let home = Path::new(target.exe.as_deref()?).parent()?.parent()?;
-    let starts_one =
-        shared_objects(target.pid, &home.join("lib")).iter().any(|path| path.ends_with("libjli.so"))
-            || home.join("lib/amd64/jli").is_dir();
+    let has_launcher = |folder: &&str| {
+        let objects = shared_objects(target.pid, &home.join(folder));
+        objects.iter().any(|path| path.ends_with("libjli.so"))
+    };
+    let starts_one = LAUNCHER_FOLDERS.iter().any(|folder| has_launcher(folder));
     starts_one.then(|| home.to_owned())
 }
 
