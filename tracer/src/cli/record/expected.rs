@@ -81,11 +81,10 @@ fn home(target: &Target) -> Option<PathBuf> {
         return Some(PathBuf::from(home));
     }
     let home = Path::new(target.exe.as_deref()?).parent()?.parent()?;
-    let has_launcher = |folder: &&str| {
+    let starts_one = LAUNCHER_FOLDERS.iter().any(|folder| {
         let objects = shared_objects(target.pid, &home.join(folder));
         objects.iter().any(|path| path.ends_with("libjli.so"))
-    };
-    let starts_one = LAUNCHER_FOLDERS.iter().any(|folder| has_launcher(folder));
+    });
     starts_one.then(|| home.to_owned())
 }
 
