@@ -50,10 +50,8 @@ pub mod way {
     pub const PAST_CONTINUATION: u64 = 2;
     /// What of this is part of where a walk is; the rest only tells how it came there.
     pub const PLACE: u64 = FROM_NATIVE | PAST_CONTINUATION;
-    /// The frame pointer that the walk began with, or had when this was cleared, led somewhere.
+    /// The frame pointer led somewhere, since it was loaded.
     pub const FP_USED: u64 = 4;
-    /// The frame pointer is another since: one that the stack told.
-    pub const FP_LOADED: u64 = 8;
 }
 
 impl State {
@@ -72,16 +70,16 @@ impl State {
     /// rbp, as an address that leads to the caller.
     #[inline(always)]
     fn use_fp(&mut self) -> u64 {
-        // FP_USED, unless FP_LOADED; without a branch.
-        self.way |= ((self.way >> 1) & way::FP_USED) ^ way::FP_USED;
+        self.way |= way::FP_USED;
         self.fp
     }
 
-    /// The caller's rbp.
+    /// Loads the caller's rbp, which was saved at `address`.
     #[inline(always)]
-    fn load_fp(&mut self, fp: u64) {
-        self.way |= way::FP_LOADED;
-        self.fp = fp;
+    fn load_fp<S: Source>(&mut self, source: &S, address: u64) -> Result<(), Stop> {
+        self.fp = source.read_fp(address, self.way & way::FP_USED != 0).ok_or(Stop::ReadFault)?;
+        self.way &= !way::FP_USED;
+        Ok(())
     }
 
     /// The state with these registers and [`Self::flags`].
@@ -115,6 +113,12 @@ pub trait Source {
     /// registers at its start, and on what does not change while the code is loaded.
     #[inline(always)]
     fn read_stack(&self, address: u64) -> Option<u64> {
+        self.read(address)
+    }
+    /// The same for rbp, which is saved at `address`: code that does not use it as a frame pointer has anything in
+    /// it, and only if it is used does the walk depend on it. `was_used`: the one before was.
+    #[inline(always)]
+    fn read_fp(&self, address: u64, _was_used: bool) -> Option<u64> {
         self.read(address)
     }
     /// The 4 bytes at `address`.
@@ -290,7 +294,7 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
         cfa.wrapping_add(((row.rbp_words as i64) << 3) as u64)
     };
     if row.rbp_words != 0 {
-        state.load_fp(source.read_stack(saved_fp).ok_or(Stop::ReadFault)?);
+        state.load_fp(source, saved_fp)?;
     }
     let pc = source.read_stack(cfa.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
     advance(state, pc, cfa)
@@ -300,7 +304,7 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
 #[inline(always)]
 fn step_signal<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
     let sp = state.sp;
-    state.load_fp(source.read_stack(sp.wrapping_add(SIGNAL_RBP)).ok_or(Stop::ReadFault)?);
+    state.load_fp(source, sp.wrapping_add(SIGNAL_RBP))?;
     state.pc = source.read_stack(sp.wrapping_add(SIGNAL_RIP)).ok_or(Stop::ReadFault)?;
     state.sp = source.read_stack(sp.wrapping_add(SIGNAL_RSP)).ok_or(Stop::ReadFault)?;
     state.return_address = 0;

@@ -101,7 +101,7 @@ pub(super) fn step<S: Source>(
         }
     }
     // Compiled code saves rbp below its return address, though it uses it as any other register.
-    state.load_fp(source.read_stack(sp.wrapping_sub(16)).ok_or(Stop::ReadFault)?);
+    state.load_fp(source, sp.wrapping_sub(16))?;
     let pc = source.read_stack(sp.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
     advance_in_code(state, pc, sp, jvm)
 }
@@ -162,7 +162,7 @@ fn step_interpreted<S: Source>(
     // Not fp + 16: adapters between compiled and interpreted code extend the caller's frame.
     let sp = source.read_stack(fp.wrapping_sub(SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
     let pc = source.read_stack(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
-    state.load_fp(source.read_stack(fp).ok_or(Stop::ReadFault)?);
+    state.load_fp(source, fp)?;
     advance_in_code(state, pc, sp, jvm)
 }
 
@@ -177,7 +177,7 @@ fn step_linked<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
         pc = source.read_stack(sp).ok_or(Stop::ReadFault)?;
         sp = sp.wrapping_add(8);
     }
-    state.load_fp(source.read_stack(fp).ok_or(Stop::ReadFault)?);
+    state.load_fp(source, fp)?;
     advance(state, pc, sp)
 }
 

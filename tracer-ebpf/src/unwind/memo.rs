@@ -49,7 +49,7 @@ const WINDOW_WORDS: usize = 256;
 /// Words of the stack that a segment remembers.
 const MAX_WORDS: usize = 64;
 /// The most that one frame reads.
-const FRAME_WORDS: u32 = 6;
+const FRAME_WORDS: u32 = 7;
 /// Compared at once.
 const CHUNK_WORDS: usize = 16;
 
@@ -78,10 +78,10 @@ pub struct Segment {
     /// Where it comes out.
     end_pc: u64,
     end_sp: u64,
-    /// Only if `fp_loaded`; else as at the start.
-    end_fp: u64,
     end_flags: u32,
-    fp_loaded: u32,
+    /// Of the frame pointer there, its index in [`Scratch::window`]; [`NOT_LOADED`]: it is the one at the start.
+    /// It may be any: the segment does not depend on it unless it is among the words.
+    fp_place: u32,
     /// The words are `near_bytes` at `base` of the stack, and [`TAIL_BYTES`] at `tail_base` if that is not 0.
     base: u64,
     tail_base: u64,
@@ -117,6 +117,8 @@ impl Path {
     }
 }
 
+const NOT_LOADED: u32 = u32::MAX;
+
 /// What a walk needs to use and make segments.
 #[repr(C)]
 pub struct Scratch {
@@ -129,6 +131,9 @@ pub struct Scratch {
     window_bytes: u64,
     /// What [`stack_word`] read.
     pub word: u64,
+    /// Where the frame pointer was loaded from in this segment, and what it is. 0: it was not.
+    fp_address: u64,
+    fp: u64,
 }
 
 #[map]
@@ -224,10 +229,11 @@ unsafe extern "C" fn way_step(way: u32, search: *mut Search) -> i64 {
         let frame_count = record.frame_count.wrapping_add(read(&raw const (*segment).frame_count));
         let (hash, power) = (read(&raw const (*segment).path.hash), read(&raw const (*segment).path.power));
         let (pc, sp) = (read(&raw const (*segment).end_pc), read(&raw const (*segment).end_sp));
-        let fp = if read(&raw const (*segment).fp_loaded) != 0 {
-            read(&raw const (*segment).end_fp)
-        } else {
+        let fp_place = read(&raw const (*segment).fp_place);
+        let fp = if fp_place == NOT_LOADED {
             state.fp
+        } else {
+            *(&raw const memo.window).cast::<u64>().add(fp_place as usize & (WINDOW_WORDS - 1))
         };
         let (flags, stop) = (read(&raw const (*segment).end_flags), read(&raw const (*segment).stop));
         // As many frames as a walk would have made.
@@ -333,6 +339,8 @@ pub unsafe fn begin(slot: *mut Slot, epoch: u64) {
         making.near_bytes = 0;
         making.word_count = 0;
         making.is_sound = 1;
+        making.fp_used = 0;
+        memo.fp_address = 0;
         if memo.window_bytes < NEAR_BYTES {
             // Near the stack's upper end there is less: words are then read one by one.
             let from = making.base as *const c_void;
@@ -342,63 +350,96 @@ pub unsafe fn begin(slot: *mut Slot, epoch: u64) {
     }
 }
 
+/// How [`stack_word`] reads: a word that the segment in the making depends on; or a frame pointer, on which it
+/// depends only if it is used, after one that was not used or was.
+pub const WORD: u32 = 0;
+pub const FP_AFTER_UNUSED: u32 = 1;
+pub const FP_AFTER_USED: u32 = 2;
+
 /// Reads the word at `address` of the stack into [`Scratch::word`], from the window if that has it, and notes it for
 /// the segment in the making. 0, or -1 if it cannot be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn stack_word(slot: u32, address: u64) -> i32 {
+pub extern "C" fn stack_word(slot: u32, address: u64, how: u32) -> i32 {
     let Some(slot) = scratch::at(slot) else {
         return -1;
     };
     // SAFETY: the caller claimed the slot; the index is bounded, and the address is checked by the helper.
-    unsafe {
-        let memo = &mut (*slot).memo;
-        let offset = address.wrapping_sub(memo.making.base);
-        // The window's size is a whole number of words.
-        let value = if offset < memo.window_bytes && offset & 7 == 0 {
-            *(&raw const memo.window).cast::<u64>().add((offset >> 3) as usize & (WINDOW_WORDS - 1))
-        } else {
-            match bpf_probe_read_user(address as *const u64) {
-                Ok(value) => value,
-                Err(_) => return -1,
-            }
-        };
-        memo.word = value;
+    let memo = unsafe { &mut (*slot).memo };
+    let offset = address.wrapping_sub(memo.making.base);
+    // The window's size is a whole number of words.
+    let value = if offset < memo.window_bytes && offset & 7 == 0 {
+        // SAFETY: as above.
+        unsafe { *(&raw const memo.window).cast::<u64>().add((offset >> 3) as usize & (WINDOW_WORDS - 1)) }
+    } else {
+        // SAFETY: as above.
+        match unsafe { bpf_probe_read_user(address as *const u64) } {
+            Ok(value) => value,
+            Err(_) => return -1,
+        }
+    };
+    memo.word = value;
+    if how == WORD {
         note(&mut memo.making, address, value);
+        return 0;
     }
+    if how == FP_AFTER_USED {
+        note_fp(memo);
+    }
+    memo.fp_address = address;
+    memo.fp = value;
     0
 }
 
-/// Notes that the segment in the making read `value` at `address` of the stack.
+/// Notes that the segment in the making depends on the frame pointer.
 #[inline(always)]
+fn note_fp(memo: &mut Scratch) {
+    if memo.fp_address == 0 {
+        memo.making.fp_used = 1;
+    } else {
+        note(&mut memo.making, memo.fp_address, memo.fp);
+    }
+}
+
+/// Notes that the segment in the making depends on `value` at `address` of the stack.
+#[inline(never)]
 fn note(making: &mut Segment, address: u64, value: u64) {
+    let place = place(making, address);
+    let count = making.word_count as usize;
+    if count >= MAX_WORDS {
+        making.is_sound = 0;
+        return;
+    }
     // SAFETY: the index is bounded.
     unsafe {
-        let offset = address.wrapping_sub(making.base);
-        let place = if offset < NEAR_BYTES {
-            if offset as u32 + 8 > making.near_bytes {
-                making.near_bytes = offset as u32 + 8;
-            }
-            offset >> 3
-        } else {
-            if making.tail_base == 0 {
-                making.tail_base = address.wrapping_sub(TAIL_BYTES / 2);
-            }
-            let offset = address.wrapping_sub(making.tail_base);
-            if offset >= TAIL_BYTES {
-                making.is_sound = 0;
-            }
-            NEAR_WORDS + (offset >> 3)
-        };
-        let count = making.word_count as usize;
-        if count >= MAX_WORDS || address & 7 != 0 {
-            making.is_sound = 0;
-            return;
-        }
         *(&raw mut making.values).cast::<u64>().add(count & (MAX_WORDS - 1)) = value;
         *(&raw mut making.places).cast::<u16>().add(count & (MAX_WORDS - 1)) = place as u16;
-        making.word_count = count as u32 + 1;
     }
+    making.word_count = count as u32 + 1;
+}
+
+/// Where the word at `address` is in the window, which is made to have it. If that cannot be, the segment is
+/// not kept.
+#[inline(always)]
+fn place(making: &mut Segment, address: u64) -> u32 {
+    if address & 7 != 0 {
+        making.is_sound = 0;
+    }
+    let offset = address.wrapping_sub(making.base);
+    if offset < NEAR_BYTES {
+        if offset as u32 + 8 > making.near_bytes {
+            making.near_bytes = offset as u32 + 8;
+        }
+        return (offset >> 3) as u32;
+    }
+    if making.tail_base == 0 {
+        making.tail_base = address.wrapping_sub(TAIL_BYTES / 2) & !7;
+    }
+    let offset = address.wrapping_sub(making.tail_base);
+    if offset >= TAIL_BYTES {
+        making.is_sound = 0;
+    }
+    (NEAR_WORDS + (offset >> 3)) as u32
 }
 
 /// What was read cannot be read again: the segment in the making is not kept.
@@ -446,17 +487,20 @@ pub extern "C" fn keep_segment(slot: u32, stop: u32) -> i32 {
     };
     // SAFETY: the caller claimed the slot.
     unsafe {
-        let (state, making) = (&(*slot).state, &mut (*slot).memo.making);
+        let (state, memo) = (&(*slot).state, &mut (*slot).memo);
+        if state.way & way::FP_USED != 0 {
+            note_fp(memo);
+        }
+        let fp_address = memo.fp_address;
+        let making = &mut memo.making;
+        making.fp_place = if fp_address == 0 { NOT_LOADED } else { place(making, fp_address) };
         if making.is_sound == 0 {
             return 0;
         }
         making.stop = stop;
         making.end_pc = state.pc;
         making.end_sp = state.sp;
-        making.end_fp = state.fp;
         making.end_flags = state.flags();
-        making.fp_used = (state.way & way::FP_USED) as u32;
-        making.fp_loaded = (state.way & way::FP_LOADED) as u32;
         // The rest of the last chunk is its first word again.
         let mut padding = Padding { slot };
         bpf_loop(CHUNK_WORDS as u32 - 1, pad_step as *mut c_void, (&raw mut padding).cast(), 0);

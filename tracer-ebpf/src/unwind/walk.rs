@@ -227,6 +227,17 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
 /// No [`Stop`].
 const NOT_KEPT: u32 = u32::MAX;
 
+impl Walk {
+    #[inline(always)]
+    fn stack_word(&self, address: u64, how: u32) -> Option<u64> {
+        if memo::stack_word(self.index, address, how) != 0 {
+            return None;
+        }
+        // SAFETY: the slot is this walk's.
+        Some(unsafe { (*self.slot).memo.word })
+    }
+}
+
 impl Source for Walk {
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
@@ -236,11 +247,12 @@ impl Source for Walk {
 
     #[inline(always)]
     fn read_stack(&self, address: u64) -> Option<u64> {
-        if memo::stack_word(self.index, address) != 0 {
-            return None;
-        }
-        // SAFETY: the slot is this walk's.
-        Some(unsafe { (*self.slot).memo.word })
+        self.stack_word(address, memo::WORD)
+    }
+
+    #[inline(always)]
+    fn read_fp(&self, address: u64, was_used: bool) -> Option<u64> {
+        self.stack_word(address, memo::FP_AFTER_UNUSED + was_used as u32)
     }
 
     #[inline(always)]
