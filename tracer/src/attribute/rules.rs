@@ -41,6 +41,7 @@ pub struct Rules {
     pub(super) platform: Vec<Pattern>,
     names: BTreeMap<String, String>,
     natures: BTreeMap<String, (Nature, Vec<String>)>,
+    usual: BTreeMap<String, u64>,
 }
 
 /// A compiled rule. `any` and `with` are ranges of matchers; empty: no such condition.
@@ -112,6 +113,9 @@ struct CategoryEntry {
     /// Kinds whose nature is `owned` all the same.
     #[serde(default)]
     owned: Vec<String>,
+    /// What is usual: less is no finding, however it grows.
+    #[serde(default)]
+    usual_bytes: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -200,6 +204,11 @@ impl Rules {
         }
     }
 
+    /// What of a category is usual: less is no finding, however it grows.
+    pub fn usual_bytes(&self, category: &str) -> u64 {
+        self.usual.get(category).copied().unwrap_or_default()
+    }
+
     fn empty() -> Rules {
         Rules {
             rules: Vec::new(),
@@ -210,6 +219,7 @@ impl Rules {
             platform: Vec::new(),
             names: BTreeMap::new(),
             natures: BTreeMap::new(),
+            usual: BTreeMap::new(),
         }
     }
 
@@ -225,6 +235,7 @@ impl Rules {
         let refuse =
             |rule: &str, what| RulesError::Rule { path: path.to_owned(), rule: rule.to_owned(), what };
         for category in file.category {
+            self.usual.entry(category.id.clone()).or_insert(category.usual_bytes);
             self.natures.entry(category.id.clone()).or_insert((category.nature, category.owned));
             self.names.entry(category.id).or_insert(category.name);
         }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::judge::Judge;
+use super::judge::{Judge, Kept};
 use super::{
     Category, CodeCache, CodeHeap, CodeMethod, Incomplete, Jvm, Profile, SCHEMA, Session, Site, SiteFrame,
     SiteThread, Target, Totals, Trust, Verdict, Way, memory, site, threads,
@@ -27,13 +27,14 @@ impl Profile {
             .collect();
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
-        let (sites, categories) = sites(recording, rules, &shown, &mut lost);
+        let (sites, mut categories, kept) = sites(recording, rules, &shown, &mut lost);
         let mut totals = Totals::default();
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
         }
-        let mut categories = categories;
         memory::set_resident(recording, &mut categories);
+        let memory = memory::build(recording, rules, &totals);
+        categories.extend(kept.and_then(|kept| kept.category(&memory, rules)));
         Profile {
             schema: SCHEMA,
             target: target(recording),
@@ -44,7 +45,7 @@ impl Profile {
             sites,
             threads: threads::build(recording, rules, &shown),
             code_cache: code_cache(recording),
-            memory: memory::build(recording, rules, &totals),
+            memory,
             state: recording.state.clone(),
         }
     }
@@ -66,7 +67,7 @@ fn sites(
     rules: &Rules,
     shown: &Shown,
     lost: &mut BTreeMap<String, u64>,
-) -> (Vec<Site>, Vec<Category>) {
+) -> (Vec<Site>, Vec<Category>, Option<Kept>) {
     let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
     let names = site::frame_names(&recording.frames);
     let live_threads = live_threads(recording);
@@ -114,11 +115,22 @@ fn sites(
         places.push(Some((place, category)));
     }
 
-    let groups: Vec<Vec<usize>> = places
-        .iter()
-        .map(|place| place.map_or_else(Vec::new, |(site, category)| vec![site, drafts.len() + category]))
-        .collect();
-    let judge = Judge::new(recording, rules, &groups, drafts.len() + category_rows.len());
+    // Sites, categories, and two of their own: class loaders, and all that was allocated.
+    let loaders = drafts.len() + category_rows.len();
+    let all = loaders + 1;
+    let of_place = |&(site, category): &(usize, usize)| {
+        let mut groups = vec![site, drafts.len() + category];
+        let draft = drafts.get(site);
+        let is_loader = |draft: &&Draft<'_>| {
+            draft.attribution.category == "class" && draft.attribution.kind.as_deref() == Some("loader")
+        };
+        groups.extend(draft.filter(is_loader).map(|_| loaders));
+        groups.extend(draft.filter(|draft| draft.source == "allocator").map(|_| all));
+        groups
+    };
+    let groups: Vec<Vec<usize>> =
+        places.iter().map(|place| place.as_ref().map_or_else(Vec::new, of_place)).collect();
+    let judge = Judge::new(recording, rules, &groups, all + 1, loaders);
     let first_kinds = first_kinds(&drafts, &category_rows);
     let categories = categories(category_rows, rules, &judge, drafts.len(), &first_kinds);
     let mut sites: Vec<Site> = drafts
@@ -134,7 +146,7 @@ fn sites(
     sites.sort_by_key(|site| {
         (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
     });
-    (sites, categories)
+    (sites, categories, judge.allocator(all, recording))
 }
 
 /// The kind, for each category, of the site that holds most of it.

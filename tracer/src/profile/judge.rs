@@ -1,15 +1,21 @@
 //! Each row's verdict and growth, from what the recording has of the stacks behind it.
 
+pub(super) use super::kept::Kept;
+
 use super::Verdict;
 use super::crowd::Crowd;
 use super::growth::{Course, Point};
+use super::kept;
 use super::verdict::trend::Trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
 use crate::attribute::Rules;
-use crate::recording::{Collection, Recording, Source};
+use crate::recording::{CodeSample, Collection, Recording, Source};
 
 /// Time that growth must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
+
+/// What a hundred class loaders take, at the least.
+const LOADERS_MIN_BYTES: u64 = 16 << 10;
 
 /// All that verdicts on the rows of one profile rest on.
 pub(super) struct Judge<'a> {
@@ -20,15 +26,18 @@ pub(super) struct Judge<'a> {
     collections: Option<Vec<Collection>>,
     /// By group, by birth; of the allocator alone.
     births: Vec<Vec<Birth>>,
+    makes_loaders: bool,
 }
 
 impl<'a> Judge<'a> {
-    /// `groups`: the groups (rows) of each row of the recording's totals.
+    /// `groups`: the groups (rows) of each row of the recording's totals. `loaders`: the group of what
+    /// class loaders themselves take.
     pub(super) fn new(
         recording: &'a Recording,
         rules: &'a Rules,
         groups: &[Vec<usize>],
         group_count: usize,
+        loaders: usize,
     ) -> Judge<'a> {
         let course = Course::of(recording, groups, group_count);
         let started_ns = course.started_ns();
@@ -40,7 +49,9 @@ impl<'a> Judge<'a> {
         };
         let collections =
             recording.session.gc_probes.then(|| recording.collections.iter().map(relative).collect());
-        Judge { recording, rules, collections, births: births(recording, groups, group_count, since), course }
+        let births = births(recording, groups, group_count, since);
+        let makes_loaders = kept::still_grows(&course.history(loaders), LOADERS_MIN_BYTES);
+        Judge { recording, rules, collections, births, makes_loaders, course }
     }
 
     /// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.
@@ -53,10 +64,34 @@ impl<'a> Judge<'a> {
         Trend::of(&history.iter().map(seconds).collect::<Vec<_>>()).map(|trend| trend.slope.round() as i64)
     }
 
+    /// The compiled code that was installed in the session.
+    fn code(&self) -> Vec<Point> {
+        let mut samples = self.recording.code_series.iter().peekable();
+        let mut now = Point::default();
+        let point = |&time_ns: &u64| {
+            let ends =
+                |sample: &&CodeSample| sample.time_ns.saturating_sub(self.course.started_ns()) <= time_ns;
+            while let Some(sample) = samples.next_if(ends) {
+                (now.allocated_bytes, now.freed_bytes) = (sample.loaded_bytes, sample.unloaded_bytes);
+            }
+            Point { time_ns, ..now }
+        };
+        self.course.times_ns().iter().map(point).collect()
+    }
+
+    /// How all that was allocated went, for what malloc keeps of it. `all`: its group.
+    pub(super) fn allocator(&self, all: usize, recording: &Recording) -> Option<Kept> {
+        recording.memory.heap.as_ref()?;
+        Some(Kept { history: self.course.history(all), pid: recording.target.pid })
+    }
+
     /// What the course of a group of this category, or of this kind of it, means.
     pub(super) fn verdict(&self, group: usize, category: &str, kind: Option<&str>) -> Verdict {
         let pid = self.recording.target.pid;
-        let history = self.course.history(group);
+        let history = match category {
+            "code-cache" if !self.recording.code_series.is_empty() => self.code(),
+            _ => self.course.history(group),
+        };
         // A stack is in use by its thread: glibc keeps the mapping for the next one.
         let threads = Crowd::of(self.recording, &self.course, group).filter(|_| category == "thread-stack");
         let (history, things) = match &threads {
@@ -67,7 +102,9 @@ impl<'a> Judge<'a> {
             nature: self.rules.nature(category, kind),
             history: &history,
             collections: self.collections.as_deref(),
-            births: self.births.get(group).map_or(&[], Vec::as_slice),
+            births: self.births.get(group).filter(|_| category != "code-cache").map_or(&[], Vec::as_slice),
+            makes_loaders: self.makes_loaders,
+            usual_bytes: self.rules.usual_bytes(category),
             pid,
             things: &things,
         });

@@ -8,6 +8,7 @@ mod build;
 mod crowd;
 mod growth;
 mod judge;
+mod kept;
 mod memory;
 mod site;
 mod threads;

@@ -19,7 +19,7 @@ mod writer;
 pub use crate::attribute::Source;
 pub use error::{ReadError, WriteError};
 pub use model::{
-    Call, CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
+    Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
     MappedMemory, Memory, MemoryPart, MemorySample, Recording, Sample, SeriesRow, SessionInfo, Stack, State,
     Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Trust,
 };

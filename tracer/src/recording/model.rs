@@ -244,6 +244,8 @@ pub struct Recording {
     /// By address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
     pub code_cache: CodeCache,
+    /// By time; where it changed.
+    pub code_series: Vec<CodeSample>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
 }
@@ -316,6 +318,17 @@ pub struct Collection {
     pub end_ns: Option<u64>,
     /// The whole heap, while the application stood still.
     pub full: bool,
+}
+
+/// What compiled code was installed and dropped by a moment, since the session started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeSample {
+    pub time_ns: u64,
+    pub loaded_bytes: u64,
+    pub loaded_count: u64,
+    /// Of what was installed in the session.
+    pub unloaded_bytes: u64,
+    pub unloaded_count: u64,
 }
 
 /// What of one stack's allocations of one time is live at the end.

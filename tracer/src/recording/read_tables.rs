@@ -8,8 +8,8 @@ use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
 use super::{
-    CodeCache, CodeHeap, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack, State,
-    Survivors, Thread, ThreadLive, Total, Totals, memory,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
+    State, Survivors, Thread, ThreadLive, Total, Totals, memory,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -60,6 +60,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         memory_series: memory::read_series(database)?,
         thread_stacks: memory::read_stacks(database)?,
         code_cache: code_cache(database)?,
+        code_series: code_series(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| row.get(0))?,
         session,
         frames,
@@ -253,6 +254,23 @@ fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLi
             tid: row.get(1)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
+        })
+    })
+}
+
+fn code_series(database: &Connection) -> Result<Vec<CodeSample>> {
+    if !has_table(database, "code_series")? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count FROM code_series
+               ORDER BY time_ns";
+    collect(database, sql, |row| {
+        Ok(CodeSample {
+            time_ns: unsigned(row, 0)?,
+            loaded_bytes: unsigned(row, 1)?,
+            loaded_count: unsigned(row, 2)?,
+            unloaded_bytes: unsigned(row, 3)?,
+            unloaded_count: unsigned(row, 4)?,
         })
     })
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    CodeCache, CodeHeap, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo, MappedMemory,
-    Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust, Writer,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
+    MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust, Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -270,6 +270,14 @@ pub(crate) fn write(path: &Path) -> Writer {
             ThreadStack { tid: None, reserved_bytes: 1 << 20, resident_bytes: 12 << 10 },
         ])
         .expect("stacks");
+    let code = CodeSample {
+        time_ns: START_NS + SECOND_NS,
+        loaded_bytes: 50_000,
+        loaded_count: 40,
+        unloaded_bytes: 1_000,
+        unloaded_count: 1,
+    };
+    writer.code_sample(code).expect("code");
     writer
         .code_cache(&CodeCache {
             heaps: vec![CodeHeap {

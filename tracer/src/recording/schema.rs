@@ -52,6 +52,8 @@ CREATE TABLE thread_stack (id INTEGER PRIMARY KEY, tid INTEGER, reserved_bytes I
     resident_bytes INTEGER NOT NULL) STRICT;
 CREATE TABLE code_heap (name TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
     used_bytes INTEGER) STRICT, WITHOUT ROWID;
+CREATE TABLE code_series (time_ns INTEGER PRIMARY KEY, loaded_bytes INTEGER NOT NULL,
+    loaded_count INTEGER NOT NULL, unloaded_bytes INTEGER NOT NULL, unloaded_count INTEGER NOT NULL) STRICT;
 CREATE TABLE compiled_method (id INTEGER PRIMARY KEY, method TEXT NOT NULL, tier TEXT,
     bytes INTEGER NOT NULL) STRICT;
 ";

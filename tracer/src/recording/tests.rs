@@ -49,6 +49,7 @@ fn what_was_written_is_read() {
     let end_ns = Some(begin_ns + 5_000_000);
     assert_eq!(recording.collections, [Collection { begin_ns, end_ns, full: true }]);
     assert_eq!(recording.survivors.len(), 5);
+    assert_eq!(recording.code_series.first().map(|sample| sample.loaded_count), Some(40));
     assert_eq!(recording.resident, [(START_NS + 10 * SECOND_NS, 222_700_000)]);
     assert_eq!(recording.lost.get("lost_pending"), Some(&2));
     assert_eq!(recording.trust.unmatched_frees, Some(31));
@@ -182,7 +183,7 @@ fn a_recording_of_before_collected_bytes_is_read() {
     let database = Connection::open(&path).expect("open");
     let older =
         "ALTER TABLE total DROP COLUMN collected_bytes; ALTER TABLE series DROP COLUMN collected_bytes;
-        ALTER TABLE gc DROP COLUMN \"full\"; DROP TABLE survivor;";
+        ALTER TABLE gc DROP COLUMN \"full\"; DROP TABLE survivor; DROP TABLE code_series;";
     database.execute_batch(older).expect("the tables as they were");
     drop(database);
     let before = read(&path).expect("read");

@@ -11,8 +11,8 @@ use super::create::Place;
 use super::rows::Rows;
 use super::series::Series;
 use super::{
-    APPLICATION_ID, Call, CodeCache, Collection, End, FORMAT_VERSION, Header, JvmInfo, Memory, ThreadStack,
-    Trust, WriteError, memory, schema,
+    APPLICATION_ID, Call, CodeCache, CodeSample, Collection, End, FORMAT_VERSION, Header, JvmInfo, Memory,
+    ThreadStack, Trust, WriteError, memory, schema,
 };
 use crate::symbolize::Frame;
 
@@ -252,6 +252,20 @@ impl Writer {
                 let [born, bytes, count] = [born_ns, bytes, count].map(|value| signed(Some(value)));
                 insert.execute(params![stack, epoch, born, bytes, count])?;
             }
+            Ok(())
+        })
+    }
+
+    /// What compiled code was installed and dropped by now.
+    pub fn code_sample(&mut self, sample: CodeSample) -> Result<(), WriteError> {
+        self.write(|_, database| {
+            let CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = sample;
+            let [time, loaded, loaded_count, unloaded, unloaded_count] =
+                [time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count]
+                    .map(|value| signed(Some(value)));
+            database
+                .prepare_cached("INSERT OR REPLACE INTO code_series VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![time, loaded, loaded_count, unloaded, unloaded_count])?;
             Ok(())
         })
     }

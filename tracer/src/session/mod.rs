@@ -2,6 +2,7 @@
 //!
 //! Takes [`Event`]s; gives totals. Pure: time comes from the events, and nothing is read or written.
 
+pub mod code;
 pub mod collections;
 pub mod intervals;
 pub mod mappings;
@@ -16,6 +17,7 @@ pub struct Session {
     pub mappings: mappings::Mappings,
     pub threads: threads::Threads,
     pub collections: collections::Collections,
+    pub code: code::Code,
 }
 
 impl Session {
@@ -32,6 +34,8 @@ impl Session {
             EventKind::GcBegan { full } => {
                 self.collections.begin(event.time_ns, *full);
             }
+            EventKind::NmethodLoaded(nmethod) => self.code.loaded(nmethod),
+            EventKind::NmethodUnloaded(nmethod) => self.code.unloaded(nmethod),
             EventKind::GcEnded => self.collections.end(event.time_ns),
             _ => {}
         }

@@ -23,8 +23,8 @@ use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource, Stack},
     probe::probes::Detaching,
-    recording::{self, Call, End, Memory, Writer},
-    session::{Session, collections::Collection, mappings::MappingKind, survey::Survey},
+    recording::{self, Call, CodeSample, End, Memory, Writer},
+    session::{Session, code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, module, process::Status},
 };
@@ -49,6 +49,7 @@ pub(super) struct Capture {
     /// What was last written of each stack, so that only changes are.
     written: HashMap<u64, StackTotals>,
     written_mappings: HashMap<(u64, MappingKind), StackTotals>,
+    written_code: CodeTotals,
     /// Something executable was mapped that the unwinder does not know yet.
     modules_changed: bool,
     /// Stacks whose walk met such a module.
@@ -113,6 +114,7 @@ impl Capture {
             jvm,
             written: HashMap::new(),
             written_mappings: HashMap::new(),
+            written_code: CodeTotals::default(),
             modules_changed: false,
             unfinished: Vec::new(),
             held: Vec::new(),
@@ -283,6 +285,7 @@ impl Capture {
         self.write_stacks()?;
         self.write_totals(time_ns)?;
         self.write_collections()?;
+        self.write_code(time_ns)?;
         self.write_trust()?;
         if let Ok(status) = Status::read(self.pid)
             && status.rss_bytes > 0
@@ -335,6 +338,17 @@ impl Capture {
         Ok(())
     }
 
+    fn write_code(&mut self, time_ns: u64) -> Result<(), Failure> {
+        let code = self.session.code.totals();
+        if code != self.written_code {
+            self.written_code = code;
+            let CodeTotals { loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = code;
+            let sample = CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count };
+            self.writer.code_sample(sample)?;
+        }
+        Ok(())
+    }
+
     fn write_collections(&mut self) -> Result<(), Failure> {
         let collections = &mut self.session.collections;
         for &Collection { begin_ns, end_ns, full } in collections.take_ended() {
@@ -383,6 +397,7 @@ impl Capture {
             self.writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
         }
         self.write_collections()?;
+        self.write_code(end_ns)?;
         for &Collection { begin_ns, end_ns, full } in self.session.collections.under_way() {
             self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
         }

@@ -24,7 +24,11 @@ pub(super) fn categories(
         ),
         ("mapping", "Mapped in the session (not part of the above)", None),
     ] {
-        let mut rows: Vec<&Category> = profile.categories.iter().filter(|row| row.source == source).collect();
+        let mut rows: Vec<&Category> = profile
+            .categories
+            .iter()
+            .filter(|row| row.source == source && row.totals.allocated_count > 0)
+            .collect();
         if rows.is_empty() {
             continue;
         }

@@ -153,8 +153,8 @@ const TABLE: &[Advice] = &[
         kind: "",
         leak: "see the sites above",
         pending: "see the sites above",
-        held: "give it back: MALLOC_ARENA_MAX=2, jcmd PID System.trim_native_heap, -XX:TrimNativeHeapInterval=5000 (from \
-               17.0.9, 21.0.1 on), or jemalloc",
+        held: "give it back: MALLOC_ARENA_MAX=2, jcmd PID System.trim_native_heap, -XX:TrimNativeHeapInterval=5000 (21; \
+               17 with -XX:+UnlockExperimentalVMOptions), or jemalloc",
     },
 ];
 

@@ -99,10 +99,11 @@ impl Growth {
     }
 
     /// Is it more than chance, more than nothing, and does it go on all the time?
-    pub(super) fn is_real(&self) -> bool {
+    pub(super) fn is_real(&self, case: &Case<'_>) -> bool {
+        let enough = SMALL_BYTES.max(case.usual_bytes) as f64;
         let least = self.grown_bytes * LATE_SHARE / 3.0;
         self.trend.rises()
-            && self.grown_bytes.min(self.trend.slope * self.span_s) >= SMALL_BYTES as f64
+            && self.grown_bytes.min(self.trend.slope * self.span_s) >= enough
             && self.middle_bytes >= least
             && self.late_bytes >= least
     }

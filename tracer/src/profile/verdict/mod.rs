@@ -91,6 +91,10 @@ pub(super) struct Case<'a> {
     pub(super) collections: Option<&'a [Collection]>,
     /// By birth. Empty: not known.
     pub(super) births: &'a [Birth],
+    /// Class loaders are made and stay.
+    pub(super) makes_loaders: bool,
+    /// Less is no finding.
+    pub(super) usual_bytes: u64,
     pub(super) pid: u32,
     /// What the bytes are beside bytes: `12 threads`; empty: nothing is said.
     pub(super) things: &'a str,
@@ -126,7 +130,7 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
     let collected = Collected::of(case);
     if let Some(evidence) = collected.mostly() {
         let growth = Growth::of_survivors(case, &collected);
-        return match growth.filter(|growth| growth.is_real() && collected.survives()) {
+        return match growth.filter(|growth| growth.is_real(case) && collected.survives()) {
             Some(growth) => finding(Kind::Leak, format!("{evidence}; but {}", growth.told())),
             None => finding(Kind::GcPending, evidence),
         };
@@ -136,7 +140,7 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
         true => Growth::of_survivors(case, &collected),
         false => Growth::of_live(case),
     };
-    if let Some(growth) = growth.filter(Growth::is_real) {
+    if let Some(growth) = growth.filter(|growth| growth.is_real(case)) {
         return grows(case, &collected, &growth, end.live_bytes());
     }
     if watched_ns < WATCHED_MIN_NS && end.live_bytes() * 2 > shape.peak_bytes {
@@ -153,6 +157,15 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
     let grew = format!("{}{things}", growth.told());
     if case.nature == Nature::Bounded {
         return finding(Kind::Pool, format!("{grew}, within a limit that the JVM was given"));
+    }
+    if case.nature == Nature::Unloaded && !case.makes_loaders {
+        return finding(
+            Kind::TooShort,
+            format!(
+                "{grew}, but few class loaders were made meanwhile: the application still loads and compiles its \
+                 classes, which ends"
+            ),
+        );
     }
     if growth.forgets {
         return finding(

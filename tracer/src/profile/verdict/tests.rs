@@ -34,7 +34,16 @@ fn births(seconds: std::ops::Range<u64>, each: u64, gcs: &[Collection]) -> Vec<B
 }
 
 fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
-    judge(&Case { nature, history, collections: Some(gcs), births, pid: 4711, things: "" })
+    judge(&Case {
+        nature,
+        history,
+        collections: Some(gcs),
+        births,
+        makes_loaders: true,
+        usual_bytes: 0,
+        pid: 4711,
+        things: "",
+    })
 }
 
 #[test]
@@ -98,6 +107,8 @@ fn without_a_collection_nobody_can_tell() {
         history: &history,
         collections: None,
         births: &births,
+        makes_loaders: true,
+        usual_bytes: 0,
         pid: 1,
         things: "",
     };
@@ -179,6 +190,25 @@ fn classes_that_are_unloaded_fall_when_a_collection_runs() {
         &births(7..12, 1_000 * KIB, &gcs),
     );
     assert_eq!(found.kind, Kind::GcPending, "{}", found.evidence);
+}
+
+#[test]
+fn classes_of_loaders_that_were_there_are_a_start() {
+    let history = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
+    let gcs = [gc(5, true), gc(10, true)];
+    let births = births(0..15, 1_000 * KIB, &gcs);
+    let case = |makes_loaders| Case {
+        nature: Nature::Unloaded,
+        history: &history,
+        collections: Some(&gcs),
+        births: &births,
+        makes_loaders,
+        usual_bytes: 0,
+        pid: 1,
+        things: "",
+    };
+    assert_eq!(judge(&case(false)).kind, Kind::TooShort);
+    assert_eq!(judge(&case(true)).kind, Kind::Leak);
 }
 
 proptest! {
