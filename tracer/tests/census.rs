@@ -97,6 +97,12 @@ fn check_held(java: &PathBuf, flags: &[&str]) {
     let code = &census["code_cache"];
     let (used, committed) = (number(code, "used_bytes"), number(code, "committed_bytes"));
     assert!(0 < used && used <= committed && committed <= number(code, "reserved_bytes"), "{at} {code}");
+    // The mappings add up to what the kernel counts.
+    let memory = &all["memory"];
+    let resident: u64 =
+        memory["parts"].as_array().expect("parts").iter().map(|part| number(part, "resident_bytes")).sum();
+    let rss = number(memory, "rss_bytes");
+    assert!(resident.abs_diff(rss) * 50 <= rss, "{at}: {resident} {rss}");
     let kinds: Vec<&Value> =
         all["findings"].as_array().expect("findings").iter().map(|finding| &finding["kind"]).collect();
     for kind in ["direct-buffer", "zlib", "class-loader", "threads"] {
@@ -130,29 +136,62 @@ fn other_collectors_and_uncompressed_references() {
     }
 }
 
+/// As the kernel has it: `T` is stopped.
+fn state(process: &Process) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("stat");
+    stat.rsplit_once(") ").expect("a state").1.chars().next()
+}
+
+/// Stops it, and waits until it is.
+fn stop(process: &Process) {
+    process.signal(Signal::STOP);
+    while state(process) != Some('T') {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_stopped_process_is_read_and_stays_stopped() {
     if !is_root() {
         return;
     }
     let (process, _stdout) = start_held(&jdk_home().join("bin/java"), &[]);
-    process.signal(Signal::STOP);
-    let state = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("stat");
-        stat.rsplit_once(") ").expect("a state").1.chars().next()
-    };
-    // The signal may take a moment to arrive.
-    while state() != Some('T') {
-        std::thread::yield_now();
-    }
+    stop(&process);
     let census = census(process.pid());
     assert_eq!(number(&census["census"]["zlib"]["inflate"], "count"), 500);
-    assert_eq!(state(), Some('T'));
+    assert_eq!(state(&process), Some('T'));
     let text = text(process.pid());
     for words in ["Findings", "500 inflate states", "direct buffers", "malloc's arenas", "tracer record -p"] {
         assert!(text.contains(words), "{words}:\n{text}");
     }
     process.signal(Signal::CONT);
+}
+
+#[test]
+fn a_core_says_what_the_process_said() {
+    if !is_root() {
+        return;
+    }
+    let (process, _stdout) = start_held(&jdk_home().join("bin/java"), &["-XX:+UseSerialGC"]);
+    stop(&process);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("core");
+    common::core::write(process.pid(), &path);
+    let live = census(process.pid());
+    drop(process);
+    let path = path.to_str().expect("UTF-8");
+    let output = tracer_output(&["census", "--core", path, "--format", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let core: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (live, core) = (&live["census"], &core["census"]);
+    for key in ["zlib", "direct_buffers", "class_loaders", "code_cache", "jni"] {
+        assert_eq!(live[key], core[key], "{key}");
+    }
+    for key in ["in_use_bytes", "free_bytes", "top_bytes", "mmapped_bytes", "inconsistent", "sizes"] {
+        assert_eq!(live["malloc"][key], core["malloc"][key], "{key}");
+    }
+    assert_eq!(live["threads"]["count"], core["threads"]["count"]);
+    assert!(core["malloc"]["arenas"][0]["resident_bytes"].is_null());
 }
 
 #[test]
@@ -193,4 +232,8 @@ fn errors_say_what_mends_them() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.starts_with("error: no process with pid 4194304\nhelp: "), "{stderr}");
     assert_eq!(tracer_output(&["census"]).status.code(), Some(2));
+    let output = tracer_output(&["census", "--core", "/bin/sh"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("error: core file /bin/sh: it is no core file"), "{stderr}");
 }

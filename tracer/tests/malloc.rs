@@ -85,6 +85,10 @@ fn check(environment: &[(&str, &str)], threads: u64, rounds: u64) -> Malloc {
         assert_eq!(sum, info.system, "the parts of an arena add up to what it got");
         assert!(arena.resident_bytes.is_some_and(|resident| resident <= info.system && resident > 0));
     }
+    let again = crate::read(process.pid());
+    let resident =
+        |malloc: &Malloc| malloc.arenas.iter().map(|arena| arena.resident_bytes).collect::<Vec<_>>();
+    assert_eq!(resident(&again), resident(&read), "reading brings no page into memory");
     assert_eq!(read.system_bytes(), total.system);
     assert_eq!((read.mapped.found.count, read.mapped.found.bytes), total.mapped);
     assert_eq!(read.mapped.counted, Some(read.mapped.found));

@@ -11,8 +11,6 @@ mod native;
 pub mod sweep;
 pub mod zlib;
 
-use std::ops::Range;
-
 pub use self::finding::Finding;
 pub use self::groups::{Group, NamePattern, of_names};
 pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm};
@@ -22,6 +20,7 @@ use crate::hotspot::Hotspot;
 use crate::target::mapping::Mapping;
 use crate::target::memory::ProcessMemory;
 use crate::target::pagemap::Residency;
+use crate::vmmap::{Map, Owner, Usage};
 
 /// What was read, or why it was not.
 pub type Known<T> = Result<T, String>;
@@ -33,11 +32,13 @@ pub struct Subject<'a> {
     pub residency: &'a dyn Residency,
     /// Sorted by start.
     pub mappings: &'a [Mapping],
-    /// The Java heap and other memory that no allocator shares out: not searched.
-    pub excluded: &'a [Range<u64>],
     /// `glibc`, `jemalloc`, ...: whose malloc the process calls.
     pub allocator: Option<&'a str>,
     pub rss_bytes: Option<u64>,
+    /// A saved image, which does not tell what was in memory.
+    pub is_image: bool,
+    /// Who owns which mapping, if that could be told.
+    pub map: Option<&'a Map>,
 }
 
 impl std::fmt::Debug for Subject<'_> {
@@ -54,6 +55,8 @@ pub struct Census {
     pub jvm: Option<Known<Jvm>>,
     pub threads: Known<Vec<Group>>,
     pub rss_bytes: Option<u64>,
+    /// The balance: all mappings, by owner, most resident first; empty if it is not known.
+    pub owners: Vec<(Owner, Usage)>,
 }
 
 impl Census {
@@ -69,7 +72,8 @@ impl Census {
             native: Native::read(subject),
             jvm,
             threads: names.map(|names| of_names(&names)),
-            rss_bytes: subject.rss_bytes,
+            rss_bytes: subject.rss_bytes.or_else(|| subject.map?.rss_bytes),
+            owners: subject.map.map(Map::by_owner).unwrap_or_default(),
         }
     }
 

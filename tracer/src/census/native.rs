@@ -1,9 +1,12 @@
 //! What the memory itself says: malloc's books, and what is recognised in its chunks.
 
+use std::ops::Range;
+
 use super::zlib::{self, Prover, Zlib};
 use super::{Known, Subject, sweep};
 use crate::malloc::{self, Malloc};
 use crate::target::mapping::Mapping;
+use crate::vmmap::{Map, Owner};
 
 /// States that are remembered until they are proved.
 const MAX_CANDIDATES: usize = 1 << 22;
@@ -29,11 +32,12 @@ pub struct ZlibMaker {
 
 impl Native {
     pub(super) fn read(subject: &Subject<'_>) -> Self {
+        let excluded = subject.map.map(not_shared_out).unwrap_or_default();
         let source = malloc::Source {
             memory: subject.memory,
             residency: subject.residency,
             mappings: subject.mappings,
-            excluded: subject.excluded,
+            excluded: &excluded,
         };
         let mut candidates = Vec::new();
         let mut candidate = |address: u64| {
@@ -60,9 +64,10 @@ impl Native {
             })
             .map_err(|error| error.to_string()),
         };
+        let malloc = malloc.map(|malloc| if subject.is_image { without_resident(malloc) } else { malloc });
         if malloc.is_err() {
-            let Subject { memory, residency, mappings, excluded, .. } = *subject;
-            sweep::sweep(memory, residency, mappings, excluded, &mut candidate);
+            let Subject { memory, residency, mappings, .. } = *subject;
+            sweep::sweep(memory, residency, mappings, &excluded, &mut candidate);
         }
         let is_code =
             |address| mapping_of(subject.mappings, address).is_some_and(|mapping| mapping.executable);
@@ -72,6 +77,20 @@ impl Native {
         let zlib_makers = makers(subject.mappings, &zlib);
         Self { zlib, zlib_makers, zlib_in_chunks: malloc.is_ok(), malloc }
     }
+}
+
+/// The Java heap and other memory that no allocator shares out: not searched.
+fn not_shared_out(map: &Map) -> Vec<Range<u64>> {
+    let shared_out =
+        |owner| matches!(owner, Owner::MallocArena | Owner::MallocMapped | Owner::Jvm | Owner::Unexplained);
+    map.parts.iter().filter(|part| !shared_out(part.owner)).map(|part| part.range.clone()).collect()
+}
+
+/// An image has what was in memory, and what was not as zeros: they cannot always be told apart.
+fn without_resident(mut malloc: Malloc) -> Malloc {
+    malloc.arenas.iter_mut().for_each(|arena| arena.resident_bytes = None);
+    malloc.mapped.resident_bytes = None;
+    malloc
 }
 
 fn mapping_of(mappings: &[Mapping], address: u64) -> Option<&Mapping> {

@@ -14,7 +14,7 @@ const PART_BYTES: usize = 1 << 20;
 const STEP_BYTES: usize = 16;
 
 /// Calls `visit` with the address of everything that can be the beginning of a zlib state. What is in
-/// `excluded` is left out. Gives how many bytes were read.
+/// `excluded` (sorted by start, not overlapping) is left out. Gives how many bytes were read.
 pub fn sweep(
     memory: &dyn ProcessMemory,
     residency: &dyn Residency,
@@ -47,7 +47,9 @@ pub fn sweep(
             }
         };
         let read = pagemap::each_resident(residency, mapping.start, mapping.end, |page| {
-            if excluded.iter().any(|range| range.contains(&page)) {
+            let after = excluded.partition_point(|range| range.start <= page);
+            let last = after.checked_sub(1).and_then(|index| excluded.get(index));
+            if last.is_some_and(|range| page < range.end) {
                 return;
             }
             if page != run.end || run.end - run.start >= PART_BYTES as u64 {
@@ -91,7 +93,7 @@ mod tests {
         let mut seen = Vec::new();
         let mappings = [mapping];
         let page = 0x100_0000 + 2 * PART_BYTES as u64;
-        sweep(&memory, &AllResident, &mappings, &[page..page + 4096, 0..1], &mut |at| {
+        sweep(&memory, &AllResident, &mappings, &[0..1, page..page + 4096], &mut |at| {
             seen.push((at - 0x100_0000) as usize)
         });
         assert_eq!(seen, [places[0], places[1], places[2], places[4]]);

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::Format;
@@ -13,10 +15,13 @@ use super::report::Color;
 use crate::census::{Census, Known, Subject};
 use crate::hotspot::{Hotspot, JavaThread};
 use crate::output::census::{self as output, Heading};
+use crate::target::core::Core;
+use crate::target::mapping::Mapping;
 use crate::target::memory::LiveMemory;
 use crate::target::pagemap::PageMap;
 use crate::target::process::{Status, Target, TargetError};
 use crate::target::{allocator, inspect};
+use crate::vmmap;
 
 /// Threads of a process that are looked at.
 const MAX_THREADS: usize = 1 << 16;
@@ -27,8 +32,11 @@ const MAX_THREADS: usize = 1 << 16;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The process to look at
-    #[arg(short, long, value_name = "PID")]
-    pub pid: u32,
+    #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
+    pub pid: Option<u32>,
+    /// The core file of a process that has ended, to look at instead
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
     /// How to write the result
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
@@ -42,7 +50,23 @@ pub struct Args {
 /// # Errors
 /// No such process, not permitted, it ended meanwhile, or stdout cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    let target = inspect(args.pid).map_err(|error| failure(&error))?;
+    let (census, heading) = match (&args.core, args.pid) {
+        (Some(path), _) => of_core(path)?,
+        (None, Some(pid)) => of_pid(pid)?,
+        (None, None) => {
+            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
+        }
+    };
+    let text = match args.format {
+        Format::Text => output::render(&census, &heading, args.color.is_on(io::stdout().is_terminal())),
+        Format::Json => format!("{:#}\n", output::value(&census, &heading)),
+    };
+    print(&text)?;
+    Ok(status::DONE)
+}
+
+fn of_pid(pid: u32) -> Result<(Census, Heading), Failure> {
+    let target = inspect(pid).map_err(|error| failure(&error))?;
     let begin = Instant::now();
     let census = of_process(&target)?;
     let heading = Heading {
@@ -52,19 +76,70 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         container: target.container.clone(),
         java_home: target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone()),
         core: None,
-        duration_ns: u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        limit_bytes: vmmap::limit(target.pid).map(|limit| limit.bytes),
+        duration_ns: elapsed_ns(begin),
     };
     // What was read of a process that ended on the way is not whole.
     if !target.is_alive() {
         let error = format!("process {} ({}) ended while it was read", target.pid, target.comm);
         return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
     }
-    let text = match args.format {
-        Format::Text => output::render(&census, &heading, args.color.is_on(io::stdout().is_terminal())),
-        Format::Json => format!("{:#}\n", output::value(&census, &heading)),
+    Ok((census, heading))
+}
+
+fn of_core(path: &Path) -> Result<(Census, Heading), Failure> {
+    let begin = Instant::now();
+    let core = Core::open(path).map_err(|error| {
+        let failure = Failure::caused(status::FAILED, &error);
+        Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
+            .help("name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one")
+    })?;
+    let core = Arc::new(core);
+    let mappings = core.mappings();
+    let mut hotspot = libjvm(&mappings).map(|mapping| -> Known<Hotspot> {
+        if !core.has_file(&mapping.path) {
+            return Err(format!("{} is not here, or not the one that the process had", mapping.path));
+        }
+        Hotspot::open(Path::new(&mapping.path), mapping.start, core.clone())
+            .map_err(|error| error.to_string())
+    });
+    let java = match &hotspot {
+        Some(Ok(hotspot)) => hotspot.threads(),
+        _ => Vec::new(),
     };
-    print(&text)?;
-    Ok(status::DONE)
+    let java: BTreeMap<u32, &str> =
+        java.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
+    let name = |tid: &u32| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
+    let names = core.tids.iter().map(name).collect();
+    let subject = Subject {
+        memory: &core,
+        residency: &*core,
+        mappings: &mappings,
+        allocator: None,
+        rss_bytes: None,
+        is_image: true,
+        map: None,
+    };
+    let hotspot = hotspot.as_mut().map(|known| known.as_mut().map_err(|why| why.clone()));
+    let census = Census::take(&subject, hotspot, Ok(names));
+    let heading = Heading {
+        pid: core.pid,
+        comm: core.comm.clone(),
+        command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
+        core: Some(path.to_owned()),
+        duration_ns: elapsed_ns(begin),
+        ..Heading::default()
+    };
+    Ok((census, heading))
+}
+
+/// The first mapping of the file that HotSpot is in.
+fn libjvm(mappings: &[Mapping]) -> Option<&Mapping> {
+    mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0)
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Takes the census of a live process.
@@ -92,13 +167,24 @@ pub fn of_process(target: &Target) -> Result<Census, Failure> {
         Some(Ok(hotspot)) => hotspot.threads(),
         _ => Vec::new(),
     };
+    let source = vmmap::Source {
+        pid,
+        modules: &target.modules,
+        memory: &memory,
+        residency: &residency,
+        jvm: hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok()),
+        // The census walks it itself, and shows each chunk to those who may know it.
+        walks_heap: false,
+    };
+    let map = vmmap::read(&source).map_err(unreadable)?;
     let subject = Subject {
         memory: &memory,
         residency: &residency,
         mappings: &target.mappings,
-        excluded: &[],
         allocator: found.allocators.iter().find(|allocator| allocator.in_use).map(|allocator| allocator.kind),
         rss_bytes: Status::read(pid).ok().map(|status| status.rss_bytes),
+        is_image: false,
+        map: Some(&map),
     };
     let hotspot = hotspot.as_mut().map(|known| known.as_mut().map_err(|why| why.clone()));
     Ok(Census::take(&subject, hotspot, thread_names(target, &java)))

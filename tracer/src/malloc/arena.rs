@@ -32,6 +32,8 @@ const HEAP_INFO_BYTES: [u64; 2] = [32, 48];
 const MAX_HEAPS: usize = 1 << 16;
 /// No arena is larger.
 const MAX_SYSTEM: u64 = 1 << 46;
+/// Bins that may be in the middle of a change.
+const MAX_BROKEN: usize = 6;
 /// Readings of a state that changes under us.
 const ATTEMPTS: usize = 8;
 
@@ -65,7 +67,7 @@ impl Arena {
     fn prove_once(source: &Source<'_>, address: u64) -> Option<Self> {
         let words: [u64; WORDS] = source.words(address)?;
         let word = |index: usize| words.get(index).copied().unwrap_or(0);
-        let mut empty_count = 0;
+        let (mut empty_count, mut broken_count) = (0, 0);
         for bin in 0..BIN_COUNT {
             let at = address + 8 * (BINS + 2 * bin) as u64 - LINKS;
             let (forward, back) = (word(BINS + 2 * bin), word(BINS + 2 * bin + 1));
@@ -73,9 +75,14 @@ impl Arena {
                 empty_count += 1;
                 continue;
             }
-            // Not empty: first and last chunk point back to the bin.
-            let chunks = source.is_writable(forward) && source.is_writable(back);
-            if !chunks || source.word(forward + 24) != Some(at) || source.word(back + 16) != Some(at) {
+            // Not empty: first and last chunk point back to the bin, but for what changes just now.
+            let is_chunk = |address: u64| address.is_multiple_of(16);
+            let linked = is_chunk(forward)
+                && is_chunk(back)
+                && source.word(forward.wrapping_add(24)) == Some(at)
+                && source.word(back.wrapping_add(16)) == Some(at);
+            broken_count += usize::from(!linked);
+            if broken_count > MAX_BROKEN {
                 return None;
             }
         }
@@ -86,8 +93,9 @@ impl Arena {
             && system <= max_system
             && max_system <= MAX_SYSTEM
             && next.is_multiple_of(8)
-            && source.mapping(next).is_some()
-            && (source.is_writable(top) || top == address + 8 * TOP as u64);
+            && source.word(next).is_some()
+            && top.is_multiple_of(8)
+            && source.word(top).is_some();
         let mut fast_bins = [0; FAST_BIN_COUNT];
         fast_bins.copy_from_slice(words.get(FAST_BINS..FAST_BINS + FAST_BIN_COUNT)?);
         proved.then_some(Self {
@@ -163,13 +171,13 @@ impl Arena {
     }
 }
 
-/// Is all of `range` writable memory?
+/// Is all of `range` writable memory, or has it grown since the mappings were read?
 fn is_covered(source: &Source<'_>, range: Range<u64>) -> bool {
     let mut next = range.start;
     while next < range.end {
         match source.mapping(next).filter(|mapping| mapping.writable) {
             Some(mapping) => next = mapping.end,
-            None => return false,
+            None => return next > range.start && source.word(range.end - 8).is_some(),
         }
     }
     true

@@ -22,6 +22,8 @@ const ATTEMPTS: usize = 4;
 pub(super) struct Found {
     /// The main one first.
     pub(super) arenas: Vec<Arena>,
+    /// They lead back to the main one: none is missing.
+    pub(super) is_whole: bool,
     /// The mapping that the main arena lies in.
     pub(super) data: Range<u64>,
 }
@@ -37,8 +39,12 @@ pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
     let mains = libc.into_iter().chain(other).filter_map(|mapping| main_arena(source, mapping));
     let mut unused = None;
     for (main, data) in mains {
-        let Some(arenas) = (0..ATTEMPTS).find_map(|_| ring(source, &main)) else { continue };
-        let found = Found { arenas, data };
+        let mut rings = (0..ATTEMPTS).filter_map(|_| ring(source, &main));
+        let Some((arenas, is_whole)) = rings.find(|(_, is_whole)| *is_whole).or_else(|| ring(source, &main))
+        else {
+            continue;
+        };
+        let found = Found { arenas, is_whole, data };
         if main.system_bytes > 0 {
             return Some(found);
         }
@@ -81,19 +87,19 @@ fn main_arena(source: &Source<'_>, mapping: &Mapping) -> Option<(Arena, Range<u6
     None
 }
 
-/// The arenas from `main` around; none if they do not lead back.
-fn ring(source: &Source<'_>, main: &Arena) -> Option<Vec<Arena>> {
+/// The arenas from `main` around, and whether they lead back; none if `main` is gone.
+fn ring(source: &Source<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
     let mut arenas = vec![Arena::prove(source, main.address)?];
     let mut next = arenas.first()?.next;
     while next != main.address {
-        let arena = Arena::prove(source, next)?;
+        let Some(arena) = Arena::prove(source, next) else { return Some((arenas, false)) };
         let in_heap = source.word(heap_of(next)) == Some(next) && next % HEAP_BYTES != 0;
         let known = arenas.iter().any(|known| known.address == next);
         if arena.is_main || !in_heap || known || arenas.len() >= MAX_ARENAS {
-            return None;
+            return Some((arenas, false));
         }
         next = arena.next;
         arenas.push(arena);
     }
-    Some(arenas)
+    Some((arenas, true))
 }

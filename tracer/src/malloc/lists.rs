@@ -20,9 +20,9 @@ const ATTEMPTS: usize = 4;
 const CACHE_BINS: usize = 64;
 const SMALLEST_BYTES: u64 = 32;
 const STEP_BYTES: u64 = 16;
-/// Lines of what was read lately.
-const LINES: usize = 256;
-const LINE_BYTES: u64 = 4 * PAGE_BYTES;
+/// Pages of what was read lately. No more than the page itself is read: its neighbours may be absent.
+const LINES: usize = 1024;
+const LINE_BYTES: u64 = PAGE_BYTES;
 
 /// What lists say is free, of one arena.
 #[derive(Clone, Copy, Debug, Default)]

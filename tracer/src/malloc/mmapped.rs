@@ -33,6 +33,7 @@ pub(super) fn find(
     taken.extend(arenas.iter().flat_map(|arena| &arena.heaps).map(|heap| heap.reserved.clone()));
     taken.sort_by_key(|range| range.start);
     let mut mapped = Mapped { counted: parameters.map(|parameters| parameters.mapped), ..Mapped::default() };
+    mapped.resident_bytes = Some(0);
     if mapped.counted == Some(Amount::default()) {
         return mapped;
     }
@@ -45,8 +46,8 @@ pub(super) fn find(
         let bytes = chunk.end - chunk.start;
         mapped.found.add(bytes);
         sizes.add(bytes);
-        mapped.resident_bytes +=
-            pagemap::resident_bytes(source.residency, chunk.start, chunk.end).unwrap_or(0);
+        let resident = pagemap::resident_bytes(source.residency, chunk.start, chunk.end).ok();
+        mapped.resident_bytes = mapped.resident_bytes.zip(resident).map(|(sum, bytes)| sum + bytes);
         let mut head = [0; SHOWN_BYTES];
         let address = chunk.start + HEADER_BYTES;
         let head = if source.memory.read(address, &mut head).is_ok() { head.as_slice() } else { &[] };

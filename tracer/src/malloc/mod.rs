@@ -132,7 +132,7 @@ pub struct Mapped {
     /// Those found, as (start, end), sorted.
     pub chunks: Vec<Range<u64>>,
     pub found: Amount,
-    pub resident_bytes: u64,
+    pub resident_bytes: Option<u64>,
     /// What malloc itself counts; none if its parameters were not found.
     pub counted: Option<Amount>,
 }
@@ -206,6 +206,10 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
             holdings.in_use.bytes = holdings.in_use.bytes.saturating_sub(free.bytes);
             holdings.in_use.count = holdings.in_use.count.saturating_sub(free.count);
         }
+    }
+    if let Some(main) = arenas.first_mut().filter(|_| !found.is_whole) {
+        // Arenas behind one that makes no sense are not known.
+        main.holdings.inconsistent.count += 1;
     }
     let mapped = mmapped::find(source, &arenas, parameters.as_ref(), &mut sizes, visit);
     Ok(Malloc { arenas, mapped, sizes, cache_count })

@@ -162,6 +162,10 @@ impl Walker {
             return Err(Gap::Absent);
         }
         if next_word & PREVIOUS_IN_USE != 0 {
+            // The last fence stands behind a rest that was too small to be freed.
+            if next_word == PREVIOUS_IN_USE && bytes == MIN_BYTES && left - bytes == FENCE_BYTES {
+                return Ok((Kind::Fence, bytes));
+            }
             // The main arena's chunks never have this bit, those of others in use always.
             if (word & NOT_MAIN == 0) != extent.is_main {
                 return Err(Gap::Absent);

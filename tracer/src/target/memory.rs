@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
 pub trait ProcessMemory {
@@ -38,6 +39,12 @@ pub trait ProcessMemory {
         let mut bytes = [0; 1];
         self.read(address, &mut bytes)?;
         Ok(bytes[0])
+    }
+}
+
+impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read(address, buffer)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod container;
+pub mod core;
 pub mod elf;
 pub mod jvm;
 pub mod mapping;

@@ -279,6 +279,6 @@ fn heap(heap: &crate::malloc::Malloc) -> Heap {
         arenas: heap.arenas.iter().take(MAX_ARENAS).map(arena).collect(),
         mapped_bytes: heap.mapped.amount().bytes,
         mapped_count: heap.mapped.amount().count,
-        mapped_resident_bytes: heap.mapped.resident_bytes,
+        mapped_resident_bytes: heap.mapped.resident_bytes.unwrap_or(0),
     }
 }

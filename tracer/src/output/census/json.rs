@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Heading;
 use crate::census::{Census, CodeUse, Group, Jvm, zlib};
 use crate::malloc::{Arena, Malloc, SizeClass};
+use crate::vmmap::{Owner, Usage};
 
 /// Methods, sizes and types that are listed at most.
 const MAX_ROWS: usize = 100;
@@ -88,7 +89,7 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
         "schema": "tracer.census/1",
         "target": target(heading, books),
         "taken": { "duration_ns": heading.duration_ns, "core": heading.core },
-        "memory": { "rss_bytes": census.rss_bytes },
+        "memory": memory(census, heading),
         "findings": findings,
         "census": {
             "zlib": zlib(census),
@@ -116,6 +117,26 @@ fn target(heading: &Heading, jvm: Option<&Jvm>) -> Value {
             "gc": jvm.gc,
             "java_home": heading.java_home,
         })),
+    })
+}
+
+fn memory(census: &Census, heading: &Heading) -> Value {
+    let part = |(owner, usage): &(Owner, Usage)| {
+        json!({
+            "id": owner.id(),
+            "reserved_bytes": usage.reserved_bytes,
+            "committed_bytes": usage.committed_bytes,
+            "resident_bytes": usage.resident_bytes,
+            "swap_bytes": usage.swap_bytes,
+        })
+    };
+    let unexplained = census.owners.iter().find(|(owner, _)| *owner == Owner::Unexplained);
+    let known = !census.owners.is_empty();
+    json!({
+        "rss_bytes": census.rss_bytes,
+        "limit_bytes": heading.limit_bytes,
+        "parts": census.owners.iter().map(part).collect::<Value>(),
+        "unexplained_bytes": known.then(|| unexplained.map_or(0, |(_, usage)| usage.resident_bytes)),
     })
 }
 

@@ -16,6 +16,8 @@ pub struct Heading {
     pub java_home: Option<String>,
     /// The core file that it was taken of, instead of a process.
     pub core: Option<std::path::PathBuf>,
+    /// Of its control group.
+    pub limit_bytes: Option<u64>,
     /// How long it took.
     pub duration_ns: u64,
 }

@@ -3,11 +3,15 @@
 use std::fmt::Write;
 
 use super::Heading;
-use crate::census::{Census, Finding, Jvm, zlib};
+use crate::census::{Census, CodeUse, Finding, Jvm, zlib};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
+use crate::vmmap::{Owner, Usage};
 
+/// Owners of which the books tell, when the mappings are not known.
+const IN_BOOKS: [Owner; 5] =
+    [Owner::MallocArena, Owner::MallocMapped, Owner::ThreadStack, Owner::CodeCache, Owner::Metaspace];
 /// Rows of a list before it is cut short.
 const MAX_ROWS: usize = 8;
 const MAX_ARENAS: usize = 10;
@@ -20,16 +24,7 @@ pub fn render(census: &Census, heading: &Heading, color: bool) -> String {
     let mut page = Page { out: String::new(), style: Style { color } };
     page.heading(census, heading);
     page.findings(&census.findings(), heading);
-    page.title("What is there", "bytes", "count");
-    page.malloc(census);
-    page.zlib(census);
-    if let Some(jvm) = &census.jvm {
-        match jvm {
-            Ok(jvm) => page.jvm(jvm),
-            Err(why) => page.unknown("the JVM's books", why),
-        }
-    }
-    page.threads(census);
+    page.table(census);
     if let Ok(malloc) = &census.native.malloc {
         page.arenas(malloc);
         page.sizes(malloc);
@@ -43,22 +38,74 @@ struct Page {
 }
 
 impl Page {
+    /// The balance, with what the books say of each part below it.
+    fn table(&mut self, census: &Census) {
+        self.title("What is there", "bytes", "count", "resident");
+        let jvm = census.books();
+        if let Some(Err(why)) = &census.jvm {
+            self.unknown("the JVM's books", why);
+        }
+        let rows: Vec<(Owner, Usage)> = match census.owners.is_empty() {
+            false => census.owners.clone(),
+            // Not known how much of each is there: the books alone.
+            true => IN_BOOKS.iter().map(|owner| (*owner, Usage::default())).collect(),
+        };
+        for (owner, usage) in rows {
+            let known = usage != Usage::default();
+            if known {
+                let held = bytes(usage.committed_bytes);
+                self.cells(2, owner.name(), [&held, "", &bytes(usage.resident_bytes)], "");
+            } else {
+                self.cells(2, owner.name(), ["", "", ""], "");
+            }
+            match owner {
+                Owner::MallocArena => {
+                    self.malloc(census);
+                    self.zlib(census);
+                }
+                Owner::MallocMapped => self.mapped(census),
+                Owner::ThreadStack => self.threads(census),
+                Owner::CodeCache => jvm.into_iter().for_each(|jvm| self.code(&jvm.code)),
+                Owner::Metaspace => jvm.into_iter().for_each(|jvm| self.loaders(jvm)),
+                _ => {}
+            }
+        }
+        if let Some(jvm) = jvm {
+            self.buffers(jvm);
+            self.references(jvm);
+        }
+        let resident: u64 = census.owners.iter().map(|(_, usage)| usage.resident_bytes).sum();
+        if let Some(rss_bytes) = census.rss_bytes.filter(|_| !census.owners.is_empty()) {
+            let note = format!("{} as the kernel counts it", bytes(rss_bytes));
+            self.cells(2, "all", ["", "", &bytes(resident)], &note);
+        }
+    }
+
     fn line(&mut self, text: &str) {
         self.out.push_str(text.trim_end());
         self.out.push('\n');
     }
 
     fn row(&mut self, indent: usize, name: &str, bytes_cell: &str, count_cell: &str, note: &str) {
-        let name: String = clean(name).chars().take(NAME_WIDTH - indent).collect();
+        self.cells(indent, name, [bytes_cell, count_cell, ""], note);
+    }
+
+    fn cells(&mut self, indent: usize, name: &str, cells: [&str; 3], note: &str) {
         let width = NAME_WIDTH - indent;
-        let text = format!("{:indent$}{name:<width$} {bytes_cell:>11} {count_cell:>10}  {}", "", clean(note));
+        let name: String = clean(name).chars().take(width).collect();
+        let [bytes_cell, count_cell, resident] = cells;
+        let text = format!(
+            "{:indent$}{name:<width$} {bytes_cell:>11} {count_cell:>10} {resident:>11}  {}",
+            "",
+            clean(note)
+        );
         self.line(&text);
     }
 
-    fn title(&mut self, title: &str, bytes_head: &str, count_head: &str) {
+    fn title(&mut self, title: &str, bytes_head: &str, count_head: &str, resident: &str) {
         self.out.push('\n');
-        let title = format!("{title:<NAME_WIDTH$} {bytes_head:>11} {count_head:>10}");
-        let title = self.style.bold(&title);
+        let title = format!("{title:<NAME_WIDTH$} {bytes_head:>11} {count_head:>10} {resident:>11}");
+        let title = self.style.bold(title.trim_end());
         self.line(&title);
     }
 
@@ -114,10 +161,8 @@ impl Page {
             Err(why) => return self.unknown("malloc", why),
         };
         let total = malloc.total();
-        let mapped = malloc.mapped.amount();
-        let arenas = counted(malloc.arenas.len() as u64, "arena");
-        self.row(2, "malloc, in arenas", &bytes(malloc.system_bytes()), "", &arenas);
-        self.row(4, "in use", &bytes(total.in_use.bytes), &count(total.in_use.count), "");
+        let note = format!("in {}", counted(malloc.arenas.len() as u64, "arena"));
+        self.row(4, "in use", &bytes(total.in_use.bytes), &count(total.in_use.count), &note);
         let free = total.binned.count + total.fast.count + total.cached.count;
         let note = format!("{} of it in caches of threads", bytes(total.cached.bytes));
         self.row(4, "free, between what is in use", &bytes(total.free_bytes()), &count(free), &note);
@@ -129,19 +174,25 @@ impl Page {
         if total.unread_bytes > 0 {
             self.row(4, "swapped out: not read", &bytes(total.unread_bytes), "", "");
         }
+    }
+
+    fn mapped(&mut self, census: &Census) {
+        let Ok(malloc) = &census.native.malloc else { return };
+        let mapped = malloc.mapped.amount();
+        let found = malloc.mapped.found.count;
         let note = match malloc.mapped.counted {
-            Some(counted) if counted.count > malloc.mapped.found.count => {
-                format!("{} of them found", count(malloc.mapped.found.count))
-            }
+            Some(counted) if counted.count > found => format!("{} of them found", count(found)),
             _ => String::new(),
         };
-        self.row(2, "malloc, large ones mapped alone", &bytes(mapped.bytes), &count(mapped.count), &note);
+        self.row(4, "in use", &bytes(mapped.bytes), &count(mapped.count), &note);
     }
 
     fn zlib(&mut self, census: &Census) {
         let zlib = &census.native.zlib;
         for (sum, name) in [(zlib.inflate, "zlib inflate states"), (zlib.deflate, "zlib deflate states")] {
-            self.row(2, name, &bytes(sum.bytes), &count(sum.count), "part of malloc's");
+            if sum.count > 0 {
+                self.row(4, name, &bytes(sum.bytes), &count(sum.count), "part of what is in use");
+            }
         }
         for (group, sum) in &zlib.groups {
             let name = match (group.kind, group.level) {
@@ -155,29 +206,29 @@ impl Page {
                     )
                 }
             };
-            self.row(4, &name, &bytes(sum.bytes), &count(sum.count), "");
+            self.row(6, &name, &bytes(sum.bytes), &count(sum.count), "");
         }
         for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
             let name = format!("of {}", maker.path.rsplit('/').next().unwrap_or_default());
-            self.row(4, &name, &bytes(maker.bytes), &count(maker.count), "");
+            self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
         }
     }
 
-    fn jvm(&mut self, jvm: &Jvm) {
+    fn buffers(&mut self, jvm: &Jvm) {
         match &jvm.direct_buffers {
             Ok(buffers) => {
                 let note = if buffers.capacity_bytes == buffers.reserved_bytes {
-                    String::new()
+                    "part of malloc's".to_owned()
                 } else {
-                    format!("{} with their alignment", bytes(buffers.reserved_bytes))
+                    format!("part of malloc's; {} with their alignment", bytes(buffers.reserved_bytes))
                 };
                 self.row(2, "direct buffers", &bytes(buffers.capacity_bytes), &count(buffers.count), &note);
             }
             Err(why) => self.unknown("direct buffers", why),
         }
-        let code = &jvm.code;
-        let note = format!("of {} reserved", bytes(code.reserved_bytes()));
-        self.row(2, "code cache, committed", &bytes(code.committed_bytes()), "", &note);
+    }
+
+    fn code(&mut self, code: &CodeUse) {
         for heap in &code.heaps {
             let note = format!("used, of {} reserved", bytes(heap.reserved_bytes));
             self.row(4, &heap.name, &bytes(heap.used_bytes), &count(heap.block_count), &note);
@@ -189,18 +240,24 @@ impl Page {
             let name = format!("of generated classes {}", generated.pattern);
             self.row(4, &name, &bytes(generated.bytes), &count(generated.count), "");
         }
+    }
+
+    fn loaders(&mut self, jvm: &Jvm) {
         match &jvm.loaders {
             Ok(loaders) => {
                 let note = counted(loaders.class_count, "class").replace("classs", "classes");
-                self.row(2, "class loaders", "", &count(loaders.count), &note);
+                self.row(4, "class loaders", "", &count(loaders.count), &note);
                 let many = loaders.types.iter().filter(|kind| kind.count >= MIN_LOADERS);
                 for kind in many.take(MAX_ROWS) {
                     let note = counted(kind.class_count, "class").replace("classs", "classes");
-                    self.row(4, &kind.name, "", &count(kind.count), &note);
+                    self.row(6, &kind.name, "", &count(kind.count), &note);
                 }
             }
             Err(why) => self.unknown("class loaders", why),
         }
+    }
+
+    fn references(&mut self, jvm: &Jvm) {
         match &jvm.jni {
             Ok(jni) => {
                 self.row(2, "JNI global references", &bytes(jni.global.bytes), &count(jni.global.count), "");
@@ -222,9 +279,9 @@ impl Page {
         match &census.threads {
             Ok(groups) => {
                 let total = groups.iter().map(|group| group.count).sum();
-                self.row(2, "threads", "", &count(total), "");
+                self.row(4, "threads", "", &count(total), "");
                 for group in groups.iter().filter(|group| group.count > 1).take(MAX_ROWS) {
-                    self.row(4, &group.name, "", &count(group.count), "");
+                    self.row(6, &group.name, "", &count(group.count), "");
                 }
             }
             Err(why) => self.unknown("threads", why),
@@ -261,7 +318,7 @@ impl Page {
     }
 
     fn sizes(&mut self, malloc: &Malloc) {
-        self.title("Chunk sizes in use that hold most", "bytes", "count");
+        self.title("Chunk sizes in use that hold most", "bytes", "count", "");
         for class in malloc.sizes.largest(MAX_ROWS) {
             let name = if class.from_bytes == class.to_bytes {
                 format!("{} bytes each", count(class.from_bytes))

@@ -1,0 +1,349 @@
+//! A core file: the memory of a process that has ended.
+//!
+//! Gives its mappings, memory and threads as a live process would. What a core leaves out (the text of
+//! libraries) is read from the files that it names, if they are still those that were mapped: the first
+//! page, which the kernel dumps of every ELF file, must be the same.
+//! Source: core(5); Linux, `fs/binfmt_elf.c` (`NT_FILE`, `NT_PRSTATUS`, `NT_PRPSINFO`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use object::Endianness;
+use object::elf::{ET_CORE, FileHeader64, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
+use object::read::elf::{FileHeader, ProgramHeader};
+use rustix::fs::SeekFrom;
+
+use super::mapping::Mapping;
+use super::memory::ProcessMemory;
+use super::pagemap::{PAGE_BYTES, PageState, Residency};
+
+/// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`).
+const NT_PRSTATUS: u32 = 1;
+const NT_PRPSINFO: u32 = 3;
+const NT_FILE: u32 = 0x4649_4c45;
+/// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
+const MAX_HEADER_BYTES: u64 = 64 << 20;
+const MAX_NOTE_BYTES: u64 = 512 << 20;
+/// Files that a core names.
+const MAX_FILES: u64 = 1 << 20;
+/// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (x86-64).
+const STATUS_PID: usize = 32;
+const INFO_PID: usize = 24;
+const INFO_NAME: std::ops::Range<usize> = 40..56;
+const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
+
+/// Why a file is no core that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    #[error("it is no core file of a 64-bit x86 process")]
+    NoCore,
+}
+
+/// A part of the process's memory.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    start: u64,
+    end: u64,
+    /// Where its bytes are in the core, and how many are.
+    offset: u64,
+    file_bytes: u64,
+    flags: u32,
+}
+
+/// A file that was mapped.
+#[derive(Clone, Debug)]
+struct Named {
+    end: u64,
+    offset: u64,
+    path: String,
+}
+
+/// A core file.
+#[derive(Debug)]
+pub struct Core {
+    file: File,
+    /// Sorted by start.
+    loads: Vec<Load>,
+    /// By start.
+    named: BTreeMap<u64, Named>,
+    /// Those of the named files that are still the same.
+    same: BTreeMap<String, File>,
+    pub pid: u32,
+    pub comm: String,
+    /// As far as a core has them: 80 characters.
+    pub arguments: String,
+    /// Ids of the threads.
+    pub tids: Vec<u32>,
+}
+
+impl Core {
+    /// Opens the core file at `path`.
+    ///
+    /// # Errors
+    /// See [`CoreError`].
+    pub fn open(path: &Path) -> Result<Self, CoreError> {
+        let file = open_regular(path)?;
+        let mut head = Vec::new();
+        (&file).take(MAX_HEADER_BYTES).read_to_end(&mut head)?;
+        let header = FileHeader64::<Endianness>::parse(head.as_slice()).map_err(|_| CoreError::NoCore)?;
+        let endian = header.endian().map_err(|_| CoreError::NoCore)?;
+        if header.e_type.get(endian) != ET_CORE || header.e_machine.get(endian) != object::elf::EM_X86_64 {
+            return Err(CoreError::NoCore);
+        }
+        let segments = header.program_headers(endian, head.as_slice()).map_err(|_| CoreError::NoCore)?;
+        let mut core = Self {
+            file,
+            loads: Vec::new(),
+            named: BTreeMap::new(),
+            same: BTreeMap::new(),
+            pid: 0,
+            comm: String::new(),
+            arguments: String::new(),
+            tids: Vec::new(),
+        };
+        for segment in segments {
+            let (offset, bytes) = (segment.p_offset(endian), segment.p_filesz(endian));
+            match segment.p_type(endian) {
+                PT_LOAD => {
+                    let start = segment.p_vaddr(endian);
+                    let Some(end) = start.checked_add(segment.p_memsz(endian)) else { continue };
+                    let (file_bytes, flags) = (bytes.min(end - start), segment.p_flags(endian));
+                    core.loads.push(Load { start, end, offset, file_bytes, flags });
+                }
+                PT_NOTE if bytes <= MAX_NOTE_BYTES => {
+                    let mut notes = vec![0; usize::try_from(bytes).unwrap_or(0)];
+                    core.file.read_exact_at(&mut notes, offset)?;
+                    core.notes(&notes);
+                }
+                _ => {}
+            }
+        }
+        core.loads.sort_by_key(|load| load.start);
+        core.loads.dedup_by(|next, before| next.start < before.end);
+        core.find_same();
+        Ok(core)
+    }
+
+    fn notes(&mut self, notes: &[u8]) {
+        let mut rest = notes;
+        let half = |bytes: &[u8], at: usize| -> Option<u32> {
+            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        };
+        // Name and description each fill a multiple of four.
+        while let (Some(name), Some(length), Some(kind)) = (half(rest, 0), half(rest, 4), half(rest, 8)) {
+            let start = 12 + (name as usize).next_multiple_of(4);
+            let Some(note) = rest.get(start..).and_then(|rest| rest.get(..length as usize)) else { return };
+            match kind {
+                NT_PRSTATUS => self.tids.extend(half(note, STATUS_PID)),
+                NT_PRPSINFO => {
+                    self.pid = half(note, INFO_PID).unwrap_or(0);
+                    self.comm = text(note.get(INFO_NAME));
+                    self.arguments = text(note.get(INFO_ARGUMENTS)).trim_end().to_owned();
+                }
+                NT_FILE => self.files(note),
+                _ => {}
+            }
+            rest = rest.get(start + (length as usize).next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+
+    fn files(&mut self, note: &[u8]) {
+        let word = |index: u64| -> Option<u64> {
+            let at = usize::try_from(index.checked_mul(8)?).ok()?;
+            Some(u64::from_le_bytes(note.get(at..at.checked_add(8)?)?.try_into().ok()?))
+        };
+        let (Some(count), Some(unit)) = (word(0), word(1)) else { return };
+        let count = count.min(MAX_FILES);
+        let names = usize::try_from(16 + 24 * count).ok().and_then(|at| note.get(at..)).unwrap_or_default();
+        let names = names.split(|byte| *byte == 0);
+        for (index, path) in (0..count).zip(names) {
+            let (Some(start), Some(end), Some(offset)) =
+                (word(2 + 3 * index), word(3 + 3 * index), word(4 + 3 * index))
+            else {
+                return;
+            };
+            let path = String::from_utf8_lossy(path).into_owned();
+            self.named.insert(start, Named { end, offset: offset.saturating_mul(unit), path });
+        }
+    }
+
+    /// Opens the named files that are still those that were mapped.
+    fn find_same(&mut self) {
+        const FIRST_BYTES: usize = 1024;
+        let first_parts = self.named.iter().filter(|(_, named)| named.offset == 0);
+        let parts: Vec<(u64, String)> =
+            first_parts.map(|(start, named)| (*start, named.path.clone())).collect();
+        for (start, path) in parts {
+            let (mut dumped, mut found) = ([0; FIRST_BYTES], [0; FIRST_BYTES]);
+            if self.same.contains_key(&path) || !self.dumped(start, &mut dumped) {
+                continue;
+            }
+            if let Ok(file) = open_regular(Path::new(&path))
+                && file.read_exact_at(&mut found, 0).is_ok()
+                && dumped == found
+            {
+                self.same.insert(path, file);
+            }
+        }
+    }
+
+    /// The file at `path` is there and the one that was mapped.
+    pub fn has_file(&self, path: &str) -> bool {
+        self.same.contains_key(path)
+    }
+
+    /// The mappings, as far as a core tells them.
+    pub fn mappings(&self) -> Vec<Mapping> {
+        let mapping = |load: &Load| {
+            let named = self.named(load.start);
+            Mapping {
+                start: load.start,
+                end: load.end,
+                readable: load.flags & PF_R != 0,
+                writable: load.flags & PF_W != 0,
+                executable: load.flags & PF_X != 0,
+                shared: false,
+                offset: named.map_or(0, |(start, named)| named.offset.saturating_add(load.start - start)),
+                // A core has no numbers of files.
+                inode: u64::from(named.is_some()),
+                path: named.map_or_else(String::new, |(_, named)| named.path.clone()),
+                ..Mapping::default()
+            }
+        };
+        self.loads.iter().map(mapping).collect()
+    }
+
+    fn named(&self, address: u64) -> Option<(u64, &Named)> {
+        let (start, named) = self.named.range(..=address).next_back()?;
+        (address < named.end).then_some((*start, named))
+    }
+
+    fn load(&self, address: u64) -> Option<&Load> {
+        let after = self.loads.partition_point(|load| load.start <= address);
+        self.loads.get(after.checked_sub(1)?).filter(|load| address < load.end)
+    }
+
+    /// Fills `buffer` with what the core itself has from `address`.
+    fn dumped(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let Some(load) = self.load(address) else { return false };
+        let at = address - load.start;
+        let fits = at.checked_add(buffer.len() as u64).is_some_and(|end| end <= load.file_bytes);
+        fits && self.file.read_exact_at(buffer, load.offset.saturating_add(at)).is_ok()
+    }
+
+    /// Fills a part of `buffer` that is in one mapping; gives how many bytes.
+    fn read_part(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "not in the core");
+        let load = self.load(address).ok_or_else(missing)?;
+        let at = address - load.start;
+        let (until, in_core) = match at < load.file_bytes {
+            true => (load.file_bytes, true),
+            false => (load.end - load.start, false),
+        };
+        let length = buffer.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
+        let part = buffer.get_mut(..length).ok_or_else(missing)?;
+        if in_core {
+            self.file.read_exact_at(part, load.offset.saturating_add(at))?;
+        } else {
+            // What was written to is dumped: only what is as in the file is left out.
+            let (start, named) = self.named(address).ok_or_else(missing)?;
+            let file = self.same.get(&named.path).ok_or_else(missing)?;
+            file.read_exact_at(part, named.offset.saturating_add(address - start))?;
+        }
+        Ok(length)
+    }
+}
+
+impl ProcessMemory for Core {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let next = address.checked_add(done as u64).ok_or(io::ErrorKind::InvalidInput)?;
+            match self.read_part(next, rest)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => done += length,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was not in memory is a hole in the file, as long as nobody copied the holes as zeros.
+impl Residency for Core {
+    fn pages(&self, address: u64, states: &mut [PageState]) -> io::Result<()> {
+        let mut page = address - address % PAGE_BYTES;
+        // File offsets that are known to have data, or none.
+        let mut run = (0, 0, PageState::Absent);
+        for state in states {
+            let offset = self.load(page).and_then(|load| {
+                let at = page.checked_sub(load.start)?;
+                (at < load.file_bytes).then(|| load.offset.saturating_add(at))
+            });
+            *state = match offset {
+                None => PageState::Absent,
+                Some(offset) => {
+                    if !(run.0..run.1).contains(&offset) {
+                        run = self.run(offset)?;
+                    }
+                    run.2
+                }
+            };
+            page = page.saturating_add(PAGE_BYTES);
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// The range of the file around `offset` that is all data, or all hole.
+    fn run(&self, offset: u64) -> io::Result<(u64, u64, PageState)> {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => Ok((offset, data, PageState::Absent)),
+            Ok(_) => {
+                let hole = rustix::fs::seek(&self.file, SeekFrom::Hole(offset))?;
+                Ok((offset, hole.max(offset + 1), PageState::Resident))
+            }
+            // No data up to the end.
+            Err(rustix::io::Errno::NXIO) => Ok((offset, u64::MAX, PageState::Absent)),
+            // A file system that knows no holes.
+            Err(_) => Ok((offset, u64::MAX, PageState::Resident)),
+        }
+    }
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    let bytes = bytes.unwrap_or_default();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
+/// A FIFO that lies there must not stop the tracer.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn what_is_no_core_is_refused() {
+        let own = std::env::current_exe().expect("this program");
+        assert!(matches!(Core::open(&own), Err(CoreError::NoCore)));
+        assert!(matches!(Core::open(Path::new("/no/such/file")), Err(CoreError::Io(_))));
+        assert!(Core::open(Path::new("/tmp")).is_err());
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"\x7fELF\x02\x01\x01").expect("written");
+        assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
+    }
+}
