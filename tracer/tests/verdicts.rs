@@ -117,5 +117,7 @@ fn all_stories_on_all_jdks() {
     }
     let score = score::Score::of_folder(&folder);
     println!("{}", score.told());
+    let all = serde_json::to_string_pretty(&score.json()).expect("JSON");
+    fs::write(target_folder().join("verdicts.json"), all).expect("write the results");
     assert!(score.is_enough(), "precision and recall are at least 95 %");
 }

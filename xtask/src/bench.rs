@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds what is measured and what measures, optimized, and hands over to `bench/`.
+//! `cargo xtask bench`: builds what is measured and what measures, optimized, and hands over to `bench/`; or, for
+//! `verdicts`, to the test of the stories.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -10,7 +11,8 @@ use crate::{build, jdk, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `cost`, `recorder`, `--help`
+    /// What to measure, and how: `cost`, `recorder`, `--help`; or `verdicts` [JDK[,JDK]...]: precision and recall
+    /// over all stories of tracer/tests/stories
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
     arguments: Vec<OsString>,
 }
@@ -21,7 +23,36 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let home = jdk::home().context("no JDK with a compiler\nhelp: cargo xtask setup")?;
     build::run(&build::Options { release: true })?;
+    if let Some((_, jdks)) = options.arguments.split_first().filter(|(what, _)| *what == "verdicts") {
+        return verdicts(jdks.first());
+    }
     shell::run(shell::cargo().args(["build", "--release", "--package", "tracer-bench"]))?;
     let bench = build::binary(true).with_file_name("tracer-bench");
     shell::run(Command::new(bench).args(&options.arguments).env("JAVA_HOME", home))
+}
+
+/// All stories on the JDKs of the matrix from 17 on, or on these; results in target/verdicts.json.
+fn verdicts(jdks: Option<&OsString>) -> Result<()> {
+    let results = shell::root().join("target/verdicts");
+    if jdks.is_none() && results.exists() {
+        std::fs::remove_dir_all(&results).with_context(|| format!("cannot remove {}", results.display()))?;
+    }
+    let mut test = shell::cargo();
+    test.args([
+        "test",
+        "--quiet",
+        "--package",
+        "tracer",
+        "--test",
+        "verdicts",
+        "all_stories",
+        "--",
+        "--nocapture",
+    ]);
+    test.envs([("TRACER_ALL_VERDICTS", "1"), ("TRACER_REQUIRE_ROOT", "1")]);
+    test.env("TRACER_BINARY", build::binary(true));
+    if let Some(jdks) = jdks {
+        test.env("TRACER_VERDICT_JDKS", jdks);
+    }
+    shell::run(&mut test)
 }

@@ -165,6 +165,11 @@ impl Score {
         self.precision >= ENOUGH && self.recall >= ENOUGH
     }
 
+    pub(crate) fn json(&self) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
+        json!({ "precision": self.precision, "recall": self.recall, "rows": rows })
+    }
+
     /// A table as in docs/attribution.md, and what is wrong.
     pub(crate) fn told(&self) -> String {
         let jdks: BTreeSet<u64> = self.rows.iter().map(|row| row.jdk).collect();
