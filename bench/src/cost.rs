@@ -1,8 +1,9 @@
 //! `cost`: ns of CPU that an allocation and its free take in the target.
 //!
 //! Each workload is one process. In each alternation it does its rounds untraced, with empty probes at the chosen
-//! places (the floor), with empty probes at the entries, and recorded; ratios are taken within an alternation. Then,
-//! apart, the kernel's statistics of the program that walks the stack, at each depth.
+//! places (the floor), with empty probes at the entries, recorded, recorded with every stack walked again, and with
+//! bpftrace in the recorder's place, if it is installed; ratios are taken within an alternation. Then, apart, the kernel's
+//! statistics of the program that walks the stack, at each depth.
 
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::floor::{self, Place};
 use crate::machine::Machine;
+use crate::peer::{self, Bpftrace};
 use crate::program_times::ProgramTimes;
 use crate::recorder::Recorder;
 use crate::render::{number, table};
@@ -19,8 +21,8 @@ use crate::workload::{self, Java, Workload};
 
 /// The program that walks the stack and keeps the allocation.
 const WALKER: &str = "allocate_return";
-const NATIVE_DEPTHS: [u32; 3] = [1, 12, 40];
-const JAVA_DEPTHS: [u32; 2] = [10, 40];
+const NATIVE_DEPTHS: [u32; 4] = [1, 12, 40, 100];
+const JAVA_DEPTHS: [u32; 3] = [10, 40, 100];
 
 /// Recursion is neither inlined nor left to the interpreter.
 const COMPILED: [&str; 2] = ["-XX:CompileCommand=quiet", "-XX:CompileCommand=dontinline,Pairs::descend"];
@@ -33,10 +35,22 @@ enum Variant {
     Floor,
     FloorAtEntries,
     Recorded,
+    /// Every stack is walked, though it was before.
+    WalkedAgain,
+    Bpftrace,
+    BpftraceStacks,
 }
 
 impl Variant {
-    const ALL: [Self; 4] = [Self::Untraced, Self::Floor, Self::FloorAtEntries, Self::Recorded];
+    const ALL: [Self; 7] = [
+        Self::Untraced,
+        Self::Floor,
+        Self::FloorAtEntries,
+        Self::Recorded,
+        Self::WalkedAgain,
+        Self::Bpftrace,
+        Self::BpftraceStacks,
+    ];
 }
 
 /// Everything that was measured.
@@ -57,7 +71,7 @@ struct Row {
     /// Frames of the recorded stack, inlined ones included.
     frame_count: usize,
     costs: Vec<Cost>,
-    /// What the walker takes for one stack, by the kernel's statistics.
+    /// What the walker takes for one stack, each being walked, by the kernel's statistics.
     walker_ns: f64,
     /// The same for each frame more than in the row above.
     walker_ns_per_frame: Option<f64>,
@@ -135,8 +149,16 @@ fn measure_variant(workload: &mut Workload, variant: Variant, depths: &[u32]) ->
             let _attached = floor::attach(pid, place)?;
             rounds()
         }
-        Variant::Recorded => {
-            let recorder = Recorder::attach(pid)?;
+        Variant::Bpftrace | Variant::BpftraceStacks => {
+            if !peer::is_there() {
+                return Ok(vec![f64::NAN; depths.len()]);
+            }
+            let _attached = Bpftrace::attach(pid, variant == Variant::BpftraceStacks)?;
+            rounds()
+        }
+        Variant::Recorded | Variant::WalkedAgain => {
+            let memo = if variant == Variant::Recorded { "on" } else { "off" };
+            let recorder = Recorder::attach_with(pid, &["--memo", memo])?;
             let taken = rounds();
             recorder.stop()?;
             taken
@@ -147,7 +169,7 @@ fn measure_variant(workload: &mut Workload, variant: Variant, depths: &[u32]) ->
 /// (frames of the recorded stack, ns of a walk).
 fn walk(workload: &mut Workload, depth: u32) -> Result<(usize, f64)> {
     const PAIRS: u64 = 30_000;
-    let recorder = Recorder::attach(workload.pid())?;
+    let recorder = Recorder::attach_with(workload.pid(), &["--memo", "off"])?;
     let times = ProgramTimes::enable()?;
     // The first walks fill the tables.
     workload.pairs(depth, 1_000)?;
@@ -161,7 +183,7 @@ fn walk(workload: &mut Workload, depth: u32) -> Result<(usize, f64)> {
 
 fn medians(taken: &[[f64; Variant::ALL.len()]]) -> Vec<Cost> {
     const FLOOR: usize = Variant::Floor as usize;
-    let of = |index: usize, divisor: &dyn Fn(&[f64; 4]) -> f64| {
+    let of = |index: usize, divisor: &dyn Fn(&[f64; Variant::ALL.len()]) -> f64| {
         median(&taken.iter().map(|costs| costs[index] / divisor(costs)).collect::<Vec<_>>())
     };
     let cost = |(index, variant)| Cost {
@@ -179,7 +201,10 @@ pub(crate) fn tables(results: &Results) -> String {
         found.map(|cost| (cost.ns_per_pair, cost.times_floor)).unwrap_or_default()
     };
     let rows = results.pairs.iter().map(|row| {
-        let ns = |variant| number(cost(row, variant).0);
+        let ns = |variant| match cost(row, variant).0 {
+            ns if ns.is_nan() => "–".to_owned(),
+            ns => number(ns),
+        };
         vec![
             row.workload.to_owned(),
             row.depth.to_string(),
@@ -189,8 +214,11 @@ pub(crate) fn tables(results: &Results) -> String {
             ns(Variant::Floor),
             ns(Variant::Recorded),
             format!("{:.2}", cost(row, Variant::Recorded).1),
+            ns(Variant::WalkedAgain),
             number(row.walker_ns),
             row.walker_ns_per_frame.map_or_else(String::new, number),
+            ns(Variant::Bpftrace),
+            ns(Variant::BpftraceStacks),
         ]
     });
     let head = [
@@ -202,8 +230,11 @@ pub(crate) fn tables(results: &Results) -> String {
         "floor",
         "recorded",
         "× floor",
+        "walked again",
         "walker",
         "per frame",
+        "bpftrace",
+        "with ustack",
     ];
     format!(
         "{}\n{}\nmedians of {}, measured alternately\n\n{}",
@@ -221,7 +252,8 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_an_alternation() {
         // The machine was half as fast in the second.
-        let costs = medians(&[[10.0, 100.0, 300.0, 200.0], [20.0, 200.0, 600.0, 400.0]]);
+        let once = [10.0, 100.0, 300.0, 200.0, 500.0, 900.0, 1500.0];
+        let costs = medians(&[once, once.map(|ns| 2.0 * ns)]);
         let recorded = costs.iter().find(|cost| cost.variant == Variant::Recorded).expect("recorded");
         assert_eq!((recorded.ns_per_pair, recorded.times_floor), (300.0, 2.0));
     }

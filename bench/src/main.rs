@@ -9,6 +9,7 @@ mod cost;
 mod floor;
 mod machine;
 mod own;
+mod peer;
 mod program_times;
 mod recorder;
 mod render;

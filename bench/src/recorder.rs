@@ -33,11 +33,17 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Attaches to `pid`.
     pub(crate) fn attach(pid: u32) -> Result<Self> {
+        Self::attach_with(pid, &[])
+    }
+
+    /// Attaches to `pid`, with these options besides.
+    pub(crate) fn attach_with(pid: u32, options: &[&str]) -> Result<Self> {
         let file = workload::folder()?.join("bench.trec");
         let begun = Instant::now();
         let mut child = Command::new(tracer()?)
             .args(["record", "-d", "1h", "--force", "-p", &pid.to_string(), "-o"])
             .arg(&file)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

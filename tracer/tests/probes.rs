@@ -87,6 +87,15 @@ fn events_change_no_total() {
     assert_exact("realloc", &["--events"]);
 }
 
+/// Threads that overtake each other in every place, each stack walked though it is remembered.
+#[test]
+fn a_remembered_stack_is_the_one_that_a_walk_gives() {
+    let Some(_turn) = common::privileged() else { return };
+    for program in ["pairs", "threads", "cross_thread", "realloc"] {
+        assert_exact(program, &["--memo", "checked"]);
+    }
+}
+
 #[test]
 fn the_call_site_is_named() {
     let Some(_turn) = common::privileged() else { return };
@@ -110,7 +119,25 @@ fn a_small_allocation_is_left_out_when_asked() {
 #[test]
 fn mappings() {
     let Some(_turn) = common::privileged() else { return };
-    let traced = trace("mappings", &[]);
+    assert_mappings(&[]);
+}
+
+#[test]
+fn light_probes_see_mappings_and_no_allocation() {
+    let Some(_turn) = common::privileged() else { return };
+    assert_mappings(&["--probes", "light"]);
+    let traced = trace("malloc", &["--probes", "light"]);
+    assert_eq!(Totals::of(&traced.report["totals"]), Totals::default(), "no allocator call is watched");
+    assert_eq!(traced.report["session"]["probes"], "light");
+    let notes = traced.report["trust"]["notes"].as_array().expect("notes");
+    assert!(
+        notes.iter().any(|note| note.as_str().is_some_and(|note| note.starts_with("light:"))),
+        "{notes:?}"
+    );
+}
+
+fn assert_mappings(arguments: &[&str]) {
+    let traced = trace("mappings", arguments);
     assert_eq!(Totals::of(&traced.report["totals"]), Totals::default(), "no allocator was called");
     let sites = traced.truth["live_bytes"].as_object().expect("the truth has live bytes by site");
     for (site, live_bytes) in sites {

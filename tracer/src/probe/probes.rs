@@ -92,6 +92,11 @@ impl Probes {
         self.attached_count
     }
 
+    /// Notes what will not be seen.
+    pub fn note(&mut self, sentence: &str) {
+        self.notes.push(sentence.to_owned());
+    }
+
     /// What will not be seen, in sentences for the report.
     pub fn notes(&self) -> &[String] {
         &self.notes

@@ -62,6 +62,8 @@ pub struct Args {
 pub enum Probes {
     /// Every allocator call, mapping, thread and collection
     Full,
+    /// No allocator call, and so no cost for them: mappings, threads, collections and compiled code
+    Light,
 }
 
 impl Probes {
@@ -69,6 +71,7 @@ impl Probes {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::Light => "light",
         }
     }
 }

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::{
-    args::Args,
+    args::{self, Args},
     expected::{self, ExpectedJvm},
 };
 use crate::{
@@ -125,7 +125,8 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         Failure::new(status::LACKING, format!("cannot read the memory of pid {pid}: {error}"))
     })?;
     let found = allocator::find(target, Some(&memory));
-    if found.functions.is_empty() {
+    let watches_allocator = args.probes == args::Probes::Full;
+    if watches_allocator && found.functions.is_empty() {
         return Err(Failure::new(
             status::LACKING,
             format!("no malloc was found in pid {pid} ({})", target.comm),
@@ -162,8 +163,12 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         error @ ProbeError::Unplaced { .. } => lacking(error).help(format!("tracer check -p {pid} -v")),
         error => lacking(error),
     };
-    probes.attach_allocator(survey::place(target, found.functions)).map_err(unplaced)?;
-    phase("allocator probes attached");
+    if watches_allocator {
+        probes.attach_allocator(survey::place(target, found.functions)).map_err(unplaced)?;
+        phase("allocator probes attached");
+    } else {
+        probes.note("light: allocator calls were not watched, so what was allocated and freed is not known");
+    }
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
     let unwind = Unwind { kernel, modules, memory, jvm: Jvm::ZERO };
