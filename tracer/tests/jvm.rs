@@ -8,7 +8,7 @@ use std::process::Command;
 use common::fixture::{fetched_java, java_classes, jdk_home};
 use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched};
-use common::report::{Totals, assert_sound, category, number, sites_through};
+use common::report::{Totals, assert_sound, category, number, rows, sites_through};
 use serde_json::Value;
 
 /// What the workloads exit with.
@@ -41,6 +41,10 @@ fn trace(java: &Path, workload: &str, commands: &[&str]) -> Traced {
     assert_eq!(target.wait().code(), Some(EXIT_STATUS), "the JVM's own exit status");
     let report = recording.report();
     assert_sound(&report);
+    let code = &report["code_cache"];
+    let sizes = ["used_bytes", "committed_bytes", "reserved_bytes"].map(|key| number(code, key));
+    assert!(sizes[0] > 0 && sizes.is_sorted(), "the code cache was walked: {code:#}");
+    assert!(!rows(code, "heaps").is_empty() && !rows(code, "methods").is_empty());
     assert!(report["target"]["jvm"].is_object(), "the target is a JVM: {}", report["target"]);
     Traced { truth, report, recording }
 }

@@ -69,7 +69,8 @@ impl CodeUse {
     pub fn read(hotspot: &mut Hotspot) -> Self {
         let book = hotspot.code_book();
         let methods: Vec<CodeMethod> = book.methods.iter().map(method).collect();
-        let mut this = Self { heaps: book.heaps, generated: generated(&book.methods), methods };
+        let classes = book.methods.iter().map(|compiled| (&*compiled.class, compiled.blob.size_bytes.into()));
+        let mut this = Self { heaps: book.heaps, generated: generated(classes), methods };
         this.methods.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.method.cmp(&b.method)));
         this
     }
@@ -126,16 +127,18 @@ const GENERATED: [&str; 10] = [
 ];
 
 /// Is the class with this name (with dots) one that was generated at run time?
-pub(super) fn is_generated(class: &str) -> bool {
+fn is_generated(class: &str) -> bool {
     GENERATED.iter().any(|mark| class.contains(mark))
 }
 
-fn generated(methods: &[Compiled]) -> Vec<Generated> {
+/// Code of generated classes by the pattern of their names, the largest first; takes the class (with
+/// dots) and the bytes of each method.
+pub fn generated<'a>(methods: impl Iterator<Item = (&'a str, u64)>) -> Vec<Generated> {
     let mut groups: BTreeMap<NamePattern, (u64, u64)> = BTreeMap::new();
-    for compiled in methods.iter().filter(|compiled| is_generated(&compiled.class)) {
-        let (count, bytes) = groups.entry(NamePattern::of(&compiled.class)).or_default();
+    for (class, size) in methods.filter(|(class, _)| is_generated(class)) {
+        let (count, bytes) = groups.entry(NamePattern::of(class)).or_default();
         *count += 1;
-        *bytes += u64::from(compiled.blob.size_bytes);
+        *bytes = bytes.saturating_add(size);
     }
     let mut generated: Vec<Generated> = groups
         .into_iter()

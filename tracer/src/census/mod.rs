@@ -13,7 +13,7 @@ pub mod zlib;
 
 pub use self::finding::Finding;
 pub use self::groups::{Group, NamePattern, of_names};
-pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm};
+pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated};
 pub use self::native::{Native, ZlibMaker};
 
 use crate::hotspot::Hotspot;

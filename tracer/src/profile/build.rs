@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::judge::{Judge, Kept};
 use super::{
-    Category, CodeCache, CodeHeap, CodeMethod, Incomplete, Jvm, Profile, SCHEMA, Session, Site, SiteFrame,
-    SiteThread, Target, Totals, Trust, Verdict, Way, memory, site, threads,
+    Category, CodeCache, CodeHeap, CodeMethod, GeneratedCode, Incomplete, Jvm, Profile, SCHEMA, Session,
+    Site, SiteFrame, SiteThread, Target, Totals, Trust, Verdict, Way, memory, site, threads,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::census;
 use crate::recording::{Recording, Stack, State, Total};
 use crate::symbolize::{Frame, UnknownReason};
 
@@ -367,7 +368,21 @@ fn code_cache(recording: &Recording) -> CodeCache {
         })
         .collect();
     methods.sort_by_key(|method| Reverse(method.bytes));
+    let last = recording.code_series.last();
+    let classes = methods.iter().map(|method| {
+        let class = method.method.rsplit_once('.').map_or(method.method.as_str(), |(class, _)| class);
+        (class, method.bytes)
+    });
+    let generated = census::generated(classes)
+        .into_iter()
+        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes })
+        .collect();
     CodeCache {
+        installed_bytes: last.map(|sample| sample.loaded_bytes),
+        installed_count: last.map(|sample| sample.loaded_count),
+        dropped_bytes: last.map(|sample| sample.unloaded_bytes),
+        dropped_count: last.map(|sample| sample.unloaded_count),
+        generated,
         reserved_bytes: sum(|heap| heap.reserved_bytes),
         committed_bytes: sum(|heap| heap.committed_bytes),
         used_bytes: sum(|heap| heap.used_bytes),

@@ -233,6 +233,22 @@ pub struct CodeCache {
     pub heaps: Vec<CodeHeap>,
     /// By size.
     pub methods: Vec<CodeMethod>,
+    /// What compilers installed in the session, and what of it was dropped again; none if the JVM did
+    /// not tell.
+    pub installed_bytes: Option<u64>,
+    pub installed_count: Option<u64>,
+    pub dropped_bytes: Option<u64>,
+    pub dropped_count: Option<u64>,
+    /// Methods of classes that were generated at run time, by the pattern of their names, by size.
+    pub generated: Vec<GeneratedCode>,
+}
+
+/// Code of generated classes.
+#[derive(Clone, Debug, Serialize)]
+pub struct GeneratedCode {
+    pub pattern: String,
+    pub count: u64,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -64,6 +64,8 @@ pub(super) struct Capture {
     malformed_count: u64,
     rss_bytes: Option<u64>,
     memory: MemoryWatch,
+    /// As it was walked last.
+    code: Option<recording::CodeCache>,
     /// Was the memory looked at?
     looked: bool,
     ticked_ns: u64,
@@ -124,6 +126,7 @@ impl Capture {
             malformed_count: 0,
             rss_bytes: None,
             memory,
+            code: None,
             looked: false,
             ticked_ns: 0,
             collection_began: false,
@@ -300,7 +303,11 @@ impl Capture {
         Ok(())
     }
 
-    fn write_memory(&mut self, look: Look) -> Result<(), Failure> {
+    fn write_memory(&mut self, mut look: Look) -> Result<(), Failure> {
+        if let Some(code) = look.take_code() {
+            // Thousands of methods: written once, at the end.
+            self.code = Some(code);
+        }
         self.writer.memory(look.time_ns(), &look.memory(&self.session.mappings))?;
         self.writer.thread_stacks(&look.thread_stacks())?;
         self.looked = true;
@@ -409,6 +416,9 @@ impl Capture {
                 let memory = Memory { rss_bytes: self.rss_bytes, ..Memory::default() };
                 self.writer.memory(end_ns, &memory)?;
             }
+        }
+        if let Some(code) = self.code.take() {
+            self.writer.code_cache(&code)?;
         }
         for stack in self.resolver.finish() {
             write_stack(&mut self.writer, &stack)?;

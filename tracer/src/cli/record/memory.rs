@@ -9,8 +9,11 @@ use std::{
 };
 
 use crate::{
+    census::CodeUse,
     hotspot::{Hotspot, Symbols},
-    recording::{Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack},
+    recording::{
+        CodeCache, CodeHeap, CompiledMethod, Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack,
+    },
     session::mappings::Mappings,
     target::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     vmmap::{self, Limit, Map, Owner, Usage},
@@ -35,6 +38,8 @@ pub(super) struct Look {
     walked_heap: bool,
     map: Map,
     limit: Option<Limit>,
+    /// Walked when the heap is.
+    code: Option<CodeCache>,
 }
 
 /// Asks for looks, and says when the next is due.
@@ -156,6 +161,7 @@ impl Observer {
             walks_heap: request.walks_heap,
         };
         let map = vmmap::read(&source).map_err(|error| tracing::debug!(%error, "no map")).ok()?;
+        let code = self.jvm.as_mut().filter(|_| request.walks_heap).map(code_cache);
         let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
@@ -163,7 +169,7 @@ impl Observer {
             "looked at the memory"
         );
         let limit = vmmap::limit(self.pid);
-        Some(Look { time_ns: request.time_ns, took_ns, walked_heap: request.walks_heap, map, limit })
+        Some(Look { time_ns: request.time_ns, took_ns, walked_heap: request.walks_heap, map, limit, code })
     }
 
     /// Learns of new libraries, and of the JVM once it describes itself.
@@ -194,6 +200,11 @@ impl Look {
     /// When it was asked for, `CLOCK_MONOTONIC`.
     pub(super) fn time_ns(&self) -> u64 {
         self.time_ns
+    }
+
+    /// The code cache, if it was walked.
+    pub(super) fn take_code(&mut self) -> Option<CodeCache> {
+        self.code.take()
     }
 
     /// As recordings keep it. `mappings`: who mapped what nobody owns.
@@ -236,6 +247,26 @@ impl Look {
             resident_bytes: stack.usage.resident_bytes,
         };
         self.map.stacks.iter().map(stack).collect()
+    }
+}
+
+/// Every heap and method of the code cache.
+fn code_cache(hotspot: &mut Hotspot) -> CodeCache {
+    let code = CodeUse::read(hotspot);
+    let heap = |heap: crate::hotspot::books::CodeHeap| CodeHeap {
+        name: heap.name,
+        reserved_bytes: Some(heap.reserved_bytes),
+        committed_bytes: Some(heap.committed_bytes),
+        used_bytes: Some(heap.used_bytes),
+    };
+    let method = |method: crate::census::CodeMethod| CompiledMethod {
+        method: method.method,
+        tier: method.tier.map(str::to_owned),
+        bytes: method.bytes,
+    };
+    CodeCache {
+        heaps: code.heaps.into_iter().map(heap).collect(),
+        methods: code.methods.into_iter().map(method).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The report for people: the process's memory by owner, categories, then the sites behind them, then how far to trust it.
 
+mod code;
 mod memory;
 mod sites;
 mod table;
@@ -40,6 +41,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     sites::sites(profile, options, style, ("mapping", top.min(MAPPING_SITES)), true, out)?;
     if options.category.is_none() {
         threads::threads(profile, style, out)?;
+        code::code_cache(profile, style, out)?;
     }
     trust::trust(profile, options.verbose, style, out)?;
     next(profile, options, style, out)
