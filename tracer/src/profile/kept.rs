@@ -42,7 +42,8 @@ impl Kept {
         let kept = format!("malloc keeps {} of its {} free", size(kept_bytes), size(all_bytes));
         // A third: under an even load, glibc keeps less.
         let is_much = kept_bytes >= KEPT_MIN_BYTES && kept_bytes.saturating_mul(3) >= all_bytes;
-        let grows = still_grows(&self.history, KEPT_MIN_BYTES / 4);
+        // Into what is kept, noticeably.
+        let grows = still_grows(&self.history, kept_bytes / 4);
         let fell = peak.live_bytes().saturating_sub(live_bytes) >= kept_bytes / 2;
         if !is_much || grows {
             return (Kind::Steady, kept);
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(kept(&[0, 50, 100, 25, 25, 25]).verdict(10 * MIB, 30 * MIB).0, Kind::Steady);
         assert_eq!(kept(&[0, 50, 100, 95]).verdict(20 * MIB, 300 * MIB).0, Kind::Steady);
         // It will be used.
-        assert_eq!(kept(&[0, 10, 20, 30]).verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
+        assert_eq!(kept(&[0, 10, 20, 30, 40, 50]).verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
         assert!(kept(&[]).category(&Memory::default(), &Rules::builtin()).is_none());
     }
 }

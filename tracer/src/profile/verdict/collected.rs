@@ -32,6 +32,8 @@ pub(super) struct Collected {
     tested_count: u64,
     tested_full_count: u64,
     end_live_bytes: u64,
+    /// Less is no finding.
+    small_bytes: u64,
 }
 
 impl Collected {
@@ -73,6 +75,7 @@ impl Collected {
             collections,
             freed_bytes,
             end_live_bytes: end.live_bytes(),
+            small_bytes: SMALL_BYTES.max(case.usual_bytes),
         }
     }
 
@@ -88,7 +91,7 @@ impl Collected {
 
     /// Did they free enough to bend the course of what is live?
     pub(super) fn matters(&self) -> bool {
-        self.freed_bytes >= SMALL_BYTES && self.freed_bytes.saturating_mul(10) >= self.end_live_bytes
+        self.freed_bytes >= self.small_bytes && self.freed_bytes.saturating_mul(10) >= self.end_live_bytes
     }
 
     /// Did they free most of what they could? The evidence.
@@ -96,7 +99,7 @@ impl Collected {
         let survivors = self.survivors_bytes?;
         let share = self.freed_bytes as f64 / self.freed_bytes.saturating_add(survivors).max(1) as f64;
         let best = self.collections.iter().max_by_key(|freed| freed.freed_bytes)?;
-        (self.freed_bytes >= SMALL_BYTES && share >= COLLECTED_SHARE).then(|| {
+        (self.freed_bytes >= self.small_bytes && share >= COLLECTED_SHARE).then(|| {
             let kind = if best.full { "full GC" } else { "GC" };
             let of = units::bytes(best.of_bytes.max(best.freed_bytes));
             let mut evidence = format!(
@@ -118,7 +121,8 @@ impl Collected {
     /// Did enough survive to be more than what is on its way out?
     pub(super) fn survives(&self) -> bool {
         let survivors = self.tested_bytes.unwrap_or_default();
-        survivors >= SMALL_BYTES && survivors.saturating_mul(10) >= self.freed_bytes.saturating_add(survivors)
+        survivors >= self.small_bytes
+            && survivors.saturating_mul(10) >= self.freed_bytes.saturating_add(survivors)
     }
 
     /// How most of what is live came through collections; None: too little of it has been through any
