@@ -181,8 +181,11 @@ impl Score {
             let of_story: Vec<&Row> = self.rows.iter().filter(|row| row.story == story).collect();
             let truth = of_story.iter().find_map(|row| row.truth.clone());
             let [category, owner, verdicts] =
-                truth.unwrap_or_else(|| ["", "", "no finding"].map(str::to_owned));
-            told += &format!("\n| {story} | {category} | {owner} | {} |", verdicts.replace(' ', " or "));
+                truth.unwrap_or_else(|| ["", "", "no_finding"].map(str::to_owned));
+            told += &format!(
+                "\n| {story} | {category} | {owner} | {} |",
+                verdicts.replace(" ", " or ").replace("_", " ")
+            );
             for jdk in &jdks {
                 let mark = match of_story.iter().find(|row| row.jdk == *jdk) {
                     None => "–",
