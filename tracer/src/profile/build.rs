@@ -34,7 +34,7 @@ impl Profile {
             totals.add(&category.totals);
         }
         memory::set_resident(recording, &mut categories);
-        let memory = memory::build(recording, rules, &totals);
+        let memory = memory::build(recording, rules);
         categories.extend(kept.and_then(|kept| kept.category(&memory, rules)));
         Profile {
             schema: SCHEMA,

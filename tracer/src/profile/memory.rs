@@ -9,15 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Category;
 use super::build::at;
-use super::{Category, Totals};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{self, Recording};
 use crate::symbolize::Frame;
 use crate::vmmap::Owner;
 
-/// What a chunk takes beyond the bytes asked for: its header, and what rounding up to 16 bytes adds.
-const CHUNK_OVERHEAD_BYTES: u64 = 16;
+/// From this size on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
+const MAPPED_BYTES: u64 = 128 << 10;
+const PAGE_BYTES: u64 = 4096;
 
 /// The process's memory when it was last looked at.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -85,8 +86,8 @@ pub struct Moment {
     pub resident_bytes: BTreeMap<String, u64>,
 }
 
-/// The memory of a recording, of which `totals` is what its allocator handed out.
-pub(super) fn build(recording: &Recording, rules: &Rules, totals: &Totals) -> Memory {
+/// The memory of a recording.
+pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
     let memory = &recording.memory;
     let mut parts: Vec<MemoryPart> = Vec::new();
     let mut malloc = MemoryPart::default();
@@ -103,7 +104,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, totals: &Totals) -> Me
         }
     }
     if malloc.resident_bytes.is_some() {
-        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), totals));
+        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), seen_bytes(recording)));
     }
     let explained = explain(recording, rules, &mut parts);
     parts.retain(|part| part.reserved_bytes != Some(0) || part.resident_bytes != Some(0));
@@ -165,11 +166,10 @@ impl MemoryPart {
     }
 }
 
-/// malloc's memory by what it is. `totals`: what was seen.
-fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, totals: &Totals) -> Vec<MemoryPart> {
+/// malloc's memory by what it is. `seen`: what was seen allocated and is live, with malloc's headers.
+fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, seen: u64) -> Vec<MemoryPart> {
     const LIVE: (&str, &str) = ("malloc-live", "malloc: live, seen allocated");
     let mut rest = malloc.clone();
-    let seen = totals.live_bytes.saturating_add(totals.live_count.saturating_mul(CHUNK_OVERHEAD_BYTES));
     let resident = malloc.resident_bytes.unwrap_or(0);
     let Some(heap) = heap else {
         let live = rest.take(seen.min(resident), LIVE.0, LIVE.1);
@@ -181,6 +181,28 @@ fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, totals: &T
     let before = rest.take(before, "malloc-before", "malloc: from before the session");
     // What is reserved and committed beyond them is free, too.
     vec![live, before, rest.named("malloc-free", "malloc: free, kept")]
+}
+
+/// What was seen allocated and is live, as malloc's chunks: each of a stack's is taken for one of its average
+/// size.
+fn seen_bytes(recording: &Recording) -> u64 {
+    let heap = recording.memory.heap.as_ref();
+    let mut mapped_left = heap.map_or(0, |heap| heap.mapped_count);
+    let mut seen: u64 = 0;
+    for row in recording.totals.iter().filter(|row| row.source == Source::Allocator) {
+        let totals = &row.totals;
+        let count = totals.allocated_count.saturating_sub(totals.freed_count);
+        let bytes = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
+        let average = bytes.checked_div(count).unwrap_or(0);
+        // Source: glibc, `malloc.c`, `request2size` and `sysmalloc_mmap`.
+        let chunk = average.saturating_add(8 + 15) / 16 * 16;
+        let mapped = if average >= MAPPED_BYTES { count.min(mapped_left) } else { 0 };
+        mapped_left -= mapped;
+        let in_pages = average.saturating_add(16 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        seen = seen.saturating_add(mapped.saturating_mul(in_pages));
+        seen = seen.saturating_add((count - mapped).saturating_mul(chunk.max(32)));
+    }
+    seen
 }
 
 /// What malloc handed out, with its headers.

@@ -17,8 +17,8 @@ impl<Owner> Default for Intervals<Owner> {
 }
 
 impl<Owner: Copy> Intervals<Owner> {
-    /// Removes `[start, end)`, and gives what was there: length in bytes and owner of each piece.
-    pub fn remove(&mut self, start: u64, end: u64) -> Vec<(u64, Owner)> {
+    /// Removes `[start, end)`, and gives what was there, piece by piece.
+    pub fn remove(&mut self, start: u64, end: u64) -> Vec<(Range<u64>, Owner)> {
         let mut removed = Vec::new();
         if start >= end {
             return removed;
@@ -28,7 +28,7 @@ impl<Owner: Copy> Intervals<Owner> {
         let inside: Vec<u64> = self.pieces.range(start..end).map(|(start, _)| *start).collect();
         for piece_start in inside {
             if let Some((piece_end, owner)) = self.pieces.remove(&piece_start) {
-                removed.push((piece_end - piece_start, owner));
+                removed.push((piece_start..piece_end, owner));
             }
         }
         removed
@@ -137,8 +137,8 @@ mod tests {
                             }
                         }
                         let mut removed = [0u64; 256];
-                        for (length, owner) in intervals.remove(start, end) {
-                            removed[owner as usize] += length;
+                        for (range, owner) in intervals.remove(start, end) {
+                            removed[owner as usize] += range.end - range.start;
                         }
                         prop_assert_eq!(removed, expected);
                     }

@@ -13,7 +13,8 @@ use tracer_common::{
 
 use super::intervals::Intervals;
 
-/// `MAP_ANONYMOUS`, `MAP_STACK`, `MREMAP_DONTUNMAP` of Linux on x86-64.
+/// `MAP_FIXED`, `MAP_ANONYMOUS`, `MAP_STACK`, `MREMAP_DONTUNMAP` of Linux on x86-64.
+const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_STACK: u64 = 0x20000;
 const MREMAP_DONTUNMAP: u64 = 4;
@@ -96,6 +97,10 @@ impl Mappings {
         let end = start.saturating_add(round_up(record.length_bytes));
         match record.call {
             mapping_call::MMAP => {
+                // Where nothing is to be replaced nothing is: what is booked there was unmapped unseen.
+                if record.flags & MAP_FIXED == 0 {
+                    self.unmap(start, end);
+                }
                 let kind = match record.flags {
                     flags if flags & MAP_ANONYMOUS == 0 => MappingKind::File,
                     flags if flags & MAP_STACK != 0 => MappingKind::Stack,
@@ -128,8 +133,8 @@ impl Mappings {
     }
 
     fn unmap(&mut self, start: u64, end: u64) {
-        for (bytes, owner) in self.space.remove(start, end) {
-            self.release(owner, bytes);
+        for (range, owner) in self.space.remove(start, end) {
+            self.release(owner, range.end - range.start);
         }
     }
 
@@ -138,6 +143,9 @@ impl Mappings {
         let Some(owned) = owner.and_then(|index| self.owned.get_mut(index as usize)) else {
             return;
         };
+        if bytes == 0 {
+            return;
+        }
         owned.left_bytes = owned.left_bytes.saturating_sub(bytes);
         let totals = self.totals.entry((owned.stack, owned.kind)).or_insert(StackTotals::ZERO);
         totals.freed_bytes += bytes;
@@ -146,33 +154,35 @@ impl Mappings {
         }
     }
 
-    /// The mapping keeps its owner wherever it goes; only what it grows or shrinks is booked.
+    /// What is mapped keeps its owners wherever it goes; only what it grows or shrinks is booked.
     fn remap(&mut self, record: &MappingRecord, start: u64, end: u64) {
         let (old_start, old_bytes) = (record.argument, round_up(record.argument2));
-        let duplicates = old_bytes == 0 || record.flags & MREMAP_DONTUNMAP != 0;
-        let owner = self.space.owner(old_start).flatten();
-        if duplicates {
+        if old_bytes == 0 || record.flags & MREMAP_DONTUNMAP != 0 {
             self.unmap(start, end);
             let stack = (record.in_allocator == 0).then_some(record.stack);
             self.map(start, end, stack, MappingKind::Anonymous);
             return;
         }
-        let mut moved_bytes = 0;
-        for (bytes, piece_owner) in self.space.remove(old_start, old_start.saturating_add(old_bytes)) {
-            if piece_owner == owner {
-                moved_bytes += bytes;
-            } else {
-                self.release(piece_owner, bytes);
-            }
+        let moved = self.space.remove(old_start, old_start.saturating_add(old_bytes));
+        let mut last = None;
+        for (range, owner) in moved {
+            // Holes stay holes, and what is at their place stays: from Linux 6.17 on several mappings can
+            // be moved at once.
+            let at = |address: u64| start.saturating_add(address - old_start);
+            let (to_start, to_end) = (at(range.start).min(end), at(range.end).min(end));
+            self.unmap(to_start, to_end);
+            self.space.fill(to_start, to_end, owner);
+            self.release(owner, at(range.end).saturating_sub(to_end.max(at(range.start))));
+            last = owner;
         }
-        self.unmap(start, end);
-        let new_bytes = self.space.fill(start, end, owner);
-        if new_bytes < moved_bytes {
-            self.release(owner, moved_bytes - new_bytes);
-        } else if let Some(owned) = owner.and_then(|index| self.owned.get_mut(index as usize)) {
-            owned.left_bytes += new_bytes - moved_bytes;
+        // It grows at its end.
+        let grown = start.saturating_add(old_bytes);
+        self.unmap(grown, end);
+        let bytes = self.space.fill(grown, end, last);
+        if let Some(owned) = last.and_then(|index| self.owned.get_mut(index as usize)) {
+            owned.left_bytes += bytes;
             let totals = self.totals.entry((owned.stack, owned.kind)).or_insert(StackTotals::ZERO);
-            totals.allocated_bytes += new_bytes - moved_bytes;
+            totals.allocated_bytes += bytes;
         }
     }
 
@@ -238,8 +248,15 @@ mod tests {
 
     #[test]
     fn a_commit_over_a_reservation_is_not_new_memory() {
-        assert_eq!(totals(&[mmap(0x10000, 16), mmap(0x12000, 4)]), (16, 0, 1, 0));
-        assert_eq!(totals(&[mmap(0x100_0000, 4)]), (0, 0, 0, 0));
+        let fixed = |address, pages| {
+            let anywhere = mmap(address, pages);
+            MappingRecord { flags: anywhere.flags | MAP_FIXED, ..anywhere }
+        };
+        assert_eq!(totals(&[mmap(0x10000, 16), fixed(0x12000, 4)]), (16, 0, 1, 0));
+        assert_eq!(totals(&[fixed(0x100_0000, 4)]), (0, 0, 0, 0));
+        // Anywhere: the old one was unmapped, which was not seen.
+        assert_eq!(totals(&[mmap(0x10000, 16), mmap(0x12000, 4)]), (20, 4, 2, 0));
+        assert_eq!(totals(&[mmap(0x100_0000, 4)]), (4, 0, 1, 0));
     }
 
     #[test]

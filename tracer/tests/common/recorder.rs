@@ -27,8 +27,8 @@ pub(crate) fn tracer_output(arguments: &[&str]) -> Output {
 
 /// A recorder whose probes are attached.
 pub(crate) struct Recorder {
-    process: Process,
-    stdout: Lines,
+    pub(crate) process: Process,
+    pub(crate) stdout: Lines,
     stderr: Lines,
     file: PathBuf,
     /// Ids of the BPF programs that it loaded.
