@@ -74,6 +74,8 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64) -> u64 {
             let is_known = totals.is_some_and(|totals| (*totals).sent != 0);
             if !is_known || mode == memo_mode::CHECKED || (*slot).record.stop == Stop::NoMapping as u32 {
                 let remembered = (*slot).record.stack;
+                // Kept there, and not on the BPF stack below the walk.
+                let (pc, sp, fp) = ((*slot).start[0], (*slot).start[1], (*slot).start[2]);
                 walk::walk(index, pc, sp, fp, 0);
                 let is_other = (*slot).record.stack != remembered;
                 // A walk that met an unknown module makes a stack of its own.

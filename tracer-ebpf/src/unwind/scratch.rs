@@ -23,6 +23,8 @@ const ROOM_BYTES: usize =
 pub struct Slot {
     pub busy: u64,
     pub state: State,
+    /// Where the walk began: pc, sp, fp.
+    pub start: [u64; 3],
     /// How many segments the walk took from the memo.
     pub taken: u64,
     pub memo: memo::Scratch,
