@@ -540,7 +540,7 @@ unsafe extern "C" fn pad_step(index: u32, padding: *mut Padding) -> i64 {
     unsafe {
         let making = &mut (*(*padding).slot).memo.making;
         let i = making.word_count as usize + index as usize;
-        if i % CHUNK_WORDS == 0 || i >= MAX_WORDS {
+        if i.is_multiple_of(CHUNK_WORDS) || i >= MAX_WORDS {
             return 1;
         }
         *(&raw mut making.values).cast::<u64>().add(i & (MAX_WORDS - 1)) = making.values[0];

@@ -117,6 +117,7 @@ fn totals(stack: u64) -> Option<*mut StackTotals> {
     if found.is_some() {
         return found;
     }
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would lie on the BPF stack")]
     let _ = maps::STACKS.insert(stack, &ZERO, BPF_NOEXIST as u64);
     maps::STACKS.get_ptr_mut(stack)
 }
