@@ -11,8 +11,8 @@ use crate::{build, jdk, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `cost`, `recorder`, `report`, `--help`; or `verdicts`, with JDKs or for all: precision and recall
-    /// over all stories of tracer/tests/stories
+    /// What to measure, and how: `cost`, `recorder`, `report`, `--help`; or `verdicts`, with JDKs or for all:
+    /// precision and recall over all stories of tracer/tests/stories
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
     arguments: Vec<OsString>,
 }

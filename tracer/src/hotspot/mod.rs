@@ -252,7 +252,7 @@ impl Hotspot {
     }
 
     /// The ranges of the address space that are known to be the JVM's: its heap, metaspace, code heaps and
-    /// GC structures, those that tell more first (see [`ranges`]). `anonymous`: the process's private
+    /// GC structures, those that tell more first (see `hotspot/ranges.rs`). `anonymous`: the process's private
     /// anonymous mappings, sorted; only within them are GC structures and metaspace searched for.
     pub fn ranges(&self, anonymous: &[Range<u64>]) -> Vec<JvmRange> {
         self.ranges_source(anonymous).read()
