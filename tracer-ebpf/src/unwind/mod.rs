@@ -78,8 +78,10 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64) -> u64 {
                 let (pc, sp, fp) = ((*slot).start[0], (*slot).start[1], (*slot).start[2]);
                 walk::walk(index, pc, sp, fp, 0);
                 let is_other = (*slot).record.stack != remembered;
-                // A walk that met an unknown module makes a stack of its own.
-                if is_other && (*slot).record.saved_bytes == 0 {
+                // A walk that met an unknown module makes a stack of its own; and tables may have changed
+                // from one walk to the other.
+                let is_comparable = (*slot).record.saved_bytes == 0 && (*slot).epoch == maps::memo_epoch();
+                if is_other && is_comparable {
                     counters::add(Counter::MemoMismatch, 1);
                 }
                 if is_other {

@@ -76,6 +76,10 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
     record.saved_bytes = 0;
     // Before what it guards is looked at.
     let epoch = if use_memo != 0 { maps::memo_epoch() } else { NO_MEMO };
+    if use_memo != 0 {
+        // SAFETY: as above.
+        unsafe { (*slot).epoch = epoch };
+    }
     let (Some(table), Some(jvm)) = (maps::MODULE_TABLE.get(0), maps::JVM.get(0)) else {
         return 0;
     };

@@ -200,13 +200,17 @@ impl Rules {
         };
         let application = place(Place::Application);
         let owner = application.or_else(|| place(Place::Library).filter(|_| native == stack.len()));
-        let rule = self.rules.iter().find(|rule| rule.holds(source, &holding));
+        let rule = {
+            let innermost = named.and_then(|at| stack.get(at)).map(|(_, traits)| &*traits.conditions);
+            self.rules.iter().find(|rule| rule.holds(source, &holding, innermost.unwrap_or_default()))
+        };
         let told_by = rule.and_then(|rule| rule.any).and_then(|condition| {
             let tells = |(at, (_, traits)): (usize, &(&Frame, &FrameTraits))| {
                 speaks(at, traits) && has(&traits.conditions, condition)
             };
             stack.iter().enumerate().position(tells)
         });
+        let told_by = told_by.or(named.filter(|_| rule.is_some_and(|rule| rule.leaf.is_some())));
         let called = application.and_then(|owner| {
             let below = stack.get(..owner)?;
             below.iter().rposition(|(_, traits)| traits.place != Place::Stub)
@@ -251,8 +255,9 @@ impl Rules {
 }
 
 impl Rule {
-    /// Does it hold for a stack in which the conditions `holding` hold for some frame?
-    fn holds(&self, source: &Source, holding: &[u64]) -> bool {
+    /// Does it hold for a stack in which the conditions `holding` hold for some frame, and the conditions
+    /// `innermost` for the innermost one that has a name and is not the allocator?
+    fn holds(&self, source: &Source, holding: &[u64], innermost: &[u64]) -> bool {
         let source_holds = match (self.source, source) {
             (None, _)
             | (Some(SourceName::Allocator), Source::Allocator)
@@ -264,10 +269,14 @@ impl Rule {
             Source::Allocator => false,
             Source::Mapping(kind) => matches(&self.mapping, kind),
         };
-        source_holds
-            && mapping_holds
-            && self.any.is_none_or(|condition| has(holding, condition))
-            && self.with.is_none_or(|condition| has(holding, condition))
+        let told = match (self.any, self.leaf) {
+            (None, None) => true,
+            (any, leaf) => {
+                any.is_some_and(|condition| has(holding, condition))
+                    || leaf.is_some_and(|condition| has(innermost, condition))
+            }
+        };
+        source_holds && mapping_holds && told && self.with.is_none_or(|condition| has(holding, condition))
     }
 }
 

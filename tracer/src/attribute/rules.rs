@@ -44,7 +44,8 @@ pub struct Rules {
     usual: BTreeMap<String, u64>,
 }
 
-/// A compiled rule. `any` and `with` are ranges of matchers; empty: no such condition.
+/// A compiled rule. `any`, `leaf` and `with` are numbers of conditions; `None`: no such condition. One of `any`
+/// and `leaf` is enough.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) category: String,
@@ -52,6 +53,7 @@ pub(super) struct Rule {
     pub(super) source: Option<SourceName>,
     pub(super) mapping: Vec<Pattern>,
     pub(super) any: Option<usize>,
+    pub(super) leaf: Option<usize>,
     pub(super) with: Option<usize>,
 }
 
@@ -143,6 +145,8 @@ struct RuleEntry {
     mapping: Vec<String>,
     #[serde(default)]
     any: Vec<MatcherEntry>,
+    #[serde(default)]
+    leaf: Vec<MatcherEntry>,
     #[serde(default)]
     with: Vec<MatcherEntry>,
     /// The versions on which the names hold.
@@ -254,12 +258,15 @@ impl Rules {
             if seen.insert(&entry.id, ()).is_some() {
                 return Err(refuse(&entry.id, "its id is used twice"));
             }
-            if entry.any.is_empty() && entry.mapping.is_empty() {
-                return Err(refuse(&entry.id, "it needs `any` or `mapping`"));
+            if entry.any.is_empty() && entry.leaf.is_empty() && entry.mapping.is_empty() {
+                return Err(refuse(&entry.id, "it needs `any`, `leaf` or `mapping`"));
             }
-            let mut matchers = entry.any.iter().chain(&entry.with);
+            let mut matchers = entry.any.iter().chain(&entry.leaf).chain(&entry.with);
             if matchers.any(|matcher| matcher.function.is_empty() && matcher.module.is_empty()) {
-                return Err(refuse(&entry.id, "each of `any` and `with` needs `function` or `module`"));
+                return Err(refuse(
+                    &entry.id,
+                    "each of `any`, `leaf` and `with` needs `function` or `module`",
+                ));
             }
             let rule = Rule {
                 category: entry.category.clone(),
@@ -267,6 +274,7 @@ impl Rules {
                 source: entry.source,
                 mapping: patterns(&entry.mapping).collect(),
                 any: self.matchers.add(&entry.any),
+                leaf: self.matchers.add(&entry.leaf),
                 with: self.matchers.add(&entry.with),
             };
             self.rules.push(rule);

@@ -92,6 +92,7 @@ impl UnwindTables {
             self.modules.set((first + i) as u32, module, 0)?;
         }
         let table = ModuleTable { first: first as u32, count: modules.len() as u32 };
+        self.raise()?;
         self.table.set(0, table, 0)?;
         self.raise()?;
         Ok(modules.len())
@@ -102,6 +103,7 @@ impl UnwindTables {
     /// # Errors
     /// A map operation failed.
     pub fn set_jvm(&mut self, jvm: &Jvm) -> Result<(), ProbeError> {
+        self.raise()?;
         self.jvm.set(0, jvm, 0)?;
         self.raise()
     }
@@ -115,7 +117,8 @@ impl UnwindTables {
         self.raise()
     }
 
-    /// Voids what was remembered of stacks, after a change of what they were walked by.
+    /// Voids what was remembered of stacks. Before what they were walked by changes, so that nothing old meets
+    /// the new; and after it, so that nothing stays that was made of both.
     fn raise(&mut self) -> Result<(), ProbeError> {
         self.raised += EPOCH_STEP;
         Ok(self.epoch.set(0, self.raised, 0)?)
