@@ -1,4 +1,7 @@
 import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -11,7 +14,6 @@ public final class ManyThreads {
 
     public static void main(String[] arguments) throws Exception {
         Workload.obey(() -> {
-            int before = threads();
             for (int i = 0; i < POOLS; i++) {
                 ExecutorService pool = startPool();
                 // The first stays: the stacks of those that end later are kept for threads to come.
@@ -23,7 +25,7 @@ public final class ManyThreads {
                 }
             }
             // To Java a thread has ended a little before it has to the kernel.
-            while (threads() > before + EACH) {
+            while (threads() > EACH) {
                 Thread.sleep(1);
             }
             int started = POOLS * EACH;
@@ -31,9 +33,17 @@ public final class ManyThreads {
         });
     }
 
-    /** The threads of this process, as the kernel counts them. */
+    /** The pools' threads, as the kernel counts them. */
     private static int threads() {
-        return new File("/proc/self/task").list().length;
+        int count = 0;
+        for (String tid : new File("/proc/self/task").list()) {
+            try {
+                count += Files.readString(Path.of("/proc/self/task", tid, "comm")).startsWith("pool-") ? 1 : 0;
+            } catch (IOException gone) {
+                // It ended meanwhile.
+            }
+        }
+        return count;
     }
 
     /** The frame that the tests look for. */
