@@ -148,9 +148,9 @@ impl MemoryPart {
         self
     }
 
-    /// Takes `taken` away from it, and gives what that is.
-    fn take(&mut self, taken: u64, id: &str, name: &str) -> MemoryPart {
-        let take = |sum: &mut Option<u64>| {
+    /// Takes `held` away from it, of which `resident` is resident, and gives what that is.
+    fn take(&mut self, held: u64, resident: u64, id: &str, name: &str) -> MemoryPart {
+        let take = |sum: &mut Option<u64>, taken: u64| {
             let taken = sum.map(|sum| sum.min(taken));
             *sum = sum.zip(taken).map(|(sum, taken)| sum - taken);
             taken
@@ -158,9 +158,9 @@ impl MemoryPart {
         MemoryPart {
             id: id.to_owned(),
             name: name.to_owned(),
-            reserved_bytes: take(&mut self.reserved_bytes),
-            committed_bytes: take(&mut self.committed_bytes),
-            resident_bytes: take(&mut self.resident_bytes),
+            reserved_bytes: take(&mut self.reserved_bytes, held),
+            committed_bytes: take(&mut self.committed_bytes, held),
+            resident_bytes: take(&mut self.resident_bytes, resident),
             swap_bytes: Some(0),
         }
     }
@@ -172,13 +172,14 @@ fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, seen: u64)
     let mut rest = malloc.clone();
     let resident = malloc.resident_bytes.unwrap_or(0);
     let Some(heap) = heap else {
-        let live = rest.take(seen.min(resident), LIVE.0, LIVE.1);
+        let live = rest.take(seen, seen.min(resident), LIVE.0, LIVE.1);
         return vec![live, rest.named("malloc-rest", "malloc: from before, or free")];
     };
     let in_use = resident - resident_free(heap).min(resident);
-    let before = share(in_use, unseen(heap, seen), in_use_bytes(heap));
-    let live = rest.take(in_use - before, LIVE.0, LIVE.1);
-    let before = rest.take(before, "malloc-before", "malloc: from before the session");
+    let (held, unseen) = (in_use_bytes(heap), unseen(heap, seen));
+    let before = share(in_use, unseen, held);
+    let live = rest.take(held.saturating_sub(unseen), in_use - before, LIVE.0, LIVE.1);
+    let before = rest.take(unseen, before, "malloc-before", "malloc: from before the session");
     // What is reserved and committed beyond them is free, too.
     vec![live, before, rest.named("malloc-free", "malloc: free, kept")]
 }
@@ -250,7 +251,7 @@ fn explain(recording: &Recording, rules: &Rules, parts: &mut Vec<MemoryPart>) ->
         let unexplained = parts.iter_mut().find(|part| part.id == Owner::Unexplained.id());
         let Some(unexplained) = unexplained.filter(|_| known) else { continue };
         let name = rules.category_name(&category);
-        let mut taken = unexplained.take(mapped.resident_bytes, &category, &name);
+        let mut taken = unexplained.take(mapped.resident_bytes, mapped.resident_bytes, &category, &name);
         let move_rest = |sum: &mut Option<u64>, from: &mut Option<u64>, bytes: u64| {
             let more = bytes.saturating_sub(sum.unwrap_or(0)).min(from.unwrap_or(0));
             *sum = sum.map(|sum| sum + more);
