@@ -22,6 +22,9 @@ use super::read::{ReadError, Reader};
 /// Keys kept of each kind; then the cache starts anew.
 const MAX_CACHED: usize = 1 << 18;
 
+/// How often a compiled frame is read that does not hang together: its JVM changes it meanwhile.
+const READS: usize = 3;
+
 /// The wrapper of a native method, by its blob's name.
 const NATIVE_WRAPPER: &str = "native nmethod";
 
@@ -96,6 +99,21 @@ impl Names {
 
     /// What memory says now of a compiled frame.
     fn read_compiled(&mut self, source: Source<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
+        let mut frames = Err(Stale::Unreadable);
+        for _ in 0..READS {
+            frames = self.read_compiled_once(source, frame);
+            if frames != Err(Stale::Unreadable) {
+                return frames;
+            }
+        }
+        // What no longer is that code says nothing of it.
+        match Nmethod::compile_id_now(source.reader, &source.layout.nmethod, frame.aux) {
+            Ok(id) if id == frame.extra => frames,
+            _ => Err(Stale::Nmethod(frame.extra)),
+        }
+    }
+
+    fn read_compiled_once(&mut self, source: Source<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
         let Source { reader, layout, code_cache, .. } = source;
         let gone = |_: ReadError| Stale::Nmethod(frame.extra);
         let unreadable = |_: ReadError| Stale::Unreadable;
