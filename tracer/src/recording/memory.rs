@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::database::{meta, signed};
 use super::read_tables::{collect, column, has_table, optional, unsigned};
 use super::rows::Rows;
-use super::writer::{meta, signed};
 use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack};
 
 type Result<T> = rusqlite::Result<T>;

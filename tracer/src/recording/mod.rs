@@ -6,6 +6,7 @@
 //! tables for people who ask the file their own questions.
 
 mod create;
+mod database;
 mod error;
 mod memory;
 mod model;

@@ -7,8 +7,8 @@ use rusqlite::{Connection, params};
 use tracer_common::table::StackTotals;
 
 use super::Totals;
+use super::database::signed;
 use super::series::Key;
-use super::writer::signed;
 use crate::symbolize::{Frame, Tier, UnknownReason};
 
 /// Ids of the rows that are in the database.

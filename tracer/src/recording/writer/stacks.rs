@@ -1,0 +1,118 @@
+//! Stacks, and what each of them allocated, mapped, and holds.
+
+use rusqlite::params;
+use tracer_common::table::StackTotals;
+
+use super::{ALLOCATOR, Writer};
+use crate::recording::database::signed;
+use crate::recording::{Call, WriteError};
+use crate::symbolize::Frame;
+
+impl Writer {
+    /// The frames of stack `id`, leaf first; `complete`: they reach the thread's entry; `stop`:
+    /// why the walk ended. Given again, it replaces what was known.
+    pub fn stack(&mut self, id: u64, frames: &[Frame], complete: bool, stop: &str) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            let stack = writer.rows.stack(database, id)?;
+            let changed = database
+                .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1 AND stop IS NULL")?
+                .execute(params![stack, complete, stop])?;
+            if changed == 0 {
+                database
+                    .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1")?
+                    .execute(params![stack, complete, stop])?;
+                database
+                    .prepare_cached("DELETE FROM stack_frame WHERE stack = ?1")?
+                    .execute(params![stack])?;
+            }
+            let mut insert = database.prepare_cached("INSERT INTO stack_frame VALUES (?1, ?2, ?3)")?;
+            for (depth, frame) in (0_i64..).zip(frames) {
+                insert.execute(params![stack, depth, writer.rows.frame(database, frame)?])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Cumulative totals of the allocator, by stack. Rows that did not change cost nothing.
+    pub fn allocator_totals(
+        &mut self,
+        time_ns: u64,
+        totals: &[(u64, StackTotals)],
+    ) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            for (stack, totals) in totals {
+                let changed = writer.rows.set_totals(database, time_ns, *stack, ALLOCATOR, totals)?;
+                changed.into_iter().for_each(|key| writer.series.changed(key));
+            }
+            Ok(())
+        })
+    }
+
+    /// Cumulative totals of mappings, by stack and by the kind of the mapping.
+    pub fn mapping_totals(
+        &mut self,
+        time_ns: u64,
+        totals: &[(u64, &str, StackTotals)],
+    ) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            for (stack, kind, totals) in totals {
+                let source = writer.rows.source(database, kind)?;
+                let changed = writer.rows.set_totals(database, time_ns, *stack, source, totals)?;
+                changed.into_iter().for_each(|key| writer.series.changed(key));
+            }
+            Ok(())
+        })
+    }
+
+    /// What is live now, by stack and thread: (stack, tid, bytes, count). Replaces what was given
+    /// before.
+    pub fn live_by_thread(&mut self, live: &[(u64, u32, u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM live_thread", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO live_thread VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
+            )?;
+            for &(stack, tid, bytes, count) in live {
+                let stack = writer.rows.stack(database, stack)?;
+                insert.execute(params![stack, tid, signed(Some(bytes)), signed(Some(count))])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is live now, by stack, epoch and time of birth: (stack, epoch, born, bytes, count).
+    /// Replaces what was given before.
+    pub fn survivors(&mut self, survivors: &[(u64, u32, u64, u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM survivor", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO survivor VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
+            )?;
+            for &(stack, epoch, born_ns, bytes, count) in survivors {
+                let stack = writer.rows.stack(database, stack)?;
+                let [born, bytes, count] = [born_ns, bytes, count].map(|value| signed(Some(value)));
+                insert.execute(params![stack, epoch, born, bytes, count])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Allocations and frees, each by itself.
+    pub fn calls(&mut self, calls: &[Call]) -> Result<(), WriteError> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        self.write(|writer, database| {
+            let mut insert = database.prepare_cached("INSERT INTO call VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            for Call { freed, record } in calls {
+                let stack = writer.rows.stack(database, record.stack)?;
+                let [time, address, size] = [record.header.time_ns, record.address, record.size_bytes]
+                    .map(|value| signed(Some(value)));
+                insert.execute(params![time, record.header.tid, freed, address, size, stack])?;
+            }
+            Ok(())
+        })
+    }
+}
