@@ -1,32 +1,32 @@
 //! A capture under way: attached probes, what they told so far, and the file that keeps it.
 
+mod waiting;
+mod write;
+
 use std::{
-    collections::HashMap,
     io,
     os::fd::{AsFd, OwnedFd},
 };
 
 use tracer_common::{
     record::mapping_call,
-    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
+    table::{NO_STACK, OVERFLOW_STACK},
     unwind::Stop,
 };
 
-use super::{
-    jvm::JvmWatch,
-    memory::{Look, MemoryWatch},
-    resolver::Resolver,
-    setup::Attached,
-    trust,
+use self::{
+    waiting::Waiting,
+    write::{Written, write_stack},
 };
+use super::{jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
-    ingest::event::{Event, EventKind, EventSource, Stack},
+    ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
-    recording::{self, Call, CodeSample, End, Memory, Writer},
-    session::{Session, code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey},
+    recording::{self, Call, End, Memory, Writer},
+    session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
-    target::{Target, mapping, module, process::Status},
+    target::{Target, mapping, process::Status},
 };
 
 const PROT_EXEC: u32 = 4;
@@ -34,9 +34,6 @@ const PROT_EXEC: u32 = 4;
 const DRAIN_RECORDS: usize = 20_000;
 /// Beside the ticks, a sample is taken when a collection begins, unless one is as new as this.
 const COLLECTION_SAMPLE_NS: u64 = 200_000_000;
-
-/// Copies of stacks that wait until the JVM is understood, at most. Those that come later end where they are.
-const MAX_HELD_BYTES: usize = 64 << 20;
 
 /// A capture, from ready to the closed recording.
 pub(super) struct Capture {
@@ -46,19 +43,8 @@ pub(super) struct Capture {
     resolver: Resolver,
     writer: Writer,
     jvm: JvmWatch,
-    /// What was last written of each stack, so that only changes are.
-    written: HashMap<u64, StackTotals>,
-    written_mappings: HashMap<(u64, MappingKind), StackTotals>,
-    written_code: CodeTotals,
-    /// Something executable was mapped that the unwinder does not know yet.
-    modules_changed: bool,
-    /// Stacks whose walk met such a module.
-    unfinished: Vec<Stack>,
-    /// Stacks through code of a JVM that is not understood yet, and what they hold.
-    held: Vec<Stack>,
-    held_bytes: usize,
-    /// How many of them are complete now. Each is one allocation's alone.
-    completed_count: u64,
+    written: Written,
+    waiting: Waiting,
     /// The target became another program.
     replaced: bool,
     malformed_count: u64,
@@ -114,14 +100,8 @@ impl Capture {
             resolver,
             writer,
             jvm,
-            written: HashMap::new(),
-            written_mappings: HashMap::new(),
-            written_code: CodeTotals::default(),
-            modules_changed: false,
-            unfinished: Vec::new(),
-            held: Vec::new(),
-            held_bytes: 0,
-            completed_count: 0,
+            written: Written::default(),
+            waiting: Waiting::default(),
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
@@ -179,13 +159,6 @@ impl Capture {
         Ok(())
     }
 
-    /// Makes the stacks that wait for the JVM the next to be finished.
-    fn release_held(&mut self) {
-        self.unfinished.append(&mut self.held);
-        self.held_bytes = 0;
-        self.modules_changed = true;
-    }
-
     /// Takes in the events that are there. True: there may be more.
     ///
     /// # Errors
@@ -214,16 +187,16 @@ impl Capture {
         self.session.apply(&event);
         match event.kind {
             EventKind::Stack(stack) => {
-                self.modules_changed |= stack.stop == Stop::NoMapping as u32;
+                self.waiting.modules_changed |= stack.stop == Stop::NoMapping as u32;
                 if stack.rest.is_some() {
-                    self.unfinished.push(stack);
+                    self.waiting.unfinished.push(stack);
                 } else {
                     self.resolver.resolve(stack);
                 }
             }
             EventKind::Mapping(record) => {
                 let maps = matches!(record.call, mapping_call::MMAP | mapping_call::MPROTECT);
-                self.modules_changed |= maps && record.protection & PROT_EXEC != 0;
+                self.waiting.modules_changed |= maps && record.protection & PROT_EXEC != 0;
             }
             EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
             EventKind::GcBegan { .. } => self.collection_began = true,
@@ -231,39 +204,6 @@ impl Capture {
             EventKind::Allocated(record) => self.calls.push(Call { freed: false, record }),
             EventKind::Freed(record) => self.calls.push(Call { freed: true, record }),
             _ => {}
-        }
-    }
-
-    /// Tells unwinder and symbolizer of libraries that were mapped since, and finishes the stacks that
-    /// waited for that.
-    fn follow_modules(&mut self) {
-        if !std::mem::take(&mut self.modules_changed) {
-            return;
-        }
-        let mappings = mapping::read(self.pid).unwrap_or_default();
-        if !mappings.is_empty() {
-            let awaits_jvm = self.jvm.is_awaited(&mappings);
-            let followed = self.attached.unwind.follow(self.pid, &mappings, awaits_jvm);
-            let changed = followed.unwrap_or_else(|error| {
-                tracing::warn!("stacks through new libraries will end there: {error}");
-                true
-            });
-            if changed {
-                let modules = module::modules(self.pid, &mappings);
-                self.jvm.modules_changed(&modules);
-                self.resolver.set_modules(modules);
-            }
-        }
-        for mut stack in self.unfinished.drain(..) {
-            let may_wait = self.jvm.is_starting() && self.held_bytes < MAX_HELD_BYTES;
-            self.completed_count += u64::from(self.attached.unwind.finish(&mut stack, &mappings, may_wait));
-            match &stack.rest {
-                Some(rest) => {
-                    self.held_bytes += rest.bytes.len();
-                    self.held.push(stack);
-                }
-                None => self.resolver.resolve(stack),
-            }
         }
     }
 
@@ -301,77 +241,6 @@ impl Capture {
         }
         self.writer.tick(time_ns)?;
         Ok(())
-    }
-
-    fn write_memory(&mut self, mut look: Look) -> Result<(), Failure> {
-        if let Some(code) = look.take_code() {
-            // Thousands of methods: written once, at the end.
-            self.code = Some(code);
-        }
-        self.writer.memory(look.time_ns(), &look.memory(&self.session.mappings))?;
-        self.writer.thread_stacks(&look.thread_stacks())?;
-        self.looked = true;
-        Ok(())
-    }
-
-    fn write_stacks(&mut self) -> Result<(), Failure> {
-        while let Some(stack) = self.resolver.try_next() {
-            write_stack(&mut self.writer, &stack)?;
-        }
-        Ok(())
-    }
-
-    fn write_totals(&mut self, time_ns: u64) -> Result<(), Failure> {
-        let mut changed = Vec::new();
-        let written = &mut self.written;
-        self.attached
-            .tables
-            .for_each_stack(|stack, totals| {
-                let totals = StackTotals { sent: 0, ..totals };
-                if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
-                    changed.push((stack, totals));
-                }
-            })
-            .map_err(|error| unreadable(&error))?;
-        self.writer.allocator_totals(time_ns, &changed)?;
-
-        let mut changed = Vec::new();
-        for (&(stack, kind), &totals) in self.session.mappings.totals() {
-            if self.written_mappings.insert((stack, kind), totals) != Some(totals) {
-                changed.push((stack, kind.as_str(), totals));
-            }
-        }
-        self.writer.mapping_totals(time_ns, &changed)?;
-        Ok(())
-    }
-
-    fn write_code(&mut self, time_ns: u64) -> Result<(), Failure> {
-        let code = self.session.code.totals();
-        if code != self.written_code {
-            self.written_code = code;
-            let CodeTotals { loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = code;
-            let sample = CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count };
-            self.writer.code_sample(sample)?;
-        }
-        Ok(())
-    }
-
-    fn write_collections(&mut self) -> Result<(), Failure> {
-        let collections = &mut self.session.collections;
-        for &Collection { begin_ns, end_ns, full } in collections.take_ended() {
-            self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
-        }
-        Ok(())
-    }
-
-    /// Writes how far the numbers can be trusted, and gives how much was lost.
-    fn write_trust(&mut self) -> Result<u64, Failure> {
-        let counters =
-            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
-        let lost = trust::lost(&counters, self.malformed_count);
-        self.writer.lost(&lost)?;
-        self.writer.trust(&trust::trust(&counters, self.completed_count))?;
-        Ok(lost.iter().map(|(_, count)| count).sum())
     }
 
     /// Switches the probes off, writes all that is left, and closes the recording. Gives how much was
@@ -428,27 +297,10 @@ impl Capture {
         self.writer.finish(&End { duration_ns, reason: reason.to_owned() })?;
         Ok((lost_count, detaching))
     }
-
-    fn write_live(&mut self, started_ns: u64, end_ns: u64) -> Result<(), Failure> {
-        let mut live = Survey::new(started_ns, end_ns, self.session.collections.ended_count());
-        self.attached
-            .tables
-            .for_each_live(|_, allocation| live.add(&allocation))
-            .map_err(|error| unreadable(&error))?;
-        self.writer.live_by_thread(&live.by_thread())?;
-        self.writer.survivors(&live.survivors())?;
-        Ok(())
-    }
 }
 
 fn unreadable(error: &io::Error) -> Failure {
     Failure::new(status::FAILED, format!("cannot read the tables of the BPF programs: {error}"))
-}
-
-fn write_stack(writer: &mut Writer, stack: &super::resolver::NamedStack) -> Result<(), Failure> {
-    let complete = stack.stop == Stop::Complete as u32;
-    writer.stack(stack.id, &stack.frames, complete, trust::stop_name(stack.stop))?;
-    Ok(())
 }
 
 /// The threads of process `pid` with their names, as the kernel has them.

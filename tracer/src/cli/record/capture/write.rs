@@ -1,0 +1,112 @@
+//! What a capture writes into the recording at each tick: only what changed.
+
+use std::collections::HashMap;
+
+use tracer_common::{table::StackTotals, unwind::Stop};
+
+use super::{Capture, unreadable};
+use crate::cli::record::{memory::Look, resolver::NamedStack, trust};
+use crate::{
+    cli::failure::{Failure, status},
+    recording::{self, CodeSample, Writer},
+    session::{code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey},
+};
+
+/// What was last written, so that only changes are.
+#[derive(Default)]
+pub(super) struct Written {
+    stacks: HashMap<u64, StackTotals>,
+    mappings: HashMap<(u64, MappingKind), StackTotals>,
+    code: CodeTotals,
+}
+
+impl Capture {
+    pub(super) fn write_memory(&mut self, mut look: Look) -> Result<(), Failure> {
+        if let Some(code) = look.take_code() {
+            // Thousands of methods: written once, at the end.
+            self.code = Some(code);
+        }
+        self.writer.memory(look.time_ns(), &look.memory(&self.session.mappings))?;
+        self.writer.thread_stacks(&look.thread_stacks())?;
+        self.looked = true;
+        Ok(())
+    }
+
+    pub(super) fn write_stacks(&mut self) -> Result<(), Failure> {
+        while let Some(stack) = self.resolver.try_next() {
+            write_stack(&mut self.writer, &stack)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_totals(&mut self, time_ns: u64) -> Result<(), Failure> {
+        let mut changed = Vec::new();
+        let written = &mut self.written.stacks;
+        self.attached
+            .tables
+            .for_each_stack(|stack, totals| {
+                let totals = StackTotals { sent: 0, ..totals };
+                if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
+                    changed.push((stack, totals));
+                }
+            })
+            .map_err(|error| unreadable(&error))?;
+        self.writer.allocator_totals(time_ns, &changed)?;
+
+        let mut changed = Vec::new();
+        for (&(stack, kind), &totals) in self.session.mappings.totals() {
+            if self.written.mappings.insert((stack, kind), totals) != Some(totals) {
+                changed.push((stack, kind.as_str(), totals));
+            }
+        }
+        self.writer.mapping_totals(time_ns, &changed)?;
+        Ok(())
+    }
+
+    pub(super) fn write_code(&mut self, time_ns: u64) -> Result<(), Failure> {
+        let code = self.session.code.totals();
+        if code != self.written.code {
+            self.written.code = code;
+            let CodeTotals { loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = code;
+            let sample = CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count };
+            self.writer.code_sample(sample)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_collections(&mut self) -> Result<(), Failure> {
+        let collections = &mut self.session.collections;
+        for &Collection { begin_ns, end_ns, full } in collections.take_ended() {
+            self.writer.gc(recording::Collection { begin_ns, end_ns, full })?;
+        }
+        Ok(())
+    }
+
+    /// Writes how far the numbers can be trusted, and gives how much was lost.
+    pub(super) fn write_trust(&mut self) -> Result<u64, Failure> {
+        let counters =
+            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let lost = trust::lost(&counters, self.malformed_count);
+        self.writer.lost(&lost)?;
+        self.writer.trust(&trust::trust(&counters, self.waiting.completed_count))?;
+        Ok(lost.iter().map(|(_, count)| count).sum())
+    }
+
+    pub(super) fn write_live(&mut self, started_ns: u64, end_ns: u64) -> Result<(), Failure> {
+        let mut live = Survey::new(started_ns, end_ns, self.session.collections.ended_count());
+        self.attached
+            .tables
+            .for_each_live(|_, allocation| live.add(&allocation))
+            .map_err(|error| unreadable(&error))?;
+        self.writer.live_by_thread(&live.by_thread())?;
+        self.writer.survivors(&live.survivors())?;
+        Ok(())
+    }
+}
+
+/// Writes a stack with its names.
+pub(super) fn write_stack(writer: &mut Writer, stack: &NamedStack) -> Result<(), Failure> {
+    let complete = stack.stop == Stop::Complete as u32;
+    writer.stack(stack.id, &stack.frames, complete, trust::stop_name(stack.stop))?;
+    Ok(())
+}
