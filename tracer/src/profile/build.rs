@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use super::judge::{Judge, Kept};
 use super::{
-    Category, CodeCache, CodeHeap, CodeMethod, GeneratedCode, Incomplete, Jvm, Profile, SCHEMA, Session,
-    Site, SiteFrame, SiteThread, Target, Totals, Trust, Verdict, Way, memory, site, threads,
+    Category, Jvm, Profile, SCHEMA, Session, Site, SiteFrame, SiteThread, Target, Totals, Verdict, Way, code,
+    memory, site, threads, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
-use crate::census;
 use crate::recording::{Recording, Stack, State, Total};
-use crate::symbolize::{Frame, UnknownReason};
+use crate::symbolize::Frame;
 
 /// The reason under which rows are counted that say more was freed than allocated.
 const INCONSISTENT: &str = "inconsistent_totals";
@@ -40,12 +39,12 @@ impl Profile {
             schema: SCHEMA,
             target: target(recording),
             session: session(recording),
-            trust: trust(recording, lost),
+            trust: trust::build(recording, lost),
             totals,
             categories,
             sites,
             threads: threads::build(recording, rules, &shown),
-            code_cache: code_cache(recording),
+            code_cache: code::build(recording),
             memory,
             state: recording.state.clone(),
         }
@@ -300,102 +299,6 @@ fn session(recording: &Recording) -> Session {
             State::Finished(reason) => Some(reason.clone()),
             State::Recording | State::Unfinished => None,
         },
-    }
-}
-
-fn trust(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust {
-    let trust = &recording.trust;
-    // Without the walks' counters, which come at the end: the distinct stacks.
-    let complete = recording.stacks.iter().filter(|stack| stack.complete == Some(true)).count();
-    Trust {
-        lost,
-        stacks_total: trust.stacks_total.unwrap_or(count(recording.stacks.len())),
-        stacks_complete: trust.stacks_complete.unwrap_or(count(complete)),
-        incomplete: incomplete(recording),
-        unmatched_frees: trust.unmatched_frees,
-        notes: recording.notes.clone(),
-    }
-}
-
-/// Stacks that nothing was booked on are left out.
-fn incomplete(recording: &Recording) -> Vec<Incomplete> {
-    let mut allocated: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-    for row in &recording.totals {
-        let sum = allocated.entry(row.stack).or_default();
-        sum.0 = sum.0.saturating_add(row.totals.allocated_count);
-        sum.1 = sum.1.saturating_add(row.totals.allocated_bytes);
-    }
-    let mut ends: BTreeMap<(&str, Option<&str>), Incomplete> = BTreeMap::new();
-    for (index, (count, bytes)) in allocated {
-        let Some(stack) = at(&recording.stacks, index).filter(|stack| stack.complete == Some(false)) else {
-            continue;
-        };
-        let mut frames = stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));
-        // Such a walk went on to its end: what is missing is in the middle.
-        let in_heap = frames.clone().any(|frame| frame.unknown == Some(UnknownReason::Continuation));
-        let module = frames.next_back().filter(|_| !in_heap).and_then(|frame| frame.module.as_deref());
-        let reason = stack.stop.as_deref().unwrap_or("unknown");
-        let end = ends.entry((reason, module)).or_insert_with(|| Incomplete {
-            reason: reason.to_owned(),
-            module: module.map(str::to_owned),
-            stack_count: 0,
-            allocated_count: 0,
-            allocated_bytes: 0,
-        });
-        end.stack_count += 1;
-        end.allocated_count = end.allocated_count.saturating_add(count);
-        end.allocated_bytes = end.allocated_bytes.saturating_add(bytes);
-    }
-    let mut ends: Vec<Incomplete> = ends.into_values().collect();
-    ends.sort_by_key(|end| Reverse(end.allocated_count));
-    ends
-}
-
-fn code_cache(recording: &Recording) -> CodeCache {
-    let heaps = &recording.code_cache.heaps;
-    // A sum of which a part is missing is not known; neither is one of nothing.
-    let sum = |part: fn(&crate::recording::CodeHeap) -> Option<u64>| {
-        if heaps.is_empty() { None } else { heaps.iter().map(part).sum::<Option<u64>>() }
-    };
-    let mut methods: Vec<CodeMethod> = recording
-        .code_cache
-        .methods
-        .iter()
-        .map(|method| CodeMethod {
-            method: method.method.clone(),
-            tier: method.tier.clone(),
-            bytes: method.bytes,
-        })
-        .collect();
-    methods.sort_by_key(|method| Reverse(method.bytes));
-    let last = recording.code_series.last();
-    let classes = methods.iter().map(|method| {
-        let class = method.method.rsplit_once('.').map_or(method.method.as_str(), |(class, _)| class);
-        (class, method.bytes)
-    });
-    let generated = census::generated(classes)
-        .into_iter()
-        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes })
-        .collect();
-    CodeCache {
-        installed_bytes: last.map(|sample| sample.loaded_bytes),
-        installed_count: last.map(|sample| sample.loaded_count),
-        dropped_bytes: last.map(|sample| sample.unloaded_bytes),
-        dropped_count: last.map(|sample| sample.unloaded_count),
-        generated,
-        reserved_bytes: sum(|heap| heap.reserved_bytes),
-        committed_bytes: sum(|heap| heap.committed_bytes),
-        used_bytes: sum(|heap| heap.used_bytes),
-        heaps: heaps
-            .iter()
-            .map(|heap| CodeHeap {
-                name: heap.name.clone(),
-                reserved_bytes: heap.reserved_bytes,
-                committed_bytes: heap.committed_bytes,
-                used_bytes: heap.used_bytes,
-            })
-            .collect(),
-        methods,
     }
 }
 

@@ -5,6 +5,7 @@
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
+mod code;
 mod crowd;
 mod growth;
 mod judge;
@@ -12,17 +13,19 @@ mod kept;
 mod memory;
 mod site;
 mod threads;
+mod trust;
 pub mod units;
 mod verdict;
 mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
+pub use trust::{Incomplete, Trust};
 pub use verdict::Kind;
 pub use view::View;
 
@@ -82,33 +85,6 @@ pub struct Session {
     pub gc_count: Option<u64>,
     /// Why the session ended; None: the recording was not finished.
     pub ended: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Trust {
-    /// Reasons with a count above zero.
-    pub lost: BTreeMap<String, u64>,
-    pub stacks_total: u64,
-    pub stacks_complete: u64,
-    /// Allocations whose stack is not complete, the most frequent ends first.
-    pub incomplete: Vec<Incomplete>,
-    pub unmatched_frees: Option<u64>,
-    /// Sentences for the person who reads the report.
-    pub notes: Vec<String>,
-}
-
-/// Stacks that end early, for the same reason and in the same module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Incomplete {
-    /// Why the walk ended.
-    pub reason: String,
-    /// The module of the last frame; None: the JVM's own code, or nobody knows.
-    pub module: Option<String>,
-    /// Distinct stacks.
-    pub stack_count: u64,
-    /// Allocations and mappings on them.
-    pub allocated_count: u64,
-    pub allocated_bytes: u64,
 }
 
 /// The six totals of every row: live = allocated − freed.
@@ -223,47 +199,6 @@ impl From<&Frame> for SiteFrame {
             tier: frame.tier,
         }
     }
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct CodeCache {
-    pub reserved_bytes: Option<u64>,
-    pub committed_bytes: Option<u64>,
-    pub used_bytes: Option<u64>,
-    pub heaps: Vec<CodeHeap>,
-    /// By size.
-    pub methods: Vec<CodeMethod>,
-    /// What compilers installed in the session, and what of it was dropped again; none if the JVM did
-    /// not tell.
-    pub installed_bytes: Option<u64>,
-    pub installed_count: Option<u64>,
-    pub dropped_bytes: Option<u64>,
-    pub dropped_count: Option<u64>,
-    /// Methods of classes that were generated at run time, by the pattern of their names, by size.
-    pub generated: Vec<GeneratedCode>,
-}
-
-/// Code of generated classes.
-#[derive(Clone, Debug, Serialize)]
-pub struct GeneratedCode {
-    pub pattern: String,
-    pub count: u64,
-    pub bytes: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct CodeHeap {
-    pub name: String,
-    pub reserved_bytes: Option<u64>,
-    pub committed_bytes: Option<u64>,
-    pub used_bytes: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct CodeMethod {
-    pub method: String,
-    pub tier: Option<String>,
-    pub bytes: u64,
 }
 
 #[cfg(test)]

@@ -1,0 +1,98 @@
+//! The code cache: its heaps and methods at the end, and what the session added.
+
+use std::cmp::Reverse;
+
+use serde::Serialize;
+
+use crate::census;
+use crate::recording::{self, Recording};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeCache {
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+    pub heaps: Vec<CodeHeap>,
+    /// By size.
+    pub methods: Vec<CodeMethod>,
+    /// What compilers installed in the session, and what of it was dropped again; none if the JVM did
+    /// not tell.
+    pub installed_bytes: Option<u64>,
+    pub installed_count: Option<u64>,
+    pub dropped_bytes: Option<u64>,
+    pub dropped_count: Option<u64>,
+    /// Methods of classes that were generated at run time, by the pattern of their names, by size.
+    pub generated: Vec<GeneratedCode>,
+}
+
+/// Code of generated classes.
+#[derive(Clone, Debug, Serialize)]
+pub struct GeneratedCode {
+    pub pattern: String,
+    pub count: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeHeap {
+    pub name: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CodeMethod {
+    pub method: String,
+    pub tier: Option<String>,
+    pub bytes: u64,
+}
+
+/// The code cache of a recording.
+pub(super) fn build(recording: &Recording) -> CodeCache {
+    let heaps = &recording.code_cache.heaps;
+    // A sum of which a part is missing is not known; neither is one of nothing.
+    let sum = |part: fn(&recording::CodeHeap) -> Option<u64>| {
+        if heaps.is_empty() { None } else { heaps.iter().map(part).sum::<Option<u64>>() }
+    };
+    let mut methods: Vec<CodeMethod> = recording
+        .code_cache
+        .methods
+        .iter()
+        .map(|method| CodeMethod {
+            method: method.method.clone(),
+            tier: method.tier.clone(),
+            bytes: method.bytes,
+        })
+        .collect();
+    methods.sort_by_key(|method| Reverse(method.bytes));
+    let last = recording.code_series.last();
+    let classes = methods.iter().map(|method| {
+        let class = method.method.rsplit_once('.').map_or(method.method.as_str(), |(class, _)| class);
+        (class, method.bytes)
+    });
+    let generated = census::generated(classes)
+        .into_iter()
+        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes })
+        .collect();
+    CodeCache {
+        installed_bytes: last.map(|sample| sample.loaded_bytes),
+        installed_count: last.map(|sample| sample.loaded_count),
+        dropped_bytes: last.map(|sample| sample.unloaded_bytes),
+        dropped_count: last.map(|sample| sample.unloaded_count),
+        generated,
+        reserved_bytes: sum(|heap| heap.reserved_bytes),
+        committed_bytes: sum(|heap| heap.committed_bytes),
+        used_bytes: sum(|heap| heap.used_bytes),
+        heaps: heaps
+            .iter()
+            .map(|heap| CodeHeap {
+                name: heap.name.clone(),
+                reserved_bytes: heap.reserved_bytes,
+                committed_bytes: heap.committed_bytes,
+                used_bytes: heap.used_bytes,
+            })
+            .collect(),
+        methods,
+    }
+}
