@@ -218,6 +218,14 @@ proptest! {
             prop_assert_eq!(totals.live_bytes, totals.allocated_bytes - totals.freed_bytes);
             prop_assert_eq!(totals.live_count, totals.allocated_count - totals.freed_count);
         }
+        for row in &profile.categories {
+            let of_source = if row.source == "mapping" { &profile.series.mappings } else { &profile.series.categories };
+            let course = of_source.get(&row.id).filter(|_| row.totals.allocated_count > 0);
+            let Some(course) = course else { continue };
+            prop_assert_eq!(course.live_bytes.len(), profile.series.times_ns.len());
+            prop_assert_eq!(course.live_bytes.last(), Some(&row.totals.live_bytes));
+            prop_assert_eq!(course.allocated_bytes.last(), Some(&row.totals.allocated_bytes));
+        }
         prop_assert_eq!(folded_sum(&profile, &options()), profile.totals.live_bytes);
         let allocated = Options { view: View::Allocated, ..options() };
         prop_assert_eq!(folded_sum(&profile, &allocated), profile.totals.allocated_bytes);

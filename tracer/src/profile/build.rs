@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::judge::{Judge, Kept};
 use super::{
-    Category, Jvm, Profile, SCHEMA, Session, Site, SiteFrame, SiteThread, Target, Totals, Verdict, Way, code,
-    memory, site, threads, trust,
+    Category, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals, Verdict,
+    Way, code, memory, series, site, threads, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Stack, State, Total};
@@ -27,7 +27,7 @@ impl Profile {
             .collect();
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
-        let (sites, mut categories, kept) = sites(recording, rules, &shown, &mut lost);
+        let Rows { sites, mut categories, series, kept } = rows(recording, rules, &shown, &mut lost);
         let mut totals = Totals::default();
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
@@ -46,6 +46,7 @@ impl Profile {
             threads: threads::build(recording, rules, &shown),
             code_cache: code::build(recording),
             memory,
+            series,
             state: recording.state.clone(),
         }
     }
@@ -62,12 +63,15 @@ struct Draft<'a> {
     threads: BTreeMap<String, u64>,
 }
 
-fn sites(
-    recording: &Recording,
-    rules: &Rules,
-    shown: &Shown,
-    lost: &mut BTreeMap<String, u64>,
-) -> (Vec<Site>, Vec<Category>, Option<Kept>) {
+/// What is made of the totals.
+struct Rows {
+    sites: Vec<Site>,
+    categories: Vec<Category>,
+    series: Series,
+    kept: Option<Kept>,
+}
+
+fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap<String, u64>) -> Rows {
     let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
     let names = site::frame_names(&recording.frames);
     let live_threads = live_threads(recording);
@@ -132,21 +136,32 @@ fn sites(
         places.iter().map(|place| place.as_ref().map_or_else(Vec::new, of_place)).collect();
     let judge = Judge::new(recording, rules, &groups, all + 1, loaders);
     let first_kinds = first_kinds(&drafts, &category_rows);
+    let mut series = Series::new(recording, &judge);
+    for (row, (id, source, _)) in category_rows.iter().enumerate() {
+        series.add(id, source, judge.series(drafts.len() + row));
+    }
     let categories = categories(category_rows, rules, &judge, drafts.len(), &first_kinds);
-    let mut sites: Vec<Site> = drafts
+    let mut sites: Vec<(usize, Site)> = drafts
         .into_iter()
         .enumerate()
         .map(|(group, draft)| {
             let verdict =
                 judge.verdict(group, &draft.attribution.category, draft.attribution.kind.as_deref());
-            finish(shown, draft, judge.growth(group), verdict)
+            (group, finish(shown, draft, judge.growth(group), verdict))
         })
         .collect();
     // Stable: what is equal stays in the order of the recording.
-    sites.sort_by_key(|site| {
+    sites.sort_by_key(|(_, site)| {
         (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
     });
-    (sites, categories, judge.allocator(all, recording))
+    for source in ["allocator", "mapping"] {
+        let of_source = sites.iter_mut().filter(|(_, site)| site.source == source);
+        for (group, site) in of_source.take(series::SITES) {
+            site.series = Some(judge.series(*group));
+        }
+    }
+    let sites = sites.into_iter().map(|(_, site)| site).collect();
+    Rows { sites, categories, series, kept: judge.allocator(all, recording) }
 }
 
 /// The kind, for each category, of the site that holds most of it.
@@ -209,6 +224,7 @@ fn finish(shown: &Shown, draft: Draft<'_>, growth: Option<i64>, verdict: Verdict
         threads,
         frames,
         complete: draft.stack.complete,
+        series: None,
         way: Way { leaf, cause, owner },
         stop: draft.stack.stop.clone(),
     }

@@ -6,6 +6,7 @@ use super::Verdict;
 use super::crowd::Crowd;
 use super::growth::{Course, Point};
 use super::kept;
+use super::series::RowSeries;
 use super::verdict::trend::Trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
 use crate::attribute::Rules;
@@ -52,6 +53,21 @@ impl<'a> Judge<'a> {
         let births = births(recording, groups, group_count, since);
         let makes_loaders = kept::still_grows(&course.history(loaders), LOADERS_MIN_BYTES);
         Judge { recording, rules, collections, births, makes_loaders, course }
+    }
+
+    /// The moments of the session, in nanoseconds since it started.
+    pub(super) fn times_ns(&self) -> &[u64] {
+        self.course.times_ns()
+    }
+
+    /// A moment of `CLOCK_MONOTONIC`, since the session started.
+    pub(super) fn since(&self, time_ns: u64) -> u64 {
+        time_ns.saturating_sub(self.course.started_ns())
+    }
+
+    /// How a group went.
+    pub(super) fn series(&self, group: usize) -> RowSeries {
+        RowSeries::of(&self.course.history(group))
     }
 
     /// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.

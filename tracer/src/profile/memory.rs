@@ -5,7 +5,7 @@
 //! in the session.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ use crate::vmmap::Owner;
 /// From this size on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
 const MAPPED_BYTES: u64 = 128 << 10;
 const PAGE_BYTES: u64 = 4096;
+/// Moments of the course that are told.
+const MOMENTS: usize = 256;
 
 /// The process's memory when it was last looked at.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -78,11 +80,14 @@ pub struct Arena {
     pub top_bytes: u64,
 }
 
-/// Resident bytes of each owner at a moment.
+/// Resident bytes at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Moment {
     /// After the start of the session.
     pub time_ns: u64,
+    /// Of the process, as the kernel counts them.
+    pub rss_bytes: Option<u64>,
+    /// By owner.
     pub resident_bytes: BTreeMap<String, u64>,
 }
 
@@ -305,9 +310,15 @@ fn series(recording: &Recording) -> Vec<Moment> {
         moment.insert(sample.id.clone(), sample.resident_bytes);
     }
     let start_ns = recording.session.started_ns;
+    let rss: HashMap<u64, u64> = recording.resident.iter().copied().collect();
     let moment = |(time_ns, resident_bytes): (u64, _)| Moment {
         time_ns: time_ns.saturating_sub(start_ns),
+        rss_bytes: rss.get(&time_ns).copied(),
         resident_bytes,
     };
-    moments.into_iter().map(moment).collect()
+    // Every n-th, counted from the end: the last one is what the balance says.
+    let step = moments.len().div_ceil(MOMENTS).max(1);
+    let last = moments.len().saturating_sub(1);
+    let kept = moments.into_iter().enumerate().filter(|(at, _)| (last - at).is_multiple_of(step));
+    kept.map(|(_, row)| moment(row)).collect()
 }

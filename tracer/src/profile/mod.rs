@@ -11,6 +11,7 @@ mod growth;
 mod judge;
 mod kept;
 mod memory;
+mod series;
 mod site;
 mod threads;
 mod trust;
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
+pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
 pub use trust::{Incomplete, Trust};
 pub use verdict::Kind;
@@ -51,6 +53,7 @@ pub struct Profile {
     pub threads: Threads,
     pub code_cache: CodeCache,
     pub memory: Memory,
+    pub series: Series,
     /// Is the recording whole?
     #[serde(skip)]
     pub state: State,
@@ -154,6 +157,8 @@ pub struct Site {
     pub frames: Vec<Arc<SiteFrame>>,
     /// Does the stack reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
+    /// At the moments of [`Series::times_ns`]; the first sites have it.
+    pub series: Option<RowSeries>,
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub way: Way,

@@ -70,6 +70,7 @@ impl Profile {
     pub fn keep_category(&mut self, category: &str) {
         self.categories.retain(|row| row.id == category);
         self.sites.retain(|site| site.category == category);
+        self.series.keep_category(category);
         self.totals = Totals::default();
         for row in self.categories.iter().filter(|row| row.source == "allocator") {
             self.totals.add(&row.totals);

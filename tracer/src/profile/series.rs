@@ -1,0 +1,104 @@
+//! How the session went: each row's bytes at moments that all rows share, with the collections between.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::growth::Point;
+use super::judge::Judge;
+use crate::recording::{self, Recording};
+
+/// Sites that have a course of their own, for each source.
+pub(super) const SITES: usize = 10;
+/// Collections that are told; the full and the longest ones, where there are more.
+const COLLECTIONS: usize = 1_000;
+
+/// The courses of a profile. The recording keeps some 256 moments, however long the session is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Series {
+    /// Since the session started; the first is 0.
+    pub times_ns: Vec<u64>,
+    /// Of the process, when it was looked at last; none: not yet.
+    pub rss_bytes: Vec<Option<u64>>,
+    /// By category's id; those of the allocator.
+    pub categories: BTreeMap<String, RowSeries>,
+    /// By category's id; those of mappings.
+    pub mappings: BTreeMap<String, RowSeries>,
+    pub gc: Vec<Pause>,
+}
+
+/// A row at each of the moments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RowSeries {
+    pub live_bytes: Vec<u64>,
+    pub allocated_bytes: Vec<u64>,
+}
+
+/// A garbage collection. Times are since the session started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    pub begin_ns: u64,
+    /// None: its end was not seen.
+    pub end_ns: Option<u64>,
+    /// The whole heap, while the application stood still.
+    pub full: bool,
+}
+
+impl RowSeries {
+    pub(super) fn of(history: &[Point]) -> Self {
+        Self {
+            live_bytes: history.iter().map(Point::live_bytes).collect(),
+            allocated_bytes: history.iter().map(|point| point.allocated_bytes).collect(),
+        }
+    }
+}
+
+impl Series {
+    /// The moments and what the process and the collector did, without any row.
+    pub(super) fn new(recording: &Recording, judge: &Judge<'_>) -> Self {
+        let times_ns = judge.times_ns().to_vec();
+        let mut resident = recording.resident.iter().peekable();
+        let mut now = None;
+        let rss_bytes = times_ns.iter().map(|&time| {
+            while let Some(&(_, bytes)) = resident.next_if(|(at, _)| judge.since(*at) <= time) {
+                now = Some(bytes);
+            }
+            now
+        });
+        Self {
+            rss_bytes: rss_bytes.collect(),
+            gc: pauses(&recording.collections, judge),
+            times_ns,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the course of a category.
+    pub(super) fn add(&mut self, id: &str, source: &str, course: RowSeries) {
+        let rows = if source == "mapping" { &mut self.mappings } else { &mut self.categories };
+        rows.insert(id.to_owned(), course);
+    }
+
+    /// Keeps only the rows of `category`.
+    pub(super) fn keep_category(&mut self, category: &str) {
+        self.categories.retain(|id, _| id == category);
+        self.mappings.retain(|id, _| id == category);
+    }
+}
+
+fn pauses(collections: &[recording::Collection], judge: &Judge<'_>) -> Vec<Pause> {
+    let pause = |collection: &recording::Collection| Pause {
+        begin_ns: judge.since(collection.begin_ns),
+        end_ns: collection.end_ns.map(|end| judge.since(end)),
+        full: collection.full,
+    };
+    let mut pauses: Vec<Pause> = collections.iter().map(pause).collect();
+    if pauses.len() > COLLECTIONS {
+        let took = |pause: &Pause| pause.end_ns.map(|end| end.saturating_sub(pause.begin_ns));
+        pauses.sort_by_key(|pause| Reverse((pause.full, took(pause))));
+        pauses.truncate(COLLECTIONS);
+        pauses.sort_by_key(|pause| pause.begin_ns);
+    }
+    pauses
+}
