@@ -3,7 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use tracer_common::walk::State;
+#[path = "../../tests/hotspot_support/held.rs"]
+mod held;
+
+pub(crate) use held::Held;
 
 use super::modules::ModuleTables;
 use crate::target::mapping::Mapping;
@@ -37,42 +40,8 @@ impl Drop for Started {
     }
 }
 
-/// A thread held by ptrace, with its registers, until dropped.
-pub(crate) struct Held {
-    tid: i32,
-    pub(crate) state: State,
-}
-
-impl Held {
-    /// Must be dropped on the thread that called it.
-    pub(crate) fn new(tid: i32) -> Self {
-        // SAFETY: plain system calls; the structures are as the kernel wants them, and live.
-        unsafe {
-            let none = std::ptr::null_mut::<libc::c_void>();
-            assert_eq!(libc::ptrace(libc::PTRACE_SEIZE, tid, none, none), 0, "seize {tid}");
-            assert_eq!(libc::ptrace(libc::PTRACE_INTERRUPT, tid, none, none), 0);
-            let mut status = 0;
-            assert_eq!(libc::waitpid(tid, &raw mut status, libc::__WALL), tid);
-            let mut registers: libc::user_regs_struct = std::mem::zeroed();
-            let result = libc::ptrace(libc::PTRACE_GETREGS, tid, none, &raw mut registers);
-            assert_eq!(result, 0);
-            Self { tid, state: State::exact(registers.rip, registers.rsp, registers.rbp) }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe {
-            let none = std::ptr::null_mut::<libc::c_void>();
-            libc::ptrace(libc::PTRACE_DETACH, self.tid, none, none);
-        }
-    }
-}
-
 /// The threads of a process with their names, by id.
-pub(crate) fn threads(pid: u32) -> Vec<(i32, String)> {
+pub(crate) fn threads(pid: u32) -> Vec<(u32, String)> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let mut threads: Vec<_> = tasks
         .map(|task| {

@@ -29,16 +29,16 @@ fn homes() -> Vec<PathBuf> {
 }
 
 /// A Java thread as `jstack` prints it: its id, and lines `class.method(File.java:12)`.
-fn threads_by_the_jvm(home: &Path, pid: u32) -> Option<Vec<(i32, Vec<String>)>> {
+fn threads_by_the_jvm(home: &Path, pid: u32) -> Option<Vec<(u32, Vec<String>)>> {
     let output =
         Command::new(home.join("bin/jcmd")).args([&pid.to_string(), "Thread.print"]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut threads: Vec<(i32, Vec<String>)> = Vec::new();
+    let mut threads: Vec<(u32, Vec<String>)> = Vec::new();
     for line in text.lines() {
         if let Some((_, id)) = line.split_once(" nid=") {
             let id = id.split([' ', ',']).next()?;
             let id = match id.strip_prefix("0x") {
-                Some(hexadecimal) => i32::from_str_radix(hexadecimal, 16).ok()?,
+                Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok()?,
                 None => id.parse().ok()?,
             };
             threads.push((id, Vec::new()));

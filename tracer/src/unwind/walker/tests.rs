@@ -167,7 +167,7 @@ for thread in gdb.selected_inferior().threads():
 ";
 
 /// The backtraces of all threads of `pid`, by thread id.
-fn by_gdb(folder: &Path, pid: u32) -> Option<BTreeMap<i32, Vec<u64>>> {
+fn by_gdb(folder: &Path, pid: u32) -> Option<BTreeMap<u32, Vec<u64>>> {
     let script = folder.join("backtraces.gdb");
     std::fs::write(&script, BACKTRACES).unwrap();
     let past_main = ["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on"];
@@ -191,7 +191,7 @@ fn compare_with_gdb(folder: &Path, target: &Started, wanted: impl Fn(&str) -> bo
     let mappings = mapping::read(pid).unwrap();
     let memory = LiveMemory::open(pid).unwrap();
     let tables = tables(pid, &mappings, &memory);
-    let walk = || -> BTreeMap<i32, Stack> {
+    let walk = || -> BTreeMap<u32, Stack> {
         let wanted = threads(pid).into_iter().filter(|(_, comm)| wanted(comm));
         wanted
             .map(|(tid, _)| {
