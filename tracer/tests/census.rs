@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::fixture::{c_program, fetched_java, java_classes, jdk_home};
@@ -49,7 +49,7 @@ fn javas() -> Vec<PathBuf> {
     fetched.chain([jdk_home().join("bin/java")]).collect()
 }
 
-fn start_held(java: &PathBuf, flags: &[&str]) -> (Process, Lines) {
+fn start_held(java: &Path, flags: &[&str]) -> (Process, Lines) {
     let mut command = Command::new(java);
     command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=200m"]).args(flags);
     command.arg("-cp").arg(java_classes()).arg("Held");
@@ -58,7 +58,7 @@ fn start_held(java: &PathBuf, flags: &[&str]) -> (Process, Lines) {
     (process, stdout)
 }
 
-fn check_held(java: &PathBuf, flags: &[&str]) {
+fn check_held(java: &Path, flags: &[&str]) {
     let (process, _stdout) = start_held(java, flags);
     let all = census(process.pid());
     let at = format!("{} {flags:?}: {:#}", java.display(), all["unknown"]);
@@ -86,6 +86,11 @@ fn check_held(java: &PathBuf, flags: &[&str]) {
     };
     let loaders = named(&census["class_loaders"], "type", "Held$PluginLoader");
     assert_eq!((number(&loaders, "count"), number(&loaders, "classes")), (300, 300), "{at}");
+    // Once for each JVM: what they say does not depend on the collector.
+    if flags.is_empty() {
+        check_metaspace(java, process.pid(), &loaders, &at);
+        check_tables(java, process.pid(), &census["symbols"], &at);
+    }
     let threads = named(&census["threads"]["groups"], "name", "request-handler-of-the-web-shop-N");
     assert_eq!(number(&threads, "count"), 150, "{at}");
     let malloc = &census["malloc"];
@@ -108,6 +113,57 @@ fn check_held(java: &PathBuf, flags: &[&str]) {
     for kind in ["direct-buffer", "zlib", "class-loader", "threads"] {
         assert!(kinds.contains(&&Value::from(kind)), "{at}: {kinds:?}");
     }
+}
+
+/// What the loaders of one type have in metaspace, against what the JVM says, if it has `jcmd`.
+fn check_metaspace(java: &Path, pid: u32, loaders: &Value, at: &str) {
+    let (committed, used) = (number(loaders, "metaspace_bytes"), number(loaders, "metaspace_used_bytes"));
+    assert!(0 < used && used <= committed, "{at} {loaders}");
+    let Some(text) = jcmd(java, pid, "VM.classloader_stats") else { return };
+    // The class, its parent, the loader; classes, bytes in chunks, bytes used; the type.
+    let rows = text.lines().filter(|line| line.ends_with("Held$PluginLoader"));
+    let cell = |line: &str, index| -> u64 {
+        line.split_whitespace().nth(index).and_then(|cell| cell.parse().ok()).expect("a number")
+    };
+    let (in_chunks, in_use) = rows.fold((0, 0), |sum, row| (sum.0 + cell(row, 4), sum.1 + cell(row, 5)));
+    // JDK 17 says words instead of bytes.
+    let unit = if in_use * 8 == used { 8 } else { 1 };
+    assert_eq!(in_use * unit, used, "{at}");
+    // Chunks are committed as far as they are used, or further.
+    assert!(committed <= in_chunks * unit, "{at}: {committed} {in_chunks}");
+}
+
+/// The tables of symbols and strings, against what the JVM says.
+fn check_tables(java: &Path, pid: u32, tables: &Value, at: &str) {
+    let Some(text) = jcmd(java, pid, "VM.symboltable") else { return };
+    // "Number of entries       :     19838 =    317408 bytes, each 16", "Total footprint : = 1379400 bytes"
+    let cell = |text: &str, line: &str, mark: char| -> u64 {
+        let line = text
+            .lines()
+            .find(|row| row.starts_with(line))
+            .unwrap_or_else(|| panic!("{at}: no {line}: {text}"));
+        let value = line.rsplit(mark).next().and_then(|rest| rest.split_whitespace().next());
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{at}: {line}"))
+    };
+    // To answer, the JVM makes symbols and strings of its own.
+    let (count, bytes) = (number(tables, "symbol_count"), number(tables, "symbol_bytes"));
+    assert!(near(count, cell(&text, "Number of entries", ':')), "{at}: {count} {text}");
+    assert!(near(bytes, cell(&text, "Total footprint", '=')), "{at}: {bytes} {text}");
+    let text = jcmd(java, pid, "VM.stringtable").expect("it was there");
+    let count = number(tables, "string_count");
+    assert!(count.abs_diff(cell(&text, "Number of entries", ':')) <= 50, "{at}: {count} {text}");
+    assert!(number(tables, "string_bytes") > count * 16, "{at}");
+}
+
+/// What the JVM answers to a command of `jcmd`, which lies beside its launcher.
+fn jcmd(java: &Path, pid: u32, command: &str) -> Option<String> {
+    let jcmd = java.with_file_name("jcmd");
+    if !jcmd.exists() {
+        return None;
+    }
+    let output = Command::new(jcmd).arg(pid.to_string()).arg(command).output().expect("jcmd");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn jvm(census: &Census, large: u64, findings: &mut Vec<Finding>) {
         for kind in loaders.types.iter().filter(many) {
             findings.push(Finding {
                 kind: "class-loader",
-                bytes: None,
+                bytes: kind.metaspace.map(|metaspace| metaspace.committed_bytes),
                 evidence: format!(
                     "{} class loaders of type {} hold {} classes",
                     kind.count, kind.name, kind.class_count

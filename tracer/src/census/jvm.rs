@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Known;
 use super::groups::NamePattern;
-use crate::hotspot::books::{CodeHeap, CompileQueue, DirectBuffers, JniReferences, Loaders};
+use crate::hotspot::books::{CodeHeap, CompileQueue, DirectBuffers, JniReferences, Loaders, Tables};
 use crate::hotspot::{Compiled, Hotspot, Tier};
 
 /// What a JVM says of itself.
@@ -16,6 +16,8 @@ pub struct Jvm {
     pub direct_buffers: Known<DirectBuffers>,
     pub loaders: Known<Loaders>,
     pub jni: Known<JniReferences>,
+    /// Symbols and interned strings.
+    pub tables: Known<Tables>,
     pub compile_queues: Known<Vec<CompileQueue>>,
     pub code: CodeUse,
 }
@@ -58,6 +60,7 @@ impl Jvm {
             direct_buffers: hotspot.direct_buffers().map_err(known),
             loaders: hotspot.loaders().map_err(known),
             jni: hotspot.jni_references().map_err(known),
+            tables: hotspot.tables().map_err(known),
             compile_queues: hotspot.compile_queues().map_err(known),
             code: CodeUse::read(hotspot),
         }

@@ -286,6 +286,7 @@ pub(super) struct MethodLayout {
     pub(super) klass_name: Field,
     pub(super) symbol_length: SymbolLength,
     pub(super) symbol_body: Field,
+    pub(super) symbol_bytes: u64,
     /// See [`super::unsigned5`].
     pub(super) excluded_low_bytes: u8,
 }
@@ -335,6 +336,7 @@ impl MethodLayout {
             klass_name: structs.field(&["Klass::_name"])?,
             symbol_length,
             symbol_body: structs.field(&["Symbol::_body"])?,
+            symbol_bytes: structs.size("Symbol").unwrap_or(0),
             excluded_low_bytes,
         })
     }

@@ -154,12 +154,26 @@ pub(super) fn identity(
 /// The text of the `Symbol` at `address`.
 pub(super) fn symbol(reader: Reader<'_>, layout: &MethodLayout, address: u64) -> Result<String, ReadError> {
     let address = pointer(address)?;
-    let length = match layout.symbol_length {
-        SymbolLength::Plain(field) => reader.field(address, field)?,
-        SymbolLength::HighHalf(field) => reader.field(address, field)? >> 16,
-    };
+    let length = symbol_length(reader, layout, address)?;
     let body = reader.bytes(address + layout.symbol_body.offset, length, usize::from(u16::MAX))?;
     from_modified_utf8(&body).filter(|text| !text.is_empty()).ok_or(ReadError::BadText(address))
+}
+
+fn symbol_length(reader: Reader<'_>, layout: &MethodLayout, address: u64) -> Result<u64, ReadError> {
+    Ok(match layout.symbol_length {
+        SymbolLength::Plain(field) => reader.field(address, field)?,
+        SymbolLength::HighHalf(field) => reader.field(address, field)? >> 16,
+    })
+}
+
+/// Bytes that the `Symbol` at `address` takes: whole words.
+pub(super) fn symbol_bytes(
+    reader: Reader<'_>,
+    layout: &MethodLayout,
+    address: u64,
+) -> Result<u64, ReadError> {
+    let length = symbol_length(reader, layout, address)?;
+    Ok((layout.symbol_body.offset + length).max(layout.symbol_bytes).next_multiple_of(8))
 }
 
 /// A constant pool, of which symbols are read.

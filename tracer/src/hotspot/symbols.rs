@@ -11,7 +11,7 @@ use crate::target::elf::{Elf, ElfError, SymbolTable};
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
 /// In `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
-const PRIVATE: [&str; 14] = [
+const PRIVATE: [&str; 15] = [
     RETURN_BARRIER,
     RUNTIME_VENDOR_VERSION,
     METASPACE,
@@ -26,6 +26,7 @@ const PRIVATE: [&str; 14] = [
     G1_FROM_CARD_CACHE,
     C1_QUEUE,
     C2_QUEUE,
+    STRING_TABLE_OBJECT,
 ];
 /// `StubRoutines::_cont_returnBarrier`.
 pub(super) const RETURN_BARRIER: &str = "_ZN12StubRoutines19_cont_returnBarrierE";
@@ -53,6 +54,28 @@ const C1_QUEUE: &str = "_ZN13CompileBroker17_c1_compile_queueE";
 const C2_QUEUE: &str = "_ZN13CompileBroker17_c2_compile_queueE";
 pub(super) const COMPILE_QUEUES: [&str; 2] = [C1_QUEUE, C2_QUEUE];
 
+/// `StringTable::_the_table` (to 12).
+pub(super) const STRING_TABLE_OBJECT: &str = "_ZN11StringTable10_the_tableE";
+/// Variables whose names several source files have: each is the one nearest to a variable of its file
+/// whose name is its own. The linker keeps a file's variables together.
+pub(super) const SYMBOL_TABLE: &str = "SymbolTable::_local_table";
+pub(super) const SYMBOL_COUNT: &str = "SymbolTable::_items_count";
+pub(super) const STRING_TABLE: &str = "StringTable::_local_table";
+pub(super) const STRING_COUNT: &str = "StringTable::_items_count";
+const LOCAL_TABLE: &str = "_ZL12_local_table";
+const ITEMS_COUNT: &str = "_ZL12_items_count";
+const OF_SYMBOLS: &str = "_ZN11SymbolTable16_needs_rehashingE";
+const OF_STRINGS: &str = "_ZN11StringTable16_needs_rehashingE";
+/// What it is called here, its own name, and the variable that it is near to.
+const NAMESAKES: [(&str, &str, &str); 4] = [
+    (SYMBOL_TABLE, LOCAL_TABLE, OF_SYMBOLS),
+    (SYMBOL_COUNT, ITEMS_COUNT, OF_SYMBOLS),
+    (STRING_TABLE, LOCAL_TABLE, OF_STRINGS),
+    (STRING_COUNT, ITEMS_COUNT, OF_STRINGS),
+];
+/// Further away it is another file's.
+const NEAR_BYTES: u64 = 4096;
+
 /// Runtime addresses of the variables of one loaded libjvm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
@@ -76,12 +99,23 @@ impl Symbols {
     pub fn of(file: File, load_bias: u64) -> Result<Self, ElfError> {
         let elf = Elf::read(file)?;
         let mut addresses = BTreeMap::new();
+        let mut local: Vec<(&str, u64)> = Vec::new();
         for table in [SymbolTable::Dynamic, SymbolTable::Full] {
             for symbol in elf.symbols(table)?.iter().filter(|symbol| symbol.vaddr != 0) {
                 let Ok(name) = std::str::from_utf8(symbol.name) else { continue };
                 if name.starts_with(EXPORTED_PREFIX) || PRIVATE.contains(&name) {
                     addresses.entry(name.to_owned()).or_insert(load_bias.wrapping_add(symbol.vaddr));
                 }
+                let known = [LOCAL_TABLE, ITEMS_COUNT, OF_SYMBOLS, OF_STRINGS].into_iter();
+                local.extend(known.filter(|known| *known == name).map(|known| (known, symbol.vaddr)));
+            }
+        }
+        for (ours, name, neighbour) in NAMESAKES {
+            let Some((_, neighbour)) = local.iter().find(|(known, _)| *known == neighbour) else { continue };
+            let namesakes = local.iter().filter(|(known, _)| *known == name).map(|(_, vaddr)| *vaddr);
+            let nearest = namesakes.min_by_key(|vaddr| vaddr.abs_diff(*neighbour));
+            if let Some(vaddr) = nearest.filter(|vaddr| vaddr.abs_diff(*neighbour) < NEAR_BYTES) {
+                addresses.insert(ours.to_owned(), load_bias.wrapping_add(vaddr));
             }
         }
         Ok(Self { addresses })

@@ -1,7 +1,7 @@
 //! The fields that the books need, each subject for itself.
 
 use crate::hotspot::HotspotError;
-use crate::hotspot::vmstructs::{Field, VmStructs};
+use crate::hotspot::vmstructs::{Field, VmStructs, Width};
 
 /// What of the books this JVM describes.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +9,10 @@ pub(in crate::hotspot) struct BooksLayout {
     pub(super) loaders: Option<LoaderLayout>,
     pub(super) mirror: Option<MirrorLayout>,
     pub(super) jni: Option<JniLayout>,
+    /// Addresses of the pointers to the tables of symbols and strings, where they are a `Hashtable`.
+    pub(super) symbol_table: Option<u64>,
+    pub(super) string_table: Option<u64>,
+    pub(super) hashtable: Option<HashtableLayout>,
     /// `HeapBlock::Header::_length`, and the bytes of a `CodeHeap`.
     pub(super) block_segments: Option<Field>,
     pub(super) code_heap_bytes: Option<u64>,
@@ -45,12 +49,26 @@ pub(super) struct JniLayout {
     pub(super) storage_bytes: u64,
 }
 
+/// A `Hashtable` (to 11) and its entries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HashtableLayout {
+    pub(super) size: Field,
+    pub(super) buckets: Field,
+    pub(super) entry_bytes: Field,
+    pub(super) count: Field,
+    pub(super) next: Field,
+    pub(super) literal: Field,
+}
+
 impl BooksLayout {
     pub(in crate::hotspot) fn new(structs: &VmStructs) -> Self {
         Self {
             loaders: LoaderLayout::new(structs).ok(),
             mirror: MirrorLayout::new(structs).ok(),
             jni: JniLayout::new(structs).ok(),
+            symbol_table: structs.address(&["SymbolTable::_the_table"]).ok(),
+            string_table: structs.address(&["StringTable::_the_table"]).ok(),
+            hashtable: HashtableLayout::new(structs).ok(),
             block_segments: structs.field(&["HeapBlock::Header::_length"]).ok(),
             code_heap_bytes: structs.size("CodeHeap").ok(),
         }
@@ -80,6 +98,21 @@ impl MirrorLayout {
         Ok(Self {
             mirror: structs.field(&["Klass::_java_mirror"])?,
             is_handle: structs.type_text("Klass::_java_mirror") == Some("OopHandle"),
+        })
+    }
+}
+
+impl HashtableLayout {
+    fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
+        let entry_bytes = structs.field(&["BasicHashtable<mtInternal>::_entry_size"])?;
+        Ok(Self {
+            size: structs.field(&["BasicHashtable<mtInternal>::_table_size"])?,
+            buckets: structs.field(&["BasicHashtable<mtInternal>::_buckets"])?,
+            entry_bytes,
+            // `_number_of_entries` is not described, and comes next.
+            count: Field { offset: entry_bytes.offset + 4, width: Width::Four },
+            next: structs.field(&["BasicHashtableEntry<mtInternal>::_next"])?,
+            literal: structs.field(&["IntptrHashtableEntry::_literal"])?,
         })
     }
 }

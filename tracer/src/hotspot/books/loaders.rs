@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::layout::LoaderLayout;
+use super::metaspace::{self, Metaspace};
 use super::{BookError, not_described};
 use crate::hotspot::class_name::readable;
 use crate::hotspot::layout::Layout;
@@ -29,6 +30,8 @@ pub struct LoaderType {
     pub count: u64,
     /// Defined by them, with arrays and hidden classes.
     pub class_count: u64,
+    /// None: it could not be read of each.
+    pub metaspace: Option<Metaspace>,
 }
 
 /// All class loaders.
@@ -38,6 +41,8 @@ pub struct Loaders {
     pub types: Vec<LoaderType>,
     pub count: u64,
     pub class_count: u64,
+    /// Of all of them.
+    pub metaspace: Option<Metaspace>,
 }
 
 /// One `ClassLoaderData`.
@@ -73,7 +78,7 @@ fn read_once(
 ) -> Result<Loaders, ReadError> {
     let mut types: BTreeMap<String, LoaderType> = BTreeMap::new();
     let mut names: HashMap<u64, String> = HashMap::new();
-    let mut loaders = Loaders::default();
+    let mut loaders = Loaders { metaspace: Some(Metaspace::default()), ..Loaders::default() };
     for loader in graph(reader, fields)? {
         let name = match loader.object {
             0 => BOOTSTRAP.to_owned(),
@@ -90,7 +95,17 @@ fn read_once(
             }
         };
         let class_count = classes(reader, fields, loader.address)?.len() as u64;
-        let entry = types.entry(name.clone()).or_insert_with(|| LoaderType { name, ..LoaderType::default() });
+        // A loader that has not defined a class yet may have none.
+        let metaspace = metaspace::of_loader(reader, fields, loader.address).ok();
+        let metaspace = metaspace.or((class_count == 0).then(Metaspace::default));
+        let entry = types.entry(name.clone()).or_insert_with(|| LoaderType {
+            name,
+            metaspace: Some(Metaspace::default()),
+            ..LoaderType::default()
+        });
+        for sum in [&mut entry.metaspace, &mut loaders.metaspace] {
+            *sum = sum.zip(metaspace).map(|(sum, more)| sum + more);
+        }
         entry.count += u64::from(!loader.is_holder);
         entry.class_count += class_count;
         loaders.count += u64::from(!loader.is_holder);

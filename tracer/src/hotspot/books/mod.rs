@@ -9,14 +9,18 @@ mod code;
 mod jni;
 mod layout;
 mod loaders;
+mod metaspace;
 mod queue;
+mod tables;
 
 pub use self::buffers::DirectBuffers;
 pub use self::code::{CodeBook, CodeHeap};
 pub use self::jni::{JniReferences, References};
 pub(super) use self::layout::BooksLayout;
 pub use self::loaders::{LoaderType, Loaders};
+pub use self::metaspace::Metaspace;
 pub use self::queue::CompileQueue;
+pub use self::tables::{Table, Tables};
 
 use super::Hotspot;
 use super::read::ReadError;
@@ -71,6 +75,14 @@ impl Hotspot {
     /// See [`BookError`]. Known from JDK 11 to 25.
     pub fn jni_references(&self) -> Result<JniReferences, BookError> {
         jni::read(self.reader(), &self.layout.books)
+    }
+
+    /// The tables of symbols and interned strings.
+    ///
+    /// # Errors
+    /// See [`BookError`]; from JDK 12 on, a libjvm without its full symbol table does not tell.
+    pub fn tables(&self) -> Result<Tables, BookError> {
+        tables::read(&*self.memory, &self.layout, &self.symbols)
     }
 
     /// Methods that wait for a compiler.

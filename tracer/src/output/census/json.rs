@@ -47,13 +47,20 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
                     "type": kind.name,
                     "count": kind.count,
                     "classes": kind.class_count,
-                    "metaspace_bytes": null,
+                    "metaspace_bytes": kind.metaspace.map(|metaspace| metaspace.committed_bytes),
+                    "metaspace_used_bytes": kind.metaspace.map(|metaspace| metaspace.used_bytes),
                 })
             });
             types.collect::<Value>()
         });
         known("class_loaders", loaders)
     });
+    let undivided =
+        books.and_then(|jvm| jvm.loaders.as_ref().ok()).is_some_and(|loaders| loaders.metaspace.is_none());
+    if undivided {
+        let why = "this JVM does not describe the metaspace of its loaders".to_owned();
+        known("class_loaders.metaspace_bytes", Err(&why));
+    }
     let jni = books.map(|jvm| {
         let jni = jvm.jni.as_ref().map(|jni| {
             json!({
@@ -64,6 +71,17 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
             })
         });
         known("jni", jni)
+    });
+    let symbols = books.map(|jvm| {
+        let tables = jvm.tables.as_ref().map(|tables| {
+            json!({
+                "symbol_count": tables.symbols.count,
+                "symbol_bytes": tables.symbols.bytes,
+                "string_count": tables.strings.count,
+                "string_bytes": tables.strings.bytes,
+            })
+        });
+        known("symbols", tables)
     });
     let queues = books.map(|jvm| {
         let queues = jvm.compile_queues.as_ref().map(|queues| {
@@ -99,6 +117,7 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
             "class_loaders": loaders,
             "code_cache": books.map(|jvm| code_cache(&jvm.code)),
             "jni": jni,
+            "symbols": symbols,
             "compile_queues": queues,
         },
         "unknown": unknown,

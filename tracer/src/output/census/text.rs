@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Heading;
 use crate::census::{Census, CodeUse, Finding, Jvm, zlib};
+use crate::hotspot::books::{Metaspace, Tables};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
@@ -245,12 +246,19 @@ impl Page {
     fn loaders(&mut self, jvm: &Jvm) {
         match &jvm.loaders {
             Ok(loaders) => {
-                let note = counted(loaders.class_count, "class").replace("classs", "classes");
-                self.row(4, "class loaders", "", &count(loaders.count), &note);
+                let classes = |count| counted(count, "class").replace("classs", "classes");
+                let held = |metaspace: Option<Metaspace>| {
+                    metaspace.map_or_else(|| "-".to_owned(), |metaspace| bytes(metaspace.committed_bytes))
+                };
+                let note = match loaders.metaspace {
+                    Some(sum) => format!("{} used, {}", bytes(sum.used_bytes), classes(loaders.class_count)),
+                    None => classes(loaders.class_count),
+                };
+                self.row(4, "class loaders", &held(loaders.metaspace), &count(loaders.count), &note);
                 let many = loaders.types.iter().filter(|kind| kind.count >= MIN_LOADERS);
                 for kind in many.take(MAX_ROWS) {
-                    let note = counted(kind.class_count, "class").replace("classs", "classes");
-                    self.row(6, &kind.name, "", &count(kind.count), &note);
+                    let note = classes(kind.class_count);
+                    self.row(6, &kind.name, &held(kind.metaspace), &count(kind.count), &note);
                 }
             }
             Err(why) => self.unknown("class loaders", why),
@@ -264,6 +272,14 @@ impl Page {
                 self.row(2, "JNI weak global references", &bytes(jni.weak.bytes), &count(jni.weak.count), "");
             }
             Err(why) => self.unknown("JNI references", why),
+        }
+        match &jvm.tables {
+            Ok(Tables { symbols, strings }) => {
+                self.row(2, "symbols", &bytes(symbols.bytes), &count(symbols.count), "part of malloc's");
+                let note = "part of malloc's; the strings are in the Java heap";
+                self.row(2, "table of interned strings", &bytes(strings.bytes), &count(strings.count), note);
+            }
+            Err(why) => self.unknown("symbols and strings", why),
         }
         match &jvm.compile_queues {
             Ok(queues) => {

@@ -1,0 +1,231 @@
+//! The JVM's tables of symbols (names of classes, methods, fields) and of interned strings.
+//!
+//! Both are walked, bucket by bucket. From JDK 11 on (symbols: 12) they are a `ConcurrentHashTable`,
+//! which a private variable points to; before, a `Hashtable`, whose fields are described. A table is
+//! believed if its size is the power of two that its own fields say, and if what is counted in it is
+//! what the JVM counts, where that is told. Archived symbols and strings (CDS) are in tables of their own.
+//! Source: HotSpot, `utilities/concurrentHashTable.hpp`, `utilities/hashtable.hpp`,
+//! `classfile/{symbolTable,stringTable}.cpp`, `oops/symbol.hpp`.
+
+use super::layout::HashtableLayout;
+use super::{BookError, not_described};
+use crate::hotspot::layout::Layout;
+use crate::hotspot::method;
+use crate::hotspot::pages::Pages;
+use crate::hotspot::read::{ReadError, Reader, pointer};
+use crate::hotspot::symbols::{self, Symbols};
+use crate::hotspot::vmstructs::{Field, Width};
+use crate::target::memory::ProcessMemory;
+
+const WORD_BYTES: u64 = 8;
+/// Words of a `ConcurrentHashTable` among which its `InternalTable` is.
+const MAX_DISTANCE: u64 = 3;
+/// An `InternalTable`: buckets, then the size: its logarithm, itself, its mask.
+const INTERNAL_BYTES: u64 = 32;
+const BUCKETS: Field = word(0);
+const LOG2_SIZE: Field = word(1);
+const SIZE: Field = word(2);
+const MASK: Field = word(3);
+/// The lowest bits of a bucket's pointer: locked, or moved to a larger table.
+const BUCKET_STATE: u64 = 3;
+const MOVED: u64 = 2;
+/// A node: the next one, then the value.
+const NODE_BYTES: u64 = 16;
+/// The lowest bit of an entry's link says that it is archived.
+const ARCHIVED: u64 = 1;
+/// Buckets are at most two to the power of this.
+const MAX_LOG2_SIZE: u64 = 24;
+const MAX_BUCKETS_BYTES: usize = 8 << 24;
+const MAX_ENTRIES: u64 = 1 << 25;
+/// Nodes by which the layout of all is told.
+const MAX_PROBES: usize = 64;
+/// Of what the JVM counts and what is found: a part, and a few more, that came or went meanwhile.
+const TOLERATED_PART: u64 = 100;
+const TOLERATED_COUNT: u64 = 64;
+/// Readings of a table that changes under us.
+const ATTEMPTS: usize = 4;
+
+const fn word(index: u64) -> Field {
+    Field { offset: index * WORD_BYTES, width: Width::Eight }
+}
+
+/// What a table has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub count: u64,
+    /// Of buckets and entries, and of the symbols themselves. Interned strings lie in the Java heap.
+    pub bytes: u64,
+}
+
+/// Both tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    pub symbols: Table,
+    pub strings: Table,
+}
+
+pub(super) fn read(
+    memory: &dyn ProcessMemory,
+    layout: &Layout,
+    symbols: &Symbols,
+) -> Result<Tables, BookError> {
+    let mut last = Err(not_described("its tables of symbols and strings"));
+    for _ in 0..ATTEMPTS {
+        // Entries lie all over the heap, many in each page.
+        let pages = Pages::new(memory);
+        let walk = Walk { reader: Reader::new(&pages), layout, symbols };
+        last = walk.both();
+        if !matches!(last, Err(BookError::Unreadable(_))) {
+            break;
+        }
+    }
+    last
+}
+
+/// What the entries of a table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entries {
+    /// Symbols, by pointers to them.
+    Symbols,
+    /// Symbols, within the entries.
+    SymbolsWithin,
+    Strings,
+}
+
+struct Walk<'a> {
+    reader: Reader<'a>,
+    layout: &'a Layout,
+    symbols: &'a Symbols,
+}
+
+impl Walk<'_> {
+    fn both(&self) -> Result<Tables, BookError> {
+        let books = &self.layout.books;
+        let missing = || not_described("its tables of symbols and strings");
+        let described = |variable: Option<u64>| Some((variable?, books.hashtable.as_ref()?));
+        let symbols = match described(books.symbol_table) {
+            Some((variable, table)) => self.hashtable(variable, table, Entries::Symbols)?,
+            None => self.concurrent(
+                self.symbols.address(symbols::SYMBOL_TABLE).ok_or_else(missing)?,
+                self.symbols.address(symbols::SYMBOL_COUNT),
+                Entries::Symbols,
+            )?,
+        };
+        let strings = match (described(books.string_table), self.symbols.address(symbols::STRING_TABLE)) {
+            (Some((variable, table)), _) => self.hashtable(variable, table, Entries::Strings)?,
+            (None, Some(variable)) => {
+                self.concurrent(variable, self.symbols.address(symbols::STRING_COUNT), Entries::Strings)?
+            }
+            // In JDK 11 the only object of a class points to it.
+            (None, None) => {
+                let object = self.symbols.address(symbols::STRING_TABLE_OBJECT).ok_or_else(missing)?;
+                self.concurrent(self.reader.pointer(object)?, None, Entries::Strings)?
+            }
+        };
+        Ok(Tables { symbols, strings })
+    }
+
+    /// The `ConcurrentHashTable` to which the variable at `variable` points; at `counter` is how many
+    /// entries the JVM counts.
+    fn concurrent(&self, variable: u64, counter: Option<u64>, entries: Entries) -> Result<Table, ReadError> {
+        let table = self.reader.pointer(variable)?;
+        let internal = (0..MAX_DISTANCE).find_map(|index| {
+            let internal = self.reader.pointer(table + index * WORD_BYTES).ok()?;
+            let internal = self.reader.record(internal, INTERNAL_BYTES).ok()?;
+            let (log2, size) = (internal.field(LOG2_SIZE).ok()?, internal.field(SIZE).ok()?);
+            let holds = log2 <= MAX_LOG2_SIZE && size == 1 << log2 && internal.field(MASK) == Ok(size - 1);
+            Some((internal.pointer(BUCKETS).ok()?, size)).filter(|_| holds)
+        });
+        let (buckets, size) = internal.ok_or(ReadError::BadPointer(table))?;
+        let firsts = self.words(buckets, size)?;
+        if firsts.iter().any(|first| first & MOVED != 0) {
+            return Err(ReadError::OutOfBounds(table));
+        }
+        let entries = if entries == Entries::Symbols { self.symbols_lie(&firsts)? } else { entries };
+        let found = self.chains(&firsts, BUCKET_STATE, word(0), word(1), NODE_BYTES, entries)?;
+        let counted = counter.map(|counter| self.reader.u64(counter)).transpose()?;
+        let tolerated = found.count / TOLERATED_PART + TOLERATED_COUNT;
+        if counted.is_some_and(|counted| counted.abs_diff(found.count) > tolerated) {
+            return Err(ReadError::OutOfBounds(found.count));
+        }
+        Ok(found)
+    }
+
+    /// How symbols lie in the nodes, of which some are asked. They are within if where a pointer would be
+    /// is none: a symbol begins with its hash, its length, and its first characters.
+    fn symbols_lie(&self, firsts: &[u64]) -> Result<Entries, ReadError> {
+        let nodes = firsts.iter().map(|first| first & !BUCKET_STATE).filter(|first| *first != 0);
+        let nodes: Vec<u64> = nodes.take(MAX_PROBES).collect();
+        let value = |node: &u64| self.reader.field(*node, word(1));
+        let are_within =
+            nodes.iter().filter_map(|node| value(node).ok()).any(|value| pointer(value).is_err());
+        let is_text = |node: &&u64| {
+            let symbol = if are_within { Ok(*node + word(1).offset) } else { value(node) };
+            symbol.is_ok_and(|symbol| method::symbol(self.reader, &self.layout.method, symbol).is_ok())
+        };
+        // One symbol is empty, another may have gone.
+        if nodes.iter().filter(is_text).count() * 2 < nodes.len() {
+            return Err(ReadError::BadText(0));
+        }
+        Ok(if are_within { Entries::SymbolsWithin } else { Entries::Symbols })
+    }
+
+    /// The `Hashtable` to which the variable at `variable` points.
+    fn hashtable(
+        &self,
+        variable: u64,
+        layout: &HashtableLayout,
+        entries: Entries,
+    ) -> Result<Table, ReadError> {
+        let table = self.reader.pointer(variable)?;
+        let size = self.reader.field(table, layout.size)?;
+        let entry_bytes = self.reader.field(table, layout.entry_bytes)?;
+        let counted = self.reader.field(table, layout.count)?;
+        if size > 1 << MAX_LOG2_SIZE || entry_bytes > 64 {
+            return Err(ReadError::OutOfBounds(size));
+        }
+        let firsts = self.words(self.reader.field(table, layout.buckets)?, size)?;
+        let found = self.chains(&firsts, 0, layout.next, layout.literal, entry_bytes, entries)?;
+        if counted.abs_diff(found.count) > found.count / TOLERATED_PART + TOLERATED_COUNT {
+            return Err(ReadError::OutOfBounds(found.count));
+        }
+        Ok(found)
+    }
+
+    fn words(&self, address: u64, count: u64) -> Result<Vec<u64>, ReadError> {
+        let bytes = self.reader.bytes(address, count * WORD_BYTES, MAX_BUCKETS_BYTES)?;
+        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    }
+
+    /// Everything in the buckets that begin with `firsts`.
+    fn chains(
+        &self,
+        firsts: &[u64],
+        state: u64,
+        next: Field,
+        value: Field,
+        entry_bytes: u64,
+        entries: Entries,
+    ) -> Result<Table, ReadError> {
+        let mut table = Table { count: 0, bytes: firsts.len() as u64 * WORD_BYTES };
+        for first in firsts {
+            let mut entry = first & !state;
+            while entry != 0 {
+                table.count += 1;
+                if table.count > MAX_ENTRIES {
+                    return Err(ReadError::OutOfBounds(entry));
+                }
+                let symbol = match entries {
+                    Entries::Symbols => Some(self.reader.pointer_field(entry, value)?),
+                    Entries::SymbolsWithin => Some(entry + value.offset),
+                    Entries::Strings => None,
+                };
+                let bytes =
+                    symbol.map(|symbol| method::symbol_bytes(self.reader, &self.layout.method, symbol));
+                table.bytes += entry_bytes + bytes.transpose()?.unwrap_or(0);
+                entry = self.reader.field(entry, next)? & !ARCHIVED;
+            }
+        }
+        Ok(table)
+    }
+}
