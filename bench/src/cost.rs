@@ -25,8 +25,13 @@ const NATIVE_DEPTHS: [u32; 4] = [1, 12, 40, 100];
 const JAVA_DEPTHS: [u32; 3] = [10, 40, 100];
 
 /// Recursion is neither inlined nor left to the interpreter.
-const COMPILED: [&str; 2] = ["-XX:CompileCommand=quiet", "-XX:CompileCommand=dontinline,Pairs::descend"];
-const INTERPRETED: [&str; 1] = ["-Xint"];
+const COMPILED: [&str; 4] = [
+    workload::SMALL[0],
+    workload::SMALL[1],
+    "-XX:CompileCommand=quiet",
+    "-XX:CompileCommand=dontinline,Pairs::descend",
+];
+const INTERPRETED: [&str; 3] = [workload::SMALL[0], workload::SMALL[1], "-Xint"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]

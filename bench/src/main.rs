@@ -5,15 +5,18 @@
 //! without probes, alternately, and what the machine does besides falls on all variants alike. Everything printed is
 //! a median over the alternations, with the load average beside it.
 
+mod census;
 mod cost;
 mod floor;
 mod machine;
 mod own;
 mod peer;
+mod process;
 mod program_times;
 mod recorder;
 mod render;
 mod report;
+mod server;
 mod statistics;
 mod workload;
 
@@ -45,6 +48,10 @@ enum What {
     Recorder(own::Options),
     /// Time to report a recording with very many live allocations and call paths
     Report(report::Options),
+    /// Time and memory of a census of much memory, and what the target loses meanwhile
+    Census(census::Options),
+    /// What recording costs Tomcat under load, and whether censuses of it are right
+    Server(server::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,10 @@ fn main() -> ExitCode {
             .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
         What::Report(options) => report::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &report::tables(&results), &arguments)),
+        What::Census(options) => census::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &census::tables(&results), &arguments)),
+        What::Server(options) => server::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &server::tables(&results), &arguments)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::machine::Machine;
+use crate::process;
 use crate::recorder::{self, Recorder};
 use crate::render::{mib, number, table};
 use crate::statistics::median;
@@ -93,13 +94,13 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
     std::thread::sleep(Duration::from_secs(1));
     let mut percents = Vec::new();
     let mut resident = Vec::new();
-    let mut before = (Instant::now(), recorder::cpu_time(recorder.pid())?);
+    let mut before = (Instant::now(), process::cpu_time(recorder.pid())?);
     for round in 1..=alternations {
         eprintln!("{} pairs/s: {round} of {alternations}", options.rate);
         std::thread::sleep(window);
-        let now = (Instant::now(), recorder::cpu_time(recorder.pid())?);
+        let now = (Instant::now(), process::cpu_time(recorder.pid())?);
         percents.push(100.0 * (now.1 - before.1).as_secs_f64() / (now.0 - before.0).as_secs_f64());
-        resident.push(recorder::resident_bytes(recorder.pid())?.0 as f64);
+        resident.push(process::resident_bytes(recorder.pid())?.0 as f64);
         before = now;
     }
     let map_bytes = recorder::map_bytes(recorder.pid())?;
@@ -120,7 +121,7 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
 
 fn attach(java: &Java, options: &Options, alternations: u32) -> Result<Attach> {
     let small = workload::compile_libraries(options.libraries)?;
-    let mut command = java.command(&["-Djava.awt.headless=true"], "Libraries");
+    let mut command = java.command(&[&workload::SMALL[..], &["-Djava.awt.headless=true"]].concat(), "Libraries");
     command.arg(options.libraries.to_string()).arg(small);
     let jvm = Workload::start(&mut command)?;
     let libraries: u64 = jvm.greeting.parse().context("the JVM did not count its libraries")?;

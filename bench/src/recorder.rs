@@ -11,9 +11,11 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::process::{self, Ended, cpu_time};
 use crate::workload;
 
-fn tracer() -> Result<PathBuf> {
+/// The program.
+pub(crate) fn tracer() -> Result<PathBuf> {
     let here = std::env::current_exe().context("cannot find myself")?;
     Ok(here.with_file_name("tracer"))
 }
@@ -77,22 +79,10 @@ impl Recorder {
 
     /// Ends the recording as Ctrl-C does.
     pub(crate) fn stop(mut self) -> Result<Recording> {
-        let begun = Instant::now();
         if let Some(pid) = Pid::from_raw(self.pid() as i32) {
             kill_process(pid, Signal::INT).context("cannot stop tracer")?;
         }
-        let mut resident_peak_bytes = 0;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            // A zombie has no sizes any more.
-            if let Ok((_, peak)) = resident_bytes(self.pid()) {
-                resident_peak_bytes = peak;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        let stop_time = begun.elapsed();
+        let Ended { status, time: stop_time, resident_peak_bytes, .. } = process::watch(&mut self.child)?;
         let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
         if !status.success() {
             bail!("tracer failed ({status}): {said}");
@@ -143,26 +133,6 @@ impl Recording {
         let lost = report["trust"]["lost"].as_object().context("a report without losses")?;
         Ok((sites, lost.values().filter_map(Value::as_u64).sum()))
     }
-}
-
-/// CPU time that the process took so far, user and kernel.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the recorder is gone")?;
-    // The name, in parentheses, may hold anything; utime and stime are the fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-    let (user, kernel) = ticks(11).zip(ticks(12)).context("/proc/PID/stat has no times")?;
-    Ok(Duration::from_secs_f64((user + kernel) as f64 / rustix::param::clock_ticks_per_second() as f64))
-}
-
-/// (resident bytes now, at most so far).
-pub(crate) fn resident_bytes(pid: u32) -> Result<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the recorder is gone")?;
-    let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-        value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
-    };
-    field("VmRSS:").zip(field("VmHWM:")).context("/proc/PID/status has no sizes")
 }
 
 /// Kernel memory of the process's BPF maps, by the kernel's account.

@@ -1,5 +1,6 @@
 //! The measured programs: compiled from `bench/programs`, started, told what to do by lines on stdin.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -36,9 +37,14 @@ fn compile(command: &mut Command) -> Result<()> {
 
 /// The C workload, without frame pointers.
 pub(crate) fn compile_pairs() -> Result<PathBuf> {
-    let program = folder()?.join("pairs");
+    compile_c("pairs", &["-fomit-frame-pointer"])
+}
+
+/// A C program of `bench/programs`.
+pub(crate) fn compile_c(name: &str, flags: &[&str]) -> Result<PathBuf> {
+    let program = folder()?.join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-O2", "-fomit-frame-pointer", "-o"]).arg(&program).arg(source("pairs.c"));
+    cc.arg("-O2").args(flags).arg("-o").arg(&program).arg(source(&format!("{name}.c")));
     compile(&mut cc)?;
     Ok(program)
 }
@@ -58,33 +64,48 @@ pub(crate) fn compile_libraries(count: usize) -> Result<PathBuf> {
     Ok(libraries)
 }
 
+/// Flags of a JVM that does little.
+pub(crate) const SMALL: [&str; 2] = ["-Xmx128m", "-XX:+UseSerialGC"];
+
 /// A JDK's `java`, ready to run the classes of `bench/programs`.
 pub(crate) struct Java {
     java: PathBuf,
-    classes: PathBuf,
+    class_path: OsString,
     /// As it says itself: `openjdk 17.0.15 ...`.
     pub(crate) version: String,
 }
 
 impl Java {
-    /// Compiles the Java programs with the JDK that `JAVA_HOME` names; `cargo xtask bench` sets it.
+    /// Compiles the Java programs that need nothing but a JDK, with the one that `JAVA_HOME` names;
+    /// `cargo xtask bench` sets it.
     pub(crate) fn compile() -> Result<Self> {
+        Self::compile_all(&["Pairs.java", "Libraries.java"], &[])
+    }
+
+    /// Compiles a Java program that needs these libraries.
+    pub(crate) fn compile_with(program: &str, libraries: &[PathBuf]) -> Result<Self> {
+        Self::compile_all(&[program], libraries)
+    }
+
+    fn compile_all(programs: &[&str], libraries: &[PathBuf]) -> Result<Self> {
         let home = std::env::var_os("JAVA_HOME").map(PathBuf::from);
         let home = home.context("JAVA_HOME names no JDK\nhelp: run this as `cargo xtask bench`")?;
         let classes = folder()?.join("classes");
+        let class_path = std::env::join_paths(libraries.iter().chain([&classes]))?;
         let mut javac = Command::new(home.join("bin/javac"));
-        javac.args(["-nowarn", "-XDignore.symbol.file", "-d"]).arg(&classes);
-        compile(javac.args(["Pairs.java", "Libraries.java"].map(source)))?;
+        javac.args(["-nowarn", "-XDignore.symbol.file", "-Xlint:-deprecation", "-d"]).arg(&classes);
+        javac.arg("-cp").arg(&class_path).args(programs.iter().map(|program| source(program)));
+        compile(&mut javac)?;
         let java = home.join("bin/java");
         let about = Command::new(&java).arg("--version").output().context("cannot run java")?;
         let about = String::from_utf8_lossy(&about.stdout);
-        Ok(Self { java, classes, version: about.lines().next().unwrap_or("unknown").to_owned() })
+        Ok(Self { java, class_path, version: about.lines().next().unwrap_or("unknown").to_owned() })
     }
 
     /// `java FLAGS -cp ... CLASS`.
     pub(crate) fn command(&self, flags: &[&str], class: &str) -> Command {
         let mut command = Command::new(&self.java);
-        command.args(["-Xmx128m", "-XX:+UseSerialGC"]).args(flags).arg("-cp").arg(&self.classes).arg(class);
+        command.args(flags).arg("-cp").arg(&self.class_path).arg(class);
         command
     }
 }
