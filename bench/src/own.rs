@@ -121,7 +121,8 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
 
 fn attach(java: &Java, options: &Options, alternations: u32) -> Result<Attach> {
     let small = workload::compile_libraries(options.libraries)?;
-    let mut command = java.command(&[&workload::SMALL[..], &["-Djava.awt.headless=true"]].concat(), "Libraries");
+    let mut command =
+        java.command(&[&workload::SMALL[..], &["-Djava.awt.headless=true"]].concat(), "Libraries");
     command.arg(options.libraries.to_string()).arg(small);
     let jvm = Workload::start(&mut command)?;
     let libraries: u64 = jvm.greeting.parse().context("the JVM did not count its libraries")?;

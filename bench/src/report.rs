@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -15,6 +14,8 @@ use tracer::symbolize::{Frame, FrameKind, Tier};
 use tracer_common::table::StackTotals;
 
 use crate::machine::Machine;
+use crate::process::{self, Ended};
+use crate::recorder;
 use crate::render::{mib, number, table};
 use crate::statistics::median;
 use crate::workload;
@@ -61,6 +62,8 @@ struct FormatTime {
     format: &'static str,
     /// Process start to its end.
     median_ms: f64,
+    cpu_ms: f64,
+    resident_peak_bytes: u64,
     output_bytes: u64,
 }
 
@@ -69,14 +72,11 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let file = workload::folder()?.join("report.trec");
     eprintln!("making a recording of {} live allocations on {} call paths", options.live, options.stacks);
     write(&file, options)?;
-    let mut formats: Vec<(&'static str, Vec<f64>, u64)> =
-        FORMATS.map(|format| (format, Vec::new(), 0)).into();
+    let mut taken: Vec<Vec<Report>> = FORMATS.iter().map(|_| Vec::new()).collect();
     for round in 1..=alternations {
         eprintln!("report: {round} of {alternations}");
-        for (format, times, output_bytes) in &mut formats {
-            let (time_ms, bytes) = report(&file, format)?;
-            times.push(time_ms);
-            *output_bytes = bytes;
+        for (format, taken) in FORMATS.iter().zip(&mut taken) {
+            taken.push(report(&file, format)?);
         }
     }
     Ok(Results {
@@ -86,34 +86,42 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         live_count: options.live,
         stack_count: options.stacks,
         recording_bytes: std::fs::metadata(&file)?.len(),
-        formats: formats
-            .into_iter()
-            .map(|(format, times, output_bytes)| FormatTime {
-                format,
-                median_ms: median(&times),
-                output_bytes,
-            })
-            .collect(),
+        formats: FORMATS.into_iter().zip(&taken).map(|(format, taken)| format_time(format, taken)).collect(),
     })
 }
 
-/// Runs `tracer report`; milliseconds, and the bytes that it wrote.
-fn report(file: &Path, format: &str) -> Result<(f64, u64)> {
+fn format_time(format: &'static str, taken: &[Report]) -> FormatTime {
+    let of = |value: fn(&Report) -> f64| median(&taken.iter().map(value).collect::<Vec<_>>());
+    FormatTime {
+        format,
+        median_ms: of(|report| report.ended.time.as_secs_f64() * 1e3),
+        cpu_ms: of(|report| report.ended.cpu_time.as_secs_f64() * 1e3),
+        resident_peak_bytes: of(|report| report.ended.resident_peak_bytes as f64) as u64,
+        output_bytes: of(|report| report.output_bytes as f64) as u64,
+    }
+}
+
+struct Report {
+    ended: Ended,
+    output_bytes: u64,
+}
+
+/// Runs `tracer report`.
+fn report(file: &Path, format: &str) -> Result<Report> {
     let output: PathBuf = file.with_extension(format);
-    let begun = Instant::now();
-    let status = Command::new(std::env::current_exe()?.with_file_name("tracer"))
+    let mut child = Command::new(recorder::tracer()?)
         .args(["report", "--format", format, "-o"])
         .arg(&output)
         .arg("--force")
         .arg(file)
         .stdin(Stdio::null())
-        .status()
+        .spawn()
         .context("cannot run tracer")?;
-    let time_ms = begun.elapsed().as_secs_f64() * 1e3;
-    if !status.success() {
-        bail!("tracer report --format {format} failed: {status}");
+    let ended = process::watch(&mut child)?;
+    if !ended.status.success() {
+        bail!("tracer report --format {format} failed: {}", ended.status);
     }
-    Ok((time_ms, std::fs::metadata(&output)?.len()))
+    Ok(Report { ended, output_bytes: std::fs::metadata(&output)?.len() })
 }
 
 fn write(file: &Path, options: &Options) -> Result<()> {
@@ -211,10 +219,15 @@ fn java(function: &str, line: u32, tier: Tier) -> Frame {
 
 /// The results as a person reads them.
 pub(crate) fn tables(results: &Results) -> String {
-    let rows = results
-        .formats
-        .iter()
-        .map(|format| vec![format.format.to_owned(), number(format.median_ms), mib(format.output_bytes)]);
+    let rows = results.formats.iter().map(|format| {
+        vec![
+            format.format.to_owned(),
+            number(format.median_ms),
+            number(format.cpu_ms),
+            mib(format.resident_peak_bytes),
+            mib(format.output_bytes),
+        ]
+    });
     format!(
         "{}\n{} live allocations on {} call paths, a recording of {}; medians of {}\n\n{}",
         results.machine.describe(),
@@ -222,6 +235,6 @@ pub(crate) fn tables(results: &Results) -> String {
         number(results.stack_count as f64),
         mib(results.recording_bytes),
         results.alternations,
-        table(&["tracer report --format", "ms", "output"], rows)
+        table(&["tracer report --format", "ms", "CPU, ms", "memory, at most", "output"], rows)
     )
 }

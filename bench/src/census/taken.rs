@@ -67,7 +67,9 @@ fn wild(path: &str, value: &Value, limit: u64) -> Option<String> {
             let path = format!("{path}.{name}");
             let counts = name.ends_with("bytes") || name.ends_with("count");
             // A limit may be any number: it is what the machine was given.
-            let is_wild = counts && name != "limit_bytes" && value.as_f64().is_some_and(|n| !(0.0..=limit as f64).contains(&n));
+            let is_wild = counts
+                && name != "limit_bytes"
+                && value.as_f64().is_some_and(|n| !(0.0..=limit as f64).contains(&n));
             if is_wild { Some(format!("{path} is {value}")) } else { wild(&path, value, limit) }
         }),
         Value::Array(items) => items.iter().find_map(|item| wild(path, item, limit)),

@@ -32,7 +32,8 @@ impl Outcome {
     pub(super) fn joined(outcomes: Vec<Self>) -> Self {
         let requests_per_s = outcomes.iter().map(|outcome| outcome.requests_per_s).sum::<f64>();
         let count = outcomes.len().max(1) as f64;
-        let mut latencies_us: Vec<u32> = outcomes.into_iter().flat_map(|outcome| outcome.latencies_us).collect();
+        let mut latencies_us: Vec<u32> =
+            outcomes.into_iter().flat_map(|outcome| outcome.latencies_us).collect();
         latencies_us.sort_unstable();
         Self { requests_per_s: requests_per_s / count, latencies_us }
     }

@@ -156,18 +156,22 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
 /// Tomcat's libraries.
 fn libraries() -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(LIBRARIES).into_iter().flatten().flatten().map(|entry| entry.path());
-    let of_tomcat = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tomcat10-"));
+    let of_tomcat =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tomcat10-"));
     let mut libraries: Vec<_> = entries.filter(of_tomcat).collect();
     libraries.sort();
     if libraries.is_empty() {
-        bail!("there is no Tomcat in {LIBRARIES}\nhelp: cargo xtask bench server, which installs libtomcat10-java");
+        bail!(
+            "there is no Tomcat in {LIBRARIES}\nhelp: cargo xtask bench server, which installs libtomcat10-java"
+        );
     }
     Ok(libraries)
 }
 
 /// `10.1.60`, from the name of a library.
 fn version(libraries: &[PathBuf]) -> String {
-    let names = libraries.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix("tomcat10-coyote-"));
+    let names =
+        libraries.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix("tomcat10-coyote-"));
     names.last().unwrap_or("10").to_owned()
 }
 
@@ -252,14 +256,15 @@ fn summary(taken: &[Census], load: Outcome) -> Result<Censuses> {
 
 /// A variant's medians; what it loses is taken within an alternation.
 fn row(variant: Variant, taken: &[Vec<Taken>]) -> Row {
-    let find = |round: &[Taken], variant: Variant| round.iter().find(|taken| taken.variant == variant).copied();
-    let pairs: Vec<(Taken, Taken)> = taken
-        .iter()
-        .filter_map(|round| find(round, variant).zip(find(round, Variant::Untraced)))
-        .collect();
-    let of = |value: fn(&Taken) -> f64| median(&pairs.iter().map(|(taken, _)| value(taken)).collect::<Vec<_>>());
+    let find =
+        |round: &[Taken], variant: Variant| round.iter().find(|taken| taken.variant == variant).copied();
+    let pairs: Vec<(Taken, Taken)> =
+        taken.iter().filter_map(|round| find(round, variant).zip(find(round, Variant::Untraced))).collect();
+    let of =
+        |value: fn(&Taken) -> f64| median(&pairs.iter().map(|(taken, _)| value(taken)).collect::<Vec<_>>());
     let more = |value: fn(&Taken) -> f64| {
-        let more: Vec<f64> = pairs.iter().map(|(taken, untraced)| 100.0 * (value(taken) / value(untraced) - 1.0)).collect();
+        let more: Vec<f64> =
+            pairs.iter().map(|(taken, untraced)| 100.0 * (value(taken) / value(untraced) - 1.0)).collect();
         median(&more)
     };
     Row {
@@ -348,7 +353,8 @@ mod tests {
             steady_cpu_us: 10.0,
         };
         // The machine was half as fast in the second.
-        let rounds = [1000.0, 500.0].map(|rate| vec![taken(Variant::Full, 0.8 * rate), taken(Variant::Untraced, rate)]);
+        let rounds = [1000.0, 500.0]
+            .map(|rate| vec![taken(Variant::Full, 0.8 * rate), taken(Variant::Untraced, rate)]);
         let full = row(Variant::Full, &rounds);
         assert!((full.loss_percent - 20.0).abs() < 1e-9 && (full.more_cpu_percent - 25.0).abs() < 1e-9);
         assert_eq!(full.requests_per_s, 600.0);

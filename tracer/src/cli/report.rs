@@ -5,6 +5,7 @@
 mod output_file;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -212,7 +213,7 @@ fn by_ending(output: Option<&Path>) -> Format {
     }
 }
 
-fn build(file: &Path, rules: Option<&Path>) -> Result<Profile, Failure> {
+fn build(file: &Path, rules: Option<&Path>) -> Result<ManuallyDrop<Profile>, Failure> {
     let rules = match rules {
         Some(path) => Rules::load(path).map_err(|error| {
             Failure::new(status::FAILED, error).help("docs/attribution.md describes files of rules")
@@ -227,7 +228,7 @@ fn build(file: &Path, rules: Option<&Path>) -> Result<Profile, Failure> {
     // A report is the last thing that the process does: to give back millions of small pieces one by one
     // takes as long as a third of the work.
     std::mem::forget(recording);
-    Ok(profile)
+    Ok(ManuallyDrop::new(profile))
 }
 
 fn keep_category(profile: &mut Profile, category: &str, file: &Path) -> Result<(), Failure> {

@@ -55,6 +55,8 @@ impl Profile {
 /// A site while it is put together.
 struct Draft<'a> {
     source: &'static str,
+    /// Its row among the categories.
+    category: usize,
     attribution: Attribution,
     totals: Totals,
     /// The stack that the site shows, and its weight among the site's stacks.
@@ -101,7 +103,8 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
         let weight = (totals.live_bytes, totals.allocated_bytes);
         let place = *by_key.entry(key).or_insert_with(|| {
             let (totals, threads) = (Totals::default(), BTreeMap::new());
-            drafts.push(Draft { source, attribution: attribution.clone(), totals, stack, weight, threads });
+            let attribution = attribution.clone();
+            drafts.push(Draft { source, category, attribution, totals, stack, weight, threads });
             drafts.len() - 1
         });
         if let Some(draft) = drafts.get_mut(place) {
@@ -135,7 +138,7 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
     let groups: Vec<Vec<usize>> =
         places.iter().map(|place| place.as_ref().map_or_else(Vec::new, of_place)).collect();
     let judge = Judge::new(recording, rules, &groups, all + 1, loaders);
-    let first_kinds = first_kinds(&drafts, &category_rows);
+    let first_kinds = first_kinds(&drafts, category_rows.len());
     let mut series = Series::new(recording, &judge);
     for (row, (id, source, _)) in category_rows.iter().enumerate() {
         series.add(id, source, judge.series(drafts.len() + row));
@@ -145,9 +148,9 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
         .into_iter()
         .enumerate()
         .map(|(group, draft)| {
-            let verdict =
-                judge.verdict(group, &draft.attribution.category, draft.attribution.kind.as_deref());
-            (group, finish(shown, draft, judge.growth(group), verdict))
+            let Attribution { category, kind, .. } = &draft.attribution;
+            let (growth, verdict) = judge.row(group, category, kind.as_deref());
+            (group, finish(shown, draft, growth, verdict))
         })
         .collect();
     // Stable: what is equal stays in the order of the recording.
@@ -165,13 +168,16 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
 }
 
 /// The kind, for each category, of the site that holds most of it.
-fn first_kinds(drafts: &[Draft<'_>], rows: &[(String, &'static str, Totals)]) -> Vec<Option<String>> {
-    let first = |(id, source, _): &(String, &'static str, Totals)| {
-        let of_row =
-            drafts.iter().filter(|draft| draft.attribution.category == *id && draft.source == *source);
-        of_row.max_by_key(|draft| draft.totals.live_bytes)?.attribution.kind.clone()
-    };
-    rows.iter().map(first).collect()
+fn first_kinds(drafts: &[Draft<'_>], category_count: usize) -> Vec<Option<String>> {
+    let mut first: Vec<Option<&Draft<'_>>> = vec![None; category_count];
+    for draft in drafts {
+        if let Some(first) = first.get_mut(draft.category)
+            && first.is_none_or(|first| first.totals.live_bytes <= draft.totals.live_bytes)
+        {
+            *first = Some(draft);
+        }
+    }
+    first.into_iter().map(|draft| draft?.attribution.kind.clone()).collect()
 }
 
 fn categories(
@@ -181,23 +187,20 @@ fn categories(
     first_group: usize,
     first_kinds: &[Option<String>],
 ) -> Vec<Category> {
-    let mut categories: Vec<Category> = rows
-        .into_iter()
-        .enumerate()
-        .map(|(row, (id, source, totals))| Category {
+    let category = |(row, (id, source, totals)): (usize, (String, &'static str, Totals))| {
+        let kind = first_kinds.get(row).and_then(Option::as_deref);
+        let (growth_bytes_per_s, verdict) = judge.row(first_group + row, &id, kind);
+        Category {
             name: rules.category_name(&id),
             source,
             totals,
             resident_bytes: None,
-            growth_bytes_per_s: judge.growth(first_group + row),
-            verdict: Some(judge.verdict(
-                first_group + row,
-                &id,
-                first_kinds.get(row).and_then(Option::as_deref),
-            )),
+            growth_bytes_per_s,
+            verdict: Some(verdict),
             id,
-        })
-        .collect();
+        }
+    };
+    let mut categories: Vec<Category> = rows.into_iter().enumerate().map(category).collect();
     categories.sort_by(|one, other| {
         let key = |row: &Category| {
             (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes), row.id.clone())

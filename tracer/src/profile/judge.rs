@@ -7,7 +7,7 @@ use super::crowd::Crowd;
 use super::growth::{Course, Point};
 use super::kept;
 use super::series::RowSeries;
-use super::verdict::trend::Trend;
+use super::verdict::trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
 use crate::attribute::Rules;
 use crate::recording::{CodeSample, Collection, Recording, Source};
@@ -70,14 +70,10 @@ impl<'a> Judge<'a> {
         RowSeries::of(&self.course.history(group))
     }
 
-    /// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.
-    pub(super) fn growth(&self, group: usize) -> Option<i64> {
+    /// How fast a group grows, and what its course means: `category`: its category, `kind`: what of it.
+    pub(super) fn row(&self, group: usize, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
         let history = self.course.history(group);
-        if history.last()?.time_ns < SPAN_MIN_NS {
-            return None;
-        }
-        let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
-        Trend::of(&history.iter().map(seconds).collect::<Vec<_>>()).map(|trend| trend.slope.round() as i64)
+        (growth(&history), self.verdict(group, history, category, kind))
     }
 
     /// The compiled code that was installed in the session.
@@ -101,15 +97,17 @@ impl<'a> Judge<'a> {
         Some(Kept { history: self.course.history(all), pid: recording.target.pid })
     }
 
-    /// What the course of a group of this category, or of this kind of it, means.
-    pub(super) fn verdict(&self, group: usize, category: &str, kind: Option<&str>) -> Verdict {
+    fn verdict(&self, group: usize, course: Vec<Point>, category: &str, kind: Option<&str>) -> Verdict {
         let pid = self.recording.target.pid;
         let history = match category {
             "code-cache" if !self.recording.code_series.is_empty() => self.code(),
-            _ => self.course.history(group),
+            _ => course,
         };
         // A stack is in use by its thread: glibc keeps the mapping for the next one.
-        let threads = Crowd::of(self.recording, &self.course, group).filter(|_| category == "thread-stack");
+        let threads = match category {
+            "thread-stack" => Crowd::of(self.recording, &self.course, group),
+            _ => None,
+        };
         let (history, things) = match &threads {
             Some(crowd) => crowd.history(&history, &self.course),
             None => (history, String::new()),
@@ -126,6 +124,16 @@ impl<'a> Judge<'a> {
         });
         Verdict { kind: found, evidence, advice: advice(found, category, kind, pid) }
     }
+}
+
+/// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.
+fn growth(history: &[Point]) -> Option<i64> {
+    if history.last()?.time_ns < SPAN_MIN_NS {
+        return None;
+    }
+    let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
+    let points: Vec<_> = history.iter().map(seconds).collect();
+    Some(trend::slope(&points)?.round() as i64)
 }
 
 fn births(

@@ -8,6 +8,7 @@
 mod create;
 mod database;
 mod error;
+mod ids;
 mod memory;
 mod model;
 mod read;

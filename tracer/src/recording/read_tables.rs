@@ -7,6 +7,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
+use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
     State, Survivors, Thread, ThreadLive, Total, Totals, memory,
@@ -80,11 +81,13 @@ fn check_schema(database: &Connection) -> Result<()> {
     if others != 0 {
         return Err(damage("its tables are not those of a recording"));
     }
-    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(damage(&verdict));
-    }
     Ok(())
+}
+
+/// Are the file's pages whole? Reads all of them.
+pub(super) fn check_pages(database: &Connection) -> Result<()> {
+    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(damage(&verdict)) }
 }
 
 fn meta(database: &Connection) -> Result<BTreeMap<String, String>> {
@@ -101,20 +104,17 @@ fn number(meta: &BTreeMap<String, String>, key: &str) -> Option<u64> {
     meta.get(key)?.parse().ok()
 }
 
-/// Rows of a table by their id there, as indices into what was read.
-type Ids = HashMap<i64, u32>;
-
 fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
-    let mut ids = Ids::new();
+    let mut ids = Ids::default();
     let frames = collect(
         database,
         "SELECT frame.id, function, kind, path, build_id, file, line, \"offset\", tier, unknown
          FROM frame LEFT JOIN module ON module.id = module ORDER BY frame.id",
         |row| {
-            ids.insert(row.get(0)?, index(ids.len())?);
+            ids.push(row.get(0)?);
             Ok(Frame {
                 function: row.get(1)?,
-                kind: kind(&row.get::<_, String>(2)?)?,
+                kind: kind(row.get_ref(2)?.as_str()?)?,
                 module: row.get(3)?,
                 build_id: row.get(4)?,
                 file: row.get(5)?,
@@ -129,10 +129,10 @@ fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
 }
 
 fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
-    let mut ids = Ids::new();
+    let mut ids = Ids::default();
     let mut stacks =
         collect(database, "SELECT id, kernel_id, complete, stop FROM stack ORDER BY id", |row| {
-            ids.insert(row.get(0)?, index(ids.len())?);
+            ids.push(row.get(0)?);
             Ok(Stack {
                 id: row.get::<_, i64>(1)?.cast_unsigned(),
                 frames: Vec::new(),
@@ -142,13 +142,23 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
         })?;
     let mut statement = database.prepare("SELECT stack, frame FROM stack_frame ORDER BY stack, depth")?;
     let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let stack = reference(&ids, row.get(0)?)?;
-        let frame = reference(frame_ids, row.get(1)?)?;
+    // By stack: put together here, so that each has room for just its frames.
+    let (mut stack, mut frames) = (0, Vec::new());
+    let mut put = |stack: u32, frames: &mut Vec<u32>| {
         if let Some(stack) = usize::try_from(stack).ok().and_then(|stack| stacks.get_mut(stack)) {
-            stack.frames.push(frame);
+            stack.frames.extend_from_slice(frames);
         }
+        frames.clear();
+    };
+    while let Some(row) = rows.next()? {
+        let of = reference(&ids, row.get(0)?)?;
+        if of != stack {
+            put(stack, &mut frames);
+            stack = of;
+        }
+        frames.push(reference(frame_ids, row.get(1)?)?);
     }
+    put(stack, &mut frames);
     Ok((stacks, ids))
 }
 
@@ -188,9 +198,9 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
 }
 
 fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Result<Vec<Sample>> {
-    let mut ids = Ids::new();
+    let mut ids = Ids::default();
     let mut samples = collect(database, "SELECT id, time_ns FROM sample ORDER BY id", |row| {
-        ids.insert(row.get(0)?, index(ids.len())?);
+        ids.push(row.get(0)?);
         Ok(Sample { time_ns: unsigned(row, 1)?, rows: Vec::new() })
     })?;
     let collected = column(database, "series", "collected_bytes", "0")?;
@@ -201,7 +211,7 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         // Rows that wait for a sample that never came: the recorder was killed.
-        let Some(&sample) = ids.get(&row.get::<_, i64>(0)?) else { continue };
+        let Some(sample) = ids.place(row.get(0)?) else { continue };
         let (stack, source) = (row.get(1)?, row.get(2)?);
         reference(stack_ids, stack)?;
         let total = total_ids.get(&(stack, source)).copied().ok_or_else(missing)?;
@@ -355,7 +365,7 @@ fn index(length: usize) -> Result<u32> {
 }
 
 fn reference(ids: &Ids, id: i64) -> Result<u32> {
-    ids.get(&id).copied().ok_or_else(missing)
+    ids.place(id).ok_or_else(missing)
 }
 
 fn missing() -> rusqlite::Error {

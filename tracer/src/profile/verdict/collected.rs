@@ -1,6 +1,6 @@
 //! What collections freed of a group, and what survived them.
 
-use super::{COLLECTED_SHARE, Case, SMALL_BYTES, TESTED_SHARE, at};
+use super::{COLLECTED_SHARE, Case, SMALL_BYTES, TESTED_SHARE, at, between};
 use crate::attribute::Nature;
 use crate::profile::growth::Point;
 use crate::profile::units;
@@ -160,7 +160,7 @@ fn freed(case: &Case<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> 
     let mut after = before;
     let mut high = before.live_bytes();
     let mut drop_bytes = 0;
-    for point in case.history.iter().filter(|point| begin_ns < point.time_ns && point.time_ns <= next_ns) {
+    for point in between(case.history, begin_ns, next_ns) {
         let collected = point.collected_bytes.saturating_sub(before.collected_bytes);
         if collected == 0 && point.time_ns <= ended_ns {
             high = high.max(point.live_bytes());
@@ -177,7 +177,7 @@ fn freed(case: &Case<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> 
 /// What was live when a collection began: the sample that is taken then, or what the one before and the
 /// rate between say.
 fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) -> u64 {
-    let Some(next) = history.iter().find(|point| point.time_ns > begin_ns) else {
+    let Some(next) = between(history, begin_ns, u64::MAX).first() else {
         return before.live_bytes();
     };
     let span_ns = next.time_ns.saturating_sub(before.time_ns).max(1) as f64;

@@ -4,7 +4,6 @@
 use super::collected::Collected;
 use super::trend::Trend;
 use super::{Birth, Case, SMALL_BYTES, Shape};
-use crate::profile::growth::Point;
 use crate::profile::units;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
@@ -55,9 +54,11 @@ impl Growth {
         let mut points = vec![(first_ns, 0)];
         let mut sum = 0_u64;
         let times = case.history.iter().map(|point| point.time_ns);
+        let mut births = case.births.iter().peekable();
         for time_ns in times.filter(|&time| first_ns < time && time <= last_ns).chain([last_ns]) {
-            let born = |birth: &&Birth| birth.born_ns < time_ns;
-            sum = case.births.iter().filter(born).map(|birth| birth.live_bytes).sum::<u64>().max(sum);
+            while let Some(birth) = births.next_if(|birth| birth.born_ns < time_ns) {
+                sum += birth.live_bytes;
+            }
             points.push((time_ns, sum));
         }
         let growth = Growth::of(&points)?;
@@ -70,8 +71,8 @@ impl Growth {
         let mut points = Vec::new();
         for (number, collection) in collections.iter().enumerate() {
             let next_ns = collections.get(number + 1).map_or(u64::MAX, |next| next.begin_ns);
-            let since = |point: &&Point| collection.begin_ns < point.time_ns && point.time_ns <= next_ns;
-            let least = case.history.iter().filter(since).min_by_key(|point| point.live_bytes());
+            let since = super::between(case.history, collection.begin_ns, next_ns);
+            let least = since.iter().min_by_key(|point| point.live_bytes());
             points.extend(
                 least.filter(|point| point.time_ns >= first_ns).map(|it| (it.time_ns, it.live_bytes())),
             );

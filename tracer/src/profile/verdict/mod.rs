@@ -293,7 +293,14 @@ impl Shape {
     }
 }
 
+/// The points after one moment and up to another.
+fn between(history: &[Point], after_ns: u64, until_ns: u64) -> &[Point] {
+    let place = |time_ns: u64| history.partition_point(|point| point.time_ns <= time_ns);
+    history.get(place(after_ns)..place(until_ns)).unwrap_or_default()
+}
+
 /// The last point up to `time_ns`.
 fn at(history: &[Point], time_ns: u64) -> Point {
-    history.iter().rev().find(|point| point.time_ns <= time_ns).copied().unwrap_or_default()
+    let after = history.partition_point(|point| point.time_ns <= time_ns);
+    after.checked_sub(1).and_then(|last| history.get(last)).copied().unwrap_or_default()
 }

@@ -28,21 +28,12 @@ impl Trend {
         if points.len() < POINTS_MIN {
             return None;
         }
-        let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
-        for (at, one) in points.iter().enumerate() {
-            let later = points.iter().skip(at + 1).filter(|other| other.0 > one.0);
-            slopes.extend(later.map(|other| (other.1 - one.1) / (other.0 - one.0)));
-        }
-        slopes.sort_unstable_by(f64::total_cmp);
+        let mut slopes = slopes(&points);
+        let slope = median(&mut slopes)?;
         let count = slopes.len() as f64;
         // The ranks between which the slope lies: as many pairs as the test statistic may differ by chance.
         let spread = Z * variance(&points).sqrt();
-        let rank = |rank: f64| slopes.get(rank.clamp(0.0, count - 1.0) as usize).copied();
-        let middle = slopes.len() / 2;
-        let slope = match slopes.len() % 2 {
-            0 => (slopes.get(middle.checked_sub(1)?)? + slopes.get(middle)?) / 2.0,
-            _ => *slopes.get(middle)?,
-        };
+        let mut rank = |rank: f64| ranked(&mut slopes, rank.clamp(0.0, count - 1.0) as usize);
         let low = rank(((count - spread) / 2.0).floor())?.min(slope);
         let high = rank(((count + spread) / 2.0).ceil())?.max(slope);
         Some(Trend { slope, low, high })
@@ -52,6 +43,38 @@ impl Trend {
     pub(crate) fn rises(&self) -> bool {
         self.low > 0.0
     }
+}
+
+/// The slope of [`Trend::of`] alone, for a small part of the time.
+pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let points = spread(points);
+    if points.len() < POINTS_MIN { None } else { median(&mut slopes(&points)) }
+}
+
+/// Of all pairs of points that are not at one moment.
+fn slopes(points: &[(f64, f64)]) -> Vec<f64> {
+    let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
+    for (at, one) in points.iter().enumerate() {
+        let later = points.iter().skip(at + 1).filter(|other| other.0 > one.0);
+        slopes.extend(later.map(|other| (other.1 - one.1) / (other.0 - one.0)));
+    }
+    slopes
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => Some((ranked(values, middle.checked_sub(1)?)? + ranked(values, middle)?) / 2.0),
+        _ => ranked(values, middle),
+    }
+}
+
+/// The value that would be at this place if they were sorted, which takes several times longer.
+fn ranked(values: &mut [f64], rank: usize) -> Option<f64> {
+    if rank >= values.len() {
+        return None;
+    }
+    Some(*values.select_nth_unstable_by(rank, f64::total_cmp).1)
 }
 
 /// At most [`POINTS_MAX`] of the points, evenly, the last among them.
@@ -121,6 +144,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_rank_is_that_of_the_sorted(values in prop::collection::vec(-1e6_f64..1e6, 0..50), rank in 0_usize..60) {
+            let mut sorted = values.clone();
+            sorted.sort_unstable_by(f64::total_cmp);
+            prop_assert_eq!(ranked(&mut values.clone(), rank), sorted.get(rank).copied());
+        }
+
         #[test]
         fn an_interval_holds_its_slope(values in prop::collection::vec(0_u32..1_000_000, 0..200)) {
             let points: Vec<_> = (0..).zip(&values).map(|(at, &v)| (f64::from(at), f64::from(v))).collect();
