@@ -2,17 +2,19 @@
 //! `verdicts`, to the test of the stories.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{build, jdk, shell};
+use crate::{build, jdk, plan, setup, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `cost`, `recorder`, `report`, `--help`; or `verdicts`, with JDKs or for all:
-    /// precision and recall over all stories of tracer/tests/stories
+    /// What to measure, and how: `cost`, `recorder`, `report`, `census`, `server`, `--help`; `cost --peers` first
+    /// installs what it compares with; or `verdicts`, with JDKs or for all: precision and recall over all stories
+    /// of tracer/tests/stories
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
     arguments: Vec<OsString>,
 }
@@ -22,13 +24,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("the benchmark attaches eBPF probes, which needs root\nhelp: sudo -E cargo xtask bench");
     }
     let home = jdk::home().context("no JDK with a compiler\nhelp: cargo xtask setup")?;
+    let what = options.arguments.first().and_then(|what| what.to_str()).unwrap_or_default();
+    let (peers, arguments): (Vec<_>, Vec<_>) =
+        options.arguments.iter().partition(|argument| *argument == "--peers");
+    setup::install(plan::for_bench(what, !peers.is_empty(), |file| Path::new(file).exists()))?;
     build::run(&build::Options { release: true })?;
     if let Some((_, jdks)) = options.arguments.split_first().filter(|(what, _)| *what == "verdicts") {
         return verdicts(jdks.first());
     }
     shell::run(shell::cargo().args(["build", "--release", "--package", "tracer-bench"]))?;
     let bench = build::binary(true).with_file_name("tracer-bench");
-    shell::run(Command::new(bench).args(&options.arguments).env("JAVA_HOME", home))
+    shell::run(Command::new(bench).args(arguments).env("JAVA_HOME", home))
 }
 
 /// All stories on the JDKs of the matrix from 17 on, or on these; results in target/verdicts.json.

@@ -99,6 +99,31 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     steps
 }
 
+/// What a benchmark needs besides; `has`: is this file there?
+pub(crate) fn for_bench(what: &str, peers: bool, has: impl Fn(&str) -> bool) -> Vec<Package> {
+    let wanted = [
+        (
+            what == "server",
+            "/usr/share/java/tomcat10-catalina.jar",
+            "libtomcat10-java",
+            "the server under load",
+        ),
+        (peers, "/usr/bin/bpftrace", "bpftrace", "asked the same question from outside"),
+        (peers, "/usr/lib/heaptrack/libheaptrack_preload.so", "heaptrack", "and from inside"),
+        (
+            peers,
+            "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
+            "libjemalloc2",
+            "and by an allocator's own profile",
+        ),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(wanted, file, ..)| *wanted && !has(file))
+        .map(|(_, _, name, why)| Package { name: name.to_owned(), why })
+        .collect()
+}
+
 impl Step {
     /// Why this step cannot be taken by this user on this machine.
     pub(crate) fn obstacle(&self, found: &Found) -> Option<&'static str> {
@@ -228,6 +253,18 @@ mod tests {
         let found = Found { qemu: false, cpio: false, ..complete() };
         assert_eq!(steps(&found, false), []);
         assert_eq!(package_names(&steps(&found, true)), ["qemu-system-x86", "cpio"]);
+    }
+
+    #[test]
+    fn benchmarks_get_what_they_compare_with_when_asked() {
+        let names =
+            |packages: Vec<Package>| packages.into_iter().map(|package| package.name).collect::<Vec<_>>();
+        assert_eq!(names(for_bench("cost", false, |_| false)), [""; 0]);
+        assert_eq!(names(for_bench("server", false, |_| false)), ["libtomcat10-java"]);
+        assert_eq!(
+            names(for_bench("cost", true, |file| file.contains("bpftrace"))),
+            ["heaptrack", "libjemalloc2"]
+        );
     }
 
     #[test]

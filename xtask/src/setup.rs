@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::plan::{self, BPF_LINKER_VERSION, Found, Step};
+use crate::plan::{self, BPF_LINKER_VERSION, Found, Package, Step};
 use crate::{jdk, shell, toolchain};
 
 #[derive(Args, Default)]
@@ -65,6 +65,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let reasons: Vec<_> = undone.iter().map(|(_, error)| format!("{error:#}")).collect();
     bail!("setup is not complete: {}", reasons.join("; "));
+}
+
+/// Installs what one task needs besides; says what and why first.
+pub(crate) fn install(packages: Vec<Package>) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let step = Step::Packages(packages);
+    eprintln!("setup: missing");
+    for (name, why) in step.reasons() {
+        eprintln!("  {name:<22} {why}");
+    }
+    let found = Found { root: shell::is_root(), apt: shell::which("apt-get").is_some(), ..Found::default() };
+    match step.obstacle(&found) {
+        Some(obstacle) => bail!("{obstacle}\nhelp: {}", step.by_hand()),
+        None => carry_out(&step),
+    }
 }
 
 fn look() -> Found {

@@ -170,9 +170,9 @@ fn libraries() -> Result<Vec<PathBuf>> {
 
 /// `10.1.60`, from the name of a library.
 fn version(libraries: &[PathBuf]) -> String {
-    let names =
+    let mut names =
         libraries.iter().filter_map(|path| path.file_stem()?.to_str()?.strip_prefix("tomcat10-coyote-"));
-    names.last().unwrap_or("10").to_owned()
+    names.next_back().unwrap_or("10").to_owned()
 }
 
 struct Site {
