@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::fixture::c_program;
@@ -58,8 +59,12 @@ fn read(pid: u32) -> Malloc {
 /// Runs the program and compares arena by arena.
 fn check(environment: &[(&str, &str)], threads: u64, rounds: u64) -> Malloc {
     let mut command = Command::new(c_program("heap"));
-    command.args([threads.to_string(), rounds.to_string()]).envs(environment.iter().copied());
-    let (process, mut stdout, _stderr) = Process::start(&mut command);
+    check_command(command.envs(environment.iter().copied()), threads, rounds)
+}
+
+fn check_command(command: &mut Command, threads: u64, rounds: u64) -> Malloc {
+    command.args([threads.to_string(), rounds.to_string()]);
+    let (process, mut stdout, _stderr) = Process::start(command);
     let mut lines = Vec::new();
     loop {
         let line = stdout.next();
@@ -112,6 +117,42 @@ fn every_arena_as_malloc_info_says() {
     let read = check(&[], 6, 1500);
     assert!(read.arenas.len() >= 7);
     assert!(read.mapped.found.count >= 6);
+}
+
+/// The program with the C library that lies unpacked in `folder`, as its package has it.
+fn with_libc_of(folder: &Path) -> Command {
+    let libraries = ["lib", "usr/lib"].map(|lib| folder.join(lib).join("x86_64-linux-gnu"));
+    let libraries = libraries.into_iter().find(|path| path.join("libc.so.6").exists()).expect("a C library");
+    let program = folder.join("heap");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/heap.c");
+    let loader = libraries.join("ld-linux-x86-64.so.2");
+    let built = Command::new("cc")
+        .args(["-O2", "-D_GNU_SOURCE", "-fno-builtin", "-nodefaultlibs", "-o"])
+        .args([&program, &source])
+        .args(["libc.so.6", "libpthread.so.0"].map(|name| libraries.join(name)))
+        .arg(&loader)
+        .arg("-lgcc")
+        .status()
+        .expect("cc");
+    assert!(built.success());
+    let mut command = Command::new(loader);
+    command.arg("--library-path").arg(libraries).arg(program);
+    command
+}
+
+/// `TRACER_GLIBCS` names a folder with other versions of glibc: a folder for each, into which the package
+/// `libc6` of a distribution was unpacked (`dpkg -x`).
+#[test]
+fn other_versions_of_glibc() {
+    let Some(folder) = std::env::var_os("TRACER_GLIBCS") else { return };
+    let versions: Vec<_> = std::fs::read_dir(folder).expect("a folder").flatten().collect();
+    assert!(!versions.is_empty());
+    for version in versions {
+        println!("{}", version.path().display());
+        let read = check_command(&mut with_libc_of(&version.path()), 6, 1500);
+        assert!(read.arenas.len() >= 7 && read.has_all_arenas);
+        assert!(read.mapped.found.count >= 6);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! An arena's state: proved to be one, and where its chunks are.
 //!
-//! The layout of `malloc_state` is the same from glibc 2.27 on; `heap_info` grew by 16 bytes in 2.35,
-//! which shows in the distance of an arena from the start of its first heap.
+//! The layout of `malloc_state` is the same from glibc 2.27 to 2.42; 2.43 has no fast bins, and what comes
+//! behind them is where they were. Which it is, is told by the ring of arenas. `heap_info` grew by 16 bytes
+//! in 2.35, which shows in the distance of an arena from the start of its first heap.
 
 use std::ops::Range;
 
@@ -10,18 +11,45 @@ use super::parameters::Parameters;
 use super::source::Source;
 use super::walk::{End, Extent};
 
-/// Bytes of a `malloc_state`, and where its fields are.
-const STATE_BYTES: u64 = 2200;
-const FAST_BINS: usize = 2;
+/// Where an arena has its fast bins, to 2.42.
+const FAST_BINS: u64 = 2;
 pub(super) const FAST_BIN_COUNT: usize = 10;
-const TOP: usize = 12;
-const BINS: usize = 14;
+/// Words of a `malloc_state` from the pointer to the top on, and where its fields are from there.
+const WORDS: usize = 263;
+const TOP: usize = 0;
+const BINS: usize = 2;
 const BIN_COUNT: usize = 127;
-const NEXT: usize = 270;
-const ATTACHED_THREADS: usize = 272;
-const SYSTEM_BYTES: usize = 273;
-const MAX_SYSTEM_BYTES: usize = 274;
-const WORDS: usize = STATE_BYTES as usize / 8;
+const NEXT: usize = 258;
+const ATTACHED_THREADS: usize = 260;
+const SYSTEM_BYTES: usize = 261;
+const MAX_SYSTEM_BYTES: usize = 262;
+
+/// What a `malloc_state` begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// To 2.42.
+    FastBins,
+    /// From 2.43.
+    Plain,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 2] = [Self::FastBins, Self::Plain];
+
+    /// Bytes from its start to the pointer to the top.
+    const fn bytes_to_top(self) -> u64 {
+        match self {
+            Self::FastBins => 12 * 8,
+            Self::Plain => 8,
+        }
+    }
+
+    /// Bytes of all of it.
+    const fn bytes(self) -> u64 {
+        self.bytes_to_top() + 8 * WORDS as u64
+    }
+}
+
 /// A bin is used as a chunk whose links are the bin's two words: it starts 16 bytes before them.
 const LINKS: u64 = 16;
 /// Heaps of thread arenas start at a multiple of this, their reserved size.
@@ -41,6 +69,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Arena {
     pub(super) address: u64,
+    pub(super) form: Form,
     pub(super) is_main: bool,
     pub(super) top: u64,
     pub(super) next: u64,
@@ -60,16 +89,17 @@ pub(super) struct Extents {
 
 impl Arena {
     /// The arena at `address`, if there is one.
-    pub(super) fn prove(source: &Source<'_>, address: u64) -> Option<Self> {
-        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address))
+    pub(super) fn prove(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
+        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form))
     }
 
-    fn prove_once(source: &Source<'_>, address: u64) -> Option<Self> {
-        let words: [u64; WORDS] = source.words(address)?;
+    fn prove_once(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
+        let start = address.checked_add(form.bytes_to_top())?;
+        let words: [u64; WORDS] = source.words(start)?;
         let word = |index: usize| words.get(index).copied().unwrap_or(0);
         let (mut empty_count, mut broken_count) = (0, 0);
         for bin in 0..BIN_COUNT {
-            let at = address + 8 * (BINS + 2 * bin) as u64 - LINKS;
+            let at = start + 8 * (BINS + 2 * bin) as u64 - LINKS;
             let (forward, back) = (word(BINS + 2 * bin), word(BINS + 2 * bin + 1));
             if (forward, back) == (at, at) {
                 empty_count += 1;
@@ -96,10 +126,13 @@ impl Arena {
             && source.word(next).is_some()
             && top.is_multiple_of(8)
             && source.word(top).is_some();
-        let mut fast_bins = [0; FAST_BIN_COUNT];
-        fast_bins.copy_from_slice(words.get(FAST_BINS..FAST_BINS + FAST_BIN_COUNT)?);
+        let fast_bins = match form {
+            Form::FastBins => source.words(address + 8 * FAST_BINS)?,
+            Form::Plain => [0; FAST_BIN_COUNT],
+        };
         proved.then_some(Self {
             address,
+            form,
             is_main: info_bytes(address).is_none() || source.word(heap_of(address)) != Some(address),
             top,
             next,
@@ -110,8 +143,14 @@ impl Arena {
     }
 
     /// The address of the bin's links when it is empty: what the search looks for.
-    pub(super) fn states_with_bin_links_at(address: u64) -> impl Iterator<Item = u64> {
-        (0..BIN_COUNT).filter_map(move |bin| address.checked_sub(8 * (BINS + 2 * bin) as u64))
+    pub(super) fn states_with_bin_links_at(address: u64, form: Form) -> impl Iterator<Item = u64> {
+        let before = move |bin: usize| form.bytes_to_top() + 8 * (BINS + 2 * bin) as u64;
+        (0..BIN_COUNT).filter_map(move |bin| address.checked_sub(before(bin)))
+    }
+
+    /// Address of the pointer to its top.
+    fn top_pointer(&self) -> u64 {
+        self.address + self.form.bytes_to_top() + 8 * TOP as u64
     }
 
     /// Its heaps and the chunks in them.
@@ -122,7 +161,7 @@ impl Arena {
     fn heap_extents(&self, source: &Source<'_>) -> Extents {
         let mut extents = Extents::default();
         let Some(info_bytes) = info_bytes(self.address) else { return extents };
-        let top = source.word(self.address + 8 * TOP as u64).unwrap_or(self.top);
+        let top = source.word(self.top_pointer()).unwrap_or(self.top);
         let last = heap_of(top);
         let mut heap = last;
         while extents.heaps.len() < MAX_HEAPS {
@@ -132,7 +171,7 @@ impl Arena {
                 break;
             }
             let is_first = heap == heap_of(self.address);
-            let start = heap + if is_first { first_chunk(info_bytes) } else { info_bytes };
+            let start = heap + if is_first { first_chunk(info_bytes, self.form) } else { info_bytes };
             extents.own_bytes += start - heap;
             extents.heaps.push(Heap { used: heap..heap + bytes, reserved: heap..heap + HEAP_BYTES });
             extents.chunks.push(Extent {
@@ -163,7 +202,7 @@ impl Arena {
         extents.heaps.push(Heap { used: start..end, reserved: start..end });
         extents.chunks.push(Extent {
             chunks: start..end,
-            end: End::Top(self.address + 8 * TOP as u64),
+            end: End::Top(self.top_pointer()),
             has_top: true,
             is_main: true,
         });
@@ -194,6 +233,6 @@ fn info_bytes(address: u64) -> Option<u64> {
 }
 
 /// Where the first chunk is behind `heap_info` and state: what it hands out is aligned to 16.
-fn first_chunk(info_bytes: u64) -> u64 {
-    (info_bytes + STATE_BYTES).next_multiple_of(16)
+fn first_chunk(info_bytes: u64, form: Form) -> u64 {
+    (info_bytes + form.bytes()).next_multiple_of(16)
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::arena::{Arena, HEAP_BYTES, heap_of};
+use super::arena::{Arena, Form, HEAP_BYTES, heap_of};
 use super::source::Source;
 use crate::target::mapping::Mapping;
 
@@ -36,8 +36,8 @@ pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
         .filter(|mapping| may_hold_state(mapping))
         .partition(|mapping| is_libc(mapping));
     // A C library that is there but unused has no top: then another one's is taken (dlmopen, static).
-    let mains = libc.into_iter().chain(other).filter_map(|mapping| main_arena(source, mapping));
-    let mut unused = None;
+    let mains = libc.into_iter().chain(other).flat_map(|mapping| main_arenas(source, mapping));
+    let mut best: Option<Found> = None;
     for (main, data) in mains {
         let mut rings = (0..ATTEMPTS).filter_map(|_| ring(source, &main));
         let Some((arenas, is_whole)) = rings.find(|(_, is_whole)| *is_whole).or_else(|| ring(source, &main))
@@ -45,12 +45,22 @@ pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
             continue;
         };
         let found = Found { arenas, is_whole, data };
-        if main.system_bytes > 0 {
+        // One that is read in the wrong form has no ring.
+        if main.system_bytes > 0 && is_whole {
             return Some(found);
         }
-        unused.get_or_insert(found);
+        let is_better = |best: &Found| found.is_used() && !best.is_used();
+        if best.as_ref().is_none_or(is_better) {
+            best = Some(found);
+        }
     }
-    unused.filter(|found| found.arenas.len() > 1)
+    best.filter(Found::is_used)
+}
+
+impl Found {
+    fn is_used(&self) -> bool {
+        self.arenas.len() > 1 || self.arenas.first().is_some_and(|main| main.system_bytes > 0)
+    }
 }
 
 fn may_hold_state(mapping: &Mapping) -> bool {
@@ -62,37 +72,39 @@ fn is_libc(mapping: &Mapping) -> bool {
     name.starts_with("libc.so") || name.starts_with("libc-")
 }
 
-/// The main arena in the data of `mapping`, with the range that was searched.
-fn main_arena(source: &Source<'_>, mapping: &Mapping) -> Option<(Arena, Range<u64>)> {
+/// What can be the main arena in the data of `mapping`, one in each form, with the range that was searched.
+fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>)> {
     let length = (mapping.end - mapping.start).min(MAX_DATA_BYTES);
-    let mut bytes = vec![0; usize::try_from(length).ok()?];
-    source.memory.read(mapping.start, &mut bytes).ok()?;
+    let mut bytes = vec![0; length as usize];
+    if source.memory.read(mapping.start, &mut bytes).is_err() {
+        return Vec::new();
+    }
     let words: Vec<u64> =
         bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes)).collect();
     let links = words.iter().zip(words.iter().skip(1)).zip((mapping.start..).step_by(8));
     let empty_bins = links.filter(|((forward, back), at)| {
         **forward == at.wrapping_sub(16) && forward == back && at.is_multiple_of(8)
     });
-    // The bins of one arena lie together: the first that leads to a proof ends the search.
-    let mut tried = std::collections::BTreeSet::new();
-    for (_, at) in empty_bins {
-        for address in Arena::states_with_bin_links_at(at).filter(|address| *address >= mapping.start) {
-            if tried.insert(address)
-                && let Some(arena) = Arena::prove(source, address).filter(|arena| arena.is_main)
-            {
-                return Some((arena, mapping.start..mapping.end));
-            }
-        }
-    }
-    None
+    let empty_bins: Vec<u64> = empty_bins.map(|(_, at)| at).collect();
+    let in_form = |form| {
+        // The bins of one arena lie together: the first that leads to a proof ends the search.
+        let mut tried = std::collections::BTreeSet::new();
+        empty_bins
+            .iter()
+            .flat_map(|at| Arena::states_with_bin_links_at(*at, form))
+            .filter(|address| *address >= mapping.start && tried.insert(*address))
+            .find_map(|address| Arena::prove(source, address, form).filter(|arena| arena.is_main))
+    };
+    let arenas = Form::ALL.into_iter().filter_map(in_form);
+    arenas.map(|arena| (arena, mapping.start..mapping.end)).collect()
 }
 
 /// The arenas from `main` around, and whether they lead back; none if `main` is gone.
 fn ring(source: &Source<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
-    let mut arenas = vec![Arena::prove(source, main.address)?];
+    let mut arenas = vec![Arena::prove(source, main.address, main.form)?];
     let mut next = arenas.first()?.next;
     while next != main.address {
-        let Some(arena) = Arena::prove(source, next) else { return Some((arenas, false)) };
+        let Some(arena) = Arena::prove(source, next, main.form) else { return Some((arenas, false)) };
         let in_heap = source.word(heap_of(next)) == Some(next) && next % HEAP_BYTES != 0;
         let known = arenas.iter().any(|known| known.address == next);
         if arena.is_main || !in_heap || known || arenas.len() >= MAX_ARENAS {

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use super::arena::{Arena as Layout, heap_of};
 use super::sizes::Sizes;
 use super::source::Source;
-use super::walk::{CACHE_BYTES, HEADER_BYTES};
+use super::walk::HEADER_BYTES;
 use super::{Amount, Arena};
 use crate::target::pagemap::PAGE_BYTES;
 
@@ -16,8 +16,10 @@ use crate::target::pagemap::PAGE_BYTES;
 const MAX_LENGTH: u64 = 16 << 20;
 /// Readings of a list that changes under us.
 const ATTEMPTS: usize = 4;
-/// Bins of a cache.
-const CACHE_BINS: usize = 64;
+/// The first chunk sizes have a bin each; a bin behind them has chunks of several sizes.
+const EVEN_BINS: usize = 64;
+/// Bytes of the largest cache.
+pub(super) const MAX_CACHE_BYTES: usize = CacheForm::Room.bytes();
 const SMALLEST_BYTES: u64 = 32;
 const STEP_BYTES: u64 = 16;
 /// Pages of what was read lately. No more than the page itself is read: its neighbours may be absent.
@@ -56,8 +58,8 @@ impl Links {
 struct List {
     /// Where the first one's memory begins, 0 if there is none.
     first: u64,
-    /// The size of each.
-    bytes: u64,
+    /// The size of each, if they are of one size.
+    bytes: Option<u64>,
     limit: u64,
     /// Links lead to headers, not to what is handed out.
     to_headers: bool,
@@ -83,23 +85,78 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// Can the chunk with `bytes` be a thread's cache with something in it?
-pub(super) fn may_be_cache(bytes: &[u8]) -> bool {
-    let Some((counts, entries)) =
-        bytes.get(..CACHE_BYTES).and_then(|bytes| bytes.split_at_checked(2 * CACHE_BINS))
-    else {
-        return false;
-    };
-    let mut any = false;
-    for (count, entry) in counts.chunks_exact(2).zip(entries.chunks_exact(8)) {
-        let count = count.try_into().map_or(0, u16::from_le_bytes);
-        let entry = entry.try_into().map_or(0, u64::from_le_bytes);
-        if (count == 0) != (entry == 0) || entry % 16 != 0 || entry >> 47 != 0 {
-            return false;
-        }
-        any |= count != 0;
+/// What a thread's cache (`tcache_perthread_struct`) has before the pointer of each bin: a number of two
+/// bytes for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CacheForm {
+    /// 2.30 to 2.41: how many chunks are in it.
+    Counts,
+    /// From 2.42: how many more there is room for; the room of an empty one is the same for all.
+    Room,
+}
+
+impl CacheForm {
+    /// The one that a chunk of this size can be: of the usual size, or where 16 bytes were left over.
+    pub(super) fn of_chunk(bytes: u64) -> Option<Self> {
+        let is_of = |form: &Self| {
+            let exact = (form.bytes() as u64 + HEADER_BYTES / 2).next_multiple_of(STEP_BYTES);
+            bytes == exact || bytes == exact + STEP_BYTES
+        };
+        [Self::Counts, Self::Room].into_iter().find(is_of)
     }
-    any
+
+    const fn bins(self) -> usize {
+        match self {
+            Self::Counts => EVEN_BINS,
+            Self::Room => EVEN_BINS + 12,
+        }
+    }
+
+    pub(super) const fn bytes(self) -> usize {
+        (2 + 8) * self.bins()
+    }
+
+    /// The number and the first chunk of each bin of the cache with `bytes`.
+    fn all_bins(self, bytes: &[u8]) -> Option<impl Iterator<Item = (u64, u64)> + Clone> {
+        let (numbers, entries) = bytes.get(..self.bytes())?.split_at_checked(2 * self.bins())?;
+        let numbers = numbers.as_chunks::<2>().0.iter().map(|number| u64::from(u16::from_le_bytes(*number)));
+        let entries = entries.as_chunks::<8>().0.iter().map(|entry| u64::from_le_bytes(*entry));
+        Some(numbers.zip(entries))
+    }
+
+    /// Can `bytes` be a cache? Then, if there is one, the number of an empty bin.
+    fn empty_number(self, bytes: &[u8]) -> Option<Option<u64>> {
+        let bins = self.all_bins(bytes)?;
+        let empty = bins.clone().find(|(_, entry)| *entry == 0).map(|(number, _)| number);
+        let holds = |(number, entry): (u64, u64)| {
+            let agrees = match (self, entry) {
+                (Self::Counts, entry) => (number == 0) == (entry == 0),
+                (Self::Room, 0) => Some(number) == empty && number != 0,
+                (Self::Room, _) => empty.is_none_or(|room| number < room),
+            };
+            agrees && entry.is_multiple_of(16) && entry >> 47 == 0
+        };
+        bins.clone().all(holds).then_some(empty)
+    }
+
+    /// The bins that hold something: index, first chunk, and how many there are, if that is told.
+    fn full_bins(self, bytes: &[u8]) -> Vec<(usize, u64, Option<u64>)> {
+        let (Some(empty), Some(bins)) = (self.empty_number(bytes), self.all_bins(bytes)) else {
+            return Vec::new();
+        };
+        let count = |number: u64| match self {
+            Self::Counts => Some(number),
+            Self::Room => empty.map(|room| room - number),
+        };
+        let full = bins.enumerate().filter(|(_, (_, entry))| *entry != 0);
+        full.map(|(bin, (number, entry))| (bin, entry, count(number))).collect()
+    }
+}
+
+/// Can the chunk with `bytes` be a thread's cache with something in it?
+pub(super) fn may_be_cache(form: CacheForm, bytes: &[u8]) -> bool {
+    form.empty_number(bytes).is_some()
+        && form.all_bins(bytes).is_some_and(|mut bins| bins.any(|(_, entry)| entry != 0))
 }
 
 impl<'a> Lists<'a> {
@@ -118,7 +175,8 @@ impl<'a> Lists<'a> {
                 .map(|(bin, first)| {
                     let bytes = SMALLEST_BYTES + bin * STEP_BYTES;
                     let first = if *first == 0 { 0 } else { first.wrapping_add(HEADER_BYTES) };
-                    self.follow(List { first, bytes, limit: MAX_LENGTH, to_headers: true }, &mut |_| {})
+                    let list = List { first, bytes: Some(bytes), limit: MAX_LENGTH, to_headers: true };
+                    self.follow(list, &mut |_, _| {})
                 })
                 .collect();
             let Some(freed) = self.freed.get_mut(index) else { return };
@@ -135,7 +193,7 @@ impl<'a> Lists<'a> {
                 Err(Broken) if attempt + 1 == ATTEMPTS => freed.inconsistent_count += 1,
                 Err(Broken) => {
                     self.forget();
-                    if let Some(again) = Layout::prove(self.source, layout.address) {
+                    if let Some(again) = Layout::prove(self.source, layout.address, layout.form) {
                         first = again.fast_bins;
                     }
                 }
@@ -144,23 +202,26 @@ impl<'a> Lists<'a> {
     }
 
     /// Adds what the thread's cache at `address` holds, if it is one.
-    pub(super) fn cache(&mut self, address: u64) {
+    pub(super) fn cache(&mut self, address: u64, form: CacheForm) {
         for _ in 0..ATTEMPTS {
             self.forget();
-            let mut bytes = [0; CACHE_BYTES];
-            if self.source.memory.read(address, &mut bytes).is_err() || !may_be_cache(&bytes) {
+            let mut bytes = [0; MAX_CACHE_BYTES];
+            let Some(bytes) = bytes.get_mut(..form.bytes()) else { return };
+            if self.source.memory.read(address, bytes).is_err() {
                 return;
             }
-            let (counts, entries) = bytes.split_at(2 * CACHE_BINS);
+            let bins = form.full_bins(bytes);
+            if bins.is_empty() {
+                return;
+            }
             let mut chunks = Vec::new();
             let mut whole = true;
-            for ((bin, count), entry) in (0..).zip(counts.chunks_exact(2)).zip(entries.chunks_exact(8)) {
-                let count = count.try_into().map_or(0, u16::from_le_bytes);
-                let first = entry.try_into().map_or(0, u64::from_le_bytes);
-                let bytes = SMALLEST_BYTES + bin * STEP_BYTES;
-                let list = List { first, bytes, limit: count.into(), to_headers: false };
-                let length = self.follow(list, &mut |at| chunks.push((at, bytes)));
-                whole &= length.is_ok_and(|length| length == u64::from(count));
+            for (bin, first, count) in bins {
+                let bytes = (bin < EVEN_BINS).then(|| SMALLEST_BYTES + bin as u64 * STEP_BYTES);
+                let limit = count.unwrap_or(u64::from(u16::MAX));
+                let list = List { first, bytes, limit, to_headers: false };
+                let length = self.follow(list, &mut |at, bytes| chunks.push((at, bytes)));
+                whole &= length.is_ok_and(|length| count.is_none_or(|count| length == count));
             }
             if !whole {
                 continue;
@@ -177,18 +238,18 @@ impl<'a> Lists<'a> {
     }
 
     /// Follows a list, and gives its length.
-    fn follow(&mut self, list: List, visit: &mut dyn FnMut(u64)) -> Result<u64, Broken> {
+    fn follow(&mut self, list: List, visit: &mut dyn FnMut(u64, u64)) -> Result<u64, Broken> {
         if list.first == 0 {
             return Ok(0);
         }
         if self.links.is_none() {
-            let ends = |links: &Links| self.follow_with(*links, list, &mut |_| {}).is_ok();
+            let ends = |links: &Links| self.follow_with(*links, list, &mut |_, _| {}).is_ok();
             self.links = Links::ALL.into_iter().find(ends);
         }
         self.follow_with(self.links.ok_or(Broken)?, list, visit)
     }
 
-    fn follow_with(&self, links: Links, list: List, visit: &mut dyn FnMut(u64)) -> Result<u64, Broken> {
+    fn follow_with(&self, links: Links, list: List, visit: &mut dyn FnMut(u64, u64)) -> Result<u64, Broken> {
         let (mut at, mut length) = (list.first, 0);
         while at != 0 {
             // A list that is a circle is longer than any.
@@ -196,10 +257,12 @@ impl<'a> Lists<'a> {
                 return Err(Broken);
             }
             let [size, link] = self.size_and_link(at).ok_or(Broken)?;
-            if size & !7 != list.bytes || size & 2 != 0 {
+            let bytes = size & !7;
+            let of_size = list.bytes.map_or(bytes >= SMALLEST_BYTES, |expected| bytes == expected);
+            if !of_size || size & 2 != 0 {
                 return Err(Broken);
             }
-            visit(at);
+            visit(at, bytes);
             length += 1;
             at = match links.decode(at, link) {
                 0 => 0,

@@ -1,8 +1,8 @@
 //! Chunks that each have a mapping of their own.
 //!
 //! malloc keeps no list of them, only their count and sum. They are found at the starts of pages: no
-//! bytes before them, a length in whole pages with the bit that says so, and the end within the
-//! mapping. Neighbours are merged into one line of the kernel's list, so a mapping is gone through from
+//! bytes before them, a length in whole pages (from glibc 2.43 on without the header's 16 bytes) with the
+//! bit that says so, and the end within the mapping. Neighbours are merged into one line of the kernel's list, so a mapping is gone through from
 //! chunk to chunk.
 
 use std::ops::Range;
@@ -84,22 +84,35 @@ fn in_range(source: &Source<'_>, range: Range<u64>, mapped: &mut Mapped) {
             return;
         }
         let Some([before, word]) = source.words::<2>(page) else { return };
-        let bytes = word & !7;
-        let is_chunk = before == 0
-            && word & 7 == IS_MAPPED
-            && bytes >= PAGE_BYTES
-            && bytes.is_multiple_of(PAGE_BYTES)
-            && bytes <= range.end - page;
-        if is_chunk {
+        if let Some(bytes) = mapped_bytes(before, word).filter(|bytes| *bytes <= range.end - page) {
             next = page + bytes;
             mapped.chunks.push(page..next);
         }
     });
 }
 
+/// Bytes of the chunk with a mapping of its own that begins with these two words, if they can be one.
+pub fn mapped_bytes(before: u64, word: u64) -> Option<u64> {
+    let told = word & !7;
+    let bytes = told.checked_add(HEADER_BYTES)? / PAGE_BYTES * PAGE_BYTES;
+    let is_told = told == bytes || told + HEADER_BYTES == bytes;
+    (before == 0 && word & 7 == IS_MAPPED && bytes >= PAGE_BYTES && is_told).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_with_and_without_the_header() {
+        for word in [0x2002, 0x1ff2] {
+            assert_eq!(mapped_bytes(0, word), Some(0x2000), "{word:#x}");
+        }
+        for word in [0x2003, 0x2012, 2, 0xffa, u64::MAX, !5] {
+            assert_eq!(mapped_bytes(0, word), None, "{word:#x}");
+        }
+        assert_eq!(mapped_bytes(16, 0x2002), None);
+    }
 
     #[test]
     fn a_range_without_others() {

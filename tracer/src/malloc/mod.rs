@@ -7,8 +7,8 @@
 //! arena is one whose bins point to themselves or to chunks that point back, a chunk is one whose
 //! neighbours agree with it. What does not agree is read again, and then counted as inconsistent.
 //! All work is bounded by the bytes that the arenas say they have. Other allocators are not read.
-//! Source: glibc 2.31 to 2.41, `malloc/{malloc,arena}.c`; what differs between them (the size of
-//! `heap_info`, `malloc_par`, mangled links) is told from the memory itself.
+//! Source: glibc 2.31 to 2.43, `malloc/{malloc,arena}.c`; what differs between them (fast bins, the size of
+//! `heap_info`, `malloc_par`, caches of threads, mangled links) is told from the memory itself.
 
 mod arena;
 mod find;
@@ -22,6 +22,7 @@ mod window;
 
 use std::ops::Range;
 
+pub use self::mmapped::mapped_bytes;
 pub use self::sizes::{SizeClass, Sizes};
 pub use self::source::Source;
 pub use self::walk::Chunk;
@@ -149,6 +150,8 @@ impl Mapped {
 pub struct Malloc {
     /// The main one first.
     pub arenas: Vec<Arena>,
+    /// They lead back to the main one: none is missing.
+    pub has_all_arenas: bool,
     pub mapped: Mapped,
     /// Of all chunks in use, those with a mapping of their own too.
     pub sizes: Sizes,
@@ -193,8 +196,8 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
     for (index, layout) in found.arenas.iter().enumerate() {
         lists.fast_bins(index, layout);
     }
-    for cache in &walker.caches {
-        lists.cache(*cache);
+    for (cache, form) in &walker.caches {
+        lists.cache(*cache, *form);
     }
     let (freed, cache_count) = (lists.freed, lists.cache_count);
     for (arena, freed) in arenas.iter_mut().zip(freed) {
@@ -212,7 +215,7 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
         main.holdings.inconsistent.count += 1;
     }
     let mapped = mmapped::find(source, &arenas, parameters.as_ref(), &mut sizes, visit);
-    Ok(Malloc { arenas, mapped, sizes, cache_count })
+    Ok(Malloc { arenas, has_all_arenas: found.is_whole, mapped, sizes, cache_count })
 }
 
 fn finished(source: &Source<'_>, layout: &Layout, mut heaps: Vec<Heap>, holdings: Holdings) -> Arena {

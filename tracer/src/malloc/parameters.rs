@@ -1,22 +1,26 @@
 //! malloc's own counts of what it mapped (`malloc_par`), found beside the main arena.
 //!
 //! It lies in the same data, and is told by what must hold in it: the first break, the counters and
-//! their maxima, the thresholds. 24 bytes were added before the counters in 2.35; both forms are tried.
+//! their maxima, the thresholds. 24 bytes were added before the counters in 2.35, 8 in 2.43; all forms are
+//! tried.
 
 use std::ops::Range;
 
 use super::Amount;
 use super::source::Source;
 
-/// Words from its start to the first break, to 2.34 and from 2.35.
-const WORDS_TO_BREAK: [usize; 2] = [9, 12];
-/// Where the counters are: four 32-bit words from here, to 2.34 and from 2.35.
-const COUNTERS: [usize; 2] = [40, 60];
+/// Words from its start to the first break: to 2.34, from 2.35, from 2.43.
+const WORDS_TO_BREAK: [usize; 3] = [9, 12, 13];
+/// Where the counters are: four 32-bit words from here, in the same versions.
+const COUNTERS: [usize; 3] = [40, 60, 68];
 const MAX_DATA_BYTES: u64 = 32 << 20;
 /// Words from its start to its end.
-const WORDS: usize = 17;
+const WORDS: usize = 18;
 /// The largest threshold that malloc moves to, or takes from its user.
 const MAX_MMAP_THRESHOLD: u64 = 32 << 20;
+
+/// The largest chunk that a thread's cache may be set to keep (from 2.42).
+const MAX_CACHE_BYTES: u64 = 8 << 20;
 
 /// What is used of `malloc_par`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub(super) fn find(source: &Source<'_>, data: Range<u64>) -> Option<Parameters> 
     let mut found = None;
     for start in (0..bytes.len()).step_by(8) {
         let Some(bytes) = bytes.get(start..start + 8 * WORDS) else { break };
-        for form in 0..2 {
+        for form in 0..WORDS_TO_BREAK.len() {
             if let Some(parameters) = parse(source, bytes, form) {
                 if found.is_some_and(|other| other != parameters) {
                     return None;
@@ -78,7 +82,7 @@ fn parse(source: &Source<'_>, bytes: &[u8], form: usize) -> Option<Parameters> {
         && (count == 0) == (mapped == 0)
         && mapped / 4096 >= count
         && cache_bins <= 64
-        && cache_bytes <= 1032
+        && cache_bytes <= MAX_CACHE_BYTES
         && cache_count <= 0xffff
         // Several of these are zero in memory that is anything: not all of them are, here.
         && limit != 0

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::Holdings;
+use super::lists::{self, CacheForm};
 use super::sizes::Sizes;
 use super::source::Source;
 use super::window::{Gap, Window};
@@ -30,11 +31,6 @@ const ATTEMPTS: usize = 6;
 const CHAIN: usize = 6;
 /// Places looked at for that, in all: a heap full of nonsense ends the search.
 const MAX_SEARCHED: u64 = 64 << 20;
-/// Chunk sizes of a thread's cache (`tcache_perthread_struct`, glibc 2.30 to 2.41): the second where 16
-/// bytes were left over.
-const CACHE_CHUNK_BYTES: [u64; 2] = [0x290, 0x2a0];
-/// And what of it is used: 64 counts of two bytes, 64 pointers.
-pub(super) const CACHE_BYTES: usize = 64 * 2 + 64 * 8;
 /// Caches of one process.
 const MAX_CACHES: usize = 1 << 17;
 /// How much of a chunk is shown.
@@ -85,7 +81,7 @@ pub(super) struct Walker {
     window: Window,
     pub(super) sizes: Sizes,
     /// Addresses of what can be the caches of threads.
-    pub(super) caches: Vec<u64>,
+    pub(super) caches: Vec<(u64, CacheForm)>,
     searched: u64,
 }
 
@@ -145,7 +141,8 @@ impl Walker {
         let bytes = word & !BITS;
         let left = extent.chunks.end - at;
         if bytes < MIN_BYTES || bytes > left || word & IS_MAPPED != 0 || !bytes.is_multiple_of(16) {
-            let is_fence = word == FENCE_BYTES | PREVIOUS_IN_USE
+            // The first of two says whether what is before them is free.
+            let is_fence = word & !PREVIOUS_IN_USE == FENCE_BYTES
                 || word == PREVIOUS_IN_USE && left <= MIN_BYTES && !extent.has_top;
             return if is_fence { Ok((Kind::Fence, FENCE_BYTES.min(left))) } else { Err(Gap::Absent) };
         }
@@ -257,15 +254,15 @@ impl Walker {
     #[inline]
     fn show(&mut self, source: &Source<'_>, at: u64, bytes: u64, visit: &mut dyn FnMut(&Chunk<'_>)) {
         let address = at + HEADER_BYTES;
-        if CACHE_CHUNK_BYTES.contains(&bytes) && self.caches.len() < MAX_CACHES {
-            let mut copy = [0; CACHE_BYTES];
-            let bytes = match self.window.held(address, CACHE_BYTES) {
-                Some(bytes) => bytes,
-                None if source.memory.read(address, &mut copy).is_ok() => copy.as_slice(),
-                None => &[],
-            };
-            if super::lists::may_be_cache(bytes) {
-                self.caches.push(address);
+        if let Some(form) = CacheForm::of_chunk(bytes).filter(|_| self.caches.len() < MAX_CACHES) {
+            let mut copy = [0; lists::MAX_CACHE_BYTES];
+            let bytes = self.window.held(address, form.bytes()).or_else(|| {
+                let copy = copy.get_mut(..form.bytes())?;
+                source.memory.read(address, copy).ok()?;
+                Some(copy)
+            });
+            if lists::may_be_cache(form, bytes.unwrap_or_default()) {
+                self.caches.push((address, form));
             }
         }
         // The chunk ends 8 bytes into the next one's header, which is the owner's while it is in use.

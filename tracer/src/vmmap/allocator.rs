@@ -3,18 +3,17 @@
 //! An arena of a thread is a heap of 64 MiB at a multiple of 64 MiB that begins with `heap_info`: the
 //! arena, the heap before it, its size and what of it may be touched. A chunk with a mapping of its own
 //! begins with an empty word and its length with the bit that says so.
-//! Source: glibc 2.27 to 2.41, `malloc/{malloc,arena}.c`.
+//! Source: glibc 2.27 to 2.43, `malloc/{malloc,arena}.c`.
 
 use std::ops::Range;
 
 use super::smaps::Vma;
+use crate::malloc;
 use crate::target::memory::ProcessMemory;
 
 /// `HEAP_MAX_SIZE`.
 const HEAP_BYTES: u64 = 64 << 20;
 const PAGE_BYTES: u64 = 4096;
-/// `IS_MMAPPED`.
-const IS_MAPPED: u64 = 2;
 /// Chunks found in one mapping at most.
 const MAX_CHUNKS: usize = 1 << 16;
 
@@ -50,15 +49,8 @@ pub(super) fn mapped_chunks(range: Range<u64>, memory: &dyn ProcessMemory) -> Ve
     let mut start = range.start;
     while start < range.end && chunks.len() < MAX_CHUNKS {
         let (Ok(before), Ok(size)) = (memory.read_u64(start), memory.read_u64(start + 8)) else { break };
-        let bytes = size & !7;
-        let is_chunk = before == 0
-            && size & 7 == IS_MAPPED
-            && bytes >= PAGE_BYTES
-            && bytes.is_multiple_of(PAGE_BYTES)
-            && bytes <= range.end - start;
-        if !is_chunk {
-            break;
-        }
+        let bytes = malloc::mapped_bytes(before, size);
+        let Some(bytes) = bytes.filter(|bytes| *bytes <= range.end - start) else { break };
         chunks.push(start..start + bytes);
         start += bytes;
     }

@@ -1,11 +1,13 @@
 //! References that native code holds: JNI's global and weak ones.
 //!
-//! Both are in an `OopStorage`, whose fields are not described. So they are proved: the storage's
+//! From JDK 10 on both are in an `OopStorage`, whose fields are not described. So they are proved: the storage's
 //! second word is an array whose entries are blocks, each of which names this storage as its owner and
 //! its own index in the array; a mask in each tells which of its 64 entries are taken.
-//! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25).
+//! Before, they are in chains of blocks: what is free there is empty, the reference that stands for a
+//! deleted one, or the link to another free place.
+//! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25), `runtime/jniHandles.cpp` (JDK 8).
 
-use super::layout::{BooksLayout, JniLayout};
+use super::layout::{BooksLayout, JniKind};
 use super::{BookError, not_described};
 use crate::hotspot::read::{ReadError, Reader, Record, pointer};
 use crate::hotspot::vmstructs::{Field, Width};
@@ -45,25 +47,60 @@ pub struct JniReferences {
 
 pub(super) fn read(reader: Reader<'_>, layout: &BooksLayout) -> Result<JniReferences, BookError> {
     let jni = layout.jni.as_ref().ok_or_else(|| not_described("JNI's references"))?;
-    Ok(JniReferences { global: storage(reader, jni, jni.global)?, weak: storage(reader, jni, jni.weak)? })
-}
-
-/// What the storage holds to which the variable at `variable` points.
-fn storage(reader: Reader<'_>, jni: &JniLayout, variable: u64) -> Result<References, ReadError> {
-    let mut last = Err(ReadError::OutOfBounds(0));
-    for _ in 0..ATTEMPTS {
-        last = storage_once(reader, jni, reader.pointer(variable)?);
-        if last.is_ok() {
-            break;
+    let held = |variable| {
+        let mut last = Err(ReadError::OutOfBounds(0));
+        for _ in 0..ATTEMPTS {
+            last = match jni.kind {
+                JniKind::Storage { bytes } => storage(reader, bytes, reader.pointer(variable)?),
+                JniKind::Blocks { .. } => chain(reader, jni.kind, reader.u64(variable)?),
+            };
+            if last.is_ok() {
+                break;
+            }
         }
-    }
-    last
+        last
+    };
+    Ok(JniReferences { global: held(jni.global)?, weak: held(jni.weak)? })
 }
 
-fn storage_once(reader: Reader<'_>, jni: &JniLayout, storage: u64) -> Result<References, ReadError> {
-    let record = reader.record(storage, jni.storage_bytes)?;
+/// What the chain of blocks holds that begins with `first`.
+fn chain(reader: Reader<'_>, kind: JniKind, first: u64) -> Result<References, ReadError> {
+    let JniKind::Blocks { deleted, handles, top, next, capacity, bytes } = kind else {
+        return Err(ReadError::OutOfBounds(first));
+    };
+    let deleted = reader.u64(deleted)?;
+    let mut references = References::default();
+    let mut places: Vec<std::ops::Range<u64>> = Vec::new();
+    let mut values = Vec::new();
+    let mut block = first;
+    while block != 0 {
+        let record = reader.record(block, bytes)?;
+        let taken = record.field(top)?;
+        if taken > capacity || places.len() as u64 >= MAX_BLOCKS {
+            return Err(ReadError::OutOfBounds(taken));
+        }
+        places.push(block + handles.offset..block + handles.offset + capacity * 8);
+        for index in 0..taken {
+            values.push(record.field(word(handles.offset + index * 8))?);
+        }
+        references.bytes += bytes;
+        block = record.field(next)?;
+    }
+    places.sort_by_key(|range| range.start);
+    let is_place = |value: u64| {
+        let after = places.partition_point(|range| range.start <= value);
+        after.checked_sub(1).and_then(|index| places.get(index)).is_some_and(|range| range.contains(&value))
+    };
+    let held = values.into_iter().filter(|value| ![0, deleted].contains(value) && !is_place(*value));
+    references.count = held.count() as u64;
+    Ok(references)
+}
+
+/// What the `OopStorage` at `storage` holds.
+fn storage(reader: Reader<'_>, storage_bytes: u64, storage: u64) -> Result<References, ReadError> {
+    let record = reader.record(storage, storage_bytes)?;
     // The name comes first, then the array; in builds with more fields it is further on.
-    let array = blocks(reader, storage, &record, jni.storage_bytes)?;
+    let array = blocks(reader, storage, &record, storage_bytes)?;
     let mut references = References::default();
     for (index, block) in array.into_iter().enumerate() {
         let tail = reader.record(pointer(block)? + ENTRIES_BYTES, BLOCK_TAIL_BYTES)?;

@@ -24,12 +24,18 @@ pub(super) struct LoaderLayout {
     /// Address of the pointer to the first.
     pub(super) head: u64,
     pub(super) next: Field,
-    pub(super) classes: Field,
+    /// Not described in JDK 8.
+    pub(super) classes: Option<Field>,
     pub(super) next_class: Field,
-    /// The loader's object, by a handle.
+    /// A class's loader.
+    pub(super) of_class: Field,
+    /// The loader's object.
     pub(super) object: Field,
-    /// It holds one hidden class of a loader, not a loader's own (`_is_anonymous` to 14).
-    pub(super) is_holder: Field,
+    /// By a handle (a pointer to the reference), not the reference.
+    pub(super) object_is_handle: bool,
+    /// It holds one hidden class of a loader, not a loader's own (`_is_anonymous` to 14). Not described in
+    /// JDK 8.
+    pub(super) is_holder: Option<Field>,
     pub(super) klass_name: Field,
 }
 
@@ -41,12 +47,20 @@ pub(super) struct MirrorLayout {
     pub(super) is_handle: bool,
 }
 
-/// Addresses of the pointers to what keeps JNI's references.
+/// What keeps JNI's references: addresses of the pointers to the global and the weak ones, and more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JniLayout {
     pub(super) global: u64,
     pub(super) weak: u64,
-    pub(super) storage_bytes: u64,
+    pub(super) kind: JniKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum JniKind {
+    /// From 10: an `OopStorage` of so many bytes.
+    Storage { bytes: u64 },
+    /// Before: chains of blocks. `deleted` is the address of the reference that stands for none.
+    Blocks { deleted: u64, handles: Field, top: Field, next: Field, capacity: u64, bytes: u64 },
 }
 
 /// A `Hashtable` (to 11) and its entries.
@@ -77,17 +91,24 @@ impl BooksLayout {
 
 impl LoaderLayout {
     fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
-        if structs.type_text("ClassLoaderData::_class_loader") != Some("OopHandle") {
-            return Err(HotspotError::Unsupported { missing: "handles of class loaders".to_owned() });
-        }
+        let of_class = structs.field(&["Klass::_class_loader_data", "InstanceKlass::_class_loader_data"])?;
+        let next_class = structs.field(&["Klass::_next_link"]).or_else(|missing| {
+            // JDK 8 describes its neighbours.
+            let before = structs.field(&["Klass::_next_sibling"])?;
+            let field = Field { offset: before.offset + 8, ..before };
+            if field.offset + 8 == of_class.offset { Ok(field) } else { Err(missing) }
+        })?;
         Ok(Self {
             head: structs.address(&["ClassLoaderDataGraph::_head"])?,
             next: structs.field(&["ClassLoaderData::_next"])?,
-            classes: structs.field(&["ClassLoaderData::_klasses"])?,
-            next_class: structs.field(&["Klass::_next_link"])?,
+            classes: structs.field(&["ClassLoaderData::_klasses"]).ok(),
+            next_class,
+            of_class,
             object: structs.field(&["ClassLoaderData::_class_loader"])?,
+            object_is_handle: structs.type_text("ClassLoaderData::_class_loader") == Some("OopHandle"),
             is_holder: structs
-                .field(&["ClassLoaderData::_has_class_mirror_holder", "ClassLoaderData::_is_anonymous"])?,
+                .field(&["ClassLoaderData::_has_class_mirror_holder", "ClassLoaderData::_is_anonymous"])
+                .ok(),
             klass_name: structs.field(&["Klass::_name"])?,
         })
     }
@@ -120,13 +141,27 @@ impl HashtableLayout {
 impl JniLayout {
     fn new(structs: &VmStructs) -> Result<Self, HotspotError> {
         let global = "JNIHandles::_global_handles";
-        if structs.type_text(global) != Some("OopStorage*") {
-            return Err(HotspotError::Unsupported { missing: "storage of JNI's references".to_owned() });
-        }
+        let unsupported = || HotspotError::Unsupported { missing: "storage of JNI's references".to_owned() };
+        let kind = match structs.type_text(global) {
+            Some("OopStorage*") => JniKind::Storage { bytes: structs.size("OopStorage")? },
+            Some("JNIHandleBlock*") => JniKind::Blocks {
+                deleted: structs.address(&["JNIHandles::_deleted_handle"])?,
+                handles: structs.field(&["JNIHandleBlock::_handles"])?,
+                top: structs.field(&["JNIHandleBlock::_top"])?,
+                next: structs.field(&["JNIHandleBlock::_next"])?,
+                capacity: structs
+                    .constant("JNIHandleBlock::block_size_in_oops")
+                    .and_then(|capacity| u64::try_from(capacity).ok())
+                    .filter(|capacity| (1..=1024).contains(capacity))
+                    .ok_or_else(unsupported)?,
+                bytes: structs.size("JNIHandleBlock")?,
+            },
+            _ => return Err(unsupported()),
+        };
         Ok(Self {
             global: structs.address(&[global])?,
             weak: structs.address(&["JNIHandles::_weak_global_handles"])?,
-            storage_bytes: structs.size("OopStorage")?,
+            kind,
         })
     }
 }

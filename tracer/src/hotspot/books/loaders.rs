@@ -1,8 +1,10 @@
 //! Class loaders: the graph of `ClassLoaderData`, each with the list of its classes.
 //!
-//! Source: HotSpot, `classfile/classLoaderData.hpp` (JDK 9 to 25).
+//! In JDK 8 a loader's list of classes is found by proof: its first class names the loader. What holds a
+//! hidden class there is one more with the object of another loader.
+//! Source: HotSpot, `classfile/classLoaderData.hpp` (JDK 8 to 25).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::layout::LoaderLayout;
 use super::metaspace::{self, Metaspace};
@@ -12,6 +14,7 @@ use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
 use crate::hotspot::oops::{Objects, wide};
 use crate::hotspot::read::{ReadError, Reader, pointer};
+use crate::hotspot::vmstructs::Field;
 
 /// Loaders, and holders of hidden classes, of one JVM.
 const MAX_LOADERS: usize = 1 << 20;
@@ -46,8 +49,8 @@ pub struct Loaders {
 }
 
 /// One `ClassLoaderData`.
-pub(super) struct Loader {
-    pub(super) address: u64,
+struct Loader {
+    address: u64,
     /// The loader's object; 0 for the JVM's own.
     object: u64,
     is_holder: bool,
@@ -79,7 +82,8 @@ fn read_once(
     let mut types: BTreeMap<String, LoaderType> = BTreeMap::new();
     let mut names: HashMap<u64, String> = HashMap::new();
     let mut loaders = Loaders { metaspace: Some(Metaspace::default()), ..Loaders::default() };
-    for loader in graph(reader, fields)? {
+    let graph = Graph::new(reader, fields)?;
+    for loader in graph.loaders()? {
         let name = match loader.object {
             0 => BOOTSTRAP.to_owned(),
             object => {
@@ -94,7 +98,7 @@ fn read_once(
                 }
             }
         };
-        let class_count = classes(reader, fields, loader.address)?.len() as u64;
+        let class_count = graph.classes(loader.address)?.len() as u64;
         // A loader that has not defined a class yet may have none.
         let metaspace = metaspace::of_loader(reader, fields, loader.address).ok();
         let metaspace = metaspace.or((class_count == 0).then(Metaspace::default));
@@ -116,48 +120,77 @@ fn read_once(
     Ok(loaders)
 }
 
-/// Every `ClassLoaderData`.
-pub(super) fn graph(reader: Reader<'_>, fields: &LoaderLayout) -> Result<Vec<Loader>, ReadError> {
-    let mut loaders = Vec::new();
-    let mut next = reader.u64(fields.head)?;
-    while next != 0 {
-        if loaders.len() >= MAX_LOADERS {
-            return Err(ReadError::OutOfBounds(next));
-        }
-        let address = pointer(next)?;
-        let handle = reader.field(address, fields.object)?;
-        let object = match handle {
-            0 => 0,
-            // A loader that is being taken down has a handle to nothing.
-            handle => match reader.u64(pointer(handle)?)? {
-                0 => 0,
-                reference => wide(reference)?,
-            },
-        };
-        let is_holder = reader.field(address, fields.is_holder)? != 0;
-        loaders.push(Loader { address, object, is_holder });
-        next = reader.field(address, fields.next)?;
-    }
-    Ok(loaders)
+/// The graph of loaders.
+struct Graph<'a> {
+    reader: Reader<'a>,
+    fields: &'a LoaderLayout,
+    /// A loader's first class.
+    classes: Field,
 }
 
-/// Addresses of the classes of the loader at `address`.
-pub(super) fn classes(
-    reader: Reader<'_>,
-    fields: &LoaderLayout,
-    address: u64,
-) -> Result<Vec<u64>, ReadError> {
-    let mut classes = Vec::new();
-    let mut next = reader.field(address, fields.classes)?;
-    while next != 0 {
-        if classes.len() >= MAX_CLASSES {
-            return Err(ReadError::OutOfBounds(next));
+impl<'a> Graph<'a> {
+    fn new(reader: Reader<'a>, fields: &'a LoaderLayout) -> Result<Self, ReadError> {
+        let described = Self { reader, fields, classes: fields.classes.unwrap_or(fields.next) };
+        if fields.classes.is_some() {
+            return Ok(described);
         }
-        let class = pointer(next)?;
-        classes.push(class);
-        next = reader.field(class, fields.next_class)?;
+        let offsets = || (fields.object.offset..fields.next.offset).step_by(8);
+        let leads_back = |loader: &Loader| {
+            let field = |offset| Field { offset, ..fields.next };
+            offsets().map(field).find(|field| {
+                let class = reader.pointer_field(loader.address, *field);
+                class.and_then(|class| reader.field(class, fields.of_class)) == Ok(loader.address)
+            })
+        };
+        let classes = described.loaders()?.iter().find_map(leads_back);
+        Ok(Self { classes: classes.ok_or(ReadError::BadPointer(fields.head))?, ..described })
     }
-    Ok(classes)
+
+    /// Every `ClassLoaderData`.
+    fn loaders(&self) -> Result<Vec<Loader>, ReadError> {
+        let Self { reader, fields, .. } = *self;
+        let mut loaders = Vec::new();
+        let mut objects = HashSet::new();
+        let mut next = reader.u64(fields.head)?;
+        while next != 0 {
+            if loaders.len() >= MAX_LOADERS {
+                return Err(ReadError::OutOfBounds(next));
+            }
+            let address = pointer(next)?;
+            let object = match reader.field(address, fields.object)? {
+                0 => 0,
+                reference if !fields.object_is_handle => wide(reference)?,
+                // A loader that is being taken down has a handle to nothing.
+                handle => match reader.u64(pointer(handle)?)? {
+                    0 => 0,
+                    reference => wide(reference)?,
+                },
+            };
+            let is_known = !objects.insert(object);
+            let is_holder = match fields.is_holder {
+                Some(field) => reader.field(address, field)? != 0,
+                None => is_known,
+            };
+            loaders.push(Loader { address, object, is_holder });
+            next = reader.field(address, fields.next)?;
+        }
+        Ok(loaders)
+    }
+
+    /// Addresses of the classes of the loader at `address`.
+    fn classes(&self, address: u64) -> Result<Vec<u64>, ReadError> {
+        let mut classes = Vec::new();
+        let mut next = self.reader.field(address, self.classes)?;
+        while next != 0 {
+            if classes.len() >= MAX_CLASSES {
+                return Err(ReadError::OutOfBounds(next));
+            }
+            let class = pointer(next)?;
+            classes.push(class);
+            next = self.reader.field(class, self.fields.next_class)?;
+        }
+        Ok(classes)
+    }
 }
 
 /// The name of a class, with dots.
@@ -178,8 +211,10 @@ pub(super) fn bootstrap_class(
     fields: &LoaderLayout,
     name: &str,
 ) -> Result<Option<u64>, ReadError> {
-    for loader in graph(reader, fields)?.iter().filter(|loader| loader.object == 0 && !loader.is_holder) {
-        for class in classes(reader, fields, loader.address)? {
+    let graph = Graph::new(reader, fields)?;
+    // Of JDK 8's, which one holds hidden classes is not known.
+    for loader in graph.loaders()?.iter().filter(|loader| loader.object == 0) {
+        for class in graph.classes(loader.address)? {
             let symbol = reader.field(class, fields.klass_name)?;
             if method::symbol(reader, &layout.method, symbol).is_ok_and(|text| text == name) {
                 return Ok(Some(class));

@@ -50,7 +50,7 @@ impl Hotspot {
     /// Class loaders by type, with how many classes each type has.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 9 to 25.
+    /// See [`BookError`]. Known from JDK 8 to 25.
     pub fn loaders(&self) -> Result<Loaders, BookError> {
         loaders::read(self.reader(), &self.layout, self.objects.as_ref())
     }
@@ -58,7 +58,7 @@ impl Hotspot {
     /// Direct buffers, as `java.nio.Bits` counts them.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 9 to 25.
+    /// See [`BookError`]. Known from JDK 8 to 25.
     pub fn direct_buffers(&self) -> Result<DirectBuffers, BookError> {
         buffers::read(self.reader(), &self.layout, self.objects.as_ref())
     }
@@ -72,7 +72,7 @@ impl Hotspot {
     /// References that native code holds.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 11 to 25.
+    /// See [`BookError`]. Known from JDK 8 to 25.
     pub fn jni_references(&self) -> Result<JniReferences, BookError> {
         jni::read(self.reader(), &self.layout.books)
     }

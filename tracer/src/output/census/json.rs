@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Heading;
+use super::{ARENAS_MISSING, Heading};
 use crate::census::{Census, CodeUse, Group, Jvm, zlib};
 use crate::malloc::{Arena, Malloc, SizeClass};
 use crate::vmmap::{Owner, Usage};
@@ -29,6 +29,9 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
         }
     };
     let malloc = known("malloc", census.native.malloc.as_ref().map(malloc));
+    if census.native.malloc.as_ref().is_ok_and(|malloc| !malloc.has_all_arenas) {
+        known("malloc.arenas", Err(&ARENAS_MISSING.to_owned()));
+    }
     let threads = known("threads", census.threads.as_ref().map(|groups| threads(groups)));
     let direct_buffers = books.map(|jvm| {
         let buffers = jvm.direct_buffers.as_ref().map(|buffers| {

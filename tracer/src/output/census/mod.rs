@@ -6,6 +6,10 @@ mod text;
 pub use self::json::value;
 pub use self::text::render;
 
+/// Why there are more arenas than are shown.
+const ARENAS_MISSING: &str =
+    "one that follows in the ring makes no sense: damaged, or of a glibc that is not known";
+
 /// Who a census is of.
 #[derive(Clone, Debug, Default)]
 pub struct Heading {

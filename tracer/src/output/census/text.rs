@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Heading;
+use super::{ARENAS_MISSING, Heading};
 use crate::census::{Census, CodeUse, Finding, Jvm, zlib};
 use crate::hotspot::books::{Metaspace, Tables};
 use crate::malloc::Malloc;
@@ -171,6 +171,9 @@ impl Page {
         if total.inconsistent.count > 0 {
             let (held, places) = (bytes(total.inconsistent.bytes), count(total.inconsistent.count));
             self.row(4, "not consistent when it was read", &held, &places, "");
+        }
+        if !malloc.has_all_arenas {
+            self.row(4, "arenas that are missing", "-", "-", ARENAS_MISSING);
         }
         if total.unread_bytes > 0 {
             self.row(4, "swapped out: not read", &bytes(total.unread_bytes), "", "");
