@@ -32,7 +32,8 @@ fn main() {
 /// What `cargo xtask build` left in `target/bpf`; empty when there is nothing, or when it is older than its sources:
 /// both sides must agree on every byte of what they share.
 fn built_here() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Not as it was when this was compiled: a target folder may have come from another checkout.
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");
     let folder = root.join("target/bpf");
     // Cargo runs this again on every build while a watched path does not exist: make it exist.
     if let Err(error) = fs::create_dir_all(&folder) {

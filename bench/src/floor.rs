@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use tracer::probe::load::Sizes;
 use tracer::probe::placement::Placement;
-use tracer::probe::probes::Probes;
+use tracer::probe::probes::{ProbeSet, Probes};
 use tracer::probe::survey::{self, Surveyed};
 use tracer::target::memory::LiveMemory;
 use tracer::target::{self, allocator};
@@ -33,7 +33,7 @@ pub(crate) fn attach(pid: u32, place: Place) -> Result<Probes> {
     }
     let config =
         Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
-    let mut probes = Probes::load(pid, &config, Sizes::default())?;
+    let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full)?;
     probes.attach_allocator(surveyed)?;
     Ok(probes)
 }

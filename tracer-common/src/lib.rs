@@ -11,6 +11,7 @@ pub mod record;
 pub mod table;
 pub mod unwind;
 pub mod walk;
+pub mod zlib;
 
 /// Derives what both sides need of a shared plain-data type, and asserts its size in bytes.
 macro_rules! shared {

@@ -3,7 +3,7 @@
 use crate::shared;
 
 shared! {
-    /// Value of `LIVE` (key: address, u64): an allocation that was not freed yet.
+    /// Value of `LIVE` (key: address, u64, with a bit of [`key`] or none): an allocation that was not freed yet.
     pub struct Allocation: 32 {
         pub size_bytes: u64,
         pub stack: u64,
@@ -78,6 +78,46 @@ shared! {
         pub class_epoch: u32,
         pub reserved: u32,
     }
+}
+
+/// The function at which a probe on held memory is set: its attach cookie. Arguments are counted from 0.
+pub mod held {
+    /// `inflateInit2_`, `inflateInit_` and `inflateCopy`: 0 is the stream.
+    pub const INFLATE_INIT: u64 = 0;
+    /// `deflateInit_`: 0 is the stream.
+    pub const DEFLATE_INIT: u64 = 1;
+    /// `deflateInit2_`: 0 is the stream, 3 are the window's bits, 4 is the memory level.
+    pub const DEFLATE_INIT2: u64 = 2;
+    /// `deflateCopy`: 0 is the new stream, 1 the old one.
+    pub const DEFLATE_COPY: u64 = 3;
+    /// The JDK's native `Inflater.init` and `Deflater.init`: the result is the stream.
+    pub const INFLATER_INIT: u64 = 4;
+    pub const DEFLATER_INIT: u64 = 5;
+    /// The JDK's native `Unsafe.allocateMemory0`: 2 is the size.
+    pub const ALLOCATE_MEMORY: u64 = 6;
+    /// `Unsafe.reallocateMemory0`: 2 is the old address, 3 the size.
+    pub const REALLOCATE_MEMORY: u64 = 7;
+    /// `inflateEnd` and `deflateEnd`: 0 is the stream.
+    pub const INFLATE_END: u64 = 8;
+    pub const DEFLATE_END: u64 = 9;
+    /// The JDK's native `Inflater.end` and `Deflater.end`: 2 is the stream.
+    pub const INFLATER_END: u64 = 10;
+    pub const DEFLATER_END: u64 = 11;
+    /// `Unsafe.freeMemory0`: 2 is the address.
+    pub const FREE_MEMORY: u64 = 12;
+}
+
+/// Bits of the keys of `LIVE` that no address has. What is held is not what malloc gave at the same address: a
+/// stream can be the first thing in a block.
+pub mod key {
+    /// The address is that of the `z_stream` of an inflater.
+    pub const INFLATE: u64 = 1 << 62;
+    /// Of a deflater.
+    pub const DEFLATE: u64 = 1 << 61;
+    /// Of a block that the JDK asked for.
+    pub const JDK: u64 = 1 << 60;
+    /// The bits of the address.
+    pub const ADDRESS: u64 = (1 << 57) - 1;
 }
 
 /// Where one USDT argument lies at the probe.

@@ -84,6 +84,16 @@ pub unsafe fn add_allocation(totals: *mut StackTotals, size_bytes: u64) {
     }
 }
 
+/// Books that an allocation which [`take`] removed had grown by so much since it was made.
+#[inline(always)]
+pub fn grow(allocation: &mut Allocation, bytes: u64) {
+    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
+        // SAFETY: a valid map value.
+        unsafe { atomic_add(&raw mut (*totals).allocated_bytes, bytes) };
+    }
+    allocation.size_bytes += bytes;
+}
+
 /// Puts back an allocation that [`take`] removed: it was not freed after all.
 #[inline(always)]
 pub fn restore(address: u64, allocation: &Allocation) {
@@ -138,7 +148,7 @@ fn frees_for_the_collector() -> bool {
 fn event(kind: u32, address: u64, allocation: &Allocation) {
     emit::send(&AllocationRecord {
         header: emit::header(kind),
-        address,
+        address: address & table::key::ADDRESS,
         size_bytes: allocation.size_bytes,
         stack: allocation.stack,
     });

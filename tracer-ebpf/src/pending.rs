@@ -30,6 +30,8 @@ pub struct Call {
     pub function: u64,
     /// realloc: what was at the old address (`stack` = 0: not in the live table).
     pub old: Allocation,
+    /// The stack, if it is walked at entry.
+    pub stack: u64,
 }
 
 /// What a [`Call`] calls, as far as its return differs.

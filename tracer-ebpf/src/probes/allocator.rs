@@ -73,7 +73,7 @@ fn enter(ctx: &ProbeContext, thread: u64, function: u64, size_bytes: u64, argume
     }
     // SAFETY: the context of a uprobe is the thread's registers.
     let sp = unsafe { (*ctx.regs).rsp };
-    let call = Call { thread, sp, size_bytes, argument, function, old: Allocation::ZERO };
+    let call = Call { thread, sp, size_bytes, argument, function, old: Allocation::ZERO, stack: 0 };
     let Some(call) = pending::enter(&call) else {
         return;
     };
@@ -117,13 +117,13 @@ fn leave(ctx: &RetProbeContext, thread: u64) {
     }
     // Sizes that no allocation can have are not told from the mark.
     let size_bytes = call.size_bytes.min(unwind::NOT_BOOKED - 1);
-    let stack = unwind::capture(pc, sp, fp, size_bytes);
+    let stack = unwind::capture(pc, sp, fp, size_bytes, unwind::RETURNED);
     live::insert(address, size_bytes, stack);
 }
 
 /// What a returned realloc means for the old block.
 #[inline(always)]
-fn reallocated(call: &Call, result: u64) {
+pub(super) fn reallocated(call: &Call, result: u64) {
     if call.argument == 0 {
         return;
     }

@@ -28,6 +28,10 @@ use crate::{config, counters, emit, live, maps};
 /// No allocation: see [`capture`].
 pub const NOT_BOOKED: u64 = u64::MAX;
 
+/// Where a walk begins: at a return address, or at the very instruction that is to run next.
+pub const RETURNED: u64 = 1;
+pub const EXACT: u64 = 0;
+
 /// The stack of the calling thread, which is in a system call.
 #[inline(always)]
 pub fn capture_syscall() -> u64 {
@@ -42,13 +46,13 @@ pub fn capture_syscall() -> u64 {
         )
     };
     match (pc, sp, fp) {
-        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED),
+        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED, RETURNED),
         _ => NO_STACK,
     }
 }
 
-/// The stack whose innermost frame is at `pc`, just after a call (or system call) instruction, with
-/// these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
+/// The stack whose innermost frame is at `pc`, just after a call (or system call) instruction ([`RETURNED`]), or
+/// anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
 /// scratch slot was free.
 ///
 /// An allocation of `booked_bytes` is added to the stack's totals; [`NOT_BOOKED`]: none is. If the stack
@@ -57,12 +61,14 @@ pub fn capture_syscall() -> u64 {
 /// A global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64) -> u64 {
+pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64, begins: u64) -> u64 {
     let Some((slot, index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
         live::book_allocation(NO_STACK, booked_bytes);
         return NO_STACK;
     };
+    // SAFETY: a map value, claimed for this walk alone.
+    unsafe { (*slot).begins = begins };
     let mode = config::get().memo;
     let taken = walk::walk(index, pc, sp, fp, (mode != memo_mode::OFF) as u64);
     // SAFETY: a map value, claimed for this walk alone.

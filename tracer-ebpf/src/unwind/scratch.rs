@@ -25,6 +25,8 @@ pub struct Slot {
     pub state: State,
     /// Where the walk began: pc, sp, fp.
     pub start: [u64; 3],
+    /// [`super::RETURNED`] or [`super::EXACT`].
+    pub begins: u64,
     /// What stacks were remembered under when a walk that may use the memo began.
     pub epoch: u64,
     /// How many segments the walk took from the memo.

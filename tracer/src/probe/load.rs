@@ -53,6 +53,37 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
 /// # Errors
 /// It is not such an object, or the kernel refuses a program.
 pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
+    let mut ebpf = open(object, config, sizes)?;
+    load_programs(&mut ebpf, &|_| true)?;
+    Ok(ebpf)
+}
+
+/// Like [`load`], but only the programs whose names are `wanted`; others can follow by [`load_more`].
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_some(config: &Config, sizes: Sizes, wanted: &Wanted) -> Result<Ebpf, ProbeError> {
+    if !has_programs() {
+        return Err(ProbeError::NoPrograms);
+    }
+    let mut ebpf = open(OBJECT, config, sizes)?;
+    load_programs(&mut ebpf, wanted)?;
+    Ok(ebpf)
+}
+
+/// Loads programs that [`load_some`] left out.
+///
+/// # Errors
+/// The kernel refuses one, or it is loaded.
+pub fn load_more(ebpf: &mut Ebpf, wanted: &Wanted) -> Result<(), ProbeError> {
+    load_programs(ebpf, wanted)
+}
+
+/// Is the program of this name to be loaded?
+pub type Wanted = dyn Fn(&str) -> bool;
+
+/// Makes the maps, and reads the programs.
+fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
     let slots = config.cpu_count * config.slots_per_cpu;
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", config, true)
@@ -64,16 +95,16 @@ pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf,
         .map_max_entries("MEMO", (config.memo_sets * MEMO_WAYS).max(1))
         .load(object)
         .map_err(load_error)?;
-    load_programs(&mut ebpf)?;
     insert_reserved_stacks(&mut ebpf)?;
     Ok(ebpf)
 }
 
 /// Loads the programs side by side: the verifier takes tens of milliseconds for each that walks stacks.
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+fn load_programs(ebpf: &mut Ebpf, wanted: &Wanted) -> Result<(), ProbeError> {
     thread::scope(|scope| {
         let loads: Vec<_> = ebpf
             .programs_mut()
+            .filter(|(name, _)| wanted(name))
             .map(|(name, program)| (name.to_owned(), scope.spawn(move || load_program(program))))
             .collect();
         loads.into_iter().try_for_each(|(name, load)| {

@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod held;
 pub mod kernel;
 pub mod load;
 pub mod log;

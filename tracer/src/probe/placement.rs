@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use crate::target::allocator::Function;
 use crate::target::elf::{Elf, ElfError, Segment};
+use crate::target::held::Held;
 
 /// How far behind the entry a place is looked for, in instructions; jemalloc's free needs 10.
 const MAX_STEPS: usize = 16;
@@ -43,7 +44,7 @@ pub struct Needs {
 impl Needs {
     /// What the probes of an allocator function need: size, count and pointers.
     pub fn of(function: Function) -> Self {
-        use Register::{RDI, RDX, RSI};
+        use Register::{R8, RCX, RDI, RDX, RSI};
         let arguments: &'static [Register] = match function {
             Function::Malloc | Function::Valloc | Function::Pvalloc => &[RDI],
             Function::Free | Function::FreeSized | Function::FreeAlignedSized => &[RDI],
@@ -51,6 +52,14 @@ impl Needs {
             // The alignment, too, is kept: as a probe may want it.
             Function::AlignedAlloc | Function::Memalign => &[RDI, RSI],
             Function::Reallocarray | Function::PosixMemalign => &[RDI, RSI, RDX],
+            Function::Held(held) => match held {
+                Held::InflateInit | Held::DeflateInit | Held::InflateEnd | Held::DeflateEnd => &[RDI],
+                Held::DeflateCopy => &[RDI, RSI],
+                Held::DeflateInit2 => &[RDI, RCX, R8],
+                Held::InflaterInit | Held::DeflaterInit => &[],
+                Held::ReallocateMemory => &[RDX, RCX],
+                Held::AllocateMemory | Held::FreeMemory | Held::InflaterEnd | Held::DeflaterEnd => &[RDX],
+            },
         };
         Self { arguments, return_probe: function.allocates() }
     }

@@ -1,15 +1,16 @@
 //! Which programs go where: allocator functions and USDT probes → [`UprobePoint`]s.
 
-use tracer_common::table::UsdtSpec;
+use tracer_common::table::{UsdtSpec, held};
 
 use super::attach::UprobePoint;
 use crate::target::{
     Module,
     allocator::{AllocatorFunction, Function},
+    held::Held,
     usdt,
 };
 
-/// The programs for an allocator function: at entry, and at return if it gives memory.
+/// The programs for an allocator function, or one of another kind: at entry, and at return if it gives memory.
 pub fn programs(function: Function) -> (&'static str, Option<&'static str>) {
     const RETURN: Option<&str> = Some("allocate_return");
     match function {
@@ -20,15 +21,50 @@ pub fn programs(function: Function) -> (&'static str, Option<&'static str>) {
         Function::PosixMemalign => ("posix_memalign_enter", RETURN),
         Function::AlignedAlloc | Function::Memalign => ("memalign_enter", RETURN),
         Function::Free | Function::FreeSized | Function::FreeAlignedSized => ("free_enter", None),
+        Function::Held(held) if held.begins() => ("held_enter", Some("held_return")),
+        Function::Held(_) => ("held_leave", None),
     }
 }
 
-/// The probe points of an allocator function, to be set at `file_offset` of its file.
+/// By which a program knows at which function it runs; none if it need not.
+fn cookie(function: Function) -> Option<u64> {
+    let Function::Held(held) = function else { return None };
+    Some(match held {
+        Held::InflateInit => held::INFLATE_INIT,
+        Held::DeflateInit => held::DEFLATE_INIT,
+        Held::DeflateInit2 => held::DEFLATE_INIT2,
+        Held::DeflateCopy => held::DEFLATE_COPY,
+        Held::InflateEnd => held::INFLATE_END,
+        Held::DeflateEnd => held::DEFLATE_END,
+        Held::InflaterInit => held::INFLATER_INIT,
+        Held::DeflaterInit => held::DEFLATER_INIT,
+        Held::InflaterEnd => held::INFLATER_END,
+        Held::DeflaterEnd => held::DEFLATER_END,
+        Held::AllocateMemory => held::ALLOCATE_MEMORY,
+        Held::ReallocateMemory => held::REALLOCATE_MEMORY,
+        Held::FreeMemory => held::FREE_MEMORY,
+    })
+}
+
+/// The probe points of such a function, to be set at `file_offset` of its file.
 pub fn allocator_points(function: &AllocatorFunction, file_offset: u64) -> Vec<UprobePoint> {
     let (enter, leave) = programs(function.function);
-    let point = |program| UprobePoint { program, file: function.file.clone(), file_offset, cookie: None };
+    let cookie = cookie(function.function);
+    let point = |program| UprobePoint { program, file: function.file.clone(), file_offset, cookie };
     // The return first: an entry whose return is not seen would wait for it.
     leave.into_iter().chain([enter]).map(point).collect()
+}
+
+/// Is this a program of [`Held`] functions?
+pub fn is_of_held(program: &str) -> bool {
+    ["held_enter", "held_return", "held_leave"].contains(&program)
+}
+
+/// Is this a program of allocator functions?
+pub fn is_of_allocator(program: &str) -> bool {
+    let enters =
+        ["calloc_enter", "realloc_enter", "reallocarray_enter", "posix_memalign_enter", "memalign_enter"];
+    ["malloc_enter", "allocate_return", "free_enter"].contains(&program) || enters.contains(&program)
 }
 
 /// The USDT probes that are used: name and program.

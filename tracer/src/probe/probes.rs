@@ -1,6 +1,10 @@
 //! The BPF programs of one session: loaded, attached to one target, detached when dropped.
 
-use std::thread::{self, JoinHandle};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    thread::{self, JoinHandle},
+};
 
 use aya::{
     Ebpf,
@@ -11,6 +15,7 @@ use tracer_common::{config::Config, table::UsdtSpec};
 use super::{
     ProbeError,
     attach::{self, TRACEPOINTS, UprobePoint},
+    held,
     load::{self, Sizes},
     log::BpfLog,
     plan,
@@ -50,15 +55,29 @@ pub struct Probes {
     log: Option<BpfLog>,
     attached_count: usize,
     notes: Vec<String>,
+    /// The libraries whose functions of [`held`] were looked at. None: they are not watched.
+    held: Option<BTreeSet<held::FileId>>,
+}
+
+/// What is watched beside mappings, threads and the JVM's own probe points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeSet {
+    /// The allocator.
+    Full,
+    /// What is held behind a few rare calls.
+    Light,
 }
 
 impl Probes {
-    /// Loads the programs for process `pid`. Nothing is attached yet.
+    /// Loads the programs of `set` for process `pid`. Nothing is attached yet.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn load(pid: u32, config: &Config, sizes: Sizes) -> Result<Self, ProbeError> {
-        let mut ebpf = load::load(config, sizes)?;
+    pub fn load(pid: u32, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
+        let mut ebpf = load::load_some(config, sizes, &move |name| match set {
+            ProbeSet::Full => !plan::is_of_held(name),
+            ProbeSet::Light => !plan::is_of_allocator(name),
+        })?;
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
         let log = BpfLog::open(&mut ebpf);
         Ok(Self {
@@ -67,6 +86,7 @@ impl Probes {
             log,
             attached_count: 0,
             notes: Vec::new(),
+            held: (set == ProbeSet::Light).then(BTreeSet::new),
             ebpf: Some(ebpf),
         })
     }
@@ -97,9 +117,51 @@ impl Probes {
         self.notes.push(sentence.to_owned());
     }
 
-    /// What will not be seen, in sentences for the report.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    /// What will not be seen, in sentences for the report: those that were not taken yet.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Is the session over?
+    pub fn is_detached(&self) -> bool {
+        self.ebpf.is_none()
+    }
+
+    /// Is what [`Self::attach_held`] attaches to watched?
+    pub fn watches_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Attaches to what is held in the library that the target knows as `path` and this process can open as `file`,
+    /// be it mapped already or not. What cannot be watched is noted, and nothing is done twice. True: probes were
+    /// attached. In a session that began with [`ProbeSet::Full`], the programs are loaded at the first call.
+    ///
+    /// # Errors
+    /// The kernel refuses a program.
+    pub fn attach_held(&mut self, path: &str, file: &Path) -> Result<bool, ProbeError> {
+        if self.held.is_none() {
+            load::load_more(self.ebpf()?, &plan::is_of_held)?;
+        }
+        let known = self.held.get_or_insert_default();
+        let (functions, lacks) = match held::survey(path, file, known) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.notes.push(format!("light: what {path} holds is not seen: {error}"));
+                return Ok(false);
+            }
+        };
+        self.notes.extend(lacks.map(|lacks| format!("light: {path}: {lacks}")));
+        let before = self.attached_count;
+        for group in held::groups(functions) {
+            let attached = group.points().and_then(|points| {
+                points.iter().try_for_each(|point| self.uprobe(point).map_err(|error| error.to_string()))
+            });
+            if let Err(why) = attached {
+                self.notes.push(format!("light: {} of {path} are not seen: {why}", group.what));
+            }
+        }
+        Ok(self.attached_count > before)
     }
 
     /// Attaches to the allocator functions where they were placed. One that cannot be placed is noted

@@ -4,14 +4,16 @@
 //! sites, and the process's own requirements.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::kernel::{Features, Requirement, Status};
 use super::placement::{Code, Needs, Placement, PlacementError};
 use super::plan;
 use crate::target::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
-use crate::target::elf::SymbolTable;
+use crate::target::elf::{Elf, ElfError, SymbolTable};
+use crate::target::held::{self, HeldFunction};
 use crate::target::memory::{LiveMemory, ProcessMemory};
-use crate::target::{Target, usdt};
+use crate::target::{Target, module, usdt};
 
 /// An allocator function, and where its probe goes.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ impl Surveyed {
 #[derive(Debug)]
 pub struct Survey {
     pub functions: Vec<Surveyed>,
+    /// Those of `--probes light`.
+    pub held: Vec<Surveyed>,
     pub allocators: Vec<Allocator>,
     /// Definitions that are not probed, with the reason.
     pub skipped: Vec<Skipped>,
@@ -48,13 +52,68 @@ impl Survey {
         let memory = LiveMemory::open(target.pid).ok();
         let found = allocator::find(target, memory.as_ref().map(|memory| memory as &dyn ProcessMemory));
         let functions = place(target, found.functions);
+        let held = held_functions(target);
         let usdt_sites = usdt_sites(target);
         let mut requirements = jvm_requirements(target, &usdt_sites);
         requirements.push(allocator_requirement(target, &found.allocators, &functions));
         requirements.extend(placement_requirement(&functions));
         requirements.extend(seccomp_requirement(target, features));
-        Self { functions, allocators: found.allocators, skipped: found.skipped, usdt_sites, requirements }
+        Self {
+            functions,
+            held,
+            allocators: found.allocators,
+            skipped: found.skipped,
+            usdt_sites,
+            requirements,
+        }
     }
+}
+
+/// Places the probes of what is held in the library `elf`, which the target knows as `path` and this process can
+/// open as `file`. `index`: among the target's modules.
+///
+/// # Errors
+/// The library cannot be read.
+pub fn place_held(
+    elf: &Elf,
+    path: &str,
+    file: &Path,
+    index: usize,
+) -> Result<(Vec<Surveyed>, Option<&'static str>), ElfError> {
+    let name = module::file_name(path);
+    let holding = held::read(name, elf)?;
+    let mut code: Option<Code> = None;
+    let mut placement = |function: &HeldFunction| {
+        if code.as_ref().is_none_or(|code| !code.contains(function.vaddr)) {
+            code = Some(Code::containing(elf, function.vaddr)?);
+        }
+        let code = code.as_ref().ok_or(PlacementError::OutsideCode(function.vaddr))?;
+        code.place(function.vaddr, function.size, Needs::of(function.function))
+    };
+    let surveyed = |held: HeldFunction| Surveyed {
+        placement: placement(&held),
+        function: AllocatorFunction {
+            function: held.function,
+            names: vec![held.name.to_owned()],
+            module: index,
+            path: path.to_owned(),
+            file: file.to_owned(),
+            vaddr: held.vaddr,
+            file_offset: elf.code_offset(held.vaddr).unwrap_or_default(),
+            size: held.size,
+        },
+    };
+    Ok((holding.functions.into_iter().map(surveyed).collect(), holding.lacks))
+}
+
+/// The functions of `--probes light` in the target's modules.
+fn held_functions(target: &Target) -> Vec<Surveyed> {
+    let modules = target.modules.iter().enumerate().filter(|(_, module)| held::may_hold(module.name()));
+    let placed = modules.filter_map(|(index, module)| {
+        let placed = module.elf().and_then(|elf| place_held(&elf, &module.path, &module.file, index));
+        Some(placed.ok()?.0)
+    });
+    placed.flatten().collect()
 }
 
 /// Places the probes of each function; a module's code is read once.

@@ -93,7 +93,7 @@ impl<'a> Judge<'a> {
 
     /// How all that was allocated went, for what malloc keeps of it. `all`: its group.
     pub(super) fn allocator(&self, all: usize, recording: &Recording) -> Option<Kept> {
-        recording.memory.heap.as_ref()?;
+        recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
         Some(Kept { history: self.course.history(all), pid: recording.target.pid })
     }
 

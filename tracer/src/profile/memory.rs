@@ -109,7 +109,8 @@ pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
         }
     }
     if malloc.resident_bytes.is_some() {
-        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), seen_bytes(recording)));
+        let is_light = recording.session.probes == recording::LIGHT;
+        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), seen_bytes(recording), is_light));
     }
     let explained = explain(recording, rules, &mut parts);
     parts.retain(|part| part.reserved_bytes != Some(0) || part.resident_bytes != Some(0));
@@ -172,7 +173,12 @@ impl MemoryPart {
 }
 
 /// malloc's memory by what it is. `seen`: what was seen allocated and is live, with malloc's headers.
-fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, seen: u64) -> Vec<MemoryPart> {
+fn divide_malloc(
+    malloc: &MemoryPart,
+    heap: Option<&recording::Heap>,
+    seen: u64,
+    is_light: bool,
+) -> Vec<MemoryPart> {
     const LIVE: (&str, &str) = ("malloc-live", "malloc: live, seen allocated");
     let mut rest = malloc.clone();
     let resident = malloc.resident_bytes.unwrap_or(0);
@@ -183,8 +189,9 @@ fn divide_malloc(malloc: &MemoryPart, heap: Option<&recording::Heap>, seen: u64)
     let in_use = resident - resident_free(heap).min(resident);
     let (held, unseen) = (in_use_bytes(heap), unseen(heap, seen));
     let before = share(in_use, unseen, held);
+    let unseen_name = if is_light { "malloc: not watched" } else { "malloc: from before the session" };
     let live = rest.take(held.saturating_sub(unseen), in_use - before, LIVE.0, LIVE.1);
-    let before = rest.take(unseen, before, "malloc-before", "malloc: from before the session");
+    let before = rest.take(unseen, before, "malloc-before", unseen_name);
     // What is reserved and committed beyond them is free, too.
     vec![live, before, rest.named("malloc-free", "malloc: free, kept")]
 }

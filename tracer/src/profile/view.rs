@@ -88,6 +88,11 @@ impl Profile {
         }
     }
 
+    /// Was the allocator left alone, and only what is held behind a few rare calls seen?
+    pub fn is_light(&self) -> bool {
+        self.session.probes == crate::recording::LIGHT
+    }
+
     /// Did anything get lost, or end early?
     pub fn is_incomplete(&self) -> bool {
         !self.trust.lost.is_empty() || !matches!(self.state, crate::recording::State::Finished(_))

@@ -22,8 +22,8 @@ pub use crate::attribute::Source;
 pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
-    MappedMemory, Memory, MemoryPart, MemorySample, Recording, Sample, SeriesRow, SessionInfo, Stack, State,
-    Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Trust,
+    LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Recording, Sample, SeriesRow, SessionInfo, Stack,
+    State, Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Trust,
 };
 pub use read::read;
 pub use writer::Writer;

@@ -42,6 +42,9 @@ pub struct JvmInfo {
     pub java_home: Option<String>,
 }
 
+/// [`SessionInfo::probes`] of a session that left the allocator alone.
+pub const LIGHT: &str = "light";
+
 /// How the session was made.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod container;
 pub mod core;
 pub mod elf;
+pub mod held;
 pub mod jvm;
 pub mod mapping;
 pub mod memory;

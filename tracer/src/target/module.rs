@@ -43,8 +43,7 @@ impl Module {
 
     /// The last part of the path, without ` (deleted)`.
     pub fn name(&self) -> &str {
-        let path = self.path.strip_suffix(" (deleted)").unwrap_or(&self.path);
-        path.rsplit('/').next().unwrap_or(path)
+        file_name(&self.path)
     }
 
     /// Was the file removed or replaced (an upgrade, say) since it was mapped?
@@ -61,6 +60,12 @@ impl Module {
     pub fn address(&self, vaddr: u64) -> u64 {
         vaddr.wrapping_add(self.load_bias)
     }
+}
+
+/// The last part of a path as maps print it, without ` (deleted)`.
+pub fn file_name(path: &str) -> &str {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The modules with code among the mappings of process `pid`, by lowest address.

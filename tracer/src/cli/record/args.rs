@@ -62,7 +62,8 @@ pub struct Args {
 pub enum Probes {
     /// Every allocator call, mapping, thread and collection
     Full,
-    /// No allocator call, and so no cost for them: mappings, threads, collections and compiled code
+    /// No call of malloc, and so no cost for them: zlib's streams and the JDK's own native memory (direct buffers)
+    /// by their own calls, mappings, threads, collections and compiled code
     Light,
 }
 
@@ -71,7 +72,7 @@ impl Probes {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
-            Self::Light => "light",
+            Self::Light => crate::recording::LIGHT,
         }
     }
 }

@@ -18,7 +18,7 @@ use self::{
     waiting::Waiting,
     write::{Written, write_stack},
 };
-use super::{jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached};
+use super::{held::Windows, jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
@@ -50,6 +50,7 @@ pub(super) struct Capture {
     malformed_count: u64,
     rss_bytes: Option<u64>,
     memory: MemoryWatch,
+    windows: Windows,
     /// As it was walked last.
     code: Option<recording::CodeCache>,
     /// Was the memory looked at?
@@ -88,8 +89,8 @@ impl Capture {
         for (stack, name) in reserved {
             writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
-        for note in attached.probes.notes() {
-            writer.note(note)?;
+        for note in attached.probes.take_notes() {
+            writer.note(&note)?;
         }
         let memory = MemoryWatch::start(target.pid);
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(status::FAILED, &error))?;
@@ -106,6 +107,7 @@ impl Capture {
             malformed_count: 0,
             rss_bytes: None,
             memory,
+            windows: Windows::new(target.pid),
             code: None,
             looked: false,
             ticked_ns: 0,
@@ -226,10 +228,11 @@ impl Capture {
         self.collection_began = false;
         self.attached.probes.flush_log();
         self.write_stacks()?;
-        self.write_totals(time_ns)?;
+        self.write_totals(time_ns, false)?;
         self.write_collections()?;
         self.write_code(time_ns)?;
         self.write_trust()?;
+        self.write_notes()?;
         if let Ok(status) = Status::read(self.pid)
             && status.rss_bytes > 0
         {
@@ -266,7 +269,8 @@ impl Capture {
         self.jvm.give_up();
         self.release_held();
         self.follow_modules();
-        self.write_totals(end_ns)?;
+        self.write_totals(end_ns, true)?;
+        self.write_notes()?;
         self.write_live(started_ns, end_ns)?;
         for (tid, thread) in self.session.threads.iter() {
             let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());

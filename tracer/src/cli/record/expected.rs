@@ -30,8 +30,8 @@ const FOLDERS: [&str; 7] = [
 ];
 /// Where its launcher's own library is: from JDK 12 on, from 9 on, and before.
 const LAUNCHER_FOLDERS: [&str; 4] = ["lib", "lib/jli", "lib/amd64/jli", "jre/lib/amd64/jli"];
-/// What libjvm needs, beside the C library.
-const NEEDED: [&str; 3] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1"];
+/// What libjvm needs, beside the C library, and libzip where it has no zlib of its own.
+const NEEDED: [&str; 4] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libz.so.1"];
 
 /// The files, opened, by their paths in the target's root.
 pub(super) fn libraries(target: &Target) -> Vec<(File, String)> {

@@ -3,6 +3,7 @@
 pub mod args;
 mod capture;
 mod expected;
+mod held;
 mod jvm;
 mod launch;
 mod memory;

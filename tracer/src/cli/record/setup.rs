@@ -10,12 +10,18 @@ use tracer_common::{
 use super::{
     args::{self, Args},
     expected::{self, ExpectedJvm},
+    held,
 };
 use crate::{
     cli::failure::{Failure, status},
     ingest::{event::Stack, ring::RingSource, tables::Tables},
     probe::{
-        ProbeError, btf, kernel::cpu_count, load::Sizes, probes::Probes, rows::UnwindTables, survey, tracefs,
+        ProbeError, btf,
+        kernel::cpu_count,
+        load::Sizes,
+        probes::{ProbeSet, Probes},
+        rows::UnwindTables,
+        survey, tracefs,
     },
     target::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
     unwind::{modules::ModuleTables, resume},
@@ -151,7 +157,8 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         row_count: u32::try_from(modules.rows().len() + SPARE_ROWS).unwrap_or(u32::MAX),
         ..Sizes::default()
     };
-    let mut probes = Probes::load(pid, &config(target, args), sizes).map_err(lacking)?;
+    let set = if watches_allocator { ProbeSet::Full } else { ProbeSet::Light };
+    let mut probes = Probes::load(pid, &config(target, args), sizes, set).map_err(lacking)?;
     phase("programs loaded");
     let mut kernel = probes.unwind_tables().map_err(lacking)?;
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
@@ -167,7 +174,12 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         probes.attach_allocator(survey::place(target, found.functions)).map_err(unplaced)?;
         phase("allocator probes attached");
     } else {
-        probes.note("light: allocator calls were not watched, so what was allocated and freed is not known");
+        probes.note(
+            "light: malloc and its like were not watched; the allocator's rows are zlib's streams and the memory of \
+             the JDK's Unsafe (direct buffers among it) alone",
+        );
+        held::watch(&mut probes, target).map_err(lacking)?;
+        phase("probes on what is held attached");
     }
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");

@@ -19,7 +19,12 @@ pub(super) fn categories(
     for (source, heading, total) in [
         (
             "allocator",
-            "Allocated in the session by malloc and its like (live: not freed by its end)",
+            match profile.is_light() {
+                true => {
+                    "Held behind zlib's and the JDK's own calls in the session (light: malloc was not watched)"
+                }
+                false => "Allocated in the session by malloc and its like (live: not freed by its end)",
+            },
             Some(&profile.totals),
         ),
         ("mapping", "Mapped in the session (not part of the above)", None),

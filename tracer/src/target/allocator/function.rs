@@ -1,5 +1,7 @@
 //! The functions of the malloc family, and the symbols by which they are known.
 
+use crate::target::held::Held;
+
 /// What an allocator function does with its arguments. Where two names share one address, the
 /// earlier here is taken (glibc: `aligned_alloc` and `memalign`, whose arguments are alike).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +30,8 @@ pub enum Function {
     FreeSized,
     /// C23's `free_aligned_sized(pointer, alignment, size)`.
     FreeAlignedSized,
+    /// Not of the family: one by which memory is held in another way.
+    Held(Held),
 }
 
 impl Function {
@@ -46,12 +50,16 @@ impl Function {
             Self::Pvalloc => "pvalloc",
             Self::FreeSized => "free_sized",
             Self::FreeAlignedSized => "free_aligned_sized",
+            Self::Held(held) => held.name(),
         }
     }
 
     /// Does it give memory (so that its return matters)?
     pub fn allocates(self) -> bool {
-        !matches!(self, Self::Free | Self::FreeSized | Self::FreeAlignedSized)
+        match self {
+            Self::Held(held) => held.begins(),
+            _ => !matches!(self, Self::Free | Self::FreeSized | Self::FreeAlignedSized),
+        }
     }
 
     /// The function that a symbol of this name is.

@@ -2,6 +2,7 @@
 //! through code of a JVM that does not describe itself yet.
 
 use super::Capture;
+use crate::cli::record::held;
 use crate::{
     ingest::event::Stack,
     target::{mapping, module},
@@ -49,6 +50,9 @@ impl Capture {
             if changed {
                 let modules = module::modules(self.pid, &mappings);
                 self.jvm.modules_changed(&modules);
+                if let Err(error) = held::follow(&mut self.attached.probes, &modules) {
+                    tracing::warn!("what new libraries hold is not seen: {error}");
+                }
                 self.resolver.set_modules(modules);
             }
         }

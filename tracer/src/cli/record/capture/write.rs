@@ -39,13 +39,19 @@ impl Capture {
         Ok(())
     }
 
-    pub(super) fn write_totals(&mut self, time_ns: u64) -> Result<(), Failure> {
+    pub(super) fn write_totals(&mut self, time_ns: u64, is_end: bool) -> Result<(), Failure> {
+        let windows = match self.attached.probes.watches_held() {
+            true => self.windows.look(&self.attached.tables, time_ns, is_end),
+            false => Ok(HashMap::new()),
+        };
+        let windows = windows.map_err(|error| unreadable(&error))?;
         let mut changed = Vec::new();
         let written = &mut self.written.stacks;
         self.attached
             .tables
             .for_each_stack(|stack, totals| {
-                let totals = StackTotals { sent: 0, ..totals };
+                let mut totals = StackTotals { sent: 0, ..totals };
+                totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
                 if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
                     changed.push((stack, totals));
                 }
@@ -82,6 +88,14 @@ impl Capture {
         Ok(())
     }
 
+    /// Writes what was found since that is not seen.
+    pub(super) fn write_notes(&mut self) -> Result<(), Failure> {
+        for note in self.attached.probes.take_notes() {
+            self.writer.note(&note)?;
+        }
+        Ok(())
+    }
+
     /// Writes how far the numbers can be trusted, and gives how much was lost.
     pub(super) fn write_trust(&mut self) -> Result<u64, Failure> {
         let counters =
@@ -96,7 +110,10 @@ impl Capture {
         let mut live = Survey::new(started_ns, end_ns, self.session.collections.ended_count());
         self.attached
             .tables
-            .for_each_live(|_, allocation| live.add(&allocation))
+            .for_each_live(|address, mut allocation| {
+                allocation.size_bytes += self.windows.of(address, &allocation);
+                live.add(&allocation);
+            })
             .map_err(|error| unreadable(&error))?;
         self.writer.live_by_thread(&live.by_thread())?;
         self.writer.survivors(&live.survivors())?;
