@@ -42,7 +42,7 @@ pub fn window_bytes(stream: u64, read: impl Fn(u64) -> Option<u64>) -> u64 {
     match (read(state.wrapping_add(WINDOW)), read(state.wrapping_add(WINDOW_BITS))) {
         (Some(window), Some(bits)) if window != 0 => {
             let bits = bits as u32;
-            if bits >= 8 && bits <= 15 { 1 << bits } else { 0 }
+            if matches!(bits, 8..=15) { 1 << bits } else { 0 }
         }
         _ => 0,
     }

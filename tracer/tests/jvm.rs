@@ -23,11 +23,15 @@ struct Traced {
 
 /// Starts a JVM, then the recorder, then the work; `commands` follow the work inside the recording.
 fn trace(java: &Path, workload: &str, commands: &[&str]) -> Traced {
+    trace_with(java, workload, commands, &[])
+}
+
+fn trace_with(java: &Path, workload: &str, commands: &[&str], arguments: &[&str]) -> Traced {
     let mut command = Command::new(java);
     command.arg("-cp").arg(java_classes()).arg(workload);
     let (mut target, mut stdout, _stderr) = Process::start(&mut command);
     stdout.until("started");
-    let recorder = Recorder::attach(target.pid(), &format!("jvm-{workload}"), &[]);
+    let recorder = Recorder::attach(target.pid(), &format!("jvm-{workload}"), arguments);
     target.tell("start");
     let truth = serde_json::from_str(&stdout.next()).expect("a workload's truth is JSON");
     for command in commands {
@@ -93,6 +97,37 @@ on_fetched_jdks! {
     open_gzip_streams_are_found_on_jdk_17: 17,
     open_gzip_streams_are_found_on_jdk_21: 21,
     open_gzip_streams_are_found_on_jdk_25: 25,
+}
+
+/// Without a probe on malloc: each stream counted once, with its state and window, wherever zlib is.
+#[test]
+fn light_probes_see_streams() {
+    let Some(_turn) = common::privileged() else { return };
+    for java in [Some(java()), fetched_java(25)].into_iter().flatten() {
+        let traced = trace_with(&java, "GzipStreams", &[], &["--probes", "light"]);
+        let streams = number(&traced.truth, "streams");
+        let own = Totals::sum(sites_through(&traced.report, "allocator", "GzipStreams.open"));
+        // Of zlib 1.2.9 and later.
+        let each = 7_160 + 32_768;
+        assert_eq!((own.live_count, own.allocated_count), (streams, 10 * streams), "{}", java.display());
+        assert_eq!((own.live_bytes, own.allocated_bytes), (streams * each, 10 * streams * each));
+        assert_eq!(category(&traced.report, "zlib").live_bytes, own.live_bytes);
+    }
+}
+
+#[test]
+fn light_probes_see_direct_buffers() {
+    let Some(_turn) = common::privileged() else { return };
+    let java = fetched_java(25).unwrap_or_else(java);
+    let traced = trace_with(&java, "DirectBuffers", &["gc", "gc"], &["--probes", "light"]);
+    // The JVM asks for whole words.
+    let each = number(&traced.truth, "size_bytes").next_multiple_of(8);
+    let (kept, dropped) = (number(&traced.truth, "kept_count"), number(&traced.truth, "dropped_count"));
+    let own = Totals::sum(sites_through(&traced.report, "allocator", "DirectBuffers.allocate"));
+    assert_eq!((own.allocated_count, own.allocated_bytes), (kept + dropped, (kept + dropped) * each));
+    assert!((kept..=kept + dropped).contains(&own.live_count), "{own:?}");
+    assert_eq!(own.live_bytes, own.live_count * each);
+    assert_eq!(category(&traced.report, "direct-buffer").live_bytes, own.live_bytes);
 }
 
 #[test]

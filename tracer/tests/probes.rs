@@ -7,7 +7,7 @@ use std::process::Command;
 use common::fixture::c_program;
 use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched};
-use common::report::{Totals, assert_sound, number, sites_through};
+use common::report::{Totals, assert_sound, category, number, sites_through};
 use serde_json::Value;
 
 /// What the programs exit with.
@@ -134,6 +134,28 @@ fn light_probes_see_mappings_and_no_allocation() {
         notes.iter().any(|note| note.as_str().is_some_and(|note| note.starts_with("light:"))),
         "{notes:?}"
     );
+}
+
+/// The truth is what zlib asked its allocator for, of which a stream is one allocation.
+#[test]
+fn light_probes_see_zlib_s_streams() {
+    let Some(_turn) = common::privileged() else { return };
+    for arguments in [&["--probes", "light"][..], &["--probes", "light", "--events", "--memo", "checked"]] {
+        let traced = trace("zlib_streams", arguments);
+        let (zlib, truth) = (category(&traced.report, "zlib"), Totals::of_truth(&traced.truth));
+        assert_eq!(zlib, Totals::of(&traced.report["totals"]), "nothing else is watched");
+        assert_eq!((zlib.allocated_count, zlib.freed_count), (truth.allocated_count, truth.freed_count));
+        // The states' own sizes differ by a few bytes from version to version of zlib.
+        for (bytes, truth) in
+            [(zlib.allocated_bytes, truth.allocated_bytes), (zlib.freed_bytes, truth.freed_bytes)]
+        {
+            assert!(bytes.abs_diff(truth) <= truth / 500, "{bytes} bytes, in truth {truth}");
+        }
+        let ended = number(&traced.report["trust"], "unmatched_frees");
+        assert_eq!(ended, number(&traced.truth, "unmatched_frees"), "ends of what was ended");
+        let deflates = Totals::sum(sites_through(&traced.report, "allocator", "site_deflate"));
+        assert_eq!((deflates.allocated_count, deflates.live_count), (18, 6));
+    }
 }
 
 fn assert_mappings(arguments: &[&str]) {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs::File, os::unix::fs::MetadataExt, path::Path
 use super::{
     attach::UprobePoint,
     plan,
-    survey::{Surveyed, place_held},
+    survey::{HeldLibrary, Surveyed, place_held},
 };
 use crate::target::{
     allocator::Function,
@@ -27,7 +27,7 @@ pub fn survey(
     path: &str,
     file: &Path,
     known: &mut BTreeSet<FileId>,
-) -> Result<Option<(Vec<Surveyed>, Option<&'static str>)>, ElfError> {
+) -> Result<Option<HeldLibrary>, ElfError> {
     let opened = File::open(file)?;
     let metadata = opened.metadata()?;
     if !known.insert((metadata.dev(), metadata.ino())) {

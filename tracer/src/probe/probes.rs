@@ -143,7 +143,7 @@ impl Probes {
             load::load_more(self.ebpf()?, &plan::is_of_held)?;
         }
         let known = self.held.get_or_insert_default();
-        let (functions, lacks) = match held::survey(path, file, known) {
+        let library = match held::survey(path, file, known) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(false),
             Err(error) => {
@@ -151,9 +151,9 @@ impl Probes {
                 return Ok(false);
             }
         };
-        self.notes.extend(lacks.map(|lacks| format!("light: {path}: {lacks}")));
+        self.notes.extend(library.lacks.map(|lacks| format!("light: {path}: {lacks}")));
         let before = self.attached_count;
-        for group in held::groups(functions) {
+        for group in held::groups(library.functions) {
             let attached = group.points().and_then(|points| {
                 points.iter().try_for_each(|point| self.uprobe(point).map_err(|error| error.to_string()))
             });

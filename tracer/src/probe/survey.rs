@@ -69,17 +69,19 @@ impl Survey {
     }
 }
 
+/// What of a library is to be watched instead of malloc, and what it lacks for that.
+#[derive(Debug)]
+pub struct HeldLibrary {
+    pub functions: Vec<Surveyed>,
+    pub lacks: Option<&'static str>,
+}
+
 /// Places the probes of what is held in the library `elf`, which the target knows as `path` and this process can
 /// open as `file`. `index`: among the target's modules.
 ///
 /// # Errors
 /// The library cannot be read.
-pub fn place_held(
-    elf: &Elf,
-    path: &str,
-    file: &Path,
-    index: usize,
-) -> Result<(Vec<Surveyed>, Option<&'static str>), ElfError> {
+pub fn place_held(elf: &Elf, path: &str, file: &Path, index: usize) -> Result<HeldLibrary, ElfError> {
     let name = module::file_name(path);
     let holding = held::read(name, elf)?;
     let mut code: Option<Code> = None;
@@ -103,7 +105,8 @@ pub fn place_held(
             size: held.size,
         },
     };
-    Ok((holding.functions.into_iter().map(surveyed).collect(), holding.lacks))
+    let functions = holding.functions.into_iter().map(surveyed).collect();
+    Ok(HeldLibrary { functions, lacks: holding.lacks })
 }
 
 /// The functions of `--probes light` in the target's modules.
@@ -111,7 +114,7 @@ fn held_functions(target: &Target) -> Vec<Surveyed> {
     let modules = target.modules.iter().enumerate().filter(|(_, module)| held::may_hold(module.name()));
     let placed = modules.filter_map(|(index, module)| {
         let placed = module.elf().and_then(|elf| place_held(&elf, &module.path, &module.file, index));
-        Some(placed.ok()?.0)
+        Some(placed.ok()?.functions)
     });
     placed.flatten().collect()
 }

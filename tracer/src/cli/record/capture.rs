@@ -270,6 +270,9 @@ impl Capture {
         self.release_held();
         self.follow_modules();
         self.write_totals(end_ns, true)?;
+        if let Some(note) = self.windows.unseen() {
+            self.attached.probes.note(&note);
+        }
         self.write_notes()?;
         self.write_live(started_ns, end_ns)?;
         for (tid, thread) in self.session.threads.iter() {

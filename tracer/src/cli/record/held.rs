@@ -78,6 +78,8 @@ struct Stream {
     window_bytes: u64,
     /// When it is looked at again. The longer it was not used, the less often.
     due_ns: u64,
+    /// Its memory was read, whatever was there.
+    looked_at: bool,
     seen: bool,
 }
 
@@ -94,6 +96,17 @@ impl Windows {
     pub(super) fn of(&self, address: u64, allocation: &Allocation) -> u64 {
         let stream = self.streams.get(&address).filter(|stream| stream.born_ns == allocation.time_ns);
         stream.map_or(0, |stream| stream.window_bytes)
+    }
+
+    /// Live streams that nobody ever looked at, in a sentence: the process was gone too soon.
+    pub(super) fn unseen(&self) -> Option<String> {
+        let count = self.streams.values().filter(|stream| !stream.looked_at).count();
+        (count > 0).then(|| {
+            format!(
+                "light: the process ended before {count} of its live inflate streams were looked at: they are counted \
+                 without a window, which has 32 KiB for most"
+            )
+        })
     }
 
     /// Looks which live streams have their window by now, all of them at the end; gives the bytes by stack.
@@ -114,7 +127,7 @@ impl Windows {
                 return;
             }
             let born_ns = allocation.time_ns;
-            let fresh = || Stream { born_ns, window_bytes: 0, due_ns: 0, seen: true };
+            let fresh = || Stream { born_ns, window_bytes: 0, due_ns: 0, looked_at: false, seen: true };
             let stream = self.streams.entry(address).or_insert_with(fresh);
             if stream.born_ns != born_ns {
                 *stream = fresh();
@@ -126,8 +139,9 @@ impl Windows {
                 && let Some(memory) = &memory
             {
                 looks -= 1;
-                let read = |address| memory.read_u64(address).ok();
-                stream.window_bytes = zlib::window_bytes(address & key::ADDRESS, read);
+                let address = address & key::ADDRESS;
+                stream.looked_at |= memory.read_u64(address).is_ok();
+                stream.window_bytes = zlib::window_bytes(address, |address| memory.read_u64(address).ok());
                 stream.due_ns = now_ns.saturating_add(now_ns.saturating_sub(born_ns));
             }
             if stream.window_bytes > 0 {
