@@ -91,6 +91,21 @@ fn check_held(java: &Path, flags: &[&str]) {
         check_metaspace(java, process.pid(), &loaders, &at);
         check_tables(java, process.pid(), &census["symbols"], &at);
     }
+    check_heap(java, process.pid(), &census["java_heap"], &at);
+    // Each thread has two arenas, which begin with a chunk of one of these lengths.
+    let all_threads = number(&census["threads"], "count");
+    for length in [216, 984] {
+        let lengths = census["jvm_arena_chunks"]["lengths"].as_array().expect("lengths");
+        let chunks = lengths.iter().find(|chunks| chunks["length_bytes"] == length).expect("a length");
+        assert!((150..all_threads + 50).contains(&number(chunks, "count")), "{at} {chunks}");
+    }
+    // The JVM's own objects have tables of functions.
+    let libraries = census["libraries"].as_array().expect("libraries");
+    let libjvm = libraries
+        .iter()
+        .find(|library| library["path"].as_str().is_some_and(|path| path.ends_with("/libjvm.so")));
+    let libjvm = libjvm.unwrap_or_else(|| panic!("{at} {libraries:?}"));
+    assert!(number(libjvm, "count") > all_threads, "{at} {libjvm}");
     let threads = named(&census["threads"]["groups"], "name", "request-handler-of-the-web-shop-N");
     assert_eq!(number(&threads, "count"), 150, "{at}");
     let malloc = &census["malloc"];
@@ -131,6 +146,24 @@ fn check_metaspace(java: &Path, pid: u32, loaders: &Value, at: &str) {
     assert_eq!(in_use * unit, used, "{at}");
     // Chunks are committed as far as they are used, or further.
     assert!(committed <= in_chunks * unit, "{at}: {committed} {in_chunks}");
+}
+
+/// What of the Java heap is used, against what the JVM says: it uses some more to answer.
+fn check_heap(java: &Path, pid: u32, heap: &Value, at: &str) {
+    let used = number(heap, "used_bytes");
+    let spaces = heap["spaces"].as_array().expect("spaces");
+    let sum: u64 = spaces.iter().map(|space| number(space, "used_bytes")).sum();
+    assert!(0 < used && used == sum && used <= number(heap, "committed_bytes"), "{at} {heap}");
+    let Some(text) = jcmd(java, pid, "GC.heap_info") else { return };
+    // "garbage-first heap   total 262144K, used 2787K [0x", "ZHeap           used 12M, capacity 256M"
+    let of_line = |line: &str| -> Option<u64> {
+        let cell = line.split_once("used ")?.1.split([' ', ',']).next()?;
+        let unit = if cell.ends_with('M') { 1 << 20 } else { 1 << 10 };
+        Some(cell.trim_end_matches(['K', 'M']).parse::<u64>().ok()? * unit)
+    };
+    let lines = text.lines().filter(|line| !line.contains("Metaspace") && !line.contains("class space"));
+    let theirs: u64 = lines.filter_map(of_line).sum();
+    assert!(used.abs_diff(theirs) <= 4 << 20, "{at}: {used} {text}");
 }
 
 /// The tables of symbols and strings, against what the JVM says.
@@ -217,7 +250,15 @@ fn a_stopped_process_is_read_and_stays_stopped() {
     assert_eq!(number(&census["census"]["zlib"]["inflate"], "count"), 500);
     assert_eq!(state(&process), Some('T'));
     let text = text(process.pid());
-    for words in ["Findings", "500 inflate states", "direct buffers", "malloc's arenas", "tracer record -p"] {
+    for words in [
+        "Findings",
+        "500 inflate states",
+        "chunks of the JVM's arenas",
+        "libjvm.so",
+        "direct buffers",
+        "malloc's arenas",
+        "tracer record -p",
+    ] {
         assert!(text.contains(words), "{words}:\n{text}");
     }
     process.signal(Signal::CONT);

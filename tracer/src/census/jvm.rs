@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Known;
 use super::groups::NamePattern;
-use crate::hotspot::books::{CodeHeap, CompileQueue, DirectBuffers, JniReferences, Loaders, Tables};
+use crate::hotspot::books::{
+    CodeHeap, CompileQueue, DirectBuffers, JavaHeap, JniReferences, Loaders, Tables,
+};
 use crate::hotspot::{Compiled, Hotspot, Tier};
 
 /// What a JVM says of itself.
@@ -13,6 +15,7 @@ pub struct Jvm {
     pub version: String,
     pub vendor: Option<String>,
     pub gc: Option<&'static str>,
+    pub java_heap: Known<JavaHeap>,
     pub direct_buffers: Known<DirectBuffers>,
     pub loaders: Known<Loaders>,
     pub jni: Known<JniReferences>,
@@ -57,6 +60,7 @@ impl Jvm {
             version: hotspot.version().to_owned(),
             vendor: hotspot.vendor().map(str::to_owned),
             gc: hotspot.gc(),
+            java_heap: hotspot.java_heap().map_err(known),
             direct_buffers: hotspot.direct_buffers().map_err(known),
             loaders: hotspot.loaders().map_err(known),
             jni: hotspot.jni_references().map_err(known),

@@ -4,17 +4,21 @@
 //! Only reads, attaches nothing, and stops nobody: the target may be stopped or at work. What could not
 //! be read is there with the reason, never as a zero.
 
+mod arenas;
 pub mod finding;
 mod groups;
 mod jvm;
 mod native;
+mod owners;
 pub mod sweep;
 pub mod zlib;
 
+pub use self::arenas::ArenaChunks;
 pub use self::finding::Finding;
 pub use self::groups::{Group, NamePattern, of_names};
 pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated};
 pub use self::native::{Native, ZlibMaker};
+pub use self::owners::Library;
 
 use crate::hotspot::Hotspot;
 use crate::target::mapping::Mapping;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::arenas::{ArenaChunks, Arenas};
+use super::owners::{Library, Owners};
 use super::zlib::{self, Prover, Zlib};
 use super::{Known, Subject, sweep};
 use crate::malloc::{self, Malloc};
@@ -11,10 +13,18 @@ use crate::vmmap::{Map, Owner};
 /// States that are remembered until they are proved.
 const MAX_CANDIDATES: usize = 1 << 22;
 
+/// Of malloc, for each chunk.
+const HEADER_BYTES: u64 = 8;
+
 /// Native memory.
 #[derive(Clone, Debug)]
 pub struct Native {
     pub malloc: Known<Malloc>,
+    /// Chunks in use by the library that their first words point into, those with most bytes first; a few
+    /// that wait in caches are among them.
+    pub libraries: Vec<Library>,
+    /// Chunks of the JVM's own arenas, by length.
+    pub arena_chunks: Vec<ArenaChunks>,
     pub zlib: Zlib,
     /// By library, the largest first.
     pub zlib_makers: Vec<ZlibMaker>,
@@ -46,9 +56,13 @@ impl Native {
             }
         };
         let other = subject.allocator.filter(|kind| !["glibc", "statically linked"].contains(kind));
+        let mut owners = Owners::new(subject.mappings);
+        let mut arenas = Arenas::new(subject.mappings);
         let malloc = match other {
             Some(kind) => Err(format!("the process uses {kind}, whose chunks are not read")),
             None => malloc::read(&source, &mut |chunk| {
+                owners.add(chunk.head, chunk.usable_bytes + HEADER_BYTES);
+                arenas.see(chunk.head, chunk.usable_bytes);
                 if chunk.usable_bytes < zlib::SMALLEST_BYTES {
                     return;
                 }
@@ -75,7 +89,14 @@ impl Native {
         let mut zlib = Zlib::default();
         candidates.into_iter().filter_map(|address| prover.prove(address)).for_each(|state| zlib.add(&state));
         let zlib_makers = makers(subject.mappings, &zlib);
-        Self { zlib, zlib_makers, zlib_in_chunks: malloc.is_ok(), malloc }
+        Self {
+            libraries: owners.finish(),
+            arena_chunks: arenas.prove(subject.memory),
+            zlib,
+            zlib_makers,
+            zlib_in_chunks: malloc.is_ok(),
+            malloc,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(in crate::hotspot) struct BooksLayout {
     pub(super) symbol_table: Option<u64>,
     pub(super) string_table: Option<u64>,
     pub(super) hashtable: Option<HashtableLayout>,
+    pub(super) heap: HeapUseLayout,
     /// `HeapBlock::Header::_length`, and the bytes of a `CodeHeap`.
     pub(super) block_segments: Option<Field>,
     pub(super) code_heap_bytes: Option<u64>,
@@ -63,6 +64,25 @@ pub(super) enum JniKind {
     Blocks { deleted: u64, handles: Field, top: Field, next: Field, capacity: u64, bytes: u64 },
 }
 
+/// What of the heap is used, by collector: where a region or space has its top, or the heap its counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HeapUseLayout {
+    pub(super) region_top: Option<Field>,
+    pub(super) parallel_top: Option<Field>,
+    pub(super) serial_top: Option<Field>,
+    pub(super) z: Option<Pool>,
+    /// ZGC of one generation where both are (21 to 23).
+    pub(super) old_z: Option<Pool>,
+    pub(super) shenandoah: Option<Pool>,
+}
+
+/// Counters in the heap's structure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pool {
+    pub(super) used: Field,
+    pub(super) capacity: Option<Field>,
+}
+
 /// A `Hashtable` (to 11) and its entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HashtableLayout {
@@ -83,6 +103,7 @@ impl BooksLayout {
             symbol_table: structs.address(&["SymbolTable::_the_table"]).ok(),
             string_table: structs.address(&["StringTable::_the_table"]).ok(),
             hashtable: HashtableLayout::new(structs).ok(),
+            heap: HeapUseLayout::new(structs),
             block_segments: structs.field(&["HeapBlock::Header::_length"]).ok(),
             code_heap_bytes: structs.size("CodeHeap").ok(),
         }
@@ -120,6 +141,38 @@ impl MirrorLayout {
             mirror: structs.field(&["Klass::_java_mirror"])?,
             is_handle: structs.type_text("Klass::_java_mirror") == Some("OopHandle"),
         })
+    }
+}
+
+impl HeapUseLayout {
+    fn new(structs: &VmStructs) -> Self {
+        let field = |names: &[&str]| structs.field(names).ok();
+        let z = |letter: char| {
+            let heap = field(&[&format!("{letter}CollectedHeap::_heap")])?;
+            let pages = field(&[&format!("{letter}Heap::_page_allocator")])?;
+            let within = |name: &str| {
+                let field = field(&[&format!("{letter}PageAllocator::{name}")])?;
+                Some(Field { offset: heap.offset + pages.offset + field.offset, ..field })
+            };
+            Some(Pool { used: within("_used")?, capacity: within("_capacity") })
+        };
+        let shenandoah = || {
+            let used = field(&["ShenandoahHeap::_used"])?;
+            Some(Pool { used, capacity: field(&["ShenandoahHeap::_committed"]) })
+        };
+        Self {
+            region_top: field(&[
+                "G1HeapRegion::_top",
+                "HeapRegion::_top",
+                "G1ContiguousSpace::_top",
+                "G1OffsetTableContigSpace::_top",
+            ]),
+            parallel_top: field(&["MutableSpace::_top"]),
+            serial_top: field(&["ContiguousSpace::_top"]),
+            z: z('Z'),
+            old_z: z('X'),
+            shenandoah: shenandoah(),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! What the JVM's own books say that it holds: loaders and their classes, direct buffers, code, JNI
-//! references, what waits for a compiler.
+//! What the JVM's own books say that it holds: the Java heap, loaders and their classes, symbols, direct
+//! buffers, code, JNI references, what waits for a compiler.
 //!
 //! Each subject stands for itself: what this JVM does not describe is said to be so, and the others
 //! are read. The books change while they are read, so what must be equal is read twice.
 
 mod buffers;
 mod code;
+mod heap;
 mod jni;
 mod layout;
 mod loaders;
@@ -15,6 +16,7 @@ mod tables;
 
 pub use self::buffers::DirectBuffers;
 pub use self::code::{CodeBook, CodeHeap};
+pub use self::heap::{HeapSpace, JavaHeap};
 pub use self::jni::{JniReferences, References};
 pub(super) use self::layout::BooksLayout;
 pub use self::loaders::{LoaderType, Loaders};
@@ -67,6 +69,15 @@ impl Hotspot {
     pub fn code_book(&mut self) -> CodeBook {
         let heaps = code::heaps(self.reader(), &self.layout, &self.code_cache);
         CodeBook { heaps, methods: self.nmethods() }
+    }
+
+    /// What of the Java heap holds objects.
+    ///
+    /// # Errors
+    /// See [`BookError`]. Known from JDK 8 to 25, of ZGC and Shenandoah to 24.
+    pub fn java_heap(&self) -> Result<JavaHeap, BookError> {
+        let one_generation = self.flag("ZGenerational") == Some(false);
+        heap::read(self.reader(), &self.layout, self.gc(), one_generation)
     }
 
     /// References that native code holds.

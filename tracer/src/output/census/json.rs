@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{ARENAS_MISSING, Heading};
-use crate::census::{Census, CodeUse, Group, Jvm, zlib};
+use crate::census::{ArenaChunks, Census, CodeUse, Group, Jvm, Library, zlib};
+use crate::hotspot::books::{HeapSpace, JavaHeap};
 use crate::malloc::{Arena, Malloc, SizeClass};
 use crate::vmmap::{Owner, Usage};
 
@@ -33,6 +34,8 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
         known("malloc.arenas", Err(&ARENAS_MISSING.to_owned()));
     }
     let threads = known("threads", census.threads.as_ref().map(|groups| threads(groups)));
+    let java_heap =
+        books.map(|jvm| known("java_heap", jvm.java_heap.as_ref().map(|heap| java_heap(heap, census))));
     let direct_buffers = books.map(|jvm| {
         let buffers = jvm.direct_buffers.as_ref().map(|buffers| {
             json!({
@@ -93,6 +96,8 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
         });
         known("compile_queues", queues)
     });
+    // Without chunks nothing could be told of them.
+    let in_chunks = census.native.malloc.is_ok();
     let findings = census.findings();
     let findings: Vec<Value> = findings
         .iter()
@@ -115,6 +120,9 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
         "census": {
             "zlib": zlib(census),
             "malloc": malloc,
+            "libraries": in_chunks.then(|| libraries(&census.native.libraries)),
+            "jvm_arena_chunks": in_chunks.then(|| arena_chunks(&census.native.arena_chunks)),
+            "java_heap": java_heap,
             "direct_buffers": direct_buffers,
             "threads": threads,
             "class_loaders": loaders,
@@ -247,6 +255,39 @@ fn arena(arena: &Arena) -> Value {
         "largest_free_bytes": holdings.largest_free_bytes,
         "inconsistent": holdings.inconsistent.count,
         "unread_bytes": holdings.unread_bytes,
+    })
+}
+
+fn libraries(libraries: &[Library]) -> Value {
+    let row =
+        |library: &Library| json!({ "path": library.path, "count": library.count, "bytes": library.bytes });
+    libraries.iter().map(row).collect()
+}
+
+fn arena_chunks(chunks: &[ArenaChunks]) -> Value {
+    let row = |chunks: &ArenaChunks| json!({ "length_bytes": chunks.length_bytes, "count": chunks.count, "bytes": chunks.bytes });
+    json!({
+        "count": chunks.iter().map(|chunks| chunks.count).sum::<u64>(),
+        "bytes": chunks.iter().map(|chunks| chunks.bytes).sum::<u64>(),
+        "lengths": chunks.iter().map(row).collect::<Value>(),
+    })
+}
+
+fn java_heap(heap: &JavaHeap, census: &Census) -> Value {
+    let space = |space: &HeapSpace| {
+        json!({
+            "name": space.name,
+            "count": space.count,
+            "capacity_bytes": space.capacity_bytes,
+            "used_bytes": space.used_bytes,
+        })
+    };
+    let mapped = census.owners.iter().find(|(owner, _)| *owner == Owner::JavaHeap).map(|(_, usage)| usage);
+    json!({
+        "used_bytes": heap.used_bytes,
+        "committed_bytes": mapped.map(|usage| usage.committed_bytes),
+        "reserved_bytes": mapped.map(|usage| usage.reserved_bytes),
+        "spaces": heap.spaces.iter().map(space).collect::<Value>(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{ARENAS_MISSING, Heading};
-use crate::census::{Census, CodeUse, Finding, Jvm, zlib};
+use crate::census::{Census, CodeUse, Finding, Jvm, Library, zlib};
 use crate::hotspot::books::{Metaspace, Tables};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
@@ -29,6 +29,7 @@ pub fn render(census: &Census, heading: &Heading, color: bool) -> String {
     if let Ok(malloc) = &census.native.malloc {
         page.arenas(malloc);
         page.sizes(malloc);
+        page.libraries(&census.native.libraries);
     }
     page.out
 }
@@ -63,7 +64,9 @@ impl Page {
                 Owner::MallocArena => {
                     self.malloc(census);
                     self.zlib(census);
+                    self.arena_chunks(census);
                 }
+                Owner::JavaHeap => jvm.into_iter().for_each(|jvm| self.java_heap(jvm)),
                 Owner::MallocMapped => self.mapped(census),
                 Owner::ThreadStack => self.threads(census),
                 Owner::CodeCache => jvm.into_iter().for_each(|jvm| self.code(&jvm.code)),
@@ -215,6 +218,38 @@ impl Page {
         for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
             let name = format!("of {}", maker.path.rsplit('/').next().unwrap_or_default());
             self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
+        }
+    }
+
+    fn arena_chunks(&mut self, census: &Census) {
+        let chunks = &census.native.arena_chunks;
+        let (held, number) = chunks.iter().fold((0, 0), |sum, of| (sum.0 + of.bytes, sum.1 + of.count));
+        if number > 0 {
+            self.row(4, "chunks of the JVM's arenas", &bytes(held), &count(number), "part of what is in use");
+        }
+    }
+
+    fn java_heap(&mut self, jvm: &Jvm) {
+        match &jvm.java_heap {
+            Ok(heap) => {
+                self.row(4, "used", &bytes(heap.used_bytes), "", "");
+                for space in heap.spaces.iter().filter(|space| space.used_bytes > 0) {
+                    let note = format!("of {}", bytes(space.capacity_bytes));
+                    self.row(6, space.name, &bytes(space.used_bytes), &count(space.count), &note);
+                }
+            }
+            Err(why) => self.row(4, "used", "-", "-", &format!("not known: {why}")),
+        }
+    }
+
+    fn libraries(&mut self, libraries: &[Library]) {
+        if libraries.is_empty() {
+            return;
+        }
+        self.title("Chunks in use whose first words point into", "bytes", "count", "");
+        for library in libraries.iter().take(MAX_ROWS) {
+            let name = library.path.rsplit('/').next().unwrap_or_default();
+            self.row(2, name, &bytes(library.bytes), &count(library.count), "");
         }
     }
 
