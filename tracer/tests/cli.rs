@@ -312,6 +312,8 @@ fn the_target_may_end_first() {
     assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
     let report = recording.report();
     assert_eq!(Totals::of(&report["totals"]), Totals::of_truth(&truth), "what was recorded is kept");
+    let census = &report["census"];
+    assert!(census["end"].is_null() && census["unknown"]["end"].is_string(), "it was gone: {census}");
     assert!(recording.render(&[]).contains("exited"), "the report says so");
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// A name with its numbers taken out.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamePattern(String);
 
 impl NamePattern {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::check::Format;
 use super::failure::{Failure, status};
 use super::print::print;
@@ -68,8 +70,36 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 fn of_pid(pid: u32) -> Result<(Census, Heading), Failure> {
     let target = inspect(pid).map_err(|error| failure(&error))?;
     let begin = Instant::now();
-    let census = of_process(&target)?;
-    let heading = Heading {
+    let census = of_process(&target, None)?;
+    let heading = heading(&target, begin);
+    // What was read of a process that ended on the way is not whole.
+    if !target.is_alive() {
+        let error = format!("process {} ({}) ended while it was read", target.pid, target.comm);
+        return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
+    }
+    Ok((census, heading))
+}
+
+/// The census of a live process as JSON, taken by `deadline`.
+///
+/// # Errors
+/// In a few words, why there is none.
+pub fn json_by(pid: u32, deadline: Instant) -> Result<Value, String> {
+    let begin = Instant::now();
+    let target = inspect(pid).map_err(|error| error.to_string())?;
+    let census = of_process(&target, Some(deadline)).map_err(|failure| failure.error)?;
+    // What was read of a process that ended on the way is not whole; neither is what was cut short.
+    if !target.is_alive() {
+        return Err("the process ended while it was read".to_owned());
+    }
+    if Instant::now() >= deadline {
+        return Err(format!("it was not through in {} s", begin.elapsed().as_secs()));
+    }
+    Ok(output::value(&census, &heading(&target, begin)))
+}
+
+fn heading(target: &Target, begin: Instant) -> Heading {
+    Heading {
         pid: target.pid,
         comm: target.comm.clone(),
         command: target.command.clone(),
@@ -78,13 +108,7 @@ fn of_pid(pid: u32) -> Result<(Census, Heading), Failure> {
         core: None,
         limit_bytes: vmmap::limit(target.pid).map(|limit| limit.bytes),
         duration_ns: elapsed_ns(begin),
-    };
-    // What was read of a process that ended on the way is not whole.
-    if !target.is_alive() {
-        let error = format!("process {} ({}) ended while it was read", target.pid, target.comm);
-        return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
     }
-    Ok((census, heading))
 }
 
 fn of_core(path: &Path) -> Result<(Census, Heading), Failure> {
@@ -142,11 +166,11 @@ fn elapsed_ns(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Takes the census of a live process.
+/// Takes the census of a live process; from `deadline` on, nothing is read any more.
 ///
 /// # Errors
 /// Its memory may not be read, or it ended.
-pub fn of_process(target: &Target) -> Result<Census, Failure> {
+pub fn of_process(target: &Target, deadline: Option<Instant>) -> Result<Census, Failure> {
     let pid = target.pid;
     let unreadable = |error: io::Error| {
         let error = match error.kind() {
@@ -156,11 +180,11 @@ pub fn of_process(target: &Target) -> Result<Census, Failure> {
         };
         failure(&error)
     };
-    let memory = LiveMemory::open(pid).map_err(unreadable)?;
+    let memory = LiveMemory::open(pid).map_err(unreadable)?.until(deadline);
     let residency = PageMap::open(pid).map_err(unreadable)?;
     let found = allocator::find(target, Some(&memory));
     let mut hotspot = target.jvm.as_ref().map(|jvm| -> Known<Hotspot> {
-        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?;
+        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?.until(deadline);
         Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, memory).map_err(|error| error.to_string())
     });
     let java = match &hotspot {

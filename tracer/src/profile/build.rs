@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::judge::{Judge, Kept};
 use super::{
-    Category, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals, Verdict,
-    Way, code, memory, series, site, threads, trust,
+    Category, Censuses, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals,
+    Verdict, Way, code, memory, series, site, threads, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Stack, State, Total};
@@ -47,6 +47,7 @@ impl Profile {
             code_cache: code::build(recording),
             memory,
             series,
+            census: Censuses::of(recording),
             state: recording.state.clone(),
         }
     }

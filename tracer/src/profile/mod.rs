@@ -5,8 +5,10 @@
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
+pub mod census;
 mod code;
 mod crowd;
+pub mod diff;
 mod growth;
 mod judge;
 mod kept;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
 pub use series::{Pause, RowSeries, Series};
@@ -54,6 +57,7 @@ pub struct Profile {
     pub code_cache: CodeCache,
     pub memory: Memory,
     pub series: Series,
+    pub census: Censuses,
     /// Is the recording whole?
     #[serde(skip)]
     pub state: State,

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::*;
+use crate::attribute::Rules;
 use crate::recording::{self, sample};
 
 fn profile() -> Profile {
     let (_folder, path) = sample::finished();
-    Profile::build(&recording::read(&path).expect("read"), &crate::attribute::Rules::builtin())
+    Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn more_freed_than_allocated_is_counted_and_not_shown() {
     writer.allocator_totals(1, &[(7, sample::totals((10, 1), (20, 2)))]).expect("totals");
     let end = recording::End { duration_ns: 1, reason: "duration".to_owned() };
     writer.finish(&end).expect("finish");
-    let profile = Profile::build(&recording::read(&path).expect("read"), &crate::attribute::Rules::builtin());
+    let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
     assert_eq!(profile.trust.lost.get("inconsistent_totals"), Some(&1));
     assert_eq!(profile.totals.live_bytes, 0);
     assert_eq!(profile.totals.freed_bytes, 10);
@@ -197,4 +198,21 @@ fn views() {
     assert_eq!(sites(View::Leaks), ["allocator/zlib"]);
     assert_eq!(sites(View::Temporary), ["allocator/zlib", "allocator/compiler", "mapping/thread-stack"]);
     assert_eq!(sites(View::Allocated).first().map(String::as_str), Some("allocator/direct-buffer"));
+}
+
+#[test]
+fn what_a_stranger_calls_a_census_is_told_from_one() {
+    let (_folder, path) = sample::finished();
+    let mut recording = recording::read(&path).expect("read");
+    recording.censuses[0].json = Ok("[1".to_owned());
+    recording.censuses[1].json = Ok(r#"{"schema": "tracer.report/1"}"#.to_owned());
+    let unknown = Profile::build(&recording, &Rules::builtin()).census.unknown;
+    assert!(unknown["begin"].starts_with("not JSON"), "{unknown:?}");
+    assert_eq!(unknown["end"], "its schema is tracer.report/1, not tracer.census/1");
+    // One with nothing in it has no number, and nothing stands out.
+    recording.censuses[1].json =
+        Ok(r#"{"schema": "tracer.census/1", "census": 7, "findings": [3, {"bytes": -1}]}"#.to_owned());
+    let end = Profile::build(&recording, &Rules::builtin()).census.end.expect("a census");
+    assert!(end.facts().iter().all(|fact| fact.bytes.is_none() && fact.count.is_none()));
+    assert_eq!(end.findings(), []);
 }

@@ -18,12 +18,25 @@ pub fn bytes(value: u64) -> String {
 
 /// `+1.9 MiB/s`.
 pub fn rate(bytes_per_s: i64) -> String {
-    let sign = match bytes_per_s {
+    format!("{}/s", bytes_more(bytes_per_s))
+}
+
+/// `+1.9 MiB`, `−12 B`, `0 B`.
+pub fn bytes_more(difference: i64) -> String {
+    format!("{}{}", sign(difference), bytes(difference.unsigned_abs()))
+}
+
+/// `+1,234`, `−12`, `0`.
+pub fn count_more(difference: i64) -> String {
+    format!("{}{}", sign(difference), count(difference.unsigned_abs()))
+}
+
+fn sign(difference: i64) -> &'static str {
+    match difference {
         0 => "",
         1.. => "+",
         _ => "−",
-    };
-    format!("{sign}{}/s", bytes(bytes_per_s.unsigned_abs()))
+    }
 }
 
 /// `1.9 MiB/s`, of what is known to rise.
@@ -110,6 +123,8 @@ mod tests {
         }
         assert_eq!(rate(-2_048), "−2.0 KiB/s");
         assert_eq!(rate(0), "0 B/s");
+        assert_eq!(bytes_more(1_024), "+1.0 KiB");
+        assert_eq!(count_more(-1_234), "−1,234");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(999), "999");
         assert_eq!(counted(1, "thread"), "1 thread");

@@ -5,6 +5,7 @@
 //! root. Knows no live process, no category and no output. `docs/file-format.md` describes the
 //! tables for people who ask the file their own questions.
 
+mod census;
 mod create;
 mod database;
 mod error;
@@ -19,6 +20,7 @@ mod series;
 mod writer;
 
 pub use crate::attribute::Source;
+pub use census::{Census, CensusMoment};
 pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attribute::Source;
 use tracer_common::record::AllocationRecord;
 
+use super::Census;
 use crate::symbolize::Frame;
 
 /// What is known when a recording starts.
@@ -249,6 +250,8 @@ pub struct Recording {
     pub code_cache: CodeCache,
     /// By time; where it changed.
     pub code_series: Vec<CodeSample>,
+    /// By moment. Empty: none was taken.
+    pub censuses: Vec<Census>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
-    State, Survivors, Thread, ThreadLive, Total, Totals, memory,
+    State, Survivors, Thread, ThreadLive, Total, Totals, census, memory,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -62,6 +62,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         thread_stacks: memory::read_stacks(database)?,
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
+        censuses: census::read(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| row.get(0))?,
         session,
         frames,

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
-    MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust, Writer,
+    Census, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap,
+    HeapArena, JvmInfo, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust,
+    Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -263,6 +264,14 @@ pub(crate) fn write(path: &Path) -> Writer {
             },
         )
         .expect("memory");
+    for (moment, second, inflaters) in [(CensusMoment::Begin, 0, 100), (CensusMoment::End, 10, 400)] {
+        let census = Census {
+            moment,
+            time_ns: START_NS + second * SECOND_NS,
+            json: Ok(census(inflaters).to_string()),
+        };
+        writer.census(&census).expect("census");
+    }
     writer
         .thread_stacks(&[
             ThreadStack { tid: Some(4711), reserved_bytes: 8 << 20, resident_bytes: 100 << 10 },
@@ -294,6 +303,45 @@ pub(crate) fn write(path: &Path) -> Writer {
         })
         .expect("code cache");
     writer
+}
+
+/// A small census with so many zlib states.
+pub(crate) fn census(inflaters: u64) -> serde_json::Value {
+    let bytes = inflaters * 40_040;
+    serde_json::json!({
+        "schema": "tracer.census/1",
+        "target": { "pid": 4711, "comm": "java", "command": ["java", "com.acme.Feed"] },
+        "memory": {
+            "rss_bytes": 200_000_000 + bytes,
+            "parts": [{
+                "id": "malloc-arena",
+                "reserved_bytes": 128 << 20,
+                "committed_bytes": 64 << 20,
+                "resident_bytes": (32 << 20) + bytes,
+            }],
+        },
+        "findings": [{
+            "kind": "zlib",
+            "bytes": bytes,
+            "evidence": format!("{inflaters} inflate states of zlib are alive"),
+            "category": "zlib",
+            "advice": "close the streams",
+        }],
+        "census": {
+            "zlib": {
+                "inflate": { "count": inflaters, "bytes": bytes },
+                "deflate": { "count": 0, "bytes": 0 },
+            },
+            "malloc": {
+                "in_use_bytes": (30 << 20) + bytes, "in_use_count": 1_000 + 3 * inflaters,
+                "mmapped_bytes": 0, "mmapped_count": 0, "free_bytes": 1 << 20, "top_bytes": 4_096,
+            },
+            "direct_buffers": null,
+            "threads": { "count": 20, "groups": [{ "name": "pool-N", "count": 12 }, { "name": "main", "count": 8 }] },
+            "class_loaders": [{ "type": "Plugin", "count": 3, "classes": 9, "metaspace_bytes": null }],
+        },
+        "unknown": { "direct_buffers": "java.nio.Bits is not there" },
+    })
 }
 
 /// The finished sample.

@@ -56,4 +56,5 @@ CREATE TABLE code_series (time_ns INTEGER PRIMARY KEY, loaded_bytes INTEGER NOT 
     loaded_count INTEGER NOT NULL, unloaded_bytes INTEGER NOT NULL, unloaded_count INTEGER NOT NULL) STRICT;
 CREATE TABLE compiled_method (id INTEGER PRIMARY KEY, method TEXT NOT NULL, tier TEXT,
     bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE census (moment TEXT PRIMARY KEY, time_ns INTEGER NOT NULL, json TEXT, unknown TEXT) STRICT;
 ";

@@ -55,7 +55,24 @@ fn what_was_written_is_read() {
     assert_eq!(recording.trust.unmatched_frees, Some(31));
     assert_eq!(recording.memory.parts.len(), 4);
     assert_eq!(recording.code_cache.methods.len(), 1);
+    let moments: Vec<_> = recording.censuses.iter().map(|census| (census.moment, census.time_ns)).collect();
+    assert_eq!(moments, [(CensusMoment::Begin, START_NS), (CensusMoment::End, START_NS + 10 * SECOND_NS)]);
+    assert_eq!(recording.censuses[1].json.as_deref(), Ok(&*sample::census(400).to_string()));
     assert_eq!(recording.notes, ["perf maps were not read"]);
+}
+
+#[test]
+fn a_recording_without_a_census_is_whole() {
+    let (_folder, path) = sample::finished();
+    Connection::open(&path).expect("open").execute_batch("DROP TABLE census").expect("drop");
+    assert_eq!(read(&path).expect("read").censuses, []);
+    let (_folder, path) = sample::finished();
+    let sql = "INSERT INTO census VALUES ('x', 1, NULL, NULL);
+               UPDATE census SET json = NULL, unknown = 'why' WHERE moment = 'end'";
+    Connection::open(&path).expect("open").execute_batch(sql).expect("update");
+    let recording = read(&path).expect("read");
+    assert_eq!(recording.censuses.len(), 2);
+    assert_eq!(recording.censuses[1].json, Err("why".to_owned()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
 pub trait ProcessMemory {
@@ -53,6 +54,7 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
 #[derive(Debug)]
 pub struct LiveMemory {
     file: File,
+    deadline: Option<Instant>,
 }
 
 impl LiveMemory {
@@ -61,12 +63,21 @@ impl LiveMemory {
     /// # Errors
     /// No such process, or not permitted (needs CAP_SYS_PTRACE).
     pub fn open(pid: u32) -> io::Result<Self> {
-        Ok(Self { file: File::open(format!("/proc/{pid}/mem"))? })
+        Ok(Self { file: File::open(format!("/proc/{pid}/mem"))?, deadline: None })
+    }
+
+    /// From `deadline` on, every read fails: so whoever reads a great deal of it comes to an end.
+    #[must_use]
+    pub fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
     }
 }
 
 impl ProcessMemory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.file.read_exact_at(buffer, address)
     }
 }

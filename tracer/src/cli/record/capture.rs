@@ -18,12 +18,14 @@ use self::{
     waiting::Waiting,
     write::{Written, write_stack},
 };
-use super::{held::Windows, jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached};
+use super::{
+    census::Taking, held::Windows, jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached,
+};
 use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
-    recording::{self, Call, End, Memory, Writer},
+    recording::{self, Call, Census, CensusMoment, End, Memory, Writer},
     session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, process::Status},
@@ -55,6 +57,8 @@ pub(super) struct Capture {
     code: Option<recording::CodeCache>,
     /// Was the memory looked at?
     looked: bool,
+    /// The census at the start, while it is being taken.
+    first_census: Option<Taking>,
     ticked_ns: u64,
     /// A collection began after the last tick.
     collection_began: bool,
@@ -110,6 +114,7 @@ impl Capture {
             windows: Windows::new(target.pid),
             code: None,
             looked: false,
+            first_census: None,
             ticked_ns: 0,
             collection_began: false,
             calls: Vec::new(),
@@ -127,6 +132,19 @@ impl Capture {
     /// The recording cannot be written.
     pub(super) fn started(&mut self, time: &str, time_ns: u64) -> Result<(), Failure> {
         Ok(self.writer.started(time, time_ns)?)
+    }
+
+    /// The census of what there was before the session will come. None: nothing was.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn expect_census(&mut self, taking: Option<Taking>, started_ns: u64) -> Result<(), Failure> {
+        if taking.is_none() {
+            let json = Err("the program began with the session".to_owned());
+            self.writer.census(&Census { moment: CensusMoment::Begin, time_ns: started_ns, json })?;
+        }
+        self.first_census = taking;
+        Ok(())
     }
 
     /// A descriptor of the ring buffer: readable when there are events.
@@ -242,6 +260,9 @@ impl Capture {
         if let Some(look) = self.memory.poll(time_ns) {
             self.write_memory(look)?;
         }
+        if let Some(census) = self.first_census.as_mut().and_then(Taking::try_give) {
+            self.writer.census(&census)?;
+        }
         self.writer.tick(time_ns)?;
         Ok(())
     }
@@ -261,6 +282,7 @@ impl Capture {
         let end_ns = now_ns();
         switched.map_err(|error| Failure::caused(status::FAILED, &error))?;
         self.memory.ask_last(end_ns);
+        let last_census = Taking::start(self.pid, CensusMoment::End, end_ns);
         let detaching = self.attached.probes.detach();
         if !self.attached.tables.settle().map_err(|error| unreadable(&error))? {
             self.writer.note("the totals and the live table do not agree")?;
@@ -295,6 +317,9 @@ impl Capture {
         }
         if let Some(code) = self.code.take() {
             self.writer.code_cache(&code)?;
+        }
+        for mut taking in self.first_census.take().into_iter().chain([last_census]) {
+            taking.give_at_last().map_or(Ok(()), |census| self.writer.census(&census))?;
         }
         for stack in self.resolver.finish() {
             write_stack(&mut self.writer, &stack)?;

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod capture;
+mod census;
 mod expected;
 mod held;
 mod jvm;
@@ -30,6 +31,7 @@ use tokio::{
 pub use self::args::Args;
 use self::{
     capture::Capture,
+    census::Taking,
     launch::{Hurry, Launched},
     resolver::Resolver,
     signals::Signals,
@@ -40,7 +42,7 @@ use crate::{
         kernel::{Features, Requirement, Status},
         survey,
     },
-    recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
+    recording::{CensusMoment, Header, JvmInfo, SessionInfo, TargetInfo, Writer},
     target::{self, Target, TargetError},
 };
 
@@ -80,6 +82,8 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let begun = Instant::now();
     let signals = Signals::start(&file)?;
     let writer = Writer::create(&file, args.force, &header(&target, args))?;
+    // Meanwhile: what is there before the session is not what its first moments add.
+    let first_census = launched.is_none().then(|| Taking::start(pid, CensusMoment::Begin, monotonic_ns()));
     let attached = setup::attach(&target, args)
         .map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
     let resolver = Resolver::start(pid, target.modules.clone())
@@ -88,6 +92,7 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
     capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
+    capture.expect_census(first_census, started_ns)?;
     // A program that starts loads its libraries: a JVM, more than others.
     let hurry = launched.is_some().then(Hurry::new);
     if let Some(launched) = launched {

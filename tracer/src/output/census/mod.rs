@@ -1,8 +1,10 @@
 //! A census rendered: as text, the findings first, and as JSON (`tracer.census/1`).
 
+mod bounded;
 mod json;
 mod text;
 
+pub use self::bounded::bounded;
 pub use self::json::value;
 pub use self::text::render;
 

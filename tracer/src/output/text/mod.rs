@@ -1,5 +1,6 @@
 //! The report for people: the process's memory by owner, categories, then the sites behind them, then how far to trust it.
 
+mod census;
 mod code;
 mod memory;
 mod sites;
@@ -33,6 +34,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     heading(profile, style, out)?;
     if options.category.is_none() {
         memory::balance(profile, style, out)?;
+        census::censuses(&profile.census, style, out)?;
     }
     table::categories(profile, options, style, out)?;
     verdicts::of_categories(profile, style, out)?;

@@ -4,7 +4,9 @@ use rusqlite::params;
 
 use super::Writer;
 use crate::recording::database::signed;
-use crate::recording::{CodeCache, CodeSample, Collection, Memory, ThreadStack, WriteError, memory};
+use crate::recording::{
+    Census, CodeCache, CodeSample, Collection, Memory, ThreadStack, WriteError, census, memory,
+};
 
 /// What was last written of a thread.
 pub(super) struct ThreadRow {
@@ -84,6 +86,11 @@ impl Writer {
     /// The process's memory at this moment; parts of a moment before become the series' alone.
     pub fn memory(&mut self, time_ns: u64, memory: &Memory) -> Result<(), WriteError> {
         self.write(|writer, database| memory::write(database, &mut writer.rows, time_ns, memory))
+    }
+
+    /// What the process's own books say at a moment of the session.
+    pub fn census(&mut self, census: &Census) -> Result<(), WriteError> {
+        self.write(|_, database| census::write(database, census))
     }
 
     /// The stacks of threads. Replaces what was given before.

@@ -1,0 +1,130 @@
+//! What malloc's chunks and the JVM's books say, at the start and at the end of the session: it explains what
+//! was there before the session, of which no stack is known.
+
+use std::io::{self, Write};
+
+use super::verdicts::paragraph;
+use super::{Style, clean, label, table, units};
+use crate::profile::Censuses;
+use crate::profile::census::{Census, Finding};
+use crate::profile::diff::{FactPair, Pair};
+
+/// Findings, and members of a list, that are shown.
+const FINDINGS: usize = 5;
+const MEMBERS: usize = 3;
+/// Members of a list of which there are fewer are not worth a line.
+const MIN_COUNT: u64 = 10;
+const NAME_WIDTH: usize = 40;
+
+pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let (begin, end) = (censuses.begin.as_ref(), censuses.end.as_ref());
+    if begin.is_none() && end.is_none() && censuses.unknown.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", style.bold("Read from its memory at the start and at the end of the session"))?;
+    findings(begin, end, style, out)?;
+    if let Some(begin) = begin {
+        before(begin, out)?;
+    }
+    let mut members = 0;
+    let is_shown = |fact: &&FactPair| {
+        if !fact.id.contains('/') {
+            members = 0;
+            return !fact.is_nothing();
+        }
+        let is_many = fact.count.base.max(fact.count.new).unwrap_or(0) >= MIN_COUNT;
+        members += usize::from(is_many);
+        is_many && members <= MEMBERS
+    };
+    let facts = FactPair::all(begin, end);
+    let shown: Vec<&FactPair> = facts.iter().filter(is_shown).collect();
+    rows(&shown, ["at the start", "at the end"], style, out)?;
+    for (moment, name) in [("begin", "start"), ("end", "end")] {
+        if let Some(why) = censuses.unknown.get(moment) {
+            writeln!(out, "  not known at the {name}: {}", clean(why))?;
+        }
+    }
+    Ok(())
+}
+
+/// What stands out; what did so at only one of the two moments says so.
+fn findings(
+    begin: Option<&Census>,
+    end: Option<&Census>,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let of = |census: Option<&Census>| census.map(Census::findings).unwrap_or_default();
+    let (before, after) = (of(begin), of(end));
+    let is_in = |finding: &Finding, others: &[Finding]| others.iter().any(|other| other.is_of(finding));
+    let mut lines = Vec::new();
+    for finding in &after {
+        let since = begin.is_some() && !is_in(finding, &before);
+        lines.push((finding, if since { " (not yet at the start)" } else { "" }));
+    }
+    for finding in before.iter().filter(|finding| !is_in(finding, &after)) {
+        lines.push((finding, if end.is_some() { " (no more at the end)" } else { "" }));
+    }
+    for (finding, mark) in lines.iter().take(FINDINGS) {
+        let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
+        let text = format!("{held}{}{mark}", clean(&finding.evidence));
+        writeln!(out, "  {}", style.warn(&label::fit(&text, super::WIDTH - 2)))?;
+    }
+    if let Some(more) = lines.len().checked_sub(FINDINGS).filter(|&more| more > 0) {
+        writeln!(out, "  and {}", units::counted(more as u64, "other finding"))?;
+    }
+    Ok(())
+}
+
+/// Of what malloc held when the session started: what it was.
+fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
+    let facts = begin.facts();
+    let Some(held) = facts.iter().find(|fact| fact.id == "malloc-in-use").and_then(|fact| fact.bytes) else {
+        return Ok(());
+    };
+    let parts: Vec<String> = facts
+        .iter()
+        .filter(|fact| fact.of == Some("malloc-in-use") && fact.count.is_some_and(|count| count > 0))
+        .filter_map(|fact| {
+            Some(format!("{} in {} {}", units::bytes(fact.bytes?), units::count(fact.count?), fact.name))
+        })
+        .collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(", of it {}", parts.join(", ")) };
+    let text = format!("Before the session malloc had {} in use{parts}.", units::bytes(held));
+    paragraph(&text, 2, Style { color: false }, out)
+}
+
+/// Facts side by side, with what they grew by.
+pub(super) fn rows(
+    facts: &[&FactPair],
+    [base, new]: [&str; 2],
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let mut rows = table::new(&["", base, "count", new, "count", "change", "count"], 1..7);
+    for fact in facts {
+        let indent = if fact.of.is_some() { "  " } else { "" };
+        let name = label::fit(&clean(&fact.name), NAME_WIDTH - indent.len()).into_owned();
+        let bytes = |bytes: Option<u64>| bytes.map(units::bytes).unwrap_or_default();
+        let count = |count: Option<u64>| count.map(units::count).unwrap_or_default();
+        rows.add_row([
+            format!("{indent}{name}"),
+            bytes(fact.bytes.base),
+            count(fact.count.base),
+            bytes(fact.bytes.new),
+            count(fact.count.new),
+            more(fact.bytes, units::bytes_more),
+            more(fact.count, units::count_more),
+        ]);
+    }
+    table::write_lines(&rows, style, false, out)
+}
+
+/// What a number grew by; nothing where it did not.
+pub(super) fn more(pair: Pair, text: fn(i64) -> String) -> String {
+    pair.difference.filter(|&difference| difference != 0).map(text).unwrap_or_default()
+}

@@ -1,0 +1,223 @@
+//! What differs between two profiles, or between two censuses.
+//!
+//! Every row of either side is in one row here, so the differences add up to that of the totals, and from new
+//! to base they are the same with the other sign. Nothing is left out because it did not change: that is for
+//! outputs to decide.
+
+mod facts;
+mod notes;
+mod pair;
+mod parts;
+mod sites;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use facts::{CensusDiff, FactPair};
+pub use pair::{Difference, Pair, Rates, TotalsPair};
+pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, ThreadsDiff, ThreadsPair};
+pub use sites::{SitePair, Verdicts};
+
+use super::census::Census;
+use super::{Category, Jvm, Profile, Session, Target, Totals, View};
+
+/// The schema's name.
+pub const SCHEMA: &str = "tracer.diff/1";
+
+/// All that differs. Sizes are in bytes, frames leaf first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diff {
+    pub schema: &'static str,
+    pub kind: Compared,
+    pub base: Side,
+    pub new: Side,
+    /// What limits the comparison, in sentences.
+    pub notes: Vec<String>,
+    /// None, like all that is of recordings only: two censuses.
+    pub totals: Option<TotalsPair>,
+    pub rates: Option<Rates>,
+    /// The allocator's first, each by how much more is live.
+    pub categories: Vec<CategoryPair>,
+    /// The allocator's first, each by how much more is live.
+    pub sites: Vec<SitePair>,
+    pub memory: MemoryDiff,
+    pub threads: Option<ThreadsDiff>,
+    pub code_cache: Option<CodeDiff>,
+    /// Of recordings, those at their ends. None: one of them has none.
+    pub census: Option<CensusDiff>,
+}
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compared {
+    Recordings,
+    Censuses,
+}
+
+/// One of the two.
+#[derive(Clone, Debug, Serialize)]
+pub struct Side {
+    pub target: Target,
+    /// None: a census.
+    pub session: Option<Session>,
+    /// Reasons with a count above zero.
+    pub lost: BTreeMap<String, u64>,
+}
+
+/// A category that both may have.
+#[derive(Clone, Debug, Serialize)]
+pub struct CategoryPair {
+    pub id: String,
+    pub name: String,
+    /// `allocator` or `mapping`.
+    pub source: &'static str,
+    #[serde(flatten)]
+    pub totals: TotalsPair,
+    pub rates: Rates,
+    pub verdict: Verdicts,
+}
+
+impl Diff {
+    /// What differs between two recordings.
+    pub fn of_profiles(base: &Profile, new: &Profile) -> Self {
+        let durations_ns = (base.session.duration_ns, new.session.duration_ns);
+        let totals = TotalsPair::new(base.totals, new.totals);
+        let census = base.census.end.as_ref().zip(new.census.end.as_ref());
+        let mut diff = Self {
+            schema: SCHEMA,
+            kind: Compared::Recordings,
+            base: Side::of(base),
+            new: Side::of(new),
+            notes: notes::of_profiles(base, new),
+            rates: Some(Rates::of(&totals, durations_ns)),
+            totals: Some(totals),
+            categories: categories(&base.categories, &new.categories, durations_ns),
+            sites: sites::pairs(&base.sites, &new.sites, durations_ns),
+            memory: MemoryDiff::of(&base.memory, &new.memory),
+            threads: Some(ThreadsDiff::of(&base.threads, &new.threads)),
+            code_cache: Some(CodeDiff::of(&base.code_cache, &new.code_cache)),
+            census: census.map(|(base, new)| CensusDiff::of(base, new)),
+        };
+        diff.sort_by(View::Live);
+        diff
+    }
+
+    /// What differs between two censuses.
+    pub fn of_censuses(base: &Census, new: &Census) -> Self {
+        Self {
+            schema: SCHEMA,
+            kind: Compared::Censuses,
+            base: Side::of_census(base),
+            new: Side::of_census(new),
+            notes: notes::of_targets(&target(base), &target(new)),
+            totals: None,
+            rates: None,
+            categories: Vec::new(),
+            sites: Vec::new(),
+            memory: MemoryDiff::of_parts(
+                Pair::new(base.number("/memory/rss_bytes"), new.number("/memory/rss_bytes")),
+                &base.parts(),
+                &new.parts(),
+            ),
+            threads: None,
+            code_cache: None,
+            census: Some(CensusDiff::of(base, new)),
+        }
+    }
+
+    /// Puts first what grew most in this view.
+    pub fn sort_by(&mut self, view: View) {
+        let growth = |totals: &TotalsPair| Reverse(view.growth(&totals.difference));
+        self.categories.sort_by_key(|row| (row.source, growth(&row.totals)));
+        self.sites.sort_by_key(|row| (row.source, growth(&row.totals)));
+    }
+
+    /// Does nothing differ, as far as it was compared?
+    pub fn is_empty(&self) -> bool {
+        let rows =
+            self.categories.iter().map(|row| &row.totals).chain(self.sites.iter().map(|row| &row.totals));
+        let census = self.census.as_ref();
+        !(rows.into_iter().any(TotalsPair::differs)
+            || self.memory.differs()
+            || self.threads.as_ref().is_some_and(ThreadsDiff::differs)
+            || self.code_cache.as_ref().is_some_and(CodeDiff::differs)
+            || census.is_some_and(|census| census.facts.iter().any(FactPair::differs)))
+    }
+}
+
+impl View {
+    /// How much more there is in this view.
+    pub const fn growth(self, difference: &Difference) -> i64 {
+        match self {
+            View::Live | View::Leaks => difference.live_bytes,
+            View::Allocated => difference.allocated_bytes,
+            View::Temporary => difference.freed_bytes,
+        }
+    }
+}
+
+impl Side {
+    fn of(profile: &Profile) -> Self {
+        Self {
+            target: profile.target.clone(),
+            session: Some(profile.session.clone()),
+            lost: profile.trust.lost.clone(),
+        }
+    }
+
+    fn of_census(census: &Census) -> Self {
+        Self { target: target(census), session: None, lost: BTreeMap::new() }
+    }
+}
+
+fn target(census: &Census) -> Target {
+    let text = |path: &str| census.text(path).map(str::to_owned);
+    let jvm = text("/target/jvm/version").map(|version| Jvm {
+        version: Some(version),
+        vendor: text("/target/jvm/vendor"),
+        gc: text("/target/jvm/gc"),
+        java_home: text("/target/jvm/java_home"),
+    });
+    Target {
+        pid: census.number("/target/pid").and_then(|pid| pid.try_into().ok()).unwrap_or(0),
+        comm: text("/target/comm").unwrap_or_default(),
+        command: census.command().into_iter().map(str::to_owned).collect(),
+        jvm,
+        container: text("/target/container"),
+    }
+}
+
+fn categories(base: &[Category], new: &[Category], durations_ns: (u64, u64)) -> Vec<CategoryPair> {
+    let key = |row: &Category| (row.source, row.id.clone());
+    let rows: BTreeMap<_, [Option<&Category>; 2]> = joined(base, new, key);
+    let pair = |[base, new]: [Option<&Category>; 2]| {
+        let totals_of = |row: Option<&Category>| row.map_or_else(Totals::default, |row| row.totals);
+        let verdict_of = |row: Option<&Category>| Some(row?.verdict.as_ref()?.kind);
+        let totals = TotalsPair::new(totals_of(base), totals_of(new));
+        let shown = new.or(base)?;
+        Some(CategoryPair {
+            id: shown.id.clone(),
+            name: shown.name.clone(),
+            source: shown.source,
+            rates: Rates::of(&totals, durations_ns),
+            totals,
+            verdict: Verdicts { base: verdict_of(base), new: verdict_of(new) },
+        })
+    };
+    rows.into_values().filter_map(pair).collect()
+}
+
+/// Rows of both sides by their key; where a side has several of a key, the last.
+fn joined<'a, T, K: Ord>(
+    base: &'a [T],
+    new: &'a [T],
+    key: impl Fn(&'a T) -> K,
+) -> BTreeMap<K, [Option<&'a T>; 2]> {
+    let mut rows: BTreeMap<K, [Option<&T>; 2]> = BTreeMap::new();
+    base.iter().for_each(|row| rows.entry(key(row)).or_default()[0] = Some(row));
+    new.iter().for_each(|row| rows.entry(key(row)).or_default()[1] = Some(row));
+    rows
+}
