@@ -3,14 +3,16 @@
  *
  *   pairs DEPTH COUNT    COUNT malloc(64)/free pairs below DEPTH frames; answers the nanoseconds
  *                        of CPU time that they took: other processes' turns are not in it
- *   steady RATE SECONDS  RATE malloc/free pairs a second on 256 call paths, with 65,536 blocks held;
- *                        answers the rate that was reached
+ *   steady RATE SECONDS THREADS
+ *                        RATE malloc/free pairs a second, by so many threads together, each on 256 call
+ *                        paths and with 65,536 blocks held; answers the rate that was reached
  *
  * Built without frame pointers. `noipa` keeps each call a call, with a frame of its own.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@
 #define HELD 65536u
 #define DEPTHS 32u
 #define SITES 8u
+#define THREADS 16u
 
 static uint64_t now_ns(clockid_t clock)
 {
@@ -69,11 +72,17 @@ OWN_FRAME static void *below(unsigned depth, unsigned site)
 	return block;
 }
 
-static double steady(uint64_t rate, uint64_t seconds)
+struct steady {
+	pthread_t thread;
+	uint64_t rate, seconds;
+	double reached;
+	void *held[HELD];
+};
+
+static void *steady(void *argument)
 {
-	static void *held[HELD];
-	static uint64_t turn;
-	const uint64_t total = rate * seconds;
+	struct steady *self = argument;
+	const uint64_t total = self->rate * self->seconds;
 	const uint64_t begun_ns = now_ns(CLOCK_MONOTONIC);
 	uint64_t done = 0;
 
@@ -82,20 +91,40 @@ static double steady(uint64_t rate, uint64_t seconds)
 		const struct timespec wake = {.tv_sec = (time_t)(slice_end_ns / SECOND_NS),
 					      .tv_nsec = (long)(slice_end_ns % SECOND_NS)};
 
-		for (; done < total && done * 1000 < slice * rate; done++, turn++) {
-			free(held[turn % HELD]);
-			held[turn % HELD] = below(1 + turn % DEPTHS, turn / DEPTHS % SITES);
+		for (; done < total && done * 1000 < slice * self->rate; done++) {
+			free(self->held[done % HELD]);
+			self->held[done % HELD] = below(1 + done % DEPTHS, done / DEPTHS % SITES);
 		}
 		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL) == EINTR)
 			;
 	}
-	return (double)total * 1e9 / (double)(now_ns(CLOCK_MONOTONIC) - begun_ns);
+	self->reached = (double)total * 1e9 / (double)(now_ns(CLOCK_MONOTONIC) - begun_ns);
+	return NULL;
+}
+
+/* The sum of what the threads reach. */
+static double steady_together(uint64_t rate, uint64_t seconds, unsigned threads)
+{
+	static struct steady all[THREADS];
+	double reached = 0;
+
+	for (unsigned i = 0; i < threads; i++) {
+		all[i].rate = rate / threads;
+		all[i].seconds = seconds;
+		if (pthread_create(&all[i].thread, NULL, steady, &all[i]))
+			exit(3);
+	}
+	for (unsigned i = 0; i < threads; i++) {
+		pthread_join(all[i].thread, NULL);
+		reached += all[i].reached;
+	}
+	return reached;
 }
 
 int main(void)
 {
 	char line[128];
-	unsigned depth;
+	unsigned depth, threads;
 	uint64_t count, seconds;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -106,8 +135,9 @@ int main(void)
 
 			pairs(depth, count);
 			printf("%" PRIu64 "\n", now_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
-		} else if (sscanf(line, "steady %" SCNu64 " %" SCNu64, &count, &seconds) == 2) {
-			printf("%.0f\n", steady(count, seconds));
+		} else if (sscanf(line, "steady %" SCNu64 " %" SCNu64 " %u", &count, &seconds, &threads) == 3 &&
+			   threads > 0 && threads <= THREADS) {
+			printf("%.0f\n", steady_together(count, seconds, threads));
 		} else {
 			return 2;
 		}

@@ -1,9 +1,10 @@
-//! The floor: `tracer`'s own probes, at their places, with the gate closed.
+//! `tracer`'s own probes without the rest of a recording. The floor: at their places, with the gate closed.
 //!
 //! The programs are attached as for a recording that is not switched on: each looks up whether it is, and returns.
 //! That is an empty program to within some ten ns, so what is measured is what the traps cost.
 
 use anyhow::{Context, Result};
+use tracer::ingest::tables::Tables;
 use tracer::probe::load::Sizes;
 use tracer::probe::placement::Placement;
 use tracer::probe::probes::{ProbeSet, Probes};
@@ -24,6 +25,19 @@ pub(crate) enum Place {
 
 /// Attaches the allocator's probes to `pid`, switched off; they are there until the result is dropped.
 pub(crate) fn attach(pid: u32, place: Place) -> Result<Probes> {
+    load(pid, place, 1)
+}
+
+/// Attaches them switched on, with no room to walk a stack in: allocations are paired, and all are booked on one
+/// stack.
+pub(crate) fn attach_without_stacks(pid: u32) -> Result<(Probes, Tables)> {
+    let mut probes = load(pid, Place::Chosen, 0)?;
+    let mut tables = Tables::take(&mut probes)?;
+    tables.set_enabled(true)?;
+    Ok((probes, tables))
+}
+
+fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
     let target = target::inspect(pid)?;
     let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
     let functions = allocator::find(&target, Some(&memory)).functions;
@@ -32,7 +46,7 @@ pub(crate) fn attach(pid: u32, place: Place) -> Result<Probes> {
         surveyed.iter_mut().for_each(at_entry);
     }
     let config =
-        Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
+        Config { tgid: pid, slots_per_cpu, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
     let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full)?;
     probes.attach_allocator(surveyed)?;
     Ok(probes)

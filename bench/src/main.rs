@@ -42,8 +42,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded
-    Cost,
+    /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded, and by peers
+    Cost(cost::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(own::Options),
     /// Time to report a recording with very many live allocations and call paths
@@ -57,7 +57,7 @@ enum What {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.what {
-        What::Cost => cost::measure(arguments.alternations)
+        What::Cost(options) => cost::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &cost::tables(&results), &arguments)),
         What::Recorder(options) => own::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &own::tables(&results), &arguments)),

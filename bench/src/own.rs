@@ -20,8 +20,11 @@ const SPARE_S: u64 = 3;
 #[derive(Args)]
 pub(crate) struct Options {
     /// malloc/free pairs a second
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 200_000)]
     rate: u64,
+    /// Threads that do them together
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    threads: u8,
     /// Seconds over which the CPU time is taken, each time
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     window: u64,
@@ -44,6 +47,7 @@ pub(crate) struct Results {
 #[derive(Serialize)]
 struct Steady {
     asked_pairs_per_s: u64,
+    threads: u8,
     /// What the workload reached, recorded.
     pairs_per_s: f64,
     call_path_count: usize,
@@ -89,7 +93,7 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
     let seconds = options.window * u64::from(alternations) + SPARE_S;
     let mut workload = Workload::start(command)?;
     let recorder = Recorder::attach(workload.pid())?;
-    workload.tell(&format!("steady {} {seconds}", options.rate))?;
+    workload.tell(&format!("steady {} {seconds} {}", options.rate, options.threads))?;
     // The first second is for what is new: stacks, their names.
     std::thread::sleep(Duration::from_secs(1));
     let mut percents = Vec::new();
@@ -106,15 +110,18 @@ fn steady(command: &mut Command, options: &Options, alternations: u32) -> Result
     let map_bytes = recorder::map_bytes(recorder.pid())?;
     let rate = workload.line()?.parse().context("the workload told no rate")?;
     let recording = recorder.stop()?;
+    let resident_bytes = median(&resident) as u64;
     let (call_path_count, lost_count) = recording.sites_and_losses()?;
     Ok(Steady {
         asked_pairs_per_s: options.rate,
+        threads: options.threads,
         pairs_per_s: rate,
         call_path_count,
         lost_count,
         cpu_percent_of_a_core: median(&percents),
-        resident_bytes: median(&resident) as u64,
-        resident_peak_bytes: recording.resident_peak_bytes,
+        resident_bytes,
+        // The kernel adds up both from the CPUs' own counts, now and then.
+        resident_peak_bytes: recording.resident_peak_bytes.max(resident_bytes),
         map_bytes,
     })
 }
@@ -156,6 +163,7 @@ pub(crate) fn tables(results: &Results) -> String {
     let rows = [
         row("pairs a second, asked for", number(steady.asked_pairs_per_s as f64)),
         row("pairs a second, reached", number(steady.pairs_per_s)),
+        row("by threads", steady.threads.to_string()),
         row("call paths", steady.call_path_count.to_string()),
         row("lost", steady.lost_count.to_string()),
         row("CPU of the recorder, % of a core", format!("{:.2}", steady.cpu_percent_of_a_core)),

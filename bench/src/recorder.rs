@@ -20,6 +20,12 @@ pub(crate) fn tracer() -> Result<PathBuf> {
     Ok(here.with_file_name("tracer"))
 }
 
+/// Whether `tracer record` has this option.
+pub(crate) fn knows(option: &str) -> bool {
+    let help = tracer().ok().and_then(|tracer| Command::new(tracer).args(["record", "--help"]).output().ok());
+    help.is_some_and(|help| String::from_utf8_lossy(&help.stdout).contains(option))
+}
+
 /// A recorder whose probes are attached.
 pub(crate) struct Recorder {
     child: Child,

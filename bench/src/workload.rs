@@ -37,7 +37,7 @@ fn compile(command: &mut Command) -> Result<()> {
 
 /// The C workload, without frame pointers.
 pub(crate) fn compile_pairs() -> Result<PathBuf> {
-    compile_c("pairs", &["-fomit-frame-pointer"])
+    compile_c("pairs", &["-fomit-frame-pointer", "-pthread"])
 }
 
 /// A C program of `bench/programs`.

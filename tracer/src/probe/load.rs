@@ -91,7 +91,7 @@ fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError
         .map_max_entries("STACKS", sizes.stack_count)
         .map_max_entries("ROWS", sizes.row_count)
         .map_max_entries("EVENTS", sizes.ring_bytes)
-        .map_max_entries("SCRATCH", slots)
+        .map_max_entries("SCRATCH", slots.max(1))
         .map_max_entries("MEMO", (config.memo_sets * MEMO_WAYS).max(1))
         .load(object)
         .map_err(load_error)?;

@@ -1,4 +1,7 @@
-//! The same question asked of bpftrace, if it is installed: a map of live allocations, without and with stacks.
+//! The same question asked of others, where they are installed: bpftrace from outside, with a map of live
+//! allocations, without and with stacks; and what works inside the process.
+
+mod inside;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::workload;
+pub(crate) use inside::{Inside, remove_output};
 
 /// bpftrace with its probes attached to a process; detached when dropped.
 pub(crate) struct Bpftrace(Child);
