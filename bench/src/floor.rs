@@ -63,6 +63,7 @@ fn at_entry(surveyed: &mut Surveyed) {
             instruction_text: String::new(),
             emulated: false,
             offset_from_entry: 0,
+            stepped_at_entry: None,
         });
     }
 }

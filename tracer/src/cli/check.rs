@@ -1,16 +1,18 @@
 //! `tracer check`: can this host, and a process on it, be traced; if not, why, and what mends it.
-//! Attaches nothing.
+//! Attaches nothing to it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+mod probes;
+
 use super::failure::{Failure, status};
 use super::print::{print, printable};
+use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
-use crate::probe::survey::{Survey, Surveyed};
+use crate::probe::survey::Survey;
 use crate::target::allocator::SkipReason;
 use crate::target::process::{self, Target, TargetError};
 
@@ -24,7 +26,7 @@ pub enum Format {
     Json,
 }
 
-/// Tell whether this host, and a process on it, can be traced; attaches nothing
+/// Tell whether this host, and a process on it, can be traced; attaches nothing to it
 ///
 /// Exit status: 0 if nothing is missing, 3 if something is, 1 if there is no such process.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,7 +34,7 @@ pub struct Args {
     /// Check this process, too
     #[arg(short, long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Show each probe's place, and what is not probed
+    /// Show each probe's place, what that saves, and what is not probed
     #[arg(short, long)]
     pub verbose: bool,
     /// How to write the result
@@ -44,6 +46,8 @@ pub struct Args {
 struct Checked {
     target: Target,
     survey: Survey,
+    /// What a probe costs here, if it could be measured.
+    cost: Option<Cost>,
 }
 
 /// Runs the command.
@@ -60,7 +64,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             Ok(target) => {
                 let survey = Survey::of(&target, &features);
                 process_requirements.clone_from(&survey.requirements);
-                checked = Some(Checked { target, survey });
+                let wants_cost = args.verbose || args.format == Format::Json;
+                let cost = if wants_cost { measure() } else { None };
+                checked = Some(Checked { target, survey, cost });
             }
             // That is a finding, and the rest is still worth to be told.
             Err(error @ (TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. })) => {
@@ -90,6 +96,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(if ready { status::DONE } else { status::LACKING })
 }
 
+fn measure() -> Option<Cost> {
+    Cost::measure().map_err(|error| tracing::debug!(%error, "what a probe costs was not measured")).ok()
+}
+
 fn text(
     args: &Args,
     host: &[Requirement],
@@ -108,7 +118,7 @@ fn text(
     if args.verbose
         && let Some(checked) = checked
     {
-        probes(&mut out, checked);
+        probes::list(&mut out, checked);
     }
     let missing =
         host.iter().chain(process).filter(|requirement| requirement.status == Status::Missing).count();
@@ -151,62 +161,6 @@ fn list(out: &mut String, requirements: &[Requirement], width: usize) {
     }
 }
 
-fn probes(out: &mut String, checked: &Checked) {
-    // One table for each module; the functions come module by module.
-    for of_module in
-        checked.survey.functions.chunk_by(|left, right| left.function.module == right.function.module)
-    {
-        let path = of_module.first().map(|surveyed| surveyed.function.path.as_str()).unwrap_or_default();
-        let _ = writeln!(out, "\nprobes in {}", printable(path));
-        let rows: Vec<[String; 4]> = of_module.iter().map(probe_row).collect();
-        let widths: [usize; 3] = std::array::from_fn(|column| {
-            rows.iter()
-                .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
-                .max()
-                .unwrap_or(0)
-                .min(48)
-        });
-        for [name, place, instruction, how] in rows {
-            let [first, second, third] = widths;
-            let _ = writeln!(out, "  {name:<first$}  {place:<second$}  {instruction:<third$}  {how}");
-        }
-    }
-    let mut skipped: BTreeMap<(&str, SkipReason), Vec<&str>> = BTreeMap::new();
-    for of in &checked.survey.skipped {
-        skipped.entry((&of.path, of.reason)).or_default().push(&of.name);
-    }
-    for ((path, why), names) in skipped {
-        let _ = writeln!(
-            out,
-            "\nnot probed in {}: {}\n  {}",
-            printable(path),
-            reason(why),
-            printable(&names.join(", "))
-        );
-    }
-    if !checked.survey.usdt_sites.is_empty() {
-        let _ = writeln!(out, "\nthe JVM's own probes, and at how many places");
-        for (name, sites) in &checked.survey.usdt_sites {
-            let _ = writeln!(out, "  {name:<26} {sites}");
-        }
-    }
-}
-
-/// Function, address, instruction, and how the kernel gets past it.
-fn probe_row(Surveyed { function, placement }: &Surveyed) -> [String; 4] {
-    let name = printable(&function.names.join(", "));
-    let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
-    match placement {
-        Ok(placement) => [
-            name,
-            format!("{:#x} (+{})", placement.vaddr, placement.offset_from_entry),
-            placement.instruction_text.clone(),
-            if placement.emulated { "emulated" } else { "single-stepped" }.to_owned(),
-        ],
-        Err(error) => [name, format!("{:#x}", function.vaddr), String::new(), format!("not probed: {error}")],
-    }
-}
-
 fn reason(reason: SkipReason) -> &'static str {
     match reason {
         SkipReason::Ifunc => "code that is chosen when the program starts (an IFUNC)",
@@ -244,7 +198,9 @@ fn json(
             "jvm": checked.and_then(|checked| jvm_json(&checked.target)),
             "requirements": requirements(process),
             "allocators": checked.map_or_else(Vec::new, allocators_json),
-            "probes": checked.map_or_else(Vec::new, probes_json),
+            "probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.survey.functions, checked.cost)),
+            "light_probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.survey.held, checked.cost)),
+            "probe_cost": checked.and_then(|checked| checked.cost),
             "skipped": checked.map_or_else(Vec::new, |checked| checked.survey.skipped.iter().map(|skipped| json!({
                 "name": skipped.name,
                 "module": skipped.path,
@@ -280,26 +236,6 @@ fn allocators_json(checked: &Checked) -> Vec<Value> {
     checked.survey.allocators.iter().map(allocator).collect()
 }
 
-fn probes_json(checked: &Checked) -> Vec<Value> {
-    let probe = |Surveyed { function, placement }: &Surveyed| {
-        let place = placement.as_ref().ok();
-        json!({
-            "function": function.function.name(),
-            "names": function.names,
-            "module": function.path,
-            "entry": function.vaddr,
-            "return_probe": function.function.allocates(),
-            "vaddr": place.map(|place| place.vaddr),
-            "file_offset": place.map(|place| place.file_offset),
-            "offset_from_entry": place.map(|place| place.offset_from_entry),
-            "instruction": place.map(|place| &place.instruction_text),
-            "emulated": place.map(|place| place.emulated),
-            "error": placement.as_ref().err().map(ToString::to_string),
-        })
-    };
-    checked.survey.functions.iter().map(probe).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,7 +264,7 @@ mod tests {
     fn this_process_in_json() {
         let features = Features::read();
         let target = process::inspect(std::process::id()).unwrap();
-        let checked = Checked { survey: Survey::of(&target, &features), target };
+        let checked = Checked { survey: Survey::of(&target, &features), target, cost: None };
         let value = json(
             Some(1),
             &[requirement(Status::Warning)],

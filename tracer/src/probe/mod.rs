@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod calibrate;
 pub mod held;
 pub mod kernel;
 pub mod load;

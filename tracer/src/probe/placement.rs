@@ -78,6 +78,8 @@ pub struct Placement {
     pub emulated: bool,
     /// Bytes behind the function's entry.
     pub offset_from_entry: u64,
+    /// The instruction at the entry, if that is not the place: the kernel would have to step a copy of it.
+    pub stepped_at_entry: Option<String>,
 }
 
 /// Why a function cannot be probed.
@@ -158,7 +160,8 @@ impl Code {
                 && (at_entry || encoding.first() != Some(&CALL))
                 && self.only_falls_through(entry, size, instruction.ip())
             {
-                return Ok(self.placement(&instruction, entry, true));
+                let stepped_at_entry = first.as_ref().map(text);
+                return Ok(Placement { stepped_at_entry, ..self.placement(&instruction, entry, true) });
             }
             first.get_or_insert(instruction);
             if instruction.flow_control() != FlowControl::Next || spoils(&mut accesses, &instruction, needs) {
@@ -184,6 +187,7 @@ impl Code {
             instruction_text: text(instruction),
             emulated,
             offset_from_entry: vaddr - entry,
+            stepped_at_entry: None,
         }
     }
 

@@ -1,0 +1,154 @@
+//! Each probe's place, how the kernel gets past the instruction there, and what that saves.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Checked, reason};
+use crate::cli::print::printable;
+use crate::probe::{calibrate::Cost, placement::Placement, survey::Surveyed};
+use crate::target::allocator::SkipReason;
+
+/// Of every probe that a recording of the process would set.
+pub(super) fn list(out: &mut String, checked: &Checked) {
+    tables(out, "", &checked.survey.functions, checked.cost);
+    tables(out, " with --probes light", &checked.survey.held, checked.cost);
+    if let Some(cost) = checked.cost {
+        let _ = writeln!(
+            out,
+            "\na probe costs the process {} on an instruction that the kernel emulates, and {} on one that it steps\n  \
+             (measured on a function of tracer's own)",
+            time(cost.emulated_ns),
+            time(cost.single_stepped_ns)
+        );
+    }
+    let mut skipped: BTreeMap<(&str, SkipReason), Vec<&str>> = BTreeMap::new();
+    for of in &checked.survey.skipped {
+        skipped.entry((&of.path, of.reason)).or_default().push(&of.name);
+    }
+    for ((path, why), names) in skipped {
+        let _ = writeln!(
+            out,
+            "\nnot probed in {}: {}\n  {}",
+            printable(path),
+            reason(why),
+            printable(&names.join(", "))
+        );
+    }
+    if !checked.survey.usdt_sites.is_empty() {
+        let _ = writeln!(out, "\nthe JVM's own probes, and at how many places");
+        for (name, sites) in &checked.survey.usdt_sites {
+            let _ = writeln!(out, "  {name:<26} {sites}");
+        }
+    }
+}
+
+/// One table for each module; the functions come module by module.
+fn tables(out: &mut String, set: &str, functions: &[Surveyed], cost: Option<Cost>) {
+    for of_module in functions.chunk_by(|left, right| left.function.module == right.function.module) {
+        let path = of_module.first().map(|surveyed| surveyed.function.path.as_str()).unwrap_or_default();
+        let _ = writeln!(out, "\nprobes in {}{set}", printable(path));
+        let rows: Vec<[String; 4]> = of_module.iter().map(|surveyed| row(surveyed, cost)).collect();
+        let widths: [usize; 3] = std::array::from_fn(|column| {
+            rows.iter()
+                .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
+                .max()
+                .unwrap_or(0)
+                .min(48)
+        });
+        for [name, place, instruction, how] in rows {
+            let [first, second, third] = widths;
+            let _ = writeln!(out, "  {name:<first$}  {place:<second$}  {instruction:<third$}  {how}");
+        }
+    }
+}
+
+/// Function, address, instruction, and how the kernel gets past it.
+fn row(Surveyed { function, placement }: &Surveyed, cost: Option<Cost>) -> [String; 4] {
+    let name = printable(&function.names.join(", "));
+    let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
+    match placement {
+        Ok(placement) => [
+            name,
+            format!("{:#x} (+{})", placement.vaddr, placement.offset_from_entry),
+            placement.instruction_text.clone(),
+            how(placement, cost),
+        ],
+        Err(error) => [name, format!("{:#x}", function.vaddr), String::new(), format!("not probed: {error}")],
+    }
+}
+
+/// How the kernel gets past the instruction, and what that saves.
+fn how(placement: &Placement, cost: Option<Cost>) -> String {
+    let times = match cost {
+        Some(cost) => format!("{:.1} times dearer", cost.ratio()),
+        None => "several times dearer".to_owned(),
+    };
+    match &placement.stepped_at_entry {
+        Some(instruction) => format!("emulated; at the entry: {instruction}, single-stepped, {times}"),
+        None if placement.emulated => "emulated".to_owned(),
+        None => format!("single-stepped, {times} than an emulated one"),
+    }
+}
+
+fn time(nanoseconds: u64) -> String {
+    format!("{:.1} µs", nanoseconds as f64 / 1_000.0)
+}
+
+/// Of these functions. `saves_ns`: for each call, against a probe at the entry.
+pub(super) fn json(functions: &[Surveyed], cost: Option<Cost>) -> Vec<Value> {
+    let probe = |Surveyed { function, placement }: &Surveyed| {
+        let place = placement.as_ref().ok();
+        let stepped = place.and_then(|place| place.stepped_at_entry.as_ref());
+        let saves = cost.filter(|_| place.is_some()).map(|cost| match stepped {
+            Some(_) => cost.single_stepped_ns.saturating_sub(cost.emulated_ns),
+            None => 0,
+        });
+        json!({
+            "function": function.function.name(),
+            "names": function.names,
+            "module": function.path,
+            "entry": function.vaddr,
+            "return_probe": function.function.allocates(),
+            "vaddr": place.map(|place| place.vaddr),
+            "file_offset": place.map(|place| place.file_offset),
+            "offset_from_entry": place.map(|place| place.offset_from_entry),
+            "instruction": place.map(|place| &place.instruction_text),
+            "emulated": place.map(|place| place.emulated),
+            "stepped_at_entry": stepped,
+            "saves_ns": saves,
+            "error": placement.as_ref().err().map(ToString::to_string),
+        })
+    };
+    functions.iter().map(probe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_place_saves_is_told() {
+        let placement = |stepped: Option<&str>, emulated| Placement {
+            vaddr: 0x1003,
+            file_offset: 0x1003,
+            instruction_text: "je 0x1010".to_owned(),
+            emulated,
+            offset_from_entry: 3,
+            stepped_at_entry: stepped.map(str::to_owned),
+        };
+        let cost = Some(Cost { emulated_ns: 700, single_stepped_ns: 6_650 });
+        let moved = placement(Some("test rdi, rdi"), true);
+        assert_eq!(
+            how(&moved, cost),
+            "emulated; at the entry: test rdi, rdi, single-stepped, 9.5 times dearer"
+        );
+        assert!(how(&moved, None).ends_with("single-stepped, several times dearer"));
+        assert_eq!(how(&placement(None, true), cost), "emulated");
+        assert_eq!(
+            how(&placement(None, false), cost),
+            "single-stepped, 9.5 times dearer than an emulated one"
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! What a probe costs on this machine, on an instruction that the kernel emulates and on one that it steps a copy of.
+//!
+//! Measured in this process alone: a counting uprobe, scoped to the calling thread, on a function made for it. The trap
+//! and the way past the instruction are nearly all that any uprobe costs.
+
+use std::{
+    arch::global_asm,
+    ffi::{CStr, c_long},
+    fs, io,
+    os::fd::{FromRawFd, OwnedFd},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::target::mapping;
+
+// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
+global_asm!(
+    ".pushsection .text.tracer_calibration, \"ax\", @progbits",
+    ".balign 16",
+    ".type tracer_calibration, @function",
+    "tracer_calibration:",
+    "test rdi, rdi",
+    "nop",
+    "ret",
+    ".size tracer_calibration, . - tracer_calibration",
+    ".popsection",
+);
+
+unsafe extern "sysv64" {
+    fn tracer_calibration(argument: u64);
+}
+
+/// Behind the function's start.
+const STEPPED: u64 = 0;
+const EMULATED: u64 = 3;
+
+/// Batches of each kind in turn, of which the median is taken, and calls in a batch: a tenth of a second in all where
+/// a trap is dear.
+const BATCHES: usize = 9;
+const CALLS: u32 = 500;
+
+/// Where the kernel says which type of event a uprobe is.
+const TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
+/// This very file, whatever its path.
+const SELF: &CStr = c"/proc/self/exe";
+
+/// What a probe costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    pub emulated_ns: u64,
+    pub single_stepped_ns: u64,
+}
+
+impl Cost {
+    /// Measures.
+    ///
+    /// # Errors
+    /// The kernel lets this process set no probe on itself.
+    pub fn measure() -> io::Result<Self> {
+        let start = file_offset(tracer_calibration as *const () as u64)?;
+        let (mut emulated, mut stepped, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..BATCHES {
+            bare.push(batch_ns());
+            let probe = attach(start + EMULATED)?;
+            emulated.push(batch_ns());
+            drop(probe);
+            let probe = attach(start + STEPPED)?;
+            stepped.push(batch_ns());
+            drop(probe);
+        }
+        let bare = median(bare);
+        let cost = |batches| median(batches).saturating_sub(bare) / u64::from(CALLS);
+        Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped) })
+    }
+
+    /// How many times dearer a probe that is single-stepped is.
+    pub fn ratio(&self) -> f64 {
+        self.single_stepped_ns as f64 / self.emulated_ns.max(1) as f64
+    }
+}
+
+/// CPU time of this thread for a batch of calls: others' turns are not in it.
+fn batch_ns() -> u64 {
+    let now = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    };
+    let begun = now();
+    for call in 0..CALLS {
+        // SAFETY: the function takes an integer, and changes nothing but flags.
+        unsafe { tracer_calibration(u64::from(call)) };
+    }
+    now().saturating_sub(begun)
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}
+
+/// Where in this program's file the code at `address` is.
+fn file_offset(address: u64) -> io::Result<u64> {
+    let mappings = mapping::read(std::process::id())?;
+    let code = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
+    code.map(|code| address - code.start + code.offset).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The beginning of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER1`, `include/uapi/linux/perf_event.h`).
+#[repr(C)]
+#[derive(Default)]
+struct EventAttr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup: u32,
+    breakpoint_type: u32,
+    /// Of a uprobe: the file's path, and the offset in it.
+    path: u64,
+    offset: u64,
+}
+
+/// Sets a probe on this program's file for the calling thread; it is there until the result is dropped.
+fn attach(offset: u64) -> io::Result<OwnedFd> {
+    let kind = fs::read_to_string(TYPE)?;
+    let attr = EventAttr {
+        kind: kind.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
+        size: size_of::<EventAttr>() as u32,
+        path: SELF.as_ptr() as u64,
+        offset,
+        ..EventAttr::default()
+    };
+    let (this_thread, any_cpu, no_group, close_on_exec): (c_long, c_long, c_long, c_long) = (0, -1, -1, 8);
+    // SAFETY: the attribute and the path in it live until after the call, and the kernel only reads them.
+    let descriptor = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            this_thread,
+            any_cpu,
+            no_group,
+            close_on_exec,
+        )
+    };
+    match i32::try_from(descriptor) {
+        // SAFETY: a new descriptor, which nobody else owns.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stepped_probe_costs_more_than_an_emulated_one() {
+        // Without the privilege there is nothing to measure.
+        let Ok(cost) = Cost::measure() else { return };
+        assert!(cost.emulated_ns > 50, "a trap takes longer than that: {cost:?}");
+        assert!(cost.single_stepped_ns > cost.emulated_ns, "{cost:?}");
+        println!("{cost:?}, {:.1} times", cost.ratio());
+    }
+
+    #[test]
+    fn the_function_is_what_is_probed() {
+        let address = tracer_calibration as *const () as u64;
+        // SAFETY: the function's own five bytes.
+        let code = unsafe { std::slice::from_raw_parts(address as *const u8, 5) };
+        assert_eq!(code, [0x48, 0x85, 0xff, 0x90, 0xc3]);
+        assert!(file_offset(address).is_ok());
+    }
+}
