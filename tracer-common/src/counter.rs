@@ -34,11 +34,15 @@ pub enum Counter {
     TrampolinesReplaced,
     /// Pcs in no mapping known to the unwinder (user space refreshes the mappings).
     UnknownMapping,
+    /// Page faults of the target that wrote, where they are watched.
+    WriteFaults,
+    /// Of those, the ones in the Java heap.
+    HeapWriteFaults,
 }
 
 impl Counter {
     /// How many counters there are.
-    pub const COUNT: usize = Self::UnknownMapping as usize + 1;
+    pub const COUNT: usize = Self::HeapWriteFaults as usize + 1;
     /// All of them, in the order of their index.
     pub const ALL: [Self; Self::COUNT] = [
         Self::LostLiveFull,
@@ -55,5 +59,7 @@ impl Counter {
         Self::MemoMismatch,
         Self::TrampolinesReplaced,
         Self::UnknownMapping,
+        Self::WriteFaults,
+        Self::HeapWriteFaults,
     ];
 }

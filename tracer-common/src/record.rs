@@ -30,6 +30,8 @@ pub mod kind {
     pub const ALLOCATION: u32 = 14;
     /// A free (`--events`): [`super::AllocationRecord`].
     pub const FREE: u32 = 15;
+    /// A page fault that was sampled: [`super::FaultRecord`].
+    pub const FAULT: u32 = 16;
 }
 
 shared! {
@@ -127,6 +129,15 @@ shared! {
         /// The creator's stack at start, 0 otherwise.
         pub stack: u64,
         pub comm: [u8; 16],
+    }
+}
+
+shared! {
+    /// A page fault that wrote. It was taken with a chance of one in two to the power of `header.detail`.
+    pub struct FaultRecord: 40 {
+        pub header: Header,
+        pub address: u64,
+        pub stack: u64,
     }
 }
 

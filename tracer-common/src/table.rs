@@ -120,6 +120,15 @@ pub mod key {
     pub const ADDRESS: u64 = (1 << 57) - 1;
 }
 
+shared! {
+    /// Addresses: the one element of `JAVA_HEAP`.
+    pub struct Range: 16 {
+        pub low: u64,
+        /// The first one behind.
+        pub high: u64,
+    }
+}
+
 /// Where one USDT argument lies at the probe.
 pub mod usdt_location {
     pub const NONE: u8 = 0;

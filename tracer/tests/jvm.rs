@@ -99,6 +99,20 @@ on_fetched_jdks! {
     open_gzip_streams_are_found_on_jdk_25: 25,
 }
 
+/// What sampled page faults stand for is what there was, within five standard errors; the rest is in the Java heap.
+fn assert_touched(report: &Value) {
+    let touched = &report["touched"];
+    let page_bytes = number(touched, "page_bytes");
+    let others = number(touched, "fault_count") - number(touched, "java_heap_fault_count");
+    let allowed = 5 * number(touched, "standard_error_bytes") + 64 * page_bytes;
+    let (estimate, truth) = (number(touched, "bytes"), others * page_bytes);
+    assert!(estimate.abs_diff(truth) <= allowed, "{estimate} bytes, in truth {truth}, allowed {allowed}");
+    for key in ["categories", "sites"] {
+        let sum: u64 = rows(touched, key).iter().map(|row| number(row, "bytes")).sum();
+        assert_eq!(sum, estimate, "the {key} add up");
+    }
+}
+
 /// Without a probe on malloc: each stream counted once, with its state and window, wherever zlib is.
 #[test]
 fn light_probes_see_streams() {
@@ -112,14 +126,14 @@ fn light_probes_see_streams() {
         assert_eq!((own.live_count, own.allocated_count), (streams, 10 * streams), "{}", java.display());
         assert_eq!((own.live_bytes, own.allocated_bytes), (streams * each, 10 * streams * each));
         assert_eq!(category(&traced.report, "zlib").live_bytes, own.live_bytes);
+        assert_touched(&traced.report);
     }
 }
 
 #[test]
 fn light_probes_see_direct_buffers() {
     let Some(_turn) = common::privileged() else { return };
-    let java = fetched_java(25).unwrap_or_else(java);
-    let traced = trace_with(&java, "DirectBuffers", &["gc", "gc"], &["--probes", "light"]);
+    let traced = trace_with(&java(), "DirectBuffers", &["gc", "gc"], &["--probes", "light"]);
     // The JVM asks for whole words.
     let each = number(&traced.truth, "size_bytes").next_multiple_of(8);
     let (kept, dropped) = (number(&traced.truth, "kept_count"), number(&traced.truth, "dropped_count"));
@@ -128,6 +142,15 @@ fn light_probes_see_direct_buffers() {
     assert!((kept..=kept + dropped).contains(&own.live_count), "{own:?}");
     assert_eq!(own.live_bytes, own.live_count * each);
     assert_eq!(category(&traced.report, "direct-buffer").live_bytes, own.live_bytes);
+    assert_touched(&traced.report);
+    // Each is filled with zeros once, and so touched.
+    let filled = rows(&traced.report["touched"], "sites").iter().filter(|site| {
+        site["category"] == "direct-buffer" && site["owner"].as_str() == Some("DirectBuffers.allocate")
+    });
+    let sum = |key: &str| filled.clone().map(|site| number(site, key)).sum::<u64>();
+    let error = number(&traced.report["touched"], "standard_error_bytes");
+    let truth = (kept + dropped) * each;
+    assert!(sum("bytes").abs_diff(truth) <= 5 * error, "{} bytes filled, in truth {truth}", sum("bytes"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One function for each probe point. A probe is thin: it reads its arguments and hands on.
 
 mod allocator;
+mod faults;
 mod held;
 mod process;
 mod syscalls;

@@ -32,9 +32,24 @@ pub const NOT_BOOKED: u64 = u64::MAX;
 pub const RETURNED: u64 = 1;
 pub const EXACT: u64 = 0;
 
+/// As [`EXACT`], for a stack that says nothing of how well stacks are walked: code of the JVM that was interrupted
+/// has no frame yet, or no more.
+pub const INTERRUPTED: u64 = 2;
+
 /// The stack of the calling thread, which is in a system call.
 #[inline(always)]
 pub fn capture_syscall() -> u64 {
+    capture_user(RETURNED)
+}
+
+/// The stack of the calling thread, which is in an exception.
+#[inline(always)]
+pub fn capture_interrupted() -> u64 {
+    capture_user(INTERRUPTED)
+}
+
+#[inline(always)]
+fn capture_user(begins: u64) -> u64 {
     // SAFETY: the current task always has user registers here; their layout is the kernel's ABI. One by one:
     // all of them would take much of the BPF stack.
     let (pc, sp, fp) = unsafe {
@@ -46,7 +61,7 @@ pub fn capture_syscall() -> u64 {
         )
     };
     match (pc, sp, fp) {
-        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED, RETURNED),
+        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED, begins),
         _ => NO_STACK,
     }
 }
@@ -95,7 +110,9 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64, begins: 
                 }
             }
         }
-        counters::stopped((*slot).record.stop);
+        if (*slot).begins != INTERRUPTED {
+            counters::stopped((*slot).record.stop);
+        }
         match totals {
             Some(totals) => {
                 if booked_bytes != NOT_BOOKED {

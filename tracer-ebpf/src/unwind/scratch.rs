@@ -25,7 +25,7 @@ pub struct Slot {
     pub state: State,
     /// Where the walk began: pc, sp, fp.
     pub start: [u64; 3],
-    /// [`super::RETURNED`] or [`super::EXACT`].
+    /// [`super::RETURNED`], [`super::EXACT`] or [`super::INTERRUPTED`].
     pub begins: u64,
     /// What stacks were remembered under when a walk that may use the memo began.
     pub epoch: u64,

@@ -64,7 +64,7 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
     };
     // SAFETY: the caller claimed the slot.
     let record = unsafe {
-        (*slot).state = State { return_address: (*slot).begins, ..State::exact(pc, sp, fp) };
+        (*slot).state = State { return_address: (*slot).begins & 1, ..State::exact(pc, sp, fp) };
         (*slot).start = [pc, sp, fp];
         (*slot).taken = 0;
         (*slot).memo.path = memo::Path::EMPTY;

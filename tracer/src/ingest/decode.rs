@@ -2,7 +2,7 @@
 
 use tracer_common::{
     record::{
-        AllocationRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
+        AllocationRecord, FaultRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
         SAVED_PAGE_BYTES, StackRecord, ThreadRecord, kind,
     },
     unwind::Frame,
@@ -48,6 +48,14 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         }
         kind::ALLOCATION => EventKind::Allocated(prefix::<AllocationRecord>(bytes)?.0),
         kind::FREE => EventKind::Freed(prefix::<AllocationRecord>(bytes)?.0),
+        kind::FAULT => {
+            let record: FaultRecord = prefix(bytes)?.0;
+            EventKind::Touched {
+                address: record.address,
+                stack: record.stack,
+                log2_weight: record.header.detail,
+            }
+        }
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })

@@ -58,6 +58,12 @@ pub enum EventKind {
         os_tid: u32,
         name: String,
     },
+    /// A page fault that wrote, of those that are sampled: it was taken with a chance of one in 2^`log2_weight`.
+    Touched {
+        address: u64,
+        stack: u64,
+        log2_weight: u32,
+    },
     /// With `--events`.
     Allocated(AllocationRecord),
     /// With `--events`.

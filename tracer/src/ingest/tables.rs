@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, os::fd::AsFd, thread, time::Duration};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
-    table::{Allocation, Control, StackTotals},
+    table::{Allocation, Control, Range, StackTotals},
     unwind::Stop,
 };
 
@@ -20,6 +20,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// The tables of a running recording.
 pub struct Tables {
     control: Array<MapData, Control>,
+    java_heap: Array<MapData, Range>,
     counters: PerCpuArray<MapData, u64>,
     stops: PerCpuArray<MapData, u64>,
     stacks: MapData,
@@ -54,6 +55,7 @@ impl Tables {
         let (stacks, live) = (hash("STACKS")?, hash("LIVE")?);
         Ok(Self {
             control: probes.take_map("CONTROL")?.try_into()?,
+            java_heap: probes.take_map("JAVA_HEAP")?.try_into()?,
             counters: probes.take_map("COUNTERS")?.try_into()?,
             stops: probes.take_map("STOPS")?.try_into()?,
             stacks,
@@ -68,6 +70,14 @@ impl Tables {
     pub fn set_enabled(&mut self, enabled: bool) -> Result<(), MapError> {
         let control = Control { enabled: enabled.into(), ..self.control.get(&0, 0)? };
         self.control.set(0, control, 0)
+    }
+
+    /// Tells where the Java heap is: page faults in it are counted alone.
+    ///
+    /// # Errors
+    /// The map operation failed.
+    pub fn set_java_heap(&mut self, low: u64, high: u64) -> Result<(), MapError> {
+        self.java_heap.set(0, Range { low, high }, 0)
     }
 
     /// Waits until the tables agree: a program that was running when the probes were switched off may

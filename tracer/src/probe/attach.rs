@@ -65,14 +65,20 @@ pub const TRACEPOINTS: [(&str, &str, &str); 15] = [
 /// # Errors
 /// tracefs is not mounted, or the kernel has not the tracepoint; the error names it.
 pub fn tracepoints(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-    for (name, category, point) in TRACEPOINTS {
-        let error = |source| ProbeError::Attach {
-            probe: format!("the tracepoint {category}:{point}"),
-            source: Box::new(source),
-        };
-        let program: &mut TracePoint = program(ebpf, name).map_err(error)?;
-        program.attach(category, point).map_err(error)?;
-    }
+    TRACEPOINTS.into_iter().try_for_each(|tracepoint| self::tracepoint(ebpf, tracepoint))
+}
+
+/// Attaches one tracepoint (program, category, name), until `ebpf` is dropped.
+///
+/// # Errors
+/// As for [`tracepoints`].
+pub fn tracepoint(ebpf: &mut Ebpf, (name, category, point): (&str, &str, &str)) -> Result<(), ProbeError> {
+    let error = |source| ProbeError::Attach {
+        probe: format!("the tracepoint {category}:{point}"),
+        source: Box::new(source),
+    };
+    let program: &mut TracePoint = program(ebpf, name).map_err(error)?;
+    program.attach(category, point).map_err(error)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! and the way past the instruction are nearly all that any uprobe costs.
 
 use std::{
-    arch::global_asm,
+    arch::naked_asm,
     ffi::{CStr, c_long},
     fs, io,
     os::fd::{FromRawFd, OwnedFd},
@@ -15,21 +15,10 @@ use serde::Serialize;
 
 use crate::target::mapping;
 
-// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
-global_asm!(
-    ".pushsection .text.tracer_calibration, \"ax\", @progbits",
-    ".balign 16",
-    ".type tracer_calibration, @function",
-    "tracer_calibration:",
-    "test rdi, rdi",
-    "nop",
-    "ret",
-    ".size tracer_calibration, . - tracer_calibration",
-    ".popsection",
-);
-
-unsafe extern "sysv64" {
-    fn tracer_calibration(argument: u64);
+/// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
+#[unsafe(naked)]
+extern "sysv64" fn probed(_argument: u64) {
+    naked_asm!("test rdi, rdi", "nop", "ret")
 }
 
 /// Behind the function's start.
@@ -59,7 +48,7 @@ impl Cost {
     /// # Errors
     /// The kernel lets this process set no probe on itself.
     pub fn measure() -> io::Result<Self> {
-        let start = file_offset(tracer_calibration as *const () as u64)?;
+        let start = file_offset(probed as *const () as u64)?;
         let (mut emulated, mut stepped, mut bare) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..BATCHES {
             bare.push(batch_ns());
@@ -89,8 +78,7 @@ fn batch_ns() -> u64 {
     };
     let begun = now();
     for call in 0..CALLS {
-        // SAFETY: the function takes an integer, and changes nothing but flags.
-        unsafe { tracer_calibration(u64::from(call)) };
+        probed(u64::from(call));
     }
     now().saturating_sub(begun)
 }
@@ -158,21 +146,18 @@ fn attach(offset: u64) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
 
+    /// In one test: a probe is a breakpoint in the very bytes.
     #[test]
     fn a_stepped_probe_costs_more_than_an_emulated_one() {
+        let address = probed as *const () as u64;
+        // SAFETY: the function's own five bytes.
+        let code = unsafe { std::slice::from_raw_parts(address as *const u8, 5) };
+        assert_eq!(code, [0x48, 0x85, 0xff, 0x90, 0xc3]);
+        assert!(file_offset(address).is_ok());
         // Without the privilege there is nothing to measure.
         let Ok(cost) = Cost::measure() else { return };
         assert!(cost.emulated_ns > 50, "a trap takes longer than that: {cost:?}");
         assert!(cost.single_stepped_ns > cost.emulated_ns, "{cost:?}");
         println!("{cost:?}, {:.1} times", cost.ratio());
-    }
-
-    #[test]
-    fn the_function_is_what_is_probed() {
-        let address = tracer_calibration as *const () as u64;
-        // SAFETY: the function's own five bytes.
-        let code = unsafe { std::slice::from_raw_parts(address as *const u8, 5) };
-        assert_eq!(code, [0x48, 0x85, 0xff, 0x90, 0xc3]);
-        assert!(file_offset(address).is_ok());
     }
 }

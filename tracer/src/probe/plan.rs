@@ -55,9 +55,12 @@ pub fn allocator_points(function: &AllocatorFunction, file_offset: u64) -> Vec<U
     leave.into_iter().chain([enter]).map(point).collect()
 }
 
-/// Is this a program of [`Held`] functions?
-pub fn is_of_held(program: &str) -> bool {
-    ["held_enter", "held_return", "held_leave"].contains(&program)
+/// The tracepoint of page faults: program, category, name.
+pub const FAULTS: (&str, &str, &str) = ("page_fault_user", "exceptions", "page_fault_user");
+
+/// Is this a program of a recording without malloc: of [`Held`] functions, or of page faults?
+pub fn is_of_light(program: &str) -> bool {
+    ["held_enter", "held_return", "held_leave", FAULTS.0].contains(&program)
 }
 
 /// Is this a program of allocator functions?

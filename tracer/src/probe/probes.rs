@@ -57,6 +57,7 @@ pub struct Probes {
     notes: Vec<String>,
     /// The libraries whose functions of [`held`] were looked at. None: they are not watched.
     held: Option<BTreeSet<held::FileId>>,
+    samples_faults: bool,
 }
 
 /// What is watched beside mappings, threads and the JVM's own probe points.
@@ -75,7 +76,7 @@ impl Probes {
     /// The kernel refuses.
     pub fn load(pid: u32, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
         let mut ebpf = load::load_some(config, sizes, &move |name| match set {
-            ProbeSet::Full => !plan::is_of_held(name),
+            ProbeSet::Full => !plan::is_of_light(name),
             ProbeSet::Light => !plan::is_of_allocator(name),
         })?;
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
@@ -87,6 +88,7 @@ impl Probes {
             attached_count: 0,
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
+            samples_faults: false,
             ebpf: Some(ebpf),
         })
     }
@@ -122,6 +124,38 @@ impl Probes {
         std::mem::take(&mut self.notes)
     }
 
+    /// Attaches to page faults of the target, of which a sample is taken. A kernel without the tracepoint is noted.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    pub fn attach_faults(&mut self) -> Result<(), ProbeError> {
+        self.load_light()?;
+        match attach::tracepoint(self.ebpf()?, plan::FAULTS) {
+            Ok(()) => {
+                self.attached_count += 1;
+                self.samples_faults = true;
+            }
+            Err(error) => {
+                self.notes.push(format!("light: memory that is first touched is not seen: {error}"))
+            }
+        }
+        Ok(())
+    }
+
+    /// Are page faults sampled?
+    pub fn samples_faults(&self) -> bool {
+        self.samples_faults
+    }
+
+    /// Loads the programs of [`ProbeSet::Light`], if the session began without.
+    fn load_light(&mut self) -> Result<(), ProbeError> {
+        if self.held.is_none() {
+            load::load_more(self.ebpf()?, &plan::is_of_light)?;
+            self.held = Some(BTreeSet::new());
+        }
+        Ok(())
+    }
+
     /// Is the session over?
     pub fn is_detached(&self) -> bool {
         self.ebpf.is_none()
@@ -139,9 +173,7 @@ impl Probes {
     /// # Errors
     /// The kernel refuses a program.
     pub fn attach_held(&mut self, path: &str, file: &Path) -> Result<bool, ProbeError> {
-        if self.held.is_none() {
-            load::load_more(self.ebpf()?, &plan::is_of_held)?;
-        }
+        self.load_light()?;
         let known = self.held.get_or_insert_default();
         let library = match held::survey(path, file, known) {
             Ok(Some(found)) => found,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::judge::{Judge, Kept};
 use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals,
-    Verdict, Way, code, memory, series, site, threads, trust,
+    Verdict, Way, code, memory, series, site, threads, touched, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Stack, State, Total};
@@ -46,6 +46,7 @@ impl Profile {
             threads: threads::build(recording, rules, &shown),
             code_cache: code::build(recording),
             memory,
+            touched: touched::build(recording, rules, &shown),
             series,
             census: Censuses::of(recording),
             state: recording.state.clone(),

@@ -16,6 +16,7 @@ mod memory;
 mod series;
 mod site;
 mod threads;
+mod touched;
 mod trust;
 pub mod units;
 mod verdict;
@@ -30,6 +31,7 @@ pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
+pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
 pub use trust::{Incomplete, Trust};
 pub use verdict::Kind;
 pub use view::View;
@@ -56,6 +58,8 @@ pub struct Profile {
     pub threads: Threads,
     pub code_cache: CodeCache,
     pub memory: Memory,
+    /// None: page faults were not sampled.
+    pub touched: Option<Touched>,
     pub series: Series,
     pub census: Censuses,
     /// Is the recording whole?

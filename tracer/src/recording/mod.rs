@@ -17,6 +17,7 @@ mod read_tables;
 mod rows;
 mod schema;
 mod series;
+mod touched;
 mod writer;
 
 pub use crate::attribute::Source;
@@ -25,7 +26,7 @@ pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
     LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Recording, Sample, SeriesRow, SessionInfo, Stack,
-    State, Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Trust,
+    State, Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy, Trust,
 };
 pub use read::read;
 pub use writer::Writer;

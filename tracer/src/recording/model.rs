@@ -174,6 +174,32 @@ pub struct HeapArena {
     pub top_bytes: u64,
 }
 
+/// Memory that was touched for the first time, as page faults sampled it.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Touched {
+    /// All page faults that wrote, and those of them in the Java heap: counted.
+    pub fault_count: u64,
+    pub java_heap_fault_count: u64,
+    /// Of the others.
+    #[serde(skip)]
+    pub by: Vec<TouchedBy>,
+}
+
+/// What a stack touched of an owner's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TouchedBy {
+    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
+    pub stack: u64,
+    /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
+    pub owner: String,
+    pub sample_count: u64,
+    /// An estimate.
+    pub fault_count: u64,
+    /// Of that estimate.
+    pub variance: u64,
+}
+
 /// One part of the memory at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemorySample {
@@ -247,6 +273,8 @@ pub struct Recording {
     pub memory_series: Vec<MemorySample>,
     /// By address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
+    /// None: page faults were not sampled.
+    pub touched: Option<Touched>,
     pub code_cache: CodeCache,
     /// By time; where it changed.
     pub code_series: Vec<CodeSample>,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
-    State, Survivors, Thread, ThreadLive, Total, Totals, census, memory,
+    State, Survivors, Thread, ThreadLive, Total, Totals, census, memory, touched,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -60,6 +60,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         memory: memory::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         memory_series: memory::read_series(database)?,
         thread_stacks: memory::read_stacks(database)?,
+        touched: touched::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
         censuses: census::read(database)?,

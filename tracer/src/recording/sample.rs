@@ -6,8 +6,8 @@ use tracer_common::table::StackTotals;
 
 use super::{
     Census, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap,
-    HeapArena, JvmInfo, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Trust,
-    Writer,
+    HeapArena, JvmInfo, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Touched,
+    TouchedBy, Trust, Writer,
 };
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
@@ -279,6 +279,15 @@ pub(crate) fn write(path: &Path) -> Writer {
             ThreadStack { tid: None, reserved_bytes: 1 << 20, resident_bytes: 12 << 10 },
         ])
         .expect("stacks");
+    let touched = |stack, owner: &str, samples| TouchedBy {
+        stack,
+        owner: owner.to_owned(),
+        sample_count: samples,
+        fault_count: 16 * samples,
+        variance: 16 * 15 * samples,
+    };
+    let by = vec![touched(INFLATER, "malloc-arena", 40), touched(INFLATER, "thread-stack", 2)];
+    writer.touched(&Touched { fault_count: 1_000, java_heap_fault_count: 300, by }).expect("touched");
     let code = CodeSample {
         time_ns: START_NS + SECOND_NS,
         loaded_bytes: 50_000,

@@ -50,6 +50,9 @@ CREATE TABLE memory_series (time_ns INTEGER NOT NULL, id TEXT NOT NULL, committe
     resident_bytes INTEGER NOT NULL, PRIMARY KEY (time_ns, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE thread_stack (id INTEGER PRIMARY KEY, tid INTEGER, reserved_bytes INTEGER NOT NULL,
     resident_bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE touched (stack INTEGER NOT NULL REFERENCES stack, owner TEXT NOT NULL,
+    sample_count INTEGER NOT NULL, fault_count INTEGER NOT NULL, variance INTEGER NOT NULL,
+    PRIMARY KEY (stack, owner)) STRICT, WITHOUT ROWID;
 CREATE TABLE code_heap (name TEXT PRIMARY KEY, reserved_bytes INTEGER, committed_bytes INTEGER,
     used_bytes INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE code_series (time_ns INTEGER PRIMARY KEY, loaded_bytes INTEGER NOT NULL,

@@ -59,6 +59,9 @@ fn what_was_written_is_read() {
     assert_eq!(moments, [(CensusMoment::Begin, START_NS), (CensusMoment::End, START_NS + 10 * SECOND_NS)]);
     assert_eq!(recording.censuses[1].json.as_deref(), Ok(&*sample::census(400).to_string()));
     assert_eq!(recording.notes, ["perf maps were not read"]);
+    let touched = recording.touched.expect("touched");
+    assert_eq!((touched.fault_count, touched.java_heap_fault_count, touched.by.len()), (1_000, 300, 2));
+    assert_eq!((touched.by[0].owner.as_str(), touched.by[0].fault_count), ("malloc-arena", 640));
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod intervals;
 pub mod mappings;
 pub mod survey;
 pub mod threads;
+pub mod touched;
 
 use crate::ingest::event::{Event, EventKind};
 
@@ -18,6 +19,7 @@ pub struct Session {
     pub threads: threads::Threads,
     pub collections: collections::Collections,
     pub code: code::Code,
+    pub touched: touched::Touched,
 }
 
 impl Session {
@@ -36,6 +38,9 @@ impl Session {
             }
             EventKind::NmethodLoaded(nmethod) => self.code.loaded(nmethod),
             EventKind::NmethodUnloaded(nmethod) => self.code.unloaded(nmethod),
+            EventKind::Touched { address, stack, log2_weight } => {
+                self.touched.add(*stack, *address, *log2_weight);
+            }
             EventKind::GcEnded => self.collections.end(event.time_ns),
             _ => {}
         }

@@ -78,6 +78,26 @@ impl Map {
         sums
     }
 
+    /// Whose the memory at `address` is.
+    pub fn owner_at(&self, address: u64) -> Option<Owner> {
+        let after = self.parts.partition_point(|part| part.range.start <= address);
+        let part = self.parts.get(after.checked_sub(1)?)?;
+        part.range.contains(&address).then_some(part.owner)
+    }
+
+    /// The range of the Java heap: its largest part, and what lies next to it with nothing else's between.
+    pub fn java_heap(&self) -> Option<Range<u64>> {
+        let is_heap = |part: &&Part| part.owner == Owner::JavaHeap;
+        let runs = self
+            .parts
+            .chunk_by(|one, other| (one.owner == Owner::JavaHeap) == (other.owner == Owner::JavaHeap));
+        let ranges = runs.filter_map(|run| {
+            let first = run.first().filter(is_heap)?;
+            Some(first.range.start..run.last()?.range.end)
+        });
+        ranges.max_by_key(|range| range.end - range.start)
+    }
+
     /// The sum of all parts.
     pub fn total(&self) -> Usage {
         let mut total = Usage::default();

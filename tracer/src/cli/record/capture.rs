@@ -263,6 +263,7 @@ impl Capture {
         if let Some(census) = self.first_census.as_mut().and_then(Taking::try_give) {
             self.writer.census(&census)?;
         }
+        self.write_touched()?;
         self.writer.tick(time_ns)?;
         Ok(())
     }
@@ -315,6 +316,8 @@ impl Capture {
                 self.writer.memory(end_ns, &memory)?;
             }
         }
+        self.session.touched.place(|_| None);
+        self.write_touched()?;
         if let Some(code) = self.code.take() {
             self.writer.code_cache(&code)?;
         }

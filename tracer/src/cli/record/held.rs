@@ -18,12 +18,13 @@ use crate::{
     },
 };
 
-/// Sets the probes in the libraries that `target` has mapped, and in those that it will probably load. May be
-/// called while a recording of the allocator is under way.
+/// Sets the probes of `--probes light`: page faults, and the libraries that `target` has mapped, or will probably
+/// load. May be called while a recording of the allocator is under way.
 ///
 /// # Errors
 /// The kernel refuses a program.
 pub(super) fn watch(probes: &mut Probes, target: &Target) -> Result<(), ProbeError> {
+    probes.attach_faults()?;
     for (path, file) in mapped(&target.modules) {
         probes.attach_held(path, &file)?;
     }

@@ -197,6 +197,16 @@ impl Observer {
 }
 
 impl Look {
+    /// Whose the memory at `address` is.
+    pub(super) fn owner_at(&self, address: u64) -> Option<&'static str> {
+        self.map.owner_at(address).map(Owner::id)
+    }
+
+    /// Where the Java heap is.
+    pub(super) fn java_heap(&self) -> Option<std::ops::Range<u64>> {
+        self.map.java_heap()
+    }
+
     /// When it was asked for, `CLOCK_MONOTONIC`.
     pub(super) fn time_ns(&self) -> u64 {
         self.time_ns

@@ -6,6 +6,7 @@ mod memory;
 mod sites;
 mod table;
 mod threads;
+mod touched;
 mod trust;
 mod verdicts;
 
@@ -44,6 +45,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     if options.category.is_none() {
         threads::threads(profile, style, out)?;
         code::code_cache(profile, style, out)?;
+        touched::touched(profile, style, out)?;
     }
     trust::trust(profile, options.verbose, style, out)?;
     next(profile, options, style, out)

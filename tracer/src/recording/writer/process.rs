@@ -5,7 +5,8 @@ use rusqlite::params;
 use super::Writer;
 use crate::recording::database::signed;
 use crate::recording::{
-    Census, CodeCache, CodeSample, Collection, Memory, ThreadStack, WriteError, census, memory,
+    Census, CodeCache, CodeSample, Collection, Memory, ThreadStack, Touched, WriteError, census, memory,
+    touched,
 };
 
 /// What was last written of a thread.
@@ -16,6 +17,11 @@ pub(super) struct ThreadRow {
 }
 
 impl Writer {
+    /// Memory that was touched for the first time by now. Rows of a stack and owner replace those given before.
+    pub fn touched(&mut self, touched: &Touched) -> Result<(), WriteError> {
+        self.write(|writer, database| touched::write(database, &mut writer.rows, touched))
+    }
+
     /// A thread: new if `tid` is, if the last of that tid has ended, or if it started at another
     /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
     pub fn thread(

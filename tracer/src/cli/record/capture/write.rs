@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{table::StackTotals, unwind::Stop};
+use tracer_common::{counter::Counter, table::StackTotals, unwind::Stop};
 
 use super::{Capture, unreadable};
 use crate::cli::record::{memory::Look, resolver::NamedStack, trust};
 use crate::{
     cli::failure::{Failure, status},
-    recording::{self, CodeSample, Writer},
-    session::{code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey},
+    recording::{self, CodeSample, Touched, TouchedBy, Writer},
+    session::{
+        code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey, touched::Touches,
+    },
 };
 
 /// What was last written, so that only changes are.
@@ -25,6 +27,13 @@ impl Capture {
         if let Some(code) = look.take_code() {
             // Thousands of methods: written once, at the end.
             self.code = Some(code);
+        }
+        if self.attached.probes.samples_faults() {
+            self.session.touched.place(|address| look.owner_at(address));
+            if let Some(heap) = look.java_heap() {
+                let set = self.attached.tables.set_java_heap(heap.start, heap.end);
+                set.map_err(|error| Failure::caused(status::FAILED, &error))?;
+            }
         }
         self.writer.memory(look.time_ns(), &look.memory(&self.session.mappings))?;
         self.writer.thread_stacks(&look.thread_stacks())?;
@@ -104,6 +113,29 @@ impl Capture {
         self.writer.lost(&lost)?;
         self.writer.trust(&trust::trust(&counters, self.waiting.completed_count))?;
         Ok(lost.iter().map(|(_, count)| count).sum())
+    }
+
+    /// Writes what was touched for the first time, if that was watched.
+    pub(super) fn write_touched(&mut self) -> Result<(), Failure> {
+        if !self.attached.probes.samples_faults() {
+            return Ok(());
+        }
+        let counters =
+            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let by = |(&(stack, owner), touches): (&(u64, &'static str), &Touches)| TouchedBy {
+            stack,
+            owner: owner.to_owned(),
+            sample_count: touches.sample_count,
+            fault_count: touches.fault_count,
+            variance: touches.variance,
+        };
+        let touched = Touched {
+            fault_count: counters.get(Counter::WriteFaults),
+            java_heap_fault_count: counters.get(Counter::HeapWriteFaults),
+            by: self.session.touched.touches().iter().map(by).collect(),
+        };
+        self.writer.touched(&touched)?;
+        Ok(())
     }
 
     pub(super) fn write_live(&mut self, started_ns: u64, end_ns: u64) -> Result<(), Failure> {

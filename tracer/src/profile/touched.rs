@@ -1,0 +1,150 @@
+//! Memory that was touched for the first time: an estimate from sampled page faults, beside all totals and in none
+//! of them.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::build::{Shown, at, frames};
+use super::{SiteFrame, Way, site};
+use crate::attribute::{FrameTraits, Rules, Source};
+use crate::recording::{Recording, TouchedBy};
+use crate::symbolize::Frame;
+
+/// What a fault brings into memory, where the kernel gives no more at once.
+const PAGE_BYTES: u64 = 4096;
+/// Owners whose memory is of one kind, by which a category is told; what others own is told by the stack.
+const OWNERS: [(&str, &str); 8] = [
+    ("java-heap", "java-heap"),
+    ("metaspace", "metaspace"),
+    ("class-space", "metaspace"),
+    ("code-cache", "code-cache"),
+    ("gc", "gc"),
+    ("thread-stack", "thread-stack"),
+    ("cached-stack", "thread-stack"),
+    ("mapped-file", "file"),
+];
+
+/// See the module.
+#[derive(Clone, Debug, Serialize)]
+pub struct Touched {
+    /// Page faults of the process that wrote: all of them, counted.
+    pub fault_count: u64,
+    pub page_bytes: u64,
+    /// In the Java heap, where faults are counted and not looked at.
+    pub java_heap_fault_count: u64,
+    /// Of the others: how many were looked at.
+    pub sample_count: u64,
+    /// What those stand for, as pages, and the standard error of that.
+    pub bytes: u64,
+    pub standard_error_bytes: u64,
+    pub categories: Vec<TouchedCategory>,
+    pub sites: Vec<TouchedSite>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TouchedCategory {
+    pub id: String,
+    pub name: String,
+    #[serde(flatten)]
+    pub estimate: Estimate,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TouchedSite {
+    pub category: String,
+    pub kind: Option<String>,
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    pub owner: Option<String>,
+    pub frames: Vec<Arc<SiteFrame>>,
+    /// Does the stack reach the thread's entry?
+    pub complete: Option<bool>,
+    #[serde(skip)]
+    pub way: Way,
+}
+
+/// What samples stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    pub sample_count: u64,
+    pub bytes: u64,
+    pub standard_error_bytes: u64,
+    #[serde(skip)]
+    variance: u64,
+}
+
+impl Estimate {
+    fn add(&mut self, by: &TouchedBy) {
+        self.sample_count = self.sample_count.saturating_add(by.sample_count);
+        self.bytes = self.bytes.saturating_add(by.fault_count.saturating_mul(PAGE_BYTES));
+        self.variance = self.variance.saturating_add(by.variance);
+        self.standard_error_bytes = ((self.variance as f64).sqrt() * PAGE_BYTES as f64).round() as u64;
+    }
+}
+
+/// What the recording has of it. None: faults were not sampled.
+pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Option<Touched> {
+    let touched = recording.touched.as_ref()?;
+    let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+    let names = site::frame_names(&recording.frames);
+    let mut all = Estimate::default();
+    let mut categories: Vec<TouchedCategory> = Vec::new();
+    let mut sites: Vec<TouchedSite> = Vec::new();
+    let mut places = HashMap::new();
+    for by in &touched.by {
+        let Some(stack) = u32::try_from(by.stack).ok().and_then(|stack| at(&recording.stacks, stack)) else {
+            continue;
+        };
+        all.add(by);
+        let pairs: Vec<(&Frame, &FrameTraits)> = stack
+            .frames
+            .iter()
+            .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(&traits, frame)?)))
+            .collect();
+        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner).map_or("anonymous", |(_, kind)| kind);
+        let source = Source::Mapping(told.to_owned());
+        let attribution = rules.classify(&pairs, &source, stack.complete == Some(true));
+        match categories.iter_mut().find(|row| row.id == attribution.category) {
+            Some(row) => row.estimate.add(by),
+            None => {
+                let mut estimate = Estimate::default();
+                estimate.add(by);
+                let (id, name) = (attribution.category.clone(), rules.category_name(&attribution.category));
+                categories.push(TouchedCategory { id, name, estimate });
+            }
+        }
+        let key = (attribution.category.clone(), site::key(recording, stack, &names));
+        let place = *places.entry(key).or_insert_with(|| {
+            let frames = frames(shown, stack);
+            let owner = attribution.owner.and_then(|owner| frames.get(owner));
+            sites.push(TouchedSite {
+                category: attribution.category.clone(),
+                kind: attribution.kind.clone(),
+                estimate: Estimate::default(),
+                owner: owner.map(|frame| frame.function.clone()),
+                complete: stack.complete,
+                way: Way { leaf: attribution.leaf, cause: attribution.cause, owner: attribution.owner },
+                frames,
+            });
+            sites.len() - 1
+        });
+        if let Some(site) = sites.get_mut(place) {
+            site.estimate.add(by);
+        }
+    }
+    categories.sort_by_key(|row| Reverse(row.estimate.bytes));
+    sites.sort_by_key(|site| Reverse(site.estimate.bytes));
+    Some(Touched {
+        fault_count: touched.fault_count,
+        page_bytes: PAGE_BYTES,
+        java_heap_fault_count: touched.java_heap_fault_count,
+        sample_count: all.sample_count,
+        bytes: all.bytes,
+        standard_error_bytes: all.standard_error_bytes,
+        categories,
+        sites,
+    })
+}

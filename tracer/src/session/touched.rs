@@ -1,0 +1,88 @@
+//! What sampled page faults tell of memory that was touched for the first time, by the stack that touched it and by
+//! whose memory it is.
+
+use std::collections::BTreeMap;
+
+/// Of one stack and owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touches {
+    /// Faults that were taken.
+    pub sample_count: u64,
+    /// Faults that they stand for: an unbiased estimate of how many there were.
+    pub fault_count: u64,
+    /// Of that estimate: each that was taken with a chance of 1/w adds w (w − 1).
+    pub variance: u64,
+}
+
+/// A fault whose place is not known yet.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    stack: u64,
+    address: u64,
+    log2_weight: u32,
+}
+
+/// Faults that wait for the next look at the memory, at most; what is beyond them has no owner.
+const MAX_WAITING: usize = 1 << 16;
+/// Nobody knows whose the memory is.
+pub const NOWHERE: &str = "anonymous";
+
+/// All of a session.
+#[derive(Debug, Default)]
+pub struct Touched {
+    waiting: Vec<Fault>,
+    touches: BTreeMap<(u64, &'static str), Touches>,
+}
+
+impl Touched {
+    /// A fault at `address`, taken with a chance of one in 2^`log2_weight`.
+    pub fn add(&mut self, stack: u64, address: u64, log2_weight: u32) {
+        if self.waiting.len() >= MAX_WAITING {
+            self.place(|_| None);
+        }
+        self.waiting.push(Fault { stack, address, log2_weight: log2_weight.min(31) });
+    }
+
+    /// Gives the faults that wait to whoever owns their addresses.
+    pub fn place(&mut self, owner: impl Fn(u64) -> Option<&'static str>) {
+        for Fault { stack, address, log2_weight } in self.waiting.drain(..) {
+            let touches = self.touches.entry((stack, owner(address).unwrap_or(NOWHERE))).or_default();
+            let weight = 1_u64 << log2_weight;
+            touches.sample_count += 1;
+            touches.fault_count += weight;
+            touches.variance += weight * (weight - 1);
+        }
+    }
+
+    /// By stack, and by the id of the owner.
+    pub fn touches(&self) -> &BTreeMap<(u64, &'static str), Touches> {
+        &self.touches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_stands_for_as_many_as_its_chance_says() {
+        let mut touched = Touched::default();
+        touched.add(7, 0x1000, 4);
+        touched.add(7, 0x2000, 0);
+        touched.add(7, 0x9000, 1);
+        touched.place(|address| (address < 0x8000).then_some("thread-stack"));
+        let stack = Touches { sample_count: 2, fault_count: 17, variance: 16 * 15 };
+        assert_eq!(touched.touches()[&(7, "thread-stack")], stack);
+        let nowhere = Touches { sample_count: 1, fault_count: 2, variance: 2 };
+        assert_eq!(touched.touches()[&(7, NOWHERE)], nowhere);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut touched = Touched::default();
+        for _ in 0..=MAX_WAITING {
+            touched.add(1, 0, 0);
+        }
+        assert_eq!(touched.touches()[&(1, NOWHERE)].sample_count, MAX_WAITING as u64);
+    }
+}
