@@ -225,6 +225,33 @@ fn other_collectors_and_uncompressed_references() {
     }
 }
 
+/// Makes contexts and connections of OpenSSL, ends some, says "ready" and waits for a line.
+const TLS: &str = "
+import ssl
+contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) for _ in range(70)]
+for context in contexts:
+    context.check_hostname = False
+connections = [contexts[i].wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO()) for i in range(45)]
+del contexts[60:], connections[40:], context
+print('ready', flush=True)
+input()
+";
+
+#[test]
+fn contexts_and_connections_of_openssl() {
+    if !is_root() {
+        return;
+    }
+    let mut command = Command::new("python3");
+    let (process, mut stdout, _stderr) = Process::start(command.args(["-c", TLS]));
+    stdout.until("ready");
+    let openssl = &census(process.pid())["census"]["openssl"];
+    assert_eq!(number(&openssl["contexts"], "count"), 60, "{openssl}");
+    assert_eq!(number(&openssl["connections"], "count"), 40, "{openssl}");
+    let bytes = number(&openssl["connections"], "bytes");
+    assert!((40 * 1000..40 * 20_000).contains(&bytes), "{openssl}");
+}
+
 /// As the kernel has it: `T` is stopped.
 fn state(process: &Process) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("stat");

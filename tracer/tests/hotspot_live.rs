@@ -94,6 +94,34 @@ fn check_threads(jvm: &mut Jvm, hotspot: &Hotspot) {
     }
 }
 
+/// Each book against what the JVM says, where it says it, and else for what must hold.
+fn check_books(jvm: &mut Jvm, hotspot: &Hotspot) {
+    let label = jvm.label.clone();
+    let loaders = hotspot.loaders().unwrap_or_else(|error| panic!("{label}: {error}"));
+    assert!(loaders.count >= 2 && loaders.class_count > 300, "{label}: {loaders:?}");
+    for kind in loaders.types.iter().filter(|kind| kind.class_count > 0) {
+        let metaspace = kind.metaspace.unwrap_or_else(|| panic!("{label}: {kind:?}"));
+        // Archived classes take none.
+        let holds = 0 < metaspace.used_bytes && metaspace.used_bytes <= metaspace.committed_bytes;
+        assert!(holds, "{label}: {kind:?}");
+    }
+    let tables = hotspot.tables().unwrap_or_else(|error| panic!("{label}: {error}"));
+    let (symbols, strings) = (tables.symbols, tables.strings);
+    assert!(symbols.count > 10 && strings.count > 10, "{label}: {tables:?}");
+    assert!(symbols.bytes > 32 * symbols.count && strings.bytes > 16 * strings.count, "{label}: {tables:?}");
+    let buffers = hotspot.direct_buffers().unwrap_or_else(|error| panic!("{label}: {error}"));
+    assert!(buffers.capacity_bytes <= buffers.reserved_bytes, "{label}: {buffers:?}");
+    let heap = hotspot.java_heap().unwrap_or_else(|error| panic!("{label}: {error}"));
+    assert!(heap.used_bytes > 100_000 && heap.used_bytes < 4 << 30, "{label}: {heap:?}");
+    let ours = hotspot.jni_references().unwrap_or_else(|error| panic!("{label}: {error}"));
+    // "JNI global references: 15", or "JNI global refs: 15, weak refs: 0"
+    let line = jvm.jni_line();
+    let mut numbers =
+        line.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<u64>().ok());
+    assert_eq!(numbers.next(), Some(ours.global.count), "{label}: {line}");
+    assert!(numbers.next().is_none_or(|weak| weak == ours.weak.count), "{label}: {line} {ours:?}");
+}
+
 fn check_listed(jdk: &Jdk, flags: &[&str]) {
     let mut jvm = Jvm::start(jdk, flags, "HotspotWork", &["30000"]);
     let label = jvm.label.clone();
@@ -106,6 +134,9 @@ fn check_listed(jdk: &Jdk, flags: &[&str]) {
     // JDK 8 has no such list.
     let checked = if hotspot.feature_version() > 8 { check_nmethods(&jvm, &mut hotspot) } else { 0 };
     check_threads(&mut jvm, &hotspot);
+    if flags.is_empty() {
+        check_books(&mut jvm, &hotspot);
+    }
     println!("{label}: {} {:?} {:?} {checked}", hotspot.version(), hotspot.vendor(), hotspot.gc());
 }
 

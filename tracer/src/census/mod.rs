@@ -9,6 +9,7 @@ pub mod finding;
 mod groups;
 mod jvm;
 mod native;
+mod openssl;
 mod owners;
 pub mod sweep;
 pub mod zlib;
@@ -18,6 +19,7 @@ pub use self::finding::Finding;
 pub use self::groups::{Group, NamePattern, of_names};
 pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated};
 pub use self::native::{Native, ZlibMaker};
+pub use self::openssl::OpenSsl;
 pub use self::owners::Library;
 
 use crate::hotspot::Hotspot;

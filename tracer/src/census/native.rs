@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::arenas::{ArenaChunks, Arenas};
+use super::openssl::{Candidates, OpenSsl};
 use super::owners::{Library, Owners};
 use super::zlib::{self, Prover, Zlib};
 use super::{Known, Subject, sweep};
-use crate::malloc::{self, Malloc};
+use crate::malloc::{self, Chunk, Malloc};
 use crate::target::mapping::Mapping;
+use crate::target::memory::ProcessMemory;
 use crate::vmmap::{Map, Owner};
 
 /// States that are remembered until they are proved.
@@ -15,6 +17,8 @@ const MAX_CANDIDATES: usize = 1 << 22;
 
 /// Of malloc, for each chunk.
 const HEADER_BYTES: u64 = 8;
+/// Of a chunk, looked at.
+const HEAD_BYTES: usize = 32;
 
 /// Native memory.
 #[derive(Clone, Debug)]
@@ -25,6 +29,7 @@ pub struct Native {
     pub libraries: Vec<Library>,
     /// Chunks of the JVM's own arenas, by length.
     pub arena_chunks: Vec<ArenaChunks>,
+    pub openssl: OpenSsl,
     pub zlib: Zlib,
     /// By library, the largest first.
     pub zlib_makers: Vec<ZlibMaker>,
@@ -58,11 +63,15 @@ impl Native {
         let other = subject.allocator.filter(|kind| !["glibc", "statically linked"].contains(kind));
         let mut owners = Owners::new(subject.mappings);
         let mut arenas = Arenas::new(subject.mappings);
+        let mut openssl = Candidates::default();
         let malloc = match other {
             Some(kind) => Err(format!("the process uses {kind}, whose chunks are not read")),
             None => malloc::read(&source, &mut |chunk| {
-                owners.add(chunk.head, chunk.usable_bytes + HEADER_BYTES);
-                arenas.see(chunk.head, chunk.usable_bytes);
+                let mut copy = [0; HEAD_BYTES];
+                let head = head_of(chunk, subject.memory, &mut copy);
+                owners.add(head, chunk.usable_bytes + HEADER_BYTES);
+                arenas.see(head, chunk.usable_bytes);
+                openssl.see(&owners, head, chunk.usable_bytes + HEADER_BYTES);
                 if chunk.usable_bytes < zlib::SMALLEST_BYTES {
                     return;
                 }
@@ -90,6 +99,7 @@ impl Native {
         candidates.into_iter().filter_map(|address| prover.prove(address)).for_each(|state| zlib.add(&state));
         let zlib_makers = makers(subject.mappings, &zlib);
         Self {
+            openssl: openssl.prove(&owners, subject.memory),
             libraries: owners.finish(),
             arena_chunks: arenas.prove(subject.memory),
             zlib,
@@ -97,6 +107,18 @@ impl Native {
             zlib_in_chunks: malloc.is_ok(),
             malloc,
         }
+    }
+}
+
+/// The first bytes of a chunk: read into `copy` where the walk does not have them at hand.
+#[inline]
+fn head_of<'a>(chunk: &'a Chunk<'_>, memory: &dyn ProcessMemory, copy: &'a mut [u8; HEAD_BYTES]) -> &'a [u8] {
+    if !chunk.head.is_empty() {
+        return chunk.head;
+    }
+    match memory.read(chunk.address, copy) {
+        Ok(()) => copy,
+        Err(_) => &[],
     }
 }
 

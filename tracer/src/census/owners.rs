@@ -71,8 +71,28 @@ impl Owners {
         }
     }
 
+    /// Can a table of functions be at this address?
+    #[inline]
+    pub(super) fn has_constants(&self, address: u64) -> bool {
+        self.find(address)
+            .is_some_and(|(executable, _)| !executable && address.is_multiple_of(TABLE_ALIGNMENT))
+    }
+
+    /// Is there code at `function`, of the library that has its constants at `constants`?
+    pub(super) fn is_code_beside(&self, constants: u64, function: u64) -> bool {
+        let library = self.find(constants).map(|(_, library)| library);
+        self.find(function).is_some_and(|(executable, other)| executable && library == Some(other))
+    }
+
     #[inline]
     fn library(&self, address: u64) -> Option<usize> {
+        let (executable, library) = self.find(address)?;
+        (executable || address.is_multiple_of(TABLE_ALIGNMENT)).then_some(library)
+    }
+
+    /// Whose code (true) or constants are at `address`.
+    #[inline]
+    fn find(&self, address: u64) -> Option<(bool, usize)> {
         let (word, bit) = place(address >> COARSE_SHIFT);
         // Most words end here.
         if self.coarse.get(word)? & bit == 0 {
@@ -81,9 +101,7 @@ impl Owners {
         let after = self.ranges.partition_point(|(range, ..)| range.start <= address);
         let (range, executable, library) = self.ranges.get(after.checked_sub(1)?)?;
         // Where a file begins is neither code nor a table: the dynamic linker keeps that address.
-        let is_inside = range.start < address && address < range.end;
-        let holds = is_inside && (*executable || address.is_multiple_of(TABLE_ALIGNMENT));
-        holds.then_some(*library)
+        (range.start < address && address < range.end).then_some((*executable, *library))
     }
 
     /// The libraries that have chunks, those with most bytes first.

@@ -203,6 +203,17 @@ impl Jvm {
         }
     }
 
+    /// The last line of what the JVM prints of its threads: how many references native code holds.
+    pub(crate) fn jni_line(&mut self) -> String {
+        self.process.signal(Signal::QUIT);
+        loop {
+            let line = self.stdout.next();
+            if line.starts_with("JNI global ref") {
+                return line;
+            }
+        }
+    }
+
     /// What `jcmd` of the JDK with a compiler says.
     pub(crate) fn jcmd(&self, command: &[&str]) -> String {
         let mut jcmd = Command::new(jdk_home().join("bin/jcmd"));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{ARENAS_MISSING, Heading};
-use crate::census::{Census, CodeUse, Finding, Jvm, Library, zlib};
+use crate::census::{Census, CodeUse, Finding, Jvm, Library, OpenSsl, zlib};
 use crate::hotspot::books::{Metaspace, Tables};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
@@ -64,6 +64,7 @@ impl Page {
                 Owner::MallocArena => {
                     self.malloc(census);
                     self.zlib(census);
+                    self.openssl(census);
                     self.arena_chunks(census);
                 }
                 Owner::JavaHeap => jvm.into_iter().for_each(|jvm| self.java_heap(jvm)),
@@ -218,6 +219,16 @@ impl Page {
         for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
             let name = format!("of {}", maker.path.rsplit('/').next().unwrap_or_default());
             self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
+        }
+    }
+
+    fn openssl(&mut self, census: &Census) {
+        let OpenSsl { contexts, connections } = census.native.openssl;
+        for (sum, name) in [(contexts, "OpenSSL contexts"), (connections, "OpenSSL connections")] {
+            if sum.count > 0 {
+                let note = "part of what is in use, without their buffers";
+                self.row(4, name, &bytes(sum.bytes), &count(sum.count), note);
+            }
         }
     }
 
