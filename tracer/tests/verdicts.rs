@@ -12,16 +12,25 @@ mod stories;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use common::fixture::{fetched_java, jdk_home, jni_library, story_classes, target_folder};
 use common::process::Process;
 use common::recorder::{Recorder, tracer};
-use score::Row;
+use score::{Row, Score};
 use serde_json::Value;
 use stories::{STORIES, Story};
 
 /// Time that a story works, unless `TRACER_VERDICT_SECONDS` says otherwise.
 const SECONDS: &str = "9";
+
+/// JDKs on which all stories run.
+const JDKS: [u32; 3] = [17, 21, 25];
+
+/// Stories that run at a time: most of them sleep between their steps, and leave a CPU to others.
+const SIDE_BY_SIDE: usize = 3;
 
 /// Runs a story on a JVM of this version, and compares what a report says of it with what it says itself.
 fn run(story: &Story, jdk: u32, java: &Path, seconds: &str) -> Row {
@@ -92,31 +101,41 @@ fn all_stories_on_all_jdks() {
         Some(text.split(',').map(str::to_owned).collect())
     };
     let (only, jdks) = (list("TRACER_VERDICT_STORIES"), list("TRACER_VERDICT_JDKS"));
+    let is_wanted = |list: &Option<Vec<String>>, name: &str| {
+        list.as_ref().is_none_or(|list| list.iter().any(|wanted| wanted == name))
+    };
     let seconds = std::env::var("TRACER_VERDICT_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
-    let folder = target_folder().join("verdicts");
-    fs::create_dir_all(&folder).expect("make the folder of results");
-    for jdk in [17, 21, 25] {
-        if jdks.as_ref().is_some_and(|jdks| !jdks.contains(&jdk.to_string())) {
-            continue;
-        }
-        let java = fetched_java(jdk).expect("the JDKs of the matrix (cargo xtask setup --tests)");
-        for story in STORIES.iter().filter(|story| story.from_jdk <= jdk) {
-            if only.as_ref().is_some_and(|only| !only.iter().any(|mode| mode == story.mode)) {
-                continue;
-            }
+    let jdks: Vec<u32> = JDKS.into_iter().filter(|jdk| is_wanted(&jdks, &jdk.to_string())).collect();
+    let runs: Vec<(&Story, u32)> = STORIES
+        .iter()
+        .filter(|story| is_wanted(&only, story.mode))
+        .flat_map(|story| jdks.iter().map(move |&jdk| (story, jdk)))
+        .filter(|(story, jdk)| story.from_jdk <= *jdk)
+        .collect();
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(&(story, jdk)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let row = match std::env::var_os("TRACER_JUDGE_AGAIN") {
                 Some(folder) => judge_again(story, jdk, Path::new(&folder)),
-                None => Some(run(story, jdk, &java, &seconds)),
+                None => {
+                    let java = fetched_java(jdk).expect("the JDKs of the matrix (cargo xtask setup --tests)");
+                    Some(run(story, jdk, &java, &seconds))
+                }
             };
             let Some(row) = row else { continue };
-            println!("{}", row.told());
-            let file = folder.join(format!("{}-{jdk}.json", story.mode));
-            fs::write(file, serde_json::to_string_pretty(&row.json()).expect("JSON"))
-                .expect("write a result");
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.push(row);
+            println!("{}/{} {}", rows.len(), runs.len(), rows.last().map_or_else(String::new, Row::told));
         }
-    }
-    let score = score::Score::of_folder(&folder);
-    println!("{}", score.told());
+    };
+    thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(work);
+        }
+    });
+    let score = Score::of(rows.into_inner().unwrap_or_else(PoisonError::into_inner));
+    println!("\n{}", score.told());
     let all = serde_json::to_string_pretty(&score.json()).expect("JSON");
     fs::write(target_folder().join("verdicts.json"), all).expect("write the results");
     assert!(score.is_enough(), "precision and recall are at least 95 %");

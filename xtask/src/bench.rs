@@ -39,10 +39,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// All stories on the JDKs of the matrix from 17 on, or on these; results in target/verdicts.json.
 fn verdicts(jdks: Option<&OsString>) -> Result<()> {
-    let results = shell::root().join("target/verdicts");
-    if jdks.is_none() && results.exists() {
-        std::fs::remove_dir_all(&results).with_context(|| format!("cannot remove {}", results.display()))?;
-    }
     let mut test = shell::cargo();
     test.args([
         "test",

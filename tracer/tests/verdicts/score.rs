@@ -5,8 +5,6 @@
 //! category, owner, verdict and evidence. Truths that are no findings (a pool that fills) count for recall too.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -116,23 +114,6 @@ impl Row {
             "false_findings": self.false_findings,
         })
     }
-
-    fn from_json(json: &Value) -> Row {
-        let strings = |value: &Value| -> Vec<String> {
-            value.as_array().into_iter().flatten().map(|one| text(one).to_owned()).collect()
-        };
-        Row {
-            story: text(&json["story"]).to_owned(),
-            jdk: json["jdk"].as_u64().unwrap_or_default(),
-            truth: strings(&json["truth"]).try_into().ok(),
-            verdict: text(&json["verdict"]).to_owned(),
-            owner: text(&json["owner"]).to_owned(),
-            evidence: text(&json["evidence"]).to_owned(),
-            found: json["found"] == true,
-            true_findings: json["true_findings"].as_u64().unwrap_or_default(),
-            false_findings: strings(&json["false_findings"]),
-        }
-    }
 }
 
 /// All stories that were run.
@@ -143,16 +124,8 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Of the results in a folder, also those of earlier runs.
-    pub(crate) fn of_folder(folder: &Path) -> Score {
-        let mut files: Vec<_> =
-            fs::read_dir(folder).expect("the results").flatten().map(|entry| entry.path()).collect();
-        files.sort();
-        let mut rows: Vec<Row> = files
-            .iter()
-            .filter_map(|file| Some(Row::from_json(&serde_json::from_slice(&fs::read(file).ok()?).ok()?)))
-            .collect();
-        rows.sort_by_key(|row| row.jdk);
+    pub(crate) fn of(mut rows: Vec<Row>) -> Score {
+        rows.sort_by(|one, other| (one.jdk, &one.story).cmp(&(other.jdk, &other.story)));
         let ratio = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
         let count = |wanted: fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count() as u64;
         let (found, missed) = (count(|row| row.found), count(|row| row.truth.is_some() && !row.found));
