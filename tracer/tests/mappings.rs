@@ -226,7 +226,7 @@ impl Replay {
             // Compared with the kernel alone.
             Call::Break { .. } => record.address = result,
         }
-        self.mappings.apply(&record);
+        self.mappings.apply(&record, false);
     }
 
     /// The model, the books and the kernel agree.

@@ -60,6 +60,8 @@ pub struct Mappings {
     owned: Vec<Owned>,
     totals: BTreeMap<(u64, MappingKind), StackTotals>,
     program_break: Option<u64>,
+    /// Is the call that is taken in one of a thread that frees for the collector?
+    by_collector: bool,
 }
 
 impl Mappings {
@@ -90,8 +92,9 @@ impl Mappings {
         &self.totals
     }
 
-    /// Takes in one system call.
-    pub fn apply(&mut self, record: &MappingRecord) {
+    /// Takes in one system call. `by_collector`: of a thread that works off what collections found.
+    pub fn apply(&mut self, record: &MappingRecord, by_collector: bool) {
+        self.by_collector = by_collector;
         let owner = (record.in_allocator == 0).then_some(record.stack);
         let start = record.address;
         let end = start.saturating_add(round_up(record.length_bytes));
@@ -149,6 +152,9 @@ impl Mappings {
         owned.left_bytes = owned.left_bytes.saturating_sub(bytes);
         let totals = self.totals.entry((owned.stack, owned.kind)).or_insert(StackTotals::ZERO);
         totals.freed_bytes += bytes;
+        if self.by_collector {
+            totals.collected_bytes += bytes;
+        }
         if owned.left_bytes == 0 {
             totals.freed_count += 1;
         }
@@ -235,7 +241,7 @@ mod tests {
     fn totals(records: &[MappingRecord]) -> (u64, u64, u64, u64) {
         let mut mappings = Mappings::default();
         mappings.mapped_before(0x100_0000, 0x200_0000);
-        records.iter().for_each(|record| mappings.apply(record));
+        records.iter().for_each(|record| mappings.apply(record, false));
         let totals =
             mappings.totals().get(&(STACK, MappingKind::Anonymous)).copied().unwrap_or(StackTotals::ZERO);
         (
@@ -268,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_collector_unmaps_is_counted_apart() {
+        let mut mappings = Mappings::default();
+        mappings.apply(&mmap(0x10000, 16), false);
+        mappings.apply(&munmap(0x10000, 4), false);
+        mappings.apply(&munmap(0x14000, 3), true);
+        let totals = mappings.totals()[&(STACK, MappingKind::Anonymous)];
+        assert_eq!((totals.freed_bytes, totals.collected_bytes), (7 * PAGE_BYTES, 3 * PAGE_BYTES));
+    }
+
+    #[test]
     fn a_moved_mapping_keeps_its_owner_and_books_its_growth() {
         let reserve = mmap(0x10000, 4);
         assert_eq!(totals(&[reserve, mremap(0x10000, 4, 0x40000, 6)]), (6, 0, 1, 0));
@@ -286,12 +302,13 @@ mod tests {
         let mut mappings = Mappings::default();
         mappings.set_program_break(0x10000);
         for address in [0x13000, 0x11000] {
-            mappings.apply(&MappingRecord {
+            let call = MappingRecord {
                 call: mapping_call::BRK,
                 address,
                 stack: STACK,
                 ..MappingRecord::ZERO
-            });
+            };
+            mappings.apply(&call, false);
         }
         let totals = mappings.totals()[&(STACK, MappingKind::Brk)];
         assert_eq!((totals.allocated_bytes, totals.freed_bytes), (0x3000, 0x2000));

@@ -26,7 +26,9 @@ impl Session {
     /// Takes in one event.
     pub fn apply(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::Mapping(record) => self.mappings.apply(record),
+            EventKind::Mapping(record) => {
+                self.mappings.apply(record, self.threads.frees_for_the_collector(event.tid));
+            }
             EventKind::ThreadStarted { tid, comm, stack } => {
                 self.threads.started(*tid, comm.clone(), event.time_ns, *stack);
             }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::table;
+
 /// A thread of the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
@@ -69,6 +71,18 @@ impl Threads {
         self.threads.iter().map(|((tid, _), thread)| (*tid, thread))
     }
 
+    /// Does this thread free what unreachable Java objects held?
+    pub fn frees_for_the_collector(&self, tid: u32) -> bool {
+        let thread = self.latest.get(&tid).and_then(|&generation| self.threads.get(&(tid, generation)));
+        thread.is_some_and(|thread| {
+            let mut comm = [0; 16];
+            for (to, from) in comm.iter_mut().take(15).zip(thread.name.bytes()) {
+                *to = from;
+            }
+            table::frees_for_the_collector(&comm)
+        })
+    }
+
     fn insert(&mut self, tid: u32, thread: Thread) {
         let generation = self.latest.entry(tid).and_modify(|generation| *generation += 1).or_insert(0);
         self.threads.insert((tid, *generation), thread);
@@ -101,6 +115,19 @@ mod tests {
                 (2, "java", Some(30), None)
             ]
         );
+    }
+
+    #[test]
+    fn threads_that_free_for_the_collector_are_known_by_their_names() {
+        let mut threads = Threads::default();
+        threads.present(1, "Reference Handl".into());
+        threads.present(2, "java".into());
+        threads.present(3, "main".into());
+        assert!(threads.frees_for_the_collector(1));
+        assert!(![2, 3, 4].into_iter().any(|tid| threads.frees_for_the_collector(tid)));
+        // The JVM's own name, in full.
+        threads.named(2, "Reference Handler".into());
+        assert!(threads.frees_for_the_collector(2));
     }
 
     #[test]
