@@ -134,7 +134,7 @@ const GENERATED: [&str; 10] = [
 ];
 
 /// Is the class with this name (with dots) one that was generated at run time?
-fn is_generated(class: &str) -> bool {
+pub fn is_generated(class: &str) -> bool {
     GENERATED.iter().any(|mark| class.contains(mark))
 }
 

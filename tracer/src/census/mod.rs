@@ -17,7 +17,7 @@ pub mod zlib;
 pub use self::arenas::ArenaChunks;
 pub use self::finding::Finding;
 pub use self::groups::{Group, NamePattern, of_names};
-pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated};
+pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated, is_generated};
 pub use self::native::{Native, ZlibMaker};
 pub use self::openssl::OpenSsl;
 pub use self::owners::Library;

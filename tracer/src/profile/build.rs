@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::judge::{Judge, Kept};
+use super::judge::{Judge, Kept, Making};
+use super::makers::{self, Generator, Makers};
 use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals,
-    Verdict, Way, code, memory, series, site, threads, touched, trust,
+    Verdict, Way, code, memory, metaspace, owners, series, site, threads, touched, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Stack, State, Total};
-use crate::symbolize::Frame;
+use crate::symbolize::{Frame, FrameKind};
 
 /// The reason under which rows are counted that say more was freed than allocated.
 const INCONSISTENT: &str = "inconsistent_totals";
@@ -35,6 +36,9 @@ impl Profile {
         memory::set_resident(recording, &mut categories);
         let memory = memory::build(recording, rules);
         categories.extend(kept.and_then(|kept| kept.category(&memory, rules)));
+        let makers = Makers::of(&sites);
+        let code_cache = code::build(recording, &makers);
+        owners::set(&mut categories, &sites, &makers, &code_cache);
         Profile {
             schema: SCHEMA,
             target: target(recording),
@@ -44,7 +48,7 @@ impl Profile {
             categories,
             sites,
             threads: threads::build(recording, rules, &shown),
-            code_cache: code::build(recording),
+            code_cache,
             memory,
             touched: touched::build(recording, rules, &shown),
             series,
@@ -124,9 +128,25 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
         places.push(Some((place, category)));
     }
 
-    // Sites, categories, and two of their own: class loaders, and all that was allocated.
+    // Sites, categories, and some of their own: class loaders, all that was allocated, and each line that has
+    // classes generated.
     let loaders = drafts.len() + category_rows.len();
     let all = loaders + 1;
+    let mut generating: HashMap<u32, usize> = HashMap::new();
+    let generates: Vec<Option<usize>> = drafts
+        .iter()
+        .map(|draft| {
+            let frames = draft.stack.frames.iter().filter_map(|&it| Some((it, at(&recording.frames, it)?)));
+            let functions = frames.clone().map(|(_, frame)| frame.function.as_str());
+            let generator = Generator::of(&draft.attribution.category, functions)?;
+            let asks =
+                |(_, frame): &(u32, &Frame)| frame.kind == FrameKind::Java && makers::asks(&frame.function);
+            let line = *at(&names, frames.clone().find(asks)?.0)?;
+            let next = all + 1 + generating.len();
+            (generator != Generator::Loader).then(|| *generating.entry(line).or_insert(next))
+        })
+        .collect();
+    let group_count = all + 1 + generating.len();
     let of_place = |&(site, category): &(usize, usize)| {
         let mut groups = vec![site, drafts.len() + category];
         let draft = drafts.get(site);
@@ -135,17 +155,23 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
         };
         groups.extend(draft.filter(is_loader).map(|_| loaders));
         groups.extend(draft.filter(|draft| draft.source == "allocator").map(|_| all));
+        groups.extend(generates.get(site).copied().flatten());
         groups
     };
     let groups: Vec<Vec<usize>> =
         places.iter().map(|place| place.as_ref().map_or_else(Vec::new, of_place)).collect();
-    let judge = Judge::new(recording, rules, &groups, all + 1, loaders);
+    let making = Making { loaders, generating: all + 1..group_count };
+    let judge = Judge::new(recording, rules, &groups, group_count, making);
     let first_kinds = first_kinds(&drafts, category_rows.len());
+    let compilers =
+        category_rows.iter().position(|(id, source, _)| id == "compiler" && *source == "allocator");
+    let kept = judge.allocator(all, compilers.map(|row| drafts.len() + row));
     let mut series = Series::new(recording, &judge);
     for (row, (id, source, _)) in category_rows.iter().enumerate() {
         series.add(id, source, judge.series(drafts.len() + row));
     }
-    let categories = categories(category_rows, rules, &judge, drafts.len(), &first_kinds);
+    let mut categories = categories(category_rows, rules, &judge, drafts.len(), &first_kinds);
+    metaspace::judge(&mut categories, recording, rules, &judge);
     let mut sites: Vec<(usize, Site)> = drafts
         .into_iter()
         .enumerate()
@@ -166,7 +192,7 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
         }
     }
     let sites = sites.into_iter().map(|(_, site)| site).collect();
-    Rows { sites, categories, series, kept: judge.allocator(all, recording) }
+    Rows { sites, categories, series, kept }
 }
 
 /// The kind, for each category, of the site that holds most of it.
@@ -197,6 +223,7 @@ fn categories(
             source,
             totals,
             resident_bytes: None,
+            owners: Vec::new(),
             growth_bytes_per_s,
             verdict: Some(verdict),
             id,

@@ -1,9 +1,12 @@
 //! The code cache: its heaps and methods at the end, and what the session added.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::OwnerShare;
+use super::makers::{Generator, Makers};
 use crate::census;
 use crate::recording::{self, Recording};
 
@@ -21,7 +24,8 @@ pub struct CodeCache {
     pub installed_count: Option<u64>,
     pub dropped_bytes: Option<u64>,
     pub dropped_count: Option<u64>,
-    /// Methods of classes that were generated at run time, by the pattern of their names, by size.
+    /// Methods of classes that were generated at run time, or loaded many times, by the pattern of their
+    /// names, by size.
     pub generated: Vec<GeneratedCode>,
 }
 
@@ -31,6 +35,9 @@ pub struct GeneratedCode {
     pub pattern: String,
     pub count: u64,
     pub bytes: u64,
+    /// Who had most of such classes defined in the session, and its part of what defining them allocated. None:
+    /// nobody had.
+    pub owner: Option<OwnerShare>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -49,7 +56,7 @@ pub struct CodeMethod {
 }
 
 /// The code cache of a recording.
-pub(super) fn build(recording: &Recording) -> CodeCache {
+pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
     let heaps = &recording.code_cache.heaps;
     // A sum of which a part is missing is not known; neither is one of nothing.
     let sum = |part: fn(&recording::CodeHeap) -> Option<u64>| {
@@ -67,14 +74,16 @@ pub(super) fn build(recording: &Recording) -> CodeCache {
         .collect();
     methods.sort_by_key(|method| Reverse(method.bytes));
     let last = recording.code_series.last();
-    let classes = methods.iter().map(|method| {
-        let class = method.method.rsplit_once('.').map_or(method.method.as_str(), |(class, _)| class);
-        (class, method.bytes)
-    });
-    let generated = census::generated(classes)
+    let classes = methods.iter().map(|method| (class(method), method.bytes));
+    let mut generated: Vec<GeneratedCode> = census::generated(classes)
         .into_iter()
-        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes })
+        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes, owner: None })
         .collect();
+    generated.extend(loaded_again(&methods));
+    generated.sort_by_key(|row| Reverse(row.bytes));
+    for row in &mut generated {
+        row.owner = makers.first(Generator::of_class(&row.pattern));
+    }
     CodeCache {
         installed_bytes: last.map(|sample| sample.loaded_bytes),
         installed_count: last.map(|sample| sample.loaded_count),
@@ -95,4 +104,38 @@ pub(super) fn build(recording: &Recording) -> CodeCache {
             .collect(),
         methods,
     }
+}
+
+/// The class of a method.
+fn class(method: &CodeMethod) -> &str {
+    method.method.rsplit_once('.').map_or(method.method.as_str(), |(class, _)| class)
+}
+
+/// Classes that have so many copies of a method, of one tier, are loaded many times.
+const COPIES_MIN: u64 = 8;
+
+/// Code of classes that many loaders loaded, each for itself.
+fn loaded_again(methods: &[CodeMethod]) -> Vec<GeneratedCode> {
+    let mut copies: BTreeMap<(&str, Option<&str>), u64> = BTreeMap::new();
+    for method in methods {
+        *copies.entry((&method.method, method.tier.as_deref())).or_default() += 1;
+    }
+    let mut classes: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let again = |method: &&CodeMethod| {
+        copies
+            .get(&(method.method.as_str(), method.tier.as_deref()))
+            .is_some_and(|&count| count >= COPIES_MIN)
+            && !census::is_generated(class(method))
+    };
+    for method in methods.iter().filter(again) {
+        let (count, bytes) = classes.entry(class(method)).or_default();
+        (*count, *bytes) = (*count + 1, bytes.saturating_add(method.bytes));
+    }
+    let row = |(class, (count, bytes)): (&str, (u64, u64))| GeneratedCode {
+        pattern: class.to_owned(),
+        count,
+        bytes,
+        owner: None,
+    };
+    classes.into_iter().map(row).collect()
 }

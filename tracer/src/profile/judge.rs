@@ -2,6 +2,8 @@
 
 pub(super) use super::kept::Kept;
 
+use std::ops::Range;
+
 use super::Verdict;
 use super::crowd::Crowd;
 use super::growth::{Course, Point};
@@ -9,14 +11,19 @@ use super::kept;
 use super::series::RowSeries;
 use super::verdict::trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
-use crate::attribute::Rules;
+use crate::attribute::{Nature, Rules};
 use crate::recording::{CodeSample, Collection, Recording, Source};
 
 /// Time that growth must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
 
+/// What some class loaders take.
+const UNLOADED_MIN_BYTES: u64 = 1 << 10;
 /// What a hundred class loaders take, at the least.
 const LOADERS_MIN_BYTES: u64 = 16 << 10;
+
+/// What defining a hundred generated classes allocates, at the least.
+const GENERATED_MIN_BYTES: u64 = 64 << 10;
 
 /// All that verdicts on the rows of one profile rest on.
 pub(super) struct Judge<'a> {
@@ -27,18 +34,26 @@ pub(super) struct Judge<'a> {
     collections: Option<Vec<Collection>>,
     /// By group, by birth; of the allocator alone.
     births: Vec<Vec<Birth>>,
-    makes_loaders: bool,
+    makes_classes: bool,
+    unloads: bool,
+}
+
+/// Groups that tell whether classes are made over and over.
+pub(super) struct Making {
+    /// What class loaders themselves take.
+    pub(super) loaders: usize,
+    /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
+    pub(super) generating: Range<usize>,
 }
 
 impl<'a> Judge<'a> {
-    /// `groups`: the groups (rows) of each row of the recording's totals. `loaders`: the group of what
-    /// class loaders themselves take.
+    /// `groups`: the groups (rows) of each row of the recording's totals.
     pub(super) fn new(
         recording: &'a Recording,
         rules: &'a Rules,
         groups: &[Vec<usize>],
         group_count: usize,
-        loaders: usize,
+        making: Making,
     ) -> Judge<'a> {
         let course = Course::of(recording, groups, group_count);
         let started_ns = course.started_ns();
@@ -51,8 +66,24 @@ impl<'a> Judge<'a> {
         let collections =
             recording.session.gc_probes.then(|| recording.collections.iter().map(relative).collect());
         let births = births(recording, groups, group_count, since);
-        let makes_loaders = kept::still_grows(&course.history(loaders), LOADERS_MIN_BYTES);
-        Judge { recording, rules, collections, births, makes_loaders, course }
+        let loaders = course.history(making.loaders);
+        let unloads = loaders.last().is_some_and(|end| end.freed_bytes >= UNLOADED_MIN_BYTES);
+        // A line has one class generated for it, once; a line that has them all the time makes them per call.
+        let is_over_and_over = |history: &[Point], least_bytes: u64| {
+            late_allocated(history) >= least_bytes && allocates_on(history)
+        };
+        let makes_classes = is_over_and_over(&loaders, LOADERS_MIN_BYTES)
+            && kept::still_grows(&loaders, LOADERS_MIN_BYTES)
+            || making
+                .generating
+                .into_iter()
+                .any(|line| is_over_and_over(&course.history(line), GENERATED_MIN_BYTES));
+        Judge { recording, rules, collections, births, makes_classes, unloads, course }
+    }
+
+    /// CLOCK_MONOTONIC at the session's start.
+    pub(super) fn started_ns(&self) -> u64 {
+        self.course.started_ns()
     }
 
     /// The moments of the session, in nanoseconds since it started.
@@ -91,14 +122,20 @@ impl<'a> Judge<'a> {
         self.course.times_ns().iter().map(point).collect()
     }
 
-    /// How all that was allocated went, for what malloc keeps of it. `all`: its group.
-    pub(super) fn allocator(&self, all: usize, recording: &Recording) -> Option<Kept> {
+    /// How all that was allocated went, for what malloc keeps of it. `all`: its group; `compilers`: that of
+    /// what compilers allocated.
+    pub(super) fn allocator(&self, all: usize, compilers: Option<usize>) -> Option<Kept> {
+        let recording = self.recording;
         recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
-        Some(Kept { history: self.course.history(all), pid: recording.target.pid })
+        let compilers = compilers.map(|group| self.course.history(group)).unwrap_or_default();
+        Some(Kept {
+            history: self.course.history(all),
+            compilers_bytes: compilers.iter().map(Point::live_bytes).max().unwrap_or_default(),
+            pid: recording.target.pid,
+        })
     }
 
     fn verdict(&self, group: usize, course: Vec<Point>, category: &str, kind: Option<&str>) -> Verdict {
-        let pid = self.recording.target.pid;
         let history = match category {
             "code-cache" if !self.recording.code_series.is_empty() => self.code(),
             _ => course,
@@ -112,18 +149,56 @@ impl<'a> Judge<'a> {
             Some(crowd) => crowd.history(&history, &self.course),
             None => (history, String::new()),
         };
+        let births = self.births.get(group).filter(|_| category != "code-cache");
+        self.verdict_of(&history, births.map_or(&[], Vec::as_slice), &things, (category, kind))
+    }
+
+    /// What this course of a category, or of this kind of it, means.
+    pub(super) fn verdict_of(
+        &self,
+        history: &[Point],
+        births: &[Birth],
+        things: &str,
+        (category, kind): (&str, Option<&str>),
+    ) -> Verdict {
+        let pid = self.recording.target.pid;
         let Finding { kind: found, evidence } = judge(&Case {
             nature: self.rules.nature(category, kind),
-            history: &history,
+            history,
             collections: self.collections.as_deref(),
-            births: self.births.get(group).filter(|_| category != "code-cache").map_or(&[], Vec::as_slice),
-            makes_loaders: self.makes_loaders,
+            births,
+            makes_classes: self.makes_classes,
+            unloads: self.unloads,
+            is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
             pid,
-            things: &things,
+            things,
         });
         Verdict { kind: found, evidence, advice: advice(found, category, kind, pid) }
     }
+
+    /// Is it asked for by the application or a library, not by the JVM for itself?
+    fn is_applications(&self, category: &str) -> bool {
+        category.starts_with("native:") || self.rules.nature(category, None) == Nature::Collected
+    }
+}
+
+/// In the second half of the time, is something allocated in most moments? What loads at once does so in a few.
+fn allocates_on(history: &[Point]) -> bool {
+    let Some(end) = history.last() else { return false };
+    let late = history.windows(2).filter(|pair| pair.last().is_some_and(|to| to.time_ns > end.time_ns / 2));
+    let grows = |pair: &&[Point]| match pair {
+        [from, to] => to.allocated_bytes > from.allocated_bytes,
+        _ => false,
+    };
+    late.clone().filter(grows).count() * 2 > late.count()
+}
+
+/// Allocated in the second half of the time.
+fn late_allocated(history: &[Point]) -> u64 {
+    let Some(end) = history.last() else { return 0 };
+    let middle = history.iter().rfind(|point| point.time_ns <= end.time_ns / 2);
+    end.allocated_bytes.saturating_sub(middle.map_or(0, |point| point.allocated_bytes))
 }
 
 /// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.

@@ -12,6 +12,8 @@ const KEPT_MIN_BYTES: u64 = 16 << 20;
 /// The course of all that was allocated.
 pub(super) struct Kept {
     pub(super) history: Vec<Point>,
+    /// The most that compilers held of it.
+    pub(super) compilers_bytes: u64,
     pub(super) pid: u32,
 }
 
@@ -29,6 +31,7 @@ impl Kept {
             source: "allocator",
             totals: Totals::default(),
             resident_bytes: Some(kept_bytes),
+            owners: Vec::new(),
             growth_bytes_per_s: None,
             verdict: Some(Verdict { kind, evidence, advice }),
         })
@@ -44,6 +47,13 @@ impl Kept {
         let is_much = kept_bytes >= KEPT_MIN_BYTES && kept_bytes.saturating_mul(3) >= all_bytes;
         // Into what is kept, noticeably.
         let grows = still_grows(&self.history, kept_bytes / 4);
+        if is_much && !grows && self.compilers_bytes >= kept_bytes / 2 {
+            let held = size(self.compilers_bytes);
+            return (
+                Kind::Steady,
+                format!("{kept}; compilers held up to {held} of it, and take it for the next methods"),
+            );
+        }
         let fell = peak.live_bytes().saturating_sub(live_bytes) >= kept_bytes / 2;
         if !is_much || grows {
             return (Kind::Steady, kept);
@@ -81,7 +91,7 @@ mod tests {
             freed_bytes: (1_000 - live) * MIB,
             collected_bytes: 0,
         };
-        Kept { history: (0..).zip(live).map(point).collect(), pid: 1 }
+        Kept { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: 1 }
     }
 
     #[test]
@@ -96,6 +106,9 @@ mod tests {
         assert_eq!(kind, Kind::Retention, "{evidence}");
         assert_eq!(kept(&[0, 50, 100, 25, 25, 25]).verdict(10 * MIB, 30 * MIB).0, Kind::Steady);
         assert_eq!(kept(&[0, 50, 100, 95]).verdict(20 * MIB, 300 * MIB).0, Kind::Steady);
+        // A burst of compilations.
+        let compilers = Kept { compilers_bytes: 60 * MIB, ..kept(&[0, 50, 100, 25, 25, 25]) };
+        assert_eq!(compilers.verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
         // It will be used.
         assert_eq!(kept(&[0, 10, 20, 30, 40, 50]).verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
         assert!(kept(&[]).category(&Memory::default(), &Rules::builtin()).is_none());

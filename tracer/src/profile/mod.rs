@@ -12,7 +12,10 @@ pub mod diff;
 mod growth;
 mod judge;
 mod kept;
+mod makers;
 mod memory;
+mod metaspace;
+mod owners;
 mod series;
 mod site;
 mod threads;
@@ -130,9 +133,19 @@ pub struct Category {
     #[serde(flatten)]
     pub totals: Totals,
     pub resident_bytes: Option<u64>,
+    /// Who holds most of it, by live bytes; of classes and their code, who had the classes defined.
+    pub owners: Vec<OwnerShare>,
     /// Of the live bytes; None: the session was too short to tell.
     pub growth_bytes_per_s: Option<i64>,
     pub verdict: Option<Verdict>,
+}
+
+/// An owner's part of a whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OwnerShare {
+    pub function: String,
+    /// Of 1.
+    pub share: f64,
 }
 
 /// What a row's course means.

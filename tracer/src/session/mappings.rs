@@ -302,12 +302,8 @@ mod tests {
         let mut mappings = Mappings::default();
         mappings.set_program_break(0x10000);
         for address in [0x13000, 0x11000] {
-            let call = MappingRecord {
-                call: mapping_call::BRK,
-                address,
-                stack: STACK,
-                ..MappingRecord::ZERO
-            };
+            let call =
+                MappingRecord { call: mapping_call::BRK, address, stack: STACK, ..MappingRecord::ZERO };
             mappings.apply(&call, false);
         }
         let totals = mappings.totals()[&(STACK, MappingKind::Brk)];

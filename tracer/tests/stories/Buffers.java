@@ -7,6 +7,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Random;
 import sun.misc.Unsafe;
 
 /** Stories of memory outside of the heap that Java code asks for. */
@@ -122,6 +125,95 @@ final class Buffers {
         try (FileChannel channel = FileChannel.open(file)) {
             return channel.map(FileChannel.MapMode.READ_ONLY, 0, SIZE);
         }
+    }
+
+    /** The last twenty segments of a log are kept mapped; older ones are dropped. */
+    static String rotateFiles(Story.Pace pace) throws Exception {
+        pace.collecting(2.4);
+        Path file = Files.createTempFile("story", ".data");
+        Files.write(file, new byte[4 * SIZE]);
+        Deque<Object> last = new ArrayDeque<>();
+        while (pace.next(20)) {
+            try (FileChannel channel = FileChannel.open(file)) {
+                last.add(nextSegment(channel));
+            }
+            if (last.size() > 20) {
+                last.poll();
+            }
+        }
+        Files.delete(file);
+        Story.KEPT.add(last);
+        return Story.truth("mapped-file", "Buffers.nextSegment", "gc-pending", 0);
+    }
+
+    private static Object nextSegment(FileChannel channel) throws Exception {
+        return channel.map(FileChannel.MapMode.READ_ONLY, 0, 4 * SIZE);
+    }
+
+    /** A cache at its limit frees what it evicts. */
+    static String evict(Story.Pace pace) throws Exception {
+        Unsafe unsafe = unsafe();
+        Random random = new Random(3);
+        Map<Integer, ByteBuffer> cache = new LinkedHashMap<>(16, 0.75f, true) {
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<Integer, ByteBuffer> eldest) {
+                if (size() > 150) {
+                    unsafe.invokeCleaner(eldest.getValue());
+                    return true;
+                }
+                return false;
+            }
+        };
+        while (pace.next(120)) {
+            cache.computeIfAbsent(random.nextInt(500), key -> loadEntry(20_000 + random.nextInt(30_000)));
+        }
+        Story.KEPT.add(cache);
+        return Story.truth("direct-buffer", "Buffers.loadEntry", "pool steady", 0);
+    }
+
+    private static ByteBuffer loadEntry(int bytes) {
+        return ByteBuffer.allocateDirect(bytes);
+    }
+
+    /** 6 KiB a second leak, while 5 MB a second come and go. */
+    static String leakSlowly(Story.Pace pace) throws Exception {
+        Unsafe unsafe = unsafe();
+        long[] ring = new long[64];
+        for (int i = 0; pace.next(100); i++) {
+            for (int at = 0; at < 5; at++) {
+                int slot = (5 * i + at) % ring.length;
+                unsafe.freeMemory(ring[slot]);
+                ring[slot] = unsafe.allocateMemory(10_000 + slot);
+            }
+            if (i % 10 == 0) {
+                record(unsafe);
+            }
+        }
+        return Story.truth("direct-buffer", "Buffers.record", "leak", 0);
+    }
+
+    private static void record(Unsafe unsafe) {
+        unsafe.setMemory(unsafe.allocateMemory(600), 600, (byte) 1);
+    }
+
+    /** Requests hold memory for half a second, and there are more of them all the time. */
+    static String serveMore(Story.Pace pace) throws Exception {
+        Unsafe unsafe = unsafe();
+        Deque<long[]> inFlight = new ArrayDeque<>();
+        while (pace.next(100)) {
+            long now = (long) (pace.seconds() * 1_000);
+            while (!inFlight.isEmpty() && inFlight.peek()[0] < now) {
+                unsafe.freeMemory(inFlight.poll()[1]);
+            }
+            for (int i = 0; i < 1 + pace.seconds(); i++) {
+                inFlight.add(new long[] {now + 500, handle(unsafe)});
+            }
+        }
+        return Story.truth("direct-buffer", "Buffers.handle", "too-short pool steady", 0);
+    }
+
+    private static long handle(Unsafe unsafe) {
+        return unsafe.allocateMemory(8_000);
     }
 
     /** Several threads allocate at once, then free all but one block in each page: no page can go back. */

@@ -1,3 +1,8 @@
+import java.lang.ref.PhantomReference;
+import java.lang.ref.ReferenceQueue;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
 /** Stories of a library of the application's own: {@code -Dlibrary=PATH}. */
 final class Native {
     /** Asks malloc for so many bytes, and forgets where they are. */
@@ -5,6 +10,10 @@ final class Native {
 
     /** Makes so many global references, and forgets them. */
     private static native void remember(Object object, int count);
+
+    private static native long open(int bytes);
+
+    private static native void close(long block);
 
     static String allocateAndForget(Story.Pace pace) throws Exception {
         System.load(System.getProperty("library"));
@@ -32,6 +41,35 @@ final class Native {
 
     private static void subscribe(Object listener) {
         remember(listener, 1_000);
+    }
+
+    /** Handles are dropped, and a thread of the application's own frees what unreachable ones held. */
+    static String cleanUp(Story.Pace pace) throws Exception {
+        System.load(System.getProperty("library"));
+        pace.collecting(2.1);
+        ReferenceQueue<Object> unreachable = new ReferenceQueue<>();
+        Map<Object, Long> blocks = new ConcurrentHashMap<>();
+        Thread cleaner = new Thread(() -> freeUnreachable(unreachable, blocks), "acme-housekeeping");
+        cleaner.setDaemon(true);
+        cleaner.start();
+        while (pace.next(80)) {
+            blocks.put(new PhantomReference<>(new Object(), unreachable), decode());
+        }
+        return Story.truth("native:libforget.so", "Native.open", "gc-pending", 0);
+    }
+
+    private static long decode() {
+        return open(20_011);
+    }
+
+    private static void freeUnreachable(ReferenceQueue<Object> unreachable, Map<Object, Long> blocks) {
+        try {
+            while (true) {
+                close(blocks.remove(unreachable.remove()));
+            }
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     private Native() {}

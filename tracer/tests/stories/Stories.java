@@ -53,6 +53,22 @@ public final class Stories {
                 return Heap::fill;
             case "remembered-sets":
                 return Heap::crossRegions;
+            case "contexts-dropped":
+                return Zip::dropContexts;
+            case "file-rotation":
+                return Buffers::rotateFiles;
+            case "cache-at-its-limit":
+                return Buffers::evict;
+            case "slow-leak":
+                return Buffers::leakSlowly;
+            case "rising-load":
+                return Buffers::serveMore;
+            case "lambdas-per-call":
+                return Classes::spinLambdas;
+            case "classes-loaded":
+                return Classes::loadMany;
+            case "own-cleaner":
+                return Native::cleanUp;
             default:
                 throw new IllegalArgumentException(mode);
         }

@@ -57,6 +57,11 @@ final class Story {
             }
         }
 
+        /** Waits for so many seconds. */
+        void rest(double seconds) throws InterruptedException {
+            Thread.sleep((long) (seconds * 1_000));
+        }
+
         private void collect() {
             if (collectEvery > 0 && seconds() > (collected + 1) * collectEvery) {
                 collected++;
@@ -81,6 +86,15 @@ final class Story {
         // Threads of a story may run for ever.
         Runtime.getRuntime().halt(0);
     }
+
+    /** Garbage of so many bytes, for the young generation. */
+    static void litter(int bytes) {
+        for (int i = 0; i < bytes; i += 1_024) {
+            garbage = new byte[1_000];
+        }
+    }
+
+    private static volatile Object garbage;
 
     /** The truth of a story. {@code verdicts}: those that are right, separated by blanks. */
     static String truth(String category, String owner, String verdicts, long bytes) {

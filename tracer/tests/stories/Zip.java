@@ -4,6 +4,9 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.zip.Deflater;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
@@ -64,6 +67,32 @@ final class Zip {
         Inflater inflater = new Inflater(true);
         inflater.setInput(packed, 10, packed.length - 10);
         inflater.inflate(new byte[100]);
+    }
+
+    /** Contexts of many small parts with an Inflater each; the last few are kept, as if by a cache. */
+    static String dropContexts(Story.Pace pace) throws Exception {
+        byte[] packed = packed();
+        ArrayDeque<List<Inflater>> last = new ArrayDeque<>();
+        while (pace.next(5)) {
+            List<Inflater> context = new ArrayList<>();
+            for (int i = 0; i < 30; i++) {
+                context.add(newPart(packed));
+            }
+            last.add(context);
+            if (last.size() > 5) {
+                last.poll();
+            }
+            Story.litter(12 << 20);
+        }
+        Story.KEPT.add(last);
+        return Story.truth("zlib", "Zip.newPart", "gc-pending", 0);
+    }
+
+    private static Inflater newPart(byte[] packed) throws Exception {
+        Inflater inflater = new Inflater(true);
+        inflater.setInput(packed, 10, packed.length - 10);
+        inflater.inflate(new byte[100]);
+        return inflater;
     }
 
     static String dropDeflaters(Story.Pace pace) throws Exception {

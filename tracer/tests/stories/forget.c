@@ -1,4 +1,4 @@
-/* Leaks as libraries do: memory, and references to Java objects. */
+/* Leaks as libraries do: memory, and references to Java objects; and memory that is given back. */
 #include <jni.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,4 +17,21 @@ JNIEXPORT void JNICALL Java_Native_remember(JNIEnv *environment, jclass class, j
     (void)class;
     for (jint i = 0; i < count; i++)
         (*environment)->NewGlobalRef(environment, object);
+}
+
+JNIEXPORT jlong JNICALL Java_Native_open(JNIEnv *environment, jclass class, jint bytes)
+{
+    (void)environment;
+    (void)class;
+    void *block = malloc((size_t)bytes);
+    if (block)
+        memset(block, 7, (size_t)bytes);
+    return (jlong)block;
+}
+
+JNIEXPORT void JNICALL Java_Native_close(JNIEnv *environment, jclass class, jlong block)
+{
+    (void)environment;
+    (void)class;
+    free((void *)block);
 }

@@ -39,11 +39,19 @@ pub(super) fn code_cache(profile: &Profile, style: Style, out: &mut dyn Write) -
     let worth = code.generated.iter().filter(|row| row.bytes >= MIN_GENERATED_BYTES);
     for row in worth.take(GENERATED) {
         let methods = units::counted(row.count, "method");
+        let owner = row.owner.as_ref().map(|owner| {
+            let share = owner.share * 100.0;
+            format!(
+                ", defined for {} ({share:.0} % of what defining such classes allocated)",
+                clean(&owner.function)
+            )
+        });
         writeln!(
             out,
-            "  {} in {methods} of generated classes {}",
+            "  {} in {methods} of generated classes {}{}",
             units::bytes(row.bytes),
-            clean(&row.pattern)
+            clean(&row.pattern),
+            owner.unwrap_or_default()
         )?;
     }
     Ok(())

@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use super::{Style, WIDTH, clean, label};
-use crate::profile::{Kind, Profile, Site, Verdict};
+use crate::profile::{Category, Kind, OwnerShare, Profile, Site, Verdict};
+
+/// Owners named for a category at most.
+const OWNERS: usize = 3;
 
 /// The categories in which somebody must do something, if there are any.
 pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -19,7 +22,9 @@ pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write
     for (row, verdict) in &found {
         let mapped = if row.source == "mapping" { " (mapped)" } else { "" };
         writeln!(out, "  {}{mapped}: {}", style.bold(&clean(&row.id)), style.warn(verdict.kind.as_str()))?;
-        reasons(verdict, 4, style, out)?;
+        paragraph(&clean(&verdict.evidence), 4, Style { color: false }, out)?;
+        owners(row, style, out)?;
+        advice(verdict, 4, style, out)?;
     }
     if let Some((_, verdict)) = verdicts.clone().next()
         && is_short
@@ -27,6 +32,21 @@ pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write
         reasons(verdict, 2, style, out)?;
     }
     Ok(())
+}
+
+/// Whose it is.
+fn owners(category: &Category, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if category.owners.is_empty() {
+        return Ok(());
+    }
+    let of = match category.id.as_str() {
+        "code-cache" => " of the code is of classes made for them",
+        "metaspace" => " of what defining classes allocated",
+        _ => "",
+    };
+    let owner = |owner: &OwnerShare| format!("{} {:.0} %", clean(&owner.function), owner.share * 100.0);
+    let owners: Vec<String> = category.owners.iter().take(OWNERS).map(owner).collect();
+    paragraph(&format!("owners: {}{of}", owners.join(", ")), 4, style, out)
 }
 
 /// The verdict of a site; `whole`: in full, even where there is nothing to do. What its category's

@@ -50,6 +50,7 @@ impl Collected {
             .filter(|freed| freed.of_bytes > 0)
             .collect();
         let freed_bytes = match case.nature {
+            Nature::Unloaded if !case.unloads => 0,
             Nature::Unloaded => collections.iter().map(|freed| freed.freed_bytes).sum(),
             _ => end.collected_bytes,
         };
@@ -82,6 +83,11 @@ impl Collected {
     /// Collections while there was something to free.
     pub(super) fn count(&self) -> u64 {
         self.collections.len() as u64
+    }
+
+    /// Was what survived through a full one?
+    pub(super) fn has_full(&self) -> bool {
+        self.tested_full_count > 0
     }
 
     /// When the last of them began.

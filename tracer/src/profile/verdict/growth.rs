@@ -3,15 +3,23 @@
 
 use super::collected::Collected;
 use super::trend::Trend;
-use super::{Birth, Case, SMALL_BYTES, Shape};
+use super::{Birth, Case, SMALL_BYTES, Shape, TRICKLE_BYTES};
 use crate::profile::units;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
 /// slows down more is levelling off, and what came at the end alone may be a burst.
 const LATE_SHARE: f64 = 0.25;
 
+/// The same for what brings less than is worth a finding otherwise: evenly.
+const TRICKLE_SHARE: f64 = 0.5;
+/// Moments (there are 32 of a session) at which what is left of it was allocated.
+const TRICKLE_BIRTHS: usize = 16;
+
 /// If it brings less than this part of one, growth slows down.
 const SLOW_SHARE: f64 = 0.8;
+
+/// The part of what grew in the first two thirds of the time that must be left of what was allocated then.
+const OLD_SHARE: f64 = 0.5;
 
 /// A course, upwards or not.
 #[derive(Debug)]
@@ -38,7 +46,8 @@ impl Growth {
         let mut growth = Growth::of(&points)?;
         // What lives for a limited time grows ever more slowly until as much dies as is born.
         let slows = growth.late_bytes * 3.0 < growth.grown_bytes * SLOW_SHARE;
-        if let Some(forgotten) = forgotten(case, first_ns).filter(|_| slows) {
+        let forgotten = forgotten(case, first_ns).filter(|_| slows);
+        if let Some(forgotten) = forgotten.or_else(|| growth.is_young(case, first_ns)) {
             (growth.forgets, growth.forgotten) = (true, forgotten);
         }
         Some(growth)
@@ -99,14 +108,31 @@ impl Growth {
         })
     }
 
+    /// Is what makes up the growth young? Then it follows the load: what leaks is as old as the growth.
+    fn is_young(&self, case: &Case<'_>, first_ns: u64) -> Option<String> {
+        let end_ns = case.history.last().filter(|_| !case.births.is_empty())?.time_ns;
+        let span_ns = end_ns.saturating_sub(first_ns) / 3 * 2;
+        let born = case.births.iter().filter(|birth| birth.born_ns < first_ns + span_ns);
+        let left_bytes: u64 = born.map(|birth| birth.live_bytes).sum();
+        let grown_bytes = self.trend.slope * span_ns as f64 / 1e9;
+        ((left_bytes as f64) < grown_bytes * OLD_SHARE).then(|| {
+            let allocated = super::at(case.history, first_ns + span_ns).allocated_bytes;
+            let [left, allocated] = [left_bytes, allocated].map(units::bytes);
+            format!("only {left} is left of the {allocated} allocated in the first two thirds of the time")
+        })
+    }
+
     /// Is it more than chance, more than nothing, and does it go on all the time?
     pub(super) fn is_real(&self, case: &Case<'_>) -> bool {
-        let enough = SMALL_BYTES.max(case.usual_bytes) as f64;
-        let least = self.grown_bytes * LATE_SHARE / 3.0;
-        self.trend.rises()
-            && self.grown_bytes.min(self.trend.slope * self.span_s) >= enough
-            && self.middle_bytes >= least
-            && self.late_bytes >= least
+        let bytes = self.grown_bytes.min(self.trend.slope * self.span_s);
+        let brings = |share: f64| self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0;
+        let is_much = bytes >= SMALL_BYTES.max(case.usual_bytes) as f64;
+        // A trickle: less, but drop by drop, all the time.
+        let trickles = case.is_applications
+            && bytes >= TRICKLE_BYTES as f64
+            && brings(TRICKLE_SHARE)
+            && spread_births(case) >= TRICKLE_BIRTHS;
+        self.trend.rises() && (is_much && brings(LATE_SHARE) || trickles)
     }
 
     /// As the end of a sentence.
@@ -116,6 +142,14 @@ impl Growth {
         let what = if self.of_survivors { "what survives grew" } else { "it grew" };
         format!("{what} by {slope} (95 %: {low} to {high})")
     }
+}
+
+/// At how many moments was something allocated that is left?
+fn spread_births(case: &Case<'_>) -> usize {
+    let mut moments: Vec<u64> =
+        case.births.iter().filter(|it| it.live_bytes > 0).map(|it| it.born_ns).collect();
+    moments.dedup();
+    moments.len()
 }
 
 /// The value at a time, on the line between the points around it.

@@ -8,6 +8,7 @@ mod collected;
 mod growth;
 #[cfg(test)]
 mod tests;
+mod timing;
 pub(super) mod trend;
 
 use serde::Serialize;
@@ -23,6 +24,8 @@ use crate::recording::Collection;
 
 /// Less than this is no finding: a JVM's own books move by as much in any session.
 const SMALL_BYTES: u64 = 128 << 10;
+/// What the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
+const TRICKLE_BYTES: u64 = 32 << 10;
 /// A shorter session has too few samples for a slope to be more than chance.
 const SESSION_MIN_NS: u64 = 5_000_000_000;
 /// What was first allocated so late was not watched long enough to tell where it goes.
@@ -83,6 +86,7 @@ pub(super) struct Birth {
 }
 
 /// All that a verdict rests on. Times are nanoseconds since the session started.
+#[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) nature: Nature,
     /// By time; the first is 0.
@@ -91,8 +95,12 @@ pub(super) struct Case<'a> {
     pub(super) collections: Option<&'a [Collection]>,
     /// By birth. Empty: not known.
     pub(super) births: &'a [Birth],
-    /// Class loaders are made and stay.
-    pub(super) makes_loaders: bool,
+    /// Class loaders are made and stay, or classes are generated over and over.
+    pub(super) makes_classes: bool,
+    /// Class loaders were let go of. Otherwise what falls when a collection runs was working memory.
+    pub(super) unloads: bool,
+    /// Asked for by the application or a library, not by the JVM for itself.
+    pub(super) is_applications: bool,
     /// Less is no finding.
     pub(super) usual_bytes: u64,
     pub(super) pid: u32,
@@ -124,13 +132,30 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
         let all = units::bytes(end.allocated_bytes);
         return finding(Kind::Steady, format!("all {all} allocated was freed by the next sample"));
     }
-    if shape.peak_bytes < SMALL_BYTES {
+    if shape.peak_bytes < if case.is_applications { TRICKLE_BYTES } else { SMALL_BYTES } {
         return finding(Kind::Steady, format!("never more than {peak} were live"));
     }
+    let followed = timing::followed(case);
+    let case = &match &followed {
+        Some(followed) => Case { history: &followed.history, ..*case },
+        None => *case,
+    };
     let collected = Collected::of(case);
     if let Some(evidence) = collected.mostly() {
+        let evidence = match &followed {
+            Some(followed) => format!("{evidence}: {}", followed.told),
+            None => evidence,
+        };
         let growth = Growth::of_survivors(case, &collected);
         return match growth.filter(|growth| growth.is_real(case) && collected.survives()) {
+            // Young collections find young garbage alone: most of it is dropped, and so may the rest be.
+            Some(growth) if !collected.has_full() => finding(
+                Kind::GcPending,
+                format!(
+                    "{evidence}; {}, which may be older garbage, as no collection was full",
+                    growth.told()
+                ),
+            ),
             Some(growth) => finding(Kind::Leak, format!("{evidence}; but {}", growth.told())),
             None => finding(Kind::GcPending, evidence),
         };
@@ -158,7 +183,7 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
     if case.nature == Nature::Bounded {
         return finding(Kind::Pool, format!("{grew}, within a limit that the JVM was given"));
     }
-    if case.nature == Nature::Unloaded && !case.makes_loaders {
+    if case.nature == Nature::Unloaded && !case.makes_classes {
         return finding(
             Kind::TooShort,
             format!(
@@ -176,6 +201,11 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
     // Threads are no garbage while they run.
     let survived = collected.survived(live_bytes).filter(|_| case.things.is_empty());
     match (case.nature, survived) {
+        (Nature::Collected | Nature::Unloaded, Some(survived)) if !collected.has_full() => {
+            let other = "garbage that had grown old would wait for a full one";
+            let help = format!("jcmd {} GC.run while recording makes sure", case.pid);
+            finding(Kind::Leak, format!("{survived}, and {grew}; {other}: {help}"))
+        }
         (_, Some(survived)) => finding(Kind::Leak, format!("{survived}, and {grew}")),
         (Nature::Owned, None) if collected.count() == 0 && case.things.is_empty() => {
             let unseen = "no collection ran, so no Cleaner could free it";

@@ -39,7 +39,9 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         history,
         collections: Some(gcs),
         births,
-        makes_loaders: true,
+        makes_classes: true,
+        unloads: true,
+        is_applications: false,
         usual_bytes: 0,
         pid: 4711,
         things: "",
@@ -107,7 +109,9 @@ fn without_a_collection_nobody_can_tell() {
         history: &history,
         collections: None,
         births: &births,
-        makes_loaders: true,
+        makes_classes: true,
+        unloads: true,
+        is_applications: false,
         usual_bytes: 0,
         pid: 1,
         things: "",
@@ -197,18 +201,95 @@ fn classes_of_loaders_that_were_there_are_a_start() {
     let history = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
     let gcs = [gc(5, true), gc(10, true)];
     let births = births(0..15, 1_000 * KIB, &gcs);
-    let case = |makes_loaders| Case {
+    let case = |makes_classes| Case {
         nature: Nature::Unloaded,
         history: &history,
         collections: Some(&gcs),
         births: &births,
-        makes_loaders,
+        makes_classes,
+        unloads: true,
+        is_applications: false,
         usual_bytes: 0,
         pid: 1,
         things: "",
     };
     assert_eq!(judge(&case(false)).kind, Kind::TooShort);
     assert_eq!(judge(&case(true)).kind, Kind::Leak);
+}
+
+/// As `verdict`, of what the application asks for.
+fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
+    judge(&Case {
+        nature,
+        history,
+        collections: Some(gcs),
+        births,
+        makes_classes: false,
+        unloads: true,
+        is_applications: true,
+        usual_bytes: 0,
+        pid: 4711,
+        things: "",
+    })
+}
+
+#[test]
+fn classes_that_fall_while_no_loader_goes_are_working_memory() {
+    let fell = |at: u64| if at > 10 { 9_000 * KIB } else { 0 };
+    let history = history((1..=15).map(|at| (10_000 * KIB, fell(at), 0)));
+    let gcs = [gc(10, true)];
+    let case = |unloads| Case {
+        nature: Nature::Unloaded,
+        history: &history,
+        collections: Some(&gcs),
+        births: &[],
+        makes_classes: false,
+        unloads,
+        is_applications: false,
+        usual_bytes: 0,
+        pid: 1,
+        things: "",
+    };
+    assert_eq!(judge(&case(true)).kind, Kind::GcPending);
+    assert_eq!(judge(&case(false)).kind, Kind::Transient);
+}
+
+#[test]
+fn what_is_young_follows_the_load() {
+    // More requests each second, each of which lives for less than one.
+    let rising = history((1..=15).map(|at| (at * at * 100 * KIB, (at - 1) * (at - 1) * 100 * KIB, 0)));
+    let found = verdict(Nature::Owned, &rising, &[], &births(14..15, 2_900 * KIB, &[]));
+    assert_eq!(found.kind, Kind::TooShort, "{}", found.evidence);
+    assert!(found.evidence.contains("only 0 B is left of the 9.8 MiB allocated"), "{}", found.evidence);
+    let all = (0..15).flat_map(|at| births(at..at + 1, (2 * at + 1) * 100 * KIB, &[])).collect::<Vec<_>>();
+    let kept = history((1..=15).map(|at| (at * at * 100 * KIB, 0, 0)));
+    assert_eq!(verdict(Nature::Owned, &kept, &[], &all).kind, Kind::Leak);
+}
+
+#[test]
+fn a_trickle_of_the_applications_is_a_leak() {
+    let slow = history((1..=20).map(|at| (at * 5 * KIB, 0, 0)));
+    let even = births(0..20, 5 * KIB, &[]);
+    assert_eq!(of_application(Nature::Owned, &slow, &[], &even).kind, Kind::Leak);
+    assert_eq!(verdict(Nature::Owned, &slow, &[], &even).kind, Kind::Steady);
+    // Some large ones now and then: too few to tell.
+    let steps = history((1..=20).map(|at| (at / 5 * 25 * KIB, 0, 0)));
+    let few: Vec<_> = [4, 9, 14, 19].into_iter().flat_map(|at| births(at..at + 1, 25 * KIB, &[])).collect();
+    assert_ne!(of_application(Nature::Owned, &steps, &[], &few).kind, Kind::Leak);
+}
+
+#[test]
+fn frees_that_follow_collections_are_theirs() {
+    let gcs = [gc(4, false), gc(8, false), gc(12, false), gc(16, false)];
+    // Freed in the second after each.
+    let sawtooth = history((1..=18).map(|at| (at * 1_000 * KIB, (at - 1) / 4 * 4_000 * KIB, 0)));
+    let found = of_application(Nature::Owned, &sawtooth, &gcs, &births(16..18, 1_000 * KIB, &gcs));
+    assert_eq!(found.kind, Kind::GcPending, "{}", found.evidence);
+    assert!(found.evidence.contains("of its frees came right after collections, in 2"), "{}", found.evidence);
+    assert_eq!(verdict(Nature::Owned, &sawtooth, &gcs, &[]).kind, Kind::Steady);
+    // Freed every second: that collections ran says nothing.
+    let all_along = history((1..=18).map(|at| (at * 1_000 * KIB, (at - 1) * 1_000 * KIB, 0)));
+    assert_ne!(of_application(Nature::Owned, &all_along, &gcs, &[]).kind, Kind::GcPending);
 }
 
 proptest! {

@@ -1,0 +1,164 @@
+//! Who makes classes: stacks that defined them, by what generated the class and by owner.
+//!
+//! The JVM does not tell which class a stack defined, but each definition allocates: names, tables, a class loader's
+//! own. So the generator is known by the frames between the owner and the JVM, and the weight of an owner is what its
+//! definitions allocated.
+
+use std::collections::BTreeMap;
+
+use super::{OwnerShare, Site, SiteFrame};
+
+/// What generated a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Generator {
+    Lambda,
+    MethodHandle,
+    Proxy,
+    Reflection,
+    /// A class loader that is not the JDK's, or a library's generator.
+    Loader,
+}
+
+/// Beginnings of functions that define a class.
+const DEFINES: [&str; 12] = [
+    "jvm_define_class_common",
+    "jvm_lookup_define_class",
+    "JVM_DefineClass",
+    "JVM_LookupDefineClass",
+    "Unsafe_DefineClass",
+    "Unsafe_DefineAnonymousClass",
+    "java.lang.ClassLoader.defineClass",
+    "java.lang.invoke.MethodHandles$Lookup$ClassDefiner.defineClass",
+    "java.lang.invoke.InnerClassLambdaMetafactory.spinInnerClass",
+    "jdk.internal.misc.Unsafe.defineAnonymousClass",
+    "jdk.internal.misc.Unsafe.defineClass",
+    "sun.misc.Unsafe.define",
+];
+/// The JDK's own loaders: what they define is the program.
+const OF_PROGRAM: &str = "jdk.internal.loader.";
+/// Beginnings of Java frames that tell the generator.
+const GENERATORS: [(&str, Generator); 7] = [
+    ("java.lang.invoke.InnerClassLambdaMetafactory.", Generator::Lambda),
+    ("java.lang.invoke.InvokerBytecodeGenerator.", Generator::MethodHandle),
+    ("java.lang.reflect.Proxy", Generator::Proxy),
+    ("jdk.internal.reflect.MethodAccessorGenerator.", Generator::Reflection),
+    ("jdk.internal.reflect.ClassDefiner.", Generator::Reflection),
+    ("sun.reflect.MethodAccessorGenerator.", Generator::Reflection),
+    ("sun.reflect.ClassDefiner.", Generator::Reflection),
+];
+/// Beginnings of what stands between a generator and the code that asked for the class.
+const BETWEEN: [&str; 5] = ["java.lang.", "java.security.", "jdk.internal.", "sun.misc.", "sun.reflect."];
+/// What is in the names of the classes that each makes.
+const MARKS: [(&str, Generator); 4] = [
+    ("$$Lambda", Generator::Lambda),
+    ("LambdaForm$", Generator::MethodHandle),
+    ("$Proxy", Generator::Proxy),
+    ("Accessor", Generator::Reflection),
+];
+
+impl Generator {
+    /// Of the class that a stack defines, leaf first. None: it defines none, or one of the program's own.
+    pub(super) fn of<'a>(
+        category: &str,
+        functions: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<Generator> {
+        // Where such stacks are, so that those of others need not be read.
+        if !["class", "metaspace", "symbol", "jvm"].contains(&category) {
+            return None;
+        }
+        let defines = |name: &str| DEFINES.iter().any(|begin| name.starts_with(begin));
+        let from = functions.clone().position(defines)?;
+        let told = |name: &str| {
+            GENERATORS.iter().find(|(begin, _)| name.starts_with(begin)).map(|(_, generator)| *generator)
+        };
+        if let Some(generator) = functions.clone().skip(from).find_map(told) {
+            return Some(generator);
+        }
+        (!functions.skip(from).any(|name| name.starts_with(OF_PROGRAM))).then_some(Generator::Loader)
+    }
+
+    /// Of classes with such a name.
+    pub(super) fn of_class(name: &str) -> Generator {
+        let found = MARKS.iter().find(|(mark, _)| name.contains(mark));
+        found.map_or(Generator::Loader, |(_, generator)| *generator)
+    }
+}
+
+/// Is the Java method with this name one that can ask for a class, not a part of the machinery that makes it?
+pub(super) fn asks(function: &str) -> bool {
+    !BETWEEN.iter().any(|begin| function.starts_with(begin))
+}
+
+/// What owners had defined in the session.
+#[derive(Debug, Default)]
+pub(super) struct Makers {
+    /// Bytes that the definitions allocated.
+    bytes: BTreeMap<Generator, BTreeMap<String, u64>>,
+}
+
+impl Makers {
+    pub(super) fn of(sites: &[Site]) -> Makers {
+        let mut bytes: BTreeMap<Generator, BTreeMap<String, u64>> = BTreeMap::new();
+        for site in sites.iter().filter(|site| site.source == "allocator") {
+            let functions =
+                site.frames.iter().map(|frame: &std::sync::Arc<SiteFrame>| frame.function.as_str());
+            let Some((owner, generator)) = site.owner.clone().zip(Generator::of(&site.category, functions))
+            else {
+                continue;
+            };
+            let sum = bytes.entry(generator).or_default().entry(owner).or_default();
+            *sum = sum.saturating_add(site.totals.allocated_bytes);
+        }
+        Makers { bytes }
+    }
+
+    /// Who had most of the classes of a generator defined.
+    pub(super) fn first(&self, generator: Generator) -> Option<OwnerShare> {
+        shares(self.bytes.get(&generator)?.clone()).into_iter().next()
+    }
+
+    /// Who had classes defined, most first.
+    pub(super) fn all(&self) -> Vec<OwnerShare> {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for (owner, bytes) in self.bytes.values().flatten() {
+            *sums.entry(owner.clone()).or_default() += bytes;
+        }
+        shares(sums)
+    }
+}
+
+/// Parts of a whole, the largest first.
+pub(super) fn shares(bytes: BTreeMap<String, u64>) -> Vec<OwnerShare> {
+    let all: u64 = bytes.values().sum();
+    let share = |bytes: u64| bytes as f64 / all.max(1) as f64;
+    let mut shares: Vec<OwnerShare> = bytes
+        .into_iter()
+        .map(|(function, bytes)| OwnerShare { function, share: (share(bytes) * 1e3).round() / 1e3 })
+        .collect();
+    shares.sort_by(|one, other| other.share.total_cmp(&one.share));
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_told_by_the_frames() {
+        let of = |frames: &[&'static str]| Generator::of("class", frames.iter().copied());
+        let lookup = "java.lang.invoke.MethodHandles$Lookup$ClassDefiner.defineClass";
+        let lambda = "java.lang.invoke.InnerClassLambdaMetafactory.generateInnerClass";
+        assert_eq!(of(&["os::malloc", lookup, lambda, "Acme.spin"]), Some(Generator::Lambda));
+        assert_eq!(of(&["os::malloc", lambda, "Acme.spin"]), None);
+        let loader = "java.lang.ClassLoader.defineClass";
+        assert_eq!(of(&["os::malloc", loader, "Acme.deploy"]), Some(Generator::Loader));
+        assert_eq!(of(&[loader, "jdk.internal.loader.BuiltinClassLoader.defineClass", "Acme.main"]), None);
+        assert_eq!(of(&[loader, "java.lang.reflect.Proxy$ProxyBuilder.build"]), Some(Generator::Proxy));
+        assert!(
+            !asks(lookup) && !asks("java.lang.System$1.defineClass") && asks("com.sun.tools.javac.Main.run")
+        );
+        assert_eq!(Generator::of_class("Acme$$Lambda"), Generator::Lambda);
+        assert_eq!(Generator::of_class("jdk.proxy1.$Proxy7"), Generator::Proxy);
+        assert_eq!(Generator::of_class("Acme$Copied"), Generator::Loader);
+    }
+}

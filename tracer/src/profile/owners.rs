@@ -1,0 +1,76 @@
+//! The owners of a category: whose sites hold it; and that a category leaks if one of its sites does.
+
+use std::collections::BTreeMap;
+
+use super::code::CodeCache;
+use super::makers::{self, Makers};
+use super::{Category, Kind, OwnerShare, Site};
+
+/// Owners named for a category at most.
+const OWNERS: usize = 5;
+/// What is less is not worth a name.
+const LEAST: f64 = 0.01;
+
+/// Names the owners of each category. What the JVM keeps for classes has those who had classes defined.
+pub(super) fn set(categories: &mut [Category], sites: &[Site], makers: &Makers, code: &CodeCache) {
+    for category in categories {
+        let of_category: Vec<&Site> =
+            sites.iter().filter(|it| it.category == category.id && it.source == category.source).collect();
+        let mut owners = match category.id.as_str() {
+            "code-cache" => of_code(code),
+            "metaspace" => makers.all(),
+            _ => of_sites(&of_category, category.totals.live_bytes > 0),
+        };
+        owners.retain(|owner| owner.share >= LEAST);
+        owners.truncate(OWNERS);
+        category.owners = owners;
+        inherit(category, &of_category);
+    }
+}
+
+fn of_sites(sites: &[&Site], is_live: bool) -> Vec<OwnerShare> {
+    let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut nobodys = 0_u64;
+    for site in sites {
+        let of_site = if is_live { site.totals.live_bytes } else { site.totals.allocated_bytes };
+        match &site.owner {
+            Some(owner) => *bytes.entry(owner.clone()).or_default() += of_site,
+            None => nobodys += of_site,
+        }
+    }
+    bytes.insert(String::new(), nobodys);
+    let mut shares = makers::shares(bytes);
+    shares.retain(|owner| !owner.function.is_empty());
+    shares
+}
+
+/// Whose generated classes have code, as a part of all code.
+fn of_code(code: &CodeCache) -> Vec<OwnerShare> {
+    let all: u64 = code.methods.iter().map(|method| method.bytes).sum();
+    let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+    for row in &code.generated {
+        if let Some(owner) = &row.owner {
+            *shares.entry(owner.function.clone()).or_default() += row.bytes as f64 / all.max(1) as f64;
+        }
+    }
+    let mut shares: Vec<_> = shares
+        .into_iter()
+        .map(|(function, share)| OwnerShare { function, share: (share * 1e3).round() / 1e3 })
+        .collect();
+    shares.sort_by(|one, other| other.share.total_cmp(&one.share));
+    shares
+}
+
+/// A leak may be lost in what else goes on in its category.
+fn inherit(category: &mut Category, sites: &[&Site]) {
+    let Some(verdict) = category.verdict.as_mut().filter(|it| !it.kind.is_finding()) else { return };
+    let leaks =
+        |site: &&&Site| site.owner.is_some() && site.verdict.as_ref().is_some_and(|it| it.kind == Kind::Leak);
+    let Some((site, leak)) = sites.iter().find(leaks).and_then(|site| Some((site, site.verdict.as_ref()?)))
+    else {
+        return;
+    };
+    let owner = site.owner.as_deref().unwrap_or_default();
+    verdict.evidence = format!("of {owner} alone: {}", leak.evidence);
+    (verdict.kind, verdict.advice) = (leak.kind, leak.advice.clone());
+}
