@@ -77,7 +77,7 @@ fn help_names_every_command() {
     let output = tracer_output(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = String::from_utf8(output.stdout).expect("help is UTF-8");
-    for command in ["record", "report", "check", "list"] {
+    for command in ["record", "report", "diff", "check", "list"] {
         assert!(help.contains(command), "{command}:\n{help}");
     }
 }
@@ -342,4 +342,32 @@ fn check_and_list_attach_nothing() {
     assert_eq!(list.status.code(), Some(0), "{}", stderr(&list));
     serde_json::from_slice::<serde_json::Value>(&list.stdout).expect("a list in JSON");
     common::recorder::assert_text_untouched(target.pid());
+}
+
+#[test]
+fn recordings_and_censuses_are_compared() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = folder();
+    let file = recorded(folder.path());
+    let output = tracer_output(&["diff", text(&file), text(&file)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Nothing differs."));
+    let (mut target, mut stdout) = started("malloc");
+    target.tell("go");
+    stdout.next();
+    let census = |name: &str| {
+        let path = folder.path().join(name);
+        let output = tracer_output(&["census", "-p", &target.pid().to_string(), "--format", "json"]);
+        fs::write(&path, output.stdout).expect("write a census");
+        path
+    };
+    let (base, new) = (census("base.json"), census("new.json"));
+    let output = tracer_output(&["diff", text(&base), text(&new), "--format", "json"]);
+    let diff: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&diff["schema"], &diff["kind"]), (&"tracer.diff/1".into(), &"censuses".into()));
+    let in_use = &diff["census"]["facts"][0];
+    assert!(in_use["bytes"]["base"].as_u64() > Some(0) && in_use["bytes"]["difference"] == 0, "{in_use}");
+    assert_refused(&tracer_output(&["diff", text(&file), text(&new)]), USAGE, &["cannot be compared"]);
+    let missing = folder.path().join("missing.json");
+    assert_refused(&tracer_output(&["diff", text(&base), text(&missing)]), FAILED, &["missing.json"]);
 }

@@ -2,6 +2,7 @@
 
 pub mod census;
 pub mod check;
+pub mod diff;
 pub mod failure;
 pub mod list;
 pub mod maps;
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Record(record::Args),
     Report(report::Args),
+    Diff(diff::Args),
     Maps(maps::Args),
     List(list::Args),
     Check(check::Args),
@@ -48,6 +50,7 @@ pub fn run() -> u8 {
     let outcome = match &cli.command {
         Command::Record(args) => record::run(args),
         Command::Report(args) => report::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Maps(args) => maps::run(args),
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),

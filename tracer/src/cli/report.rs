@@ -2,7 +2,7 @@
 //!
 //! Needs the recording alone: no root, no live process.
 
-mod output_file;
+pub(super) mod output_file;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::mem::ManuallyDrop;
@@ -77,7 +77,7 @@ pub struct Args {
 pub enum Format {
     /// Tables and stacks for people
     Text,
-    /// Everything, schema tracer.report/1
+    /// Everything, for programs (docs/file-format.md)
     Json,
     /// One line a stack, root first, for flame graph tools
     Folded,
@@ -151,7 +151,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 /// # Errors
 /// It cannot be read, or stdout cannot be written.
 pub fn summary(file: &Path) -> Result<(), Failure> {
-    let profile = build(file, None)?;
+    let profile = profile(file, None)?;
     let stdout = io::stdout();
     let color = Color::Auto.is_on(stdout.is_terminal());
     let options = Options { color, file: Some(file.to_owned()), ..Options::default() };
@@ -167,7 +167,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     }
     // Before the work: a file that cannot be written is no surprise at the end.
     let file = args.output.as_deref().map(|path| OutputFile::create(path, args.force)).transpose()?;
-    let mut profile = build(&args.file, args.rules.as_deref())?;
+    let mut profile = profile(&args.file, args.rules.as_deref())?;
     if let Some(category) = &args.category {
         keep_category(&mut profile, category, &args.file)?;
     }
@@ -203,7 +203,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
 }
 
 /// The format that the ending of a file means.
-fn by_ending(output: Option<&Path>) -> Format {
+pub(super) fn by_ending(output: Option<&Path>) -> Format {
     let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending {
         "svg" => Format::Flamegraph,
@@ -213,7 +213,11 @@ fn by_ending(output: Option<&Path>) -> Format {
     }
 }
 
-fn build(file: &Path, rules: Option<&Path>) -> Result<ManuallyDrop<Profile>, Failure> {
+/// The profile of a recording, by the built-in rules and those of a file.
+///
+/// # Errors
+/// One of the files cannot be read.
+pub(super) fn profile(file: &Path, rules: Option<&Path>) -> Result<ManuallyDrop<Profile>, Failure> {
     let rules = match rules {
         Some(path) => Rules::load(path).map_err(|error| {
             Failure::new(status::FAILED, error).help("docs/attribution.md describes files of rules")
@@ -243,7 +247,7 @@ fn keep_category(profile: &mut Profile, category: &str, file: &Path) -> Result<(
 }
 
 /// Takes a reader that has gone away for one that has seen enough.
-fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
+pub(super) fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(status::FAILED, format!("cannot write to {to}: {error}")))

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::Options;
-use super::stacks::{Kind, weighted};
+use super::stacks::{line, weighted};
 use crate::profile::Profile;
 
 /// Writes the stacks of a profile.
@@ -15,18 +15,7 @@ use crate::profile::Profile;
 /// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     for stack in weighted(profile, options) {
-        for (at, level) in stack.levels.iter().enumerate() {
-            if at > 0 {
-                out.write_all(b";")?;
-            }
-            // The separator has no escape.
-            out.write_all(level.name.replace(';', ":").as_bytes())?;
-            out.write_all(match level.kind {
-                Kind::Java => b"_[j]",
-                Kind::Kernel => b"_[k]",
-                _ => b"",
-            })?;
-        }
+        line(&stack.levels, out)?;
         writeln!(out, " {}", stack.bytes)?;
     }
     Ok(())

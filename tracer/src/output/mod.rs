@@ -4,7 +4,9 @@
 //! nothing left of `profile`. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
 //! which the caller takes for success.
 
+mod calls;
 pub mod census;
+pub mod diff;
 pub mod flamegraph;
 pub mod folded;
 pub mod json;

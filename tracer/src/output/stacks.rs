@@ -1,5 +1,8 @@
 //! Sites as stacks with bytes: what folded output and flame graphs have in common.
 
+use std::io::{self, Write};
+
+use super::calls::Calls;
 use super::{Options, label};
 use crate::profile::{Profile, Site};
 use crate::symbolize::FrameKind;
@@ -44,7 +47,7 @@ pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
     for (at, site) in sites.into_iter().enumerate() {
         let bytes = options.view.bytes(&site.totals);
         if at < top {
-            stacks.push(Weighted { category: site.category.clone(), levels: levels(site), bytes });
+            stacks.push(Weighted { category: site.category.clone(), levels: levels(site.into()), bytes });
         } else {
             rest_bytes = rest_bytes.saturating_add(bytes);
         }
@@ -58,9 +61,9 @@ pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
 }
 
 /// The levels of a site, root first. A stack that is not complete says so where its root is not.
-fn levels(site: &Site) -> Vec<Level> {
+pub(super) fn levels(site: Calls<'_>) -> Vec<Level> {
     let missing = |name: String| Level { name, kind: Kind::Missing };
-    let stop = site.stop.as_deref().map(label::clean);
+    let stop = site.stop.map(label::clean);
     let mut levels = Vec::with_capacity(site.frames.len() + 1);
     match site.complete {
         Some(true) => {}
@@ -79,4 +82,23 @@ fn levels(site: &Site) -> Vec<Level> {
         Level { name: label::function(frame), kind }
     }));
     levels
+}
+
+/// Writes a stack as folded lines have it, root first, without what it weighs.
+///
+/// Java methods end in `_[j]` and kernel functions in `_[k]`, which tools for flame graphs colour by.
+pub(super) fn line(levels: &[Level], out: &mut dyn Write) -> io::Result<()> {
+    for (at, level) in levels.iter().enumerate() {
+        if at > 0 {
+            out.write_all(b";")?;
+        }
+        // The separator has no escape.
+        out.write_all(level.name.replace(';', ":").as_bytes())?;
+        out.write_all(match level.kind {
+            Kind::Java => b"_[j]",
+            Kind::Kernel => b"_[k]",
+            _ => b"",
+        })?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What of each site is looked at, and which part of a profile.
 
-use super::{Kind, Profile, Site, Totals, Verdict};
+use super::{Kind, Profile, Site, Totals};
 
 /// What of a site is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,10 +47,13 @@ impl View {
 
     /// Is the site one of those looked at? Where the session was too short to tell, every live one is.
     pub fn shows(self, site: &Site) -> bool {
-        let suspect =
-            |verdict: &Verdict| matches!(verdict.kind, Kind::Leak | Kind::GcPending | Kind::TooShort);
-        let wanted = self != View::Leaks || site.verdict.as_ref().is_none_or(suspect);
+        let wanted = site.verdict.as_ref().is_none_or(|verdict| self.shows_kind(verdict.kind));
         wanted && self.bytes(&site.totals) > 0
+    }
+
+    /// Are rows with such a verdict looked at?
+    pub fn shows_kind(self, kind: Kind) -> bool {
+        self != View::Leaks || matches!(kind, Kind::Leak | Kind::GcPending | Kind::TooShort)
     }
 }
 

@@ -85,7 +85,8 @@ fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
     };
     let parts: Vec<String> = facts
         .iter()
-        .filter(|fact| fact.of == Some("malloc-in-use") && fact.count.is_some_and(|count| count > 0))
+        // What is below a hundredth explains nothing.
+        .filter(|fact| fact.of == Some("malloc-in-use") && fact.bytes.is_some_and(|bytes| bytes > held / 100))
         .filter_map(|fact| {
             Some(format!("{} in {} {}", units::bytes(fact.bytes?), units::count(fact.count?), fact.name))
         })
@@ -96,7 +97,7 @@ fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Facts side by side, with what they grew by.
-pub(super) fn rows(
+pub(in crate::output) fn rows(
     facts: &[&FactPair],
     [base, new]: [&str; 2],
     style: Style,
@@ -107,7 +108,11 @@ pub(super) fn rows(
     }
     let mut rows = table::new(&["", base, "count", new, "count", "change", "count"], 1..7);
     for fact in facts {
-        let indent = if fact.of.is_some() { "  " } else { "" };
+        let indent = match (fact.of, fact.id.contains('/')) {
+            (Some("libraries"), true) => "    ",
+            (Some(_), _) => "  ",
+            (None, _) => "",
+        };
         let name = label::fit(&clean(&fact.name), NAME_WIDTH - indent.len()).into_owned();
         let bytes = |bytes: Option<u64>| bytes.map(units::bytes).unwrap_or_default();
         let count = |count: Option<u64>| count.map(units::count).unwrap_or_default();
@@ -125,6 +130,6 @@ pub(super) fn rows(
 }
 
 /// What a number grew by; nothing where it did not.
-pub(super) fn more(pair: Pair, text: fn(i64) -> String) -> String {
+pub(in crate::output) fn more(pair: Pair, text: fn(i64) -> String) -> String {
     pair.difference.filter(|&difference| difference != 0).map(text).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
 //! The report for people: the process's memory by owner, categories, then the sites behind them, then how far to trust it.
 
-mod census;
+pub(super) mod census;
 mod code;
 mod memory;
-mod sites;
-mod table;
+pub(super) mod sites;
+pub(super) mod table;
 mod threads;
 mod touched;
 mod trust;
-mod verdicts;
+pub(super) mod verdicts;
 
 use std::io::{self, Write};
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Options, Style, View, WIDTH, clean, label, units, verdicts};
+use crate::output::calls::Calls;
 use crate::profile::{Profile, Site, SiteFrame};
 use crate::symbolize::FrameKind;
 
@@ -63,10 +64,10 @@ pub(super) fn sites(
             writeln!(out)?;
         }
         heading(at + 1, site, view, style, out)?;
-        way(site, style, out)?;
+        way((*site).into(), style, out)?;
         verdicts::of_site(profile, site, stacks, style, out)?;
         if stacks {
-            stack(site, options.verbose, style, out)?;
+            stack((*site).into(), options.verbose, style, out)?;
             threads(site, options.verbose, style, out)?;
         }
     }
@@ -102,12 +103,12 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
 }
 
 /// Leaf → cause → owner on a line, or on one each.
-fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let part = |at: Option<usize>| at.and_then(|at| site.frames.get(at)).map(AsRef::as_ref);
-    let leaf = part(site.way.leaf).map(label::function);
-    let cause = part(site.way.cause).map(label::function);
-    let owner = part(site.way.owner).map(label::place);
-    let owner = owner.filter(|_| site.way.owner != site.way.leaf);
+pub(in crate::output) fn way(calls: Calls<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let part = |at: Option<usize>| at.and_then(|at| calls.frames.get(at)).map(AsRef::as_ref);
+    let leaf = part(calls.way.leaf).map(label::function);
+    let cause = part(calls.way.cause).map(label::function);
+    let owner = part(calls.way.owner).map(label::place);
+    let owner = owner.filter(|_| calls.way.owner != calls.way.leaf);
     let owner_at = usize::from(leaf.is_some()) + usize::from(cause.is_some());
     let parts: Vec<String> = [leaf, cause, owner.clone()].into_iter().flatten().collect();
     if parts.is_empty() {
@@ -129,8 +130,13 @@ fn way(site: &Site, style: Style, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The stack from the leaf to a little beyond the owner, or all of it.
-fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let frames: Vec<&SiteFrame> = site
+pub(in crate::output) fn stack(
+    calls: Calls<'_>,
+    whole: bool,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let frames: Vec<&SiteFrame> = calls
         .frames
         .iter()
         .map(AsRef::as_ref)
@@ -141,7 +147,7 @@ fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Res
     for frame in &frames {
         let place = label::place(frame);
         let of_owner =
-            site.way.owner.and_then(|owner| site.frames.get(owner)).is_some_and(|owner| **owner == **frame);
+            calls.way.owner.and_then(|owner| calls.frames.get(owner)).is_some_and(|owner| **owner == **frame);
         match places.last_mut().filter(|(last, ..)| *last == place) {
             Some((_, times, owner)) => {
                 *times += 1;
@@ -161,8 +167,8 @@ fn stack(site: &Site, whole: bool, style: Style, out: &mut dyn Write) -> io::Res
         let rest = units::counted((places.len() - shown) as u64, "more frame");
         writeln!(out, "{}", style.dim(&format!("       … {rest} (-v shows all)")))?;
     }
-    if site.complete == Some(false) {
-        let stop = site.stop.as_deref().unwrap_or("the reason is not known");
+    if calls.complete == Some(false) {
+        let stop = calls.stop.unwrap_or("the reason is not known");
         writeln!(out, "       {}", style.warn(&format!("incomplete: {}", clean(stop))))?;
     }
     Ok(())

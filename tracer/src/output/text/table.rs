@@ -96,7 +96,7 @@ fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -
 }
 
 /// A table without borders; the columns `numbers` are aligned at the right.
-pub(super) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
+pub(in crate::output) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.force_no_tty();
@@ -111,7 +111,12 @@ pub(super) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
 }
 
 /// Writes a table, no line wider than the report or with blanks at its end.
-pub(super) fn write_lines(table: &Table, style: Style, total: bool, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::output) fn write_lines(
+    table: &Table,
+    style: Style,
+    total: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let last = table.row_count();
     for (at, line) in table.lines().enumerate() {
         // Styled as lines: the escapes of styled cells would count as columns.

@@ -87,7 +87,12 @@ fn advice(verdict: &Verdict, indent: usize, style: Style, out: &mut dyn Write) -
 }
 
 /// Text in lines that fit.
-pub(super) fn paragraph(text: &str, indent: usize, style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::output) fn paragraph(
+    text: &str,
+    indent: usize,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut line = String::new();
     let mut lines = Vec::new();
     for word in text.split(' ') {

@@ -49,19 +49,28 @@ const DEFLATE: [Paths; 2] = [&["/census/zlib/deflate/bytes"], &["/census/zlib/de
 const BUFFERS: [Paths; 2] = [&["/census/direct_buffers/capacity_bytes"], &["/census/direct_buffers/count"]];
 const FREE_BYTES: Paths = &["/census/malloc/free_bytes", "/census/malloc/top_bytes"];
 const CODE: [Paths; 2] = [&["/census/code_cache/used_bytes"], &["/census/code_cache/method_count"]];
+const ARENAS: [Paths; 2] = [&["/census/jvm_arena_chunks/bytes"], &["/census/jvm_arena_chunks/count"]];
+const HEAP_BYTES: Paths = &["/census/java_heap/used_bytes"];
+const SYMBOLS: [Paths; 2] = [&["/census/symbols/symbol_bytes"], &["/census/symbols/symbol_count"]];
+const STRINGS: [Paths; 2] = [&["/census/symbols/string_bytes"], &["/census/symbols/string_count"]];
 const GLOBAL: [Paths; 2] = [&["/census/jni/global_bytes"], &["/census/jni/global_count"]];
 const WEAK: [Paths; 2] = [&["/census/jni/weak_bytes"], &["/census/jni/weak_count"]];
 
 /// In the order in which they are told; the members of a list come right after it.
-const PLACES: [Place; 10] = [
+const PLACES: [Place; 15] = [
     place("malloc-in-use", "malloc: in use", None, IN_USE_BYTES, IN_USE_COUNT),
     place("zlib-inflate", "zlib inflate states", IN_USE, INFLATE[0], INFLATE[1]),
     place("zlib-deflate", "zlib deflate states", IN_USE, DEFLATE[0], DEFLATE[1]),
     place("direct-buffers", "direct buffers", IN_USE, BUFFERS[0], BUFFERS[1]),
+    place("jvm-arenas", "chunks of the JVM's arenas", IN_USE, ARENAS[0], ARENAS[1]),
+    place("libraries", "chunks that lead to a library", IN_USE, &[], &[]),
     place("malloc-free", "malloc: free, kept", None, FREE_BYTES, &[]),
     place("threads", "threads", None, &[], &["/census/threads/count"]),
     place("class-loaders", "class loaders", None, &[], &[]),
     place("code-cache", "code cache, and methods in it", None, CODE[0], CODE[1]),
+    place("java-heap", "Java heap, used", None, HEAP_BYTES, &[]),
+    place("symbols", "symbols of classes", None, SYMBOLS[0], SYMBOLS[1]),
+    place("strings", "interned strings", None, STRINGS[0], STRINGS[1]),
     place("jni-global", "JNI global references", None, GLOBAL[0], GLOBAL[1]),
     place("jni-weak", "JNI weak global references", None, WEAK[0], WEAK[1]),
 ];
@@ -75,7 +84,8 @@ struct List {
     count: &'static str,
 }
 
-const LISTS: [List; 2] = [
+const LISTS: [List; 3] = [
+    List { of: "libraries", rows: "/census/libraries", name: "path", bytes: "bytes", count: "count" },
     List { of: "threads", rows: "/census/threads/groups", name: "name", bytes: "", count: "count" },
     List {
         of: "class-loaders",
@@ -123,7 +133,12 @@ impl Census {
             };
             let fact = members.entry(name).or_insert_with(|| Fact {
                 id: format!("{}/{name}", list.of),
-                name: name.to_owned(),
+                // Of a file, what its folder is says little.
+                name: name
+                    .strip_prefix('/')
+                    .and_then(|path| path.rsplit('/').next())
+                    .unwrap_or(name)
+                    .to_owned(),
                 of: Some(list.of),
                 bytes: None,
                 count: None,

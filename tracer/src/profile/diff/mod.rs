@@ -60,6 +60,8 @@ pub enum Compared {
 /// One of the two.
 #[derive(Clone, Debug, Serialize)]
 pub struct Side {
+    /// Where it was read.
+    pub file: Option<String>,
     pub target: Target,
     /// None: a census.
     pub session: Option<Session>,
@@ -128,8 +130,24 @@ impl Diff {
         }
     }
 
-    /// Puts first what grew most in this view.
-    pub fn sort_by(&mut self, view: View) {
+    /// Keeps only the sites that a view shows, and puts first what grew most in it.
+    pub fn keep_view(&mut self, view: View) {
+        let shows = |row: &SitePair| {
+            let in_view = view.bytes(&row.totals.base) > 0 || view.bytes(&row.totals.new) > 0;
+            let verdicts = [row.verdict.base, row.verdict.new];
+            in_view && verdicts.into_iter().flatten().any(|kind| view.shows_kind(kind))
+        };
+        self.sites.retain(|row| view == View::Live || shows(row));
+        self.sort_by(view);
+    }
+
+    /// Were the sessions so different in length that only what is per second can be compared?
+    pub fn has_other_length(&self) -> bool {
+        let length = |side: &Side| side.session.as_ref().map_or(0, |session| session.duration_ns);
+        notes::is_other_length(length(&self.base), length(&self.new))
+    }
+
+    fn sort_by(&mut self, view: View) {
         let growth = |totals: &TotalsPair| Reverse(view.growth(&totals.difference));
         self.categories.sort_by_key(|row| (row.source, growth(&row.totals)));
         self.sites.sort_by_key(|row| (row.source, growth(&row.totals)));
@@ -162,6 +180,7 @@ impl View {
 impl Side {
     fn of(profile: &Profile) -> Self {
         Self {
+            file: None,
             target: profile.target.clone(),
             session: Some(profile.session.clone()),
             lost: profile.trust.lost.clone(),
@@ -169,7 +188,7 @@ impl Side {
     }
 
     fn of_census(census: &Census) -> Self {
-        Self { target: target(census), session: None, lost: BTreeMap::new() }
+        Self { file: None, target: target(census), session: None, lost: BTreeMap::new() }
     }
 }
 

@@ -8,10 +8,7 @@ use crate::recording::State;
 pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
     let mut notes = of_targets(&base.target, &new.target);
     let (before, after) = (&base.session, &new.session);
-    let (short, long) =
-        (before.duration_ns.min(after.duration_ns), before.duration_ns.max(after.duration_ns));
-    // A tenth: two sessions of a minute differ in milliseconds.
-    if long - short > long / 10 {
+    if is_other_length(before.duration_ns, after.duration_ns) {
         notes.push(format!(
             "the base was recorded for {} and the new one for {}: compare what is per second",
             units::duration(before.duration_ns),
@@ -53,6 +50,11 @@ pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Is one session longer than the other? By a tenth: two of a minute differ in milliseconds.
+pub(super) fn is_other_length(one_ns: u64, other_ns: u64) -> bool {
+    one_ns.abs_diff(other_ns) > one_ns.max(other_ns) / 10
 }
 
 /// What limits the comparison of two processes.

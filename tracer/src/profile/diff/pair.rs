@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::profile::Totals;
+use crate::profile::{Totals, View};
 
 /// A number on both sides. What one of them does not know has no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -74,11 +74,21 @@ impl TotalsPair {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rates {
     pub allocated_bytes_per_s: Pair,
+    pub freed_bytes_per_s: Pair,
     /// Allocated and not freed by the end.
     pub live_bytes_per_s: Pair,
 }
 
 impl Rates {
+    /// The rate that belongs to a view.
+    pub const fn in_view(&self, view: View) -> Pair {
+        match view {
+            View::Live | View::Leaks => self.live_bytes_per_s,
+            View::Allocated => self.allocated_bytes_per_s,
+            View::Temporary => self.freed_bytes_per_s,
+        }
+    }
+
     /// `durations_ns`: of the base, and of the new one.
     pub fn of(totals: &TotalsPair, durations_ns: (u64, u64)) -> Self {
         let rate = |bytes: u64, duration_ns: u64| {
@@ -90,6 +100,7 @@ impl Rates {
         };
         Self {
             allocated_bytes_per_s: pair(|totals| totals.allocated_bytes),
+            freed_bytes_per_s: pair(|totals| totals.freed_bytes),
             live_bytes_per_s: pair(|totals| totals.live_bytes),
         }
     }

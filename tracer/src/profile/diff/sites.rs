@@ -45,6 +45,13 @@ pub struct Verdicts {
     pub new: Option<Kind>,
 }
 
+impl Verdicts {
+    /// The verdict of each, if they are not the same.
+    pub fn changed(&self) -> Option<(Kind, Kind)> {
+        self.base.zip(self.new).filter(|(base, new)| base != new)
+    }
+}
+
 /// Sites of one side that go together: the sum, and the one that shows it.
 struct Group<'a> {
     totals: Totals,

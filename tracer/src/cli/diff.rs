@@ -1,0 +1,229 @@
+//! `tracer diff`: what differs between two recordings, or two censuses.
+//!
+//! Needs the files alone: no root, no live process.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+
+use super::failure::{Failure, status};
+use super::report::output_file::OutputFile;
+use super::report::{Color, Format, ViewArg, by_ending, profile, written};
+use crate::output::diff as output;
+use crate::output::{Options, View, clean, units};
+use crate::profile::Profile;
+use crate::profile::census::Census;
+use crate::profile::diff::Diff;
+
+/// The largest census that is read.
+const MAX_CENSUS_BYTES: u64 = 64 << 20;
+
+/// Show what differs between two recordings, or two censuses: what grew, what shrank, by how much
+#[derive(Clone, Debug, ClapArgs)]
+#[command(after_help = "\
+Recordings are what `tracer record` writes, censuses what `tracer census --format json > FILE` writes.
+Sites are the same if their frames are; the JSON schema is in docs/file-format.md.")]
+pub struct Args {
+    /// What is compared with: a recording, or a census
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+
+    /// What is compared: another of the same kind
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+
+    /// How to write it [default: by the ending of OUT (.svg, .json, .folded), else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    /// Replace OUT if it exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// What of the recordings to compare
+    #[arg(long, value_enum, value_name = "VIEW")]
+    pub view: Option<ViewArg>,
+
+    /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
+    #[arg(long, value_name = "ID")]
+    pub category: Option<String>,
+
+    /// Show so many sites at most
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+
+    /// Rules of your own, tried before the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+
+    /// Whole stacks in text
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Colours in text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What is named cannot be read or compared, or the result not be written.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    run_to(args, &mut BufWriter::new(stdout.lock()), terminal)
+}
+
+fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
+    let format = args.format.unwrap_or_else(|| by_ending(args.output.as_deref()));
+    if format == Format::Flamegraph && args.output.is_none() && terminal {
+        return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
+            .help("write it to a file with -o OUT.svg"));
+    }
+    // Before the work: a file that cannot be written is no surprise at the end.
+    let file = args.output.as_deref().map(|path| OutputFile::create(path, args.force)).transpose()?;
+    let view: View = args.view.unwrap_or_default().into();
+    let mut diff = match (Input::read(&args.base, args)?, Input::read(&args.new, args)?) {
+        (Input::Recording(base), Input::Recording(new)) => of_recordings(args, *base, *new, view)?,
+        (Input::Census(base), Input::Census(new)) => of_censuses(args, format, &base, &new)?,
+        (Input::Recording(_), Input::Census(_)) => return Err(mixed(&args.base, &args.new)),
+        (Input::Census(_), Input::Recording(_)) => return Err(mixed(&args.new, &args.base)),
+    };
+    diff.base.file = Some(args.base.display().to_string());
+    diff.new.file = Some(args.new.display().to_string());
+    let options = Options {
+        view,
+        category: args.category.clone(),
+        top: args.top,
+        color: args.color.is_on(terminal && file.is_none()),
+        verbose: args.verbose,
+        file: None,
+    };
+    if format == Format::Flamegraph && output::is_empty(&diff, &options) {
+        let files = format!("{} and {}", args.base.display(), args.new.display());
+        let error = format!("{files}: nothing to draw: neither has bytes in view {}", view.as_str());
+        return Err(Failure::new(status::FAILED, error).help("`--format text` tells all that differs"));
+    }
+    let render = |out: &mut dyn Write| match format {
+        Format::Text => output::text(&diff, &options, out),
+        Format::Json => output::json(&diff, &options, out),
+        Format::Folded => output::folded(&diff, &options, out),
+        Format::Flamegraph => output::flamegraph(&diff, &options, out),
+    };
+    match file {
+        Some(file) => file.write(render)?,
+        None => written(render(stdout).and_then(|()| stdout.flush()), "stdout")?,
+    }
+    Ok(status::DONE)
+}
+
+/// One of the two that are compared.
+enum Input {
+    Recording(Box<ManuallyDrop<Profile>>),
+    Census(Census),
+}
+
+impl Input {
+    /// Reads a file, and finds out which it is.
+    fn read(path: &Path, args: &Args) -> Result<Self, Failure> {
+        match census_text(path)? {
+            Some(text) => Census::parse(&text).map(Self::Census).map_err(|why| {
+                Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
+            }),
+            None => Ok(Self::Recording(Box::new(profile(path, args.rules.as_deref())?))),
+        }
+    }
+}
+
+const KINDS: &str =
+    "name two recordings (`tracer record`), or two censuses (`tracer census --format json > FILE`)";
+
+/// The text of a file that may be a census: it begins as JSON does, or is a pipe, which no recording can be.
+/// What else it is, or why it cannot be opened, the reader of recordings tells.
+fn census_text(path: &Path) -> Result<Option<String>, Failure> {
+    let Ok(meta) = fs::metadata(path) else { return Ok(None) };
+    let is_pipe = meta.file_type().is_fifo();
+    if !(is_pipe || meta.is_file()) {
+        return Ok(None);
+    }
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    let mut file = BufReader::new(file);
+    let failed = |error: &dyn Display| {
+        Failure::new(status::FAILED, format!("cannot read {}: {error}", path.display())).help(KINDS)
+    };
+    let head = file.fill_buf().map_err(|error| failed(&error))?;
+    let first = head.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first != Some(&b'{') && !is_pipe {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.take(MAX_CENSUS_BYTES + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
+    if text.len() as u64 > MAX_CENSUS_BYTES {
+        return Err(failed(&format!("a census has not more than {}", units::bytes(MAX_CENSUS_BYTES))));
+    }
+    Ok(Some(text))
+}
+
+fn mixed(recording: &Path, census: &Path) -> Failure {
+    let error = format!(
+        "{} is a recording and {} a census: they cannot be compared",
+        recording.display(),
+        census.display()
+    );
+    let recording = recording.display();
+    Failure::new(status::USAGE, error).help(format!(
+        "a recording has censuses, too: tracer report {recording} --format json | jq .census.end > END.json"
+    ))
+}
+
+fn of_recordings(
+    args: &Args,
+    mut base: ManuallyDrop<Profile>,
+    mut new: ManuallyDrop<Profile>,
+    view: View,
+) -> Result<Diff, Failure> {
+    if let Some(category) = &args.category {
+        let mut ids: Vec<&str> = base.category_ids();
+        ids.extend(new.category_ids());
+        ids.sort_unstable();
+        ids.dedup();
+        if !ids.contains(&category.as_str()) {
+            let error = format!("neither recording has a category `{}`", clean(category));
+            let ids = if ids.is_empty() { "none".to_owned() } else { clean(&ids.join(", ")).into_owned() };
+            return Err(Failure::new(status::USAGE, error).help(format!("their categories are: {ids}")));
+        }
+        base.keep_category(category);
+        new.keep_category(category);
+    }
+    let mut diff = Diff::of_profiles(&base, &new);
+    diff.keep_view(view);
+    Ok(diff)
+}
+
+fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Result<Diff, Failure> {
+    let of_recordings = [
+        (matches!(format, Format::Folded | Format::Flamegraph), "stacks"),
+        (args.view.is_some(), "views (--view)"),
+        (args.category.is_some(), "categories (--category)"),
+        (args.top.is_some(), "sites (--top)"),
+        (args.rules.is_some(), "stacks for rules (--rules)"),
+    ];
+    if let Some((_, what)) = of_recordings.iter().find(|(is_asked, _)| *is_asked) {
+        return Err(Failure::new(status::USAGE, format!("censuses have no {what}: they tell what, not who"))
+            .help("compare recordings for that (`tracer record`)"));
+    }
+    Ok(Diff::of_censuses(base, new))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! What a site's stack is shown by, wherever the site is from.
+
+use std::sync::Arc;
+
+use crate::profile::diff::SitePair;
+use crate::profile::{Site, SiteFrame, Way};
+
+/// A stack and what is known of it.
+#[derive(Clone, Copy)]
+pub(super) struct Calls<'a> {
+    /// Leaf first.
+    pub(super) frames: &'a [Arc<SiteFrame>],
+    pub(super) way: Way,
+    pub(super) complete: Option<bool>,
+    pub(super) stop: Option<&'a str>,
+}
+
+impl<'a> From<&'a Site> for Calls<'a> {
+    fn from(site: &'a Site) -> Self {
+        Self { frames: &site.frames, way: site.way, complete: site.complete, stop: site.stop.as_deref() }
+    }
+}
+
+impl<'a> From<&'a SitePair> for Calls<'a> {
+    fn from(site: &'a SitePair) -> Self {
+        Self { frames: &site.frames, way: site.way, complete: site.complete, stop: site.stop.as_deref() }
+    }
+}

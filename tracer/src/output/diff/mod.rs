@@ -1,0 +1,31 @@
+//! What differs, rendered: as text, JSON (`tracer.diff/1`), folded stacks with two numbers, and a flame graph of
+//! differences.
+
+mod flamegraph;
+mod stacks;
+mod text;
+
+use std::io::{self, Write};
+
+pub use self::flamegraph::{is_empty, render as flamegraph};
+pub use self::stacks::folded;
+pub use self::text::render as text;
+use super::Options;
+use crate::profile::diff::Diff;
+
+/// Writes all of it as JSON; with `options.top`, only so many sites.
+///
+/// # Errors
+/// Writing failed.
+pub fn json(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let shortened = options.top.filter(|&top| top < diff.sites.len()).map(|top| {
+        let mut diff = diff.clone();
+        diff.sites.truncate(top);
+        diff
+    });
+    serde_json::to_writer_pretty(&mut *out, shortened.as_ref().unwrap_or(diff))?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests;
