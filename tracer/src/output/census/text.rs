@@ -17,6 +17,8 @@ const IN_BOOKS: [Owner; 5] =
 const MAX_ROWS: usize = 8;
 const MAX_ARENAS: usize = 10;
 const NAME_WIDTH: usize = 56;
+/// Chunks of a library from which it is listed: the dynamic linker has some of each.
+const MIN_LIBRARY_BYTES: u64 = 16 << 10;
 /// Loaders of a type from which it is listed.
 const MIN_LOADERS: u64 = 2;
 
@@ -254,11 +256,12 @@ impl Page {
     }
 
     fn libraries(&mut self, libraries: &[Library]) {
-        if libraries.is_empty() {
+        let shown = || libraries.iter().filter(|library| library.bytes >= MIN_LIBRARY_BYTES);
+        if shown().next().is_none() {
             return;
         }
         self.title("Chunks in use whose first words point into", "bytes", "count", "");
-        for library in libraries.iter().take(MAX_ROWS) {
+        for library in shown().take(MAX_ROWS) {
             let name = library.path.rsplit('/').next().unwrap_or_default();
             self.row(2, name, &bytes(library.bytes), &count(library.count), "");
         }
@@ -300,7 +303,10 @@ impl Page {
                     metaspace.map_or_else(|| "-".to_owned(), |metaspace| bytes(metaspace.committed_bytes))
                 };
                 let note = match loaders.metaspace {
-                    Some(sum) => format!("{} used, {}", bytes(sum.used_bytes), classes(loaders.class_count)),
+                    Some(sum) => {
+                        let classes = classes(loaders.class_count);
+                        format!("{} used, with class space; {classes}", bytes(sum.used_bytes))
+                    }
                     None => classes(loaders.class_count),
                 };
                 self.row(4, "class loaders", &held(loaders.metaspace), &count(loaders.count), &note);
