@@ -109,7 +109,12 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
     if record.stop == Stop::NoMapping as u32 && taken == 0 {
         counters::add(Counter::UnknownMapping, 1);
         // SAFETY: the caller's.
-        unsafe { save(slot) };
+        unsafe {
+            // What is only a sample is not worth it.
+            if (*slot).begins != super::INTERRUPTED {
+                save(slot);
+            }
+        }
     }
     // What ended the walk belongs to the stack: a truncated one is not the complete one.
     let stack = finish(mix(record.stack, record.stop as u64));

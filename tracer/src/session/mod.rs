@@ -41,7 +41,7 @@ impl Session {
             EventKind::NmethodLoaded(nmethod) => self.code.loaded(nmethod),
             EventKind::NmethodUnloaded(nmethod) => self.code.unloaded(nmethod),
             EventKind::Touched { address, stack, log2_weight } => {
-                self.touched.add(*stack, *address, *log2_weight);
+                self.touched.add(event.time_ns, *stack, *address, *log2_weight);
             }
             EventKind::GcEnded => self.collections.end(event.time_ns),
             _ => {}

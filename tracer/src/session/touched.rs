@@ -20,6 +20,7 @@ struct Fault {
     stack: u64,
     address: u64,
     log2_weight: u32,
+    time_ns: u64,
 }
 
 /// Faults that wait for the next look at the memory, at most; what is beyond them has no owner.
@@ -36,16 +37,17 @@ pub struct Touched {
 
 impl Touched {
     /// A fault at `address`, taken with a chance of one in 2^`log2_weight`.
-    pub fn add(&mut self, stack: u64, address: u64, log2_weight: u32) {
+    pub fn add(&mut self, time_ns: u64, stack: u64, address: u64, log2_weight: u32) {
         if self.waiting.len() >= MAX_WAITING {
-            self.place(|_| None);
+            self.place(u64::MAX, |_| None);
         }
-        self.waiting.push(Fault { stack, address, log2_weight: log2_weight.min(31) });
+        self.waiting.push(Fault { stack, address, log2_weight: log2_weight.min(31), time_ns });
     }
 
-    /// Gives the faults that wait to whoever owns their addresses.
-    pub fn place(&mut self, owner: impl Fn(u64) -> Option<&'static str>) {
-        for Fault { stack, address, log2_weight } in self.waiting.drain(..) {
+    /// Gives the faults that wait, and happened before `until_ns`, to whoever owned their addresses then.
+    pub fn place(&mut self, until_ns: u64, owner: impl Fn(u64) -> Option<&'static str>) {
+        for fault in self.waiting.extract_if(.., |fault| fault.time_ns < until_ns) {
+            let Fault { stack, address, log2_weight, .. } = fault;
             let touches = self.touches.entry((stack, owner(address).unwrap_or(NOWHERE))).or_default();
             let weight = 1_u64 << log2_weight;
             touches.sample_count += 1;
@@ -67,12 +69,14 @@ mod tests {
     #[test]
     fn a_sample_stands_for_as_many_as_its_chance_says() {
         let mut touched = Touched::default();
-        touched.add(7, 0x1000, 4);
-        touched.add(7, 0x2000, 0);
-        touched.add(7, 0x9000, 1);
-        touched.place(|address| (address < 0x8000).then_some("thread-stack"));
+        touched.add(10, 7, 0x1000, 4);
+        touched.add(11, 7, 0x2000, 0);
+        touched.add(12, 7, 0x9000, 1);
+        touched.add(20, 7, 0x1000, 1);
+        touched.place(20, |address| (address < 0x8000).then_some("thread-stack"));
         let stack = Touches { sample_count: 2, fault_count: 17, variance: 16 * 15 };
         assert_eq!(touched.touches()[&(7, "thread-stack")], stack);
+        // The last one came after the look.
         let nowhere = Touches { sample_count: 1, fault_count: 2, variance: 2 };
         assert_eq!(touched.touches()[&(7, NOWHERE)], nowhere);
     }
@@ -81,7 +85,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut touched = Touched::default();
         for _ in 0..=MAX_WAITING {
-            touched.add(1, 0, 0);
+            touched.add(1, 1, 0, 0);
         }
         assert_eq!(touched.touches()[&(1, NOWHERE)].sample_count, MAX_WAITING as u64);
     }

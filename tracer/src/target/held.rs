@@ -49,6 +49,8 @@ const ZLIB: [(&str, Held); 8] = [
     ("deflateCopy", Held::DeflateCopy),
     ("deflateEnd", Held::DeflateEnd),
 ];
+/// Of those, the ones that libzip uses: nobody else can call its own.
+const ZLIB_OF_LIBZIP: [(&str, Held); 4] = [ZLIB[0], ZLIB[3], ZLIB[4], ZLIB[7]];
 const JNI: [(&str, Held); 4] = [
     ("Java_java_util_zip_Inflater_init", Held::InflaterInit),
     ("Java_java_util_zip_Inflater_end", Held::InflaterEnd),
@@ -105,7 +107,8 @@ pub fn may_hold(name: &str) -> bool {
     is_zlib(name) || matches!(name, "libzip.so" | "libjvm.so")
 }
 
-fn is_zlib(name: &str) -> bool {
+/// Is it the system's zlib?
+pub fn is_zlib(name: &str) -> bool {
     name == "libz.so" || name.starts_with("libz.so.")
 }
 
@@ -129,13 +132,13 @@ pub fn read(name: &str, elf: &Elf) -> Result<Holding, ElfError> {
             Ok(Holding { functions, lacks })
         }
         "libzip.so" => {
-            let functions = named(&elf.symbols(SymbolTable::Full)?, &ZLIB);
+            let functions = named(&elf.symbols(SymbolTable::Full)?, &ZLIB_OF_LIBZIP);
             if !functions.is_empty() {
                 return Ok(Holding { functions, lacks: None });
             }
             let exported = elf.symbols(SymbolTable::Dynamic)?;
             // The system's zlib is then a library of its own.
-            if exported.iter().any(|symbol| symbol.section == 0 && symbol.name == b"inflateInit2_") {
+            if imports_zlib(&exported) {
                 return Ok(Holding::default());
             }
             let functions = named(&exported, &JNI);
@@ -145,6 +148,15 @@ pub fn read(name: &str, elf: &Elf) -> Result<Holding, ElfError> {
         }
         _ => Ok(Holding::default()),
     }
+}
+
+/// Does the library `elf` call the system's zlib?
+pub fn calls_zlib(elf: &Elf) -> bool {
+    elf.symbols(SymbolTable::Dynamic).is_ok_and(|symbols| imports_zlib(&symbols))
+}
+
+fn imports_zlib(exported: &Symbols) -> bool {
+    exported.iter().any(|symbol| symbol.section == 0 && symbol.name == b"inflateInit2_")
 }
 
 fn named(symbols: &Symbols, wanted: &[(&'static str, Held)]) -> Vec<HeldFunction> {
@@ -191,7 +203,7 @@ mod tests {
     #[test]
     fn in_libraries_of_this_machine() {
         let system = ("/lib/x86_64-linux-gnu/libz.so.1", "libz.so.1", 8);
-        let bundled = ("/usr/lib/jvm/temurin-25-jdk-amd64/lib/libzip.so", "libzip.so", 8);
+        let bundled = ("/usr/lib/jvm/temurin-25-jdk-amd64/lib/libzip.so", "libzip.so", 4);
         let shared = ("/usr/lib/jvm/java-17-openjdk-amd64/lib/libzip.so", "libzip.so", 0);
         let jvm = ("/usr/lib/jvm/java-17-openjdk-amd64/lib/server/libjvm.so", "libjvm.so", 3);
         for (path, name, count) in [system, bundled, shared, jvm] {

@@ -316,7 +316,7 @@ impl Capture {
                 self.writer.memory(end_ns, &memory)?;
             }
         }
-        self.session.touched.place(|_| None);
+        self.session.touched.place(u64::MAX, |_| None);
         self.write_touched()?;
         if let Some(code) = self.code.take() {
             self.writer.code_cache(&code)?;

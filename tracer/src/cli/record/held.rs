@@ -12,7 +12,9 @@ use crate::{
     ingest::tables::Tables,
     probe::{ProbeError, probes::Probes},
     target::{
-        Module, Target, held,
+        Module, Target,
+        elf::{Elf, ElfError},
+        held,
         memory::{LiveMemory, ProcessMemory},
         module,
     },
@@ -28,9 +30,16 @@ pub(super) fn watch(probes: &mut Probes, target: &Target) -> Result<(), ProbeErr
     for (path, file) in mapped(&target.modules) {
         probes.attach_held(path, &file)?;
     }
-    for (file, path) in expected::libraries(target) {
-        if held::may_hold(module::file_name(&path)) {
-            probes.attach_held(&path, &opened(&file))?;
+    let mut expected = expected::libraries(target);
+    expected.retain(|(_, path)| held::may_hold(module::file_name(path)));
+    // A JDK with a zlib of its own will hardly load the system's.
+    let calls_zlib = |(file, _): &(File, String)| {
+        file.try_clone().map_err(ElfError::from).and_then(Elf::read).is_ok_and(|elf| held::calls_zlib(&elf))
+    };
+    let wants_zlib = expected.iter().any(calls_zlib);
+    for (file, path) in &expected {
+        if wants_zlib || !held::is_zlib(module::file_name(path)) {
+            probes.attach_held(path, &opened(file))?;
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ impl Capture {
             self.code = Some(code);
         }
         if self.attached.probes.samples_faults() {
-            self.session.touched.place(|address| look.owner_at(address));
+            self.session.touched.place(look.time_ns(), |address| look.owner_at(address));
             if let Some(heap) = look.java_heap() {
                 let set = self.attached.tables.set_java_heap(heap.start, heap.end);
                 set.map_err(|error| Failure::caused(status::FAILED, &error))?;
