@@ -20,7 +20,7 @@ const SPARE_S: u64 = 3;
 #[derive(Args)]
 pub(crate) struct Options {
     /// malloc/free pairs a second
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
     /// Threads that do them together
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]

@@ -30,8 +30,8 @@ const WARM_UP: Duration = Duration::from_secs(15);
 #[derive(Args)]
 pub(crate) struct Options {
     /// Requests a second of the steady load [default: two fifths of what the server can do untraced]
-    #[arg(long)]
-    rate: Option<f64>,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
     /// Connections of the load
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
     connections: u8,
@@ -125,7 +125,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     eprintln!("warming up");
     load::run(site.port, site.connections, Pace::Saturating, WARM_UP)?;
     let rate = match options.rate {
-        Some(rate) => rate,
+        Some(rate) => f64::from(rate),
         None => 0.4 * site.load(Pace::Saturating)?.0.requests_per_s,
     };
     let mut taken = Vec::new();
