@@ -8,6 +8,7 @@
 pub mod config;
 pub mod counter;
 pub mod record;
+pub mod sampling;
 pub mod table;
 pub mod unwind;
 pub mod walk;

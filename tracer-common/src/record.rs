@@ -179,7 +179,7 @@ shared! {
 }
 
 shared! {
-    /// One allocation or free, with `--events`.
+    /// One allocation or free, with `--events`. It counts 2^`header.detail` times.
     pub struct AllocationRecord: 48 {
         pub header: Header,
         pub address: u64,

@@ -1,11 +1,12 @@
 //! Keys and values of the BPF maps that user space reads.
 
-use crate::shared;
+use crate::{sampling::Weighed, shared};
 
 shared! {
     /// Value of `LIVE` (key: address, u64, with a bit of [`key`] or none): an allocation that was not freed yet.
     pub struct Allocation: 32 {
-        pub size_bytes: u64,
+        /// A [`Weighed`].
+        pub weighed: u64,
         pub stack: u64,
         /// `CLOCK_MONOTONIC`.
         pub time_ns: u64,
@@ -15,10 +16,17 @@ shared! {
     }
 }
 
+impl Allocation {
+    #[inline(always)]
+    pub const fn weighed(&self) -> Weighed {
+        Weighed(self.weighed)
+    }
+}
+
 shared! {
     /// Value of `STACKS` (key: stack id, u64): what was allocated from a stack, and how much of
-    /// just that was freed, wherever it was freed.
-    pub struct StackTotals: 48 {
+    /// just that was freed, wherever it was freed. Sampled allocations count with their weights.
+    pub struct StackTotals: 80 {
         pub allocated_bytes: u64,
         pub allocated_count: u64,
         pub freed_bytes: u64,
@@ -27,6 +35,12 @@ shared! {
         pub collected_bytes: u64,
         /// 1 once the frames are in the ring buffer.
         pub sent: u64,
+        /// Variances, as far as it was sampled; those of bytes in [`crate::sampling::VARIANCE_UNIT`]s. Freed is a
+        /// part of allocated, so live has the difference.
+        pub allocated_bytes_variance: u64,
+        pub allocated_count_variance: u64,
+        pub freed_bytes_variance: u64,
+        pub freed_count_variance: u64,
     }
 }
 

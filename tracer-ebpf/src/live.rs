@@ -9,11 +9,12 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    record::{AllocationRecord, kind},
+    record::{AllocationRecord, Header, kind},
+    sampling::Weighed,
     table::{self, Allocation, StackTotals},
 };
 
-use crate::{config, counters, emit, maps, unwind::NOT_BOOKED};
+use crate::{config, counters, emit, maps};
 
 /// Adds to a value that other CPUs add to as well.
 ///
@@ -33,10 +34,15 @@ pub unsafe fn atomic_add(value: *mut u64, amount: u64) {
 ///
 /// Apart: what it needs of the BPF stack would lie below every walk.
 #[inline(never)]
-pub fn insert(address: u64, size_bytes: u64, stack: u64) {
+pub fn insert(address: u64, weighed: Weighed, stack: u64) {
     let header = emit::header(0);
-    let allocation =
-        &Allocation { size_bytes, stack, time_ns: header.time_ns, tid: header.tid, epoch: header.epoch };
+    let allocation = &Allocation {
+        weighed: weighed.0,
+        stack,
+        time_ns: header.time_ns,
+        tid: header.tid,
+        epoch: header.epoch,
+    };
     if maps::LIVE.insert(address, allocation, BPF_NOEXIST as u64).is_err() {
         if let Some(missed) = take(address) {
             counters::add(Counter::MissedFrees, 1);
@@ -44,12 +50,17 @@ pub fn insert(address: u64, size_bytes: u64, stack: u64) {
         }
         if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
             counters::add(Counter::LostLiveFull, 1);
-            counters::add(Counter::LostLiveFullBytes, allocation.size_bytes);
+            counters::add(Counter::LostLiveFullBytes, weighed.bytes());
             if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
                 // SAFETY: a valid map value.
                 unsafe {
-                    atomic_add(&raw mut (*totals).allocated_bytes, allocation.size_bytes.wrapping_neg());
-                    atomic_add(&raw mut (*totals).allocated_count, u64::MAX);
+                    atomic_add(&raw mut (*totals).allocated_bytes, weighed.bytes().wrapping_neg());
+                    atomic_add(&raw mut (*totals).allocated_count, weighed.count().wrapping_neg());
+                    if weighed.log2() != 0 {
+                        let [bytes, count] = [weighed.bytes_variance(), weighed.count_variance()];
+                        atomic_add(&raw mut (*totals).allocated_bytes_variance, bytes.wrapping_neg());
+                        atomic_add(&raw mut (*totals).allocated_count_variance, count.wrapping_neg());
+                    }
                 }
             }
             return;
@@ -60,14 +71,14 @@ pub fn insert(address: u64, size_bytes: u64, stack: u64) {
     }
 }
 
-/// Books an allocation of `size_bytes` on `stack`, if that has totals; [`NOT_BOOKED`]: none.
+/// Books an allocation on `stack`, if that has totals; [`Weighed::NONE`]: none.
 #[inline(always)]
-pub fn book_allocation(stack: u64, size_bytes: u64) {
-    if size_bytes != NOT_BOOKED
+pub fn book_allocation(stack: u64, weighed: Weighed) {
+    if weighed != Weighed::NONE
         && let Some(totals) = maps::STACKS.get_ptr_mut(stack)
     {
         // SAFETY: a valid map value.
-        unsafe { add_allocation(totals, size_bytes) };
+        unsafe { add_allocation(totals, weighed) };
     }
 }
 
@@ -76,22 +87,26 @@ pub fn book_allocation(stack: u64, size_bytes: u64) {
 /// # Safety
 /// `totals` must be a map value.
 #[inline(always)]
-pub unsafe fn add_allocation(totals: *mut StackTotals, size_bytes: u64) {
+pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: Weighed) {
     // SAFETY: the caller's.
     unsafe {
-        atomic_add(&raw mut (*totals).allocated_bytes, size_bytes);
-        atomic_add(&raw mut (*totals).allocated_count, 1);
+        atomic_add(&raw mut (*totals).allocated_bytes, weighed.bytes());
+        atomic_add(&raw mut (*totals).allocated_count, weighed.count());
+        if weighed.log2() != 0 {
+            atomic_add(&raw mut (*totals).allocated_bytes_variance, weighed.bytes_variance());
+            atomic_add(&raw mut (*totals).allocated_count_variance, weighed.count_variance());
+        }
     }
 }
 
-/// Books that an allocation which [`take`] removed had grown by so much since it was made.
+/// Books that an allocation of weight 1 which [`take`] removed had grown by so much since it was made.
 #[inline(always)]
 pub fn grow(allocation: &mut Allocation, bytes: u64) {
     if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
         // SAFETY: a valid map value.
         unsafe { atomic_add(&raw mut (*totals).allocated_bytes, bytes) };
     }
-    allocation.size_bytes += bytes;
+    allocation.weighed += bytes;
 }
 
 /// Puts back an allocation that [`take`] removed: it was not freed after all.
@@ -122,10 +137,15 @@ pub fn book_free(address: u64, allocation: &Allocation) {
     if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
         // SAFETY: a valid map value.
         unsafe {
-            atomic_add(&raw mut (*totals).freed_bytes, allocation.size_bytes);
-            atomic_add(&raw mut (*totals).freed_count, 1);
+            let weighed = allocation.weighed();
+            atomic_add(&raw mut (*totals).freed_bytes, weighed.bytes());
+            atomic_add(&raw mut (*totals).freed_count, weighed.count());
+            if weighed.log2() != 0 {
+                atomic_add(&raw mut (*totals).freed_bytes_variance, weighed.bytes_variance());
+                atomic_add(&raw mut (*totals).freed_count_variance, weighed.count_variance());
+            }
             if frees_for_the_collector() {
-                atomic_add(&raw mut (*totals).collected_bytes, allocation.size_bytes);
+                atomic_add(&raw mut (*totals).collected_bytes, weighed.bytes());
             }
         }
     }
@@ -147,9 +167,9 @@ fn frees_for_the_collector() -> bool {
 #[inline(never)]
 fn event(kind: u32, address: u64, allocation: &Allocation) {
     emit::send(&AllocationRecord {
-        header: emit::header(kind),
+        header: Header { detail: allocation.weighed().log2(), ..emit::header(kind) },
         address: address & table::key::ADDRESS,
-        size_bytes: allocation.size_bytes,
+        size_bytes: allocation.weighed().size_bytes(),
         stack: allocation.stack,
     });
 }

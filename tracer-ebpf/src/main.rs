@@ -12,6 +12,7 @@ mod live;
 mod maps;
 mod pending;
 mod probes;
+mod sampling;
 mod unwind;
 
 /// A message of the programs' own, for who develops them: nothing in a release build, and never on the

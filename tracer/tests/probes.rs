@@ -7,7 +7,7 @@ use std::process::Command;
 use common::fixture::c_program;
 use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched};
-use common::report::{Totals, assert_sound, category, number, sites_through};
+use common::report::{Totals, assert_sound, category, number, of_source, sites_through};
 use serde_json::Value;
 
 /// What the programs exit with.
@@ -114,6 +114,66 @@ fn a_small_allocation_is_left_out_when_asked() {
     assert_eq!(totals.allocated_count, 60);
     assert_eq!(totals.allocated_bytes, 30 * (1_999_993 + 2_000_003));
     assert_eq!(totals.live_count, 20);
+}
+
+/// By how many of its standard errors each estimate of a sampled run is off: bytes and counts of what was
+/// allocated, freed, and is live.
+fn errors_off(sampled: &Traced) -> [f64; 6] {
+    let (totals, truth) = (&sampled.report["totals"], Totals::of_truth(&sampled.truth));
+    [
+        ("allocated_bytes", truth.allocated_bytes),
+        ("freed_bytes", truth.freed_bytes),
+        ("live_bytes", truth.live_bytes),
+        ("allocated_count", truth.allocated_count),
+        ("freed_count", truth.freed_count),
+        ("live_count", truth.live_count),
+    ]
+    .map(|(key, truth)| {
+        let (estimate, error) = (number(totals, key), number(totals, &format!("{key}_error")));
+        assert!(error > 0, "{key} of a sampled program has a standard error");
+        // An allocation stands for no more than the interval.
+        let bound = (f64::from(SAMPLE_BYTES) * estimate as f64).sqrt();
+        assert!(key.ends_with("count") || error as f64 <= bound + 1.0, "{key}: ±{error}, at most {bound}");
+        (estimate as f64 - truth as f64).abs() / error as f64
+    })
+}
+
+const SAMPLE_BYTES: u32 = 256 << 10;
+
+fn trace_sampled() -> Traced {
+    trace("sampled", &["--sample-bytes", "256k"])
+}
+
+#[test]
+fn sampled_totals_are_right_within_their_errors() {
+    let Some(_turn) = common::privileged() else { return };
+    let sampled = trace_sampled();
+    let off = errors_off(&sampled);
+    // Five: of a million runs, one is further off.
+    assert!(off.iter().all(|&off| off < 5.0), "{off:?} standard errors: {}", sampled.report["totals"]);
+    assert_eq!(sampled.report["session"]["sample_bytes"], SAMPLE_BYTES);
+    assert!(sampled.report["trust"]["unmatched_frees"].is_null(), "nobody can tell");
+    let mapped = of_source(&sampled.report, "sites", "mapping");
+    assert!(mapped.is_empty(), "what malloc maps is malloc's, sampled or not: {mapped:?}");
+    for site in of_source(&sampled.report, "sites", "allocator") {
+        assert!(site["live_bytes_error"].is_u64(), "{site}");
+    }
+    let text = sampled._recording.render(&[]);
+    assert!(text.contains("sampled: one in about 256.0 KiB") && text.contains(" ±"), "{text}");
+}
+
+/// `TRACER_SAMPLED_RUNS=100` takes a quarter of an hour.
+#[test]
+fn of_a_hundred_sampled_runs_one_may_be_off_by_three_errors() {
+    let Some(_turn) = common::privileged() else { return };
+    let runs = std::env::var("TRACER_SAMPLED_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(0);
+    let mut outside = [0; 6];
+    for run in 1..=runs {
+        let off = errors_off(&trace_sampled());
+        eprintln!("run {run}: bytes and counts are off by {off:.2?} standard errors");
+        outside.iter_mut().zip(off).for_each(|(outside, off)| *outside += u32::from(off > 3.0));
+    }
+    assert!(outside.iter().all(|outside| outside * 100 <= runs), "{outside:?} of {runs}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tracer_common::{counter::Counter, table::Allocation};
 use crate::{
     config, counters, live,
     pending::{self, Call, function},
-    unwind,
+    sampling, unwind,
 };
 
 macro_rules! entry {
@@ -53,6 +53,8 @@ pub fn free_enter(ctx: ProbeContext) -> u32 {
     if let Some(thread) = config::target_thread() {
         match live::take(address) {
             Some(allocation) => live::book_free(address, &allocation),
+            // It was left out, or is older than the session: nobody can tell.
+            None if sampling::interval() != 0 => {}
             None if pending::inside(thread) => {}
             None => counters::add(Counter::UnmatchedFrees, 1),
         }
@@ -115,10 +117,12 @@ fn leave(ctx: &RetProbeContext, thread: u64) {
     if address == 0 || call.size_bytes < config::get().min_size_bytes {
         return;
     }
-    // Sizes that no allocation can have are not told from the mark.
-    let size_bytes = call.size_bytes.min(unwind::NOT_BOOKED - 1);
-    let stack = unwind::capture(pc, sp, fp, size_bytes, unwind::RETURNED);
-    live::insert(address, size_bytes, stack);
+    // Not sooner: as long as a call is under way, what it maps and calls itself is its own business.
+    let Some(weighed) = sampling::draw(call.size_bytes) else {
+        return;
+    };
+    let stack = unwind::capture(pc, sp, fp, weighed.0, unwind::RETURNED);
+    live::insert(address, weighed, stack);
 }
 
 /// What a returned realloc means for the old block.

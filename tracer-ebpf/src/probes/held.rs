@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
+    sampling::Weighed,
     table::{Allocation, OVERFLOW_STACK, held, key},
     zlib,
 };
@@ -30,7 +31,7 @@ pub fn held_enter(ctx: ProbeContext) -> u32 {
     {
         // SAFETY: the context of a uprobe is the thread's registers.
         let (pc, sp, fp) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp, (*ctx.regs).rbp) };
-        let stack = unwind::capture(pc, sp, fp, unwind::NOT_BOOKED, unwind::EXACT);
+        let stack = unwind::capture(pc, sp, fp, Weighed::NONE.0, unwind::EXACT);
         // SAFETY: a valid map value, which only this thread uses.
         unsafe { (*call).stack = stack };
     }
@@ -70,8 +71,8 @@ fn begin(ctx: &ProbeContext, thread: u64) -> Option<*mut Call> {
         held::DEFLATE_COPY => {
             let original = maps::LIVE.get_ptr(second | key::DEFLATE);
             // SAFETY: a valid map value.
-            let bytes =
-                original.map_or(default_deflate_bytes(), |original| unsafe { (*original).size_bytes });
+            let bytes = original
+                .map_or(default_deflate_bytes(), |original| unsafe { (*original).weighed().size_bytes() });
             (bytes, first | key::DEFLATE)
         }
         held::INFLATER_INIT => (zlib::INFLATE_BYTES, key::INFLATE),
@@ -139,8 +140,9 @@ fn finish(call: &Call, result: u64) {
         counters::add(Counter::LostStackFull, 1);
         stack = OVERFLOW_STACK;
     }
-    live::book_allocation(stack, call.size_bytes);
-    live::insert(what, call.size_bytes, stack);
+    let weighed = Weighed::once(call.size_bytes);
+    live::book_allocation(stack, weighed);
+    live::insert(what, weighed, stack);
 }
 
 /// The end of what is held.

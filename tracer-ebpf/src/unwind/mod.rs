@@ -19,14 +19,12 @@ use tracer_common::{
     config::memo as memo_mode,
     counter::Counter,
     record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
+    sampling::Weighed,
     table::{NO_STACK, OVERFLOW_STACK, StackTotals},
     unwind::{Frame, MAX_FRAMES, Stop},
 };
 
 use crate::{config, counters, emit, live, maps};
-
-/// No allocation: see [`capture`].
-pub const NOT_BOOKED: u64 = u64::MAX;
 
 /// Where a walk begins: at a return address, or at the very instruction that is to run next.
 pub const RETURNED: u64 = 1;
@@ -61,7 +59,7 @@ fn capture_user(begins: u64) -> u64 {
         )
     };
     match (pc, sp, fp) {
-        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, NOT_BOOKED, begins),
+        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, Weighed::NONE.0, begins),
         _ => NO_STACK,
     }
 }
@@ -70,16 +68,18 @@ fn capture_user(begins: u64) -> u64 {
 /// anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
 /// scratch slot was free.
 ///
-/// An allocation of `booked_bytes` is added to the stack's totals; [`NOT_BOOKED`]: none is. If the stack
+/// The allocation `weighed`, a [`Weighed`], is added to the stack's totals; [`Weighed::NONE`]: none is. If the stack
 /// has no place in the table of totals, that is done for [`OVERFLOW_STACK`].
 ///
 /// A global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64, begins: u64) -> u64 {
+pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) -> u64 {
+    // The verifier takes numbers alone.
+    let weighed = Weighed(weighed);
     let Some((slot, index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
-        live::book_allocation(NO_STACK, booked_bytes);
+        live::book_allocation(NO_STACK, weighed);
         return NO_STACK;
     };
     // SAFETY: a map value, claimed for this walk alone.
@@ -115,15 +115,15 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, booked_bytes: u64, begins: 
         }
         match totals {
             Some(totals) => {
-                if booked_bytes != NOT_BOOKED {
-                    live::add_allocation(totals, booked_bytes);
+                if weighed != Weighed::NONE {
+                    live::add_allocation(totals, weighed);
                 }
                 send(slot, totals)
             }
-            None if booked_bytes == NOT_BOOKED => (*slot).record.stack,
+            None if weighed == Weighed::NONE => (*slot).record.stack,
             None => {
                 counters::add(Counter::LostStackFull, 1);
-                live::book_allocation(OVERFLOW_STACK, booked_bytes);
+                live::book_allocation(OVERFLOW_STACK, weighed);
                 OVERFLOW_STACK
             }
         }

@@ -21,6 +21,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 pub struct Tables {
     control: Array<MapData, Control>,
     java_heap: Array<MapData, Range>,
+    sampling: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     stops: PerCpuArray<MapData, u64>,
     stacks: MapData,
@@ -56,6 +57,7 @@ impl Tables {
         Ok(Self {
             control: probes.take_map("CONTROL")?.try_into()?,
             java_heap: probes.take_map("JAVA_HEAP")?.try_into()?,
+            sampling: probes.take_map("SAMPLING")?.try_into()?,
             counters: probes.take_map("COUNTERS")?.try_into()?,
             stops: probes.take_map("STOPS")?.try_into()?,
             stacks,
@@ -80,6 +82,14 @@ impl Tables {
         self.java_heap.set(0, Range { low, high }, 0)
     }
 
+    /// Records from now on one allocation in about so many bytes; 0: all.
+    ///
+    /// # Errors
+    /// The map operation failed.
+    pub fn set_sampling(&mut self, interval_bytes: u32) -> Result<(), MapError> {
+        self.sampling.set(0, interval_bytes, 0)
+    }
+
     /// Waits until the tables agree: a program that was running when the probes were switched off may
     /// have written one of them and not yet the other. False if they do not agree in reasonable time.
     ///
@@ -100,8 +110,8 @@ impl Tables {
         let mut live: HashMap<u64, (u64, u64)> = HashMap::new();
         self.for_each_live(|_, allocation| {
             let (bytes, count) = live.entry(allocation.stack).or_default();
-            *bytes += allocation.size_bytes;
-            *count += 1;
+            *bytes += allocation.weighed().bytes();
+            *count += allocation.weighed().count();
         })?;
         let mut agree = true;
         self.for_each_stack(|stack, totals| {

@@ -202,8 +202,7 @@ proptest! {
                 allocated_count: allocated / 16,
                 freed_bytes: freed.min(allocated),
                 freed_count: freed.min(allocated) / 16,
-                collected_bytes: 0,
-                sent: 0,
+                ..StackTotals::ZERO
             };
             let stack = [sample::INFLATER, sample::BUFFER, sample::CUT, 99, sample::COMPILER][stack as usize];
             if mapping {

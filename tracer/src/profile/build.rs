@@ -8,10 +8,10 @@ use super::judge::{Judge, Kept, Making};
 use super::makers::{self, Generator, Makers};
 use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals,
-    Verdict, Way, code, memory, metaspace, owners, series, site, threads, touched, trust,
+    Variances, Verdict, Way, code, memory, metaspace, owners, series, site, threads, touched, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
-use crate::recording::{Recording, Stack, State, Total};
+use crate::recording::{Recording, Source, Stack, State, Total};
 use crate::symbolize::{Frame, FrameKind};
 
 /// The reason under which rows are counted that say more was freed than allocated.
@@ -29,7 +29,7 @@ impl Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let Rows { sites, mut categories, series, kept } = rows(recording, rules, &shown, &mut lost);
-        let mut totals = Totals::default();
+        let mut totals = Totals::none(recording.session.sample_bytes.is_some());
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
         }
@@ -95,7 +95,8 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
             places.push(None);
             continue;
         };
-        let totals = consistent(row, lost);
+        let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
+        let totals = consistent(row, is_sampled, lost);
         let attribution = attribution(recording, rules, &traits, stack, row);
         let source = row.source.as_str();
         let category = *by_category.entry((attribution.category.clone(), source)).or_insert_with(|| {
@@ -279,7 +280,7 @@ fn attribution(
 
 /// The totals of a row, of which live must be what is left of allocated. Counters are read while
 /// they run, so a free may be seen whose allocation was not yet: counted, never hidden.
-fn consistent(row: &Total, lost: &mut BTreeMap<String, u64>) -> Totals {
+fn consistent(row: &Total, is_sampled: bool, lost: &mut BTreeMap<String, u64>) -> Totals {
     let totals = row.totals;
     if totals.freed_bytes > totals.allocated_bytes || totals.freed_count > totals.allocated_count {
         *lost.entry(INCONSISTENT.to_owned()).or_default() += 1;
@@ -290,6 +291,12 @@ fn consistent(row: &Total, lost: &mut BTreeMap<String, u64>) -> Totals {
         allocated_count: totals.allocated_count,
         freed_bytes: totals.freed_bytes.min(totals.allocated_bytes),
         freed_count: totals.freed_count.min(totals.allocated_count),
+        variances: is_sampled.then_some(Variances {
+            allocated_bytes: totals.allocated_bytes_variance,
+            allocated_count: totals.allocated_count_variance,
+            freed_bytes: totals.freed_bytes_variance,
+            freed_count: totals.freed_count_variance,
+        }),
         ..Totals::default()
     });
     sum

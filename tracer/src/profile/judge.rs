@@ -13,6 +13,7 @@ use super::verdict::trend;
 use super::verdict::{Birth, Case, Finding, advice, judge};
 use crate::attribute::{Nature, Rules};
 use crate::recording::{CodeSample, Collection, Recording, Source};
+use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
@@ -72,8 +73,10 @@ impl<'a> Judge<'a> {
         let is_over_and_over = |history: &[Point], least_bytes: u64| {
             late_allocated(history) >= least_bytes && allocates_on(history)
         };
-        let makes_classes = is_over_and_over(&loaders, LOADERS_MIN_BYTES)
-            && kept::still_grows(&loaders, LOADERS_MIN_BYTES)
+        let noise_bytes = noise_bytes(recording, course.rows(making.loaders), &loaders);
+        let least_bytes = LOADERS_MIN_BYTES.max(noise_bytes);
+        let makes_classes = is_over_and_over(&loaders, least_bytes)
+            && kept::still_grows(&loaders, least_bytes)
             || making
                 .generating
                 .into_iter()
@@ -150,7 +153,9 @@ impl<'a> Judge<'a> {
             None => (history, String::new()),
         };
         let births = self.births.get(group).filter(|_| category != "code-cache");
-        self.verdict_of(&history, births.map_or(&[], Vec::as_slice), &things, (category, kind))
+        let noise_bytes = noise_bytes(self.recording, self.course.rows(group), &history);
+        let births: &[Birth] = births.map_or(&[], Vec::as_slice);
+        self.verdict_of(&history, births, noise_bytes, &things, (category, kind))
     }
 
     /// What this course of a category, or of this kind of it, means.
@@ -158,6 +163,7 @@ impl<'a> Judge<'a> {
         &self,
         history: &[Point],
         births: &[Birth],
+        noise_bytes: u64,
         things: &str,
         (category, kind): (&str, Option<&str>),
     ) -> Verdict {
@@ -171,6 +177,7 @@ impl<'a> Judge<'a> {
             unloads: self.unloads,
             is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
+            noise_bytes,
             pid,
             things,
         });
@@ -209,6 +216,19 @@ fn growth(history: &[Point]) -> Option<i64> {
     let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
     let points: Vec<_> = history.iter().map(seconds).collect();
     Some(trend::slope(&points)?.round() as i64)
+}
+
+/// By how much what is live may seem to grow or fall by the chance of sampling alone: three standard errors of
+/// the difference between two moments.
+fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 {
+    let totals = rows.iter().filter_map(|&row| recording.totals.get(row)).map(|total| &total.totals);
+    let (variance, bytes) = totals.fold((0.0, 0.0), |(variance, bytes), totals| {
+        (variance + totals.allocated_bytes_variance as f64, bytes + totals.allocated_bytes as f64)
+    });
+    let peak = history.iter().map(Point::live_bytes).max().unwrap_or_default();
+    // What is live is taken for as variable as all that was allocated.
+    let live_variance = variance * VARIANCE_UNIT as f64 / f64::max(bytes, 1.0) * peak as f64;
+    (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
 }
 
 fn births(

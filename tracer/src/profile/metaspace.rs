@@ -21,7 +21,7 @@ pub(super) fn judge(categories: &mut Vec<Category>, recording: &Recording, rules
         return;
     }
     let id = "metaspace";
-    let verdict = judge.verdict_of(&history, &[], "", (id, None));
+    let verdict = judge.verdict_of(&history, &[], 0, "", (id, None));
     let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
     let trend = Trend::of(&history.iter().map(seconds).collect::<Vec<_>>());
     let growth = trend.map(|trend| trend.slope.round() as i64);

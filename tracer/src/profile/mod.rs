@@ -28,6 +28,7 @@ mod view;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tracer_common::sampling::VARIANCE_UNIT;
 
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
@@ -101,7 +102,7 @@ pub struct Session {
     pub ended: Option<String>,
 }
 
-/// The six totals of every row: live = allocated − freed.
+/// The six totals of every row: live = allocated − freed. Where it was sampled, they are estimates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     pub allocated_bytes: u64,
@@ -110,9 +111,68 @@ pub struct Totals {
     pub freed_count: u64,
     pub live_bytes: u64,
     pub live_count: u64,
+    /// Their standard errors. None: every allocation was recorded.
+    #[serde(flatten)]
+    pub errors: Errors,
+    #[serde(skip)]
+    pub variances: Option<Variances>,
+}
+
+/// Standard errors of the totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Errors {
+    pub allocated_bytes_error: Option<u64>,
+    pub allocated_count_error: Option<u64>,
+    pub freed_bytes_error: Option<u64>,
+    pub freed_count_error: Option<u64>,
+    pub live_bytes_error: Option<u64>,
+    pub live_count_error: Option<u64>,
+}
+
+/// Variances of the totals; those of bytes in units of [`VARIANCE_UNIT`]. What was freed is a part of what was
+/// allocated, and each allocation is taken or left by itself: live has the difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variances {
+    pub allocated_bytes: u64,
+    pub allocated_count: u64,
+    pub freed_bytes: u64,
+    pub freed_count: u64,
+}
+
+impl Variances {
+    fn plus(self, other: Variances) -> Variances {
+        Variances {
+            allocated_bytes: self.allocated_bytes.saturating_add(other.allocated_bytes),
+            allocated_count: self.allocated_count.saturating_add(other.allocated_count),
+            freed_bytes: self.freed_bytes.saturating_add(other.freed_bytes),
+            freed_count: self.freed_count.saturating_add(other.freed_count),
+        }
+    }
+
+    fn errors(self) -> Errors {
+        let error = |variance: u64, unit: u64| Some((variance as f64 * unit as f64).sqrt().ceil() as u64);
+        Errors {
+            allocated_bytes_error: error(self.allocated_bytes, VARIANCE_UNIT),
+            allocated_count_error: error(self.allocated_count, 1),
+            freed_bytes_error: error(self.freed_bytes, VARIANCE_UNIT),
+            freed_count_error: error(self.freed_count, 1),
+            live_bytes_error: error(self.allocated_bytes.saturating_sub(self.freed_bytes), VARIANCE_UNIT),
+            live_count_error: error(self.allocated_count.saturating_sub(self.freed_count), 1),
+        }
+    }
 }
 
 impl Totals {
+    /// Of nothing; `sampled`: they will be estimates.
+    pub fn none(sampled: bool) -> Totals {
+        let variances = sampled.then(Variances::default);
+        Totals {
+            errors: variances.map(Variances::errors).unwrap_or_default(),
+            variances,
+            ..Totals::default()
+        }
+    }
+
     /// Adds another row's.
     pub fn add(&mut self, other: &Totals) {
         self.allocated_bytes = self.allocated_bytes.saturating_add(other.allocated_bytes);
@@ -121,6 +181,10 @@ impl Totals {
         self.freed_count = self.freed_count.saturating_add(other.freed_count);
         self.live_bytes = self.allocated_bytes.saturating_sub(self.freed_bytes);
         self.live_count = self.allocated_count.saturating_sub(self.freed_count);
+        if let Some(variances) = other.variances {
+            let sum = self.variances.unwrap_or_default().plus(variances);
+            (self.errors, self.variances) = (sum.errors(), Some(sum));
+        }
     }
 }
 

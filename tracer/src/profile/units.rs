@@ -16,6 +16,20 @@ pub fn bytes(value: u64) -> String {
     format!("{scaled:.1} {}", UNITS.get(unit).unwrap_or(&"EiB"))
 }
 
+/// `±3.2 %`: a standard error against its value; nothing if there is none.
+pub fn plus_minus(value: u64, error: Option<u64>) -> String {
+    match error {
+        None => String::new(),
+        Some(_) if value == 0 => String::new(),
+        Some(0) => "±0 %".to_owned(),
+        Some(error) => match error as f64 * 100.0 / value as f64 {
+            percent if percent < 0.05 => "±<0.1 %".to_owned(),
+            percent if percent < 9.95 => format!("±{percent:.1} %"),
+            percent => format!("±{percent:.0} %"),
+        },
+    }
+}
+
 /// `+1.9 MiB/s`.
 pub fn rate(bytes_per_s: i64) -> String {
     format!("{}/s", bytes_more(bytes_per_s))
@@ -120,6 +134,17 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(bytes(value), text);
+        }
+        for (value, error, text) in [
+            (1_000, None, ""),
+            (0, Some(0), ""),
+            (1_000, Some(0), "±0 %"),
+            (1_000_000, Some(1), "±<0.1 %"),
+            (1_000, Some(32), "±3.2 %"),
+            (1_000, Some(99), "±9.9 %"),
+            (1_000, Some(1_200), "±120 %"),
+        ] {
+            assert_eq!(plus_minus(value, error), text);
         }
         assert_eq!(rate(-2_048), "−2.0 KiB/s");
         assert_eq!(rate(0), "0 B/s");

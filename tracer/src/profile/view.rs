@@ -45,6 +45,16 @@ impl View {
         }
     }
 
+    /// The standard errors of both; none if they are exact.
+    pub const fn errors(self, totals: &Totals) -> (Option<u64>, Option<u64>) {
+        let errors = &totals.errors;
+        match self {
+            View::Live | View::Leaks => (errors.live_bytes_error, errors.live_count_error),
+            View::Allocated => (errors.allocated_bytes_error, errors.allocated_count_error),
+            View::Temporary => (errors.freed_bytes_error, errors.freed_count_error),
+        }
+    }
+
     /// Is the site one of those looked at? Where the session was too short to tell, every live one is.
     pub fn shows(self, site: &Site) -> bool {
         let wanted = site.verdict.as_ref().is_none_or(|verdict| self.shows_kind(verdict.kind));
@@ -74,7 +84,7 @@ impl Profile {
         self.categories.retain(|row| row.id == category);
         self.sites.retain(|site| site.category == category);
         self.series.keep_category(category);
-        self.totals = Totals::default();
+        self.totals = Totals::none(self.session.sample_bytes.is_some());
         for row in self.categories.iter().filter(|row| row.source == "allocator") {
             self.totals.add(&row.totals);
         }

@@ -56,7 +56,7 @@ pub struct SessionInfo {
     pub started_ns: u64,
     /// `full` or `light`.
     pub probes: String,
-    /// None: every allocation was recorded.
+    /// One allocation in about so many bytes was recorded. None: all were.
     pub sample_bytes: Option<u64>,
     /// Are collections seen at all? If not, their number is unknown, not 0.
     pub gc_probes: bool,
@@ -88,13 +88,19 @@ pub struct Totals {
     pub freed_count: u64,
     /// Of `freed_bytes`: what was freed by threads that work off what collections found.
     pub collected_bytes: u64,
+    /// Variances, where it was sampled; those of bytes in [`tracer_common::sampling::VARIANCE_UNIT`]s. Live has
+    /// the difference.
+    pub allocated_bytes_variance: u64,
+    pub allocated_count_variance: u64,
+    pub freed_bytes_variance: u64,
+    pub freed_count_variance: u64,
 }
 
 /// What was lost or could not be matched, as far as it is not in `lost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trust {
-    /// Frees of what was allocated before the session.
+    /// Frees of what was allocated before the session. None: it was sampled, so nobody can tell.
     pub unmatched_frees: Option<u64>,
     /// Stack walks made.
     pub stacks_total: Option<u64>,

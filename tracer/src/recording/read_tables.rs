@@ -179,11 +179,20 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     .into_iter()
     .collect();
     let mut ids = TotalIds::new();
-    let collected = column(database, "total", "collected_bytes", "0")?;
+    let later = |name| column(database, "total", name, "0");
+    let later = [
+        "collected_bytes",
+        "allocated_bytes_variance",
+        "allocated_count_variance",
+        "freed_bytes_variance",
+        "freed_count_variance",
+    ]
+    .map(later);
+    let later = later.into_iter().collect::<Result<Vec<_>>>()?.join(", ");
     let totals = collect(
         database,
         &format!(
-            "SELECT stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, {collected}
+            "SELECT stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, {later}
              FROM total ORDER BY stack, source"
         ),
         |row| {
@@ -192,7 +201,13 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
             Ok(Total {
                 stack: reference(stack_ids, stack)?,
                 source: sources.get(&source).cloned().ok_or_else(missing)?,
-                totals: totals_of(row, 2)?,
+                totals: Totals {
+                    allocated_bytes_variance: unsigned(row, 7)?,
+                    allocated_count_variance: unsigned(row, 8)?,
+                    freed_bytes_variance: unsigned(row, 9)?,
+                    freed_count_variance: unsigned(row, 10)?,
+                    ..totals_of(row, 2)?
+                },
             })
         },
     )?;
@@ -328,6 +343,7 @@ fn totals_of(row: &Row<'_>, first: usize) -> Result<Totals> {
         freed_bytes: unsigned(row, first + 2)?,
         freed_count: unsigned(row, first + 3)?,
         collected_bytes: unsigned(row, first + 4)?,
+        ..Totals::default()
     })
 }
 

@@ -107,13 +107,19 @@ impl Rows {
             freed_bytes: totals.freed_bytes,
             freed_count: totals.freed_count,
             collected_bytes: totals.collected_bytes,
+            allocated_bytes_variance: totals.allocated_bytes_variance,
+            allocated_count_variance: totals.allocated_count_variance,
+            freed_bytes_variance: totals.freed_bytes_variance,
+            freed_count_variance: totals.freed_count_variance,
         };
         let key = (self.stack(database, stack)?, source);
         if self.totals.get(&key) == Some(&totals) {
             return Ok(None);
         }
         database
-            .prepare_cached("INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO total VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
             .execute(params![
                 key.0,
                 key.1,
@@ -122,7 +128,11 @@ impl Rows {
                 signed(Some(totals.freed_bytes)),
                 signed(Some(totals.freed_count)),
                 signed(Some(time_ns)),
-                signed(Some(totals.collected_bytes))
+                signed(Some(totals.collected_bytes)),
+                signed(Some(totals.allocated_bytes_variance)),
+                signed(Some(totals.allocated_count_variance)),
+                signed(Some(totals.freed_bytes_variance)),
+                signed(Some(totals.freed_count_variance))
             ])?;
         self.totals.insert(key, totals);
         Ok(Some(key))

@@ -82,6 +82,7 @@ pub(crate) fn totals(allocated: (u64, u64), freed: (u64, u64)) -> StackTotals {
         freed_count: freed.1,
         collected_bytes: 0,
         sent: 1,
+        ..StackTotals::ZERO
     }
 }
 

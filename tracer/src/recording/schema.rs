@@ -18,7 +18,9 @@ CREATE TABLE source (id INTEGER PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT
 CREATE TABLE total (stack INTEGER NOT NULL REFERENCES stack, source INTEGER NOT NULL REFERENCES source,
     allocated_bytes INTEGER NOT NULL, allocated_count INTEGER NOT NULL,
     freed_bytes INTEGER NOT NULL, freed_count INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
-    collected_bytes INTEGER NOT NULL,
+    collected_bytes INTEGER NOT NULL, allocated_bytes_variance INTEGER NOT NULL,
+    allocated_count_variance INTEGER NOT NULL, freed_bytes_variance INTEGER NOT NULL,
+    freed_count_variance INTEGER NOT NULL,
     PRIMARY KEY (stack, source)) STRICT, WITHOUT ROWID;
 CREATE TABLE sample (id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE series (sample INTEGER NOT NULL, stack INTEGER NOT NULL REFERENCES stack,
@@ -33,7 +35,7 @@ CREATE TABLE live_thread (stack INTEGER NOT NULL REFERENCES stack, tid INTEGER N
     PRIMARY KEY (stack, tid)) STRICT, WITHOUT ROWID;
 CREATE TABLE call (time_ns INTEGER NOT NULL, tid INTEGER NOT NULL, freed INTEGER NOT NULL,
     address INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-    stack INTEGER NOT NULL REFERENCES stack) STRICT;
+    stack INTEGER NOT NULL REFERENCES stack, weight INTEGER NOT NULL) STRICT;
 CREATE TABLE gc (begin_ns INTEGER PRIMARY KEY, end_ns INTEGER, \"full\" INTEGER NOT NULL) STRICT;
 CREATE TABLE survivor (stack INTEGER NOT NULL REFERENCES stack, epoch INTEGER NOT NULL,
     born_ns INTEGER NOT NULL, live_bytes INTEGER NOT NULL, live_count INTEGER NOT NULL,

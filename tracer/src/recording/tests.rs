@@ -374,6 +374,10 @@ fn counts() -> impl Strategy<Value = StackTotals> {
         freed_count: d,
         collected_bytes: c / 2,
         sent: 0,
+        allocated_bytes_variance: a,
+        allocated_count_variance: b,
+        freed_bytes_variance: a / 3,
+        freed_count_variance: b / 2,
     })
 }
 
@@ -407,6 +411,10 @@ proptest! {
                     freed_bytes: totals.freed_bytes,
                     freed_count: totals.freed_count,
                     collected_bytes: totals.collected_bytes,
+                    allocated_bytes_variance: totals.allocated_bytes_variance,
+                    allocated_count_variance: totals.allocated_count_variance,
+                    freed_bytes_variance: totals.freed_bytes_variance,
+                    freed_count_variance: totals.freed_count_variance,
                 });
             }
             writer.tick(START_NS + tick).expect("tick");
@@ -429,13 +437,20 @@ proptest! {
             .map(|row| ((recording.stacks[row.stack as usize].id, row.source.kind().to_owned()), row.totals))
             .collect();
         prop_assert_eq!(&totals, &expected);
-        // The series ends where the totals are.
+        // The series ends where the totals are. It has no variances.
+        let exact = |totals: Totals| Totals {
+            allocated_bytes_variance: 0,
+            allocated_count_variance: 0,
+            freed_bytes_variance: 0,
+            freed_count_variance: 0,
+            ..totals
+        };
         let mut last = std::collections::BTreeMap::new();
         for row in recording.series.iter().flat_map(|sample| &sample.rows) {
             last.insert(row.total, row.totals);
         }
         for (at, row) in (0..).zip(&recording.totals) {
-            prop_assert_eq!(last.get(&at), Some(&row.totals));
+            prop_assert_eq!(last.get(&at), Some(&exact(row.totals)));
         }
     }
 }

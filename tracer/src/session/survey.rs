@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracer_common::table::Allocation;
+use tracer_common::{sampling::Weighed, table::Allocation};
 
 /// Slices of a session by which births are told apart.
 const SLICES: u64 = 32;
@@ -26,9 +26,9 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.count += 1;
+    fn add(&mut self, weighed: Weighed) {
+        self.bytes = self.bytes.saturating_add(weighed.bytes());
+        self.count = self.count.saturating_add(weighed.count());
     }
 }
 
@@ -48,12 +48,12 @@ impl Survey {
 
     /// Adds a live allocation.
     pub fn add(&mut self, allocation: &Allocation) {
-        let bytes = allocation.size_bytes;
-        self.threads.entry((allocation.stack, allocation.tid)).or_default().add(bytes);
+        let weighed = allocation.weighed();
+        self.threads.entry((allocation.stack, allocation.tid)).or_default().add(weighed);
         let slice = allocation.time_ns.saturating_sub(self.started_ns) / self.slice_ns;
         let born_ns = self.started_ns.saturating_add(slice.min(SLICES - 1) * self.slice_ns);
         let epoch = allocation.epoch.checked_shr(self.epoch_shift).unwrap_or(0) << (self.epoch_shift & 31);
-        self.births.entry((allocation.stack, epoch, born_ns)).or_default().add(bytes);
+        self.births.entry((allocation.stack, epoch, born_ns)).or_default().add(weighed);
     }
 
     /// Stack, thread, bytes, count.
@@ -77,7 +77,7 @@ mod tests {
     fn survey(collections: usize, live: &[(u64, u32)]) -> Vec<(u64, u32, u64, u64, u64)> {
         let mut survey = Survey::new(1_000, 1_000 + 3_200, collections);
         for &(time_ns, epoch) in live {
-            survey.add(&Allocation { size_bytes: 10, stack: 7, time_ns, tid: 3, epoch });
+            survey.add(&Allocation { weighed: Weighed::once(10).0, stack: 7, time_ns, tid: 3, epoch });
         }
         let mut rows = survey.survivors();
         rows.sort_unstable();

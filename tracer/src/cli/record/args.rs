@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use tracer_common::config::memo;
+use tracer_common::{
+    config::memo,
+    sampling::{MAX_INTERVAL, MIN_INTERVAL},
+};
 
 use crate::cli::failure::{Failure, status};
 
@@ -39,6 +42,11 @@ pub struct Args {
     /// Leave out allocations smaller than this (bytes, or with a unit: 512, 4k, 1m)
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     pub min_size: u64,
+
+    /// Record one allocation in about SIZE bytes (with a unit: 512k), and estimate totals from those, with
+    /// their standard errors
+    #[arg(long, value_name = "SIZE", value_parser = parse_interval)]
+    pub sample_bytes: Option<u32>,
 
     /// Keep every allocation and free in the file, not only their totals
     #[arg(long)]
@@ -125,7 +133,30 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
+fn parse_interval(text: &str) -> Result<u32, String> {
+    let size = parse_size(text)?;
+    match u32::try_from(size) {
+        Ok(size) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&size) => Ok(size),
+        _ => {
+            Err("the interval must be from 1k to 1g; leave the flag out to record every allocation"
+                .to_owned())
+        }
+    }
+}
+
 impl Args {
+    /// Do the flags go together?
+    ///
+    /// # Errors
+    /// One of them would do nothing.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.sample_bytes.is_some() && self.probes == Probes::Light {
+            let what = "--sample-bytes: with --probes light no allocator call is watched, so there is nothing to sample";
+            return Err(Failure::new(status::USAGE, what).help("leave one of the two out"));
+        }
+        Ok(())
+    }
+
     /// The file to write for a target of this name and pid.
     ///
     /// # Errors
@@ -155,6 +186,15 @@ mod tests {
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         for wrong in ["0", "0s", "", "-1", "100000000000000000000", "99999999h", "25h", "soon"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn intervals() {
+        assert_eq!(parse_interval("512k"), Ok(512 << 10));
+        assert_eq!(parse_interval("1g"), Ok(1 << 30));
+        for wrong in ["0", "1023", "1073741825", "5g", "", "-1"] {
+            assert!(parse_interval(wrong).is_err(), "{wrong}");
         }
     }
 

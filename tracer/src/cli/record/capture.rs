@@ -64,6 +64,7 @@ pub(super) struct Capture {
     collection_began: bool,
     /// Allocations and frees, with `--events`, not yet written.
     calls: Vec<Call>,
+    is_sampled: bool,
 }
 
 impl Capture {
@@ -97,6 +98,7 @@ impl Capture {
             writer.note(&note)?;
         }
         let memory = MemoryWatch::start(target.pid);
+        let is_sampled = attached.sample_bytes.is_some();
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(status::FAILED, &error))?;
         Ok(Self {
             pid: target.pid,
@@ -118,6 +120,7 @@ impl Capture {
             ticked_ns: 0,
             collection_began: false,
             calls: Vec::new(),
+            is_sampled,
         })
     }
 

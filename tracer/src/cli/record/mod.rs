@@ -60,6 +60,7 @@ const JVM_POLL: Duration = Duration::from_millis(2);
 /// # Errors
 /// What was asked cannot be done, or not to the end.
 pub fn run(args: &Args) -> Result<u8, Failure> {
+    args.check()?;
     let mut launched = (!args.command.is_empty()).then(|| Launched::start(&args.command)).transpose()?;
     let pid = launched.as_ref().map(Launched::pid).or(args.pid).unwrap_or_default();
     let outcome = record(args, pid, launched.as_mut());
@@ -154,7 +155,7 @@ fn header(target: &Target, args: &Args) -> Header {
             started: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             started_ns: monotonic_ns(),
             probes: args.probes.as_str().to_owned(),
-            sample_bytes: None,
+            sample_bytes: args.sample_bytes.map(u64::from),
             gc_probes: false,
         },
     }

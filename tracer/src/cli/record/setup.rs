@@ -45,6 +45,8 @@ pub(super) struct Attached {
     pub(super) probes: Probes,
     /// The JVM that the target will probably become.
     pub(super) expected_jvm: Option<ExpectedJvm>,
+    /// None: every allocation is recorded.
+    pub(super) sample_bytes: Option<u32>,
 }
 
 /// The unwinder's tables, on both sides.
@@ -164,7 +166,8 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
     kernel.set_modules(modules.modules()).map_err(lacking)?;
     modules.set_row_capacity(kernel.row_capacity());
-    let tables = Tables::take(&mut probes).map_err(lacking)?;
+    let mut tables = Tables::take(&mut probes).map_err(lacking)?;
+    tables.set_sampling(args.sample_bytes.unwrap_or(0)).map_err(|error| lacking(error.into()))?;
     let ring = RingSource::take(&mut probes).map_err(lacking)?;
     let unplaced = |error| match error {
         error @ ProbeError::Unplaced { .. } => lacking(error).help(format!("tracer check -p {pid} -v")),
@@ -184,7 +187,7 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
     let unwind = Unwind { kernel, modules, memory, jvm: Jvm::ZERO };
-    Ok(Attached { tables, ring, unwind, probes, expected_jvm })
+    Ok(Attached { tables, ring, unwind, probes, expected_jvm, sample_bytes: args.sample_bytes })
 }
 
 fn config(target: &Target, args: &Args) -> Config {

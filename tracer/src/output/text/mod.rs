@@ -96,7 +96,8 @@ fn heading(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<(
         vec![format!("{} recorded from {}", units::duration(session.duration_ns), clean(&session.started))];
     match session.sample_bytes {
         Some(bytes) => {
-            parts.push(format!("{} probes, sampled every {}", clean(&session.probes), units::bytes(bytes)))
+            let interval = units::bytes(bytes);
+            parts.push(format!("{} probes, sampled: one in about {interval}", clean(&session.probes)));
         }
         None => parts.push(format!("{} probes", clean(&session.probes))),
     }

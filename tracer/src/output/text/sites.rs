@@ -83,6 +83,13 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
     let kind = site.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
     let totals = &site.totals;
     let bytes = units::bytes(view.bytes(totals));
+    let (error, count_error) = view.errors(totals);
+    let plus_minus = |value, error| match units::plus_minus(value, error) {
+        text if text.is_empty() => text,
+        text => format!(" {text}"),
+    };
+    let error = plus_minus(view.bytes(totals), error);
+    let count_error = plus_minus(view.count(totals), count_error);
     let mapping = site.source == "mapping";
     let things = units::counted(view.count(totals), if mapping { "mapping" } else { "allocation" });
     let word = match view {
@@ -99,7 +106,11 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
         _ => String::new(),
     };
     let category = format!("{}{kind}", clean(&site.category));
-    writeln!(out, "{number:>3}. {}  {bytes} {word} in {things}{growth}", style.bold(&category))
+    writeln!(
+        out,
+        "{number:>3}. {}  {bytes}{error} {word} in {things}{count_error}{growth}",
+        style.bold(&category)
+    )
 }
 
 /// Leaf → cause → owner on a line, or on one each.

@@ -9,6 +9,8 @@ use crate::profile::{Category, Profile, Totals};
 
 /// Characters that a category's id may take.
 const ID_WIDTH: usize = 34;
+/// Beside the errors.
+const ID_WIDTH_SAMPLED: usize = 20;
 
 pub(super) fn categories(
     profile: &Profile,
@@ -67,14 +69,22 @@ fn write_table(
 fn table(rows: &[&Category], total: Option<&Totals>, names: bool) -> Table {
     let mapping = rows.first().is_some_and(|row| row.source == "mapping");
     let (allocated, freed) = if mapping { ("mapped", "unmapped") } else { ("allocated", "freed") };
-    let mut table = new(&["category", "live", "count", allocated, freed, "growth", "verdict", ""], 1..6);
+    // The errors need room; what was freed is the rest.
+    let is_sampled = rows.iter().any(|row| row.totals.variances.is_some());
+    let (mut table, id_width) = if is_sampled {
+        let header = ["category", "live", "±", "count", "±", allocated, "±", "growth", "verdict", ""];
+        (new(&header, 1..8), ID_WIDTH_SAMPLED)
+    } else {
+        let header = ["category", "live", "count", allocated, freed, "growth", "verdict", ""];
+        (new(&header, 1..6), ID_WIDTH)
+    };
     for row in rows {
         let growth = row.growth_bytes_per_s.map_or_else(|| "-".to_owned(), units::rate);
         let id = clean(&row.id);
         let known = id.to_lowercase().ends_with(&row.name.to_lowercase());
         let name = if known || !names { "" } else { row.name.as_str() };
         let verdict = row.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
-        table.add_row(cells(&label::fit(&id, ID_WIDTH), &row.totals, growth, verdict, name));
+        table.add_row(cells(&label::fit(&id, id_width), &row.totals, growth, verdict, name));
     }
     if let Some(totals) = total {
         table.add_row(cells("total", totals, String::new(), "", ""));
@@ -82,17 +92,24 @@ fn table(rows: &[&Category], total: Option<&Totals>, names: bool) -> Table {
     table
 }
 
-fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -> [String; 8] {
-    [
-        id.to_owned(),
-        units::bytes(totals.live_bytes),
-        units::count(totals.live_count),
-        units::bytes(totals.allocated_bytes),
-        units::bytes(totals.freed_bytes),
-        growth,
-        verdict.to_owned(),
-        clean(name).into_owned(),
-    ]
+fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -> Vec<String> {
+    let errors = &totals.errors;
+    let (live, count) = (units::bytes(totals.live_bytes), units::count(totals.live_count));
+    let allocated = units::bytes(totals.allocated_bytes);
+    let numbers = if totals.variances.is_some() {
+        vec![
+            live,
+            units::plus_minus(totals.live_bytes, errors.live_bytes_error),
+            count,
+            units::plus_minus(totals.live_count, errors.live_count_error),
+            allocated,
+            units::plus_minus(totals.allocated_bytes, errors.allocated_bytes_error),
+        ]
+    } else {
+        vec![live, count, allocated, units::bytes(totals.freed_bytes)]
+    };
+    let words = [growth, verdict.to_owned(), clean(name).into_owned()];
+    [id.to_owned()].into_iter().chain(numbers).chain(words).collect()
 }
 
 /// A table without borders; the columns `numbers` are aligned at the right.

@@ -46,6 +46,17 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
         );
         writeln!(out, "    {}: {place}", units::counted(end.stack_count, "incomplete stack"))?;
     }
+    if let Some(bytes) = profile.session.sample_bytes {
+        let interval = units::bytes(bytes);
+        writeln!(
+            out,
+            "  sampled: one allocation in about {interval}; what malloc and its like allocated is estimated,"
+        )?;
+        writeln!(
+            out,
+            "    right on average; ±: standard error (two in three are within it, nearly all within three)"
+        )?;
+    }
     if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
         writeln!(
             out,

@@ -76,7 +76,7 @@ impl Collected {
             collections,
             freed_bytes,
             end_live_bytes: end.live_bytes(),
-            small_bytes: SMALL_BYTES.max(case.usual_bytes),
+            small_bytes: case.least_bytes(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::collected::Collected;
 use super::trend::Trend;
-use super::{Birth, Case, SMALL_BYTES, Shape, TRICKLE_BYTES};
+use super::{Birth, Case, Shape, TRICKLE_BYTES};
 use crate::profile::units;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
@@ -126,13 +126,15 @@ impl Growth {
     pub(super) fn is_real(&self, case: &Case<'_>) -> bool {
         let bytes = self.grown_bytes.min(self.trend.slope * self.span_s);
         let brings = |share: f64| self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0;
-        let is_much = bytes >= SMALL_BYTES.max(case.usual_bytes) as f64;
+        let is_much = bytes >= case.least_bytes() as f64;
+        // The first third may be a start that ended.
+        let is_chance = self.middle_bytes + self.late_bytes < case.noise_bytes as f64;
         // A trickle: less, but drop by drop, all the time.
         let trickles = case.is_applications
             && bytes >= TRICKLE_BYTES as f64
             && brings(TRICKLE_SHARE)
             && spread_births(case) >= TRICKLE_BIRTHS;
-        self.trend.rises() && (is_much && brings(LATE_SHARE) || trickles)
+        self.trend.rises() && !is_chance && (is_much && brings(LATE_SHARE) || trickles)
     }
 
     /// As the end of a sentence.

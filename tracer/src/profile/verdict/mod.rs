@@ -103,9 +103,18 @@ pub(super) struct Case<'a> {
     pub(super) is_applications: bool,
     /// Less is no finding.
     pub(super) usual_bytes: u64,
+    /// Less may be the chance of sampling.
+    pub(super) noise_bytes: u64,
     pub(super) pid: u32,
     /// What the bytes are beside bytes: `12 threads`; empty: nothing is said.
     pub(super) things: &'a str,
+}
+
+impl Case<'_> {
+    /// Less is no finding: it is usual, or nothing at all.
+    fn least_bytes(&self) -> u64 {
+        SMALL_BYTES.max(self.usual_bytes).max(self.noise_bytes)
+    }
 }
 
 /// A kind with its evidence.
@@ -134,6 +143,12 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
     }
     if shape.peak_bytes < if case.is_applications { TRICKLE_BYTES } else { SMALL_BYTES } {
         return finding(Kind::Steady, format!("never more than {peak} were live"));
+    }
+    if shape.peak_bytes < case.noise_bytes {
+        return finding(
+            Kind::TooShort,
+            format!("{peak} live at most, which is too few samples to tell growth from chance"),
+        );
     }
     let followed = timing::followed(case);
     let case = &match &followed {

@@ -43,9 +43,35 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         unloads: true,
         is_applications: false,
         usual_bytes: 0,
+        noise_bytes: 0,
         pid: 4711,
         things: "",
     })
+}
+
+#[test]
+fn the_chance_of_sampling_is_no_growth() {
+    let grows = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
+    let found = |noise_bytes| {
+        let case = Case {
+            nature: Nature::Owned,
+            history: &grows,
+            collections: Some(&[]),
+            births: &births(0..15, 1_000 * KIB, &[]),
+            makes_classes: true,
+            unloads: true,
+            is_applications: false,
+            usual_bytes: 0,
+            noise_bytes,
+            pid: 4711,
+            things: "",
+        };
+        judge(&case).kind
+    };
+    assert_eq!(found(0), Kind::Leak);
+    assert_eq!(found(9_900 * KIB), Kind::Leak, "the last two thirds brought 10,000 KiB");
+    assert_ne!(found(10_100 * KIB), Kind::Leak, "that may be chance");
+    assert_eq!(found(16_000 * KIB), Kind::TooShort, "too few samples for anything");
 }
 
 #[test]
@@ -113,6 +139,7 @@ fn without_a_collection_nobody_can_tell() {
         unloads: true,
         is_applications: false,
         usual_bytes: 0,
+        noise_bytes: 0,
         pid: 1,
         things: "",
     };
@@ -210,6 +237,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         unloads: true,
         is_applications: false,
         usual_bytes: 0,
+        noise_bytes: 0,
         pid: 1,
         things: "",
     };
@@ -228,6 +256,7 @@ fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births:
         unloads: true,
         is_applications: true,
         usual_bytes: 0,
+        noise_bytes: 0,
         pid: 4711,
         things: "",
     })
@@ -247,6 +276,7 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         unloads,
         is_applications: false,
         usual_bytes: 0,
+        noise_bytes: 0,
         pid: 1,
         things: "",
     };

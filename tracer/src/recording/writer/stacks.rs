@@ -105,12 +105,14 @@ impl Writer {
             return Ok(());
         }
         self.write(|writer, database| {
-            let mut insert = database.prepare_cached("INSERT INTO call VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut insert =
+                database.prepare_cached("INSERT INTO call VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             for Call { freed, record } in calls {
                 let stack = writer.rows.stack(database, record.stack)?;
                 let [time, address, size] = [record.header.time_ns, record.address, record.size_bytes]
                     .map(|value| signed(Some(value)));
-                insert.execute(params![time, record.header.tid, freed, address, size, stack])?;
+                let weight = 1_i64.checked_shl(record.header.detail).unwrap_or(1);
+                insert.execute(params![time, record.header.tid, freed, address, size, stack, weight])?;
             }
             Ok(())
         })

@@ -111,7 +111,8 @@ impl Capture {
             self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
         let lost = trust::lost(&counters, self.malformed_count);
         self.writer.lost(&lost)?;
-        self.writer.trust(&trust::trust(&counters, self.waiting.completed_count))?;
+        let trust = trust::trust(&counters, self.waiting.completed_count, self.is_sampled);
+        self.writer.trust(&trust)?;
         Ok(lost.iter().map(|(_, count)| count).sum())
     }
 
@@ -143,7 +144,7 @@ impl Capture {
         self.attached
             .tables
             .for_each_live(|address, mut allocation| {
-                allocation.size_bytes += self.windows.of(address, &allocation);
+                allocation.weighed += self.windows.of(address, &allocation);
                 live.add(&allocation);
             })
             .map_err(|error| unreadable(&error))?;
