@@ -1,10 +1,11 @@
 //! A census for people: what stands out, then everything in one table.
 
+mod books;
+
 use std::fmt::Write;
 
 use super::{ARENAS_MISSING, Heading};
-use crate::census::{Census, CodeUse, Finding, Jvm, Library, OpenSsl, zlib};
-use crate::hotspot::books::{Metaspace, Tables};
+use crate::census::{Census, Finding, Library, OpenSsl, zlib};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
@@ -242,19 +243,6 @@ impl Page {
         }
     }
 
-    fn java_heap(&mut self, jvm: &Jvm) {
-        match &jvm.java_heap {
-            Ok(heap) => {
-                self.row(4, "used", &bytes(heap.used_bytes), "", "");
-                for space in heap.spaces.iter().filter(|space| space.used_bytes > 0) {
-                    let note = format!("of {}", bytes(space.capacity_bytes));
-                    self.row(6, space.name, &bytes(space.used_bytes), &count(space.count), &note);
-                }
-            }
-            Err(why) => self.row(4, "used", "-", "-", &format!("not known: {why}")),
-        }
-    }
-
     fn libraries(&mut self, libraries: &[Library]) {
         let shown = || libraries.iter().filter(|library| library.bytes >= MIN_LIBRARY_BYTES);
         if shown().next().is_none() {
@@ -264,85 +252,6 @@ impl Page {
         for library in shown().take(MAX_ROWS) {
             let name = library.path.rsplit('/').next().unwrap_or_default();
             self.row(2, name, &bytes(library.bytes), &count(library.count), "");
-        }
-    }
-
-    fn buffers(&mut self, jvm: &Jvm) {
-        match &jvm.direct_buffers {
-            Ok(buffers) => {
-                let note = if buffers.capacity_bytes == buffers.reserved_bytes {
-                    "part of malloc's".to_owned()
-                } else {
-                    format!("part of malloc's; {} with their alignment", bytes(buffers.reserved_bytes))
-                };
-                self.row(2, "direct buffers", &bytes(buffers.capacity_bytes), &count(buffers.count), &note);
-            }
-            Err(why) => self.unknown("direct buffers", why),
-        }
-    }
-
-    fn code(&mut self, code: &CodeUse) {
-        for heap in &code.heaps {
-            let note = format!("used, of {} reserved", bytes(heap.reserved_bytes));
-            self.row(4, &heap.name, &bytes(heap.used_bytes), &count(heap.block_count), &note);
-        }
-        for (tier, methods, held) in code.tiers() {
-            self.row(4, &format!("methods, {tier}"), &bytes(held), &count(methods), "");
-        }
-        for generated in code.generated.iter().take(3) {
-            let name = format!("of generated classes {}", generated.pattern);
-            self.row(4, &name, &bytes(generated.bytes), &count(generated.count), "");
-        }
-    }
-
-    fn loaders(&mut self, jvm: &Jvm) {
-        match &jvm.loaders {
-            Ok(loaders) => {
-                let classes = |count| counted(count, "class").replace("classs", "classes");
-                let held = |metaspace: Option<Metaspace>| {
-                    metaspace.map_or_else(|| "-".to_owned(), |metaspace| bytes(metaspace.committed_bytes))
-                };
-                let note = match loaders.metaspace {
-                    Some(sum) => {
-                        let classes = classes(loaders.class_count);
-                        format!("{} used, with class space; {classes}", bytes(sum.used_bytes))
-                    }
-                    None => classes(loaders.class_count),
-                };
-                self.row(4, "class loaders", &held(loaders.metaspace), &count(loaders.count), &note);
-                let many = loaders.types.iter().filter(|kind| kind.count >= MIN_LOADERS);
-                for kind in many.take(MAX_ROWS) {
-                    let note = classes(kind.class_count);
-                    self.row(6, &kind.name, &held(kind.metaspace), &count(kind.count), &note);
-                }
-            }
-            Err(why) => self.unknown("class loaders", why),
-        }
-    }
-
-    fn references(&mut self, jvm: &Jvm) {
-        match &jvm.jni {
-            Ok(jni) => {
-                self.row(2, "JNI global references", &bytes(jni.global.bytes), &count(jni.global.count), "");
-                self.row(2, "JNI weak global references", &bytes(jni.weak.bytes), &count(jni.weak.count), "");
-            }
-            Err(why) => self.unknown("JNI references", why),
-        }
-        match &jvm.tables {
-            Ok(Tables { symbols, strings }) => {
-                self.row(2, "symbols", &bytes(symbols.bytes), &count(symbols.count), "part of malloc's");
-                let note = "part of malloc's; the strings are in the Java heap";
-                self.row(2, "table of interned strings", &bytes(strings.bytes), &count(strings.count), note);
-            }
-            Err(why) => self.unknown("symbols and strings", why),
-        }
-        match &jvm.compile_queues {
-            Ok(queues) => {
-                for queue in queues {
-                    self.row(2, &queue.name, "", &count(queue.length), "methods wait");
-                }
-            }
-            Err(why) => self.unknown("compile queues", why),
         }
     }
 
