@@ -10,6 +10,7 @@ mod cost;
 mod floor;
 mod machine;
 mod own;
+mod pair;
 mod peer;
 mod process;
 mod program_times;
@@ -44,6 +45,8 @@ struct Arguments {
 enum What {
     /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded, and by peers
     Cost(cost::Options),
+    /// The same for builds of tracer side by side, at one depth each of C and of compiled Java, in short turns
+    Pair(pair::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(own::Options),
     /// Time to report a recording with very many live allocations and call paths
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
     let done = match &arguments.what {
         What::Cost(options) => cost::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &cost::tables(&results), &arguments)),
+        What::Pair(options) => pair::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &pair::tables(&results), &arguments)),
         What::Recorder(options) => own::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
         What::Report(options) => report::measure(options, arguments.alternations)

@@ -46,9 +46,14 @@ impl Recorder {
 
     /// Attaches to `pid`, with these options besides.
     pub(crate) fn attach_with(pid: u32, options: &[&str]) -> Result<Self> {
+        Self::attach_build(&tracer()?, pid, options)
+    }
+
+    /// Attaches this build of `tracer` to `pid`.
+    pub(crate) fn attach_build(tracer: &Path, pid: u32, options: &[&str]) -> Result<Self> {
         let file = workload::folder()?.join("bench.trec");
         let begun = Instant::now();
-        let mut child = Command::new(tracer()?)
+        let mut child = Command::new(tracer)
             .args(["record", "-d", "1h", "--force", "-p", &pid.to_string(), "-o"])
             .arg(&file)
             .args(options)
@@ -144,6 +149,11 @@ impl Recording {
 /// Kernel memory of the process's BPF maps, by the kernel's account.
 pub(crate) fn map_bytes(pid: u32) -> Result<u64> {
     Ok(descriptors(pid, "map_id:")?.map(|(_, text)| field(&text, "memlock:").unwrap_or(0)).sum())
+}
+
+/// Ids of the process's BPF maps.
+pub(crate) fn map_ids(pid: u32) -> Result<Vec<u32>> {
+    Ok(descriptors(pid, "map_id:")?.map(|(id, _)| id as u32).collect())
 }
 
 /// Ids of the process's BPF programs.

@@ -154,6 +154,7 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         unmatched_frees: Some(0),
         stacks_total: Some(walks),
         stacks_complete: Some(walks),
+        stacks_remembered: None,
     })?;
     writer.finish(&End { duration_ns: SECONDS * SECOND_NS, reason: "duration".to_owned() })?;
     Ok(())
@@ -175,7 +176,6 @@ fn totals(count: u64) -> StackTotals {
         allocated_count: 3 * count,
         freed_bytes: 2 * count * BLOCK_BYTES,
         freed_count: 2 * count,
-        sent: 1,
         ..StackTotals::ZERO
     }
 }

@@ -3,16 +3,10 @@
 use crate::shared;
 
 shared! {
-    /// Fixed when the programs are loaded: the global `CONFIG`.
-    pub struct Config: 80 {
-        /// The target's process id in the initial pid namespace.
-        pub tgid: u32,
-        /// 1: an event record for every allocation and free.
-        pub events: u32,
-        /// Allocations smaller than this are not recorded. Bytes.
-        pub min_size_bytes: u64,
-        /// Offsets in the kernel's structures, from its BTF; all 0 if they could not be had, and
-        /// the trampoline is then a named failure.
+    /// Where the unwinder finds the return addresses that return probes replaced, and where a stack ends: offsets
+    /// in the kernel's structures, in bytes. All 0 if they could not be had, and the trampoline is then a named
+    /// failure.
+    pub struct KernelOffsets: 36 {
         pub task_utask: u32,
         pub task_mm: u32,
         /// `mm_struct.uprobes_state.xol_area`.
@@ -22,6 +16,22 @@ shared! {
         pub return_instance_stack: u32,
         pub return_instance_orig_ret_vaddr: u32,
         pub return_instance_next: u32,
+        /// `task_struct.thread.fsbase`: where the C library's own structure of a thread is, at the top
+        /// of its stack. 0 if it could not be had.
+        pub task_fsbase: u32,
+    }
+}
+
+shared! {
+    /// Fixed when the programs are loaded: the global `CONFIG`.
+    pub struct Config: 80 {
+        /// The target's process id in the initial pid namespace.
+        pub tgid: u32,
+        /// 1: an event record for every allocation and free.
+        pub events: u32,
+        /// Allocations smaller than this are not recorded. Bytes.
+        pub min_size_bytes: u64,
+        pub kernel: KernelOffsets,
         /// Scratch slots: this many for each CPU.
         pub slots_per_cpu: u32,
         /// Frames kept of a stack, at most [`crate::unwind::MAX_FRAMES`].
@@ -29,14 +39,12 @@ shared! {
         pub cpu_count: u32,
         /// Always 0: guards a tail call that only has to be there.
         pub tail_call: u32,
-        /// `task_struct.thread.fsbase`: where the C library's own structure of a thread is, at the top
-        /// of its stack. 0 if it could not be had.
-        pub task_fsbase: u32,
         /// One of [`memo`].
         pub memo: u32,
         /// A power of two; `MEMO` has this many times [`MEMO_WAYS`] elements.
         pub memo_sets: u32,
-        pub reserved: u32,
+        /// Entries of `STACKS`; a power of two.
+        pub stack_count: u32,
     }
 }
 

@@ -9,7 +9,7 @@ pub enum Counter {
     LostLiveFull,
     /// Bytes of those allocations.
     LostLiveFullBytes,
-    /// Allocations booked on the overflow stack because the stack table was full.
+    /// Walks booked on the overflow stack because the stack table was full.
     LostStackFull,
     /// Stack records that found the ring buffer full (sent again at the stack's next use).
     LostStackRecord,
@@ -26,9 +26,9 @@ pub enum Counter {
     LostScratch,
     /// posix_memalign results that could not be read back.
     LostPointerRead,
-    /// Walks of which at least a part was taken from the memo.
-    WalksRemembered,
-    /// Of those, the ones that a full walk did not confirm, where one was made.
+    /// Walks of which at least a part was not in the memo.
+    WalksMade,
+    /// Remembered walks that a full walk did not confirm, where one was made.
     MemoMismatch,
     /// Return-probe trampolines replaced by the true return address.
     TrampolinesReplaced,
@@ -55,7 +55,7 @@ impl Counter {
         Self::MissedFrees,
         Self::LostScratch,
         Self::LostPointerRead,
-        Self::WalksRemembered,
+        Self::WalksMade,
         Self::MemoMismatch,
         Self::TrampolinesReplaced,
         Self::UnknownMapping,

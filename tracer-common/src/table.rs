@@ -3,16 +3,18 @@
 use crate::{sampling::Weighed, shared};
 
 shared! {
-    /// Value of `LIVE` (key: address, u64, with a bit of [`key`] or none): an allocation that was not freed yet.
+    /// An allocation that was not freed yet, in `LIVE` or `LIVE_REST`, by its address with a bit of [`key`] or none.
     pub struct Allocation: 32 {
         /// A [`Weighed`].
         pub weighed: u64,
-        pub stack: u64,
         /// `CLOCK_MONOTONIC`.
         pub time_ns: u64,
         pub tid: u32,
         /// GC epoch in which it was made.
         pub epoch: u32,
+        /// Index in `STACKS`.
+        pub stack: u32,
+        pub reserved: u32,
     }
 }
 
@@ -23,18 +25,41 @@ impl Allocation {
     }
 }
 
+/// Allocations in a [`LiveSet`]. Their addresses and the count fill one line of the cache.
+pub const LIVE_WAYS: usize = 7;
+/// Sets in `LIVE`; a power of two.
+pub const LIVE_SETS: u32 = 1 << 15;
+
 shared! {
-    /// Value of `STACKS` (key: stack id, u64): what was allocated from a stack, and how much of
-    /// just that was freed, wherever it was freed. Sampled allocations count with their weights.
-    pub struct StackTotals: 80 {
+    /// An element of `LIVE`: some of the live allocations whose addresses have the same hash.
+    pub struct LiveSet: 288 {
+        /// How many of them are in `LIVE_REST`, because they found no place here.
+        pub rest_count: u64,
+        /// 0: the place is free. [`BEING_WRITTEN`]: it will not be in a moment.
+        pub addresses: [u64; LIVE_WAYS],
+        pub allocations: [Allocation; LIVE_WAYS],
+    }
+}
+
+/// No address of an allocation.
+pub const BEING_WRITTEN: u64 = 1;
+
+/// The element of `LIVE` for `address`.
+#[inline(always)]
+pub fn live_set(address: u64) -> u32 {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LIVE_SETS.ilog2())) as u32
+}
+
+shared! {
+    /// What was allocated from a stack, and how much of just that was freed, wherever it was freed.
+    /// Sampled allocations count with their weights.
+    pub struct StackTotals: 72 {
         pub allocated_bytes: u64,
         pub allocated_count: u64,
         pub freed_bytes: u64,
         pub freed_count: u64,
         /// Of `freed_bytes`: those that a thread freed which works off what collections found.
         pub collected_bytes: u64,
-        /// 1 once the frames are in the ring buffer.
-        pub sent: u64,
         /// Variances, as far as it was sampled; those of bytes in [`crate::sampling::VARIANCE_UNIT`]s. Freed is a
         /// part of allocated, so live has the difference.
         pub allocated_bytes_variance: u64,
@@ -44,39 +69,61 @@ shared! {
     }
 }
 
-/// Does the thread of this name free what unreachable Java objects held? These are the JVM's reference
-/// handler (which runs `jdk.internal.ref.Cleaner`), its finalizers (JDK 8 and 11: `Finalizer`, and
-/// `Secondary finalizer` of `System.runFinalization`), and the threads of `java.lang.ref.Cleaner`
-/// (`Common-Cleaner`, `Cleaner-0`, ...). Names are as the kernel keeps them: 15 bytes and a zero.
-#[inline(always)]
-pub fn frees_for_the_collector(comm: &[u8; 16]) -> bool {
-    let word = |at: usize| {
-        u64::from_le_bytes([
-            comm[at],
-            comm[at + 1],
-            comm[at + 2],
-            comm[at + 3],
-            comm[at + 4],
-            comm[at + 5],
-            comm[at + 6],
-            comm[at + 7],
-        ])
-    };
-    let name = |text: &[u8; 8]| u64::from_le_bytes(*text);
-    match word(0) {
-        first if first == name(b"Cleaner-") => true,
-        first if first == name(b"Referenc") => word(8) == name(b"e Handl\0"),
-        first if first == name(b"Common-C") => word(8) == name(b"leaner\0\0"),
-        first if first == name(b"Finalize") => word(8) == name(b"r\0\0\0\0\0\0\0"),
-        first if first == name(b"Secondar") => word(8) == name(b"y final\0"),
-        _ => false,
+shared! {
+    /// An element of `STACKS`, which has them in the order in which they were seen first.
+    pub struct StackEntry: 104 {
+        /// The stack's id; 0: not in use.
+        pub id: u64,
+        /// 1 once the frames are in the ring buffer.
+        pub sent: u64,
+        /// Walks that gave it.
+        pub walk_count: u64,
+        pub totals: StackTotals,
+        /// Why they ended: a [`crate::unwind::Stop`].
+        pub stop: u32,
+        pub reserved: u32,
     }
 }
 
-/// The stack on which allocations are booked when `STACKS` is full.
+/// Bits of an element of `STACK_INDEX` that are an index in `STACKS`; the others are as in the stack's id.
+/// All 0: the place is free.
+pub const STACK_INDEX_BITS: u32 = 20;
+/// Places of `STACK_INDEX` for each stack that `STACKS` has room for, so that a free one is near.
+pub const STACK_PLACES: u32 = 4;
+
+/// Does the thread of this name free what unreachable Java objects held? These are the JVM's reference
+/// handler (which runs `jdk.internal.ref.Cleaner`), its finalizers (JDK 8 and 11: `Finalizer`, and
+/// `Secondary finalizer` of `System.runFinalization`), and the threads of `java.lang.ref.Cleaner`
+/// (`Common-Cleaner`, `Cleaner-0`, ...). Names are as the kernel keeps them, 15 bytes and a zero: here as
+/// two words.
+#[inline(always)]
+pub fn frees_for_the_collector([first, second]: [u64; 2]) -> bool {
+    let word = |text: &[u8; 8]| u64::from_le_bytes(*text);
+    if first == word(b"Referenc") {
+        second == word(b"e Handl\0")
+    } else if first == word(b"Common-C") {
+        second == word(b"leaner\0\0")
+    } else if first == word(b"Finalize") {
+        second == word(b"r\0\0\0\0\0\0\0")
+    } else if first == word(b"Secondar") {
+        second == word(b"y final\0")
+    } else {
+        first == word(b"Cleaner-")
+    }
+}
+
+/// A thread's name, as [`frees_for_the_collector`] takes it.
+pub fn name_words(comm: &[u8; 16]) -> [u64; 2] {
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| comm[at + i]));
+    [word(0), word(8)]
+}
+
+/// The stack on which allocations are booked when `STACKS` is full: its id, and its index there.
 pub const OVERFLOW_STACK: u64 = 1;
-/// The stack on which allocations are booked when no walk could be made.
+/// The stack on which allocations are booked when no walk could be made: its id, and its index.
 pub const NO_STACK: u64 = 2;
+/// The first index of a stack that was walked.
+pub const FIRST_STACK: u32 = 3;
 
 shared! {
     /// What user space switches while the programs run, and what they tell each other: the one element of
@@ -194,7 +241,7 @@ mod tests {
         let comm = |name: &str| {
             let mut comm = [0; 16];
             name.bytes().take(15).zip(&mut comm).for_each(|(byte, place)| *place = byte);
-            comm
+            name_words(&comm)
         };
         for (name, frees) in [
             ("Reference Handler", true),
@@ -210,7 +257,7 @@ mod tests {
             ("main", false),
             ("", false),
         ] {
-            assert_eq!(frees_for_the_collector(&comm(name)), frees, "{name}");
+            assert_eq!(frees_for_the_collector(comm(name)), frees, "{name}");
         }
     }
 }

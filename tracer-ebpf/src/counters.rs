@@ -3,10 +3,12 @@
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::{counter::Counter, unwind::Stop};
 
+use crate::atomic;
+
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT as u32, 0);
 
-/// Walks by the reason for which they ended; index: [`Stop`].
+/// Walks of stacks that found no room in their table, by the reason for which they ended; index: [`Stop`].
 #[map]
 static STOPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stop::COUNT as u32, 0);
 
@@ -32,6 +34,6 @@ fn bump(map: &PerCpuArray<u64>, index: u32, amount: u64) {
     if let Some(value) = map.get_ptr_mut(index) {
         // SAFETY: a valid map value. Another task may enter on the same CPU in between, so the
         // addition must be atomic.
-        unsafe { crate::live::atomic_add(value, amount) };
+        unsafe { atomic::add(value, amount) };
     }
 }

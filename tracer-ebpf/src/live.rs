@@ -1,118 +1,156 @@
-//! The live table and the totals of each stack.
+//! The live table.
 //!
 //! An allocation is inserted when its call returns and removed when its free begins, so an address
-//! that is used again never meets its former self.
+//! that is used again never meets its former self, and no two CPUs are at one address at the same time.
+//!
+//! `LIVE` has a small set of places for each hash of an address; a place is taken and given back by
+//! exchanging its address. What finds its set full goes to `LIVE_REST`, a hash map, whose every operation
+//! costs more than all of this: a call, a hash, a lock, memory.
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST},
-    helpers::bpf_get_current_comm,
+    bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_current_comm},
+    macros::map,
+    maps::{Array, HashMap},
 };
 use tracer_common::{
     counter::Counter,
     record::{AllocationRecord, Header, kind},
     sampling::Weighed,
-    table::{self, Allocation, StackTotals},
+    table::{self, Allocation, BEING_WRITTEN, LIVE_SETS, LIVE_WAYS, LiveSet},
 };
 
-use crate::{config, counters, emit, maps};
+use crate::{atomic, config, counters, emit, maps, stacks};
 
-/// Adds to a value that other CPUs add to as well.
-///
-/// # Safety
-/// `value` must point to a map value.
-#[inline(always)]
-pub unsafe fn atomic_add(value: *mut u64, amount: u64) {
-    // SAFETY: the caller's.
-    unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
-            value, amount,
-        )
-    };
-}
+/// User space reads it through a mapping.
+#[map]
+static LIVE: Array<LiveSet> = Array::with_max_entries(LIVE_SETS, BPF_F_MMAPABLE);
 
-/// Enters a new allocation of the calling thread at `address`, which is in its stack's totals already.
+/// Allocations that found their set full, by address; sized at load.
+#[map]
+static LIVE_REST: HashMap<u64, Allocation> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Enters a new allocation of the thread `tid` at `address`, which is in the totals of its stack already.
 ///
 /// Apart: what it needs of the BPF stack would lie below every walk.
 #[inline(never)]
-pub fn insert(address: u64, weighed: Weighed, stack: u64) {
-    let header = emit::header(0);
-    let allocation = &Allocation {
-        weighed: weighed.0,
-        stack,
-        time_ns: header.time_ns,
-        tid: header.tid,
-        epoch: header.epoch,
+pub fn insert(address: u64, weighed: Weighed, stack: u32, tid: u32) {
+    let Some(set) = LIVE.get_ptr_mut(table::live_set(address)) else {
+        return;
     };
-    if maps::LIVE.insert(address, allocation, BPF_NOEXIST as u64).is_err() {
-        if let Some(missed) = take(address) {
-            counters::add(Counter::MissedFrees, 1);
-            book_free(address, &missed);
-        }
-        if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
-            counters::add(Counter::LostLiveFull, 1);
-            counters::add(Counter::LostLiveFullBytes, weighed.bytes());
-            if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
-                // SAFETY: a valid map value.
-                unsafe {
-                    atomic_add(&raw mut (*totals).allocated_bytes, weighed.bytes().wrapping_neg());
-                    atomic_add(&raw mut (*totals).allocated_count, weighed.count().wrapping_neg());
-                    if weighed.log2() != 0 {
-                        let [bytes, count] = [weighed.bytes_variance(), weighed.count_variance()];
-                        atomic_add(&raw mut (*totals).allocated_bytes_variance, bytes.wrapping_neg());
-                        atomic_add(&raw mut (*totals).allocated_count_variance, count.wrapping_neg());
-                    }
-                }
-            }
-            return;
-        }
+    if may_have(set, address)
+        && let Some(missed) = take(address)
+    {
+        counters::add(Counter::MissedFrees, 1);
+        book_free(address, &missed);
+    }
+    // SAFETY: a helper without arguments.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    let allocation =
+        Allocation { weighed: weighed.0, time_ns, tid, epoch: maps::epoch(), stack, reserved: 0 };
+    if !put(set, address, &allocation) {
+        counters::add(Counter::LostLiveFull, 1);
+        counters::add(Counter::LostLiveFullBytes, weighed.bytes());
+        stacks::unbook_allocation(stack, weighed);
+        return;
     }
     if config::get().events != 0 {
-        event(kind::ALLOCATION, address, allocation);
+        event(kind::ALLOCATION, address, &allocation);
     }
 }
 
-/// Books an allocation on `stack`, if that has totals; [`Weighed::NONE`]: none.
+/// Can `address` be in the table?
 #[inline(always)]
-pub fn book_allocation(stack: u64, weighed: Weighed) {
-    if weighed != Weighed::NONE
-        && let Some(totals) = maps::STACKS.get_ptr_mut(stack)
-    {
-        // SAFETY: a valid map value.
-        unsafe { add_allocation(totals, weighed) };
-    }
-}
-
-/// Adds an allocation to a stack's totals.
-///
-/// # Safety
-/// `totals` must be a map value.
-#[inline(always)]
-pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: Weighed) {
-    // SAFETY: the caller's.
+fn may_have(set: *mut LiveSet, address: u64) -> bool {
+    // SAFETY: a map value.
     unsafe {
-        atomic_add(&raw mut (*totals).allocated_bytes, weighed.bytes());
-        atomic_add(&raw mut (*totals).allocated_count, weighed.count());
-        if weighed.log2() != 0 {
-            atomic_add(&raw mut (*totals).allocated_bytes_variance, weighed.bytes_variance());
-            atomic_add(&raw mut (*totals).allocated_count_variance, weighed.count_variance());
+        let mut may = atomic::read(&raw const (*set).rest_count) != 0;
+        for way in 0..LIVE_WAYS {
+            may |= atomic::read(place(set, way)) == address;
+        }
+        may
+    }
+}
+
+/// # Safety
+/// `set` must be a map value, and `way` less than [`LIVE_WAYS`].
+#[inline(always)]
+unsafe fn place(set: *mut LiveSet, way: usize) -> *mut u64 {
+    // SAFETY: the caller's.
+    unsafe { (&raw mut (*set).addresses).cast::<u64>().add(way) }
+}
+
+/// # Safety
+/// As for [`place`].
+#[inline(always)]
+unsafe fn kept(set: *mut LiveSet, way: usize) -> *mut Allocation {
+    // SAFETY: the caller's.
+    unsafe { (&raw mut (*set).allocations).cast::<Allocation>().add(way) }
+}
+
+/// Puts an allocation into the table, which has not its address. False: there is no room.
+#[inline(always)]
+fn put(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
+    for way in 0..LIVE_WAYS {
+        // SAFETY: a map value.
+        unsafe {
+            let place = place(set, way);
+            if atomic::read(place) == 0 && atomic::replace(place, 0, BEING_WRITTEN) {
+                let kept = kept(set, way);
+                atomic::write(&raw mut (*kept).weighed, allocation.weighed);
+                atomic::write(&raw mut (*kept).time_ns, allocation.time_ns);
+                atomic::write(&raw mut (*kept).tid, allocation.tid);
+                atomic::write(&raw mut (*kept).epoch, allocation.epoch);
+                atomic::write(&raw mut (*kept).stack, allocation.stack);
+                // Whoever frees it learns the address from this thread, after this.
+                atomic::write(place, address);
+                return true;
+            }
         }
     }
+    put_rest(set, address, allocation)
+}
+
+#[inline(never)]
+fn put_rest(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
+    let is_in = LIVE_REST.insert(address, allocation, BPF_ANY as u64).is_ok();
+    if is_in {
+        // SAFETY: a map value. Nobody looks for this address before this call returns.
+        unsafe { atomic::add(&raw mut (*set).rest_count, 1) };
+    }
+    is_in
 }
 
 /// Books that an allocation of weight 1 which [`take`] removed had grown by so much since it was made.
 #[inline(always)]
 pub fn grow(allocation: &mut Allocation, bytes: u64) {
-    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
-        // SAFETY: a valid map value.
-        unsafe { atomic_add(&raw mut (*totals).allocated_bytes, bytes) };
-    }
+    stacks::book_growth(allocation.stack, bytes);
     allocation.weighed += bytes;
 }
 
-/// Puts back an allocation that [`take`] removed: it was not freed after all.
+/// The bytes of the allocation at `address`, if it is in the table.
 #[inline(always)]
+pub fn size_bytes(address: u64) -> Option<u64> {
+    let set = LIVE.get_ptr_mut(table::live_set(address))?;
+    for way in 0..LIVE_WAYS {
+        // SAFETY: a map value.
+        unsafe {
+            if atomic::read(place(set, way)) == address {
+                return Some((*kept(set, way)).weighed().size_bytes());
+            }
+        }
+    }
+    // SAFETY: as above.
+    LIVE_REST.get_ptr(address).map(|found| unsafe { (*found).weighed().size_bytes() })
+}
+
+/// Puts back an allocation that [`take`] removed: it was not freed after all.
+#[inline(never)]
 pub fn restore(address: u64, allocation: &Allocation) {
-    if maps::LIVE.insert(address, allocation, BPF_ANY as u64).is_err() {
+    let Some(set) = LIVE.get_ptr_mut(table::live_set(address)) else {
+        return;
+    };
+    if !put(set, address, allocation) {
         // Its bytes stay in the stack's totals; that it can no longer be seen freed is counted.
         counters::add(Counter::LostLiveFull, 1);
     }
@@ -121,34 +159,40 @@ pub fn restore(address: u64, allocation: &Allocation) {
 /// Removes the allocation at `address`, if it is in the table.
 #[inline(always)]
 pub fn take(address: u64) -> Option<Allocation> {
-    let found = maps::LIVE.get_ptr(address)?;
-    // SAFETY: a valid map value; nobody else frees this address before this call returns.
-    let allocation = unsafe { *found };
-    // Of two that free the same address at once (an error of the target's), one counts.
-    if maps::LIVE.remove(address).is_err() {
+    if address <= BEING_WRITTEN {
         return None;
     }
+    let set = LIVE.get_ptr_mut(table::live_set(address))?;
+    for way in 0..LIVE_WAYS {
+        // SAFETY: a map value.
+        unsafe {
+            let place = place(set, way);
+            if atomic::read(place) == address {
+                let allocation = *kept(set, way);
+                // Of two that free the same address at once (an error of the target's), one counts.
+                return atomic::replace(place, address, 0).then_some(allocation);
+            }
+        }
+    }
+    // SAFETY: as above.
+    if unsafe { atomic::read(&raw const (*set).rest_count) } == 0 {
+        return None;
+    }
+    let found = LIVE_REST.get_ptr(address)?;
+    // SAFETY: a map value; nobody else frees this address before this call returns.
+    let allocation = unsafe { *found };
+    if LIVE_REST.remove(address).is_err() {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { atomic::add(&raw mut (*set).rest_count, u64::MAX) };
     Some(allocation)
 }
 
 /// Books the free of an allocation that [`take`] removed.
 #[inline(always)]
 pub fn book_free(address: u64, allocation: &Allocation) {
-    if let Some(totals) = maps::STACKS.get_ptr_mut(allocation.stack) {
-        // SAFETY: a valid map value.
-        unsafe {
-            let weighed = allocation.weighed();
-            atomic_add(&raw mut (*totals).freed_bytes, weighed.bytes());
-            atomic_add(&raw mut (*totals).freed_count, weighed.count());
-            if weighed.log2() != 0 {
-                atomic_add(&raw mut (*totals).freed_bytes_variance, weighed.bytes_variance());
-                atomic_add(&raw mut (*totals).freed_count_variance, weighed.count_variance());
-            }
-            if frees_for_the_collector() {
-                atomic_add(&raw mut (*totals).collected_bytes, weighed.bytes());
-            }
-        }
-    }
+    stacks::book_free(allocation.stack, allocation.weighed(), frees_for_the_collector());
     if config::get().events != 0 {
         event(kind::FREE, address, allocation);
     }
@@ -157,19 +201,21 @@ pub fn book_free(address: u64, allocation: &Allocation) {
 /// Is the calling thread one of those that free what unreachable Java objects held?
 #[inline(always)]
 fn frees_for_the_collector() -> bool {
-    let Ok(comm) = bpf_get_current_comm() else {
-        return false;
-    };
-    table::frees_for_the_collector(&comm)
+    let mut name = [0u64; 2];
+    // SAFETY: a buffer of the size that is given.
+    let status = unsafe { bpf_get_current_comm((&raw mut name).cast(), size_of_val(&name) as u32) };
+    status == 0 && table::frees_for_the_collector(name)
 }
 
 /// Apart: its record would lie on the BPF stack below every walk.
 #[inline(never)]
 fn event(kind: u32, address: u64, allocation: &Allocation) {
+    // SAFETY: a map value.
+    let stack = stacks::at(allocation.stack).map_or(0, |entry| unsafe { (*entry).id });
     emit::send(&AllocationRecord {
         header: Header { detail: allocation.weighed().log2(), ..emit::header(kind) },
         address: address & table::key::ADDRESS,
         size_bytes: allocation.weighed().size_bytes(),
-        stack: allocation.stack,
+        stack,
     });
 }

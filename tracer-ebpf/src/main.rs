@@ -5,6 +5,7 @@
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "BPF atomics are reachable through intrinsics alone")]
 
+mod atomic;
 mod config;
 mod counters;
 mod emit;
@@ -13,6 +14,7 @@ mod maps;
 mod pending;
 mod probes;
 mod sampling;
+mod stacks;
 mod unwind;
 
 /// A message of the programs' own, for who develops them: nothing in a release build, and never on the

@@ -1,23 +1,15 @@
 //! Maps that several parts use. Sizes are set again at load from what the target needs.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, RingBuf},
+    maps::{Array, RingBuf},
 };
 use tracer_common::{
     config::Jvm,
-    table::{Allocation, Control, StackTotals, UsdtSpec},
+    table::{Control, UsdtSpec},
     unwind::{MAX_MODULES, Module, ModuleTable, Row},
 };
-
-/// Allocations not freed yet, by address.
-#[map]
-pub static LIVE: HashMap<u64, Allocation> = HashMap::with_max_entries(1 << 21, BPF_F_NO_PREALLOC);
-
-/// Totals by stack id.
-#[map]
-pub static STACKS: HashMap<u64, StackTotals> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
@@ -63,13 +55,13 @@ pub fn memo_epoch() -> u64 {
 pub fn raise_code_epoch() {
     if let Some(epoch) = CODE_EPOCH.get_ptr_mut(0) {
         // SAFETY: a valid map value.
-        unsafe { crate::live::atomic_add(epoch, 1) };
+        unsafe { crate::atomic::add(epoch, 1) };
     }
 }
 
-/// `BPF_F_MMAPABLE`: user space writes hundreds of thousands of rows through a mapping.
+/// User space writes hundreds of thousands of rows through a mapping.
 #[map]
-pub static ROWS: Array<Row> = Array::with_max_entries(1, 1 << 10);
+pub static ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The GC epoch.
 #[inline(always)]

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tracer_common::{counter::Counter, table::Allocation};
 
-use crate::{counters, unwind::trampoline};
+use crate::{atomic, counters, unwind::trampoline};
 
 /// An allocator call under way.
 #[repr(C)]
@@ -30,7 +30,7 @@ pub struct Call {
     pub function: u64,
     /// realloc: what was at the old address (`stack` = 0: not in the live table).
     pub old: Allocation,
-    /// The stack, if it is walked at entry.
+    /// The index of the stack, if it is walked at entry.
     pub stack: u64,
 }
 
@@ -75,14 +75,8 @@ fn find(thread: u64) -> Option<*mut Call> {
 #[inline(always)]
 fn take_seat(thread: u64) -> Option<*mut Call> {
     let seat = seat(thread)?;
-    // SAFETY: a valid map value.
-    let (_, is_taken) = unsafe {
-        core::intrinsics::atomic_cxchg::<
-            u64,
-            { core::intrinsics::AtomicOrdering::SeqCst },
-            { core::intrinsics::AtomicOrdering::SeqCst },
-        >(&raw mut (*seat).thread, 0, thread)
-    };
+    // SAFETY: a map value.
+    let is_taken = unsafe { atomic::replace(&raw mut (*seat).thread, 0, thread) };
     is_taken.then_some(seat)
 }
 
@@ -143,10 +137,7 @@ pub fn forget(thread: u64) {
         // SAFETY: as above.
         unsafe {
             (*seat).sp = 0;
-            core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
-                &raw mut (*seat).thread,
-                0,
-            );
+            atomic::set(&raw mut (*seat).thread, 0);
         }
         return;
     }

@@ -87,6 +87,20 @@ fn events_change_no_total() {
     assert_exact("realloc", &["--events"]);
 }
 
+/// 8 threads that do nothing but allocate and free, for 2 s or `TRACER_TIGHT_SECONDS`.
+#[test]
+fn nothing_is_lost_in_a_tight_loop_of_eight_threads() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("tight", &[]);
+    let totals = Totals::of(&traced.report["totals"]);
+    assert_eq!(totals, Totals::of_truth(&traced.truth));
+    assert_eq!(traced.report["trust"]["lost"], serde_json::json!({}));
+    // A thread walks its path once, or the first thread that comes by does.
+    let walked = totals.allocated_count - number(&traced.report["trust"], "stacks_remembered");
+    assert!(walked * 100 < totals.allocated_count, "{walked} of {} walked", totals.allocated_count);
+    println!("{} pairs", totals.freed_count);
+}
+
 /// Threads that overtake each other in every place, each stack walked though it is remembered.
 #[test]
 fn a_remembered_stack_is_the_one_that_a_walk_gives() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use tracer::probe::load::{self, Sizes};
-use tracer_common::config::{Config, memo};
+use tracer_common::config::{Config, KernelOffsets, memo};
 
 /// Kernel series ("6.12") → instructions, by program.
 type Budget = BTreeMap<String, BTreeMap<String, u32>>;
@@ -68,7 +68,7 @@ fn configurations() -> [Config; 3] {
     let plain =
         Config { tgid: 1, max_frames: 1024, slots_per_cpu: 4, cpu_count: 4, memo_sets: 1, ..Config::ZERO };
     // As where the kernel's structures are known.
-    let offsets = Config {
+    let kernel = KernelOffsets {
         task_utask: 8,
         task_mm: 16,
         mm_xol_area: 24,
@@ -77,9 +77,9 @@ fn configurations() -> [Config; 3] {
         return_instance_stack: 48,
         return_instance_orig_ret_vaddr: 56,
         return_instance_next: 64,
-        memo: memo::ON,
-        ..plain
+        task_fsbase: 72,
     };
+    let offsets = Config { kernel, memo: memo::ON, ..plain };
     let everything = Config { events: 1, min_size_bytes: 4096, memo: memo::CHECKED, ..offsets };
     [plain, offsets, everything]
 }

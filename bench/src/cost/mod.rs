@@ -30,7 +30,7 @@ const NATIVE_DEPTHS: [u32; 4] = [1, 12, 40, 100];
 const JAVA_DEPTHS: [u32; 3] = [10, 40, 100];
 
 /// Recursion is neither inlined nor left to the interpreter.
-const COMPILED: [&str; 4] = [
+pub(crate) const COMPILED: [&str; 4] = [
     workload::SMALL[0],
     workload::SMALL[1],
     "-XX:CompileCommand=quiet",

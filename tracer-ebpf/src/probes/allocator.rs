@@ -5,7 +5,10 @@ use aya_ebpf::{
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use tracer_common::{counter::Counter, table::Allocation};
+use tracer_common::{
+    counter::Counter,
+    table::{Allocation, BEING_WRITTEN},
+};
 
 use crate::{
     config, counters, live,
@@ -114,15 +117,15 @@ fn leave(ctx: &RetProbeContext, thread: u64) {
         }
         _ => result,
     };
-    if address == 0 || call.size_bytes < config::get().min_size_bytes {
+    if address <= BEING_WRITTEN || call.size_bytes < config::get().min_size_bytes {
         return;
     }
     // Not sooner: as long as a call is under way, what it maps and calls itself is its own business.
     let Some(weighed) = sampling::draw(call.size_bytes) else {
         return;
     };
-    let stack = unwind::capture(pc, sp, fp, weighed.0, unwind::RETURNED);
-    live::insert(address, weighed, stack);
+    let stack = unwind::capture(pc, sp, fp, weighed.0, unwind::RETURNED) as u32;
+    live::insert(address, weighed, stack, thread as u32);
 }
 
 /// What a returned realloc means for the old block.

@@ -13,15 +13,15 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     sampling::Weighed,
-    table::{Allocation, OVERFLOW_STACK, held, key},
+    table::{Allocation, held, key},
     zlib,
 };
 
 use super::allocator::reallocated;
 use crate::{
-    config, counters, live, maps,
+    config, counters, live,
     pending::{self, Call},
-    unwind,
+    stacks, unwind,
 };
 
 #[uprobe]
@@ -69,10 +69,7 @@ fn begin(ctx: &ProbeContext, thread: u64) -> Option<*mut Call> {
             (bytes, first | key::DEFLATE)
         }
         held::DEFLATE_COPY => {
-            let original = maps::LIVE.get_ptr(second | key::DEFLATE);
-            // SAFETY: a valid map value.
-            let bytes = original
-                .map_or(default_deflate_bytes(), |original| unsafe { (*original).weighed().size_bytes() });
+            let bytes = live::size_bytes(second | key::DEFLATE).unwrap_or(default_deflate_bytes());
             (bytes, first | key::DEFLATE)
         }
         held::INFLATER_INIT => (zlib::INFLATE_BYTES, key::INFLATE),
@@ -135,14 +132,10 @@ fn finish(call: &Call, result: u64) {
     if what == 0 || call.size_bytes < config::get().min_size_bytes {
         return;
     }
-    let mut stack = call.stack;
-    if maps::STACKS.get_ptr(stack).is_none() {
-        counters::add(Counter::LostStackFull, 1);
-        stack = OVERFLOW_STACK;
-    }
+    let stack = call.stack as u32;
     let weighed = Weighed::once(call.size_bytes);
-    live::book_allocation(stack, weighed);
-    live::insert(what, weighed, stack);
+    stacks::book_allocation(stack, weighed);
+    live::insert(what, weighed, stack, call.thread as u32);
 }
 
 /// The end of what is held.

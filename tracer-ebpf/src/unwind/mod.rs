@@ -9,7 +9,7 @@ pub mod trampoline;
 mod walk;
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, pt_regs},
+    bindings::pt_regs,
     helpers::{
         bpf_probe_read_kernel,
         generated::{bpf_get_current_task_btf, bpf_ringbuf_output, bpf_task_pt_regs},
@@ -20,11 +20,11 @@ use tracer_common::{
     counter::Counter,
     record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
     sampling::Weighed,
-    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
+    table::{FIRST_STACK, NO_STACK, StackEntry},
     unwind::{Frame, MAX_FRAMES, Stop},
 };
 
-use crate::{config, counters, emit, live, maps};
+use crate::{atomic, config, counters, emit, maps, stacks};
 
 /// Where a walk begins: at a return address, or at the very instruction that is to run next.
 pub const RETURNED: u64 = 1;
@@ -59,17 +59,22 @@ fn capture_user(begins: u64) -> u64 {
         )
     };
     match (pc, sp, fp) {
-        (Ok(pc), Ok(sp), Ok(fp)) => capture(pc, sp, fp, Weighed::NONE.0, begins),
+        (Ok(pc), Ok(sp), Ok(fp)) => {
+            let index = capture(pc, sp, fp, Weighed::NONE.0, begins) as u32;
+            // SAFETY: a map value.
+            stacks::at(index).map_or(NO_STACK, |entry| unsafe { (*entry).id })
+        }
         _ => NO_STACK,
     }
 }
 
-/// The stack whose innermost frame is at `pc`, just after a call (or system call) instruction ([`RETURNED`]), or
-/// anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are sent if they were not before. [`NO_STACK`] if no
+/// The index in `STACKS` of the stack whose innermost frame is at `pc`, just after a call (or system call)
+/// instruction ([`RETURNED`]), or anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are sent
+/// if they were not before. [`NO_STACK`] if no
 /// scratch slot was free.
 ///
 /// The allocation `weighed`, a [`Weighed`], is added to the stack's totals; [`Weighed::NONE`]: none is. If the stack
-/// has no place in the table of totals, that is done for [`OVERFLOW_STACK`].
+/// has no place in the table, that is done for [`OVERFLOW_STACK`](tracer_common::table::OVERFLOW_STACK).
 ///
 /// A global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
@@ -77,27 +82,29 @@ fn capture_user(begins: u64) -> u64 {
 pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) -> u64 {
     // The verifier takes numbers alone.
     let weighed = Weighed(weighed);
-    let Some((slot, index)) = scratch::claim() else {
+    let Some((slot, slot_index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
-        live::book_allocation(NO_STACK, weighed);
+        stacks::book_allocation(NO_STACK as u32, weighed);
         return NO_STACK;
     };
     // SAFETY: a map value, claimed for this walk alone.
     unsafe { (*slot).begins = begins };
     let mode = config::get().memo;
-    let taken = walk::walk(index, pc, sp, fp, (mode != memo_mode::OFF) as u64);
-    // SAFETY: a map value, claimed for this walk alone.
-    let stack = unsafe {
-        let mut totals = totals((*slot).record.stack);
-        if taken != 0 {
-            counters::add(Counter::WalksRemembered, 1);
+    walk::walk(slot_index, pc, sp, fp, (mode != memo_mode::OFF) as u64);
+    // SAFETY: a map value, claimed for this walk alone; and one of the table's.
+    let index = unsafe {
+        if (*slot).walked != 0 && (*slot).begins != INTERRUPTED {
+            counters::add(Counter::WalksMade, 1);
+        }
+        let mut index = stacks::index((*slot).record.stack, (*slot).record.stop);
+        if (*slot).taken != 0 {
             // Frames are missing, or the memo is to be compared.
-            let is_known = totals.is_some_and(|totals| (*totals).sent != 0);
+            let is_known = stacks::at(index).is_some_and(|entry| (*entry).sent != 0);
             if !is_known || mode == memo_mode::CHECKED || (*slot).record.stop == Stop::NoMapping as u32 {
                 let remembered = (*slot).record.stack;
                 // Kept there, and not on the BPF stack below the walk.
                 let (pc, sp, fp) = ((*slot).start[0], (*slot).start[1], (*slot).start[2]);
-                walk::walk(index, pc, sp, fp, 0);
+                walk::walk(slot_index, pc, sp, fp, 0);
                 let is_other = (*slot).record.stack != remembered;
                 // A walk that met an unknown module makes a stack of its own; and tables may have changed
                 // from one walk to the other.
@@ -106,45 +113,29 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) 
                     counters::add(Counter::MemoMismatch, 1);
                 }
                 if is_other {
-                    totals = self::totals((*slot).record.stack);
+                    index = stacks::index((*slot).record.stack, (*slot).record.stop);
                 }
             }
         }
-        if (*slot).begins != INTERRUPTED {
-            counters::stopped((*slot).record.stop);
-        }
-        match totals {
-            Some(totals) => {
-                if weighed != Weighed::NONE {
-                    live::add_allocation(totals, weighed);
-                }
-                send(slot, totals)
+        if let Some(entry) = stacks::at(index) {
+            if weighed != Weighed::NONE {
+                stacks::add_allocation(&raw mut (*entry).totals, weighed);
             }
-            None if weighed == Weighed::NONE => (*slot).record.stack,
-            None => {
-                counters::add(Counter::LostStackFull, 1);
-                live::book_allocation(OVERFLOW_STACK, weighed);
-                OVERFLOW_STACK
+            if (*slot).begins == INTERRUPTED {
+                // Such walks are not counted.
+            } else if index < FIRST_STACK {
+                counters::stopped((*slot).record.stop);
+            } else {
+                atomic::add(&raw mut (*entry).walk_count, 1);
+            }
+            if atomic::read(&raw const (*entry).sent) == 0 {
+                send(slot, entry);
             }
         }
+        index
     };
     scratch::release(slot);
-    stack
-}
-
-/// The totals of `stack`, which is entered into their table if need be; none if it is full.
-#[inline(always)]
-fn totals(stack: u64) -> Option<*mut StackTotals> {
-    /// Not on the BPF stack.
-    static ZERO: StackTotals = StackTotals::ZERO;
-
-    let found = maps::STACKS.get_ptr_mut(stack);
-    if found.is_some() {
-        return found;
-    }
-    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would lie on the BPF stack")]
-    let _ = maps::STACKS.insert(stack, &ZERO, BPF_NOEXIST as u64);
-    maps::STACKS.get_ptr_mut(stack)
+    index as u64
 }
 
 /// The longest record of a stack, bytes.
@@ -154,19 +145,14 @@ const LONGEST: u64 = {
     (if frames > saved { frames } else { saved }) as u64
 };
 
-/// Sends the frames of the slot's stack, unless that is done. `totals` are the stack's.
+/// Sends the frames of the slot's stack. Two CPUs that see it unsent at once send it twice, which is harmless.
 ///
 /// # Safety
-/// `slot` must be a claimed slot.
+/// `slot` must be a claimed slot, and `entry` the stack's.
 #[inline(never)]
-unsafe fn send(slot: *mut scratch::Slot, totals: *mut StackTotals) -> u64 {
+unsafe fn send(slot: *mut scratch::Slot, entry: *mut StackEntry) {
     // SAFETY: the caller's.
     let record = unsafe { &mut (*slot).record };
-    let stack = record.stack;
-    // SAFETY: a valid map value. Two CPUs that see it unsent at once send it twice, which is harmless.
-    if unsafe { (*totals).sent } != 0 {
-        return stack;
-    }
     record.header = emit::header(kind::STACK);
     let length = if record.saved_bytes != 0 {
         SAVED_OFFSET as u64 + (record.saved_bytes as u64).min(SAVED_BYTES as u64)
@@ -175,17 +161,16 @@ unsafe fn send(slot: *mut scratch::Slot, totals: *mut StackTotals) -> u64 {
             + (record.frame_count as u64).min(MAX_FRAMES as u64) * size_of::<Frame>() as u64
     };
     if length > LONGEST {
-        return stack;
+        return;
     }
     // SAFETY: record and frames lie behind each other in the slot, and `length` is within them.
     let status = unsafe {
         bpf_ringbuf_output((&raw const maps::EVENTS).cast_mut().cast(), (&raw mut *record).cast(), length, 0)
     };
     if status == 0 {
-        // SAFETY: a valid map value.
-        unsafe { live::atomic_add(&raw mut (*totals).sent, 1) };
+        // SAFETY: a map value.
+        unsafe { atomic::write(&raw mut (*entry).sent, 1) };
     } else {
         counters::add(Counter::LostStackRecord, 1);
     }
-    stack
 }

@@ -12,7 +12,7 @@ use tracer_common::{
 };
 
 use super::memo;
-use crate::config;
+use crate::{atomic, config};
 
 /// What a saved stack needs more than the frames that it lies over.
 const ROOM_BYTES: usize =
@@ -29,8 +29,10 @@ pub struct Slot {
     pub begins: u64,
     /// What stacks were remembered under when a walk that may use the memo began.
     pub epoch: u64,
-    /// How many segments the walk took from the memo.
+    /// 1: a piece of the walk was taken from the memo, and its frames are missing.
     pub taken: u64,
+    /// 1: a piece was walked.
+    pub walked: u64,
     pub memo: memo::Scratch,
     pub record: StackRecord,
     pub frames: [Frame; MAX_FRAMES],
@@ -65,15 +67,8 @@ pub fn claim() -> Option<(*mut Slot, u32)> {
         }
         let index = (first + i) % count;
         let slot = at(index)?;
-        // SAFETY: a valid map value.
-        let (_, claimed) = unsafe {
-            core::intrinsics::atomic_cxchg::<
-                u64,
-                { core::intrinsics::AtomicOrdering::SeqCst },
-                { core::intrinsics::AtomicOrdering::SeqCst },
-            >(&raw mut (*slot).busy, 0, 1)
-        };
-        if claimed {
+        // SAFETY: a map value.
+        if unsafe { atomic::replace(&raw mut (*slot).busy, 0, 1) } {
             return Some((slot, index));
         }
     }
@@ -83,11 +78,6 @@ pub fn claim() -> Option<(*mut Slot, u32)> {
 /// Gives back a slot of [`claim`].
 #[inline(always)]
 pub fn release(slot: *mut Slot) {
-    // SAFETY: a valid map value, claimed by the caller.
-    unsafe {
-        core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
-            &raw mut (*slot).busy,
-            0,
-        );
-    }
+    // SAFETY: a map value, claimed by the caller.
+    unsafe { atomic::set(&raw mut (*slot).busy, 0) };
 }

@@ -21,25 +21,25 @@ fn pointer(address: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn trampoline_address() -> u64 {
-    let config = config::get();
-    if config.mm_xol_area == 0 {
+    let offsets = &config::get().kernel;
+    if offsets.mm_xol_area == 0 {
         return 0;
     }
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
-    let mm = pointer(task + config.task_mm as u64);
+    let mm = pointer(task + offsets.task_mm as u64);
     if mm == 0 {
         return 0;
     }
-    let area = pointer(mm + config.mm_xol_area as u64);
-    if area == 0 { 0 } else { pointer(area + config.xol_area_vaddr as u64) }
+    let area = pointer(mm + offsets.mm_xol_area as u64);
+    if area == 0 { 0 } else { pointer(area + offsets.xol_area_vaddr as u64) }
 }
 
 /// Where the calling thread's own structure is (its FS base): above its stack, if the C library made that.
 /// The largest address if it cannot be told.
 #[inline(always)]
 pub fn thread_structure() -> u64 {
-    let offset = config::get().task_fsbase;
+    let offset = config::get().kernel.task_fsbase;
     // SAFETY: a helper without arguments.
     match if offset == 0 { 0 } else { pointer(unsafe { bpf_get_current_task() } + offset as u64) } {
         0 => u64::MAX,
@@ -51,20 +51,20 @@ pub fn thread_structure() -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn original_return_address(slot: u64, trampoline: u64) -> u64 {
-    let config = config::get();
+    let offsets = &config::get().kernel;
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };
-    let utask = pointer(task + config.task_utask as u64);
+    let utask = pointer(task + offsets.task_utask as u64);
     if utask == 0 {
         return 0;
     }
-    let mut instance = pointer(utask + config.utask_return_instances as u64);
+    let mut instance = pointer(utask + offsets.utask_return_instances as u64);
     for _ in 0..DEPTH {
         if instance == 0 {
             return 0;
         }
-        if pointer(instance + config.return_instance_stack as u64) == slot {
-            let address = pointer(instance + config.return_instance_orig_ret_vaddr as u64);
+        if pointer(instance + offsets.return_instance_stack as u64) == slot {
+            let address = pointer(instance + offsets.return_instance_orig_ret_vaddr as u64);
             // Several probes can wait at one call (a tail call): all but the first of them saved the
             // trampoline itself.
             if address != trampoline {
@@ -72,7 +72,7 @@ pub extern "C" fn original_return_address(slot: u64, trampoline: u64) -> u64 {
                 return address;
             }
         }
-        instance = pointer(instance + config.return_instance_next as u64);
+        instance = pointer(instance + offsets.return_instance_next as u64);
     }
     0
 }

@@ -52,13 +52,12 @@ struct Walk {
 const NO_MEMO: u64 = 0;
 
 /// Walks from the given registers, and fills the record and the frames of the slot with this index.
-/// Gives how many segments were taken from the memo, which none is if `use_memo` is 0: the frames of these
-/// are missing.
+/// Nothing is taken from the memo if `use_memo` is 0.
 ///
 /// A global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> u64 {
+pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> i32 {
     let Some(slot) = scratch::at(index) else {
         return 0;
     };
@@ -67,7 +66,8 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
         (*slot).state = State { return_address: (*slot).begins & 1, ..State::exact(pc, sp, fp) };
         (*slot).start = [pc, sp, fp];
         (*slot).taken = 0;
-        (*slot).memo.path = memo::Path::EMPTY;
+        (*slot).walked = 0;
+        memo::start(slot);
         &mut (*slot).record
     };
     record.stack = 0;
@@ -119,7 +119,7 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
     // What ended the walk belongs to the stack: a truncated one is not the complete one.
     let stack = finish(mix(record.stack, record.stop as u64));
     record.stack = if stack <= tracer_common::table::NO_STACK { stack + 3 } else { stack };
-    taken
+    0
 }
 
 /// Keeps the stack of a walk that met an unknown module, so that user space can go on with it when it
@@ -182,15 +182,15 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
     if walk.is_fresh != 0 {
         // SAFETY: the slot is this walk's.
         unsafe {
-            memo::approach(slot);
             if walk.epoch != NO_MEMO {
-                let taken = memo::take_segment(walk.index, walk.epoch);
-                if taken != memo::NOTHING {
-                    (*slot).taken += 1;
-                    return (taken == memo::END) as i64;
+                let taken = memo::take::take_segment(walk.index, walk.epoch);
+                if taken != memo::take::NOTHING {
+                    (*slot).taken = 1;
+                    return (taken == memo::take::END) as i64;
                 }
             }
-            memo::begin(slot, walk.epoch);
+            (*slot).walked = 1;
+            memo::make::begin(slot, walk.epoch);
         }
         walk.trampoline = trampoline::trampoline_address();
         walk.is_fresh = 0;
@@ -216,11 +216,11 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
     let hash = finish(hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask));
     record.frame_count = index + 1;
     // SAFETY: as above.
-    let ends = unsafe { memo::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
+    let ends = unsafe { memo::make::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
     let (kept, result) = match stop {
         Some(stop) => {
             record.stop = stop as u32;
-            (if memo::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
+            (if memo::make::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
         }
         None if ends => {
             walk.is_fresh = 1;
@@ -229,7 +229,7 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         None => return 0,
     };
     if walk.epoch != NO_MEMO && kept != NOT_KEPT {
-        memo::keep_segment(walk.index, kept);
+        memo::make::keep_segment(walk.index, kept);
     }
     result
 }
@@ -240,7 +240,7 @@ const NOT_KEPT: u32 = u32::MAX;
 impl Walk {
     #[inline(always)]
     fn stack_word(&self, address: u64, how: u32) -> Option<u64> {
-        if memo::stack_word(self.index, address, how) != 0 {
+        if memo::make::stack_word(self.index, address, how) != 0 {
             return None;
         }
         // SAFETY: the slot is this walk's.
@@ -257,12 +257,12 @@ impl Source for Walk {
 
     #[inline(always)]
     fn read_stack(&self, address: u64) -> Option<u64> {
-        self.stack_word(address, memo::WORD)
+        self.stack_word(address, memo::make::WORD)
     }
 
     #[inline(always)]
     fn read_fp(&self, address: u64, was_used: bool) -> Option<u64> {
-        self.stack_word(address, memo::FP_AFTER_UNUSED + was_used as u32)
+        self.stack_word(address, memo::make::FP_AFTER_UNUSED + was_used as u32)
     }
 
     #[inline(always)]
@@ -336,7 +336,7 @@ impl Source for Walk {
     #[inline(always)]
     fn original_return(&self, stack_slot: u64) -> Option<u64> {
         // SAFETY: the slot is this walk's.
-        unsafe { memo::spoil(self.slot) };
+        unsafe { memo::make::spoil(self.slot) };
         match trampoline::original_return_address(stack_slot, self.trampoline) {
             0 => None,
             address => Some(address),

@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod decode;
 pub mod event;
+mod live;
+mod mapped;
 pub mod replay;
 pub mod ring;
 pub mod tables;

@@ -1,15 +1,15 @@
 //! The BPF programs' tables: counters, totals by stack, live allocations.
 
-use std::{collections::HashMap, io, os::fd::AsFd, thread, time::Duration};
+use std::{collections::HashMap, io, thread, time::Duration};
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
-    table::{Allocation, Control, Range, StackTotals},
+    table::{Allocation, Control, FIRST_STACK, Range, StackEntry, StackTotals},
     unwind::Stop,
 };
 
-use super::batch;
+use super::{live::LiveTable, mapped::Mapped};
 use crate::probe::{ProbeError, probes::Probes};
 
 /// How often, and how far apart, the tables are compared at the end. Programs run for microseconds; one
@@ -24,8 +24,9 @@ pub struct Tables {
     sampling: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     stops: PerCpuArray<MapData, u64>,
-    stacks: MapData,
-    live: MapData,
+    stacks: Mapped<StackEntry>,
+    stack_count: Array<MapData, u64>,
+    live: LiveTable,
 }
 
 /// The counters, summed over the CPUs.
@@ -49,19 +50,23 @@ impl Tables {
     /// # Errors
     /// They were taken before.
     pub fn take(probes: &mut Probes) -> Result<Self, ProbeError> {
-        let mut hash = |name| match probes.take_map(name)? {
-            Map::HashMap(data) => Ok(data),
+        let mut array = |name| match probes.take_map(name)? {
+            Map::Array(data) => Ok(data),
             _ => Err(ProbeError::MissingMap(name)),
         };
-        let (stacks, live) = (hash("STACKS")?, hash("LIVE")?);
+        let (stacks, sets) = (array("STACKS")?, array("LIVE")?);
+        let Map::HashMap(rest) = probes.take_map("LIVE_REST")? else {
+            return Err(ProbeError::MissingMap("LIVE_REST"));
+        };
         Ok(Self {
             control: probes.take_map("CONTROL")?.try_into()?,
             java_heap: probes.take_map("JAVA_HEAP")?.try_into()?,
             sampling: probes.take_map("SAMPLING")?.try_into()?,
             counters: probes.take_map("COUNTERS")?.try_into()?,
             stops: probes.take_map("STOPS")?.try_into()?,
-            stacks,
-            live,
+            stacks: Mapped::new(&stacks)?,
+            stack_count: probes.take_map("STACK_COUNT")?.try_into()?,
+            live: LiveTable::new(&sets, rest)?,
         })
     }
 
@@ -108,8 +113,8 @@ impl Tables {
     /// Is of each stack just so much live as was allocated from it and not freed?
     fn agree(&self) -> io::Result<bool> {
         let mut live: HashMap<u64, (u64, u64)> = HashMap::new();
-        self.for_each_live(|_, allocation| {
-            let (bytes, count) = live.entry(allocation.stack).or_default();
+        self.for_each_live(|_, stack, allocation| {
+            let (bytes, count) = live.entry(stack).or_default();
             *bytes += allocation.weighed().bytes();
             *count += allocation.weighed().count();
         })?;
@@ -125,14 +130,23 @@ impl Tables {
     /// The counters now.
     ///
     /// # Errors
-    /// The map operation failed.
-    pub fn counters(&self) -> Result<Counters, MapError> {
+    /// A map operation failed.
+    pub fn counters(&self) -> io::Result<Counters> {
+        let sum = |map: &PerCpuArray<MapData, u64>, index: usize| -> io::Result<u64> {
+            Ok(map.get(&(index as u32), 0).map_err(io::Error::other)?.iter().sum())
+        };
         let mut counters = Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT] };
         for (i, value) in counters.values.iter_mut().enumerate() {
-            *value = self.counters.get(&(i as u32), 0)?.iter().sum();
+            *value = sum(&self.counters, i)?;
         }
         for (i, value) in counters.stops.iter_mut().enumerate() {
-            *value = self.stops.get(&(i as u32), 0)?.iter().sum();
+            *value = sum(&self.stops, i)?;
+        }
+        // Most walks are counted at their stacks.
+        for entry in self.entries()?.skip(FIRST_STACK as usize) {
+            if let Some(stop) = counters.stops.get_mut(entry.stop as usize) {
+                *stop += entry.walk_count;
+            }
         }
         Ok(counters)
     }
@@ -140,16 +154,27 @@ impl Tables {
     /// The totals of every stack.
     ///
     /// # Errors
-    /// The map operation failed.
-    pub fn for_each_stack(&self, each: impl FnMut(u64, StackTotals)) -> io::Result<()> {
-        batch::for_each(self.stacks.fd().as_fd(), each)
+    /// A map operation failed.
+    pub fn for_each_stack(&self, mut each: impl FnMut(u64, StackTotals)) -> io::Result<()> {
+        self.entries()?.filter(|entry| entry.id != 0).for_each(|entry| each(entry.id, entry.totals));
+        Ok(())
     }
 
-    /// Every live allocation with its address.
+    /// Every live allocation: its address, the id of its stack, and itself.
     ///
     /// # Errors
-    /// The map operation failed.
-    pub fn for_each_live(&self, each: impl FnMut(u64, Allocation)) -> io::Result<()> {
-        batch::for_each(self.live.fd().as_fd(), each)
+    /// A map operation failed.
+    pub fn for_each_live(&self, mut each: impl FnMut(u64, u64, Allocation)) -> io::Result<()> {
+        self.live.for_each(|address, allocation| {
+            let entry = self.stacks.get(allocation.stack as usize);
+            each(address, entry.map_or(0, |entry| entry.id), allocation);
+        })
+    }
+
+    /// The entries of all stacks, by index; some may be unused.
+    fn entries(&self) -> io::Result<impl Iterator<Item = StackEntry>> {
+        let count = self.stack_count.get(&0, 0).map_err(io::Error::other)?;
+        let end = (count as usize).saturating_add(FIRST_STACK as usize).min(self.stacks.count());
+        Ok((0..end).filter_map(|index| self.stacks.get(index)))
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use thiserror::Error;
-use tracer_common::config::Config;
+use tracer_common::config::KernelOffsets;
 
 use crate::target::elf::{u16_at, u32_at, until_zero};
 
@@ -43,62 +43,23 @@ pub enum BtfError {
     Missing(String),
 }
 
-/// Where the unwinder finds the return addresses that return probes replaced, and where a stack ends.
-/// Offsets in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KernelOffsets {
-    pub task_utask: u32,
-    pub task_mm: u32,
-    /// `mm_struct.uprobes_state.xol_area`.
-    pub mm_xol_area: u32,
-    pub xol_area_vaddr: u32,
-    pub utask_return_instances: u32,
-    pub return_instance_stack: u32,
-    pub return_instance_orig_ret_vaddr: u32,
-    pub return_instance_next: u32,
-    /// `task_struct.thread.fsbase`; 0 if there is none.
-    pub task_fsbase: u32,
-}
-
-impl KernelOffsets {
-    /// Those of the running kernel.
-    ///
-    /// # Errors
-    /// It has no BTF, or lacks a member.
-    pub fn read() -> Result<Self, BtfError> {
-        Self::of(&Btf::read()?)
-    }
-
-    /// Those that `btf` describes.
-    ///
-    /// # Errors
-    /// A member is missing.
-    pub fn of(btf: &Btf) -> Result<Self, BtfError> {
-        Ok(Self {
-            task_utask: btf.offset("task_struct", &["utask"])?,
-            task_mm: btf.offset("task_struct", &["mm"])?,
-            mm_xol_area: btf.offset("mm_struct", &["uprobes_state", "xol_area"])?,
-            xol_area_vaddr: btf.offset("xol_area", &["vaddr"])?,
-            utask_return_instances: btf.offset("uprobe_task", &["return_instances"])?,
-            return_instance_stack: btf.offset("return_instance", &["stack"])?,
-            return_instance_orig_ret_vaddr: btf.offset("return_instance", &["orig_ret_vaddr"])?,
-            return_instance_next: btf.offset("return_instance", &["next"])?,
-            task_fsbase: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
-        })
-    }
-
-    /// Writes them into the BPF programs' configuration.
-    pub fn configure(&self, config: &mut Config) {
-        config.task_utask = self.task_utask;
-        config.task_mm = self.task_mm;
-        config.mm_xol_area = self.mm_xol_area;
-        config.xol_area_vaddr = self.xol_area_vaddr;
-        config.utask_return_instances = self.utask_return_instances;
-        config.return_instance_stack = self.return_instance_stack;
-        config.return_instance_orig_ret_vaddr = self.return_instance_orig_ret_vaddr;
-        config.return_instance_next = self.return_instance_next;
-        config.task_fsbase = self.task_fsbase;
-    }
+/// Of the running kernel, what the unwinder needs.
+///
+/// # Errors
+/// It has no BTF, or lacks a member.
+pub fn kernel_offsets() -> Result<KernelOffsets, BtfError> {
+    let btf = Btf::read()?;
+    Ok(KernelOffsets {
+        task_utask: btf.offset("task_struct", &["utask"])?,
+        task_mm: btf.offset("task_struct", &["mm"])?,
+        mm_xol_area: btf.offset("mm_struct", &["uprobes_state", "xol_area"])?,
+        xol_area_vaddr: btf.offset("xol_area", &["vaddr"])?,
+        utask_return_instances: btf.offset("uprobe_task", &["return_instances"])?,
+        return_instance_stack: btf.offset("return_instance", &["stack"])?,
+        return_instance_orig_ret_vaddr: btf.offset("return_instance", &["orig_ret_vaddr"])?,
+        return_instance_next: btf.offset("return_instance", &["next"])?,
+        task_fsbase: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
+    })
 }
 
 /// BTF data with an index of its types.
@@ -326,7 +287,7 @@ mod tests {
     #[test]
     fn this_kernel() {
         let begin = std::time::Instant::now();
-        let offsets = match KernelOffsets::read() {
+        let offsets = match kernel_offsets() {
             Ok(offsets) => offsets,
             Err(error) => return println!("skipped: {error}"),
         };

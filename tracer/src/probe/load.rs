@@ -5,7 +5,7 @@ use std::{panic, thread};
 use aya::{Ebpf, EbpfError, EbpfLoader, programs::ProgramError};
 use tracer_common::{
     config::{Config, MEMO_WAYS},
-    table::{NO_STACK, OVERFLOW_STACK, StackTotals},
+    table::{NO_STACK, OVERFLOW_STACK, STACK_PLACES, StackEntry},
 };
 
 use super::ProbeError;
@@ -16,9 +16,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tr
 /// Sizes of the maps, in elements or bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Allocations that can be live at once.
+    /// Allocations that can be live at once, beside those of `LIVE`, which is always as large.
     pub live_count: u32,
-    /// Distinct stacks.
+    /// Distinct stacks; a power of two.
     pub stack_count: u32,
     /// Unwind rows, 8 bytes each.
     pub row_count: u32,
@@ -84,11 +84,13 @@ pub type Wanted = dyn Fn(&str) -> bool;
 
 /// Makes the maps, and reads the programs.
 fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
+    let config = Config { stack_count: sizes.stack_count, ..*config };
     let slots = config.cpu_count * config.slots_per_cpu;
     let mut ebpf = EbpfLoader::new()
-        .override_global("CONFIG", config, true)
-        .map_max_entries("LIVE", sizes.live_count)
+        .override_global("CONFIG", &config, true)
+        .map_max_entries("LIVE_REST", sizes.live_count)
         .map_max_entries("STACKS", sizes.stack_count)
+        .map_max_entries("STACK_INDEX", sizes.stack_count * STACK_PLACES)
         .map_max_entries("ROWS", sizes.row_count)
         .map_max_entries("EVENTS", sizes.ring_bytes)
         .map_max_entries("SCRATCH", slots.max(1))
@@ -125,9 +127,9 @@ fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError
 /// The stacks on which is booked what has no stack of its own must exist before the table is full.
 fn insert_reserved_stacks(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     let map = ebpf.map_mut("STACKS").ok_or(ProbeError::MissingMap("STACKS"))?;
-    let mut stacks = aya::maps::HashMap::<_, u64, StackTotals>::try_from(map)?;
+    let mut stacks = aya::maps::Array::<_, StackEntry>::try_from(map)?;
     for stack in [OVERFLOW_STACK, NO_STACK] {
-        stacks.insert(stack, StackTotals { sent: 1, ..StackTotals::ZERO }, 0)?;
+        stacks.set(stack as u32, StackEntry { id: stack, sent: 1, ..StackEntry::ZERO }, 0)?;
     }
     Ok(())
 }

@@ -116,7 +116,17 @@ fn the_schema_is_complete_and_in_order() {
         ("/target", &["pid", "comm", "command", "jvm", "container"]),
         ("/target/jvm", &["version", "vendor", "gc", "java_home"]),
         ("/session", &["started", "duration_ns", "probes", "sample_bytes", "gc_count"]),
-        ("/trust", &["lost", "stacks_total", "stacks_complete", "incomplete", "unmatched_frees"]),
+        (
+            "/trust",
+            &[
+                "lost",
+                "stacks_total",
+                "stacks_complete",
+                "stacks_remembered",
+                "incomplete",
+                "unmatched_frees",
+            ],
+        ),
         ("/totals", &totals),
         ("/categories/0", &["id", "name", "source", "resident_bytes", "growth_bytes_per_s", "verdict"]),
         ("/categories/0", &totals),

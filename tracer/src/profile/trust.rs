@@ -15,6 +15,8 @@ pub struct Trust {
     pub lost: BTreeMap<String, u64>,
     pub stacks_total: u64,
     pub stacks_complete: u64,
+    /// Walks that were compared with earlier ones, and not made.
+    pub stacks_remembered: Option<u64>,
     /// Allocations whose stack is not complete, the most frequent ends first.
     pub incomplete: Vec<Incomplete>,
     pub unmatched_frees: Option<u64>,
@@ -45,6 +47,7 @@ pub(super) fn build(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust
         lost,
         stacks_total: trust.stacks_total.unwrap_or(count(recording.stacks.len())),
         stacks_complete: trust.stacks_complete.unwrap_or(count(complete)),
+        stacks_remembered: trust.stacks_remembered,
         incomplete: incomplete(recording),
         unmatched_frees: trust.unmatched_frees,
         notes: recording.notes.clone(),

@@ -106,6 +106,8 @@ pub struct Trust {
     pub stacks_total: Option<u64>,
     /// Stack walks that reached the thread's entry.
     pub stacks_complete: Option<u64>,
+    /// Stack walks that were like an earlier one in all their parts, and compared with it in place of being made.
+    pub stacks_remembered: Option<u64>,
 }
 
 /// The process's memory at one moment.

@@ -81,7 +81,6 @@ pub(crate) fn totals(allocated: (u64, u64), freed: (u64, u64)) -> StackTotals {
         freed_bytes: freed.0,
         freed_count: freed.1,
         collected_bytes: 0,
-        sent: 1,
         ..StackTotals::ZERO
     }
 }
@@ -218,7 +217,12 @@ pub(crate) fn write(path: &Path) -> Writer {
         .expect("survivors");
     writer.lost(&[("lost_event", 0), ("lost_pending", 2)]).expect("lost");
     writer
-        .trust(&Trust { unmatched_frees: Some(31), stacks_total: Some(1_000), stacks_complete: Some(999) })
+        .trust(&Trust {
+            unmatched_frees: Some(31),
+            stacks_total: Some(1_000),
+            stacks_complete: Some(999),
+            stacks_remembered: Some(930),
+        })
         .expect("trust");
     writer.note("perf maps were not read").expect("note");
     writer

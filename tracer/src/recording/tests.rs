@@ -373,7 +373,6 @@ fn counts() -> impl Strategy<Value = StackTotals> {
         freed_bytes: c,
         freed_count: d,
         collected_bytes: c / 2,
-        sent: 0,
         allocated_bytes_variance: a,
         allocated_count_variance: b,
         freed_bytes_variance: a / 3,

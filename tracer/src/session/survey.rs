@@ -46,14 +46,14 @@ impl Survey {
         }
     }
 
-    /// Adds a live allocation.
-    pub fn add(&mut self, allocation: &Allocation) {
+    /// Adds a live allocation of the stack with this id.
+    pub fn add(&mut self, stack: u64, allocation: &Allocation) {
         let weighed = allocation.weighed();
-        self.threads.entry((allocation.stack, allocation.tid)).or_default().add(weighed);
+        self.threads.entry((stack, allocation.tid)).or_default().add(weighed);
         let slice = allocation.time_ns.saturating_sub(self.started_ns) / self.slice_ns;
         let born_ns = self.started_ns.saturating_add(slice.min(SLICES - 1) * self.slice_ns);
         let epoch = allocation.epoch.checked_shr(self.epoch_shift).unwrap_or(0) << (self.epoch_shift & 31);
-        self.births.entry((allocation.stack, epoch, born_ns)).or_default().add(weighed);
+        self.births.entry((stack, epoch, born_ns)).or_default().add(weighed);
     }
 
     /// Stack, thread, bytes, count.
@@ -77,7 +77,10 @@ mod tests {
     fn survey(collections: usize, live: &[(u64, u32)]) -> Vec<(u64, u32, u64, u64, u64)> {
         let mut survey = Survey::new(1_000, 1_000 + 3_200, collections);
         for &(time_ns, epoch) in live {
-            survey.add(&Allocation { weighed: Weighed::once(10).0, stack: 7, time_ns, tid: 3, epoch });
+            survey.add(
+                7,
+                &Allocation { weighed: Weighed::once(10).0, time_ns, tid: 3, epoch, ..Allocation::ZERO },
+            );
         }
         let mut rows = survey.survivors();
         rows.sort_unstable();

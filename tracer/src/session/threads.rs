@@ -79,7 +79,7 @@ impl Threads {
             for (to, from) in comm.iter_mut().take(15).zip(thread.name.bytes()) {
                 *to = from;
             }
-            table::frees_for_the_collector(&comm)
+            table::frees_for_the_collector(table::name_words(&comm))
         })
     }
 

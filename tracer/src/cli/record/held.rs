@@ -132,7 +132,7 @@ impl Windows {
         let memory = LiveMemory::open(self.pid).ok();
         let mut looks = if is_end { usize::MAX } else { MAX_LOOKS };
         let mut by_stack: HashMap<u64, u64> = HashMap::new();
-        tables.for_each_live(|address, allocation| {
+        tables.for_each_live(|address, stack, allocation| {
             if address & key::INFLATE == 0 {
                 return;
             }
@@ -155,7 +155,7 @@ impl Windows {
                 stream.due_ns = now_ns.saturating_add(now_ns.saturating_sub(born_ns));
             }
             if stream.window_bytes > 0 {
-                *by_stack.entry(allocation.stack).or_default() += stream.window_bytes;
+                *by_stack.entry(stack).or_default() += stream.window_bytes;
             }
         })?;
         self.streams.retain(|_, stream| std::mem::take(&mut stream.seen));

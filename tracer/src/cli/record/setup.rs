@@ -203,8 +203,8 @@ fn config(target: &Target, args: &Args) -> Config {
         memo_sets: MEMO_SETS,
         ..Config::ZERO
     };
-    match btf::KernelOffsets::read() {
-        Ok(offsets) => offsets.configure(&mut config),
+    match btf::kernel_offsets() {
+        Ok(offsets) => config.kernel = offsets,
         Err(error) => tracing::warn!("stacks below another tool's return probes will end there: {error}"),
     }
     config

@@ -24,9 +24,11 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
 /// How far the numbers can be trusted. `completed_count` stacks are complete that the kernel did not
 /// finish. `is_sampled`: a free of what was left out looks like one of what is older than the session.
 pub(super) fn trust(counters: &Counters, completed_count: u64, is_sampled: bool) -> Trust {
+    let stacks_total = counters.stops.iter().sum::<u64>();
     Trust {
         unmatched_frees: (!is_sampled).then(|| counters.get(Counter::UnmatchedFrees)),
-        stacks_total: Some(counters.stops.iter().sum()),
+        stacks_total: Some(stacks_total),
+        stacks_remembered: Some(stacks_total.saturating_sub(counters.get(Counter::WalksMade))),
         stacks_complete: Some(counters.stops[Stop::Complete as usize] + completed_count),
     }
 }

@@ -35,6 +35,10 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
         let share = units::share(trust.stacks_complete, trust.stacks_total);
         writeln!(out, "  stacks complete: {share}")?;
     }
+    if let Some(count) = trust.stacks_remembered.filter(|_| all) {
+        let share = units::share(count, trust.stacks_total);
+        writeln!(out, "  stacks that were taken before, compared and not walked again: {share}")?;
+    }
     for end in trust.incomplete.iter().take(if all { usize::MAX } else { 0 }) {
         let module = end.module.as_deref().unwrap_or("no module");
         let place = format!(

@@ -58,8 +58,7 @@ impl Capture {
         let written = &mut self.written.stacks;
         self.attached
             .tables
-            .for_each_stack(|stack, totals| {
-                let mut totals = StackTotals { sent: 0, ..totals };
+            .for_each_stack(|stack, mut totals| {
                 totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
                 if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
                     changed.push((stack, totals));
@@ -107,8 +106,7 @@ impl Capture {
 
     /// Writes how far the numbers can be trusted, and gives how much was lost.
     pub(super) fn write_trust(&mut self) -> Result<u64, Failure> {
-        let counters =
-            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let counters = self.attached.tables.counters().map_err(|error| unreadable(&error))?;
         let lost = trust::lost(&counters, self.malformed_count);
         self.writer.lost(&lost)?;
         let trust = trust::trust(&counters, self.waiting.completed_count, self.is_sampled);
@@ -121,8 +119,7 @@ impl Capture {
         if !self.attached.probes.samples_faults() {
             return Ok(());
         }
-        let counters =
-            self.attached.tables.counters().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        let counters = self.attached.tables.counters().map_err(|error| unreadable(&error))?;
         let by = |(&(stack, owner), touches): (&(u64, &'static str), &Touches)| TouchedBy {
             stack,
             owner: owner.to_owned(),
@@ -143,9 +140,9 @@ impl Capture {
         let mut live = Survey::new(started_ns, end_ns, self.session.collections.ended_count());
         self.attached
             .tables
-            .for_each_live(|address, mut allocation| {
+            .for_each_live(|address, stack, mut allocation| {
                 allocation.weighed += self.windows.of(address, &allocation);
-                live.add(&allocation);
+                live.add(stack, &allocation);
             })
             .map_err(|error| unreadable(&error))?;
         self.writer.live_by_thread(&live.by_thread())?;
