@@ -22,8 +22,12 @@ pub(crate) fn tracer() -> Result<PathBuf> {
 
 /// Whether `tracer record` has this option.
 pub(crate) fn knows(option: &str) -> bool {
-    let help = tracer().ok().and_then(|tracer| Command::new(tracer).args(["record", "--help"]).output().ok());
-    help.is_some_and(|help| String::from_utf8_lossy(&help.stdout).contains(option))
+    tracer().is_ok_and(|tracer| build_knows(&tracer, option))
+}
+
+fn build_knows(tracer: &Path, option: &str) -> bool {
+    let help = Command::new(tracer).args(["record", "--help"]).output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(option))
 }
 
 /// A recorder whose probes are attached.
@@ -53,9 +57,13 @@ impl Recorder {
     pub(crate) fn attach_build(tracer: &Path, pid: u32, options: &[&str]) -> Result<Self> {
         let file = workload::folder()?.join("bench.trec");
         let begun = Instant::now();
+        // What recording takes is measured here: it must not change meanwhile.
+        let unlimited: &[&str] =
+            if build_knows(tracer, "--max-overhead") { &["--max-overhead", "none"] } else { &[] };
         let mut child = Command::new(tracer)
             .args(["record", "-d", "1h", "--force", "-p", &pid.to_string(), "-o"])
             .arg(&file)
+            .args(unlimited)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

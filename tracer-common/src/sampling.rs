@@ -12,6 +12,9 @@ pub const MIN_INTERVAL: u32 = 1 << 10;
 /// The largest.
 pub const MAX_INTERVAL: u32 = 1 << 30;
 
+/// In place of an interval: nothing of the allocator is recorded any more.
+pub const OFF: u32 = u32::MAX;
+
 /// Of so many calls one is taken at least.
 pub const MAX_WEIGHT: u32 = 1 << MAX_LOG2;
 const MAX_LOG2: u32 = 10;

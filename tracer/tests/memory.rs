@@ -126,7 +126,11 @@ fn assert_agrees_with_nmt(java: &Path, name: &str) {
     let file = target_folder().join("test-recordings").join(format!("{name}.trec"));
     fs::create_dir_all(file.parent().expect("a folder")).expect("make the folder of recordings");
     let mut command = tracer();
-    command.args(["record", "-d", "10m", "--force", "-o"]).arg(&file).arg("--").arg(java);
+    command
+        .args(["record", "--max-overhead", "none", "-d", "10m", "--force", "-o"])
+        .arg(&file)
+        .arg("--")
+        .arg(java);
     command.args(["-XX:NativeMemoryTracking=summary", "-XX:+UseG1GC", "-Xmx256m", "-cp"]);
     let mut recorder = Recorder::start(command.arg(java_classes()).arg("GzipStreams"), file);
     recorder.stdout.until("started");

@@ -7,7 +7,7 @@ use std::process::Command;
 use common::fixture::c_program;
 use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched};
-use common::report::{Totals, assert_sound, category, number, of_source, sites_through};
+use common::report::{Totals, assert_sound, category, number, of_source, rows, sites_through};
 use serde_json::Value;
 
 /// What the programs exit with.
@@ -249,4 +249,54 @@ fn thread_creation() {
     for (key, truth) in [("started", "threads_started"), ("exited", "threads_exited")] {
         assert_eq!(traced.report["threads"][key], traced.truth[truth], "threads {key}");
     }
+}
+
+/// A loop of nothing but malloc and free: it is sampled, and when the traps alone are too much, left alone. The totals
+/// are those of that moment.
+#[test]
+fn a_budget_is_kept_by_recording_less() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("budget")));
+    stdout.until("started");
+    let mut recorder = Recorder::attach(target.pid(), "probes-budget", &["--max-overhead", "10"]);
+    target.tell("go");
+    assert!(recorder.until("budget:").contains("one allocation in about"), "first it is sampled");
+    while !recorder.until("budget:").contains("left alone") {}
+    target.tell("stop");
+    let moments: Vec<[u64; 3]> = serde_json::from_str(&stdout.next()).expect("the program's moments");
+    let recording = recorder.stop();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    assert_text_untouched(target.pid());
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(EXIT_STATUS), "the target's own exit status");
+
+    let report = recording.report();
+    assert_sound(&report);
+    let steps = rows(&report["session"], "steps");
+    assert_eq!(steps.first().map(|step| &step["level"]), Some(&Value::from("sampled")));
+    assert_eq!(steps.last().map(|step| &step["level"]), Some(&Value::from("light")));
+    let kept = tracer::recording::read(&recording.file).expect("the recording");
+    let left_ns = kept.session.steps.last().expect("a step").time_ns;
+    let after = moments.iter().position(|moment| moment[0] > left_ns).expect("it went on");
+    let (before, after) = (moments[after.saturating_sub(20)], moments[after]);
+    for (key, at) in [("allocated_bytes", 1), ("live_bytes", 2)] {
+        let (estimate, error) =
+            (number(&report["totals"], key), number(&report["totals"], &format!("{key}_error")));
+        let (low, high) = (before[at].saturating_sub(5 * error), after[at] + 5 * error);
+        assert!(
+            (low..=high).contains(&estimate),
+            "{key}: {estimate} ±{error}, the truth {before:?} to {after:?}"
+        );
+    }
+    let text = recording.render(&[]);
+    assert!(text.contains("left alone"), "{text}");
+}
+
+#[test]
+fn what_hardly_runs_keeps_to_its_budget() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace("malloc", &["--max-overhead", "10"]);
+    assert_eq!(Totals::of(&traced.report["totals"]), Totals::of_truth(&traced.truth));
+    assert_eq!(traced.report["session"]["steps"], serde_json::json!([]));
+    assert_eq!(traced.report["session"]["max_overhead_percent"], 10);
 }

@@ -120,7 +120,12 @@ fn assert_start_is_whole(java: &Path, name: &str) {
     let file = target_folder().join("test-recordings").join(format!("start-{name}.trec"));
     std::fs::create_dir_all(file.parent().expect("a folder")).expect("make the folder of recordings");
     let mut command = tracer();
-    command.args(["record", "--force", "-o"]).arg(&file).arg("--").arg(java).arg("-version");
+    command
+        .args(["record", "--max-overhead", "none", "--force", "-o"])
+        .arg(&file)
+        .arg("--")
+        .arg(java)
+        .arg("-version");
     let recording = Recorder::start(&mut command, file).wait();
     assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
     let trust = &recording.report()["trust"];

@@ -51,6 +51,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 &pid.to_string(),
                 "--duration",
                 &options.duration,
+                // Every leak to the byte, however slow the machine.
+                "--max-overhead",
+                "none",
                 "--force",
                 "--output",
             ])

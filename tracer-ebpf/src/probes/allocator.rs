@@ -20,7 +20,9 @@ macro_rules! entry {
     ($name:ident, |$ctx:ident| ($function:expr, $size:expr, $argument:expr)) => {
         #[uprobe]
         pub fn $name($ctx: ProbeContext) -> u32 {
-            if let Some(thread) = config::target_thread() {
+            if let Some(thread) = config::target_thread()
+                && !sampling::is_off()
+            {
                 enter(&$ctx, thread, $function, $size, $argument);
             }
             0
@@ -53,7 +55,9 @@ pub fn free_enter(ctx: ProbeContext) -> u32 {
     if address == 0 {
         return 0;
     }
-    if let Some(thread) = config::target_thread() {
+    if let Some(thread) = config::target_thread()
+        && !sampling::is_off()
+    {
         match live::take(address) {
             Some(allocation) => live::book_free(address, &allocation),
             // It was left out, or is older than the session: nobody can tell.

@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     programs::{
         ProgramError, TracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeLinkId, UProbeScope},
     },
 };
 
@@ -27,7 +27,7 @@ pub struct UprobePoint {
 ///
 /// # Errors
 /// The kernel refuses; the error says which probe.
-pub fn uprobe(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<(), ProbeError> {
+pub fn uprobe(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<UProbeLinkId, ProbeError> {
     let error = |source| ProbeError::Attach {
         probe: format!("{} at {}+{:#x}", point.program, point.file.display(), point.file_offset),
         source: Box::new(source),
@@ -35,10 +35,21 @@ pub fn uprobe(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<(), Prob
     let scope = UProbeScope::OneProcess(NonZeroU32::new(pid).ok_or_else(|| error(ProgramError::NotLoaded))?);
     let program: &mut UProbe = program(ebpf, point.program).map_err(error)?;
     let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
-    program
-        .attach(UProbeAttachPoint { location, cookie: point.cookie }, &point.file, scope)
-        .map_err(error)?;
-    Ok(())
+    program.attach(UProbeAttachPoint { location, cookie: point.cookie }, &point.file, scope).map_err(error)
+}
+
+/// Takes an attached probe out of `ebpf`: dropped, it is detached.
+///
+/// # Errors
+/// It was taken before.
+pub fn take_uprobe(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    link: UProbeLinkId,
+) -> Result<UProbeLink, ProbeError> {
+    let error = |source| ProbeError::Attach { probe: name.to_owned(), source: Box::new(source) };
+    let program: &mut UProbe = program(ebpf, name).map_err(error)?;
+    program.take_link(link).map_err(error)
 }
 
 /// Tracepoints: program, category, name.

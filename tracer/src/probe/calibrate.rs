@@ -8,6 +8,7 @@ use std::{
     ffi::{CStr, c_long},
     fs, io,
     os::fd::{FromRawFd, OwnedFd},
+    thread,
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -70,6 +71,38 @@ impl Cost {
     }
 }
 
+/// What traps cost, on an instruction that the kernel emulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrapCosts {
+    pub entry_ns: u64,
+    /// Of a function's return, beside the entry's.
+    pub return_ns: u64,
+}
+
+/// Fewer than of [`BATCHES`]: it is waited for.
+const FEW_BATCHES: usize = 5;
+
+impl TrapCosts {
+    /// Measures, in some milliseconds; the probes take longer to go, which happens in a thread of its own.
+    ///
+    /// # Errors
+    /// The kernel lets this process set no probe on itself.
+    pub fn measure() -> io::Result<Self> {
+        let place = file_offset(probed as *const () as u64)? + EMULATED;
+        let call_ns = || median((0..FEW_BATCHES).map(|_| batch_ns()).collect()) / u64::from(CALLS);
+        let bare_ns = call_ns();
+        let entry = attach(place)?;
+        let entered_ns = call_ns();
+        let leave = attach_for(place, RETURN)?;
+        let returned_ns = call_ns();
+        thread::spawn(move || drop((entry, leave)));
+        Ok(Self {
+            entry_ns: entered_ns.saturating_sub(bare_ns),
+            return_ns: returned_ns.saturating_sub(entered_ns),
+        })
+    }
+}
+
 /// CPU time of this thread for a batch of calls: others' turns are not in it.
 fn batch_ns() -> u64 {
     let now = || {
@@ -113,12 +146,20 @@ struct EventAttr {
     offset: u64,
 }
 
+/// In `config`: at the function's return (`/sys/bus/event_source/devices/uprobe/format/retprobe`).
+const RETURN: u64 = 1;
+
 /// Sets a probe on this program's file for the calling thread; it is there until the result is dropped.
 fn attach(offset: u64) -> io::Result<OwnedFd> {
+    attach_for(offset, 0)
+}
+
+fn attach_for(offset: u64, config: u64) -> io::Result<OwnedFd> {
     let kind = fs::read_to_string(TYPE)?;
     let attr = EventAttr {
         kind: kind.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
         size: size_of::<EventAttr>() as u32,
+        config,
         path: SELF.as_ptr() as u64,
         offset,
         ..EventAttr::default()

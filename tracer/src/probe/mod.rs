@@ -14,6 +14,7 @@ pub mod placement;
 pub mod plan;
 pub mod probes;
 pub mod rows;
+pub mod run_times;
 pub mod survey;
 pub mod tracefs;
 

@@ -2,7 +2,7 @@
 
 use tracer_common::table::{UsdtSpec, held};
 
-use super::attach::UprobePoint;
+use super::attach::{TRACEPOINTS, UprobePoint};
 use crate::target::{
     Module,
     allocator::{AllocatorFunction, Function},
@@ -61,6 +61,26 @@ pub const FAULTS: (&str, &str, &str) = ("page_fault_user", "exceptions", "page_f
 /// Is this a program of a recording without malloc: of [`Held`] functions, or of page faults?
 pub fn is_of_light(program: &str) -> bool {
     ["held_enter", "held_return", "held_leave", FAULTS.0].contains(&program)
+}
+
+/// How a program is entered, as far as it costs the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// By a trap.
+    Entry,
+    /// By the trap of a function's return.
+    Return,
+    /// By a call in the kernel.
+    Tracepoint,
+}
+
+/// How `program` is entered.
+pub fn point_of(program: &str) -> Point {
+    match program {
+        "allocate_return" | "held_return" => Point::Return,
+        name if TRACEPOINTS.iter().any(|(program, ..)| *program == name) => Point::Tracepoint,
+        _ => Point::Entry,
+    }
 }
 
 /// Is this a program of allocator functions?

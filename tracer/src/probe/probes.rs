@@ -9,6 +9,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
+    programs::uprobe::UProbeLinkId,
 };
 use tracer_common::{config::Config, table::UsdtSpec};
 
@@ -26,12 +27,12 @@ use crate::target::{Module, usdt};
 
 /// Probes on their way out. Dropped, it waits until the last is gone.
 pub struct Detaching {
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Detaching {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -54,6 +55,10 @@ pub struct Probes {
     usdt_specs: Array<MapData, UsdtSpec>,
     log: Option<BpfLog>,
     attached_count: usize,
+    /// Those on the allocator, by program.
+    of_allocator: Vec<(&'static str, UProbeLinkId)>,
+    /// Where they go.
+    leaving: Vec<JoinHandle<()>>,
     notes: Vec<String>,
     /// The libraries whose functions of [`held`] were looked at. None: they are not watched.
     held: Option<BTreeSet<held::FileId>>,
@@ -86,6 +91,8 @@ impl Probes {
             usdt_specs: specs.try_into()?,
             log,
             attached_count: 0,
+            of_allocator: Vec::new(),
+            leaving: Vec::new(),
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
             samples_faults: false,
@@ -187,7 +194,9 @@ impl Probes {
         let before = self.attached_count;
         for group in held::groups(library.functions) {
             let attached = group.points().and_then(|points| {
-                points.iter().try_for_each(|point| self.uprobe(point).map_err(|error| error.to_string()))
+                points
+                    .iter()
+                    .try_for_each(|point| self.uprobe(point).map(drop).map_err(|error| error.to_string()))
             });
             if let Err(why) = attached {
                 self.notes.push(format!("light: {} of {path} are not seen: {why}", group.what));
@@ -209,7 +218,8 @@ impl Probes {
             match surveyed.placement {
                 Ok(place) => {
                     for point in plan::allocator_points(function, place.file_offset) {
-                        self.uprobe(&point)?;
+                        let link = self.uprobe(&point)?;
+                        self.of_allocator.push((point.program, link));
                     }
                 }
                 Err(source) if is_essential => {
@@ -245,7 +255,7 @@ impl Probes {
         for (index, (point, spec)) in plan::usdt_points(libjvm, &probes).into_iter().enumerate() {
             let set = self.usdt_specs.set(index as u32, spec, 0).map_err(ProbeError::from);
             match set.and_then(|()| self.uprobe(&point)) {
-                Ok(()) => attached.push(point.program),
+                Ok(_) => attached.push(point.program),
                 Err(error) => tracing::debug!(%error, "USDT probe left out"),
             }
         }
@@ -267,17 +277,33 @@ impl Probes {
     /// can be in it, which takes seconds in all. What was taken stays readable.
     pub fn detach(&mut self) -> Detaching {
         let ebpf = self.ebpf.take();
-        Detaching { thread: Some(thread::spawn(move || drop(ebpf))) }
+        let mut threads = std::mem::take(&mut self.leaving);
+        threads.push(thread::spawn(move || drop(ebpf)));
+        Detaching { threads }
     }
 
-    fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {
+    /// Begins to detach from the allocator, in a thread of its own.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub fn detach_allocator(&mut self) -> Result<(), ProbeError> {
+        let links = std::mem::take(&mut self.of_allocator);
+        self.attached_count -= links.len();
+        let ebpf = self.ebpf()?;
+        let taken = links.into_iter().map(|(program, link)| attach::take_uprobe(ebpf, program, link));
+        let taken = taken.collect::<Result<Vec<_>, _>>()?;
+        self.leaving.push(thread::spawn(move || drop(taken)));
+        Ok(())
+    }
+
+    pub(super) fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {
         self.ebpf.as_mut().ok_or(ProbeError::Detached)
     }
 
-    fn uprobe(&mut self, point: &UprobePoint) -> Result<(), ProbeError> {
+    fn uprobe(&mut self, point: &UprobePoint) -> Result<UProbeLinkId, ProbeError> {
         let pid = self.pid;
-        attach::uprobe(self.ebpf()?, pid, point)?;
+        let link = attach::uprobe(self.ebpf()?, pid, point)?;
         self.attached_count += 1;
-        Ok(())
+        Ok(link)
     }
 }

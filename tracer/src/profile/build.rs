@@ -11,7 +11,7 @@ use super::{
     Variances, Verdict, Way, code, memory, metaspace, owners, series, site, threads, touched, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
-use crate::recording::{Recording, Source, Stack, State, Total};
+use crate::recording::{Recording, Source, Stack, State, Step, Total};
 use crate::symbolize::{Frame, FrameKind};
 
 /// The reason under which rows are counted that say more was freed than allocated.
@@ -350,6 +350,16 @@ fn session(recording: &Recording) -> Session {
         probes: session.probes.clone(),
         sample_bytes: session.sample_bytes,
         gc_count: session.gc_probes.then(|| count(recording.collections.len())),
+        max_overhead_percent: session.max_overhead_percent,
+        overhead_percent: session
+            .overhead
+            .filter(|overhead| overhead.target_ns > 0)
+            .map(|overhead| (overhead.probes_ns as f64 / overhead.target_ns as f64 * 1_000.0).round() / 10.0),
+        steps: session
+            .steps
+            .iter()
+            .map(|step| Step { time_ns: step.time_ns.saturating_sub(session.started_ns), ..step.clone() })
+            .collect(),
         ended: match &recording.state {
             State::Finished(reason) => Some(reason.clone()),
             State::Recording | State::Unfinished => None,

@@ -106,8 +106,21 @@ impl<'a> Judge<'a> {
 
     /// How fast a group grows, and what its course means: `category`: its category, `kind`: what of it.
     pub(super) fn row(&self, group: usize, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
-        let history = self.course.history(group);
+        let history = self.watched(group);
         (growth(&history), self.verdict(group, history, category, kind))
+    }
+
+    /// The course of a group as long as it was watched.
+    fn watched(&self, group: usize) -> Vec<Point> {
+        let mut history = self.course.history(group);
+        let sources = self.course.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
+        let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
+        let left = self.recording.session.steps.iter().find(|step| step.level == "light");
+        if let Some(left) = left.filter(|_| is_of_allocator) {
+            let end_ns = self.since(left.time_ns);
+            history.retain(|point| point.time_ns <= end_ns);
+        }
+        history
     }
 
     /// The compiled code that was installed in the session.

@@ -40,7 +40,7 @@ pub use trust::{Incomplete, Trust};
 pub use verdict::Kind;
 pub use view::View;
 
-use crate::recording::State;
+use crate::recording::{State, Step};
 use crate::symbolize::{Frame, FrameKind, Tier};
 
 /// The schema's name.
@@ -98,6 +98,12 @@ pub struct Session {
     pub probes: String,
     pub sample_bytes: Option<u64>,
     pub gc_count: Option<u64>,
+    /// What recording might take, percent of the target's CPU time; None: whatever it took.
+    pub max_overhead_percent: Option<u32>,
+    /// What it took; None: not measured.
+    pub overhead_percent: Option<f64>,
+    /// What was done to keep within that. Times are since the session started.
+    pub steps: Vec<Step>,
     /// Why the session ended; None: the recording was not finished.
     pub ended: Option<String>,
 }

@@ -60,6 +60,37 @@ pub struct SessionInfo {
     pub sample_bytes: Option<u64>,
     /// Are collections seen at all? If not, their number is unknown, not 0.
     pub gc_probes: bool,
+    /// What recording may take, percent of the target's CPU time. None: it was not held to anything.
+    pub max_overhead_percent: Option<u32>,
+    /// What it did to keep to that.
+    pub steps: Vec<Step>,
+    /// What it took, where that was measured.
+    pub overhead: Option<Overhead>,
+}
+
+/// A moment from which on less was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    /// `sampled`, `light` or `detached`.
+    pub level: String,
+    pub sample_bytes: Option<u64>,
+    /// What recording took before, percent of the target's CPU time.
+    pub overhead_percent: u32,
+    /// Why, and what is recorded from then on.
+    pub text: String,
+}
+
+/// CPU time in the windows in which it was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overhead {
+    /// What recording took from the target.
+    pub probes_ns: u64,
+    /// All of the target's.
+    pub target_ns: u64,
 }
 
 /// One allocation or free, kept with `--events`.

@@ -51,6 +51,7 @@ pub(crate) fn header() -> Header {
             probes: "full".to_owned(),
             sample_bytes: None,
             gc_probes: true,
+            ..SessionInfo::default()
         },
     }
 }

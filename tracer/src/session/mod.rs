@@ -2,6 +2,7 @@
 //!
 //! Takes [`Event`]s; gives totals. Pure: time comes from the events, and nothing is read or written.
 
+pub mod budget;
 pub mod code;
 pub mod collections;
 pub mod intervals;

@@ -6,6 +6,7 @@
 pub mod allocator;
 pub mod container;
 pub mod core;
+pub mod cpu_time;
 pub mod elf;
 pub mod held;
 pub mod jvm;

@@ -55,6 +55,10 @@ impl Recorder {
             // Longer than any test waits.
             command.args(["-d", "10m"]);
         }
+        if !arguments.contains(&"--max-overhead") {
+            // Programs here do nothing but allocate, and their totals are to be exact.
+            command.args(["--max-overhead", "none"]);
+        }
         command.args(arguments);
         Recorder::start(&mut command, file)
     }
@@ -66,6 +70,11 @@ impl Recorder {
         let programs = program_ids(process.pid());
         assert!(!programs.is_empty(), "a ready recorder has loaded BPF programs");
         Recorder { process, stdout, stderr, file, programs }
+    }
+
+    /// Waits for a line that begins with `start`.
+    pub(crate) fn until(&mut self, start: &str) -> String {
+        self.stderr.until(start)
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -8,7 +8,10 @@ use tracer_common::{
     sampling::{MAX_INTERVAL, MIN_INTERVAL},
 };
 
-use crate::cli::failure::{Failure, status};
+use crate::{
+    cli::failure::{Failure, status},
+    session::budget::Level,
+};
 
 /// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,6 +50,11 @@ pub struct Args {
     /// their standard errors
     #[arg(long, value_name = "SIZE", value_parser = parse_interval)]
     pub sample_bytes: Option<u32>,
+
+    /// What recording may take of the process's CPU time; when it takes more, it samples, then leaves malloc alone,
+    /// then ends. `none`: whatever it takes
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_percent)]
+    pub max_overhead: u32,
 
     /// Keep every allocation and free in the file, not only their totals
     #[arg(long)]
@@ -133,6 +141,15 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
+/// 100 is no limit: more than all cannot be taken.
+fn parse_percent(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('%').unwrap_or(text).parse() {
+        Ok(percent) if (1..=100).contains(&percent) => Ok(percent),
+        _ if text == "none" => Ok(100),
+        _ => Err("a whole number of percent from 1 to 100, or `none`".to_owned()),
+    }
+}
+
 fn parse_interval(text: &str) -> Result<u32, String> {
     let size = parse_size(text)?;
     match u32::try_from(size) {
@@ -145,6 +162,20 @@ fn parse_interval(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
+    /// What is recorded of allocator calls when the session begins.
+    pub fn level(&self) -> Level {
+        match (self.probes, self.sample_bytes) {
+            (Probes::Light, _) => Level::Light,
+            (Probes::Full, Some(bytes)) => Level::Sampled(bytes),
+            (Probes::Full, None) => Level::Exact,
+        }
+    }
+
+    /// What recording may take, percent; none: it need not be measured.
+    pub fn max_overhead(&self) -> Option<u32> {
+        (self.max_overhead < 100).then_some(self.max_overhead)
+    }
+
     /// Do the flags go together?
     ///
     /// # Errors
@@ -186,6 +217,16 @@ mod tests {
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         for wrong in ["0", "0s", "", "-1", "100000000000000000000", "99999999h", "25h", "soon"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn percents() {
+        for (text, percent) in [("1", 1), ("10", 10), ("10%", 10), ("100", 100), ("none", 100)] {
+            assert_eq!(parse_percent(text), Ok(percent));
+        }
+        for wrong in ["0", "101", "-1", "", "0.5", "all"] {
+            assert!(parse_percent(wrong).is_err(), "{wrong}");
         }
     }
 

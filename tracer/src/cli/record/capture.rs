@@ -1,5 +1,6 @@
 //! A capture under way: attached probes, what they told so far, and the file that keeps it.
 
+mod budget;
 mod waiting;
 mod write;
 
@@ -25,7 +26,7 @@ use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
-    recording::{self, Call, Census, CensusMoment, End, Memory, Writer},
+    recording::{self, Call, Census, CensusMoment, End, Memory, Step, Writer},
     session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, process::Status},
@@ -64,7 +65,10 @@ pub(super) struct Capture {
     collection_began: bool,
     /// Allocations and frees, with `--events`, not yet written.
     calls: Vec<Call>,
-    is_sampled: bool,
+    /// None: every allocation was recorded so far.
+    sample_bytes: Option<u32>,
+    /// To keep within the budget.
+    steps: Vec<Step>,
 }
 
 impl Capture {
@@ -98,7 +102,7 @@ impl Capture {
             writer.note(&note)?;
         }
         let memory = MemoryWatch::start(target.pid);
-        let is_sampled = attached.sample_bytes.is_some();
+        let sample_bytes = attached.sample_bytes;
         attached.tables.set_enabled(true).map_err(|error| Failure::caused(status::FAILED, &error))?;
         Ok(Self {
             pid: target.pid,
@@ -120,7 +124,8 @@ impl Capture {
             ticked_ns: 0,
             collection_began: false,
             calls: Vec::new(),
-            is_sampled,
+            sample_bytes,
+            steps: Vec::new(),
         })
     }
 

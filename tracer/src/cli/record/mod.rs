@@ -8,6 +8,7 @@ mod held;
 mod jvm;
 mod launch;
 mod memory;
+mod meter;
 mod resolver;
 mod setup;
 mod signals;
@@ -48,6 +49,10 @@ use crate::{
 
 /// How often what changed is written.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often it is measured what recording takes from the target, and for how long.
+const METER: Duration = Duration::from_millis(500);
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// How long a program is taken to start.
 const HURRY: Duration = Duration::from_secs(3);
@@ -157,6 +162,8 @@ fn header(target: &Target, args: &Args) -> Header {
             probes: args.probes.as_str().to_owned(),
             sample_bytes: args.sample_bytes.map(u64::from),
             gc_probes: false,
+            max_overhead_percent: args.max_overhead(),
+            ..SessionInfo::default()
         },
     }
 }
@@ -206,6 +213,11 @@ fn watch(
         tokio::pin!(patience);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut windows = tokio::time::interval(METER);
+        windows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let window_ends = tokio::time::sleep(WINDOW);
+        tokio::pin!(window_ends);
+        let mut in_window = false;
         let mut jvm_polls = tokio::time::interval(JVM_POLL);
         jvm_polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -218,6 +230,17 @@ fn watch(
                     return Ok("target exited");
                 }
                 () = &mut patience, if hurry.is_some() => drop(hurry.take()),
+                _ = windows.tick(), if capture.is_metered() => {
+                    capture.open_window(monotonic_ns());
+                    window_ends.as_mut().reset(tokio::time::Instant::now() + WINDOW);
+                    in_window = true;
+                }
+                () = &mut window_ends, if in_window => {
+                    in_window = false;
+                    if capture.close_window(monotonic_ns)? {
+                        return Ok("recording took too much of the target's CPU time");
+                    }
+                }
                 _ = ticks.tick() => capture.tick(monotonic_ns())?,
                 _ = jvm_polls.tick(), if capture.awaits_jvm() => capture.poll_jvm()?,
                 ready = events.readable() => {

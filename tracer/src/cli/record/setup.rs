@@ -11,6 +11,7 @@ use super::{
     args::{self, Args},
     expected::{self, ExpectedJvm},
     held,
+    meter::Meter,
 };
 use crate::{
     cli::failure::{Failure, status},
@@ -47,6 +48,8 @@ pub(super) struct Attached {
     pub(super) expected_jvm: Option<ExpectedJvm>,
     /// None: every allocation is recorded.
     pub(super) sample_bytes: Option<u32>,
+    /// None: recording may take what it takes.
+    pub(super) meter: Option<Meter>,
 }
 
 /// The unwinder's tables, on both sides.
@@ -186,8 +189,20 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
     }
     probes.attach_tracepoints().map_err(lacking)?;
     phase("tracepoints attached");
+    let meter = args.max_overhead().and_then(|percent| {
+        Meter::new(pid, percent, args.level())
+            .inspect_err(|error| {
+                let text = format!(
+                    "--max-overhead is not kept to: what recording takes cannot be measured: {error}"
+                );
+                tracing::warn!("{text}");
+                probes.note(&text);
+            })
+            .ok()
+    });
+    phase("traps measured");
     let unwind = Unwind { kernel, modules, memory, jvm: Jvm::ZERO };
-    Ok(Attached { tables, ring, unwind, probes, expected_jvm, sample_bytes: args.sample_bytes })
+    Ok(Attached { tables, ring, unwind, probes, expected_jvm, sample_bytes: args.sample_bytes, meter })
 }
 
 fn config(target: &Target, args: &Args) -> Config {

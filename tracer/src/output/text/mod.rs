@@ -107,7 +107,14 @@ fn heading(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<(
     if let Some(container) = &target.container {
         parts.push(format!("container {}", label::fit(&clean(container), 12)));
     }
+    if let Some(percent) = session.overhead_percent {
+        parts.push(format!("took {percent} % of its CPU time"));
+    }
     writeln!(out, "{}", parts.join(", "))?;
+    for step in &session.steps {
+        let when = units::duration(step.time_ns);
+        verdicts::paragraph(&format!("After {when} {}.", clean(&step.text)), 0, style, out)?;
+    }
     match &profile.state {
         State::Finished(reason) if reason == "duration" => {}
         State::Finished(reason) => writeln!(out, "Ended early: {}.", clean(reason))?,

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::Writer;
 use crate::recording::database::{meta, signed};
-use crate::recording::{JvmInfo, Trust, WriteError};
+use crate::recording::{JvmInfo, Overhead, Step, Trust, WriteError};
 
 impl Writer {
     /// Every probe is attached: the session starts now (RFC 3339, and `CLOCK_MONOTONIC`), not when the
@@ -28,6 +28,32 @@ impl Writer {
             database
                 .prepare_cached(
                     "UPDATE meta SET value = json_set(value, '$.jvm', json(?1)) WHERE key = 'target'",
+                )?
+                .execute(params![text])?;
+            Ok(())
+        })
+    }
+
+    /// What was done so far to keep within the budget, and the interval of sampling by now.
+    pub fn steps(&mut self, steps: &[Step], sample_bytes: Option<u64>) -> Result<(), WriteError> {
+        let Ok(text) = serde_json::to_string(steps) else { return Ok(()) };
+        self.write(|_, database| {
+            database.execute(
+                "UPDATE meta SET value = json_set(value, '$.steps', json(?1), '$.sample_bytes', ?2)
+                 WHERE key = 'session'",
+                params![text, signed(sample_bytes)],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// What recording took so far.
+    pub fn overhead(&mut self, overhead: Overhead) -> Result<(), WriteError> {
+        let Ok(text) = serde_json::to_string(&overhead) else { return Ok(()) };
+        self.write(|_, database| {
+            database
+                .prepare_cached(
+                    "UPDATE meta SET value = json_set(value, '$.overhead', json(?1)) WHERE key = 'session'",
                 )?
                 .execute(params![text])?;
             Ok(())

@@ -22,6 +22,16 @@ pub(super) struct Written {
     code: CodeTotals,
 }
 
+impl Written {
+    /// What was asked for in an allocation, on average.
+    pub(super) fn mean_bytes(&self) -> u64 {
+        let sum = self.stacks.values().fold((0_u64, 0_u64), |(bytes, count), totals| {
+            (bytes.saturating_add(totals.allocated_bytes), count.saturating_add(totals.allocated_count))
+        });
+        sum.0.checked_div(sum.1).unwrap_or(0)
+    }
+}
+
 impl Capture {
     pub(super) fn write_memory(&mut self, mut look: Look) -> Result<(), Failure> {
         if let Some(code) = look.take_code() {
@@ -109,7 +119,7 @@ impl Capture {
         let counters = self.attached.tables.counters().map_err(|error| unreadable(&error))?;
         let lost = trust::lost(&counters, self.malformed_count);
         self.writer.lost(&lost)?;
-        let trust = trust::trust(&counters, self.waiting.completed_count, self.is_sampled);
+        let trust = trust::trust(&counters, self.waiting.completed_count, self.sample_bytes.is_some());
         self.writer.trust(&trust)?;
         Ok(lost.iter().map(|(_, count)| count).sum())
     }

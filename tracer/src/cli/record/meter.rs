@@ -1,0 +1,177 @@
+//! What recording takes from the target, measured in short windows, against its budget.
+
+use std::collections::HashMap;
+
+use crate::{
+    probe::{
+        calibrate::TrapCosts,
+        plan,
+        probes::Probes,
+        run_times::{Counting, Runs},
+    },
+    recording::Overhead,
+    session::budget::{Budget, Level, Reading},
+    target::cpu_time,
+};
+
+/// See the module.
+pub(super) struct Meter {
+    pid: u32,
+    percent: u32,
+    traps: TrapCosts,
+    budget: Budget,
+    window: Option<(Counting, Moment)>,
+    /// When the window before ended.
+    ended_ns: u64,
+    /// All windows.
+    overhead: Overhead,
+}
+
+/// Where the counters stood.
+struct Moment {
+    time_ns: u64,
+    target_ns: u64,
+    waited_ns: u64,
+    runs: Vec<Runs>,
+}
+
+impl Meter {
+    /// For a session of process `pid` that begins with `level`.
+    ///
+    /// # Errors
+    /// The kernel refuses to tell what probes cost.
+    pub(super) fn new(pid: u32, percent: u32, level: Level) -> Result<Meter, String> {
+        let traps = TrapCosts::measure().map_err(|error| error.to_string())?;
+        tracing::debug!(traps.entry_ns, traps.return_ns, "cost of a trap");
+        Counting::start().map_err(|error| error.to_string())?;
+        Ok(Meter {
+            pid,
+            percent,
+            traps,
+            budget: Budget::new(percent, level),
+            window: None,
+            ended_ns: 0,
+            overhead: Overhead::default(),
+        })
+    }
+
+    /// Percent of the target's CPU time.
+    pub(super) fn limit_percent(&self) -> u32 {
+        self.percent
+    }
+
+    /// What was measured so far.
+    pub(super) fn overhead(&self) -> Overhead {
+        self.overhead
+    }
+
+    /// Begins a window.
+    pub(super) fn open(&mut self, time_ns: u64, probes: &mut Probes) {
+        self.window = Counting::start().ok().and_then(|counting| {
+            let moment = self.moment(time_ns, &counting, probes)?;
+            Some((counting, moment))
+        });
+        if self.ended_ns == 0 {
+            self.ended_ns = time_ns;
+        }
+    }
+
+    /// Ends it. Gives the level to go to, if recording took too much, and what it took in the window, in percent.
+    pub(super) fn close(
+        &mut self,
+        time_ns: u64,
+        probes: &mut Probes,
+        mean_bytes: u64,
+    ) -> Option<(Level, u32)> {
+        let (counting, begun) = self.window.take()?;
+        let ended = self.moment(time_ns, &counting, probes)?;
+        let reading = Reading { mean_bytes, ..reading(&self.traps, &begun, &ended) };
+        tracing::debug!(?reading, share = reading.share(), "overhead");
+        self.overhead.probes_ns += reading.taken_ns();
+        self.overhead.target_ns += reading.target_ns.max(reading.taken_ns());
+        let since_ns = time_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, time_ns));
+        let level = self.budget.observe(since_ns, &reading)?;
+        Some((level, (reading.share() * 100.0).round() as u32))
+    }
+
+    fn moment(&self, time_ns: u64, counting: &Counting, probes: &mut Probes) -> Option<Moment> {
+        Some(Moment {
+            time_ns,
+            target_ns: cpu_time::of_process(self.pid)?,
+            waited_ns: cpu_time::waited(self.pid),
+            runs: counting.runs(probes).ok()?,
+        })
+    }
+}
+
+/// What was taken between two moments.
+fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
+    let before: HashMap<&str, &Runs> = begun.runs.iter().map(|runs| (runs.program.as_str(), runs)).collect();
+    let target_ns = ended.target_ns.saturating_sub(begun.target_ns);
+    // Programs are timed by the clock, which goes on while the target waits for a CPU.
+    let waited_ns = ended.waited_ns.saturating_sub(begun.waited_ns);
+    let running = target_ns as f64 / target_ns.saturating_add(waited_ns).max(1) as f64;
+    let mut reading =
+        Reading { span_ns: ended.time_ns.saturating_sub(begun.time_ns), target_ns, ..Reading::default() };
+    for runs in &ended.runs {
+        let (count, time_ns) =
+            before.get(runs.program.as_str()).map_or((0, 0), |before| (before.count, before.time_ns));
+        let count = runs.count.saturating_sub(count);
+        let time_ns = (runs.time_ns.saturating_sub(time_ns) as f64 * running) as u64;
+        let trap_ns = match plan::point_of(&runs.program) {
+            plan::Point::Entry => traps.entry_ns,
+            plan::Point::Return => traps.return_ns,
+            plan::Point::Tracepoint => 0,
+        };
+        let traps_ns = count.saturating_mul(trap_ns);
+        if plan::is_of_allocator(&runs.program) {
+            reading.traps_ns += traps_ns;
+            reading.programs_ns += time_ns;
+        } else {
+            reading.others_ns += traps_ns + time_ns;
+        }
+    }
+    reading
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hits_cost_their_traps_and_their_programs_time() {
+        let moment = |time_ns, target_ns, waited_ns, runs: &[(&str, u64, u64)]| Moment {
+            time_ns,
+            target_ns,
+            waited_ns,
+            runs: runs
+                .iter()
+                .map(|&(program, count, time_ns)| Runs { program: program.to_owned(), count, time_ns })
+                .collect(),
+        };
+        let begun = moment(1_000, 500, 0, &[("malloc_enter", 10, 1_000), ("sys_exit_mapping", 1, 70)]);
+        let ended = moment(
+            101_000,
+            100_500,
+            100_000,
+            &[
+                ("malloc_enter", 20, 2_000),
+                ("allocate_return", 10, 6_000),
+                ("free_enter", 10, 1_000),
+                ("gc_end", 1, 100),
+                ("sys_exit_mapping", 2, 270),
+            ],
+        );
+        let costs = TrapCosts { entry_ns: 700, return_ns: 600 };
+        // Half of the time it waited.
+        let expected = Reading {
+            span_ns: 100_000,
+            target_ns: 100_000,
+            traps_ns: 10 * 700 + 10 * 600 + 10 * 700,
+            programs_ns: 500 + 3_000 + 500,
+            others_ns: 700 + 50 + 100,
+            mean_bytes: 0,
+        };
+        assert_eq!(reading(&costs, &begun, &ended), expected);
+    }
+}

@@ -1,0 +1,57 @@
+//! How often the programs run, and how long, by the kernel's own statistics.
+//!
+//! They cost each run some tens of ns, so they are on only as long as a [`Counting`] lives.
+
+use std::os::fd::OwnedFd;
+
+use aya::{
+    programs::ProgramError,
+    sys::{Stats, enable_stats},
+};
+
+use super::{ProbeError, probes::Probes};
+
+/// Runs of one program since it was loaded, as far as they were counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    pub program: String,
+    pub count: u64,
+    /// By the clock: with what else the CPU did meanwhile.
+    pub time_ns: u64,
+}
+
+/// The kernel counts as long as this lives.
+pub struct Counting {
+    _on: OwnedFd,
+}
+
+impl Counting {
+    /// Switches the kernel's statistics on.
+    ///
+    /// # Errors
+    /// It needs CAP_SYS_ADMIN.
+    pub fn start() -> Result<Counting, ProbeError> {
+        match enable_stats(Stats::RunTime) {
+            Ok(on) => Ok(Counting { _on: on }),
+            Err(error) => Err(ProbeError::Program {
+                name: "(statistics)".to_owned(),
+                source: Box::new(ProgramError::SyscallError(error)),
+            }),
+        }
+    }
+
+    /// The runs of every program of `probes`.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or the session is over.
+    pub fn runs(&self, probes: &mut Probes) -> Result<Vec<Runs>, ProbeError> {
+        let runs = |(name, program): (&str, &aya::programs::Program)| {
+            let info = program.info()?;
+            let time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+            Ok(Runs { program: name.to_owned(), count: info.run_count(), time_ns })
+        };
+        let all: Result<Vec<_>, ProgramError> =
+            probes.ebpf()?.programs().filter(|(_, program)| program.fd().is_ok()).map(runs).collect();
+        all.map_err(|source| ProbeError::Program { name: "(info)".to_owned(), source: Box::new(source) })
+    }
+}
