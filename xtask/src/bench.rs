@@ -39,6 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// All stories on the JDKs of the matrix from 17 on, or on these; results in target/verdicts.json.
 fn verdicts(jdks: Option<&OsString>) -> Result<()> {
+    // The test itself is not optimized, and runs only if it has programs of its own.
+    build::bpf_object(false)?;
     let mut test = shell::cargo();
     test.args([
         "test",
