@@ -233,6 +233,9 @@ fn mappings() {
         (&["c!mmap64", "/jdk/lib/libnio.so!Java_sun_nio_ch_FileChannelImpl_map0"], file, "mapped-file"),
         (&["c!mmap64", "/opt/libacme.so!reserve"], "anonymous", "native:libacme.so"),
         (&["c!mmap64", "/opt/libacme.so!open"], file, "mapped-file"),
+        (&["c!mmap64", "c!sysmalloc", "c!malloc", "z!inflateInit2_"], "anonymous", "allocator"),
+        (&["c!mmap64", "c!malloc", "jvm!os::malloc(unsigned long)"], "anonymous", "allocator"),
+        (&["c!mmap64", "c!arena_get2", "c!free", "/opt/libacme.so!drop"], "anonymous", "allocator"),
         (&[], "thread-stack", "thread-stack"),
         (&[], "anonymous", "unknown"),
     ] {
