@@ -104,8 +104,9 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
             .iter()
             .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(&traits, frame)?)))
             .collect();
-        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner).map_or("anonymous", |(_, kind)| kind);
-        let source = Source::Mapping(told.to_owned());
+        // In malloc's memory it is who asked that counts.
+        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner);
+        let source = told.map_or(Source::Allocator, |(_, kind)| Source::Mapping((*kind).to_owned()));
         let attribution = rules.classify(&pairs, &source, stack.complete == Some(true));
         match categories.iter_mut().find(|row| row.id == attribution.category) {
             Some(row) => row.estimate.add(by),

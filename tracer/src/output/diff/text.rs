@@ -116,10 +116,10 @@ fn categories(diff: &Diff, source: &str, view: View, style: Style, out: &mut dyn
     let of = if source == "mapping" { "Mapped" } else { "Allocated" };
     writeln!(out)?;
     writeln!(out, "{}", style.bold(&format!("{of} in the sessions, by category: {}", what(view))))?;
-    // Bytes of sessions of one length are compared as they are.
+    // Bytes of sessions of one length are compared as they are, others by what they are in a second.
     let by_time = diff.has_other_length();
     let heads = ["category", "base", "new", "change", "count", "base/s", "new/s", "change/s", "verdict"];
-    let shown = |at: &usize| if by_time { *at != 4 } else { !(5..8).contains(at) };
+    let shown = |at: &usize| if by_time { !(3..5).contains(at) } else { !(5..8).contains(at) };
     let heads: Vec<&str> = (0..heads.len()).filter(shown).map(|at| heads[at]).collect();
     let mut lines = table::new(&heads, 1..heads.len() - 1);
     let mut add = |name: &str, totals: &TotalsPair, rate: Pair, verdict: &Verdicts| {

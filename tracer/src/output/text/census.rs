@@ -15,6 +15,7 @@ const MEMBERS: usize = 3;
 /// Members of a list of which there are fewer are not worth a line.
 const MIN_COUNT: u64 = 10;
 const NAME_WIDTH: usize = 40;
+const MIN_NAME_WIDTH: usize = 16;
 
 pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let (begin, end) = (censuses.begin.as_ref(), censuses.end.as_ref());
@@ -106,27 +107,42 @@ pub(in crate::output) fn rows(
     if facts.is_empty() {
         return Ok(());
     }
-    let mut rows = table::new(&["", base, "count", new, "count", "change", "count"], 1..7);
-    for fact in facts {
-        let indent = match (fact.of, fact.id.contains('/')) {
-            (Some("libraries"), true) => "    ",
-            (Some(_), _) => "  ",
-            (None, _) => "",
-        };
-        let name = label::fit(&clean(&fact.name), NAME_WIDTH - indent.len()).into_owned();
-        let bytes = |bytes: Option<u64>| bytes.map(units::bytes).unwrap_or_default();
-        let count = |count: Option<u64>| count.map(units::count).unwrap_or_default();
-        rows.add_row([
-            format!("{indent}{name}"),
-            bytes(fact.bytes.base),
-            count(fact.count.base),
-            bytes(fact.bytes.new),
-            count(fact.count.new),
-            more(fact.bytes, units::bytes_more),
-            more(fact.count, units::count_more),
-        ]);
+    let heads = ["", base, "count", new, "count", "change", "count"];
+    let cells: Vec<[String; 7]> = facts.iter().map(|fact| cells(fact)).collect();
+    // Numbers are whole; a name gives way to them.
+    let widest = |column: usize| {
+        let lengths = cells.iter().map(|row| row[column].chars().count());
+        lengths.chain([heads[column].len()]).max().unwrap_or(0) + table::PADDING
+    };
+    let numbers: usize = (1..heads.len()).map(widest).sum();
+    let room = super::WIDTH.saturating_sub(numbers + table::PADDING).clamp(MIN_NAME_WIDTH, NAME_WIDTH);
+    let mut rows = table::new(&heads, 1..heads.len());
+    for [name, numbers @ ..] in cells {
+        let indent = name.len() - name.trim_start().len();
+        let name = format!("{:indent$}{}", "", label::fit(name.trim_start(), room - indent));
+        rows.add_row([name].into_iter().chain(numbers));
     }
     table::write_lines(&rows, style, false, out)
+}
+
+/// Name, and bytes and count in the one and the other and what they grew by.
+fn cells(fact: &FactPair) -> [String; 7] {
+    let indent = match (fact.of, fact.id.contains('/')) {
+        (Some("libraries"), true) => "    ",
+        (Some(_), _) => "  ",
+        (None, _) => "",
+    };
+    let bytes = |bytes: Option<u64>| bytes.map(units::bytes).unwrap_or_default();
+    let count = |count: Option<u64>| count.map(units::count).unwrap_or_default();
+    [
+        format!("{indent}{}", clean(&fact.name)),
+        bytes(fact.bytes.base),
+        count(fact.count.base),
+        bytes(fact.bytes.new),
+        count(fact.count.new),
+        more(fact.bytes, units::bytes_more),
+        more(fact.count, units::count_more),
+    ]
 }
 
 /// What a number grew by; nothing where it did not.

@@ -112,6 +112,9 @@ fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -
     [id.to_owned()].into_iter().chain(numbers).chain(words).collect()
 }
 
+/// What a column takes beside its cells.
+pub(in crate::output) const PADDING: usize = 2;
+
 /// A table without borders; the columns `numbers` are aligned at the right.
 pub(in crate::output) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
