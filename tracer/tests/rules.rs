@@ -68,6 +68,9 @@ fn symbols_are_read() {
         let name = (function.to_owned(), vec!["libjvm.so".to_owned()]);
         symbols.get(&version).is_some_and(|homes| homes.iter().all(|home| is_in(&name, home)))
     };
+    if homes(8).iter().any(|home| home.starts_with(unpacked())) {
+        assert!(symbols.contains_key(&8), "JDK 8 comes with its names");
+    }
     for version in symbols.keys() {
         assert!(has(*version, "os::malloc"), "JDK {version}");
         assert!(!has(*version, "os::mallok"), "JDK {version}");
@@ -127,7 +130,7 @@ fn symbols() -> Symbols {
     let mut all = Symbols::new();
     for version in VERSIONS {
         let homes = homes(version);
-        if homes.is_empty() && version > 8 {
+        if homes.is_empty() {
             common::skip(&format!("needs JDK {version} (cargo xtask setup --tests)"));
         }
         for home in homes {
@@ -144,15 +147,33 @@ fn symbols() -> Symbols {
 /// The folders with the JDKs of a version: those of the matrix, and what this machine has besides.
 fn homes(version: u32) -> Vec<PathBuf> {
     let fetched = fetched_java(version).and_then(|java| Some(java.parent()?.parent()?.to_path_buf()));
-    let roots = ["/usr/lib/jvm", "/opt/jdk8sid/root/usr/lib/jvm"];
-    let installed = roots.iter().flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten());
+    let unpacked = unpacked();
+    let roots = [Path::new("/usr/lib/jvm"), &unpacked];
+    let installed: Vec<_> =
+        roots.into_iter().flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten()).collect();
     let is_version = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         !path.is_symlink()
             && name.split(['-', '.']).any(|part| part == version.to_string())
             && (path.join("lib/server/libjvm.so").exists() || path.join("jre/lib/amd64").exists())
     };
-    fetched.into_iter().chain(installed.map(|entry| entry.path()).filter(is_version)).collect()
+    fetched.into_iter().chain(installed.into_iter().map(|entry| entry.path()).filter(is_version)).collect()
+}
+
+/// Where JDK 8 is: unpacked, not installed.
+fn unpacked() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/jdks/8/usr/lib/jvm")
+}
+
+/// The file with a library's names, where a distribution has them apart: found by the build id, below the root of the
+/// JDK's own tree.
+fn debug_file(elf: &object::File<'_>, home: &Path) -> Option<Vec<u8>> {
+    let id = elf.build_id().ok().flatten()?;
+    let (first, rest) = id.split_first()?;
+    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    // ROOT/usr/lib/jvm/NAME
+    let root = home.ancestors().nth(4)?;
+    fs::read(root.join(format!("usr/lib/debug/.build-id/{first:02x}/{rest}.debug"))).ok()
 }
 
 /// None: its libjvm is stripped.
@@ -167,10 +188,14 @@ fn functions(home: &Path) -> Option<BTreeSet<(String, String)>> {
             let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             let elf =
                 object::File::parse(&*bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            if library == "libjvm.so" && elf.symbols().next().is_none() {
+            let apart = debug_file(&elf, home);
+            let names = apart.as_deref().and_then(|bytes| object::File::parse(bytes).ok());
+            let names = names.as_ref().unwrap_or(&elf);
+            if library == "libjvm.so" && names.symbols().next().is_none() {
                 return None;
             }
-            for symbol in elf.symbols().chain(elf.dynamic_symbols()).filter(|symbol| symbol.is_definition()) {
+            for symbol in names.symbols().chain(elf.dynamic_symbols()).filter(|symbol| symbol.is_definition())
+            {
                 let Ok(name) = symbol.name() else { continue };
                 // `pthread_create@@GLIBC_2.34`.
                 let name = name.split('@').next().unwrap_or(name);

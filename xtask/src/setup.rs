@@ -103,6 +103,7 @@ fn look() -> Found {
         gdb: shell::which("gdb").is_some(),
         cpio: shell::which("cpio").is_some(),
         jdks: jdk::fetched(),
+        jdk_8: jdk::has_jdk_8(),
         root: shell::is_root(),
         apt: shell::which("apt-get").is_some(),
     }
@@ -135,6 +136,7 @@ fn carry_out(step: &Step) -> Result<()> {
             })
         }
         Step::Jdks(versions) => versions.iter().try_for_each(|version| persist(|| jdk::fetch(version))),
+        Step::Jdk8 => persist(jdk::fetch_jdk_8),
     }
 }
 

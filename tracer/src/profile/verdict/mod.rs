@@ -202,8 +202,8 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
         return finding(
             Kind::TooShort,
             format!(
-                "{grew}, but few class loaders were made meanwhile: the application still loads and compiles its \
-                 classes, which ends"
+                "{grew}, but class loaders do not pile up: what an application loads and compiles levels off once it \
+                 is warm"
             ),
         );
     }
