@@ -297,3 +297,23 @@ fn a_process_without_glibc_has_no_arena() {
     let (ranges, mappings) = (vec![(0x10000, vec![0; 0x10000])], Vec::new());
     assert_eq!(read_image(ranges, &mappings), Err(malloc::MallocError::NoArena));
 }
+
+/// Most bins change while they are looked at, the top moves: the arenas are found all the same, and what stays in
+/// them is counted.
+#[test]
+fn heaps_that_change_all_the_time() {
+    let (process, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("busy_heaps")));
+    stdout.until("busy");
+    for _ in 0..10 {
+        let read = read(process.pid());
+        let arenas: Vec<_> =
+            read.arenas.iter().filter(|arena| arena.holdings.in_use.count >= 20_000).collect();
+        assert_eq!(arenas.len(), 2, "{:?}", read.arenas);
+        for arena in arenas {
+            let bytes = arena.holdings.in_use.bytes;
+            assert!((20_000 * 1_008..20_000 * 1_024 + 4_096 * 8_208 + 1_000_000).contains(&bytes), "{bytes}");
+            assert!(arena.holdings.inconsistent.count < 10, "{:?}", arena.holdings);
+        }
+        assert!(read.has_all_arenas);
+    }
+}

@@ -90,10 +90,26 @@ pub(super) struct Extents {
 impl Arena {
     /// The arena at `address`, if there is one.
     pub(super) fn prove(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
-        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form))
+        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form, is_linked))
     }
 
-    fn prove_once(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
+    /// The arena at `address`, which another one leads to. Threads that allocate all the time change most bins
+    /// while they are looked at, so links need only lead to memory.
+    pub(super) fn prove_known(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
+        let leads_to_memory = |source: &Source<'_>, forward: u64, back: u64, _: u64| {
+            [forward, back].into_iter().all(|chunk| chunk.is_multiple_of(8) && source.word(chunk).is_some())
+        };
+        Self::prove_once(source, address, form, is_linked)
+            .or_else(|| (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form, leads_to_memory)))
+    }
+
+    /// `is_filled`: can a bin that is not empty have these links, forward and back, to be at this address?
+    fn prove_once(
+        source: &Source<'_>,
+        address: u64,
+        form: Form,
+        is_filled: impl Fn(&Source<'_>, u64, u64, u64) -> bool,
+    ) -> Option<Self> {
         let start = address.checked_add(form.bytes_to_top())?;
         let words: [u64; WORDS] = source.words(start)?;
         let word = |index: usize| words.get(index).copied().unwrap_or(0);
@@ -105,13 +121,7 @@ impl Arena {
                 empty_count += 1;
                 continue;
             }
-            // Not empty: first and last chunk point back to the bin, but for what changes just now.
-            let is_chunk = |address: u64| address.is_multiple_of(16);
-            let linked = is_chunk(forward)
-                && is_chunk(back)
-                && source.word(forward.wrapping_add(24)) == Some(at)
-                && source.word(back.wrapping_add(16)) == Some(at);
-            broken_count += usize::from(!linked);
+            broken_count += usize::from(!is_filled(source, forward, back, at));
             if broken_count > MAX_BROKEN {
                 return None;
             }
@@ -140,6 +150,11 @@ impl Arena {
             system_bytes: system,
             fast_bins,
         })
+    }
+
+    /// Where an arena at `address` would say that the next one is.
+    pub(super) fn next_of(source: &Source<'_>, address: u64, form: Form) -> Option<u64> {
+        source.word(address.checked_add(form.bytes_to_top() + 8 * NEXT as u64)?)
     }
 
     /// The address of the bin's links when it is empty: what the search looks for.
@@ -192,13 +207,9 @@ impl Arena {
     /// break could not be moved.
     fn main_extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
         let mut extents = Extents::default();
-        let Some([_, size]) = source.words::<2>(self.top) else { return extents };
-        let Some(end) = self.top.checked_add(size & !7) else { return extents };
-        let first = parameters.map(|parameters| parameters.first_break);
-        let of_top = source.mapping(self.top).map(|mapping| mapping.start);
-        let covered = |start: &u64| *start < end && is_covered(source, *start..end);
-        let Some(start) = first.filter(covered).or(of_top.filter(covered)) else { return extents };
-        let start = start.next_multiple_of(16);
+        // The top moves under the reader's eyes.
+        let range = (0..ATTEMPTS).find_map(|_| self.main_range(source, parameters));
+        let Some(Range { start, end }) = range else { return extents };
         extents.heaps.push(Heap { used: start..end, reserved: start..end });
         extents.chunks.push(Extent {
             chunks: start..end,
@@ -208,6 +219,25 @@ impl Arena {
         });
         extents
     }
+
+    fn main_range(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Option<Range<u64>> {
+        let top = source.word(self.top_pointer())?;
+        let [_, size] = source.words::<2>(top)?;
+        let end = top.checked_add(size & !7)?;
+        let first = parameters.map(|parameters| parameters.first_break);
+        let of_top = source.mapping(top).map(|mapping| mapping.start);
+        let covered = |start: &u64| *start < end && is_covered(source, *start..end);
+        let start = first.filter(covered).or(of_top.filter(covered))?;
+        Some(start.next_multiple_of(16)..end)
+    }
+}
+
+/// First and last chunk of a bin point back to it, but for what changes just now.
+fn is_linked(source: &Source<'_>, forward: u64, back: u64, bin: u64) -> bool {
+    forward.is_multiple_of(16)
+        && back.is_multiple_of(16)
+        && source.word(forward.wrapping_add(24)) == Some(bin)
+        && source.word(back.wrapping_add(16)) == Some(bin)
 }
 
 /// Is all of `range` writable memory, or has it grown since the mappings were read?

@@ -87,13 +87,25 @@ fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>
     });
     let empty_bins: Vec<u64> = empty_bins.map(|(_, at)| at).collect();
     let in_form = |form| {
-        // The bins of one arena lie together: the first that leads to a proof ends the search.
-        let mut tried = std::collections::BTreeSet::new();
-        empty_bins
+        let mut seen = std::collections::BTreeSet::new();
+        let places: Vec<u64> = empty_bins
             .iter()
             .flat_map(|at| Arena::states_with_bin_links_at(*at, form))
-            .filter(|address| *address >= mapping.start && tried.insert(*address))
-            .find_map(|address| Arena::prove(source, address, form).filter(|arena| arena.is_main))
+            .filter(|address| *address >= mapping.start && seen.insert(*address))
+            .collect();
+        let is_main = |arena: &Arena| arena.is_main;
+        // The ring is the best proof: its words stay as they are, however busy the arena is.
+        let ringed = |address: &u64| {
+            let main = Arena::prove_known(source, *address, form).filter(is_main)?;
+            ring(source, &main).filter(|(_, is_whole)| *is_whole).map(|_| main)
+        };
+        let leads_on = |address: &&u64| {
+            Arena::next_of(source, **address, form)
+                .is_some_and(|next| next == **address || is_first_in_heap(source, next))
+        };
+        places.iter().filter(leads_on).find_map(ringed).or_else(|| {
+            places.iter().find_map(|address| Arena::prove(source, *address, form).filter(is_main))
+        })
     };
     let arenas = Form::ALL.into_iter().filter_map(in_form);
     arenas.map(|arena| (arena, mapping.start..mapping.end)).collect()
@@ -101,17 +113,25 @@ fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>
 
 /// The arenas from `main` around, and whether they lead back; none if `main` is gone.
 fn ring(source: &Source<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
-    let mut arenas = vec![Arena::prove(source, main.address, main.form)?];
+    let mut arenas = vec![Arena::prove_known(source, main.address, main.form)?];
     let mut next = arenas.first()?.next;
     while next != main.address {
-        let Some(arena) = Arena::prove(source, next, main.form) else { return Some((arenas, false)) };
-        let in_heap = source.word(heap_of(next)) == Some(next) && next % HEAP_BYTES != 0;
         let known = arenas.iter().any(|known| known.address == next);
-        if arena.is_main || !in_heap || known || arenas.len() >= MAX_ARENAS {
+        let arena = if is_first_in_heap(source, next) && !known {
+            Arena::prove_known(source, next, main.form)
+        } else {
+            None
+        };
+        let Some(arena) = arena.filter(|arena| !arena.is_main && arenas.len() < MAX_ARENAS) else {
             return Some((arenas, false));
-        }
+        };
         next = arena.next;
         arenas.push(arena);
     }
     Some((arenas, true))
+}
+
+/// A thread's arena begins a heap that names it.
+fn is_first_in_heap(source: &Source<'_>, arena: u64) -> bool {
+    source.word(heap_of(arena)) == Some(arena) && !arena.is_multiple_of(HEAP_BYTES)
 }
