@@ -27,6 +27,9 @@ const OWNERS: [(&str, &str); 8] = [
     ("mapped-file", "file"),
 ];
 
+/// The category of what malloc maps.
+const ALLOCATOR: &str = "allocator";
+
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
 pub struct Touched {
@@ -104,10 +107,13 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
             .iter()
             .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(&traits, frame)?)))
             .collect();
-        // In malloc's memory it is who asked that counts.
-        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner);
-        let source = told.map_or(Source::Allocator, |(_, kind)| Source::Mapping((*kind).to_owned()));
-        let attribution = rules.classify(&pairs, &source, stack.complete == Some(true));
+        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner).map_or("anonymous", |(_, kind)| kind);
+        let complete = stack.complete == Some(true);
+        let mut attribution = rules.classify(&pairs, &Source::Mapping(told.to_owned()), complete);
+        if attribution.category == ALLOCATOR {
+            // What malloc touches while it serves a call is that caller's.
+            attribution = rules.classify(&pairs, &Source::Allocator, complete);
+        }
         match categories.iter_mut().find(|row| row.id == attribution.category) {
             Some(row) => row.estimate.add(by),
             None => {
