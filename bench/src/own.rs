@@ -55,7 +55,7 @@ struct Steady {
     cpu_percent_of_a_core: f64,
     resident_bytes: u64,
     resident_peak_bytes: u64,
-    /// Kernel memory of the BPF maps, not part of the resident bytes but for one mapped table.
+    /// Kernel memory of the BPF maps, not part of the resident bytes but for the ring buffer.
     map_bytes: u64,
 }
 

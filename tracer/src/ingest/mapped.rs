@@ -1,6 +1,7 @@
-//! A BPF array that programs write, read through a mapping: without a system call, and without a copy of it.
+//! A BPF array that programs write, read through a mapping: without a system call for each element, and without a
+//! copy. Mapped pages count as the reader's memory: they are mapped as far and as long as they are read.
 
-use std::{fs::File, io, marker::PhantomData, os::fd::AsFd};
+use std::{fs::File, io, marker::PhantomData, ops::Range, os::fd::AsFd};
 
 use aya::maps::MapData;
 use memmap2::{MmapOptions, MmapRaw};
@@ -8,15 +9,22 @@ use zerocopy::FromBytes;
 
 use crate::probe::ProbeError;
 
-/// The array; its elements change under the reader's eyes.
-pub(super) struct Mapped<T> {
-    memory: MmapRaw,
+/// The array.
+pub(super) struct MappableArray<T> {
+    file: File,
     count: usize,
     elements: PhantomData<T>,
 }
 
-impl<T: FromBytes + Copy> Mapped<T> {
-    /// Maps `array`, which the programs must have declared as one that can be (`BPF_F_MMAPABLE`).
+/// Some of its elements, mapped; they change under the reader's eyes.
+pub(super) struct Mapped<T> {
+    memory: MmapRaw,
+    range: Range<usize>,
+    elements: PhantomData<T>,
+}
+
+impl<T: FromBytes + Copy> MappableArray<T> {
+    /// Takes `array`, which the programs must have declared as one that can be mapped (`BPF_F_MMAPABLE`).
     ///
     /// # Errors
     /// It cannot be, or has other elements.
@@ -30,16 +38,36 @@ impl<T: FromBytes + Copy> Mapped<T> {
             return Err(unmapped(io::Error::from(io::ErrorKind::InvalidData)));
         }
         let file = array.fd().as_fd().try_clone_to_owned().map(File::from).map_err(unmapped)?;
-        let memory =
-            MmapOptions::new().len(count * size_of::<T>()).map_raw_read_only(&file).map_err(unmapped)?;
-        Ok(Self { memory, count, elements: PhantomData })
+        let array = Self { file, count, elements: PhantomData };
+        array.map(0..1).map_err(unmapped)?;
+        Ok(array)
     }
 
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// The element `index`, which may be half written.
+    /// Maps the elements `range`, as far as there are such.
+    ///
+    /// # Errors
+    /// There are none, or the kernel refuses.
+    pub(super) fn map(&self, range: Range<usize>) -> io::Result<Mapped<T>> {
+        let range = range.start..range.end.min(self.count);
+        let memory = MmapOptions::new()
+            .offset((range.start * size_of::<T>()) as u64)
+            .len(range.len() * size_of::<T>())
+            .map_raw_read_only(&self.file)?;
+        Ok(Mapped { memory, range, elements: PhantomData })
+    }
+}
+
+impl<T: FromBytes + Copy> Mapped<T> {
+    /// The indices in the array of what is mapped.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// The array's element `index`, which may be half written. None: it is not mapped.
     pub(super) fn get(&self, index: usize) -> Option<T> {
         self.read(index, 0)
     }
@@ -48,11 +76,12 @@ impl<T: FromBytes + Copy> Mapped<T> {
     pub(super) fn read<V: FromBytes + Copy>(&self, index: usize, offset: usize) -> Option<V> {
         const { assert!(align_of::<V>() <= 8) };
         let is_within = offset.checked_add(size_of::<V>()).is_some_and(|end| end <= size_of::<T>());
-        if index >= self.count || !is_within || !offset.is_multiple_of(align_of::<V>()) {
+        if !self.range.contains(&index) || !is_within || !offset.is_multiple_of(align_of::<V>()) {
             return None;
         }
+        let at = (index - self.range.start) * size_of::<T>() + offset;
         // SAFETY: within the mapping, and aligned, as elements are to 8 bytes. Any bytes are a value, whoever
         // writes them meanwhile.
-        Some(unsafe { self.memory.as_ptr().add(index * size_of::<T>() + offset).cast::<V>().read_volatile() })
+        Some(unsafe { self.memory.as_ptr().add(at).cast::<V>().read_volatile() })
     }
 }

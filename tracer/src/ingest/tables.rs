@@ -9,7 +9,10 @@ use tracer_common::{
     unwind::Stop,
 };
 
-use super::{live::LiveTable, mapped::Mapped};
+use super::{
+    live::LiveTable,
+    mapped::{MappableArray, Mapped},
+};
 use crate::probe::{ProbeError, probes::Probes};
 
 /// How often, and how far apart, the tables are compared at the end. Programs run for microseconds; one
@@ -24,7 +27,7 @@ pub struct Tables {
     sampling: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     stops: PerCpuArray<MapData, u64>,
-    stacks: Mapped<StackEntry>,
+    stacks: MappableArray<StackEntry>,
     stack_count: Array<MapData, u64>,
     live: LiveTable,
 }
@@ -64,7 +67,7 @@ impl Tables {
             sampling: probes.take_map("SAMPLING")?.try_into()?,
             counters: probes.take_map("COUNTERS")?.try_into()?,
             stops: probes.take_map("STOPS")?.try_into()?,
-            stacks: Mapped::new(&stacks)?,
+            stacks: MappableArray::new(&stacks)?,
             stack_count: probes.take_map("STACK_COUNT")?.try_into()?,
             live: LiveTable::new(&sets, rest)?,
         })
@@ -165,16 +168,28 @@ impl Tables {
     /// # Errors
     /// A map operation failed.
     pub fn for_each_live(&self, mut each: impl FnMut(u64, u64, Allocation)) -> io::Result<()> {
+        let mut stacks = self.used_stacks()?;
         self.live.for_each(|address, allocation| {
-            let entry = self.stacks.get(allocation.stack as usize);
-            each(address, entry.map_or(0, |entry| entry.id), allocation);
+            let index = allocation.stack as usize;
+            // Of a stack that was seen first since then?
+            if !stacks.range().contains(&index)
+                && let Ok(now) = self.used_stacks()
+            {
+                stacks = now;
+            }
+            each(address, stacks.get(index).map_or(0, |entry| entry.id), allocation);
         })
     }
 
     /// The entries of all stacks, by index; some may be unused.
     fn entries(&self) -> io::Result<impl Iterator<Item = StackEntry>> {
+        let stacks = self.used_stacks()?;
+        Ok(stacks.range().filter_map(move |index| stacks.get(index)))
+    }
+
+    /// The entries that are in use by now.
+    fn used_stacks(&self) -> io::Result<Mapped<StackEntry>> {
         let count = self.stack_count.get(&0, 0).map_err(io::Error::other)?;
-        let end = (count as usize).saturating_add(FIRST_STACK as usize).min(self.stacks.count());
-        Ok((0..end).filter_map(|index| self.stacks.get(index)))
+        self.stacks.map(0..(count as usize).saturating_add(FIRST_STACK as usize))
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::fd::AsFd};
 
 use aya::{Ebpf, maps::Array, maps::Map};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::MmapOptions;
 use tracer_common::{
     config::Jvm,
     table::{EPOCH_STEP, KEEPS_JAVA},
@@ -15,7 +15,7 @@ use super::ProbeError;
 
 /// Writes what the unwinder reads: rows (append-only), modules, and the JVM's layout.
 pub struct UnwindTables {
-    rows: MmapRaw,
+    rows: File,
     row_capacity: usize,
     modules: Array<aya::maps::MapData, Module>,
     table: Array<aya::maps::MapData, ModuleTable>,
@@ -31,15 +31,12 @@ impl UnwindTables {
     /// Takes the maps out of `ebpf`.
     ///
     /// # Errors
-    /// A map is missing or cannot be mapped.
+    /// A map is missing, or there are no descriptors left.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
         let rows = ebpf.take_map("ROWS").ok_or(ProbeError::MissingMap("ROWS"))?;
         let Map::Array(data) = rows else { return Err(ProbeError::MissingMap("ROWS")) };
         let row_capacity = data.info()?.max_entries() as usize;
-        let file = data.fd().as_fd().try_clone_to_owned().map(File::from);
-        let rows = file
-            .and_then(|file| MmapOptions::new().len(row_capacity * size_of::<Row>()).map_raw(&file))
-            .map_err(|source| ProbeError::Io { what: "cannot map the unwind rows".to_owned(), source })?;
+        let rows = data.fd().as_fd().try_clone_to_owned().map(File::from).map_err(unmapped)?;
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(ProbeError::MissingMap(name));
         Ok(Self {
             rows,
@@ -61,21 +58,26 @@ impl UnwindTables {
     /// Writes `rows` from index `first` on. Rows that modules in use refer to must not change.
     ///
     /// # Errors
-    /// Beyond the capacity.
+    /// Beyond the capacity, or the map cannot be mapped.
     pub fn write_rows(&mut self, first: usize, rows: &[Row]) -> Result<(), ProbeError> {
         let full = || ProbeError::Io {
             what: "the unwind rows are full".to_owned(),
             source: io::Error::from(io::ErrorKind::StorageFull),
         };
         let end = first.checked_add(rows.len()).filter(|end| *end <= self.row_capacity).ok_or_else(full)?;
-        let bytes = rows.as_bytes();
-        debug_assert_eq!(bytes.len(), (end - first) * size_of::<Row>());
-        // SAFETY: within the mapping by the check above; the kernel's readers are given these indices
-        // only after this.
-        unsafe {
-            let target = self.rows.as_mut_ptr().add(first * size_of::<Row>());
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        if rows.is_empty() {
+            return Ok(());
         }
+        // For a moment: what is mapped counts as memory of the recorder.
+        let bytes = rows.as_bytes();
+        let mapped = MmapOptions::new()
+            .offset((first * size_of::<Row>()) as u64)
+            .len((end - first) * size_of::<Row>())
+            .map_raw(&self.rows)
+            .map_err(unmapped)?;
+        debug_assert_eq!(bytes.len(), mapped.len());
+        // SAFETY: the mapping has just these bytes; the kernel's readers are given these indices only after this.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapped.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -123,4 +125,8 @@ impl UnwindTables {
         self.raised += EPOCH_STEP;
         Ok(self.epoch.set(0, self.raised, 0)?)
     }
+}
+
+fn unmapped(source: io::Error) -> ProbeError {
+    ProbeError::Io { what: "cannot map the unwind rows".to_owned(), source }
 }

@@ -105,6 +105,7 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
     }
     announce(&target, args, capture.probe_count(), begun.elapsed());
+    release_memory();
 
     let reason = watch(args, &mut capture, &signals, exit, hurry)?;
     let (lost_count, detaching) = capture.finish(started_ns, monotonic_ns, reason)?;
@@ -188,6 +189,15 @@ fn announce(target: &Target, args: &Args, probe_count: usize, took: Duration) {
         humantime::format_duration(args.duration),
         took.as_millis()
     );
+}
+
+/// Gives back to the kernel what attaching needed and recording does not. malloc would keep most of it.
+fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: there is nothing that it asks of the caller.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Runs the capture until its time is up, a signal comes, or the target ends; tells which.
