@@ -252,30 +252,16 @@ fn contexts_and_connections_of_openssl() {
     assert!((40 * 1000..40 * 20_000).contains(&bytes), "{openssl}");
 }
 
-/// As the kernel has it: `T` is stopped.
-fn state(process: &Process) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("stat");
-    stat.rsplit_once(") ").expect("a state").1.chars().next()
-}
-
-/// Stops it, and waits until it is.
-fn stop(process: &Process) {
-    process.signal(Signal::STOP);
-    while state(process) != Some('T') {
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn a_stopped_process_is_read_and_stays_stopped() {
     if !is_root() {
         return;
     }
     let (process, _stdout) = start_held(&jdk_home().join("bin/java"), &[]);
-    stop(&process);
+    process.stop();
     let census = census(process.pid());
     assert_eq!(number(&census["census"]["zlib"]["inflate"], "count"), 500);
-    assert_eq!(state(&process), Some('T'));
+    assert!(process.is_stopped());
     let text = text(process.pid());
     for words in [
         "Findings",
@@ -297,7 +283,7 @@ fn a_core_says_what_the_process_said() {
         return;
     }
     let (process, _stdout) = start_held(&jdk_home().join("bin/java"), &["-XX:+UseSerialGC"]);
-    stop(&process);
+    process.stop();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("core");
     common::core::write(process.pid(), &path);

@@ -139,7 +139,7 @@ fn write_images() {
         let mut jvm = Jvm::start(&jdk, &["-Xmx64m"], "HotspotChain", &[]);
         let chains: Vec<_> =
             jvm.thread_dump().into_iter().filter(|thread| thread.name.starts_with("chain")).collect();
-        jvm.process.signal(rustix::process::Signal::STOP);
+        jvm.process.stop();
         let (file, bias) = jvm.libjvm().expect("libjvm");
         let symbols = Symbols::read(&file, bias).expect("symbols");
         let (memory, recorded) = RecordingMemory::new(jvm.memory());

@@ -1,6 +1,8 @@
 //! Child processes whose lines are read with a time limit, and which never outlive their test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -52,6 +54,29 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+    }
+
+    /// Stops it, and waits until each of its threads is: they stop one by one, and one that is in the kernel ends
+    /// what it does there first.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let deadline = Instant::now() + LIMIT;
+        while !self.is_stopped() {
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Are all of its threads stopped?
+    pub(crate) fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads");
+        // As the kernel has it: `T` is stopped.
+        let is_stopped = |task: PathBuf| match fs::read_to_string(task.join("stat")) {
+            Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')),
+            // It ended meanwhile.
+            Err(_) => true,
+        };
+        tasks.flatten().all(|task| is_stopped(task.path()))
     }
 
     /// Waits for its end.
