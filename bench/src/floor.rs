@@ -1,4 +1,5 @@
-//! `tracer`'s own probes without the rest of a recording. The floor: at their places, with the gate closed.
+//! `tracer`'s own probes without the rest of a recording, with the gate closed. The floor: at each function's entry and
+//! return.
 //!
 //! The programs are attached as for a recording that is not switched on: each looks up whether it is, and returns.
 //! That is an empty program to within some ten ns, so what is measured is what the traps cost.
@@ -17,8 +18,10 @@ use tracer_common::unwind::MAX_FRAMES;
 /// Where in a function a probe is put.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// At the first instruction that the kernel emulates, as in a recording.
+    /// As in a recording.
     Chosen,
+    /// At the first instruction that the kernel emulates, and at the return.
+    Function,
     /// At the function's first instruction.
     Entry,
 }
@@ -42,6 +45,9 @@ fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
     let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
     let functions = allocator::find(&target, Some(&memory)).functions;
     let mut surveyed = survey::place(&target, functions);
+    if place != Place::Chosen {
+        surveyed.iter_mut().for_each(|function| function.inside.clear());
+    }
     if place == Place::Entry {
         surveyed.iter_mut().for_each(at_entry);
     }

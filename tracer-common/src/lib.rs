@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod counter;
+pub mod place;
 pub mod record;
 pub mod sampling;
 pub mod table;

@@ -24,7 +24,7 @@ pub struct Call {
     pub sp: u64,
     /// The size asked for, bytes.
     pub size_bytes: u64,
-    /// realloc: the old address. posix_memalign: where the result goes.
+    /// realloc: the old address. posix_memalign: where the result goes. [`function::INSIDE`]: the return address.
     pub argument: u64,
     /// One of [`function`].
     pub function: u64,
@@ -42,6 +42,8 @@ pub mod function {
     pub const REALLOCATE: u64 = 1;
     /// The result is 0, and the address is in memory.
     pub const POSIX_MEMALIGN: u64 = 2;
+    /// Noted inside the function, not at its entry; there is no return probe.
+    pub const INSIDE: u64 = 3;
 }
 
 /// A power of two.
@@ -97,12 +99,30 @@ pub fn enter(call: &Call) -> Option<*mut Call> {
     };
     // SAFETY: a valid map value, which only this thread uses.
     unsafe {
-        if (*slot).sp != 0 && still_pending((*slot).sp, call.sp) {
+        if (*slot).sp != 0 && still_pending(slot, call.sp) {
             return None;
         }
         *slot = *call;
     }
     Some(slot)
+}
+
+/// Is the call whose return address is at `sp` the outermost of `thread`? If it was noted, it is over with this.
+#[inline(always)]
+pub fn is_outermost(thread: u64, sp: u64) -> bool {
+    let Some(slot) = find(thread) else {
+        return true;
+    };
+    // SAFETY: a valid map value, which only this thread uses.
+    unsafe {
+        if (*slot).sp != 0 {
+            if still_pending(slot, sp) {
+                return false;
+            }
+            (*slot).sp = 0;
+        }
+    }
+    true
 }
 
 /// The outermost call of `thread`, whose return leaves the stack pointer at `sp`; inner ones and
@@ -118,6 +138,21 @@ pub fn leave(thread: u64, sp: u64) -> Option<*mut Call> {
     // SAFETY: as above.
     unsafe { (*slot).sp = 0 };
     Some(slot)
+}
+
+/// The size of the call of `thread` that was noted inside its function, whose return address is at `sp`, and which is
+/// over with this.
+#[inline(always)]
+pub fn leave_inside(thread: u64, sp: u64) -> Option<u64> {
+    let slot = find(thread)?;
+    // SAFETY: a valid map value, which only this thread uses.
+    unsafe {
+        if (*slot).sp != sp || (*slot).function != function::INSIDE {
+            return None;
+        }
+        (*slot).sp = 0;
+        Some((*slot).size_bytes)
+    }
 }
 
 /// Is `thread` inside an allocator call?
@@ -144,13 +179,22 @@ pub fn forget(thread: u64) {
     let _ = STANDING.remove(thread);
 }
 
-/// Is the call entered at `entry_sp` still under way, when another is entered at `sp`? It is as long
-/// as its return address is the return probe's trampoline: a call left without returning (longjmp,
+/// Is the call in `slot` still under way, when another is entered at `sp`? It is as long as its return address is
+/// the return probe's trampoline, or the one that was there: a call left without returning (longjmp,
 /// an exception) would otherwise hide every later one below it.
+///
+/// # Safety
+/// `slot` must be a valid map value, which only this thread uses.
 #[inline(always)]
-fn still_pending(entry_sp: u64, sp: u64) -> bool {
+unsafe fn still_pending(slot: *const Call, sp: u64) -> bool {
+    // SAFETY: the caller's.
+    let (entry_sp, function, return_address) = unsafe { ((*slot).sp, (*slot).function, (*slot).argument) };
     if sp > entry_sp {
         return false;
+    }
+    if function == function::INSIDE {
+        // SAFETY: a user address; the helper checks it.
+        return sp < entry_sp && unsafe { bpf_probe_read_user(entry_sp as *const u64) } == Ok(return_address);
     }
     let trampoline = trampoline::trampoline_address();
     if trampoline == 0 {

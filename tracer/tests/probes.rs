@@ -9,6 +9,13 @@ use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched};
 use common::report::{Totals, assert_sound, category, number, of_source, rows, sites_through};
 use serde_json::Value;
+use tracer::probe::load::Sizes;
+use tracer::probe::probes::{ProbeSet, Probes};
+use tracer::probe::survey;
+use tracer::target::allocator;
+use tracer::target::memory::LiveMemory;
+use tracer_common::config::Config;
+use tracer_common::unwind::MAX_FRAMES;
 
 /// What the programs exit with.
 const EXIT_STATUS: i32 = 23;
@@ -118,6 +125,39 @@ fn the_call_site_is_named() {
     assert_eq!(through, Totals::of_truth(&traced.truth));
     let through = Totals::sum(sites_through(&traced.report, "allocator", "main"));
     assert_eq!(through, Totals::of_truth(&traced.truth));
+}
+
+/// Attaches probes to the entry and the return of every allocator function, which do nothing.
+fn foreign_return_probes(pid: u32) -> Probes {
+    let target = tracer::target::inspect(pid).expect("the target");
+    let memory = LiveMemory::open(pid).expect("its memory");
+    let mut functions = survey::place(&target, allocator::find(&target, Some(&memory)).functions);
+    functions.iter_mut().for_each(|function| function.inside.clear());
+    let config =
+        Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
+    let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full).expect("loaded");
+    probes.attach_allocator(functions).expect("attached");
+    probes
+}
+
+/// Where malloc's return address is another tool's, its caller is named all the same.
+#[test]
+fn a_foreign_return_probe_hides_no_caller() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("malloc")));
+    stdout.until("started");
+    let foreign = foreign_return_probes(target.pid());
+    let recorder = Recorder::attach(target.pid(), "probes-foreign", &[]);
+    target.tell("go");
+    let truth: Value = serde_json::from_str(&stdout.next()).expect("a program's truth is JSON");
+    let report = recorder.stop().report();
+    drop(foreign);
+    target.tell("end");
+    assert_eq!(target.wait().code(), Some(EXIT_STATUS));
+    for function in ["site_malloc", "main"] {
+        let through = Totals::sum(sites_through(&report, "allocator", function));
+        assert_eq!(through, Totals::of_truth(&truth), "{function}");
+    }
 }
 
 #[test]

@@ -53,7 +53,8 @@ fn own(rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         let mut cells = head_of(row);
         cells.extend(
-            [Variant::Untraced, Variant::FloorAtEntries, Variant::Floor].map(|variant| ns(row, variant)),
+            [Variant::Untraced, Variant::FloorAtEntries, Variant::Floor, Variant::FloorAtPlaces]
+                .map(|variant| ns(row, variant)),
         );
         cells.extend([Variant::WithoutStacks, Variant::Recorded].map(|variant| ns(row, variant)));
         cells.push(times_floor(row, Variant::Recorded));
@@ -70,6 +71,7 @@ fn own(rows: &[Row]) -> String {
         Variant::Untraced.name(),
         Variant::FloorAtEntries.name(),
         Variant::Floor.name(),
+        Variant::FloorAtPlaces.name(),
         Variant::WithoutStacks.name(),
         Variant::Recorded.name(),
         "× floor",

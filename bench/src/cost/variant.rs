@@ -18,7 +18,10 @@ pub(super) const SAMPLE_BYTES: &str = "512k";
 pub(super) enum Variant {
     Untraced,
     FloorAtEntries,
+    /// Entry and return of malloc, and free.
     Floor,
+    /// Where a recording has its probes.
+    FloorAtPlaces,
     /// Live table and totals, no stack.
     WithoutStacks,
     Recorded,
@@ -36,10 +39,11 @@ pub(super) enum Variant {
 }
 
 /// All that work from outside.
-pub(super) const OUTSIDE: [Variant; 10] = [
+pub(super) const OUTSIDE: [Variant; 11] = [
     Variant::Untraced,
     Variant::FloorAtEntries,
     Variant::Floor,
+    Variant::FloorAtPlaces,
     Variant::WithoutStacks,
     Variant::Recorded,
     Variant::WalkedAgain,
@@ -56,6 +60,7 @@ impl Variant {
             Self::Untraced => "untraced",
             Self::FloorAtEntries => "empty probes at entries",
             Self::Floor => "floor",
+            Self::FloorAtPlaces => "empty probes at its places",
             Self::WithoutStacks => "without stacks",
             Self::Recorded => "recorded",
             Self::WalkedAgain => "walked again",
@@ -80,14 +85,16 @@ impl Variant {
             recorder.stop()?;
             taken
         };
+        let empty = |place: Place, workload: &mut Workload| {
+            let _attached = floor::attach(pid, place)?;
+            rounds(workload, depths)
+        };
         let workload = &mut subject.outside;
         match self {
             Self::Untraced => rounds(workload, depths),
-            Self::Floor | Self::FloorAtEntries => {
-                let place = if self == Self::Floor { Place::Chosen } else { Place::Entry };
-                let _attached = floor::attach(pid, place)?;
-                rounds(workload, depths)
-            }
+            Self::FloorAtEntries => empty(Place::Entry, workload),
+            Self::Floor => empty(Place::Function, workload),
+            Self::FloorAtPlaces => empty(Place::Chosen, workload),
             Self::WithoutStacks => {
                 let _attached = floor::attach_without_stacks(pid)?;
                 rounds(workload, depths)

@@ -1,12 +1,14 @@
 //! The malloc family: entries note what is asked for, returns book what was given.
 
 use aya_ebpf::{
-    helpers::bpf_probe_read_user,
+    EbpfContext,
+    helpers::{bpf_get_attach_cookie, bpf_probe_read_kernel, bpf_probe_read_user},
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
 use tracer_common::{
     counter::Counter,
+    place::{NO_REGISTER, Place},
     table::{Allocation, BEING_WRITTEN},
 };
 
@@ -47,6 +49,127 @@ pub fn allocate_return(ctx: RetProbeContext) -> u32 {
         leave(&ctx, thread);
     }
     0
+}
+
+/// Inside malloc, where its size is in a register: noted for [`malloc_known`].
+#[uprobe]
+pub fn malloc_size(ctx: ProbeContext) -> u32 {
+    if let Some(thread) = config::target_thread()
+        && !sampling::is_off()
+    {
+        let place = Inside::of(&ctx);
+        let sp = place.cfa.wrapping_sub(8);
+        // SAFETY: a user address; the helper checks it.
+        let return_address = unsafe { bpf_probe_read_user(sp as *const u64) };
+        if let (Some(size_bytes), Ok(argument)) = (place.size_bytes, return_address)
+            && size_bytes >= config::get().min_size_bytes
+        {
+            let function = function::INSIDE;
+            pending::enter(&Call {
+                thread,
+                sp,
+                size_bytes,
+                argument,
+                function,
+                old: Allocation::ZERO,
+                stack: 0,
+            });
+        }
+    }
+    0
+}
+
+/// Inside malloc, where the address that it is going to return is in a register: and its size too, or it was noted.
+#[uprobe]
+pub fn malloc_known(ctx: ProbeContext) -> u32 {
+    if let Some(thread) = config::target_thread()
+        && !sampling::is_off()
+    {
+        know(&ctx, thread);
+    }
+    0
+}
+
+/// What is found at a place inside a function.
+struct Inside {
+    size_bytes: Option<u64>,
+    address: Option<u64>,
+    /// The stack pointer after the function's return.
+    cfa: u64,
+    place: Place,
+}
+
+impl Inside {
+    #[inline(always)]
+    fn of(ctx: &ProbeContext) -> Self {
+        // SAFETY: the helper takes the program's context.
+        let place = Place::of_cookie(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) });
+        let (sp, fp) = frame(ctx);
+        let base = if place.frame_by_rbp { fp } else { sp };
+        Self {
+            size_bytes: register(ctx, place.size_register),
+            address: register(ctx, place.address_register),
+            cfa: base.wrapping_add(place.cfa_words as u64 * 8),
+            place,
+        }
+    }
+}
+
+/// The stack and frame pointers. Both are loaded, whatever is needed: chosen between, the context's address would be a
+/// number to the verifier.
+#[inline(always)]
+fn frame(ctx: &ProbeContext) -> (u64, u64) {
+    // SAFETY: the context of a uprobe is the thread's registers.
+    unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx.regs).rsp),
+            core::ptr::read_volatile(&raw const (*ctx.regs).rbp),
+        )
+    }
+}
+
+/// By a helper: which register it is, is not known to the verifier.
+#[inline(always)]
+fn register(ctx: &ProbeContext, word: u8) -> Option<u64> {
+    if word == NO_REGISTER {
+        return None;
+    }
+    let registers = ctx.regs as *const u64;
+    // SAFETY: a kernel address; the helper checks it.
+    unsafe { bpf_probe_read_kernel(registers.wrapping_add(word as usize)) }.ok()
+}
+
+#[inline(always)]
+fn know(ctx: &ProbeContext, thread: u64) {
+    let inside = Inside::of(ctx);
+    let slot = inside.cfa.wrapping_sub(8);
+    let size_bytes = match inside.size_bytes {
+        Some(size_bytes) if pending::is_outermost(thread, slot) => size_bytes,
+        Some(_) => return,
+        None => match pending::leave_inside(thread, slot) {
+            Some(size_bytes) => size_bytes,
+            None => return,
+        },
+    };
+    let address = inside.address.unwrap_or(0);
+    if address <= BEING_WRITTEN || size_bytes < config::get().min_size_bytes {
+        return;
+    }
+    let Some(weighed) = sampling::draw(size_bytes) else {
+        return;
+    };
+    // The caller's registers, as they are after the return.
+    let saved_fp = inside.cfa.wrapping_add_signed(inside.place.rbp_words as i64 * 8);
+    let (_, mut fp) = frame(ctx);
+    // SAFETY: user addresses, which the helper checks.
+    let pc = unsafe {
+        if inside.place.rbp_words != 0 {
+            fp = bpf_probe_read_user(saved_fp as *const u64).unwrap_or(0);
+        }
+        bpf_probe_read_user(slot as *const u64).unwrap_or(0)
+    };
+    let stack = unwind::capture(pc, inside.cfa, fp, weighed.0, unwind::RETURNED) as u32;
+    live::insert(address, weighed, stack, thread as u32);
 }
 
 #[uprobe]

@@ -194,6 +194,19 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         }
         walk.trampoline = trampoline::trampoline_address();
         walk.is_fresh = 0;
+        // SAFETY: as above.
+        unsafe {
+            // Another one's return probe is at the very function that the probe is in.
+            if (*slot).state.pc == walk.trampoline
+                && (*slot).state.return_address != 0
+                && walk.trampoline != 0
+            {
+                let address_slot = (*slot).state.sp.wrapping_sub(8);
+                (*slot).state.pc = trampoline::original_return_address(address_slot, walk.trampoline);
+                // The trampoline says nothing of where a walk began.
+                walk.epoch = NO_MEMO;
+            }
+        }
     }
     // SAFETY: as above.
     let index = unsafe { (*slot).record.frame_count };

@@ -85,7 +85,7 @@ impl Group {
             return Err("only some of the functions are there".to_owned());
         }
         let mut points = Vec::new();
-        for Surveyed { function, placement } in ends.into_iter().chain(beginnings) {
+        for Surveyed { function, placement, .. } in ends.into_iter().chain(beginnings) {
             let place =
                 placement.as_ref().map_err(|error| format!("{}: {error}", function.function.name()))?;
             points.extend(plan::allocator_points(function, place.file_offset));

@@ -27,6 +27,14 @@ use crate::target::allocator::Function;
 use crate::target::elf::{Elf, ElfError, Segment};
 use crate::target::held::Held;
 
+mod constants;
+mod effect;
+mod graph;
+mod inside;
+mod values;
+
+pub use self::inside::{InsidePlace, Role};
+
 /// How far behind the entry a place is looked for, in instructions; jemalloc's free needs 10.
 const MAX_STEPS: usize = 16;
 /// Longer functions are not searched for branches, and get their entry.
@@ -76,8 +84,8 @@ pub struct Placement {
     pub instruction_text: String,
     /// The kernel emulates it, and does not step a copy.
     pub emulated: bool,
-    /// Bytes behind the function's entry.
-    pub offset_from_entry: u64,
+    /// Bytes behind the function's entry; before it, in a part of the function that is elsewhere.
+    pub offset_from_entry: i64,
     /// The instruction at the entry, if that is not the place: the kernel would have to step a copy of it.
     pub stepped_at_entry: Option<String>,
 }
@@ -186,7 +194,7 @@ impl Code {
             file_offset: vaddr - self.vaddr + self.file_offset,
             instruction_text: text(instruction),
             emulated,
-            offset_from_entry: vaddr - entry,
+            offset_from_entry: vaddr.wrapping_sub(entry).cast_signed(),
             stepped_at_entry: None,
         }
     }
@@ -232,11 +240,12 @@ impl Code {
                 *slot = if is_sum { instruction.op0_register() } else { Register::None };
             }
         }
-        !self.far_branches().any(behind_entry)
+        !self.far_branches().any(|(_, target)| behind_entry(target))
     }
 
-    /// The target of everything in the segment that could be a branch with a 32-bit displacement.
-    fn far_branches(&self) -> impl Iterator<Item = u64> {
+    /// Everything in the segment that could be a branch with a 32-bit displacement: the address behind it, and its
+    /// target.
+    fn far_branches(&self) -> impl Iterator<Item = (u64, u64)> {
         let opcodes =
             self.bytes.iter().enumerate().filter(|(_, byte)| matches!(**byte, CALL | 0xe9 | 0x80..=0x8f));
         opcodes.filter_map(|(index, byte)| {
@@ -246,7 +255,8 @@ impl Code {
             }
             let end = index.checked_add(5)?;
             let displacement = i32::from_le_bytes(self.bytes.get(index + 1..end)?.try_into().ok()?);
-            Some(self.vaddr.wrapping_add(end as u64).wrapping_add_signed(i64::from(displacement)))
+            let end = self.vaddr.wrapping_add(end as u64);
+            Some((end, end.wrapping_add_signed(i64::from(displacement))))
         })
     }
 }

@@ -3,6 +3,7 @@
 use tracer_common::table::{UsdtSpec, held};
 
 use super::attach::{TRACEPOINTS, UprobePoint};
+use super::placement::{InsidePlace, Role};
 use crate::target::{
     Module,
     allocator::{AllocatorFunction, Function},
@@ -55,6 +56,20 @@ pub fn allocator_points(function: &AllocatorFunction, file_offset: u64) -> Vec<U
     leave.into_iter().chain([enter]).map(point).collect()
 }
 
+/// The probe points inside such a function that stand for those.
+pub fn inside_points(function: &AllocatorFunction, places: &[InsidePlace]) -> Vec<UprobePoint> {
+    let point = |place: &InsidePlace| UprobePoint {
+        program: match place.role {
+            Role::Size => "malloc_size",
+            Role::Whole | Role::Address => "malloc_known",
+        },
+        file: function.file.clone(),
+        file_offset: place.placement.file_offset,
+        cookie: Some(place.values.cookie()),
+    };
+    places.iter().map(point).collect()
+}
+
 /// The tracepoint of page faults: program, category, name.
 pub const FAULTS: (&str, &str, &str) = ("page_fault_user", "exceptions", "page_fault_user");
 
@@ -87,7 +102,8 @@ pub fn point_of(program: &str) -> Point {
 pub fn is_of_allocator(program: &str) -> bool {
     let enters =
         ["calloc_enter", "realloc_enter", "reallocarray_enter", "posix_memalign_enter", "memalign_enter"];
-    ["malloc_enter", "allocate_return", "free_enter"].contains(&program) || enters.contains(&program)
+    let of_malloc = ["malloc_enter", "malloc_size", "malloc_known", "allocate_return", "free_enter"];
+    of_malloc.contains(&program) || enters.contains(&program)
 }
 
 /// The USDT probes that are used: name and program.

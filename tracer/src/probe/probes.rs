@@ -217,7 +217,11 @@ impl Probes {
             let name = || format!("{} of {}", function.function.name(), function.path);
             match surveyed.placement {
                 Ok(place) => {
-                    for point in plan::allocator_points(function, place.file_offset) {
+                    let points = match surveyed.inside.as_slice() {
+                        [] => plan::allocator_points(function, place.file_offset),
+                        inside => plan::inside_points(function, inside),
+                    };
+                    for point in points {
                         let link = self.uprobe(&point)?;
                         self.of_allocator.push((point.program, link));
                     }

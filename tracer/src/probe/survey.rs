@@ -4,22 +4,28 @@
 //! sites, and the process's own requirements.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
+use object::ReadCache;
+
 use super::kernel::{Features, Requirement, Status};
-use super::placement::{Code, Needs, Placement, PlacementError};
+use super::placement::{Code, InsidePlace, Needs, Placement, PlacementError};
 use super::plan;
 use crate::target::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
 use crate::target::elf::{Elf, ElfError, SymbolTable};
 use crate::target::held::{self, HeldFunction};
 use crate::target::memory::{LiveMemory, ProcessMemory};
-use crate::target::{Target, module, usdt};
+use crate::target::{Module, Target, module, usdt};
+use crate::unwind::table;
 
 /// An allocator function, and where its probe goes.
 #[derive(Debug)]
 pub struct Surveyed {
     pub function: AllocatorFunction,
     pub placement: Result<Placement, PlacementError>,
+    /// Places inside it that stand for its entry and its return, and cost less; empty: there are none.
+    pub inside: Vec<InsidePlace>,
 }
 
 impl Surveyed {
@@ -94,6 +100,7 @@ pub fn place_held(elf: &Elf, path: &str, file: &Path, index: usize) -> Result<He
     };
     let surveyed = |held: HeldFunction| Surveyed {
         placement: placement(&held),
+        inside: Vec::new(),
         function: AllocatorFunction {
             function: held.function,
             names: vec![held.name.to_owned()],
@@ -122,7 +129,7 @@ fn held_functions(target: &Target) -> Vec<Surveyed> {
 /// Places the probes of each function; a module's code is read once.
 pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<Surveyed> {
     let mut code: Option<(usize, Code)> = None;
-    let mut placement = |function: &AllocatorFunction| {
+    let mut place = |function: &AllocatorFunction| {
         let module =
             target.modules.get(function.module).ok_or(PlacementError::OutsideCode(function.vaddr))?;
         let cached =
@@ -131,9 +138,23 @@ pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<Surveyed
             code = Some((function.module, Code::containing(&module.elf()?, function.vaddr)?));
         }
         let (_, code) = code.as_ref().ok_or(PlacementError::OutsideCode(function.vaddr))?;
-        code.place(function.vaddr, function.size, Needs::of(function.function))
+        let placement = code.place(function.vaddr, function.size, Needs::of(function.function))?;
+        // Of the others the arguments are more than the size, or they are called rarely.
+        let inside =
+            if function.function == Function::Malloc { inside(module, code, function) } else { Vec::new() };
+        Ok((placement, inside))
     };
-    functions.into_iter().map(|function| Surveyed { placement: placement(&function), function }).collect()
+    let surveyed = |function: AllocatorFunction| match place(&function) {
+        Ok((placement, inside)) => Surveyed { function, placement: Ok(placement), inside },
+        Err(error) => Surveyed { function, placement: Err(error), inside: Vec::new() },
+    };
+    functions.into_iter().map(surveyed).collect()
+}
+
+/// Without unwind rows nothing is known of a function's inside.
+fn inside(module: &Module, code: &Code, function: &AllocatorFunction) -> Vec<InsidePlace> {
+    let table = File::open(&module.file).ok().and_then(|file| table::compile(&ReadCache::new(file)).ok());
+    table.map(|table| code.places_inside(&table, function.vaddr, function.size)).unwrap_or_default()
 }
 
 /// Would a recording end the process? It would, by its own seccomp filter on some kernels.

@@ -115,7 +115,7 @@ fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
         .args(["--kill-after=10", &LIMIT_S.to_string(), QEMU])
         // One processor: emulating several by threads made kernels fail in their own scheduler. Tasks are preempted
         // in the middle of BPF programs all the same, and more often.
-        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", "2G"])
+        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", "3G"])
         .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
         .arg(&kernel.image)

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Checked, reason};
 use crate::cli::print::printable;
-use crate::probe::{calibrate::Cost, placement::Placement, survey::Surveyed};
+use crate::probe::{
+    calibrate::Cost,
+    placement::{InsidePlace, Placement, Role},
+    survey::Surveyed,
+};
 use crate::target::allocator::SkipReason;
 
 /// Of every probe that a recording of the process would set.
@@ -49,7 +53,7 @@ fn tables(out: &mut String, set: &str, functions: &[Surveyed], cost: Option<Cost
     for of_module in functions.chunk_by(|left, right| left.function.module == right.function.module) {
         let path = of_module.first().map(|surveyed| surveyed.function.path.as_str()).unwrap_or_default();
         let _ = writeln!(out, "\nprobes in {}{set}", printable(path));
-        let rows: Vec<[String; 4]> = of_module.iter().map(|surveyed| row(surveyed, cost)).collect();
+        let rows: Vec<[String; 4]> = of_module.iter().flat_map(|surveyed| rows(surveyed, cost)).collect();
         let widths: [usize; 3] = std::array::from_fn(|column| {
             rows.iter()
                 .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
@@ -64,17 +68,43 @@ fn tables(out: &mut String, set: &str, functions: &[Surveyed], cost: Option<Cost
     }
 }
 
-/// Function, address, instruction, and how the kernel gets past it.
-fn row(Surveyed { function, placement }: &Surveyed, cost: Option<Cost>) -> [String; 4] {
+/// Of each place: function, address, instruction, and how the kernel gets past it.
+fn rows(surveyed: &Surveyed, cost: Option<Cost>) -> Vec<[String; 4]> {
+    if surveyed.inside.is_empty() {
+        return vec![row(surveyed, cost)];
+    }
+    let name = printable(&surveyed.function.names.join(", "));
+    let row = |inside: &InsidePlace| {
+        let place = &inside.placement;
+        [
+            format!("{name} (inside)"),
+            address(place),
+            place.instruction_text.clone(),
+            format!("emulated; {}", known(inside.role)),
+        ]
+    };
+    surveyed.inside.iter().map(row).collect()
+}
+
+/// What a probe inside a function finds.
+fn known(role: Role) -> &'static str {
+    match role {
+        Role::Whole => "size and address are known: no entry, no return",
+        Role::Size => "the size is noted, and the address known later",
+        Role::Address => "the address is known, and the size was noted",
+    }
+}
+
+fn address(place: &Placement) -> String {
+    format!("{:#x} ({:+})", place.vaddr, place.offset_from_entry)
+}
+
+/// Of a function that is probed at its entry.
+fn row(Surveyed { function, placement, .. }: &Surveyed, cost: Option<Cost>) -> [String; 4] {
     let name = printable(&function.names.join(", "));
     let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
     match placement {
-        Ok(placement) => [
-            name,
-            format!("{:#x} (+{})", placement.vaddr, placement.offset_from_entry),
-            placement.instruction_text.clone(),
-            how(placement, cost),
-        ],
+        Ok(placement) => [name, address(placement), placement.instruction_text.clone(), how(placement, cost)],
         Err(error) => [name, format!("{:#x}", function.vaddr), String::new(), format!("not probed: {error}")],
     }
 }
@@ -98,7 +128,21 @@ fn time(nanoseconds: u64) -> String {
 
 /// Of these functions. `saves_ns`: for each call, against a probe at the entry.
 pub(super) fn json(functions: &[Surveyed], cost: Option<Cost>) -> Vec<Value> {
-    let probe = |Surveyed { function, placement }: &Surveyed| {
+    let role = |role: Role| match role {
+        Role::Whole => "size-and-address",
+        Role::Size => "size",
+        Role::Address => "address",
+    };
+    let inside = |inside: &InsidePlace| {
+        json!({
+            "knows": role(inside.role),
+            "vaddr": inside.placement.vaddr,
+            "file_offset": inside.placement.file_offset,
+            "offset_from_entry": inside.placement.offset_from_entry,
+            "instruction": inside.placement.instruction_text,
+        })
+    };
+    let probe = |Surveyed { function, placement, inside: places }: &Surveyed| {
         let place = placement.as_ref().ok();
         let stepped = place.and_then(|place| place.stepped_at_entry.as_ref());
         let saves = cost.filter(|_| place.is_some()).map(|cost| match stepped {
@@ -110,7 +154,8 @@ pub(super) fn json(functions: &[Surveyed], cost: Option<Cost>) -> Vec<Value> {
             "names": function.names,
             "module": function.path,
             "entry": function.vaddr,
-            "return_probe": function.function.allocates(),
+            "return_probe": function.function.allocates() && places.is_empty(),
+            "inside": places.iter().map(inside).collect::<Vec<_>>(),
             "vaddr": place.map(|place| place.vaddr),
             "file_offset": place.map(|place| place.file_offset),
             "offset_from_entry": place.map(|place| place.offset_from_entry),

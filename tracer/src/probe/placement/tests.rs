@@ -10,7 +10,7 @@ fn place(bytes: &[u8], function: Function) -> Result<Placement, PlacementError> 
     Code::new(bytes.to_vec(), BASE, 0x400).place(BASE, bytes.len() as u64, Needs::of(function))
 }
 
-fn offset(bytes: &[u8], function: Function) -> (u64, bool) {
+fn offset(bytes: &[u8], function: Function) -> (i64, bool) {
     let placement = place(bytes, function).unwrap();
     (placement.offset_from_entry, placement.emulated)
 }
@@ -187,9 +187,174 @@ fn this_machine_s_libc() {
             placement.instruction_text,
             if placement.emulated { "emulated" } else { "stepped" }
         );
-        assert_eq!(placement.file_offset - function.file_offset, placement.offset_from_entry);
+        assert_eq!((placement.file_offset - function.file_offset).cast_signed(), placement.offset_from_entry);
         assert!(placement.offset_from_entry < 32);
         names.extend(function.names.clone());
     }
     assert!(names.len() >= 10, "{names:?}");
+}
+
+/// Of a malloc that the kernel's emulation allows it for, every way is one of size and address.
+mod inside {
+    use super::*;
+    use crate::unwind::table::{Omitted, Segment, Table};
+    use tracer_common::place::{NO_REGISTER, register};
+    use tracer_common::unwind::{Row, rule};
+
+    fn row(pc: u32, cfa_words: u16) -> Row {
+        Row { pc, cfa_words, rule: rule::RSP, rbp_words: 0 }
+    }
+
+    fn inside(bytes: &[u8], rows: &[Row]) -> Vec<InsidePlace> {
+        let length = bytes.len() as u64;
+        let table = Table {
+            rows: rows.to_vec(),
+            first_vaddr: BASE,
+            segments: vec![Segment { vaddr: BASE, file_offset: 0x400, file_size_bytes: length }],
+            omitted: Omitted::default(),
+        };
+        Code::new(bytes.to_vec(), BASE, 0x400).places_inside(&table, BASE, length)
+    }
+
+    fn places(bytes: &[u8], rows: &[Row]) -> Vec<(u64, Role)> {
+        inside(bytes, rows).iter().map(|place| (place.placement.vaddr - BASE, place.role)).collect()
+    }
+
+    /// mov rax, [rdx]; test al, 15; jne +1; ret; hlt
+    const FAST: [u8; 9] = [0x48, 0x8b, 0x02, 0xa8, 0x0f, 0x75, 0x01, 0xc3, 0xf4];
+
+    #[test]
+    fn where_both_are_known() {
+        let found = inside(&FAST, &[row(0, 1)]);
+        let [place] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((place.placement.vaddr, place.placement.file_offset), (BASE + 5, 0x405));
+        assert_eq!(place.role, Role::Whole);
+        let values = place.values;
+        assert_eq!((values.size_register, values.address_register), (register(7), register(0)));
+        assert_eq!((values.cfa_words, values.rbp_words, values.frame_by_rbp), (1, 0, false));
+    }
+
+    #[test]
+    fn not_where_a_value_may_be_another() {
+        // xor edi, edi before: the size is gone.
+        assert_eq!(places(&with(&[0x31, 0xff], &FAST), &[row(0, 1)]), []);
+        // inc rax behind the branch: what is there is not what is returned.
+        let changed = [0x48, 0x8b, 0x02, 0xa8, 0x0f, 0x75, 0x04, 0x48, 0xff, 0xc0, 0xc3, 0xf4];
+        assert_eq!(places(&changed, &[row(0, 1)]), []);
+        // jne to a way that returns rcx instead: mov rax, rcx; ret
+        let other = [0x48, 0x8b, 0x02, 0xa8, 0x0f, 0x75, 0x01, 0xc3, 0x48, 0x89, 0xc8, 0xc3];
+        assert_eq!(places(&other, &[row(0, 1)]), []);
+        // Nor without a rule for the caller's frame.
+        assert_eq!(places(&FAST, &[]), []);
+    }
+
+    #[test]
+    fn a_way_without_such_a_place_notes_the_size() {
+        // test rsi, rsi; je slow; FAST without its hlt; slow: push rbx; call f; test rax, rax; je null; pop rbx; ret;
+        // null: xor eax, eax; pop rbx; ret; f: xor eax, eax; ret
+        let bytes = [
+            &[0x48, 0x85, 0xf6, 0x74, 0x08][..],
+            &[0x48, 0x8b, 0x02, 0xa8, 0x0f, 0x75, 0x12, 0xc3],
+            &[0x53, 0xe8, 0x0c, 0, 0, 0, 0x48, 0x85, 0xc0, 0x74, 0x02, 0x5b, 0xc3],
+            &[0x31, 0xc0, 0x5b, 0xc3],
+            &[0xf4],
+            &[0x31, 0xc0, 0xc3],
+        ]
+        .concat();
+        let rows = [row(0, 1), row(14, 2), row(25, 1), row(26, 2), row(29, 1)];
+        let found = inside(&bytes, &rows);
+        let roles: Vec<_> = found.iter().map(|place| (place.placement.vaddr - BASE, place.role)).collect();
+        assert_eq!(roles, [(10, Role::Whole), (13, Role::Size), (22, Role::Address)]);
+        assert_eq!(
+            (found[1].values.address_register, found[2].values.size_register),
+            (NO_REGISTER, NO_REGISTER)
+        );
+        assert_eq!((found[1].values.cfa_words, found[2].values.cfa_words), (1, 2));
+    }
+
+    #[test]
+    fn none_where_a_way_has_no_place() {
+        // test rsi, rsi; je +8; FAST ...; slow: mov rax, [rsi]; inc rax; ret: nothing behind the load is emulated.
+        let bytes = [
+            &[0x48, 0x85, 0xf6, 0x74, 0x08][..],
+            &[0x48, 0x8b, 0x02, 0xa8, 0x0f, 0x75, 0x07, 0xc3],
+            &[0x48, 0x8b, 0x06, 0x48, 0xff, 0xc0, 0xc3],
+            &[0xf4],
+        ]
+        .concat();
+        assert_eq!(places(&bytes, &[row(0, 1)]), []);
+    }
+
+    #[test]
+    fn none_where_another_function_jumps_in() {
+        let mut bytes = with(&FAST, &[0x90; 8]);
+        bytes.extend([0xe9, 0, 0, 0, 0]);
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&(5 - end as i32).to_le_bytes());
+        let table = [row(0, 1)];
+        let of = |bytes: &[u8]| {
+            let table = Table {
+                rows: table.to_vec(),
+                first_vaddr: BASE,
+                segments: Vec::new(),
+                omitted: Omitted::default(),
+            };
+            Code::new(bytes.to_vec(), BASE, 0).places_inside(&table, BASE, FAST.len() as u64).len()
+        };
+        assert_eq!(of(&bytes), 0);
+        bytes[end - 5] = 0x90;
+        assert_eq!(of(&bytes), 1);
+    }
+
+    #[test]
+    fn none_where_a_jump_leads_anywhere() {
+        // jmp rax
+        assert_eq!(places(&[0x48, 0x85, 0xff, 0x75, 0x02, 0xff, 0xe0, 0xc3], &[row(0, 1)]), []);
+    }
+
+    /// glibc since 2.32 looks at what its thread's cache gives, which is such a place.
+    #[test]
+    fn this_machine_s_malloc() {
+        let target = process::inspect(std::process::id()).unwrap();
+        let found = allocator::find(&target, None);
+        let placed = crate::probe::survey::place(&target, found.functions);
+        let malloc = placed.iter().find(|placed| placed.function.function == Function::Malloc).unwrap();
+        for place in &malloc.inside {
+            println!("{:#x} {:?} {}", place.placement.vaddr, place.role, place.placement.instruction_text);
+        }
+        assert!(malloc.inside.iter().any(|place| place.role == Role::Whole));
+        assert!(placed.iter().all(|placed| placed.inside.is_empty() || std::ptr::eq(placed, malloc)));
+    }
+
+    /// Those below the folder TRACER_GLIBCS, as distributions pack them.
+    #[test]
+    fn malloc_of_other_glibcs() {
+        use crate::target::elf::{Elf, SymbolTable};
+
+        let Some(folder) = std::env::var_os("TRACER_GLIBCS") else { return };
+        let mut folders = vec![std::path::PathBuf::from(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let name = entry.file_name().into_string().unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                }
+                let is_libc = name.starts_with("libc.so") || name.starts_with("libc-2.");
+                if !is_libc || !entry.file_type().unwrap().is_file() {
+                    continue;
+                }
+                let elf = Elf::read(std::fs::File::open(entry.path()).unwrap()).unwrap();
+                let data = object::ReadCache::new(std::fs::File::open(entry.path()).unwrap());
+                let table = crate::unwind::table::compile(&data).unwrap();
+                let symbols = elf.symbols(SymbolTable::Dynamic).unwrap();
+                let malloc =
+                    symbols.iter().find(|symbol| symbol.name == b"malloc" && symbol.section != 0).unwrap();
+                let code = Code::containing(&elf, malloc.vaddr).unwrap();
+                let places = code.places_inside(&table, malloc.vaddr, malloc.size);
+                println!("{}: {} places", entry.path().display(), places.len());
+                // Before 2.32, nothing behind the cache's look-up is emulated.
+                assert_eq!(places.is_empty(), name.starts_with("libc-2.31"), "{}", entry.path().display());
+            }
+        }
+    }
 }
