@@ -8,6 +8,9 @@ pub const NO_REGISTER: u8 = u8::MAX;
 /// r8 to r15): words in the kernel's `pt_regs`.
 const SAVED_AT: [u8; 16] = [10, 11, 12, 5, 19, 4, 13, 14, 9, 8, 7, 6, 3, 2, 1, 0];
 
+pub const RAX: u8 = 10;
+pub const RBX: u8 = 5;
+
 /// Where the register of this number is, in a [`Place`].
 pub fn register(number: usize) -> u8 {
     SAVED_AT.get(number).copied().unwrap_or(NO_REGISTER)
@@ -84,6 +87,7 @@ mod tests {
         let words: std::collections::BTreeSet<u8> = (0..16).map(register).collect();
         assert_eq!(words.len(), 16);
         assert!(words.iter().all(|word| *word < 21), "pt_regs has 21 words");
+        assert_eq!((register(0), register(3)), (RAX, RBX));
         assert_eq!(register(16), NO_REGISTER);
     }
 }

@@ -1,5 +1,7 @@
 //! The malloc family: entries note what is asked for, returns book what was given.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_attach_cookie, bpf_probe_read_kernel, bpf_probe_read_user},
@@ -8,7 +10,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    place::{NO_REGISTER, Place},
+    place::{self, NO_REGISTER, Place},
     table::{Allocation, BEING_WRITTEN},
 };
 
@@ -120,23 +122,22 @@ impl Inside {
 #[inline(always)]
 fn frame(ctx: &ProbeContext) -> (u64, u64) {
     // SAFETY: the context of a uprobe is the thread's registers.
-    unsafe {
-        (
-            core::ptr::read_volatile(&raw const (*ctx.regs).rsp),
-            core::ptr::read_volatile(&raw const (*ctx.regs).rbp),
-        )
-    }
+    unsafe { (read_volatile(&raw const (*ctx.regs).rsp), read_volatile(&raw const (*ctx.regs).rbp)) }
 }
 
-/// By a helper: which register it is, is not known to the verifier.
+/// By a helper: which register it is, is not known to the verifier. Those that it mostly is need none.
 #[inline(always)]
 fn register(ctx: &ProbeContext, word: u8) -> Option<u64> {
-    if word == NO_REGISTER {
-        return None;
+    // SAFETY: as above.
+    let (rax, rbx) =
+        unsafe { (read_volatile(&raw const (*ctx.regs).rax), read_volatile(&raw const (*ctx.regs).rbx)) };
+    match word {
+        NO_REGISTER => None,
+        place::RAX => Some(rax),
+        place::RBX => Some(rbx),
+        // SAFETY: a kernel address; the helper checks it.
+        _ => unsafe { bpf_probe_read_kernel((ctx.regs as *const u64).wrapping_add(word as usize)) }.ok(),
     }
-    let registers = ctx.regs as *const u64;
-    // SAFETY: a kernel address; the helper checks it.
-    unsafe { bpf_probe_read_kernel(registers.wrapping_add(word as usize)) }.ok()
 }
 
 #[inline(always)]
@@ -158,15 +159,19 @@ fn know(ctx: &ProbeContext, thread: u64) {
     let Some(weighed) = sampling::draw(size_bytes) else {
         return;
     };
-    // The caller's registers, as they are after the return.
-    let saved_fp = inside.cfa.wrapping_add_signed(inside.place.rbp_words as i64 * 8);
-    let (_, mut fp) = frame(ctx);
-    // SAFETY: user addresses, which the helper checks.
-    let pc = unsafe {
-        if inside.place.rbp_words != 0 {
-            fp = bpf_probe_read_user(saved_fp as *const u64).unwrap_or(0);
+    // The caller's registers, as they are after the return. rbp is mostly saved just below the return address.
+    let below = inside.cfa.wrapping_sub(size_of::<[u64; 3]>() as u64);
+    // SAFETY: a user address; the helper checks it.
+    let [third, second, pc] = unsafe { bpf_probe_read_user(below as *const [u64; 3]) }.unwrap_or([0; 3]);
+    let fp = match inside.place.rbp_words {
+        0 => frame(ctx).1,
+        -2 => second,
+        -3 => third,
+        words => {
+            let saved = inside.cfa.wrapping_add_signed(words as i64 * 8);
+            // SAFETY: as above.
+            unsafe { bpf_probe_read_user(saved as *const u64) }.unwrap_or(0)
         }
-        bpf_probe_read_user(slot as *const u64).unwrap_or(0)
     };
     let stack = unwind::capture(pc, inside.cfa, fp, weighed.0, unwind::RETURNED) as u32;
     live::insert(address, weighed, stack, thread as u32);
