@@ -19,6 +19,7 @@ mod render;
 mod report;
 mod server;
 mod statistics;
+mod streams;
 mod workload;
 
 use std::path::PathBuf;
@@ -45,7 +46,9 @@ struct Arguments {
 enum What {
     /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded, and by peers
     Cost(cost::Options),
-    /// The same for builds of tracer side by side, at one depth each of C and of compiled Java, in short turns
+    /// ns that it takes in the target to be told what zlib holds, and by whom: by light, in full, and by async-profiler
+    Streams(streams::Options),
+    /// The same as `cost` for builds of tracer side by side, at one depth each of C and of compiled Java, in short turns
     Pair(pair::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(own::Options),
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
     let done = match &arguments.what {
         What::Cost(options) => cost::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &cost::tables(&results), &arguments)),
+        What::Streams(options) => streams::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &streams::tables(&results), &arguments)),
         What::Pair(options) => pair::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &pair::tables(&results), &arguments)),
         What::Recorder(options) => own::measure(options, arguments.alternations)

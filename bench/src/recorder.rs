@@ -128,7 +128,8 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    fn report(&self) -> Result<Value> {
+    /// `tracer report`, whatever was allocated.
+    pub(crate) fn report(&self) -> Result<Value> {
         let output = Command::new(tracer()?)
             .args(["report", "--format", "json", "--view", "allocated"])
             .arg(&self.file)

@@ -79,7 +79,7 @@ impl Java {
     /// Compiles the Java programs that need nothing but a JDK, with the one that `JAVA_HOME` names;
     /// `cargo xtask bench` sets it.
     pub(crate) fn compile() -> Result<Self> {
-        Self::compile_all(&["Pairs.java", "Libraries.java"], &[])
+        Self::compile_all(&["Pairs.java", "Libraries.java", "Streams.java", "HeldBlocks.java"], &[])
     }
 
     /// Compiles a Java program that needs these libraries.
@@ -107,6 +107,11 @@ impl Java {
         let mut command = Command::new(&self.java);
         command.args(flags).arg("-cp").arg(&self.class_path).arg(class);
         command
+    }
+
+    /// Another program of the JDK.
+    pub(crate) fn tool(&self, name: &str) -> Command {
+        Command::new(self.java.with_file_name(name))
     }
 }
 
@@ -167,7 +172,12 @@ impl Workload {
 
     /// ns that `count` pairs take.
     pub(crate) fn pairs(&mut self, depth: u32, count: u64) -> Result<f64> {
-        self.tell(&format!("pairs {depth} {count}"))?;
+        self.ask(&format!("pairs {depth} {count}"))
+    }
+
+    /// ns that something takes.
+    pub(crate) fn ask(&mut self, command: &str) -> Result<f64> {
+        self.tell(command)?;
         let answer = self.line()?;
         answer.parse().with_context(|| format!("not a time: {answer}"))
     }

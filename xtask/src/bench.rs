@@ -12,9 +12,9 @@ use crate::{build, jdk, plan, setup, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `cost`, `pair`, `recorder`, `report`, `census`, `server`, `--help`; `cost --peers` first
-    /// installs what it compares with; or `verdicts`, with JDKs or for all: precision and recall over all stories
-    /// of tracer/tests/stories
+    /// What to measure, and how: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`; `cost
+    /// --peers` first installs what it compares with; or `verdicts`, with JDKs or for all: precision and recall over all
+    /// stories of tracer/tests/stories
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
     arguments: Vec<OsString>,
 }

@@ -77,7 +77,7 @@ pub(crate) fn remove_output() -> Result<()> {
     }
 }
 
-fn folder() -> Result<PathBuf> {
+pub(super) fn folder() -> Result<PathBuf> {
     Ok(workload::folder()?.join("peers"))
 }
 

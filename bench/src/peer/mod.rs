@@ -1,6 +1,7 @@
 //! The same question asked of others, where they are installed: bpftrace from outside, with a map of live
 //! allocations, without and with stacks; and what works inside the process.
 
+mod attached;
 mod inside;
 
 use std::fs;
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::workload;
+pub(crate) use attached::Attached;
 pub(crate) use inside::{Inside, remove_output};
 
 /// bpftrace with its probes attached to a process; detached when dropped.

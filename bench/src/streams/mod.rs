@@ -1,0 +1,152 @@
+//! `streams`: what it costs to be told how much zlib holds, and by whom: by `--probes light`, by a whole recording,
+//! and by async-profiler.
+//!
+//! A JVM makes and ends Inflaters and Deflaters. Each way is switched on and off in the running process, and what
+//! the streams cost meanwhile is compared with what they cost just before and just after. So that the question is
+//! answered, and not only asked, some streams are kept while it is on: each way must name them, all but one that samples.
+
+mod answer;
+mod tables;
+mod way;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::peer::{self, Attached};
+use crate::statistics::median;
+use crate::workload::{self, Java, Workload};
+use answer::Answer;
+pub(crate) use tables::tables;
+use way::Way;
+
+const DEPTHS: [u32; 2] = [10, 40];
+/// Recursion is neither inlined nor left to the interpreter.
+const FLAGS: [&str; 4] = [
+    workload::SMALL[0],
+    workload::SMALL[1],
+    "-XX:CompileCommand=quiet",
+    "-XX:CompileCommand=dontinline,Streams::descend",
+];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A build of async-profiler to compare with: its libasyncProfiler.so
+    #[arg(long, value_name = "PATH")]
+    async_profiler: Option<PathBuf>,
+}
+
+/// Everything that was measured.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    schema: &'static str,
+    machine: Machine,
+    java: String,
+    alternations: u32,
+    rows: Vec<Row>,
+    answers: Vec<Answered>,
+    left_out: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    /// Frames of the workload's own recursion.
+    depth: u32,
+    untraced_ns: f64,
+    costs: Vec<Cost>,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    way: Way,
+    /// More than untraced, for each stream.
+    more_ns: f64,
+    /// What `light` takes, as a multiple of it.
+    light_times: f64,
+}
+
+/// What a way told in the last alternation.
+#[derive(Serialize)]
+struct Answered {
+    way: Way,
+    answer: Answer,
+}
+
+/// ns of a stream: (untraced, with it on).
+type Taken = (f64, f64);
+
+pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
+    let machine = Machine::read();
+    let java = Java::compile()?;
+    let mut ways = vec![Way::Light, Way::Full];
+    let mut left_out = None;
+    match &options.async_profiler {
+        Some(library) if !library.exists() => bail!("there is no {}", library.display()),
+        Some(_) => ways.extend([Way::AsyncProfiler, Way::AsyncProfilerSampled]),
+        None => left_out = Some("async-profiler: no build of it was given with --async-profiler".to_owned()),
+    }
+    let start = || Workload::start(&mut java.command(&FLAGS, "Streams"));
+    let mut traced = start()?;
+    // What the agent patches stays so when it is off: it has a process of its own.
+    let mut with_agent = match &options.async_profiler {
+        Some(library) => Some(Attached::new(&java, library, start()?)),
+        None => None,
+    };
+    let mut taken = vec![vec![Vec::new(); ways.len()]; DEPTHS.len()];
+    let mut answers = Vec::new();
+    for round in 1..=alternations {
+        answers.clear();
+        for (index, way) in ways.iter().enumerate() {
+            eprintln!("{round} of {alternations}: {}", way.name());
+            let (costs, answer) = way.measure(&mut traced, with_agent.as_mut())?;
+            if !way.samples() && !answer.is_right() {
+                bail!("{} is wrong: {}", way.name(), serde_json::to_string(&answer)?);
+            }
+            answers.push(Answered { way: *way, answer });
+            for (taken, cost) in taken.iter_mut().zip(costs) {
+                taken[index].push(cost);
+            }
+        }
+    }
+    peer::remove_output()?;
+    Ok(Results {
+        schema: "tracer.bench.streams/1",
+        machine: machine.done(),
+        java: java.version,
+        alternations,
+        rows: DEPTHS.iter().zip(&taken).map(|(depth, taken)| row(*depth, &ways, taken)).collect(),
+        answers,
+        left_out,
+    })
+}
+
+/// `taken`: by way, then alternation. The first way is what others are compared with.
+fn row(depth: u32, ways: &[Way], taken: &[Vec<Taken>]) -> Row {
+    let more = |taken: &[Taken]| -> Vec<f64> { taken.iter().map(|(off, on)| on - off).collect() };
+    let light = more(&taken[0]);
+    let costs = ways.iter().zip(taken).map(|(way, taken)| {
+        let more = more(taken);
+        let times: Vec<f64> = light.iter().zip(&more).map(|(light, more)| light / more).collect();
+        Cost { way: *way, more_ns: median(&more), light_times: median(&times) }
+    });
+    let untraced: Vec<f64> = taken.iter().flatten().map(|(off, _)| *off).collect();
+    Row { depth, untraced_ns: median(&untraced), costs: costs.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_compared_within_an_alternation() {
+        // The machine was half as fast in the second.
+        let light = vec![(100.0, 110.0), (200.0, 220.0)];
+        let peer = vec![(100.0, 140.0), (200.0, 280.0)];
+        let row = row(10, &[Way::Light, Way::AsyncProfiler], &[light, peer]);
+        assert_eq!((row.untraced_ns, row.costs[0].more_ns, row.costs[1].more_ns), (150.0, 15.0, 60.0));
+        assert_eq!(row.costs[1].light_times, 0.25);
+    }
+}

@@ -1,0 +1,48 @@
+//! The results as a person reads them: the cost of each way, and what it told.
+
+use super::answer::{Answer, Held};
+use super::{Results, Row};
+use crate::render::{number, table};
+
+pub(crate) fn tables(results: &Results) -> String {
+    let mut text = format!(
+        "{}\n{}\nmedians of {}, measured alternately\n\n{}\n{}",
+        results.machine.describe(),
+        results.java,
+        results.alternations,
+        costs(&results.rows),
+        answers(results)
+    );
+    if let Some(left_out) = &results.left_out {
+        text += &format!("\nleft out: {left_out}\n");
+    }
+    text
+}
+
+/// What each way adds, and in brackets `light` as a multiple of that.
+fn costs(rows: &[Row]) -> String {
+    let cells = rows.iter().map(|row| {
+        let mut cells = vec![format!("at depth {}", row.depth), number(row.untraced_ns)];
+        cells.extend(row.costs.iter().enumerate().map(|(index, cost)| match index {
+            0 => format!("+ {}", number(cost.more_ns)),
+            _ => format!("+ {} ({:.2})", number(cost.more_ns), cost.light_times),
+        }));
+        cells
+    });
+    let mut head = vec!["ns for each stream", "untraced"];
+    head.extend(rows.iter().take(1).flat_map(|row| &row.costs).map(|cost| cost.way.name()));
+    table(&head, cells)
+}
+
+fn answers(results: &Results) -> String {
+    let row = |name: &str, answer: &Answer| {
+        let cells = |held: Held| [held.count.to_string(), number(held.bytes as f64)];
+        let mut row = vec![name.to_owned()];
+        row.extend(cells(answer.inflaters));
+        row.extend(cells(answer.deflaters));
+        row
+    };
+    let told = results.answers.iter().map(|told| row(told.way.name(), &told.answer));
+    let head = ["held by Streams.keep", "inflaters, in", "bytes", "deflaters, in", "bytes"];
+    table(&head, [row("in truth", &Answer::truth())].into_iter().chain(told))
+}
