@@ -24,8 +24,9 @@ const STAGES: [&str; 15] = [
 ];
 
 /// Crates that only these stages may use.
-const ONLY_IN: [(&str, &[&str]); 4] = [
+const ONLY_IN: [(&str, &[&str]); 5] = [
     ("aya", &["probe", "ingest"]),
+    ("aya_obj", &["probe"]),
     ("rusqlite", &["recording"]),
     ("blazesym", &["symbolize"]),
     ("clap", &["cli"]),

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use common::fixture::c_program;
 use common::process::Process;
-use common::recorder::{Recorder, Recording, assert_text_untouched};
+use common::recorder::{Recorder, Recording, assert_text_untouched, changed_text};
 use common::report::{Totals, assert_sound, category, number, of_source, rows, sites_through};
 use serde_json::Value;
+use tracer::probe::kernel::Features;
 use tracer::probe::load::Sizes;
 use tracer::probe::probes::{ProbeSet, Probes};
 use tracer::probe::survey;
@@ -86,6 +87,29 @@ fn the_programs_compile() {
     for program in ["malloc", "mappings", "cross_thread"] {
         assert!(c_program(program).is_file());
     }
+}
+
+/// A process that maps the same libraries runs no breakpoint, be it older than the probes or younger.
+#[test]
+fn another_process_is_left_alone() {
+    let Some(_turn) = common::privileged() else { return };
+    let start = || Process::start(&mut Command::new(c_program("malloc")));
+    let (target, mut stdout, _stderr) = start();
+    stdout.until("started");
+    let recorder = Recorder::attach(target.pid(), "probes-another", &[]);
+    let (younger, mut stdout, _stderr) = start();
+    stdout.until("started");
+    assert_text_untouched(younger.pid());
+    assert_text_untouched(std::process::id());
+    assert!(changed_text(target.pid()).is_some(), "the target has breakpoints");
+    let links = recorder.links();
+    let (major, minor, _) = Features::read().version();
+    // Before 6.6 the kernel has no links to many places, and some before 6.10 only to one thread.
+    if !((6, 6)..(6, 10)).contains(&(major, minor)) {
+        let has = links.iter().any(|kind| kind == "uprobe_multi");
+        assert_eq!(has, (major, minor) >= (6, 10), "{links:?}");
+    }
+    recorder.stop();
 }
 
 #[test]

@@ -52,11 +52,11 @@ fn verified() -> BTreeMap<String, u32> {
     for config in configurations() {
         let mut loaded = vec![load::load(&config, SIZES)];
         loaded.extend(release.iter().map(|object| load::load_object(object, &config, SIZES)));
-        for ebpf in loaded {
-            let ebpf = ebpf.unwrap_or_else(|error| panic!("{config:?}: {}", chain(&error)));
-            for (program, count) in load::verified_instructions(&ebpf).expect("the kernel tells the counts") {
+        for programs in loaded {
+            let programs = programs.unwrap_or_else(|error| panic!("{config:?}: {}", chain(&error)));
+            for (program, facts) in programs.facts().expect("the kernel tells the counts") {
                 let entry = most.entry(program).or_insert(0);
-                *entry = count.max(*entry);
+                *entry = facts.verified_instructions.max(*entry);
             }
         }
     }

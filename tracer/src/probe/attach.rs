@@ -1,16 +1,16 @@
 //! Attaching loaded programs.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
 
 use aya::{
     Ebpf,
     programs::{
         ProgramError, TracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeLinkId, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
     },
 };
 
-use super::ProbeError;
+use super::{ProbeError, load::Programs};
 
 /// A place in a file at which a program is to run when the target gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,33 +23,74 @@ pub struct UprobePoint {
     pub cookie: Option<u64>,
 }
 
-/// Attaches one uprobe, scoped to process `pid`, until `ebpf` is dropped.
-///
-/// # Errors
-/// The kernel refuses; the error says which probe.
-pub fn uprobe(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<UProbeLinkId, ProbeError> {
-    let error = |source| ProbeError::Attach {
-        probe: format!("{} at {}+{:#x}", point.program, point.file.display(), point.file_offset),
-        source: Box::new(source),
-    };
-    let scope = UProbeScope::OneProcess(NonZeroU32::new(pid).ok_or_else(|| error(ProgramError::NotLoaded))?);
-    let program: &mut UProbe = program(ebpf, point.program).map_err(error)?;
-    let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
-    program.attach(UProbeAttachPoint { location, cookie: point.cookie }, &point.file, scope).map_err(error)
+/// Attached places of a program. Dropped, they are detached.
+pub struct UprobeLink {
+    pub program: &'static str,
+    pub place_count: usize,
+    _held: Held,
 }
 
-/// Takes an attached probe out of `ebpf`: dropped, it is detached.
+#[expect(dead_code, reason = "it is held, and dropped")]
+enum Held {
+    /// One place.
+    Single(UProbeLink),
+    /// All of the program's in a file.
+    Multi(OwnedFd),
+}
+
+/// Attaches to all `points`, for process `pid`: those of the first one's program first, and so on.
 ///
 /// # Errors
-/// It was taken before.
-pub fn take_uprobe(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    link: UProbeLinkId,
-) -> Result<UProbeLink, ProbeError> {
-    let error = |source| ProbeError::Attach { probe: name.to_owned(), source: Box::new(source) };
-    let program: &mut UProbe = program(ebpf, name).map_err(error)?;
-    program.take_link(link).map_err(error)
+/// The kernel refuses one; the error says which, and none is attached.
+pub fn uprobes(
+    programs: &mut Programs,
+    pid: u32,
+    points: &[UprobePoint],
+) -> Result<Vec<UprobeLink>, ProbeError> {
+    let Some(multi) = programs.multi() else {
+        return points.iter().map(|point| single(programs.ebpf(), pid, point)).collect();
+    };
+    let mut groups: Vec<(&UprobePoint, Vec<(u64, u64)>)> = Vec::new();
+    for point in points {
+        // 0 is what a program is told where there is none.
+        let place = (point.file_offset, point.cookie.unwrap_or(0));
+        match groups
+            .iter_mut()
+            .find(|(first, _)| (first.program, &first.file) == (point.program, &point.file))
+        {
+            Some((_, places)) => places.push(place),
+            None => groups.push((point, vec![place])),
+        }
+    }
+    let link = |(first, places): (&UprobePoint, Vec<(u64, u64)>)| {
+        let program = multi.program(first.program).ok_or(ProgramError::NotLoaded);
+        let link = program.and_then(|program| program.attach(pid, &first.file, &places));
+        let held = Held::Multi(link.map_err(|source| first.error(places.len() - 1, source))?);
+        Ok(UprobeLink { program: first.program, place_count: places.len(), _held: held })
+    };
+    groups.into_iter().map(link).collect()
+}
+
+/// Attaches to one point, by a perf event.
+fn single(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<UprobeLink, ProbeError> {
+    let mut attach = || {
+        let scope = UProbeScope::OneProcess(NonZeroU32::new(pid).ok_or(ProgramError::NotLoaded)?);
+        let program: &mut UProbe = program(ebpf, point.program)?;
+        let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
+        let link =
+            program.attach(UProbeAttachPoint { location, cookie: point.cookie }, &point.file, scope)?;
+        program.take_link(link)
+    };
+    let held = Held::Single(attach().map_err(|source| point.error(0, source))?);
+    Ok(UprobeLink { program: point.program, place_count: 1, _held: held })
+}
+
+impl UprobePoint {
+    fn error(&self, more: usize, source: ProgramError) -> ProbeError {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let probe = format!("{} at {}+{:#x}{more}", self.program, self.file.display(), self.file_offset);
+        ProbeError::Attach { probe, source: Box::new(source) }
+    }
 }
 
 /// Tracepoints: program, category, name.

@@ -2,13 +2,16 @@
 
 use std::{panic, thread};
 
-use aya::{Ebpf, EbpfError, EbpfLoader, programs::ProgramError};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError, ProgramInfo, TracePoint, UProbe},
+};
 use tracer_common::{
     config::{Config, MEMO_WAYS},
     table::{NO_STACK, OVERFLOW_STACK, STACK_PLACES, StackEntry},
 };
 
-use super::ProbeError;
+use super::{ProbeError, multi};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -32,6 +35,23 @@ impl Default for Sizes {
     }
 }
 
+/// The programs of one object, and their maps.
+pub struct Programs {
+    ebpf: Ebpf,
+    /// Those of uprobes, where the kernel can attach one to many places at once; `ebpf`'s are not loaded then.
+    multi: Option<multi::Programs>,
+}
+
+/// What the kernel tells of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Instructions that the verifier went through.
+    pub verified_instructions: u32,
+    /// Since it was loaded, as far as they were counted.
+    pub run_count: u64,
+    pub run_time_ns: u64,
+}
+
 /// Whether this binary was built with its BPF programs.
 pub fn has_programs() -> bool {
     !OBJECT.is_empty()
@@ -41,52 +61,110 @@ pub fn has_programs() -> bool {
 ///
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
-pub fn load(config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
-    if !has_programs() {
-        return Err(ProbeError::NoPrograms);
-    }
-    load_object(OBJECT, config, sizes)
+pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
+    load_some(config, sizes, &|_| true)
 }
 
 /// Like [`load`], with the programs of another build's object.
 ///
 /// # Errors
 /// It is not such an object, or the kernel refuses a program.
-pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
-    let mut ebpf = open(object, config, sizes)?;
-    load_programs(&mut ebpf, &|_| true)?;
-    Ok(ebpf)
+pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
+    let mut programs = Programs::open(object, config, sizes)?;
+    programs.load(&|_| true)?;
+    Ok(programs)
 }
 
-/// Like [`load`], but only the programs whose names are `wanted`; others can follow by [`load_more`].
+/// Like [`load`], but only the programs whose names are `wanted`; others can follow by [`Programs::load`].
 ///
 /// # Errors
 /// As for [`load`].
-pub fn load_some(config: &Config, sizes: Sizes, wanted: &Wanted) -> Result<Ebpf, ProbeError> {
+pub fn load_some(config: &Config, sizes: Sizes, wanted: &Wanted) -> Result<Programs, ProbeError> {
     if !has_programs() {
         return Err(ProbeError::NoPrograms);
     }
-    let mut ebpf = open(OBJECT, config, sizes)?;
-    load_programs(&mut ebpf, wanted)?;
-    Ok(ebpf)
-}
-
-/// Loads programs that [`load_some`] left out.
-///
-/// # Errors
-/// The kernel refuses one, or it is loaded.
-pub fn load_more(ebpf: &mut Ebpf, wanted: &Wanted) -> Result<(), ProbeError> {
-    load_programs(ebpf, wanted)
+    let mut programs = Programs::open(OBJECT, config, sizes)?;
+    programs.load(wanted)?;
+    Ok(programs)
 }
 
 /// Is the program of this name to be loaded?
 pub type Wanted = dyn Fn(&str) -> bool;
 
-/// Makes the maps, and reads the programs.
-fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
+impl Programs {
+    /// Makes the maps, and reads the programs.
+    fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Self, ProbeError> {
+        let mut ebpf = make_maps(object, config, sizes)?;
+        insert_reserved_stacks(&mut ebpf)?;
+        Ok(Self { multi: multi::Programs::read(object, &ebpf)?, ebpf })
+    }
+
+    /// Loads programs that are not loaded, side by side: the verifier takes tens of milliseconds for each that walks
+    /// stacks.
+    ///
+    /// # Errors
+    /// The kernel refuses one, or it is loaded.
+    pub fn load(&mut self, wanted: &Wanted) -> Result<(), ProbeError> {
+        let Self { ebpf, multi } = self;
+        thread::scope(|scope| {
+            let mut loads = Vec::new();
+            for (name, program) in ebpf.programs_mut().filter(|(name, _)| wanted(name)) {
+                if multi.as_ref().is_none_or(|multi| !multi.has(name)) {
+                    loads.push((name.to_owned(), scope.spawn(move || load_program(program))));
+                }
+            }
+            if let Some(multi) = multi {
+                let (types, programs) = multi.to_load();
+                for (name, program) in programs.filter(|(name, _)| wanted(name)) {
+                    loads.push((name.to_owned(), scope.spawn(move || program.load(name, types))));
+                }
+            }
+            loads.into_iter().try_for_each(|(name, load)| {
+                let loaded = load.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+                loaded.map_err(|source| ProbeError::Program { name, source: Box::new(source) })
+            })
+        })
+    }
+
+    /// The maps, and the programs that are attached one by one.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Those that are attached to many places at once; none on a kernel that cannot.
+    pub fn multi(&self) -> Option<&multi::Programs> {
+        self.multi.as_ref()
+    }
+
+    /// What the kernel tells of each program that is loaded.
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub fn facts(&self) -> Result<Vec<(String, Facts)>, ProbeError> {
+        let single = self.ebpf.programs().filter(|(_, program)| program.fd().is_ok());
+        let single = single.map(|(name, program)| Ok((name.to_owned(), program.info()?.into())));
+        let multi = self.multi.iter().flat_map(multi::Programs::iter).filter_map(|(name, program)| {
+            program.facts().map(|facts| Some((name.to_owned(), facts?))).transpose()
+        });
+        let all: Result<_, ProgramError> = single.chain(multi).collect();
+        all.map_err(|source| ProbeError::Program { name: "(info)".to_owned(), source: Box::new(source) })
+    }
+}
+
+impl From<ProgramInfo> for Facts {
+    fn from(info: ProgramInfo) -> Self {
+        Self {
+            verified_instructions: info.verified_instruction_count().unwrap_or(0),
+            run_count: info.run_count(),
+            run_time_ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn make_maps(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
     let config = Config { stack_count: sizes.stack_count, ..*config };
     let slots = config.cpu_count * config.slots_per_cpu;
-    let mut ebpf = EbpfLoader::new()
+    EbpfLoader::new()
         .override_global("CONFIG", &config, true)
         .map_max_entries("LIVE_REST", sizes.live_count)
         .map_max_entries("STACKS", sizes.stack_count)
@@ -96,28 +174,10 @@ fn open(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError
         .map_max_entries("SCRATCH", slots.max(1))
         .map_max_entries("MEMO", (config.memo_sets * MEMO_WAYS).max(1))
         .load(object)
-        .map_err(load_error)?;
-    insert_reserved_stacks(&mut ebpf)?;
-    Ok(ebpf)
+        .map_err(|source| ProbeError::Load(Box::new(source)))
 }
 
-/// Loads the programs side by side: the verifier takes tens of milliseconds for each that walks stacks.
-fn load_programs(ebpf: &mut Ebpf, wanted: &Wanted) -> Result<(), ProbeError> {
-    thread::scope(|scope| {
-        let loads: Vec<_> = ebpf
-            .programs_mut()
-            .filter(|(name, _)| wanted(name))
-            .map(|(name, program)| (name.to_owned(), scope.spawn(move || load_program(program))))
-            .collect();
-        loads.into_iter().try_for_each(|(name, load)| {
-            let loaded = load.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-            loaded.map_err(|source| ProbeError::Program { name, source: Box::new(source) })
-        })
-    })
-}
-
-fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError> {
-    use aya::programs::{TracePoint, UProbe};
+fn load_program(program: &mut Program) -> Result<(), ProgramError> {
     if let Ok(probe) = <&mut UProbe>::try_from(&mut *program) {
         return probe.load();
     }
@@ -132,22 +192,4 @@ fn insert_reserved_stacks(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         stacks.set(stack as u32, StackEntry { id: stack, sent: 1, ..StackEntry::ZERO }, 0)?;
     }
     Ok(())
-}
-
-fn load_error(source: EbpfError) -> ProbeError {
-    ProbeError::Load(Box::new(source))
-}
-
-/// For each program its name and the instructions that the verifier went through.
-///
-/// # Errors
-/// The kernel does not tell.
-pub fn verified_instructions(ebpf: &Ebpf) -> Result<Vec<(String, u32)>, ProbeError> {
-    ebpf.programs()
-        .map(|(name, program)| {
-            let info = program.info()?;
-            Ok((name.to_owned(), info.verified_instruction_count().unwrap_or(0)))
-        })
-        .collect::<Result<Vec<_>, ProgramError>>()
-        .map_err(|source| ProbeError::Program { name: "(info)".to_owned(), source: Box::new(source) })
 }

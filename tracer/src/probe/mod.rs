@@ -10,6 +10,7 @@ pub mod held;
 pub mod kernel;
 pub mod load;
 pub mod log;
+pub mod multi;
 pub mod placement;
 pub mod plan;
 pub mod probes;

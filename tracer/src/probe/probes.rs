@@ -1,7 +1,7 @@
 //! The BPF programs of one session: loaded, attached to one target, detached when dropped.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     thread::{self, JoinHandle},
 };
@@ -9,15 +9,14 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
-    programs::uprobe::UProbeLinkId,
 };
 use tracer_common::{config::Config, table::UsdtSpec};
 
 use super::{
     ProbeError,
-    attach::{self, TRACEPOINTS, UprobePoint},
+    attach::{self, TRACEPOINTS, UprobeLink, UprobePoint},
     held,
-    load::{self, Sizes},
+    load::{self, Programs, Sizes},
     log::BpfLog,
     plan,
     rows::UnwindTables,
@@ -51,13 +50,15 @@ pub struct SeenOfJvm {
 pub struct Probes {
     pid: u32,
     /// `None` once detached.
-    ebpf: Option<Ebpf>,
+    programs: Option<Programs>,
     usdt_specs: Array<MapData, UsdtSpec>,
     log: Option<BpfLog>,
     attached_count: usize,
-    /// Those on the allocator, by program.
-    of_allocator: Vec<(&'static str, UProbeLinkId)>,
-    /// Where they go.
+    /// On the allocator.
+    of_allocator: Vec<UprobeLink>,
+    /// On all else.
+    of_others: Vec<UprobeLink>,
+    /// Where those go that are detached.
     leaving: Vec<JoinHandle<()>>,
     notes: Vec<String>,
     /// The libraries whose functions of [`held`] were looked at. None: they are not watched.
@@ -80,23 +81,25 @@ impl Probes {
     /// # Errors
     /// The kernel refuses.
     pub fn load(pid: u32, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
-        let mut ebpf = load::load_some(config, sizes, &move |name| match set {
+        let mut programs = load::load_some(config, sizes, &move |name| match set {
             ProbeSet::Full => !plan::is_of_light(name),
             ProbeSet::Light => !plan::is_of_allocator(name),
         })?;
+        let ebpf = programs.ebpf();
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
-        let log = BpfLog::open(&mut ebpf);
+        let log = BpfLog::open(ebpf);
         Ok(Self {
             pid,
             usdt_specs: specs.try_into()?,
             log,
             attached_count: 0,
             of_allocator: Vec::new(),
+            of_others: Vec::new(),
             leaving: Vec::new(),
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
             samples_faults: false,
-            ebpf: Some(ebpf),
+            programs: Some(programs),
         })
     }
 
@@ -157,7 +160,7 @@ impl Probes {
     /// Loads the programs of [`ProbeSet::Light`], if the session began without.
     fn load_light(&mut self) -> Result<(), ProbeError> {
         if self.held.is_none() {
-            load::load_more(self.ebpf()?, &plan::is_of_light)?;
+            self.programs()?.load(&plan::is_of_light)?;
             self.held = Some(BTreeSet::new());
         }
         Ok(())
@@ -165,7 +168,7 @@ impl Probes {
 
     /// Is the session over?
     pub fn is_detached(&self) -> bool {
-        self.ebpf.is_none()
+        self.programs.is_none()
     }
 
     /// Is what [`Self::attach_held`] attaches to watched?
@@ -193,13 +196,11 @@ impl Probes {
         self.notes.extend(library.lacks.map(|lacks| format!("light: {path}: {lacks}")));
         let before = self.attached_count;
         for group in held::groups(library.functions) {
-            let attached = group.points().and_then(|points| {
-                points
-                    .iter()
-                    .try_for_each(|point| self.uprobe(point).map(drop).map_err(|error| error.to_string()))
-            });
-            if let Err(why) = attached {
-                self.notes.push(format!("light: {} of {path} are not seen: {why}", group.what));
+            let attached =
+                group.points().and_then(|points| self.uprobes(&points).map_err(|error| error.to_string()));
+            match attached {
+                Ok(links) => self.of_others.extend(links),
+                Err(why) => self.notes.push(format!("light: {} of {path} are not seen: {why}", group.what)),
             }
         }
         Ok(self.attached_count > before)
@@ -211,27 +212,24 @@ impl Probes {
     /// # Errors
     /// The kernel refuses, or an essential function has no place.
     pub fn attach_allocator(&mut self, functions: Vec<Surveyed>) -> Result<(), ProbeError> {
+        let mut points = Vec::new();
         for surveyed in functions {
             let is_essential = surveyed.is_essential();
             let function = &surveyed.function;
             let name = || format!("{} of {}", function.function.name(), function.path);
             match surveyed.placement {
-                Ok(place) => {
-                    let points = match surveyed.inside.as_slice() {
-                        [] => plan::allocator_points(function, place.file_offset),
-                        inside => plan::inside_points(function, inside),
-                    };
-                    for point in points {
-                        let link = self.uprobe(&point)?;
-                        self.of_allocator.push((point.program, link));
-                    }
-                }
+                Ok(place) => points.extend(match surveyed.inside.as_slice() {
+                    [] => plan::allocator_points(function, place.file_offset),
+                    inside => plan::inside_points(function, inside),
+                }),
                 Err(source) if is_essential => {
                     return Err(ProbeError::Unplaced { function: name(), source });
                 }
                 Err(error) => self.notes.push(format!("{} is not seen: {error}", name())),
             }
         }
+        let links = self.uprobes(&points)?;
+        self.of_allocator.extend(links);
         Ok(())
     }
 
@@ -255,12 +253,22 @@ impl Probes {
                 return SeenOfJvm::default();
             }
         };
-        let mut attached = Vec::new();
+        // Those of a program together.
+        let mut points: BTreeMap<&str, Vec<UprobePoint>> = BTreeMap::new();
         for (index, (point, spec)) in plan::usdt_points(libjvm, &probes).into_iter().enumerate() {
-            let set = self.usdt_specs.set(index as u32, spec, 0).map_err(ProbeError::from);
-            match set.and_then(|()| self.uprobe(&point)) {
-                Ok(_) => attached.push(point.program),
+            match self.usdt_specs.set(index as u32, spec, 0) {
+                Ok(()) => points.entry(point.program).or_default().push(point),
                 Err(error) => tracing::debug!(%error, "USDT probe left out"),
+            }
+        }
+        let mut attached = Vec::new();
+        for (program, points) in points {
+            match self.uprobes(&points) {
+                Ok(links) => {
+                    self.of_others.extend(links);
+                    attached.push(program);
+                }
+                Err(error) => tracing::debug!(%error, "USDT probes left out"),
             }
         }
         let has = |program| attached.contains(&program);
@@ -277,37 +285,47 @@ impl Probes {
         }
     }
 
-    /// Begins to detach everything, in a thread of its own: for each probe the kernel waits until no CPU
-    /// can be in it, which takes seconds in all. What was taken stays readable.
+    /// Begins to detach everything, in threads of their own: for each link, and each tracepoint, the kernel waits until
+    /// no CPU can be in its program. What was taken stays readable.
     pub fn detach(&mut self) -> Detaching {
-        let ebpf = self.ebpf.take();
+        let of_allocator = std::mem::take(&mut self.of_allocator);
+        let of_others = std::mem::take(&mut self.of_others);
+        self.leave(of_allocator.into_iter().chain(of_others));
+        let programs = self.programs.take();
         let mut threads = std::mem::take(&mut self.leaving);
-        threads.push(thread::spawn(move || drop(ebpf)));
+        threads.push(thread::spawn(move || drop(programs)));
         Detaching { threads }
     }
 
-    /// Begins to detach from the allocator, in a thread of its own.
+    /// Begins to detach from the allocator, in threads of their own.
     ///
     /// # Errors
     /// The session is over.
     pub fn detach_allocator(&mut self) -> Result<(), ProbeError> {
+        self.programs()?;
         let links = std::mem::take(&mut self.of_allocator);
-        self.attached_count -= links.len();
-        let ebpf = self.ebpf()?;
-        let taken = links.into_iter().map(|(program, link)| attach::take_uprobe(ebpf, program, link));
-        let taken = taken.collect::<Result<Vec<_>, _>>()?;
-        self.leaving.push(thread::spawn(move || drop(taken)));
+        self.attached_count -= links.iter().map(|link| link.place_count).sum::<usize>();
+        self.leave(links);
         Ok(())
     }
 
-    pub(super) fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {
-        self.ebpf.as_mut().ok_or(ProbeError::Detached)
+    /// One for each link: they wait at the same time.
+    fn leave(&mut self, links: impl IntoIterator<Item = UprobeLink>) {
+        self.leaving.extend(links.into_iter().map(|link| thread::spawn(move || drop(link))));
     }
 
-    fn uprobe(&mut self, point: &UprobePoint) -> Result<UProbeLinkId, ProbeError> {
+    pub(super) fn programs(&mut self) -> Result<&mut Programs, ProbeError> {
+        self.programs.as_mut().ok_or(ProbeError::Detached)
+    }
+
+    fn ebpf(&mut self) -> Result<&mut Ebpf, ProbeError> {
+        Ok(self.programs()?.ebpf())
+    }
+
+    fn uprobes(&mut self, points: &[UprobePoint]) -> Result<Vec<UprobeLink>, ProbeError> {
         let pid = self.pid;
-        let link = attach::uprobe(self.ebpf()?, pid, point)?;
-        self.attached_count += 1;
-        Ok(link)
+        let links = attach::uprobes(self.programs()?, pid, points)?;
+        self.attached_count += points.len();
+        Ok(links)
     }
 }

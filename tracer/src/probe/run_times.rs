@@ -9,7 +9,7 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 
-use super::{ProbeError, probes::Probes};
+use super::{ProbeError, load::Facts, probes::Probes};
 
 /// Runs of one program since it was loaded, as far as they were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,11 @@ impl Counting {
     /// # Errors
     /// The kernel does not tell, or the session is over.
     pub fn runs(&self, probes: &mut Probes) -> Result<Vec<Runs>, ProbeError> {
-        let runs = |(name, program): (&str, &aya::programs::Program)| {
-            let info = program.info()?;
-            let time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-            Ok(Runs { program: name.to_owned(), count: info.run_count(), time_ns })
+        let runs = |(program, facts): (String, Facts)| Runs {
+            program,
+            count: facts.run_count,
+            time_ns: facts.run_time_ns,
         };
-        let all: Result<Vec<_>, ProgramError> =
-            probes.ebpf()?.programs().filter(|(_, program)| program.fd().is_ok()).map(runs).collect();
-        all.map_err(|source| ProbeError::Program { name: "(info)".to_owned(), source: Box::new(source) })
+        Ok(probes.programs()?.facts()?.into_iter().map(runs).collect())
     }
 }

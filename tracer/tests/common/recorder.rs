@@ -85,6 +85,11 @@ impl Recorder {
         self.process.signal(signal);
     }
 
+    /// The kinds of its links between programs and what runs them.
+    pub(crate) fn links(&self) -> Vec<String> {
+        told(self.pid(), "link_type:")
+    }
+
     /// Ends the recording as Ctrl-C does.
     pub(crate) fn stop(self) -> Recording {
         self.signal(Signal::INT);
@@ -130,19 +135,22 @@ impl Drop for Recording {
 
 /// The BPF programs that a process has open.
 fn program_ids(pid: u32) -> Vec<u32> {
-    let folder = format!("/proc/{pid}/fdinfo");
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mut ids: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .flat_map(|about| {
-            let ids = about.lines().filter_map(|line| line.strip_prefix("prog_id:"));
-            ids.filter_map(|id| id.trim().parse().ok()).collect::<Vec<_>>()
-        })
-        .collect();
+    let mut ids: Vec<u32> = told(pid, "prog_id:").iter().filter_map(|id| id.parse().ok()).collect();
     ids.sort_unstable();
     ids.dedup();
     ids
+}
+
+/// What the kernel tells, after `key`, of the files that a process has open.
+fn told(pid: u32, key: &str) -> Vec<String> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let about = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let values = |about: String| {
+        let values = about.lines().filter_map(|line| line.strip_prefix(key));
+        values.map(|value| value.trim().to_owned()).collect::<Vec<_>>()
+    };
+    about.flat_map(values).collect()
 }
 
 /// The kernel frees a program some time after its last user is gone.
@@ -161,6 +169,11 @@ fn assert_programs_gone(programs: &[u32]) {
 
 /// Every instruction of the target's libraries that can hold probes is as in its file: no breakpoint is left.
 pub(crate) fn assert_text_untouched(pid: u32) {
+    assert_eq!(changed_text(pid), None, "a library of process {pid} is changed in its memory");
+}
+
+/// The first instruction of a process's libraries that can hold probes that is not as in its file: where.
+pub(crate) fn changed_text(pid: u32) -> Option<String> {
     use std::os::unix::fs::FileExt;
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("open the target's memory");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read the target's mappings");
@@ -183,8 +196,11 @@ pub(crate) fn assert_text_untouched(pid: u32) {
         // The last page reaches past the end of the file.
         let in_file = library.read_at(&mut file, hex(offset)).expect("read the library");
         let differs = live.iter().zip(&file).take(in_file).position(|(live, file)| live != file);
-        assert_eq!(differs, None, "{path} is changed in the target at offset {offset} + this");
+        if let Some(at) = differs {
+            return Some(format!("{path}+{:#x}", hex(offset) + at as u64));
+        }
         compared += 1;
     }
-    assert!(compared > 0, "the target maps no library that can hold probes");
+    assert!(compared > 0, "the process maps no library that can hold probes");
+    None
 }

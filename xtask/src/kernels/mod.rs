@@ -21,8 +21,9 @@ use crate::{build, shell};
 const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 
 /// What runs in the guest after the verifier's test: exact sums of threads that interrupt each other in the middle
-/// of a program (on 7.2 that once took the kernel down), and system calls with their call sites named.
-const PROBE_TESTS: [&str; 2] = ["cross_thread", "mappings"];
+/// of a program (on 7.2 that once took the kernel down), system calls with their call sites named, and that no other
+/// process is probed.
+const PROBE_TESTS: [&str; 3] = ["cross_thread", "mappings", "another_process_is_left_alone"];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
