@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::layout::{HeapUseLayout, Pool};
-use super::{BookError, not_described};
+use super::{ATTEMPTS, BookError, not_described};
 use crate::hotspot::layout::{End, G1Layout, Layout, SpaceField};
 use crate::hotspot::read::{ReadError, Reader};
 use crate::hotspot::vmstructs::Field;
@@ -17,8 +17,6 @@ const MAX_REGIONS: u64 = 1 << 17;
 const REGION_BYTES: u64 = 320;
 /// No heap is larger.
 const MAX_BYTES: u64 = 1 << 47;
-/// Readings of what changes under us.
-const ATTEMPTS: usize = 4;
 
 /// A space of the heap, or all regions of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,15 +8,15 @@
 //! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25), `runtime/jniHandles.cpp` (JDK 8).
 
 use super::layout::{BooksLayout, JniKind};
-use super::{BookError, not_described};
+use super::{BookError, not_described, word};
 use crate::hotspot::read::{ReadError, Reader, Record, pointer};
-use crate::hotspot::vmstructs::{Field, Width};
+use crate::hotspot::vmstructs::Field;
 
 /// Entries of a block, and what comes behind them.
 const ENTRIES_BYTES: u64 = 64 * 8;
 const MASK: Field = word(0);
-const OWNER: Field = word(8);
-const INDEX: Field = word(24);
+const OWNER: Field = word(1);
+const INDEX: Field = word(3);
 const BLOCK_TAIL_BYTES: u64 = 40;
 /// Bytes of a block, and what aligns it.
 const BLOCK_BYTES: u64 = 640;
@@ -25,10 +25,6 @@ const ARRAY_HEADER_BYTES: u64 = 24;
 /// Blocks of one storage: 64 million references.
 const MAX_BLOCKS: u64 = 1 << 20;
 const ATTEMPTS: usize = 8;
-
-const fn word(offset: u64) -> Field {
-    Field { offset, width: Width::Eight }
-}
 
 /// References of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,7 +119,7 @@ fn blocks(
     for offset in (8..storage_bytes.min(64)).step_by(8) {
         let Ok(array) = record.pointer(word(offset)) else { continue };
         let Ok(header) = reader.record(array, ARRAY_HEADER_BYTES) else { continue };
-        let (capacity, count) = (header.field(word(0))?, header.field(word(8))?);
+        let (capacity, count) = (header.field(word(0))?, header.field(word(1))?);
         if capacity == 0 || count > capacity || capacity > MAX_BLOCKS {
             continue;
         }

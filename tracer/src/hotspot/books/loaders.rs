@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::layout::LoaderLayout;
 use super::metaspace::{self, Metaspace};
-use super::{BookError, not_described};
+use super::{ATTEMPTS, BookError, not_described};
 use crate::hotspot::class_name::readable;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
@@ -20,8 +20,6 @@ use crate::hotspot::vmstructs::Field;
 const MAX_LOADERS: usize = 1 << 20;
 /// Classes of one JVM.
 const MAX_CLASSES: usize = 1 << 22;
-/// Readings of a graph that changes under us.
-const ATTEMPTS: usize = 4;
 /// What has no object: the loader of the JVM itself.
 const BOOTSTRAP: &str = "bootstrap";
 

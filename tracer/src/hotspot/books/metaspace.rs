@@ -10,10 +10,10 @@
 use std::ops::Add;
 
 use super::layout::LoaderLayout;
+use super::{ATTEMPTS, WORD_BYTES, word};
 use crate::hotspot::read::{ReadError, Reader, Record, pointer};
 use crate::hotspot::vmstructs::{Field, Width};
 
-const WORD_BYTES: u64 = 8;
 /// Words behind `_class_loader` among which `_metaspace` and its lock are.
 const MAX_DISTANCE: u64 = 4;
 /// Bytes of a `ClassLoaderMetaspace`: type, lock, two arenas.
@@ -37,12 +37,6 @@ const FIRST_CHUNK: [Field; 2] = [word(3), word(4)];
 const MAX_CHUNKS: usize = 1 << 16;
 /// 1 TiB: no loader has more.
 const MAX_WORDS: u64 = 1 << 37;
-/// Readings of what changes under us.
-const ATTEMPTS: usize = 4;
-
-const fn word(index: u64) -> Field {
-    Field { offset: index * WORD_BYTES, width: Width::Eight }
-}
 
 /// What a loader has in metaspace and class space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

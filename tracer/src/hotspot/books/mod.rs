@@ -26,6 +26,16 @@ pub use self::tables::{Table, Tables};
 
 use super::Hotspot;
 use super::read::ReadError;
+use super::vmstructs::{Field, Width};
+
+/// Readings of what changes under us.
+const ATTEMPTS: usize = 4;
+const WORD_BYTES: u64 = 8;
+
+/// A word of a structure that no field describes.
+const fn word(index: u64) -> Field {
+    Field { offset: index * WORD_BYTES, width: Width::Eight }
+}
 
 /// Why a book cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,15 +3,15 @@
 //! Source: HotSpot, `compiler/compileBroker.hpp`: a queue's first word is its name, then the first and
 //! last task. Each task has its link to the next one at an offset that is told by the queue's length.
 
-use super::{BookError, not_described};
+use super::{BookError, not_described, word};
 use crate::hotspot::read::Reader;
 use crate::hotspot::symbols::{COMPILE_QUEUES, Symbols};
 use crate::hotspot::vmstructs::{Field, Width};
 
 /// Bytes of a queue that are read: name, first, last, first stale task, length.
 const QUEUE_BYTES: u64 = 40;
-const NAME: Field = Field { offset: 0, width: Width::Eight };
-const FIRST: Field = Field { offset: 8, width: Width::Eight };
+const NAME: Field = word(0);
+const FIRST: Field = word(1);
 const LENGTH: Field = Field { offset: 32, width: Width::Four };
 /// Tasks of one queue.
 const MAX_TASKS: u64 = 1 << 20;

@@ -8,16 +8,15 @@
 //! `classfile/{symbolTable,stringTable}.cpp`, `oops/symbol.hpp`.
 
 use super::layout::HashtableLayout;
-use super::{BookError, not_described};
+use super::{ATTEMPTS, BookError, WORD_BYTES, not_described, word};
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
 use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 use crate::hotspot::symbols::{self, Symbols};
-use crate::hotspot::vmstructs::{Field, Width};
+use crate::hotspot::vmstructs::Field;
 use crate::target::memory::ProcessMemory;
 
-const WORD_BYTES: u64 = 8;
 /// Words of a `ConcurrentHashTable` among which its `InternalTable` is.
 const MAX_DISTANCE: u64 = 3;
 /// An `InternalTable`: buckets, then the size: its logarithm, itself, its mask.
@@ -42,12 +41,6 @@ const MAX_PROBES: usize = 64;
 /// Of what the JVM counts and what is found: a part, and a few more, that came or went meanwhile.
 const TOLERATED_PART: u64 = 100;
 const TOLERATED_COUNT: u64 = 64;
-/// Readings of a table that changes under us.
-const ATTEMPTS: usize = 4;
-
-const fn word(index: u64) -> Field {
-    Field { offset: index * WORD_BYTES, width: Width::Eight }
-}
 
 /// What a table has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
