@@ -27,8 +27,9 @@ const OWNERS: [(&str, &str); 8] = [
     ("mapped-file", "file"),
 ];
 
-/// The category of what malloc maps.
-const ALLOCATOR: &str = "allocator";
+/// What rules know all other memory as: what malloc touches while it serves a call is no mapping of malloc's, but
+/// the caller's.
+const KIND: &str = "touched";
 
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
@@ -107,13 +108,9 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
             .iter()
             .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(&traits, frame)?)))
             .collect();
-        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner).map_or("anonymous", |(_, kind)| kind);
+        let told = OWNERS.iter().find(|(owner, _)| *owner == by.owner).map_or(KIND, |(_, kind)| kind);
         let complete = stack.complete == Some(true);
-        let mut attribution = rules.classify(&pairs, &Source::Mapping(told.to_owned()), complete);
-        if attribution.category == ALLOCATOR {
-            // What malloc touches while it serves a call is that caller's.
-            attribution = rules.classify(&pairs, &Source::Allocator, complete);
-        }
+        let attribution = rules.classify(&pairs, &Source::Mapping(told.to_owned()), complete);
         match categories.iter_mut().find(|row| row.id == attribution.category) {
             Some(row) => row.estimate.add(by),
             None => {
