@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::Format;
 use super::failure::{Failure, status};
 use super::print::print;
-use super::report::Color;
+use super::writing::Color;
 use crate::census::{Census, Known, Subject};
 use crate::hotspot::{Hotspot, JavaThread};
 use crate::output::census::{self as output, Heading};

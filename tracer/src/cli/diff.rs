@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
-use super::report::output_file::OutputFile;
-use super::report::{Color, Format, ViewArg, by_ending, profile, written};
+use super::report::{ViewArg, profile};
+use super::writing::{Format, WritingArgs};
 use crate::output::diff as output;
 use crate::output::{Options, View, clean, units};
 use crate::profile::Profile;
@@ -26,7 +26,7 @@ const MAX_CENSUS_BYTES: u64 = 64 << 20;
 /// Show what differs between two recordings, or two censuses: what grew, what shrank, by how much
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = "\
-Recordings are what `tracer record` writes, censuses what `tracer census --format json > FILE` writes.
+Recordings are what `tracer record` writes, censuses what `tracer census --format json > FILE` writes. \
 Sites are the same if their frames are; the JSON schema is in docs/file-format.md.")]
 pub struct Args {
     /// What is compared with: a recording, or a census
@@ -37,41 +37,16 @@ pub struct Args {
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
 
-    /// How to write it [default: by the ending of OUT (.svg, .json, .folded), else text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub format: Option<Format>,
+    #[command(flatten)]
+    pub writing: WritingArgs,
 
-    /// Write to this file instead of stdout
-    #[arg(short, long, value_name = "OUT")]
-    pub output: Option<PathBuf>,
-
-    /// Replace OUT if it exists
-    #[arg(long, requires = "output")]
-    pub force: bool,
-
-    /// What of the recordings to compare
+    /// What of the recordings to compare [default: live]
     #[arg(long, value_enum, value_name = "VIEW")]
     pub view: Option<ViewArg>,
-
-    /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
-    #[arg(long, value_name = "ID")]
-    pub category: Option<String>,
-
-    /// Show so many sites at most
-    #[arg(long, value_name = "N")]
-    pub top: Option<usize>,
-
-    /// Rules of your own, tried before the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub rules: Option<PathBuf>,
 
     /// Whole stacks in text
     #[arg(short, long)]
     pub verbose: bool,
-
-    /// Colours in text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
 }
 
 /// Runs the command.
@@ -85,13 +60,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let format = args.format.unwrap_or_else(|| by_ending(args.output.as_deref()));
-    if format == Format::Flamegraph && args.output.is_none() && terminal {
-        return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
-            .help("write it to a file with -o OUT.svg"));
-    }
-    // Before the work: a file that cannot be written is no surprise at the end.
-    let file = args.output.as_deref().map(|path| OutputFile::create(path, args.force)).transpose()?;
+    let writing = args.writing.open(terminal)?;
+    let format = writing.format;
     let view: View = args.view.unwrap_or_default().into();
     let mut diff = match (Input::read(&args.base, args)?, Input::read(&args.new, args)?) {
         (Input::Recording(base), Input::Recording(new)) => of_recordings(args, *base, *new, view)?,
@@ -103,9 +73,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     diff.new.file = Some(args.new.display().to_string());
     let options = Options {
         view,
-        category: args.category.clone(),
-        top: args.top,
-        color: args.color.is_on(terminal && file.is_none()),
+        category: args.writing.category.clone(),
+        top: args.writing.top,
+        color: writing.color,
         verbose: args.verbose,
         file: None,
     };
@@ -120,10 +90,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Folded => output::folded(&diff, &options, out),
         Format::Flamegraph => output::flamegraph(&diff, &options, out),
     };
-    match file {
-        Some(file) => file.write(render)?,
-        None => written(render(stdout).and_then(|()| stdout.flush()), "stdout")?,
-    }
+    writing.write(stdout, render)?;
     Ok(status::DONE)
 }
 
@@ -140,7 +107,7 @@ impl Input {
             Some(text) => Census::parse(&text).map(Self::Census).map_err(|why| {
                 Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
             }),
-            None => Ok(Self::Recording(Box::new(profile(path, args.rules.as_deref())?))),
+            None => Ok(Self::Recording(Box::new(profile(path, args.writing.rules.as_deref())?))),
         }
     }
 }
@@ -192,7 +159,7 @@ fn of_recordings(
     mut new: ManuallyDrop<Profile>,
     view: View,
 ) -> Result<Diff, Failure> {
-    if let Some(category) = &args.category {
+    if let Some(category) = &args.writing.category {
         let mut ids: Vec<&str> = base.category_ids();
         ids.extend(new.category_ids());
         ids.sort_unstable();
@@ -214,9 +181,9 @@ fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Resu
     let of_recordings = [
         (matches!(format, Format::Folded | Format::Flamegraph), "stacks"),
         (args.view.is_some(), "views (--view)"),
-        (args.category.is_some(), "categories (--category)"),
-        (args.top.is_some(), "sites (--top)"),
-        (args.rules.is_some(), "stacks for rules (--rules)"),
+        (args.writing.category.is_some(), "categories (--category)"),
+        (args.writing.top.is_some(), "sites (--top)"),
+        (args.writing.rules.is_some(), "stacks for rules (--rules)"),
     ];
     if let Some((_, what)) = of_recordings.iter().find(|(is_asked, _)| *is_asked) {
         return Err(Failure::new(status::USAGE, format!("censuses have no {what}: they tell what, not who"))

@@ -6,9 +6,11 @@ pub mod diff;
 pub mod failure;
 pub mod list;
 pub mod maps;
+mod output_file;
 pub mod print;
 pub mod record;
 pub mod report;
+pub mod writing;
 
 use std::io::{self, IsTerminal};
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::cli::failure::{Failure, status};
 
 /// A file under a temporary name beside its own. Dropped without [`OutputFile::write`], it is gone.
-pub(in crate::cli) struct OutputFile {
+pub(super) struct OutputFile {
     path: PathBuf,
     force: bool,
     /// None: what is at `path` is no plain file (a pipe, /dev/null), and is written to as it is.
@@ -24,7 +24,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// It exists and not `force`, or cannot be written.
-    pub(in crate::cli) fn create(path: &Path, force: bool) -> Result<OutputFile, Failure> {
+    pub(super) fn create(path: &Path, force: bool) -> Result<OutputFile, Failure> {
         let failed = |error: io::Error| cannot_write(path, &error);
         match fs::metadata(path) {
             Ok(meta) if meta.is_file() && !force => return Err(exists(path)),
@@ -48,10 +48,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// Writing failed (then nothing is left), or the file exists by now.
-    pub(in crate::cli) fn write(
-        mut self,
-        render: impl Fn(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), Failure> {
+    pub(super) fn write(mut self, render: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let failed = |error: &io::Error| cannot_write(&self.path, error);
         if let Some(file) = self.file.take() {
             let mut out = BufWriter::new(file);

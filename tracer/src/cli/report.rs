@@ -2,16 +2,14 @@
 //!
 //! Needs the recording alone: no root, no live process.
 
-pub(super) mod output_file;
-
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use self::output_file::OutputFile;
 use super::failure::{Failure, status};
+use super::writing::{Color, Format, WritingArgs, written};
 use crate::attribute::Rules;
 use crate::output::{Options, View, clean, flamegraph, folded, json, text, units};
 use crate::profile::Profile;
@@ -20,40 +18,19 @@ use crate::recording;
 /// Show what a recording holds: who holds native memory, and through which calls
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = "\
-Sizes are what was asked of the allocator. Categories, sites and views are explained in
+Sizes are what was asked of the allocator. Categories, sites and views are explained in \
 docs/attribution.md, the JSON schema in docs/file-format.md.")]
 pub struct Args {
     /// The recording
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// How to write it [default: by the ending of OUT (.svg, .json, .folded), else text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub format: Option<Format>,
-
-    /// Write to this file instead of stdout
-    #[arg(short, long, value_name = "OUT")]
-    pub output: Option<PathBuf>,
-
-    /// Replace OUT if it exists
-    #[arg(long, requires = "output")]
-    pub force: bool,
+    #[command(flatten)]
+    pub writing: WritingArgs,
 
     /// What to look at
     #[arg(long, value_enum, default_value_t, value_name = "VIEW")]
     pub view: ViewArg,
-
-    /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
-    #[arg(long, value_name = "ID")]
-    pub category: Option<String>,
-
-    /// Show so many sites at most
-    #[arg(long, value_name = "N")]
-    pub top: Option<usize>,
-
-    /// Rules of your own, tried before the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub rules: Option<PathBuf>,
 
     /// Whole stacks and all threads in text
     #[arg(short, long)]
@@ -66,23 +43,6 @@ pub struct Args {
     /// Exit with status 5 if more is live than this (bytes, or with a unit: 512k, 64M, 2G)
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub fail_over: Option<u64>,
-
-    /// Colours in text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
-}
-
-/// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Tables and stacks for people
-    Text,
-    /// Everything, for programs (docs/file-format.md)
-    Json,
-    /// One line a stack, root first, for flame graph tools
-    Folded,
-    /// An SVG for the browser
-    Flamegraph,
 }
 
 /// What of each site is looked at.
@@ -106,31 +66,6 @@ impl From<ViewArg> for View {
             ViewArg::Allocated => View::Allocated,
             ViewArg::Leaks => View::Leaks,
             ViewArg::Temporary => View::Temporary,
-        }
-    }
-}
-
-/// When to colour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Is text to be coloured, written to a terminal or not?
-    pub fn is_on(self, terminal: bool) -> bool {
-        let wanted = || {
-            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            !no_color && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
-        };
-        match self {
-            Color::Auto => terminal && wanted(),
-            Color::Always => true,
-            Color::Never => false,
         }
     }
 }
@@ -160,30 +95,29 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let format = args.format.unwrap_or_else(|| by_ending(args.output.as_deref()));
-    if format == Format::Flamegraph && args.output.is_none() && terminal {
-        return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
-            .help("write it to a file with -o OUT.svg"));
-    }
-    // Before the work: a file that cannot be written is no surprise at the end.
-    let file = args.output.as_deref().map(|path| OutputFile::create(path, args.force)).transpose()?;
-    let mut profile = profile(&args.file, args.rules.as_deref())?;
-    if let Some(category) = &args.category {
+    let writing = args.writing.open(terminal)?;
+    let format = writing.format;
+    let mut profile = profile(&args.file, args.writing.rules.as_deref())?;
+    if let Some(category) = &args.writing.category {
         keep_category(&mut profile, category, &args.file)?;
     }
     let view = args.view.into();
     profile.keep_view(view);
     let options = Options {
         view,
-        category: args.category.clone(),
-        top: args.top,
-        color: args.color.is_on(terminal && file.is_none()),
+        category: args.writing.category.clone(),
+        top: args.writing.top,
+        color: writing.color,
         verbose: args.verbose,
         file: Some(args.file.clone()),
     };
     if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
-        let category =
-            args.category.as_deref().map(|id| format!(" of category {}", clean(id))).unwrap_or_default();
+        let category = args
+            .writing
+            .category
+            .as_deref()
+            .map(|id| format!(" of category {}", clean(id)))
+            .unwrap_or_default();
         let error =
             format!("{}: nothing to draw: no bytes{category} in view {}", args.file.display(), view.as_str());
         return Err(Failure::new(status::FAILED, error)
@@ -195,22 +129,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Folded => folded::render(&profile, &options, out),
         Format::Flamegraph => flamegraph::render(&profile, &options, out),
     };
-    match file {
-        Some(file) => file.write(render)?,
-        None => written(render(stdout).and_then(|()| stdout.flush()), "stdout")?,
-    }
+    writing.write(stdout, render)?;
     verdict(args, &profile)
-}
-
-/// The format that the ending of a file means.
-pub(super) fn by_ending(output: Option<&Path>) -> Format {
-    let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
-    match ending {
-        "svg" => Format::Flamegraph,
-        "json" => Format::Json,
-        "folded" | "collapsed" => Format::Folded,
-        _ => Format::Text,
-    }
 }
 
 /// The profile of a recording, by the built-in rules and those of a file.
@@ -246,20 +166,11 @@ fn keep_category(profile: &mut Profile, category: &str, file: &Path) -> Result<(
     Ok(())
 }
 
-/// Takes a reader that has gone away for one that has seen enough.
-pub(super) fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(status::FAILED, format!("cannot write to {to}: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// What `--fail-over` and `--strict` make of a report that was written.
 fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
     // Of a chosen category, all; of everything, the allocator's: mappings may hold the heap.
-    let rows = profile.categories.iter().filter(|row| args.category.is_some() || row.source == "allocator");
+    let rows =
+        profile.categories.iter().filter(|row| args.writing.category.is_some() || row.source == "allocator");
     let live_bytes = rows.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
     if let Some(limit) = args.fail_over.filter(|&limit| live_bytes > limit) {
         let error = format!(

@@ -19,7 +19,7 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// Record a process's native memory: attach, watch, detach, keep what was seen in a file
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Stops at -d, at Ctrl-C or SIGTERM (a second one leaves at once), or when the target exits; then prints
+Stops at -d, at Ctrl-C or SIGTERM (a second one leaves at once), or when the target exits; then prints \
 the categories and the next command to run.")]
 pub struct Args {
     /// The process to record

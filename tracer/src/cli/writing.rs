@@ -1,0 +1,140 @@
+//! How and where a report or a comparison is written: the flags that `report` and `diff` share.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::failure::{Failure, status};
+use super::output_file::OutputFile;
+
+/// The flags.
+#[derive(Clone, Debug, Args)]
+pub struct WritingArgs {
+    /// How to write it [default: by the ending of OUT (.svg, .json, .folded), else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    /// Replace OUT if it exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
+    #[arg(long, value_name = "ID")]
+    pub category: Option<String>,
+
+    /// Show so many sites at most
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+
+    /// Rules of your own, tried before the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+
+    /// Colours in text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and stacks for people
+    Text,
+    /// Everything, for programs (docs/file-format.md)
+    Json,
+    /// One line a stack, root first, for flame graph tools
+    Folded,
+    /// An SVG for the browser
+    Flamegraph,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Is text to be coloured, written to a terminal or not?
+    pub fn is_on(self, terminal: bool) -> bool {
+        let wanted = || {
+            let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            !no_color && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+        };
+        match self {
+            Color::Auto => terminal && wanted(),
+            Color::Always => true,
+            Color::Never => false,
+        }
+    }
+}
+
+/// Where it goes.
+pub(super) struct Writing {
+    pub(super) format: Format,
+    pub(super) color: bool,
+    file: Option<OutputFile>,
+}
+
+impl WritingArgs {
+    /// Opens what is written to: before the work, so that a file that cannot be written is no surprise at the end.
+    ///
+    /// # Errors
+    /// A picture would go to a terminal, or the file exists or cannot be written.
+    pub(super) fn open(&self, terminal: bool) -> Result<Writing, Failure> {
+        let format = self.format.unwrap_or_else(|| by_ending(self.output.as_deref()));
+        if format == Format::Flamegraph && self.output.is_none() && terminal {
+            return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
+                .help("write it to a file with -o OUT.svg"));
+        }
+        let file = self.output.as_deref().map(|path| OutputFile::create(path, self.force)).transpose()?;
+        Ok(Writing { format, color: self.color.is_on(terminal && file.is_none()), file })
+    }
+}
+
+impl Writing {
+    /// Writes what `render` writes.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write(
+        self,
+        stdout: &mut dyn Write,
+        render: impl Fn(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        match self.file {
+            Some(file) => file.write(render),
+            None => written(render(stdout).and_then(|()| stdout.flush()), "stdout"),
+        }
+    }
+}
+
+/// Takes a reader that has gone away for one that has seen enough.
+pub(super) fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(status::FAILED, format!("cannot write to {to}: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The format that the ending of a file means.
+fn by_ending(output: Option<&Path>) -> Format {
+    let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending {
+        "svg" => Format::Flamegraph,
+        "json" => Format::Json,
+        "folded" | "collapsed" => Format::Folded,
+        _ => Format::Text,
+    }
+}
