@@ -93,7 +93,9 @@ pub enum Point {
 pub fn point_of(program: &str) -> Point {
     match program {
         "allocate_return" | "held_return" => Point::Return,
-        name if TRACEPOINTS.iter().any(|(program, ..)| *program == name) => Point::Tracepoint,
+        name if TRACEPOINTS.iter().chain([&FAULTS]).any(|(program, ..)| *program == name) => {
+            Point::Tracepoint
+        }
         _ => Point::Entry,
     }
 }

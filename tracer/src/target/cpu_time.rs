@@ -1,4 +1,4 @@
-//! How long a process ran, and how long it waited for a CPU.
+//! How long a process ran, how long it waited for a CPU, and its page faults.
 
 use std::fs;
 
@@ -26,6 +26,16 @@ pub fn waited(pid: u32) -> u64 {
     waited.fold(0, u64::saturating_add)
 }
 
+/// Page faults of process `pid` so far, in all its threads; 0 if the kernel does not tell (`/proc/PID/stat`: `minflt`
+/// and `majflt`).
+pub fn fault_count(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let field = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    field(7).saturating_add(field(9))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +51,14 @@ mod tests {
         assert!(sum > 0);
         // Pids end at 2^22.
         assert_eq!(of_process(1 << 23), None);
-        assert_eq!(waited(1 << 23), 0);
+        assert_eq!((waited(1 << 23), fault_count(1 << 23)), (0, 0));
+    }
+
+    #[test]
+    fn fresh_memory_is_faulted_in() {
+        let before = fault_count(std::process::id());
+        // Too large for malloc to have kept.
+        let fresh = std::hint::black_box(vec![1_u8; 33 << 20]);
+        assert!(fault_count(std::process::id()) > before, "{}", fresh.len());
     }
 }

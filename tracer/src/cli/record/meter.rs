@@ -27,11 +27,15 @@ pub(super) struct Meter {
     overhead: Overhead,
 }
 
+/// A target that runs less, percent of one CPU, in a window has no CPU time of which a part could be told.
+const IDLE_PERCENT: u64 = 1;
+
 /// Where the counters stood.
 struct Moment {
     time_ns: u64,
     target_ns: u64,
     waited_ns: u64,
+    fault_count: u64,
     runs: Vec<Runs>,
 }
 
@@ -87,8 +91,10 @@ impl Meter {
         let ended = self.moment(time_ns, &counting, probes)?;
         let reading = Reading { mean_bytes, ..reading(&self.traps, &begun, &ended) };
         tracing::debug!(?reading, share = reading.share(), "overhead");
-        self.overhead.probes_ns += reading.taken_ns();
-        self.overhead.target_ns += reading.target_ns.max(reading.taken_ns());
+        if reading.target_ns >= reading.span_ns / 100 * IDLE_PERCENT {
+            self.overhead.probes_ns += reading.taken_ns();
+            self.overhead.target_ns += reading.target_ns.max(reading.taken_ns());
+        }
         let since_ns = time_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, time_ns));
         let level = self.budget.observe(since_ns, &reading)?;
         Some((level, (reading.share() * 100.0).round() as u32))
@@ -99,6 +105,7 @@ impl Meter {
             time_ns,
             target_ns: cpu_time::of_process(self.pid)?,
             waited_ns: cpu_time::waited(self.pid),
+            fault_count: cpu_time::fault_count(self.pid),
             runs: counting.runs(probes).ok()?,
         })
     }
@@ -111,13 +118,19 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
     // Programs are timed by the clock, which goes on while the target waits for a CPU.
     let waited_ns = ended.waited_ns.saturating_sub(begun.waited_ns);
     let running = target_ns as f64 / target_ns.saturating_add(waited_ns).max(1) as f64;
+    let fault_count = ended.fault_count.saturating_sub(begun.fault_count);
     let mut reading =
         Reading { span_ns: ended.time_ns.saturating_sub(begun.time_ns), target_ns, ..Reading::default() };
     for runs in &ended.runs {
         let (count, time_ns) =
             before.get(runs.program.as_str()).map_or((0, 0), |before| (before.count, before.time_ns));
         let count = runs.count.saturating_sub(count);
-        let time_ns = (runs.time_ns.saturating_sub(time_ns) as f64 * running) as u64;
+        // It runs at the faults of every process, and asks there whose they are.
+        let of_target = match runs.program == plan::FAULTS.0 {
+            true => (fault_count as f64 / count.max(1) as f64).min(1.0),
+            false => 1.0,
+        };
+        let time_ns = (runs.time_ns.saturating_sub(time_ns) as f64 * running * of_target) as u64;
         let trap_ns = match plan::point_of(&runs.program) {
             plan::Point::Entry => traps.entry_ns,
             plan::Point::Return => traps.return_ns,
@@ -144,6 +157,7 @@ mod tests {
             time_ns,
             target_ns,
             waited_ns,
+            fault_count: time_ns / 1_000,
             runs: runs
                 .iter()
                 .map(|&(program, count, time_ns)| Runs { program: program.to_owned(), count, time_ns })
@@ -160,6 +174,8 @@ mod tests {
                 ("free_enter", 10, 1_000),
                 ("gc_end", 1, 100),
                 ("sys_exit_mapping", 2, 270),
+                // 100 of them are the target's.
+                ("page_fault_user", 1_000, 4_000),
             ],
         );
         let costs = TrapCosts { entry_ns: 700, return_ns: 600 };
@@ -169,7 +185,7 @@ mod tests {
             target_ns: 100_000,
             traps_ns: 10 * 700 + 10 * 600 + 10 * 700,
             programs_ns: 500 + 3_000 + 500,
-            others_ns: 700 + 50 + 100,
+            others_ns: 700 + 50 + 100 + 200,
             mean_bytes: 0,
         };
         assert_eq!(reading(&costs, &begun, &ended), expected);
