@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, params};
 
+use super::columns::{collect, has_table, unsigned};
 use super::database::signed;
-use super::read_tables::{collect, has_table, unsigned};
 
 type Result<T> = rusqlite::Result<T>;
 

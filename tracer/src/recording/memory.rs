@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::{collect, column, has_table, optional, unsigned};
 use super::database::{meta, signed};
-use super::read_tables::{collect, column, has_table, optional, unsigned};
 use super::rows::Rows;
 use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack};
 

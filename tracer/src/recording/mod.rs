@@ -6,6 +6,7 @@
 //! tables for people who ask the file their own questions.
 
 mod census;
+mod columns;
 mod create;
 mod database;
 mod error;

@@ -1,5 +1,8 @@
 //! What a recording holds, as plain data: given to the writer, and given back by the reader.
 
+mod memory;
+mod session;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,88 +13,8 @@ use tracer_common::record::AllocationRecord;
 use super::Census;
 use crate::symbolize::Frame;
 
-/// What is known when a recording starts.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Header {
-    pub target: TargetInfo,
-    pub session: SessionInfo,
-}
-
-/// The traced process.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TargetInfo {
-    /// In the pid namespace of the tracer.
-    pub pid: u32,
-    pub comm: String,
-    /// argv.
-    pub command: Vec<String>,
-    pub exe: Option<String>,
-    /// The container's id.
-    pub container: Option<String>,
-    /// None: the process is not a JVM.
-    pub jvm: Option<JvmInfo>,
-}
-
-/// The JVM in the traced process.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct JvmInfo {
-    pub version: Option<String>,
-    pub vendor: Option<String>,
-    pub gc: Option<String>,
-    pub java_home: Option<String>,
-}
-
-/// [`SessionInfo::probes`] of a session that left the allocator alone.
-pub const LIGHT: &str = "light";
-
-/// How the session was made.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SessionInfo {
-    /// RFC 3339, the moment when every probe was attached.
-    pub started: String,
-    /// The same moment as CLOCK_MONOTONIC.
-    pub started_ns: u64,
-    /// `full` or `light`.
-    pub probes: String,
-    /// One allocation in about so many bytes was recorded. None: all were.
-    pub sample_bytes: Option<u64>,
-    /// Are collections seen at all? If not, their number is unknown, not 0.
-    pub gc_probes: bool,
-    /// What recording may take, percent of the target's CPU time. None: it was not held to anything.
-    pub max_overhead_percent: Option<u32>,
-    /// What it did to keep to that.
-    pub steps: Vec<Step>,
-    /// What it took, where that was measured.
-    pub overhead: Option<Overhead>,
-}
-
-/// A moment from which on less was recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Step {
-    /// CLOCK_MONOTONIC.
-    pub time_ns: u64,
-    /// `sampled`, `light` or `detached`.
-    pub level: String,
-    pub sample_bytes: Option<u64>,
-    /// What recording took before, percent of the target's CPU time.
-    pub overhead_percent: u32,
-    /// Why, and what is recorded from then on.
-    pub text: String,
-}
-
-/// CPU time in the windows in which it was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Overhead {
-    /// What recording took from the target.
-    pub probes_ns: u64,
-    /// All of the target's.
-    pub target_ns: u64,
-}
+pub use memory::*;
+pub use session::*;
 
 /// One allocation or free, kept with `--events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +22,6 @@ pub struct Call {
     pub freed: bool,
     /// A free has the size and the stack of the allocation that it ends.
     pub record: AllocationRecord,
-}
-
-/// How a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// From ready to detach.
-    pub duration_ns: u64,
-    /// `duration`, `interrupted`, `target exited`, ...
-    pub reason: String,
 }
 
 /// Cumulative since the session started.
@@ -139,122 +53,6 @@ pub struct Trust {
     pub stacks_complete: Option<u64>,
     /// Stack walks that were like an earlier one in all their parts, and compared with it in place of being made.
     pub stacks_remembered: Option<u64>,
-}
-
-/// The process's memory at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Memory {
-    /// When it was looked at, `CLOCK_MONOTONIC` ns; None: only the resident bytes are known.
-    pub time_ns: Option<u64>,
-    pub rss_bytes: Option<u64>,
-    pub pss_bytes: Option<u64>,
-    pub swap_bytes: Option<u64>,
-    /// The smallest of its control groups'; what that group uses.
-    pub limit_bytes: Option<u64>,
-    pub limit_used_bytes: Option<u64>,
-    /// Resident bytes that nobody owns, mapped by whomever.
-    pub unexplained_bytes: Option<u64>,
-    /// By owner.
-    pub parts: Vec<MemoryPart>,
-    /// What of the unexplained was mapped in the session, by stack.
-    pub mapped: Vec<MappedMemory>,
-    /// None: malloc's heap was not gone through, or is not glibc's.
-    pub heap: Option<Heap>,
-}
-
-/// One part of the process's memory.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct MemoryPart {
-    /// As [`crate::vmmap::Owner::id`].
-    pub id: String,
-    pub reserved_bytes: Option<u64>,
-    pub committed_bytes: Option<u64>,
-    pub resident_bytes: Option<u64>,
-    pub pss_bytes: Option<u64>,
-    pub swap_bytes: Option<u64>,
-}
-
-/// What a stack mapped, of memory that nobody else owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MappedMemory {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
-    pub stack: u64,
-    pub reserved_bytes: u64,
-    pub committed_bytes: u64,
-    pub resident_bytes: u64,
-}
-
-/// malloc's heap, when it was gone through.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Heap {
-    /// The main one first; at most some hundreds.
-    pub arenas: Vec<HeapArena>,
-    /// Chunks with a mapping of their own.
-    pub mapped_bytes: u64,
-    pub mapped_count: u64,
-    pub mapped_resident_bytes: u64,
-}
-
-/// One arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HeapArena {
-    pub is_main: bool,
-    /// That allocate from it.
-    pub thread_count: u64,
-    pub resident_bytes: Option<u64>,
-    /// With malloc's own headers.
-    pub in_use_bytes: u64,
-    pub in_use_count: u64,
-    /// Free, between chunks in use, and in caches.
-    pub free_bytes: u64,
-    /// Free at its end.
-    pub top_bytes: u64,
-}
-
-/// Memory that was touched for the first time, as page faults sampled it.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Touched {
-    /// All page faults that wrote, and those of them in the Java heap: counted.
-    pub fault_count: u64,
-    pub java_heap_fault_count: u64,
-    /// Of the others.
-    #[serde(skip)]
-    pub by: Vec<TouchedBy>,
-}
-
-/// What a stack touched of an owner's memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TouchedBy {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
-    pub stack: u64,
-    /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
-    pub owner: String,
-    pub sample_count: u64,
-    /// An estimate.
-    pub fault_count: u64,
-    /// Of that estimate.
-    pub variance: u64,
-}
-
-/// One part of the memory at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemorySample {
-    pub time_ns: u64,
-    pub id: String,
-    pub committed_bytes: u64,
-    pub resident_bytes: u64,
-}
-
-/// The stack of a thread that is live at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadStack {
-    /// None: its thread has ended, and glibc keeps the stack for another.
-    pub tid: Option<u32>,
-    pub reserved_bytes: u64,
-    pub resident_bytes: u64,
 }
 
 /// The JVM's code cache at the end of the session. Empty: not read.

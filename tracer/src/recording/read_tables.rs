@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
+use super::columns::{
+    collect, column, damage, has_table, index, kind, missing, optional, reference, tier, unknown, unsigned,
+};
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
     State, Survivors, Thread, ThreadLive, Total, Totals, census, memory, touched,
 };
-use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
+use crate::symbolize::Frame;
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -322,20 +324,6 @@ fn code_cache(database: &Connection) -> Result<CodeCache> {
     })
 }
 
-pub(super) fn collect<T>(
-    database: &Connection,
-    sql: &str,
-    mut read: impl FnMut(&Row<'_>) -> Result<T>,
-) -> Result<Vec<T>> {
-    let mut statement = database.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        all.push(read(row)?);
-    }
-    Ok(all)
-}
-
 fn totals_of(row: &Row<'_>, first: usize) -> Result<Totals> {
     Ok(Totals {
         allocated_bytes: unsigned(row, first)?,
@@ -345,68 +333,4 @@ fn totals_of(row: &Row<'_>, first: usize) -> Result<Totals> {
         collected_bytes: unsigned(row, first + 4)?,
         ..Totals::default()
     })
-}
-
-/// `name` as a query has it; `absent` in a recording of a time when the table did not have that column.
-pub(super) fn column(database: &Connection, table: &str, name: &str, absent: &str) -> Result<String> {
-    let count: i64 = database.query_row(
-        "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2",
-        [table, name],
-        |row| row.get(0),
-    )?;
-    Ok(if count == 0 { absent.to_owned() } else { format!("\"{name}\"") })
-}
-
-pub(super) fn has_table(database: &Connection, name: &str) -> Result<bool> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
-    Ok(database.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
-}
-
-pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
-    natural(row.get(column)?)
-}
-
-pub(super) fn optional(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
-    get::<Option<i64>>(row, column)?.map(natural).transpose()
-}
-
-fn get<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T> {
-    row.get(column)
-}
-
-fn natural(value: i64) -> Result<u64> {
-    u64::try_from(value).map_err(|_| damage("a number below zero"))
-}
-
-fn index(length: usize) -> Result<u32> {
-    u32::try_from(length).map_err(|_| damage("too many rows"))
-}
-
-fn reference(ids: &Ids, id: i64) -> Result<u32> {
-    ids.place(id).ok_or_else(missing)
-}
-
-fn missing() -> rusqlite::Error {
-    damage("a row refers to one that is not there")
-}
-
-fn damage(detail: &str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, detail.to_owned().into())
-}
-
-fn kind(text: &str) -> Result<FrameKind> {
-    [FrameKind::Native, FrameKind::Java, FrameKind::Stub, FrameKind::Kernel]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| damage(&format!("unknown kind of frame `{text}`")))
-}
-
-/// A tier that this version does not know is none.
-fn tier(text: &str) -> Option<Tier> {
-    [Tier::Interpreted, Tier::C1, Tier::C2, Tier::Inlined].into_iter().find(|tier| tier.as_str() == text)
-}
-
-/// A reason that this version does not know is none; the frame's function says it.
-fn unknown(text: String) -> Option<UnknownReason> {
-    serde_json::from_value(serde_json::Value::String(text)).ok()
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
+use super::columns::{collect, has_table, unsigned};
 use super::database::{meta, signed};
-use super::read_tables::{collect, has_table, unsigned};
 use super::rows::Rows;
 use super::{Touched, TouchedBy};
 

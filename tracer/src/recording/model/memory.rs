@@ -1,0 +1,119 @@
+//! The process's memory by owner, and what was touched of it.
+
+use serde::{Deserialize, Serialize};
+
+/// The process's memory at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// When it was looked at, `CLOCK_MONOTONIC` ns; None: only the resident bytes are known.
+    pub time_ns: Option<u64>,
+    pub rss_bytes: Option<u64>,
+    pub pss_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+    /// The smallest of its control groups'; what that group uses.
+    pub limit_bytes: Option<u64>,
+    pub limit_used_bytes: Option<u64>,
+    /// Resident bytes that nobody owns, mapped by whomever.
+    pub unexplained_bytes: Option<u64>,
+    /// By owner.
+    pub parts: Vec<MemoryPart>,
+    /// What of the unexplained was mapped in the session, by stack.
+    pub mapped: Vec<MappedMemory>,
+    /// None: malloc's heap was not gone through, or is not glibc's.
+    pub heap: Option<Heap>,
+}
+
+/// One part of the process's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct MemoryPart {
+    /// As [`crate::vmmap::Owner::id`].
+    pub id: String,
+    pub reserved_bytes: Option<u64>,
+    pub committed_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
+    pub pss_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+}
+
+/// What a stack mapped, of memory that nobody else owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedMemory {
+    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
+    pub stack: u64,
+    pub reserved_bytes: u64,
+    pub committed_bytes: u64,
+    pub resident_bytes: u64,
+}
+
+/// malloc's heap, when it was gone through.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Heap {
+    /// The main one first; at most some hundreds.
+    pub arenas: Vec<HeapArena>,
+    /// Chunks with a mapping of their own.
+    pub mapped_bytes: u64,
+    pub mapped_count: u64,
+    pub mapped_resident_bytes: u64,
+}
+
+/// One arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeapArena {
+    pub is_main: bool,
+    /// That allocate from it.
+    pub thread_count: u64,
+    pub resident_bytes: Option<u64>,
+    /// With malloc's own headers.
+    pub in_use_bytes: u64,
+    pub in_use_count: u64,
+    /// Free, between chunks in use, and in caches.
+    pub free_bytes: u64,
+    /// Free at its end.
+    pub top_bytes: u64,
+}
+
+/// Memory that was touched for the first time, as page faults sampled it.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Touched {
+    /// All page faults that wrote, and those of them in the Java heap: counted.
+    pub fault_count: u64,
+    pub java_heap_fault_count: u64,
+    /// Of the others.
+    #[serde(skip)]
+    pub by: Vec<TouchedBy>,
+}
+
+/// What a stack touched of an owner's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TouchedBy {
+    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
+    pub stack: u64,
+    /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
+    pub owner: String,
+    pub sample_count: u64,
+    /// An estimate.
+    pub fault_count: u64,
+    /// Of that estimate.
+    pub variance: u64,
+}
+
+/// One part of the memory at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemorySample {
+    pub time_ns: u64,
+    pub id: String,
+    pub committed_bytes: u64,
+    pub resident_bytes: u64,
+}
+
+/// The stack of a thread that is live at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadStack {
+    /// None: its thread has ended, and glibc keeps the stack for another.
+    pub tid: Option<u32>,
+    pub reserved_bytes: u64,
+    pub resident_bytes: u64,
+}

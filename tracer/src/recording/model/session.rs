@@ -1,0 +1,95 @@
+//! What was recorded, how, and what recording took.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known when a recording starts.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Header {
+    pub target: TargetInfo,
+    pub session: SessionInfo,
+}
+
+/// The traced process.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetInfo {
+    /// In the pid namespace of the tracer.
+    pub pid: u32,
+    pub comm: String,
+    /// argv.
+    pub command: Vec<String>,
+    pub exe: Option<String>,
+    /// The container's id.
+    pub container: Option<String>,
+    /// None: the process is not a JVM.
+    pub jvm: Option<JvmInfo>,
+}
+
+/// The JVM in the traced process.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JvmInfo {
+    pub version: Option<String>,
+    pub vendor: Option<String>,
+    pub gc: Option<String>,
+    pub java_home: Option<String>,
+}
+
+/// [`SessionInfo::probes`] of a session that left the allocator alone.
+pub const LIGHT: &str = "light";
+
+/// How the session was made.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionInfo {
+    /// RFC 3339, the moment when every probe was attached.
+    pub started: String,
+    /// The same moment as CLOCK_MONOTONIC.
+    pub started_ns: u64,
+    /// `full` or `light`.
+    pub probes: String,
+    /// One allocation in about so many bytes was recorded. None: all were.
+    pub sample_bytes: Option<u64>,
+    /// Are collections seen at all? If not, their number is unknown, not 0.
+    pub gc_probes: bool,
+    /// What recording may take, percent of the target's CPU time. None: it was not held to anything.
+    pub max_overhead_percent: Option<u32>,
+    /// What it did to keep to that.
+    pub steps: Vec<Step>,
+    /// What it took, where that was measured.
+    pub overhead: Option<Overhead>,
+}
+
+/// A moment from which on less was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    /// `sampled`, `light` or `detached`.
+    pub level: String,
+    pub sample_bytes: Option<u64>,
+    /// What recording took before, percent of the target's CPU time.
+    pub overhead_percent: u32,
+    /// Why, and what is recorded from then on.
+    pub text: String,
+}
+
+/// CPU time in the windows in which it was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overhead {
+    /// What recording took from the target.
+    pub probes_ns: u64,
+    /// All of the target's.
+    pub target_ns: u64,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// From ready to detach.
+    pub duration_ns: u64,
+    /// `duration`, `interrupted`, `target exited`, ...
+    pub reason: String,
+}
