@@ -7,11 +7,17 @@
 //! Field offsets are those of `Elf64_Ehdr`, `Elf64_Phdr`, `Elf64_Shdr`, `Elf64_Sym` (System V ABI,
 //! chapter 4 and 5).
 
+mod notes;
+mod symbols;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use thiserror::Error;
+
+pub use notes::{Note, Notes};
+pub use symbols::{Symbol, SymbolTable, Symbols};
 
 /// The largest piece read at once, bytes. libjvm's symbol table is 2 MB, its text 13 MB.
 const MAX_PIECE_BYTES: u64 = 256 << 20;
@@ -74,68 +80,6 @@ pub struct Section {
     pub size: u64,
     /// Index of the section with its strings or symbols.
     pub link: u32,
-}
-
-/// Which symbol table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SymbolTable {
-    /// `.dynsym`: what other modules can bind to.
-    Dynamic,
-    /// `.symtab`: everything, where it was not stripped.
-    Full,
-}
-
-/// A symbol, borrowing its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol<'a> {
-    pub name: &'a [u8],
-    /// `STT_*`.
-    pub kind: u8,
-    /// Section index; 0: undefined here.
-    pub section: u16,
-    pub vaddr: u64,
-    pub size: u64,
-}
-
-impl Symbol<'_> {
-    /// `STT_FUNC`.
-    pub const FUNCTION: u8 = 2;
-    /// `STT_GNU_IFUNC`: its address is that of a function which chooses one.
-    pub const IFUNC: u8 = 10;
-}
-
-/// The bytes of a symbol table and of its strings.
-#[derive(Debug, Default)]
-pub struct Symbols {
-    table: Vec<u8>,
-    strings: Vec<u8>,
-}
-
-const SYMBOL_BYTES: usize = 24;
-
-impl Symbols {
-    /// All symbols in the table's order; the first is the null symbol. Symbols whose name is
-    /// outside the string table have an empty one.
-    pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
-        self.table.chunks_exact(SYMBOL_BYTES).map(|entry| self.decode(entry))
-    }
-
-    /// The symbol at `index`.
-    pub fn get(&self, index: usize) -> Option<Symbol<'_>> {
-        let start = index.checked_mul(SYMBOL_BYTES)?;
-        self.table.get(start..start.checked_add(SYMBOL_BYTES)?).map(|entry| self.decode(entry))
-    }
-
-    fn decode(&self, entry: &[u8]) -> Symbol<'_> {
-        let name = usize::try_from(u32_at(entry, 0)).ok().and_then(|start| self.strings.get(start..));
-        Symbol {
-            name: name.map(until_zero).unwrap_or_default(),
-            kind: entry.get(4).map_or(0, |info| info & 0xf),
-            section: u16_at(entry, 6),
-            vaddr: u64_at(entry, 8),
-            size: u64_at(entry, 16),
-        }
-    }
 }
 
 /// An ELF file, open.
@@ -283,47 +227,6 @@ impl Elf {
             .iter()
             .filter(|segment| segment.is_code())
             .find_map(|segment| segment.file_offset(vaddr))
-    }
-}
-
-/// One note of a note segment or section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Note<'a> {
-    pub kind: u32,
-    /// Without its terminating zero.
-    pub name: &'a [u8],
-    pub contents: &'a [u8],
-}
-
-/// Iterates over notes aligned to 4 bytes; ends at the first that is not well-formed.
-#[derive(Debug)]
-pub struct Notes<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Notes<'a> {
-    /// Takes the contents of the segment or section.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
-    }
-}
-
-impl<'a> Iterator for Notes<'a> {
-    type Item = Note<'a>;
-
-    fn next(&mut self) -> Option<Note<'a>> {
-        let header = self.rest.get(..12)?;
-        let sizes = (usize::try_from(u32_at(header, 0)).ok()?, usize::try_from(u32_at(header, 4)).ok()?);
-        let contents_start = 12_usize.checked_add(sizes.0.checked_next_multiple_of(4)?)?;
-        let contents_end = contents_start.checked_add(sizes.1)?;
-        let note = Note {
-            kind: u32_at(header, 8),
-            name: until_zero(self.rest.get(12..12_usize.checked_add(sizes.0)?)?),
-            contents: self.rest.get(contents_start..contents_end)?,
-        };
-        // The last note's padding may be missing.
-        self.rest = self.rest.get(contents_end.checked_next_multiple_of(4)?..).unwrap_or_default();
-        Some(note)
     }
 }
 
