@@ -7,6 +7,7 @@
 
 mod allocator;
 mod build;
+mod divide;
 mod limit;
 mod named;
 mod owner;
