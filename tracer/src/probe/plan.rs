@@ -1,11 +1,12 @@
 //! Which programs go where: allocator functions and USDT probes → [`UprobePoint`]s.
 
+use std::path::Path;
+
 use tracer_common::table::{UsdtSpec, held};
 
 use super::attach::{TRACEPOINTS, UprobePoint};
 use super::placement::{InsidePlace, Role};
 use crate::target::{
-    Module,
     allocator::{AllocatorFunction, Function},
     held::Held,
     usdt,
@@ -119,10 +120,10 @@ pub const USDT: [(&str, &str); 7] = [
     ("class__unloaded", "class_unloaded"),
 ];
 
-/// The sites of HotSpot's probes that are used in `libjvm`, whose probes are `probes`, each with its
+/// The sites of HotSpot's probes that are used in the libjvm that can be opened as `file`, whose probes are `probes`, each with its
 /// arguments; the cookie is the index in the result. Sites behind a semaphore are left out: to enable
 /// them the target's memory would have to be written.
-pub fn usdt_points(libjvm: &Module, probes: &[usdt::Probe]) -> Vec<(UprobePoint, UsdtSpec)> {
+pub fn usdt_points(file: &Path, probes: &[usdt::Probe]) -> Vec<(UprobePoint, UsdtSpec)> {
     let wanted = probes.iter().filter(|probe| probe.provider == "hotspot" && probe.semaphore == 0);
     let sites = wanted.filter_map(|probe| {
         let (_, program) = USDT.iter().find(|(name, _)| *name == probe.name)?;
@@ -133,7 +134,7 @@ pub fn usdt_points(libjvm: &Module, probes: &[usdt::Probe]) -> Vec<(UprobePoint,
         .map(|(cookie, (program, probe))| {
             let point = UprobePoint {
                 program,
-                file: libjvm.file.clone(),
+                file: file.to_owned(),
                 file_offset: probe.file_offset,
                 cookie: Some(cookie as u64),
             };

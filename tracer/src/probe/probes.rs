@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     path::Path,
     thread::{self, JoinHandle},
 };
@@ -22,7 +23,10 @@ use super::{
     rows::UnwindTables,
     survey::Surveyed,
 };
-use crate::target::{Module, usdt};
+use crate::target::{
+    elf::{Elf, ElfError},
+    usdt,
+};
 
 /// Probes on their way out. Dropped, it waits until the last is gone.
 pub struct Detaching {
@@ -243,19 +247,20 @@ impl Probes {
         Ok(())
     }
 
-    /// Attaches to HotSpot's own probe points. A build without them is traced without GC marks and
-    /// early names.
-    pub fn attach_usdt(&mut self, libjvm: &Module) -> SeenOfJvm {
-        let probes = match libjvm.elf().and_then(|elf| usdt::read(&elf)) {
+    /// Attaches to HotSpot's own probe points in the libjvm that this process can open as `file`, be it mapped already
+    /// or not. A build without them is traced without GC marks and early names.
+    pub fn attach_usdt(&mut self, file: &Path) -> SeenOfJvm {
+        let elf = File::open(file).map_err(ElfError::from).and_then(Elf::read);
+        let probes = match elf.and_then(|elf| usdt::read(&elf)) {
             Ok(probes) => probes,
             Err(error) => {
-                tracing::debug!(%error, path = libjvm.path, "no USDT probes");
+                tracing::debug!(%error, file = %file.display(), "no USDT probes");
                 return SeenOfJvm::default();
             }
         };
         // Those of a program together.
         let mut points: BTreeMap<&str, Vec<UprobePoint>> = BTreeMap::new();
-        for (index, (point, spec)) in plan::usdt_points(libjvm, &probes).into_iter().enumerate() {
+        for (index, (point, spec)) in plan::usdt_points(file, &probes).into_iter().enumerate() {
             match self.usdt_specs.set(index as u32, spec, 0) {
                 Ok(()) => points.entry(point.program).or_default().push(point),
                 Err(error) => tracing::debug!(%error, "USDT probe left out"),

@@ -88,6 +88,7 @@ impl Capture {
         }
         let mut jvm = JvmWatch::new(target);
         jvm.poll(&mut attached, &resolver, &mut session, &mut writer)?;
+        jvm.settle(&mut attached, &mut writer)?;
         for mapping in mapping::read(target.pid).unwrap_or_default() {
             session.mappings.mapped_before(mapping.start, mapping.end);
             if mapping.path == "[heap]" {
@@ -181,8 +182,10 @@ impl Capture {
         let was_starting = self.jvm.is_starting();
         self.jvm.poll(&mut self.attached, &self.resolver, &mut self.session, &mut self.writer)?;
         if was_starting && !self.jvm.is_starting() {
+            // At once: they need the target's memory, and a target can end at any time.
             self.release_held();
-            self.follow_modules();
+            while self.drain()? {}
+            self.jvm.settle(&mut self.attached, &mut self.writer)?;
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! Libraries that a target will probably map while it is recorded: those of its JVM, loaded or not.
 //!
 //! Their tables are compiled before the target runs on, so that a stack through a library can be
-//! walked milliseconds after the library is mapped.
+//! walked milliseconds after the library is mapped, and libjvm's own probe points are attached to: what
+//! is left to do when it is mapped must not take longer than a JVM may live.
 
 use std::{
-    fs::{self, File},
-    os::unix::fs::MetadataExt,
+    fs::{self, File, Metadata},
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use crate::{
     hotspot::Symbols,
+    probe::probes::{Probes, SeenOfJvm},
     target::{Target, root},
 };
 
@@ -49,11 +51,13 @@ pub(super) fn libraries(target: &Target) -> Vec<(File, String)> {
     paths.into_iter().take(MAX_FILES).filter_map(|path| opened(target.pid, &path)).collect()
 }
 
-/// The libjvm that a target will probably load, and its symbols.
+/// The libjvm that a target will probably load: what can be known of it, and done, before.
 pub(super) struct ExpectedJvm {
-    device: u64,
-    inode: u64,
+    /// Keeps the inode from being another file's.
+    file: File,
     symbols: Symbols,
+    /// By its own probe points, to which is attached already.
+    seen: SeenOfJvm,
 }
 
 impl ExpectedJvm {
@@ -62,17 +66,37 @@ impl ExpectedJvm {
         if !path.ends_with("/libjvm.so") {
             return None;
         }
-        let metadata = file.metadata().ok()?;
+        let file = file.try_clone().ok()?;
         let symbols = Symbols::of(file.try_clone().ok()?, 0).ok()?;
-        Some(Self { device: metadata.dev(), inode: metadata.ino(), symbols })
+        Some(Self { file, symbols, seen: SeenOfJvm::default() })
     }
 
-    /// The symbols, as if it were loaded at 0, if `file` is this one.
-    pub(super) fn symbols_of(&self, file: &Path) -> Option<&Symbols> {
-        let metadata = fs::metadata(file).ok()?;
-        let is_this = (metadata.dev(), metadata.ino()) == (self.device, self.inode);
-        is_this.then_some(&self.symbols)
+    /// Attaches to its own probe points: the kernel sets them when the target maps it.
+    pub(super) fn attach(&mut self, probes: &mut Probes) {
+        self.seen = probes.attach_usdt(&opened_path(&self.file));
     }
+
+    /// What its own probe points tell.
+    pub(super) fn seen(&self) -> SeenOfJvm {
+        self.seen
+    }
+
+    /// The symbols, as if it were loaded at 0.
+    pub(super) fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    /// Is `libjvm` this one?
+    pub(super) fn is(&self, libjvm: &Path) -> bool {
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let theirs = fs::metadata(libjvm).map(id);
+        theirs.is_ok_and(|theirs| self.file.metadata().is_ok_and(|ours| id(ours) == theirs))
+    }
+}
+
+/// By which this process, and the kernel for it, can open a file that it has open.
+pub(super) fn opened_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Where the JVM's files are: of one that is mapped, or beside a program that starts one.

@@ -1,6 +1,6 @@
 //! What is held behind a few rare calls: which libraries are watched, and what their streams grew to.
 
-use std::{collections::HashMap, fs::File, io, os::fd::AsRawFd, path::PathBuf};
+use std::{collections::HashMap, fs::File, io, path::PathBuf};
 
 use tracer_common::{
     table::{Allocation, key},
@@ -39,7 +39,7 @@ pub(super) fn watch(probes: &mut Probes, target: &Target) -> Result<(), ProbeErr
     let wants_zlib = expected.iter().any(calls_zlib);
     for (file, path) in &expected {
         if wants_zlib || !held::is_zlib(module::file_name(path)) {
-            probes.attach_held(path, &opened(file))?;
+            probes.attach_held(path, &expected::opened_path(file))?;
         }
     }
     Ok(())
@@ -67,11 +67,6 @@ pub(super) fn follow(probes: &mut Probes, modules: &[Module]) -> Result<(), Prob
 fn mapped(modules: &[Module]) -> impl Iterator<Item = (&str, PathBuf)> {
     let can_hold = modules.iter().filter(|module| held::may_hold(module.name()));
     can_hold.map(|module| (module.path.as_str(), module.file.clone()))
-}
-
-/// By which this process, and the kernel for it, can open a file that it has open.
-fn opened(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// What inflaters that are live have grown by: an inflater gets its window when it is first used, without a call

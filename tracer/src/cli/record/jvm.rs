@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,7 +15,13 @@ use crate::{
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     recording::{JvmInfo, Writer},
     session::Session,
-    target::{Module, Target, jvm, mapping::Mapping, memory::LiveMemory, process::Status},
+    target::{
+        Module, Target, jvm,
+        mapping::{self, Mapping},
+        memory::LiveMemory,
+        module,
+        process::Status,
+    },
 };
 
 /// How long a JVM may take until it describes itself. It takes a fraction of a second.
@@ -33,10 +41,19 @@ enum State {
     Absent,
     /// It is mapped, and may not describe itself yet.
     Starting { info: Box<jvm::JvmInfo>, starting: Option<Starting>, since: Instant },
+    /// The unwinder knows it; its own probe points are not attached to yet.
+    Met(Box<Met>),
     /// The unwinder knows it, but not yet how compiled methods are told from stubs.
     Known { hotspot: Box<Hotspot>, since: Instant, again: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
+}
+
+/// See [`State::Met`].
+struct Met {
+    libjvm: PathBuf,
+    config: Jvm,
+    starting: Option<Starting>,
 }
 
 impl State {
@@ -59,7 +76,7 @@ impl JvmWatch {
 
     /// Is there something that is not known yet of a JVM?
     pub(super) fn is_unsettled(&self) -> bool {
-        matches!(self.state, State::Starting { .. } | State::Known { .. })
+        matches!(self.state, State::Starting { .. } | State::Met(_) | State::Known { .. })
     }
 
     /// May unknown code be that of a JVM which is not understood yet, when these are its mappings?
@@ -67,7 +84,7 @@ impl JvmWatch {
         match self.state {
             State::Absent => mappings.iter().any(|mapping| mapping.path.ends_with("/libjvm.so")),
             State::Starting { .. } => true,
-            State::Known { .. } | State::Settled => false,
+            State::Met(_) | State::Known { .. } | State::Settled => false,
         }
     }
 
@@ -85,7 +102,8 @@ impl JvmWatch {
         self.state = State::Settled;
     }
 
-    /// Opens the JVM if there is one and it is ready, and tells everyone of it.
+    /// Opens the JVM if there is one and it is ready, and tells everyone of it. Stacks that wait for that can be
+    /// finished then, before [`Self::settle`].
     ///
     /// # Errors
     /// The kernel or the recording refuses.
@@ -105,6 +123,16 @@ impl JvmWatch {
         let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref()) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
+            // Its file was opened by the range where it was mapped, which the dynamic linker goes on to cut.
+            Err(HotspotError::Library(error))
+                if error.kind() == io::ErrorKind::NotFound && since.elapsed() < PATIENCE =>
+            {
+                let mappings = mapping::read(self.pid).unwrap_or_default();
+                if let Some(found) = jvm::find(self.pid, &module::modules(self.pid, &mappings)) {
+                    **info = found;
+                }
+                return Ok(());
+            }
             Err(error) => {
                 let note =
                     format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
@@ -115,13 +143,6 @@ impl JvmWatch {
         };
         let config = hotspot.unwinder_config();
         set_jvm(attached, config)?;
-        let seen = attached.probes.attach_usdt(&info.libjvm);
-        if seen.collections {
-            writer.gc_probes()?;
-        }
-        if seen.frees_of_code {
-            attached.unwind.keep_java().map_err(|error| Failure::caused(status::FAILED, &error))?;
-        }
         name_threads(self.pid, &hotspot, session);
         writer.jvm(&JvmInfo {
             version: Some(hotspot.version().to_owned()),
@@ -132,16 +153,41 @@ impl JvmWatch {
         for missing in hotspot.missing() {
             writer.note(&format!("not understood of this JVM: {missing}"))?;
         }
-        let pid = self.pid;
-        let more = if tells_nmethods(&config) { None } else { starting.as_mut() };
-        self.state = match more.and_then(|starting| again(pid, starting)) {
+        let starting = starting.take();
+        self.state = State::Met(Box::new(Met { libjvm: info.libjvm.file.clone(), config, starting }));
+        resolver.set_jvm(hotspot);
+        Ok(())
+    }
+
+    /// Does what is left when a JVM was opened, and takes time: attaches to its own probe points, if that was not done
+    /// ahead.
+    ///
+    /// # Errors
+    /// The kernel or the recording refuses.
+    pub(super) fn settle(&mut self, attached: &mut Attached, writer: &mut Writer) -> Result<(), Failure> {
+        let State::Met(met) = &mut self.state else {
+            return Ok(());
+        };
+        let Met { libjvm, config, starting } = &mut **met;
+        let ahead = attached.expected_jvm.as_ref().filter(|expected| expected.is(libjvm));
+        let seen = match ahead.map(ExpectedJvm::seen) {
+            Some(seen) => seen,
+            None => attached.probes.attach_usdt(libjvm),
+        };
+        if seen.collections {
+            writer.gc_probes()?;
+        }
+        if seen.frees_of_code {
+            attached.unwind.keep_java().map_err(|error| Failure::caused(status::FAILED, &error))?;
+        }
+        let more = if tells_nmethods(config) { None } else { starting.as_mut() };
+        self.state = match more.and_then(|starting| again(self.pid, starting)) {
             Some(hotspot) => {
                 let now = Instant::now();
                 State::Known { hotspot: Box::new(hotspot), since: now, again: now }
             }
             None => State::Settled,
         };
-        resolver.set_jvm(hotspot);
         Ok(())
     }
 
@@ -186,9 +232,8 @@ fn open(
     let starting = match starting {
         Some(starting) => starting,
         None => {
-            let known = expected.and_then(|expected| expected.symbols_of(file));
-            let symbols = match known {
-                Some(symbols) => symbols.loaded_at(*load_bias),
+            let symbols = match expected.filter(|expected| expected.is(file)) {
+                Some(expected) => expected.symbols().loaded_at(*load_bias),
                 None => Symbols::read(file, *load_bias)?,
             };
             starting.insert(Starting::new(symbols))

@@ -188,6 +188,9 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         phase("probes on what is held attached");
     }
     probes.attach_tracepoints().map_err(lacking)?;
+    if let Some(jvm) = &mut expected_jvm {
+        jvm.attach(&mut probes);
+    }
     phase("tracepoints attached");
     let meter = args.max_overhead().and_then(|percent| {
         Meter::new(pid, percent, args.level())

@@ -5,11 +5,18 @@ use super::Capture;
 use crate::cli::record::held;
 use crate::{
     ingest::event::Stack,
-    target::{mapping, module},
+    target::{
+        mapping::{self, Mapping},
+        module,
+    },
 };
 
 /// Copies of stacks that wait until the JVM is understood, at most. Those that come later end where they are.
 const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// How often the mappings are looked at in one go. The dynamic linker maps a library in pieces, one over
+/// the other, and a file that is opened by the range where it was mapped cannot be opened when that was cut.
+const LOOKS: u32 = 4;
 
 /// Stacks that wait.
 #[derive(Default)]
@@ -39,22 +46,15 @@ impl Capture {
         if !std::mem::take(&mut self.waiting.modules_changed) {
             return;
         }
-        let mappings = mapping::read(self.pid).unwrap_or_default();
-        if !mappings.is_empty() {
-            let awaits_jvm = self.jvm.is_awaited(&mappings);
-            let followed = self.attached.unwind.follow(self.pid, &mappings, awaits_jvm);
-            let changed = followed.unwrap_or_else(|error| {
-                tracing::warn!("stacks through new libraries will end there: {error}");
-                true
-            });
-            if changed {
-                let modules = module::modules(self.pid, &mappings);
-                self.jvm.modules_changed(&modules);
-                if let Err(error) = held::follow(&mut self.attached.probes, &modules) {
-                    tracing::warn!("what new libraries hold is not seen: {error}");
-                }
-                self.resolver.set_modules(modules);
+        let mut mappings = mapping::read(self.pid).unwrap_or_default();
+        for look in 1..=LOOKS {
+            self.follow(&mappings);
+            let now = mapping::read(self.pid).unwrap_or_default();
+            if now.is_empty() || code_in_files(&now).eq(code_in_files(&mappings)) {
+                break;
             }
+            mappings = now;
+            self.waiting.modules_changed = look == LOOKS;
         }
         for mut stack in self.waiting.unfinished.drain(..) {
             let may_wait = self.jvm.is_starting() && self.waiting.held_bytes < MAX_HELD_BYTES;
@@ -69,4 +69,30 @@ impl Capture {
             }
         }
     }
+
+    /// Tells everyone of the modules among these mappings.
+    fn follow(&mut self, mappings: &[Mapping]) {
+        if mappings.is_empty() {
+            return;
+        }
+        let awaits_jvm = self.jvm.is_awaited(mappings);
+        let changed = self.attached.unwind.follow(self.pid, mappings, awaits_jvm).unwrap_or_else(|error| {
+            tracing::warn!("stacks through new libraries will end there: {error}");
+            true
+        });
+        if changed {
+            let modules = module::modules(self.pid, mappings);
+            self.jvm.modules_changed(&modules);
+            if let Err(error) = held::follow(&mut self.attached.probes, &modules) {
+                tracing::warn!("what new libraries hold is not seen: {error}");
+            }
+            self.resolver.set_modules(modules);
+        }
+    }
+}
+
+/// Where there is code of files, and of which.
+fn code_in_files(mappings: &[Mapping]) -> impl Iterator<Item = (u64, u64, u64)> {
+    let code = mappings.iter().filter(|mapping| mapping.executable && mapping.is_file());
+    code.map(|mapping| (mapping.start, mapping.end, mapping.inode))
 }
