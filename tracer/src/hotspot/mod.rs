@@ -129,11 +129,20 @@ impl Hotspot {
         symbols: Symbols,
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
+        let structs = started(&symbols, &memory)?;
+        Self::described(symbols, &structs, memory)
+    }
+
+    /// The JVM that describes itself by `structs`.
+    fn described(
+        symbols: Symbols,
+        structs: &VmStructs,
+        memory: impl ProcessMemory + Send + 'static,
+    ) -> Result<Self, HotspotError> {
         let memory: Box<dyn ProcessMemory + Send> = Box::new(memory);
-        let structs = started(&symbols, &*memory)?;
         let reader = Reader::new(&*memory);
-        let version = Version::read(reader, &structs)?;
-        let mut layout = Layout::new(&structs, version.feature)?;
+        let version = Version::read(reader, structs)?;
+        let mut layout = Layout::new(structs, version.feature)?;
         let code_cache = CodeCache::read(reader, &layout.code)?;
         if layout.objects.as_ref().is_some_and(|objects| reader.u64(objects.thread_class) == Ok(0)) {
             return Err(HotspotError::NotReady("java.lang.Thread is not loaded"));
@@ -145,7 +154,7 @@ impl Hotspot {
             layout.missing.push("the JVM's strings and threads are not laid out as known".to_owned());
         }
         let vendor = identity::vendor(reader, &symbols);
-        let return_barrier = return_barrier(reader, &symbols, &structs);
+        let return_barrier = return_barrier(reader, &symbols, structs);
         if return_barrier == 0 && version.feature >= VIRTUAL_THREADS {
             let missing = "StubRoutines::_cont_returnBarrier: where stacks of virtual threads lack frames";
             layout.missing.push(missing.to_owned());

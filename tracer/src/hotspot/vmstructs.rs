@@ -54,14 +54,14 @@ pub(super) struct Field {
 }
 
 /// One entry of the field table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     /// The C++ type as text: widths change between versions, and this says so.
     type_text: String,
     place: Place,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Offset(u64),
     /// Of a static variable.
@@ -69,7 +69,7 @@ enum Place {
 }
 
 /// Every type, field and constant that a JVM describes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct VmStructs {
     /// By "Type::field".
     fields: HashMap<String, Entry>,

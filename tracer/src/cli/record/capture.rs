@@ -72,7 +72,8 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Switches the attached probes on. What happens from now on is recorded.
+    /// Switches the attached probes on. What happens from now on is recorded. `is_ours`: the target was started for
+    /// this.
     ///
     /// # Errors
     /// The kernel refuses, or the recording cannot be written.
@@ -81,12 +82,13 @@ impl Capture {
         mut attached: Attached,
         resolver: Resolver,
         mut writer: Writer,
+        is_ours: bool,
     ) -> Result<Self, Failure> {
         let mut session = Session::default();
         for (tid, comm) in threads(target.pid) {
             session.threads.present(tid, comm);
         }
-        let mut jvm = JvmWatch::new(target);
+        let mut jvm = JvmWatch::new(target, is_ours);
         jvm.poll(&mut attached, &resolver, &mut session, &mut writer)?;
         jvm.settle(&mut attached, &mut writer)?;
         for mapping in mapping::read(target.pid).unwrap_or_default() {

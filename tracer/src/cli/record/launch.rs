@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
-use rustix::process::{getpriority_process, setpriority_process};
+use rustix::process::{Pid, Signal, getpriority_process, kill_process, setpriority_process};
 
 use crate::cli::failure::{Failure, status};
 
@@ -39,9 +39,13 @@ impl Launched {
             command.split_first().ok_or_else(|| Failure::new(status::USAGE, "-- : no command is given"))?;
         let mut command = Command::new(program);
         command.args(arguments);
-        // SAFETY: ptrace is async-signal-safe; nothing else happens between fork and exec.
+        // SAFETY: ptrace and prctl are async-signal-safe; nothing else happens between fork and exec.
         unsafe {
-            command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0, 0));
+            command.pre_exec(|| {
+                // Were the recorder killed during a `Halt`, the program would stand still for ever.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
+                ptrace(libc::PTRACE_TRACEME, 0, 0, 0)
+            });
         }
         let child = command.spawn().map_err(|error| {
             let status = if error.kind() == io::ErrorKind::NotFound { status::USAGE } else { status::FAILED };
@@ -141,6 +145,26 @@ impl Drop for Hurry {
         if let Some(before) = self.before {
             let _ = setpriority_process(None, before);
         }
+    }
+}
+
+/// A program of ours that stands still until this is dropped.
+pub(super) struct Halt {
+    pid: Pid,
+}
+
+impl Halt {
+    /// Stops `pid`, which [`Launched`] started. None: it is gone.
+    pub(super) fn new(pid: u32) -> Option<Self> {
+        let pid = Pid::from_raw(pid as i32)?;
+        kill_process(pid, Signal::STOP).ok()?;
+        Some(Self { pid })
+    }
+}
+
+impl Drop for Halt {
+    fn drop(&mut self) {
+        let _ = kill_process(self.pid, Signal::CONT);
     }
 }
 

@@ -95,7 +95,7 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let resolver = Resolver::start(pid, target.modules.clone())
         .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
     let exit = watch_exit(pid)?;
-    let mut capture = Capture::begin(&target, attached, resolver, writer)?;
+    let mut capture = Capture::begin(&target, attached, resolver, writer, launched.is_some())?;
     let started_ns = monotonic_ns();
     capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
     capture.expect_census(first_census, started_ns)?;
