@@ -64,6 +64,9 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         let census = Census::take(pid)?;
         let during = target.moment()?.since(&begun)?;
         let after = target.alone(span)?;
+        if let Some(why) = census.missing_arenas() {
+            bail!("the census has not all of malloc's arenas: {why}");
+        }
         if let Some(wild) = census.wild() {
             bail!("the census says what cannot be: {wild}");
         }

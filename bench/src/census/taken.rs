@@ -50,6 +50,11 @@ impl Census {
         Ok(distance_percent(sum, one.min(other), one.max(other)))
     }
 
+    /// Why arenas of malloc are missing, if they are.
+    pub(crate) fn missing_arenas(&self) -> Option<&str> {
+        self.value["unknown"]["malloc.arenas"].as_str()
+    }
+
     /// A number that cannot be: more bytes, or more things, than the target has bytes of address space.
     pub(crate) fn wild(&self) -> Option<String> {
         wild("census", &self.value, self.virtual_bytes)
