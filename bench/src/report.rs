@@ -155,6 +155,7 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         stacks_total: Some(walks),
         stacks_complete: Some(walks),
         stacks_remembered: None,
+        heaviest_sample: None,
     })?;
     writer.finish(&End { duration_ns: SECONDS * SECOND_NS, reason: "duration".to_owned() })?;
     Ok(())

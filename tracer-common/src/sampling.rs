@@ -5,7 +5,8 @@
 //! (Horvitz and Thompson), nothing is rounded, and a free takes away just what its allocation added, whatever
 //! the interval is by then. At an interval of N bytes, the weight is the largest with which an allocation
 //! stands for at most N bytes: those above N/2 are all taken, and the variance of a sum of X bytes is below N·X.
-//! It is never above [`MAX_WEIGHT`]: small allocations have little of the bytes, and most of the count.
+//! It is never above [`MAX_WEIGHT`]: beyond that there is nothing to be saved beside the traps, and few small
+//! allocations would have to stand for all, which have little of the bytes and most of the count.
 
 /// The smallest interval, bytes: below it nearly everything is taken.
 pub const MIN_INTERVAL: u32 = 1 << 10;
@@ -17,7 +18,7 @@ pub const OFF: u32 = u32::MAX;
 
 /// Of so many calls one is taken at least.
 pub const MAX_WEIGHT: u32 = 1 << MAX_LOG2;
-const MAX_LOG2: u32 = 10;
+const MAX_LOG2: u32 = 6;
 
 /// Bytes² of one unit of [`Weighed::bytes_variance`]: sums of them must fit into 64 bits.
 pub const VARIANCE_UNIT: u64 = 1 << VARIANCE_SHIFT;
@@ -25,6 +26,30 @@ const VARIANCE_SHIFT: u32 = 12;
 
 const SIZE_BITS: u32 = 58;
 const MAX_SIZE: u64 = (1 << SIZE_BITS) - 1;
+
+/// For how many allocations of this size there is room in the interval: the binary logarithm, which that of their
+/// weight is, too, up to the largest.
+#[inline(always)]
+pub const fn room_log2(size_bytes: u64, interval: u32) -> u32 {
+    let size = if size_bytes == 0 { 1 } else { size_bytes };
+    match (interval as u64 / size).checked_ilog2() {
+        Some(log2) => log2,
+        None => 0,
+    }
+}
+
+/// For what a sample can stand at most, bytes and calls, if allocations were taken or left for which there was `room`:
+/// bit n if their [`room_log2`] was n. Nothing if all were taken.
+pub const fn heaviest_sample(room: u64, interval: u32) -> (u64, u64) {
+    let sampled = room & !1;
+    if sampled == 0 {
+        return (0, 0);
+    }
+    let (least, most) = (sampled.trailing_zeros(), sampled.ilog2());
+    let most = if most > MAX_LOG2 { MAX_LOG2 } else { most };
+    // Small ones stand for less than an interval: for the largest weight times their size.
+    ((interval as u64) >> least.saturating_sub(MAX_LOG2), 1 << most)
+}
 
 /// The size of an allocation, and the binary logarithm of its weight above it.
 #[repr(transparent)]
@@ -45,11 +70,11 @@ impl Weighed {
     /// `random`: of 32 bits.
     #[inline(always)]
     pub const fn draw(size_bytes: u64, interval: u32, random: u32) -> Option<Self> {
-        let size = if size_bytes == 0 { 1 } else { size_bytes };
-        let Some(log2) = (interval as u64 / size).checked_ilog2() else {
+        let room = room_log2(size_bytes, interval);
+        if room == 0 {
             return Some(Self::once(size_bytes));
-        };
-        let log2 = if log2 > MAX_LOG2 { MAX_LOG2 } else { log2 };
+        }
+        let log2 = if room > MAX_LOG2 { MAX_LOG2 } else { room };
         if random & ((1 << log2) - 1) != 0 {
             return None;
         }
@@ -147,12 +172,31 @@ mod tests {
     }
 
     #[test]
+    fn no_sample_stands_for_more_than_the_heaviest() {
+        for interval in [0, MIN_INTERVAL, 500_000, MAX_INTERVAL] {
+            for size in [0, 1, 13, 100, 1_009, 7_812, 7_813, 65_537, 249_999, 250_001, 1 << 30] {
+                let taken = Weighed::draw(size, interval, 0).expect("0 takes all");
+                let (bytes, count) = heaviest_sample(1 << room_log2(size, interval), interval);
+                if taken.log2() == 0 {
+                    assert_eq!((bytes, count), (0, 0));
+                } else {
+                    assert!((taken.bytes()..=4 * taken.bytes().max(64)).contains(&bytes), "{size}: {bytes}");
+                    assert_eq!(count, taken.count());
+                }
+            }
+        }
+        // Of several, each from what stands for most of it.
+        assert_eq!(heaviest_sample(1 << 0 | 1 << 2 | 1 << 12, 1 << 20), (1 << 20, 64));
+        assert_eq!(heaviest_sample(1 << 0, 1 << 20), (0, 0));
+    }
+
+    #[test]
     fn no_variance_overflows() {
         let size = MAX_INTERVAL / MAX_WEIGHT;
         let largest = Weighed::draw(size.into(), MAX_INTERVAL, 0).expect("taken");
         assert_eq!(largest.bytes(), 1 << 30);
-        assert_eq!(largest.bytes_variance(), ((1_u64 << 30) * ((1 << 30) - (1 << 20))) >> 12);
-        assert_eq!(largest.count_variance(), 1024 * 1023);
+        assert_eq!(largest.bytes_variance(), ((1_u64 << 30) * ((1 << 30) - (1 << 24))) >> 12);
+        assert_eq!(largest.count_variance(), 64 * 63);
         assert_eq!(Weighed::once(MAX_SIZE).bytes_variance(), 0);
     }
 

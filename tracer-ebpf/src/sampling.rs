@@ -1,11 +1,17 @@
 //! Which allocations are recorded: see `tracer_common::sampling`.
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::map, maps::Array};
-use tracer_common::sampling::{OFF, Weighed};
+use tracer_common::sampling::{OFF, Weighed, room_log2};
+
+use crate::atomic;
 
 /// The interval in bytes, which user space may change at any time; 0: every allocation is recorded; [`OFF`]: none.
 #[map]
 static SAMPLING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// For `tracer_common::sampling::heaviest_sample`: what allocations there were, taken or left.
+#[map]
+static SAMPLED_ROOM: Array<u64> = Array::with_max_entries(1, 0);
 
 #[inline(always)]
 pub fn interval() -> u32 {
@@ -23,7 +29,25 @@ pub fn is_off() -> bool {
 pub fn draw(size_bytes: u64) -> Option<Weighed> {
     match interval() {
         0 => Some(Weighed::once(size_bytes)),
-        // SAFETY: a helper without arguments.
-        interval => Weighed::draw(size_bytes, interval, unsafe { bpf_get_prandom_u32() }),
+        interval => {
+            note(1 << room_log2(size_bytes, interval));
+            // SAFETY: a helper without arguments.
+            Weighed::draw(size_bytes, interval, unsafe { bpf_get_prandom_u32() })
+        }
+    }
+}
+
+/// Notes a bit in `SAMPLED_ROOM`: a write for each of few kinds of allocations.
+#[inline(always)]
+fn note(room: u64) {
+    if let Some(noted) = SAMPLED_ROOM.get_ptr_mut(0) {
+        // SAFETY: a map value.
+        unsafe {
+            let before = atomic::read(noted);
+            if before & room == 0 {
+                // Another CPU may have been faster; then the next one of this kind notes it.
+                atomic::replace(noted, before, before | room);
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, io, thread, time::Duration};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
+    sampling,
     table::{Allocation, Control, FIRST_STACK, Range, StackEntry, StackTotals},
     unwind::Stop,
 };
@@ -25,6 +26,7 @@ pub struct Tables {
     control: Array<MapData, Control>,
     java_heap: Array<MapData, Range>,
     sampling: Array<MapData, u32>,
+    sampled_room: Array<MapData, u64>,
     counters: PerCpuArray<MapData, u64>,
     stops: PerCpuArray<MapData, u64>,
     stacks: MappableArray<StackEntry>,
@@ -65,6 +67,7 @@ impl Tables {
             control: probes.take_map("CONTROL")?.try_into()?,
             java_heap: probes.take_map("JAVA_HEAP")?.try_into()?,
             sampling: probes.take_map("SAMPLING")?.try_into()?,
+            sampled_room: probes.take_map("SAMPLED_ROOM")?.try_into()?,
             counters: probes.take_map("COUNTERS")?.try_into()?,
             stops: probes.take_map("STOPS")?.try_into()?,
             stacks: MappableArray::new(&stacks)?,
@@ -96,6 +99,15 @@ impl Tables {
     /// The map operation failed.
     pub fn set_sampling(&mut self, interval_bytes: u32) -> Result<(), MapError> {
         self.sampling.set(0, interval_bytes, 0)
+    }
+
+    /// For what a sample can stand at most, bytes and calls, if this is the interval.
+    ///
+    /// # Errors
+    /// The map operation failed.
+    pub fn heaviest_sample(&self, interval_bytes: u32) -> io::Result<(u64, u64)> {
+        let room = self.sampled_room.get(&0, 0).map_err(io::Error::other)?;
+        Ok(sampling::heaviest_sample(room, interval_bytes))
     }
 
     /// Waits until the tables agree: a program that was running when the probes were switched off may

@@ -230,3 +230,18 @@ proptest! {
         prop_assert_eq!(folded_sum(&profile, &allocated), profile.totals.allocated_bytes);
     }
 }
+
+#[test]
+fn what_took_more_than_it_might_says_why_nothing_was_done() {
+    let heading = |of_cpu, limit| {
+        let mut profile = profile();
+        profile.session.max_overhead_percent = Some(limit);
+        profile.session.overhead_percent = Some(35.0);
+        profile.session.overhead_percent_of_cpu = Some(of_cpu);
+        rendered(text::render, &profile, &options())
+    };
+    let idle = heading(1.2, 10);
+    assert!(idle.contains("More than 10 % of it, but 1.2 % of one CPU: less than 2 % is never"), "{idle}");
+    assert!(heading(35.0, 10).contains("never for long enough"));
+    assert!(!heading(1.2, 40).contains("of it, but"));
+}

@@ -29,7 +29,7 @@ impl Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let Rows { sites, mut categories, series, kept } = rows(recording, rules, &shown, &mut lost);
-        let mut totals = Totals::none(recording.session.sample_bytes.is_some());
+        let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
         }
@@ -291,12 +291,7 @@ fn consistent(row: &Total, is_sampled: bool, lost: &mut BTreeMap<String, u64>) -
         allocated_count: totals.allocated_count,
         freed_bytes: totals.freed_bytes.min(totals.allocated_bytes),
         freed_count: totals.freed_count.min(totals.allocated_count),
-        variances: is_sampled.then_some(Variances {
-            allocated_bytes: totals.allocated_bytes_variance,
-            allocated_count: totals.allocated_count_variance,
-            freed_bytes: totals.freed_bytes_variance,
-            freed_count: totals.freed_count_variance,
-        }),
+        variances: is_sampled.then(|| Variances::of(&totals)),
         ..Totals::default()
     });
     sum
@@ -351,10 +346,8 @@ fn session(recording: &Recording) -> Session {
         sample_bytes: session.sample_bytes,
         gc_count: session.gc_probes.then(|| count(recording.collections.len())),
         max_overhead_percent: session.max_overhead_percent,
-        overhead_percent: session
-            .overhead
-            .filter(|overhead| overhead.target_ns > 0)
-            .map(|overhead| (overhead.probes_ns as f64 / overhead.target_ns as f64 * 1_000.0).round() / 10.0),
+        overhead_percent: session.overhead.and_then(|took| percent(took.probes_ns, took.target_ns)),
+        overhead_percent_of_cpu: session.overhead.and_then(|took| percent(took.probes_ns, took.span_ns)),
         steps: session
             .steps
             .iter()
@@ -365,6 +358,11 @@ fn session(recording: &Recording) -> Session {
             State::Recording | State::Unfinished => None,
         },
     }
+}
+
+/// With one decimal. None: of nothing.
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| (part as f64 / whole as f64 * 1_000.0).round() / 10.0)
 }
 
 pub(super) fn count(length: usize) -> u64 {

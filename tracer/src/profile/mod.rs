@@ -9,6 +9,7 @@ pub mod census;
 mod code;
 mod crowd;
 pub mod diff;
+pub mod errors;
 mod growth;
 mod judge;
 mod kept;
@@ -28,10 +29,10 @@ mod view;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracer_common::sampling::VARIANCE_UNIT;
 
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
+pub use errors::{Errors, Variances};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
@@ -102,6 +103,8 @@ pub struct Session {
     pub max_overhead_percent: Option<u32>,
     /// What it took; None: not measured.
     pub overhead_percent: Option<f64>,
+    /// The same, percent of one CPU's time.
+    pub overhead_percent_of_cpu: Option<f64>,
     /// What was done to keep within that. Times are since the session started.
     pub steps: Vec<Step>,
     /// Why the session ended; None: the recording was not finished.
@@ -124,59 +127,11 @@ pub struct Totals {
     pub variances: Option<Variances>,
 }
 
-/// Standard errors of the totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Errors {
-    pub allocated_bytes_error: Option<u64>,
-    pub allocated_count_error: Option<u64>,
-    pub freed_bytes_error: Option<u64>,
-    pub freed_count_error: Option<u64>,
-    pub live_bytes_error: Option<u64>,
-    pub live_count_error: Option<u64>,
-}
-
-/// Variances of the totals; those of bytes in units of [`VARIANCE_UNIT`]. What was freed is a part of what was
-/// allocated, and each allocation is taken or left by itself: live has the difference.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Variances {
-    pub allocated_bytes: u64,
-    pub allocated_count: u64,
-    pub freed_bytes: u64,
-    pub freed_count: u64,
-}
-
-impl Variances {
-    fn plus(self, other: Variances) -> Variances {
-        Variances {
-            allocated_bytes: self.allocated_bytes.saturating_add(other.allocated_bytes),
-            allocated_count: self.allocated_count.saturating_add(other.allocated_count),
-            freed_bytes: self.freed_bytes.saturating_add(other.freed_bytes),
-            freed_count: self.freed_count.saturating_add(other.freed_count),
-        }
-    }
-
-    fn errors(self) -> Errors {
-        let error = |variance: u64, unit: u64| Some((variance as f64 * unit as f64).sqrt().ceil() as u64);
-        Errors {
-            allocated_bytes_error: error(self.allocated_bytes, VARIANCE_UNIT),
-            allocated_count_error: error(self.allocated_count, 1),
-            freed_bytes_error: error(self.freed_bytes, VARIANCE_UNIT),
-            freed_count_error: error(self.freed_count, 1),
-            live_bytes_error: error(self.allocated_bytes.saturating_sub(self.freed_bytes), VARIANCE_UNIT),
-            live_count_error: error(self.allocated_count.saturating_sub(self.freed_count), 1),
-        }
-    }
-}
-
 impl Totals {
-    /// Of nothing; `sampled`: they will be estimates.
-    pub fn none(sampled: bool) -> Totals {
-        let variances = sampled.then(Variances::default);
-        Totals {
-            errors: variances.map(Variances::errors).unwrap_or_default(),
-            variances,
-            ..Totals::default()
-        }
+    /// Of nothing yet. Some: they will be estimates.
+    pub fn none(variances: Option<Variances>) -> Totals {
+        let errors = variances.map(Variances::errors).unwrap_or_default();
+        Totals { errors, variances, ..Totals::default() }
     }
 
     /// Adds another row's.

@@ -226,22 +226,3 @@ fn what_a_stranger_calls_a_census_is_told_from_one() {
     assert!(end.facts().iter().all(|fact| fact.bytes.is_none() && fact.count.is_none()));
     assert_eq!(end.findings(), []);
 }
-
-#[test]
-fn errors_add_up_as_variances_do() {
-    let row = |bytes, freed_bytes| Totals {
-        allocated_bytes: 1 << 30,
-        freed_bytes: 1 << 29,
-        variances: Some(Variances { allocated_bytes: bytes, freed_bytes, ..Variances::default() }),
-        ..Totals::default()
-    };
-    let mut sum = Totals::none(true);
-    assert_eq!(sum.errors.live_bytes_error, Some(0));
-    sum.add(&row(9, 0));
-    assert_eq!(sum.errors.allocated_bytes_error, Some(3 * 64));
-    sum.add(&row(16, 9));
-    assert_eq!(sum.errors.allocated_bytes_error, Some(5 * 64));
-    assert_eq!(sum.errors.live_bytes_error, Some(4 * 64));
-    assert_eq!(Totals::none(false).errors, Errors::default());
-    assert_eq!(Errors::default().live_bytes_error, None);
-}

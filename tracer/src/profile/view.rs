@@ -1,6 +1,6 @@
 //! What of each site is looked at, and which part of a profile.
 
-use super::{Kind, Profile, Site, Totals};
+use super::{Kind, Profile, Site, Totals, Variances};
 
 /// What of a site is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Profile {
         self.categories.retain(|row| row.id == category);
         self.sites.retain(|site| site.category == category);
         self.series.keep_category(category);
-        self.totals = Totals::none(self.session.sample_bytes.is_some());
+        self.totals = Totals::none(self.totals.variances.map(|_| Variances::default()));
         for row in self.categories.iter().filter(|row| row.source == "allocator") {
             self.totals.add(&row.totals);
         }

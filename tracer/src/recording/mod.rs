@@ -25,10 +25,10 @@ pub use crate::attribute::Source;
 pub use census::{Census, CensusMoment};
 pub use error::{ReadError, WriteError};
 pub use model::{
-    Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena, JvmInfo,
-    LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Recording, Sample, SeriesRow,
-    SessionInfo, Stack, State, Step, Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals,
-    Touched, TouchedBy, Trust,
+    Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
+    HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Recording,
+    Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo, Thread, ThreadLive,
+    ThreadStack, Total, Totals, Touched, TouchedBy, Trust,
 };
 pub use read::read;
 pub use writer::Writer;

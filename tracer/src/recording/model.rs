@@ -53,6 +53,16 @@ pub struct Trust {
     pub stacks_complete: Option<u64>,
     /// Stack walks that were like an earlier one in all their parts, and compared with it in place of being made.
     pub stacks_remembered: Option<u64>,
+    /// None: every allocation was recorded.
+    pub heaviest_sample: Option<HeaviestSample>,
+}
+
+/// For what a sample can stand at most, whether or not one was taken that does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeaviestSample {
+    pub bytes: u64,
+    pub count: u64,
 }
 
 /// The JVM's code cache at the end of the session. Empty: not read.

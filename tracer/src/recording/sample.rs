@@ -223,6 +223,7 @@ pub(crate) fn write(path: &Path) -> Writer {
             stacks_total: Some(1_000),
             stacks_complete: Some(999),
             stacks_remembered: Some(930),
+            heaviest_sample: None,
         })
         .expect("trust");
     writer.note("perf maps were not read").expect("note");

@@ -1,10 +1,12 @@
 //! How much of the target's work recording may take, and what is done when it takes more. Pure: what was measured
 //! is given, and so is the time.
 
+use tracer_common::sampling::MAX_WEIGHT;
+
 /// So long it must be too much.
 const PATIENCE_NS: u64 = 2_000_000_000;
 /// Less than this part of one CPU is never too much: what hardly runs has little to lose.
-const LEAST_SHARE_OF_CPU: f64 = 0.02;
+pub const LEAST_PERCENT_OF_CPU: f64 = 2.0;
 /// Sampling aims below the budget.
 const AIM: f64 = 0.5;
 const MIN_INTERVAL_BYTES: u32 = 64 << 10;
@@ -72,7 +74,7 @@ impl Budget {
     /// Takes in what was measured since the reading before, `since_ns` ago. Gives the level to go to, if that is
     /// another one.
     pub fn observe(&mut self, since_ns: u64, reading: &Reading) -> Option<Level> {
-        let least_ns = LEAST_SHARE_OF_CPU * reading.span_ns as f64;
+        let least_ns = LEAST_PERCENT_OF_CPU / 100.0 * reading.span_ns as f64;
         if reading.share() <= self.limit || (reading.taken_ns() as f64) < least_ns {
             self.over_ns = 0;
             return None;
@@ -102,7 +104,7 @@ impl Budget {
     /// The interval with which so many allocations are recorded as the budget has room for.
     fn interval(&self, reading: &Reading) -> u32 {
         let left = reading.left_ns(self.limit).max(0.0) * AIM;
-        let part = (left / reading.programs_ns.max(1) as f64).clamp(1.0 / 256.0, 1.0);
+        let part = (left / reading.programs_ns.max(1) as f64).clamp(1.0 / f64::from(MAX_WEIGHT), 1.0);
         let bytes = reading.mean_bytes.max(1) as f64 / part;
         (bytes.min(f64::from(MAX_INTERVAL_BYTES)) as u32)
             .next_power_of_two()

@@ -94,6 +94,7 @@ impl Meter {
         if reading.target_ns >= reading.span_ns / 100 * IDLE_PERCENT {
             self.overhead.probes_ns += reading.taken_ns();
             self.overhead.target_ns += reading.target_ns.max(reading.taken_ns());
+            self.overhead.span_ns += reading.span_ns;
         }
         let since_ns = time_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, time_ns));
         let level = self.budget.observe(since_ns, &reading)?;

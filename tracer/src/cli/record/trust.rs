@@ -2,7 +2,10 @@
 
 use tracer_common::{counter::Counter, unwind::Stop};
 
-use crate::{ingest::tables::Counters, recording::Trust};
+use crate::{
+    ingest::tables::Counters,
+    recording::{HeaviestSample, Trust},
+};
 
 /// What was lost, by reason; reasons without a loss are left out.
 pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
@@ -22,14 +25,23 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
 }
 
 /// How far the numbers can be trusted. `completed_count` stacks are complete that the kernel did not
-/// finish. `is_sampled`: a free of what was left out looks like one of what is older than the session.
-pub(super) fn trust(counters: &Counters, completed_count: u64, is_sampled: bool) -> Trust {
+/// finish. `heaviest_sample`: if it was sampled; a free of what was left out looks like one of what is older than
+/// the session.
+pub(super) fn trust(
+    counters: &Counters,
+    completed_count: u64,
+    heaviest_sample: Option<HeaviestSample>,
+) -> Trust {
     let stacks_total = counters.stops.iter().sum::<u64>();
     Trust {
-        unmatched_frees: (!is_sampled).then(|| counters.get(Counter::UnmatchedFrees)),
+        unmatched_frees: match heaviest_sample {
+            Some(_) => None,
+            None => Some(counters.get(Counter::UnmatchedFrees)),
+        },
         stacks_total: Some(stacks_total),
         stacks_remembered: Some(stacks_total.saturating_sub(counters.get(Counter::WalksMade))),
         stacks_complete: Some(counters.stops[Stop::Complete as usize] + completed_count),
+        heaviest_sample,
     }
 }
 

@@ -14,8 +14,9 @@ use std::io::{self, Write};
 
 use super::style::Style;
 use super::{Options, View, clean, label, units};
-use crate::profile::Profile;
+use crate::profile::{Profile, Session};
 use crate::recording::State;
+use crate::session::budget::LEAST_PERCENT_OF_CPU;
 
 /// Columns that every line fits in, but for whole stacks.
 const WIDTH: usize = 100;
@@ -111,6 +112,9 @@ fn heading(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<(
         parts.push(format!("took {percent} % of its CPU time"));
     }
     writeln!(out, "{}", parts.join(", "))?;
+    if let Some(why) = why_not_less(session) {
+        verdicts::paragraph(&why, 0, style, out)?;
+    }
     for step in &session.steps {
         let when = units::duration(step.time_ns);
         verdicts::paragraph(&format!("After {when} {}.", clean(&step.text)), 0, style, out)?;
@@ -128,6 +132,22 @@ fn heading(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<(
         }
     }
     Ok(())
+}
+
+/// Why no less was recorded, where recording took more than it might.
+fn why_not_less(session: &Session) -> Option<String> {
+    let limit = session.max_overhead_percent?;
+    if session.overhead_percent? <= f64::from(limit) || !session.steps.is_empty() {
+        return None;
+    }
+    let of_cpu = session.overhead_percent_of_cpu?;
+    Some(if of_cpu < LEAST_PERCENT_OF_CPU {
+        format!(
+            "More than {limit} % of it, but {of_cpu} % of one CPU: less than {LEAST_PERCENT_OF_CPU} % is never too much."
+        )
+    } else {
+        format!("More than {limit} % of it, but never for long enough to record less.")
+    })
 }
 
 /// Commands that lead on from here.

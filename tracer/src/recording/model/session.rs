@@ -83,6 +83,8 @@ pub struct Overhead {
     pub probes_ns: u64,
     /// All of the target's.
     pub target_ns: u64,
+    /// The time of the clock in which that was measured.
+    pub span_ns: u64,
 }
 
 /// How a session ended.

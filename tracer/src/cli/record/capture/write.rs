@@ -8,7 +8,7 @@ use super::{Capture, unreadable};
 use crate::cli::record::{memory::Look, resolver::NamedStack, trust};
 use crate::{
     cli::failure::{Failure, status},
-    recording::{self, CodeSample, Touched, TouchedBy, Writer},
+    recording::{self, CodeSample, HeaviestSample, Touched, TouchedBy, Writer},
     session::{
         code::CodeTotals, collections::Collection, mappings::MappingKind, survey::Survey, touched::Touches,
     },
@@ -119,7 +119,15 @@ impl Capture {
         let counters = self.attached.tables.counters().map_err(|error| unreadable(&error))?;
         let lost = trust::lost(&counters, self.malformed_count);
         self.writer.lost(&lost)?;
-        let trust = trust::trust(&counters, self.waiting.completed_count, self.sample_bytes.is_some());
+        let heaviest_sample = match self.sample_bytes {
+            None => None,
+            Some(interval) => {
+                let heaviest = self.attached.tables.heaviest_sample(interval);
+                let (bytes, count) = heaviest.map_err(|error| unreadable(&error))?;
+                Some(HeaviestSample { bytes, count })
+            }
+        };
+        let trust = trust::trust(&counters, self.waiting.completed_count, heaviest_sample);
         self.writer.trust(&trust)?;
         Ok(lost.iter().map(|(_, count)| count).sum())
     }
