@@ -8,7 +8,7 @@
 //! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25), `runtime/jniHandles.cpp` (JDK 8).
 
 use super::layout::{BooksLayout, JniKind};
-use super::{BookError, not_described, word};
+use super::{BookError, WORD_BYTES, not_described, word};
 use crate::hotspot::read::{ReadError, Reader, Record, pointer};
 use crate::hotspot::vmstructs::Field;
 
@@ -77,7 +77,7 @@ fn chain(reader: Reader<'_>, kind: JniKind, first: u64) -> Result<References, Re
         }
         places.push(block + handles.offset..block + handles.offset + capacity * 8);
         for index in 0..taken {
-            values.push(record.field(word(handles.offset + index * 8))?);
+            values.push(record.field(word(handles.offset / WORD_BYTES + index))?);
         }
         references.bytes += bytes;
         block = record.field(next)?;
@@ -116,8 +116,8 @@ fn blocks(
     record: &Record,
     storage_bytes: u64,
 ) -> Result<Vec<u64>, ReadError> {
-    for offset in (8..storage_bytes.min(64)).step_by(8) {
-        let Ok(array) = record.pointer(word(offset)) else { continue };
+    for index in 1..storage_bytes.min(64) / WORD_BYTES {
+        let Ok(array) = record.pointer(word(index)) else { continue };
         let Ok(header) = reader.record(array, ARRAY_HEADER_BYTES) else { continue };
         let (capacity, count) = (header.field(word(0))?, header.field(word(1))?);
         if capacity == 0 || count > capacity || capacity > MAX_BLOCKS {
