@@ -2,7 +2,7 @@
 //!
 //! Each allocation is taken or left by itself, so variances of sums are sums (`tracer_common::sampling`). But they are
 //! estimated from the same samples: where a few heavy ones are missing by chance, the total is too small, and its
-//! variance too, just then. So [`MISSED`] samples more of the heaviest kind are added to it. Whatever a program allocates,
+//! variance too, just then. So nine samples more of the heaviest kind are added to it. Whatever a program allocates,
 //! the truth is within three errors as often as it should be, at any number of samples; with many, they hardly matter.
 
 use serde::Serialize;

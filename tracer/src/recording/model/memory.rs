@@ -38,7 +38,7 @@ pub struct MemoryPart {
 /// What a stack mapped, of memory that nobody else owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappedMemory {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
+    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`](super::Recording::stacks).
     pub stack: u64,
     pub reserved_bytes: u64,
     pub committed_bytes: u64,
@@ -89,7 +89,7 @@ pub struct Touched {
 /// What a stack touched of an owner's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TouchedBy {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`].
+    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`](super::Recording::stacks).
     pub stack: u64,
     /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
     pub owner: String,
