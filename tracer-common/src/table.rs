@@ -137,7 +137,9 @@ shared! {
         /// One more than the GC epoch in which classes were last unloaded; 0: none were. A method's
         /// address means the same method only as long as this is the same.
         pub class_epoch: u32,
-        pub reserved: u32,
+        /// How often the target may still be stopped because a walk met code that is not known yet. 0 in a target that
+        /// was not started for the recording.
+        pub halts_left: u32,
     }
 }
 

@@ -21,12 +21,16 @@ pub fn get() -> &'static Config {
 /// at all.
 #[inline(always)]
 pub fn target_thread() -> Option<u64> {
+    let thread = thread_of_target()?;
+    if maps::CONTROL.get(0)?.enabled == 0 { None } else { Some(thread) }
+}
+
+/// The same, whether recording is on or not.
+#[inline(always)]
+pub fn thread_of_target() -> Option<u64> {
     keep_task_stack();
     let thread = bpf_get_current_pid_tgid();
-    if (thread >> 32) as u32 != get().tgid || maps::CONTROL.get(0)?.enabled == 0 {
-        return None;
-    }
-    Some(thread)
+    if (thread >> 32) as u32 == get().tgid { Some(thread) } else { None }
 }
 
 /// Makes the kernel run the program that this is inlined into, and all its functions, on the stack of

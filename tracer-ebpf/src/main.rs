@@ -9,6 +9,7 @@ mod atomic;
 mod config;
 mod counters;
 mod emit;
+mod halt;
 mod live;
 mod maps;
 mod pending;

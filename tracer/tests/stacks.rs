@@ -6,10 +6,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::fixture::{c_program, fetched_java, jdk_home, library_without_cfi, target_folder};
+use common::fixture::{c_program, library_without_cfi};
 use common::process::Process;
-use common::recorder::{Recorder, Recording, tracer};
-use common::report::{Totals, assert_sound, number, of_source, rows, sites_through};
+use common::recorder::{Recorder, Recording};
+use common::report::{Totals, assert_sound, of_source, rows, sites_through};
 use serde_json::Value;
 
 /// What the programs exit with.
@@ -113,35 +113,4 @@ fn threads_that_are_gone_have_whole_stacks() {
     assert_eq!(functions[..2], ["site_passing", "passing_thread"]);
     assert_eq!(Totals::of(site).live_count, 500);
     assert_eq!(rows(&traced.report["trust"], "incomplete").len(), 0, "{}", traced.report["trust"]);
-}
-
-/// Records `java -version` from its first instruction on: of 1,000 stacks, 995 are whole.
-fn assert_start_is_whole(java: &Path, name: &str) {
-    let file = target_folder().join("test-recordings").join(format!("start-{name}.trec"));
-    std::fs::create_dir_all(file.parent().expect("a folder")).expect("make the folder of recordings");
-    let mut command = tracer();
-    command
-        .args(["record", "--max-overhead", "none", "--force", "-o"])
-        .arg(&file)
-        .arg("--")
-        .arg(java)
-        .arg("-version");
-    let recording = Recorder::start(&mut command, file).wait();
-    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
-    let trust = &recording.report()["trust"];
-    let (total, complete) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
-    assert!(total > 5_000, "{name}: {total} stacks");
-    assert!((total - complete) * 200 <= total, "{name}: {complete} of {total} are whole: {trust:#}");
-}
-
-#[test]
-fn a_jvm_that_starts_has_whole_stacks() {
-    let Some(_turn) = common::privileged() else { return };
-    assert_start_is_whole(&jdk_home().join("bin/java"), "installed");
-    for major in [11, 25] {
-        match fetched_java(major) {
-            Some(java) => assert_start_is_whole(&java, &major.to_string()),
-            None => common::skip(&format!("needs JDK {major} (cargo xtask setup --tests)")),
-        }
-    }
 }

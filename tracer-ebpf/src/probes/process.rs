@@ -1,9 +1,13 @@
 //! Threads and the process: creation, end, exec.
 
-use aya_ebpf::{helpers::bpf_get_current_comm, macros::tracepoint, programs::TracePointContext};
-use tracer_common::record::{ThreadRecord, kind};
+use aya_ebpf::{
+    helpers::bpf_get_current_comm,
+    macros::{tracepoint, uprobe},
+    programs::{ProbeContext, TracePointContext},
+};
+use tracer_common::record::{ThreadRecord, halt as why, kind};
 
-use crate::{config, emit, log, pending, unwind};
+use crate::{config, emit, halt, log, pending, unwind};
 
 const CLONE_THREAD: u64 = 0x0001_0000;
 
@@ -63,4 +67,14 @@ fn about_self(kind: u32, thread: u64) {
         stack: 0,
         comm: bpf_get_current_comm().unwrap_or([0; 16]),
     });
+}
+
+/// The C library's `_exit` or `abort`, of a target that was started for the recording: a moment later its memory is
+/// gone, which is still read when recording is off.
+#[uprobe]
+pub fn leave(_ctx: ProbeContext) -> u32 {
+    if config::thread_of_target().is_some() {
+        halt::stop(why::LEAVING);
+    }
+    0
 }

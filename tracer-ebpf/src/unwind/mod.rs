@@ -24,7 +24,7 @@ use tracer_common::{
     unwind::{Frame, MAX_FRAMES, Stop},
 };
 
-use crate::{atomic, config, counters, emit, maps, stacks};
+use crate::{atomic, config, counters, emit, halt, maps, stacks};
 
 /// Where a walk begins: at a return address, or at the very instruction that is to run next.
 pub const RETURNED: u64 = 1;
@@ -131,6 +131,9 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) 
             if atomic::read(&raw const (*entry).sent) == 0 {
                 send(slot, entry);
             }
+        }
+        if (*slot).record.stop == Stop::NoMapping as u32 && (*slot).begins != INTERRUPTED {
+            halt::at_unknown_code();
         }
         index
     };

@@ -25,7 +25,7 @@ impl Starting {
     }
 
     /// Has it come so far that it can probably be opened? It may run Java code from now on.
-    pub fn has_threads(&self, memory: &impl ProcessMemory) -> bool {
+    fn has_threads(&self, memory: &impl ProcessMemory) -> bool {
         self.thread_count.is_some_and(|address| Reader::new(memory).u32(address).is_ok_and(|count| count > 0))
     }
 

@@ -3,7 +3,7 @@
 use tracer_common::{
     record::{
         AllocationRecord, FaultRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
-        SAVED_PAGE_BYTES, StackRecord, ThreadRecord, kind,
+        SAVED_PAGE_BYTES, StackRecord, ThreadRecord, halt, kind,
     },
     unwind::Frame,
     walk::State,
@@ -56,6 +56,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
                 log2_weight: record.header.detail,
             }
         }
+        kind::HALT => EventKind::Halted { leaving: header.detail == halt::LEAVING },
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })

@@ -64,6 +64,10 @@ pub enum EventKind {
         stack: u64,
         log2_weight: u32,
     },
+    /// The target was stopped: a walk met code that is not known yet, or it is about to end.
+    Halted {
+        leaving: bool,
+    },
     /// With `--events`.
     Allocated(AllocationRecord),
     /// With `--events`.

@@ -85,6 +85,15 @@ impl Tables {
         self.control.set(0, control, 0)
     }
 
+    /// Lets the target be stopped so often where a walk meets code that is not known yet.
+    ///
+    /// # Errors
+    /// The map operation failed.
+    pub fn allow_halts(&mut self, count: u32) -> Result<(), MapError> {
+        let control = Control { halts_left: count, ..self.control.get(&0, 0)? };
+        self.control.set(0, control, 0)
+    }
+
     /// Tells where the Java heap is: page faults in it are counted alone.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod calibrate;
 pub mod held;
 pub mod kernel;
+pub mod leaving;
 pub mod load;
 pub mod log;
 pub mod multi;

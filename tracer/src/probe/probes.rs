@@ -16,7 +16,7 @@ use tracer_common::{config::Config, table::UsdtSpec};
 use super::{
     ProbeError,
     attach::{self, TRACEPOINTS, UprobeLink, UprobePoint},
-    held,
+    held, leaving,
     load::{self, Programs, Sizes},
     log::BpfLog,
     plan,
@@ -24,6 +24,7 @@ use super::{
     survey::Surveyed,
 };
 use crate::target::{
+    Target,
     elf::{Elf, ElfError},
     usdt,
 };
@@ -31,10 +32,13 @@ use crate::target::{
 /// Probes on their way out. Dropped, it waits until the last is gone.
 pub struct Detaching {
     threads: Vec<JoinHandle<()>>,
+    /// To the last.
+    at_end: Vec<UprobeLink>,
 }
 
 impl Drop for Detaching {
     fn drop(&mut self) {
+        self.at_end.clear();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -62,6 +66,8 @@ pub struct Probes {
     of_allocator: Vec<UprobeLink>,
     /// On all else.
     of_others: Vec<UprobeLink>,
+    /// See [`Self::attach_leaving`].
+    at_end: Vec<UprobeLink>,
     /// Where those go that are detached.
     leaving: Vec<JoinHandle<()>>,
     notes: Vec<String>,
@@ -99,6 +105,7 @@ impl Probes {
             attached_count: 0,
             of_allocator: Vec::new(),
             of_others: Vec::new(),
+            at_end: Vec::new(),
             leaving: Vec::new(),
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
@@ -247,6 +254,15 @@ impl Probes {
         Ok(())
     }
 
+    /// Attaches to where the target ends, and until [`Detaching`] is dropped it stands still there. For a target that
+    /// was started for this, and is let run on by whoever did.
+    pub fn attach_leaving(&mut self, target: &Target) {
+        match self.uprobes(&leaving::points(target)) {
+            Ok(links) => self.at_end = links,
+            Err(error) => tracing::debug!(%error, "its end is not seen before it is gone"),
+        }
+    }
+
     /// Attaches to HotSpot's own probe points in the libjvm that this process can open as `file`, be it mapped already
     /// or not. A build without them is traced without GC marks and early names.
     pub fn attach_usdt(&mut self, file: &Path) -> SeenOfJvm {
@@ -299,7 +315,7 @@ impl Probes {
         let programs = self.programs.take();
         let mut threads = std::mem::take(&mut self.leaving);
         threads.push(thread::spawn(move || drop(programs)));
-        Detaching { threads }
+        Detaching { threads, at_end: std::mem::take(&mut self.at_end) }
     }
 
     /// Begins to detach from the allocator, in threads of their own.

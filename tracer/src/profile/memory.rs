@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Category;
 use super::build::at;
 use crate::attribute::{FrameTraits, Rules, Source};
-use crate::recording::{self, Recording};
+use crate::recording::{self, BEGAN_WITH_SESSION, CensusMoment, Recording};
 use crate::symbolize::Frame;
 use crate::vmmap::Owner;
 
@@ -109,8 +109,8 @@ pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
         }
     }
     if malloc.resident_bytes.is_some() {
-        let is_light = recording.session.probes == recording::LIGHT;
-        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), seen_bytes(recording), is_light));
+        let unseen_name = unseen_name(recording);
+        parts.extend(divide_malloc(&malloc, memory.heap.as_ref(), seen_bytes(recording), unseen_name));
     }
     let explained = explain(recording, rules, &mut parts);
     parts.retain(|part| part.reserved_bytes != Some(0) || part.resident_bytes != Some(0));
@@ -172,12 +172,25 @@ impl MemoryPart {
     }
 }
 
+/// What malloc's memory is that is in use and was not seen allocated.
+fn unseen_name(recording: &Recording) -> &'static str {
+    let mut censuses = recording.censuses.iter();
+    match censuses.find(|census| census.moment == CensusMoment::Begin) {
+        _ if recording.session.probes == recording::LIGHT => "malloc: not watched",
+        // By samples, or since the end of the session.
+        Some(census) if census.json.as_ref().is_err_and(|why| why == BEGAN_WITH_SESSION) => {
+            "malloc: in use, not seen allocated"
+        }
+        _ => "malloc: from before the session",
+    }
+}
+
 /// malloc's memory by what it is. `seen`: what was seen allocated and is live, with malloc's headers.
 fn divide_malloc(
     malloc: &MemoryPart,
     heap: Option<&recording::Heap>,
     seen: u64,
-    is_light: bool,
+    unseen_name: &str,
 ) -> Vec<MemoryPart> {
     const LIVE: (&str, &str) = ("malloc-live", "malloc: live, seen allocated");
     let mut rest = malloc.clone();
@@ -189,7 +202,6 @@ fn divide_malloc(
     let in_use = resident - resident_free(heap).min(resident);
     let (held, unseen) = (in_use_bytes(heap), unseen(heap, seen));
     let before = share(in_use, unseen, held);
-    let unseen_name = if is_light { "malloc: not watched" } else { "malloc: from before the session" };
     let live = rest.take(held.saturating_sub(unseen), in_use - before, LIVE.0, LIVE.1);
     let before = rest.take(unseen, before, "malloc-before", unseen_name);
     // What is reserved and committed beyond them is free, too.

@@ -15,6 +15,9 @@ pub enum CensusMoment {
     End,
 }
 
+/// Why there is none of the beginning: the recorder started the program.
+pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
+
 /// A census, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Census {

@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Memo::On, hide = true)]
     pub memo: Memo,
 
-    /// Start this command and record it from its first instruction
+    /// Start this command and record it from its first instruction to its last
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
 }

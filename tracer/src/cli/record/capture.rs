@@ -20,13 +20,14 @@ use self::{
     write::{Written, write_stack},
 };
 use super::{
-    census::Taking, held::Windows, jvm::JvmWatch, memory::MemoryWatch, resolver::Resolver, setup::Attached,
+    census::Taking, held::Windows, jvm::JvmWatch, launch::Halt, memory::MemoryWatch, resolver::Resolver,
+    setup::Attached,
 };
 use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
-    recording::{self, Call, Census, CensusMoment, End, Memory, Step, Writer},
+    recording::{self, BEGAN_WITH_SESSION, Call, Census, CensusMoment, End, Memory, Step, Writer},
     session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
     target::{Target, mapping, process::Status},
@@ -48,6 +49,9 @@ pub(super) struct Capture {
     jvm: JvmWatch,
     written: Written,
     waiting: Waiting,
+    /// The target stands still until it is known what it met, or if it is about to end.
+    halt: Option<Halt>,
+    is_leaving: bool,
     /// The target became another program.
     replaced: bool,
     malformed_count: u64,
@@ -72,8 +76,7 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Switches the attached probes on. What happens from now on is recorded. `is_ours`: the target was started for
-    /// this.
+    /// Switches the attached probes on. What happens from now on is recorded.
     ///
     /// # Errors
     /// The kernel refuses, or the recording cannot be written.
@@ -82,13 +85,12 @@ impl Capture {
         mut attached: Attached,
         resolver: Resolver,
         mut writer: Writer,
-        is_ours: bool,
     ) -> Result<Self, Failure> {
         let mut session = Session::default();
         for (tid, comm) in threads(target.pid) {
             session.threads.present(tid, comm);
         }
-        let mut jvm = JvmWatch::new(target, is_ours);
+        let mut jvm = JvmWatch::new(target);
         jvm.poll(&mut attached, &resolver, &mut session, &mut writer)?;
         jvm.settle(&mut attached, &mut writer)?;
         for mapping in mapping::read(target.pid).unwrap_or_default() {
@@ -116,6 +118,8 @@ impl Capture {
             jvm,
             written: Written::default(),
             waiting: Waiting::default(),
+            halt: None,
+            is_leaving: false,
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
@@ -151,7 +155,7 @@ impl Capture {
     /// The recording cannot be written.
     pub(super) fn expect_census(&mut self, taking: Option<Taking>, started_ns: u64) -> Result<(), Failure> {
         if taking.is_none() {
-            let json = Err("the program began with the session".to_owned());
+            let json = Err(BEGAN_WITH_SESSION.to_owned());
             self.writer.census(&Census { moment: CensusMoment::Begin, time_ns: started_ns, json })?;
         }
         self.first_census = taking;
@@ -187,9 +191,36 @@ impl Capture {
             // At once: they need the target's memory, and a target can end at any time.
             self.release_held();
             while self.drain()? {}
+            self.run_on();
             self.jvm.settle(&mut self.attached, &mut self.writer)?;
         }
         Ok(())
+    }
+
+    /// Lets the target run on, if it was stopped because of code that was unknown: what can be known of it by now is.
+    /// If it is about to end, it stands still until the recording is closed.
+    ///
+    /// # Errors
+    /// As for [`Capture::poll_jvm`].
+    pub(super) fn resume(&mut self) -> Result<(), Failure> {
+        if self.halt.is_some() && self.jvm.is_starting() {
+            // What a JVM describes counts when it was read twice, and the same.
+            self.poll_jvm()?;
+            self.poll_jvm()?;
+        }
+        self.run_on();
+        Ok(())
+    }
+
+    fn run_on(&mut self) {
+        if !self.is_leaving && self.halt.take().is_some() {
+            tracing::debug!("what the target met is known: it runs on");
+        }
+    }
+
+    /// Is the target about to end? It stands still then.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Takes in the events that are there. True: there may be more.
@@ -233,6 +264,10 @@ impl Capture {
             }
             EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
             EventKind::GcBegan { .. } => self.collection_began = true,
+            EventKind::Halted { leaving } => {
+                self.is_leaving |= leaving;
+                let _ = self.halt.get_or_insert(Halt { pid: self.pid });
+            }
             EventKind::Exec { .. } => self.replaced = true,
             EventKind::Allocated(record) => self.calls.push(Call { freed: false, record }),
             EventKind::Freed(record) => self.calls.push(Call { freed: true, record }),
@@ -302,6 +337,7 @@ impl Capture {
             self.writer.note("the totals and the live table do not agree")?;
         }
         while self.drain()? {}
+        self.run_on();
         self.jvm.give_up();
         self.release_held();
         self.follow_modules();

@@ -9,7 +9,7 @@ use std::{
 
 use tracer_common::config::Jvm;
 
-use super::{expected::ExpectedJvm, launch::Halt, resolver::Resolver, setup::Attached};
+use super::{expected::ExpectedJvm, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
@@ -30,15 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon it is asked again what it could not tell, at first.
 const REFRESH: Duration = Duration::from_millis(20);
 
-/// How often a program is halted at most because its JVM may be understood.
-const MAX_HALTS: u32 = 16;
-
 /// Where a recording is with the target's JVM.
 pub(super) struct JvmWatch {
     pid: u32,
     state: State,
-    /// How often the target may still be halted while its JVM is opened: never, if it is not ours.
-    halts: u32,
 }
 
 enum State {
@@ -59,8 +54,6 @@ struct Met {
     libjvm: PathBuf,
     config: Jvm,
     starting: Option<Starting>,
-    /// Until the stacks that waited are finished.
-    halt: Option<Halt>,
 }
 
 impl State {
@@ -70,10 +63,10 @@ impl State {
 }
 
 impl JvmWatch {
-    /// For the JVM of `target`, or the one that it will be. `is_ours`: the target was started for this.
-    pub(super) fn new(target: &Target, is_ours: bool) -> Self {
+    /// For the JVM of `target`, or the one that it will be.
+    pub(super) fn new(target: &Target) -> Self {
         let state = target.jvm.clone().map_or(State::Absent, State::starting);
-        Self { pid: target.pid, state, halts: if is_ours { MAX_HALTS } else { 0 } }
+        Self { pid: target.pid, state }
     }
 
     /// Is there a JVM that was not understood yet?
@@ -127,12 +120,6 @@ impl JvmWatch {
         let State::Starting { info, starting, since } = &mut self.state else {
             return Ok(());
         };
-        // What it does before it is known must be walked later; and it could end meanwhile.
-        let mut halt = None;
-        if self.halts > 0 && has_threads(self.pid, starting.as_ref()) {
-            self.halts -= 1;
-            halt = Halt::new(self.pid);
-        }
         let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref()) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
@@ -167,7 +154,7 @@ impl JvmWatch {
             writer.note(&format!("not understood of this JVM: {missing}"))?;
         }
         let starting = starting.take();
-        self.state = State::Met(Box::new(Met { libjvm: info.libjvm.file.clone(), config, starting, halt }));
+        self.state = State::Met(Box::new(Met { libjvm: info.libjvm.file.clone(), config, starting }));
         resolver.set_jvm(hotspot);
         Ok(())
     }
@@ -181,8 +168,7 @@ impl JvmWatch {
         let State::Met(met) = &mut self.state else {
             return Ok(());
         };
-        let Met { libjvm, config, starting, halt } = &mut **met;
-        drop(halt.take());
+        let Met { libjvm, config, starting } = &mut **met;
         let ahead = attached.expected_jvm.as_ref().filter(|expected| expected.is(libjvm));
         let seen = match ahead.map(ExpectedJvm::seen) {
             Some(seen) => seen,
@@ -254,11 +240,6 @@ fn open(
         }
     };
     starting.open(memory)
-}
-
-/// May a JVM that starts run Java code by now?
-fn has_threads(pid: u32, starting: Option<&Starting>) -> bool {
-    starting.is_some_and(|starting| LiveMemory::open(pid).is_ok_and(|memory| starting.has_threads(&memory)))
 }
 
 /// The JVM once more, for one who goes on asking it.

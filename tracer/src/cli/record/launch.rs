@@ -105,21 +105,26 @@ impl Launched {
         ptrace(libc::PTRACE_DETACH, self.pid(), 0, 0)
     }
 
-    /// Waits for its end, and gives its exit status as a shell would.
+    /// Waits for its end, and gives its exit status as a shell would. No probe is attached any more: it runs on, if it
+    /// was stopped when nobody looked.
     ///
     /// # Errors
     /// It cannot be waited for.
     pub(super) fn wait(mut self) -> io::Result<u8> {
+        drop(Halt { pid: self.pid() });
         Ok(exit_code(self.child.wait()?))
     }
 }
 
 impl Drop for Launched {
-    /// A program that was never let run has done nothing: it ends with us.
+    /// A program that was never let run has done nothing: it ends with us. Another runs on, if it was stopped when
+    /// nobody looked; no probe is attached any more.
     fn drop(&mut self) {
         if !self.released {
             let _ = self.child.kill();
             let _ = self.child.wait();
+        } else if let Ok(None) = self.child.try_wait() {
+            drop(Halt { pid: self.pid() });
         }
     }
 }
@@ -148,23 +153,16 @@ impl Drop for Hurry {
     }
 }
 
-/// A program of ours that stands still until this is dropped.
+/// A program of ours that was stopped, and stands still until this is dropped.
 pub(super) struct Halt {
-    pid: Pid,
-}
-
-impl Halt {
-    /// Stops `pid`, which [`Launched`] started. None: it is gone.
-    pub(super) fn new(pid: u32) -> Option<Self> {
-        let pid = Pid::from_raw(pid as i32)?;
-        kill_process(pid, Signal::STOP).ok()?;
-        Some(Self { pid })
-    }
+    pub(super) pid: u32,
 }
 
 impl Drop for Halt {
     fn drop(&mut self) {
-        let _ = kill_process(self.pid, Signal::CONT);
+        if let Some(pid) = Pid::from_raw(self.pid as i32) {
+            let _ = kill_process(pid, Signal::CONT);
+        }
     }
 }
 

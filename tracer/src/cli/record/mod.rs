@@ -90,12 +90,12 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let writer = Writer::create(&file, args.force, &header(&target, args))?;
     // Meanwhile: what is there before the session is not what its first moments add.
     let first_census = launched.is_none().then(|| Taking::start(pid, CensusMoment::Begin, monotonic_ns()));
-    let attached = setup::attach(&target, args)
+    let attached = setup::attach(&target, args, launched.is_some())
         .map_err(|failure| if target.is_alive() { failure } else { ended(&target) })?;
     let resolver = Resolver::start(pid, target.modules.clone())
         .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
     let exit = watch_exit(pid)?;
-    let mut capture = Capture::begin(&target, attached, resolver, writer, launched.is_some())?;
+    let mut capture = Capture::begin(&target, attached, resolver, writer)?;
     let started_ns = monotonic_ns();
     capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
     capture.expect_census(first_census, started_ns)?;
@@ -259,7 +259,11 @@ fn watch(
                     while capture.drain()? {
                         tokio::task::yield_now().await;
                     }
+                    capture.resume()?;
                     capture.tick_for_collection(monotonic_ns())?;
+                    if capture.is_leaving() {
+                        return Ok("target exited");
+                    }
                     if capture.is_replaced() {
                         return Ok("target became another program");
                     }

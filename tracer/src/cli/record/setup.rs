@@ -35,6 +35,11 @@ const SLOTS_PER_CPU: u32 = 4;
 /// Scratch slots of a machine with few CPUs: threads are preempted in the middle of walks there too.
 const MIN_SLOTS: u32 = 16;
 
+/// How often a program of ours is stopped at most where a walk of it meets unknown code: a JVM does when it uses a library
+/// of its own, and when it begins to run Java code. One that makes code all the time is not to stand still all the
+/// time.
+const MAX_HALTS: u32 = 256;
+
 /// Places in the stacks' memo, each for the pieces of stacks that begin at one place: 4 × 768 bytes.
 const MEMO_SETS: u32 = 2048;
 
@@ -122,11 +127,11 @@ impl Unwind {
     }
 }
 
-/// Loads the programs and attaches them to `target`; nothing is recorded yet.
+/// Loads the programs and attaches them to `target`; nothing is recorded yet. `is_ours`: it was started for this.
 ///
 /// # Errors
 /// The kernel refuses, or the target has no allocator that can be probed.
-pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> {
+pub(super) fn attach(target: &Target, args: &Args, is_ours: bool) -> Result<Attached, Failure> {
     tracefs::ensure().map_err(|error| {
         Failure::new(status::LACKING, format!("cannot mount tracefs: {error}"))
             .help("mount -t tracefs tracefs /sys/kernel/tracing")
@@ -188,6 +193,10 @@ pub(super) fn attach(target: &Target, args: &Args) -> Result<Attached, Failure> 
         phase("probes on what is held attached");
     }
     probes.attach_tracepoints().map_err(lacking)?;
+    if is_ours {
+        probes.attach_leaving(target);
+        tables.allow_halts(MAX_HALTS).map_err(|error| lacking(error.into()))?;
+    }
     if let Some(jvm) = &mut expected_jvm {
         jvm.attach(&mut probes);
     }

@@ -1,0 +1,116 @@
+//! `record -- CMD`: a program is recorded from its first instruction to its last, and runs on whatever becomes of the
+//! recorder. Needs root.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::fixture::{fetched_java, jdk_home, target_folder};
+use common::process::LIMIT;
+use common::recorder::{Recorder, tracer};
+use common::report::{assert_sound, number, rows};
+use rustix::process::Signal;
+
+/// A recorder that has just let `command` run.
+fn launch(name: &str, command: &[&Path]) -> Recorder {
+    let folder = target_folder().join("test-recordings");
+    fs::create_dir_all(&folder).expect("make the folder of recordings");
+    let file = folder.join(format!("launch-{name}.trec"));
+    let mut recorder = tracer();
+    recorder.args(["record", "--max-overhead", "none", "--force", "-o"]).arg(&file).arg("--").args(command);
+    Recorder::start(&mut recorder, file)
+}
+
+/// Records `java -version`: of 1,000 stacks, 995 are whole, every Java frame has its name, and its memory was read before
+/// it was gone. `late`: the recorder hardly ever runs meanwhile.
+fn assert_run_is_whole(java: &Path, name: &str, late: bool) {
+    let recorder = launch(name, &[java, Path::new("-version")]);
+    if late {
+        // Longer than the program would take.
+        for _ in 0..20 {
+            recorder.signal(Signal::STOP);
+            thread::sleep(Duration::from_millis(30));
+            recorder.signal(Signal::CONT);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    let report = recording.report();
+    assert_sound(&report);
+    let trust = &report["trust"];
+    let (total, complete) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
+    assert!(total > 5_000, "{name}: {total} stacks");
+    assert!((total - complete) * 200 <= total, "{name}: {complete} of {total} are whole: {trust:#}");
+    let frames = rows(&report, "sites").iter().flat_map(|site| rows(site, "frames"));
+    let (unnamed, named): (Vec<_>, Vec<_>) =
+        frames.filter(|frame| frame["kind"] == "java").partition(|frame| {
+            frame["function"].as_str().is_none_or(|function| function.starts_with("[unknown"))
+        });
+    assert!(unnamed.is_empty() && !named.is_empty(), "{name}: {} and {unnamed:#?}", named.len());
+    assert!(number(&report["memory"], "rss_bytes") > 10 << 20, "{name}: {:#}", report["memory"]);
+    assert!(
+        number(&report["census"]["end"]["census"]["malloc"], "in_use_bytes") > 1 << 20,
+        "{name}: no census"
+    );
+}
+
+#[test]
+fn the_whole_run_of_a_jvm_is_recorded() {
+    let Some(_turn) = common::privileged() else { return };
+    assert_run_is_whole(&jdk_home().join("bin/java"), "installed", false);
+    for major in [11, 25] {
+        match fetched_java(major) {
+            Some(java) => assert_run_is_whole(&java, &major.to_string(), true),
+            None => common::skip(&format!("needs JDK {major} (cargo xtask setup --tests)")),
+        }
+    }
+}
+
+/// What the kernel says of a process: its state, as in `/proc/PID/stat`. None: it is gone.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for this in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_program_outlives_a_recorder_that_is_killed() {
+    let Some(_turn) = common::privileged() else { return };
+    let java = jdk_home().join("bin/java");
+    let recorder = launch("killed", &[&java, Path::new("-version")]);
+    // Nobody answers when it stops itself.
+    recorder.signal(Signal::STOP);
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.pid()));
+    let children = children.expect("the recorder's children");
+    let pid: u32 = children.trim().parse().unwrap_or_else(|error| panic!("{children:?}: {error}"));
+    wait_for("it stands still", || state(pid) == Some('T'));
+    recorder.signal(Signal::KILL);
+    // Its new parent may not collect it.
+    wait_for("it ends by itself", || matches!(state(pid), None | Some('Z')));
+    assert_eq!(recorder.wait().status.code(), None, "the recorder was killed");
+}
+
+#[test]
+fn a_program_that_aborts_is_read_before_it_is_gone() {
+    let Some(_turn) = common::privileged() else { return };
+    let script = "import os; kept = b'x' * 50_000_000; os.abort()";
+    let python = Path::new("/usr/bin/python3");
+    let recording = launch("aborts", &[python, Path::new("-c"), Path::new(script)]).wait();
+    assert_eq!(recording.status.code(), Some(128 + 6), "as a shell has it: {}", recording.stderr);
+    let report = recording.report();
+    assert_sound(&report);
+    let memory = &report["memory"];
+    let live = rows(memory, "parts").iter().find(|part| part["id"] == "malloc-live").expect("what is live");
+    assert!(number(live, "resident_bytes") > 50_000_000, "{memory:#}");
+}
