@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
-use rustix::process::{Pid, Signal, getpriority_process, kill_process, setpriority_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::failure::{Failure, status};
 
@@ -19,9 +19,6 @@ const DEBUG_REGISTERS: usize = 848;
 const ENABLE_FIRST: usize = 1;
 /// The type of the auxiliary vector's entry point.
 const AT_ENTRY: u64 = 9;
-
-/// The nice value of who is in a hurry.
-const NICE: i32 = -10;
 
 /// A program that was started and waits.
 pub(super) struct Launched {
@@ -125,30 +122,6 @@ impl Drop for Launched {
             let _ = self.child.wait();
         } else if let Ok(None) = self.child.try_wait() {
             drop(Halt { pid: self.pid() });
-        }
-    }
-}
-
-/// The calling thread goes before others, until this is dropped: as long as a JVM starts, its stacks wait
-/// in the ring buffer until the recorder knows the library or the code that they pass through.
-pub(super) struct Hurry {
-    /// The nice value that it had; none if it could not be changed.
-    before: Option<i32>,
-}
-
-impl Hurry {
-    pub(super) fn new() -> Self {
-        // Of this thread alone, though it says process (sched(7), nice values).
-        let changed = getpriority_process(None).ok().filter(|before| *before > NICE);
-        let changed = changed.filter(|_| setpriority_process(None, NICE).is_ok());
-        Self { before: changed }
-    }
-}
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        if let Some(before) = self.before {
-            let _ = setpriority_process(None, before);
         }
     }
 }

@@ -30,13 +30,7 @@ use tokio::{
 };
 
 pub use self::args::Args;
-use self::{
-    capture::Capture,
-    census::Taking,
-    launch::{Hurry, Launched},
-    resolver::Resolver,
-    signals::Signals,
-};
+use self::{capture::Capture, census::Taking, launch::Launched, resolver::Resolver, signals::Signals};
 use super::failure::{Failure, status};
 use crate::{
     probe::{
@@ -53,9 +47,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often it is measured what recording takes from the target, and for how long.
 const METER: Duration = Duration::from_millis(500);
 const WINDOW: Duration = Duration::from_millis(100);
-
-/// How long a program is taken to start.
-const HURRY: Duration = Duration::from_secs(3);
 
 /// How often a JVM that starts is asked whether it can be understood by now.
 const JVM_POLL: Duration = Duration::from_millis(2);
@@ -99,15 +90,13 @@ fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, 
     let started_ns = monotonic_ns();
     capture.started(&humantime::format_rfc3339_millis(SystemTime::now()).to_string(), started_ns)?;
     capture.expect_census(first_census, started_ns)?;
-    // A program that starts loads its libraries: a JVM, more than others.
-    let hurry = launched.is_some().then(Hurry::new);
     if let Some(launched) = launched {
         launched.release().map_err(|error| Failure::new(status::FAILED, format!("pid {pid}: {error}")))?;
     }
     announce(&target, args, capture.probe_count(), begun.elapsed());
     release_memory();
 
-    let reason = watch(args, &mut capture, &signals, exit, hurry)?;
+    let reason = watch(args, &mut capture, &signals, exit)?;
     let (lost_count, detaching) = capture.finish(started_ns, monotonic_ns, reason)?;
     signals.finished();
     summarize(&file)?;
@@ -206,7 +195,6 @@ fn watch(
     capture: &mut Capture,
     signals: &Signals,
     exit: OwnedFd,
-    mut hurry: Option<Hurry>,
 ) -> Result<&'static str, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -219,8 +207,6 @@ fn watch(
         let exit = readable(exit).map_err(io)?;
         let deadline = tokio::time::sleep(args.duration);
         tokio::pin!(deadline);
-        let patience = tokio::time::sleep(HURRY);
-        tokio::pin!(patience);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut windows = tokio::time::interval(METER);
@@ -239,7 +225,6 @@ fn watch(
                     drop(ready.map_err(io)?);
                     return Ok("target exited");
                 }
-                () = &mut patience, if hurry.is_some() => drop(hurry.take()),
                 _ = windows.tick(), if capture.is_metered() => {
                     capture.open_window(monotonic_ns());
                     window_ends.as_mut().reset(tokio::time::Instant::now() + WINDOW);
