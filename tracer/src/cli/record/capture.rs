@@ -1,6 +1,7 @@
 //! A capture under way: attached probes, what they told so far, and the file that keeps it.
 
 mod budget;
+mod halt;
 mod waiting;
 mod write;
 
@@ -170,9 +171,14 @@ impl Capture {
         self.attached.ring.as_fd().try_clone_to_owned()
     }
 
-    /// Did the target become another program? Nothing of the old one is left then.
-    pub(super) fn is_replaced(&self) -> bool {
-        self.replaced
+    /// Why there is nothing more to come of the target: it became another program, and nothing of the old one is
+    /// left, or it is about to end, and stands still.
+    pub(super) fn end_of_target(&self) -> Option<&'static str> {
+        if self.is_leaving {
+            Some("target exited")
+        } else {
+            self.replaced.then_some("target became another program")
+        }
     }
 
     /// Is there a JVM of which not all was understood yet?
@@ -195,32 +201,6 @@ impl Capture {
             self.jvm.settle(&mut self.attached, &mut self.writer)?;
         }
         Ok(())
-    }
-
-    /// Lets the target run on, if it was stopped because of code that was unknown: what can be known of it by now is.
-    /// If it is about to end, it stands still until the recording is closed.
-    ///
-    /// # Errors
-    /// As for [`Capture::poll_jvm`].
-    pub(super) fn resume(&mut self) -> Result<(), Failure> {
-        if self.halt.is_some() && self.jvm.is_starting() {
-            // What a JVM describes counts when it was read twice, and the same.
-            self.poll_jvm()?;
-            self.poll_jvm()?;
-        }
-        self.run_on();
-        Ok(())
-    }
-
-    fn run_on(&mut self) {
-        if !self.is_leaving && self.halt.take().is_some() {
-            tracing::debug!("what the target met is known: it runs on");
-        }
-    }
-
-    /// Is the target about to end? It stands still then.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.is_leaving
     }
 
     /// Takes in the events that are there. True: there may be more.
@@ -264,10 +244,7 @@ impl Capture {
             }
             EventKind::NmethodLoaded(nmethod) => self.resolver.nmethod_loaded(nmethod),
             EventKind::GcBegan { .. } => self.collection_began = true,
-            EventKind::Halted { leaving } => {
-                self.is_leaving |= leaving;
-                let _ = self.halt.get_or_insert(Halt { pid: self.pid });
-            }
+            EventKind::Halted { leaving } => self.halted(leaving),
             EventKind::Exec { .. } => self.replaced = true,
             EventKind::Allocated(record) => self.calls.push(Call { freed: false, record }),
             EventKind::Freed(record) => self.calls.push(Call { freed: true, record }),

@@ -244,15 +244,13 @@ fn watch(
                     while capture.drain()? {
                         tokio::task::yield_now().await;
                     }
-                    capture.resume()?;
                     capture.tick_for_collection(monotonic_ns())?;
-                    if capture.is_leaving() {
-                        return Ok("target exited");
-                    }
-                    if capture.is_replaced() {
-                        return Ok("target became another program");
-                    }
                 }
+            }
+            // Whichever of these took the events in.
+            capture.resume()?;
+            if let Some(reason) = capture.end_of_target() {
+                return Ok(reason);
             }
         }
     })
