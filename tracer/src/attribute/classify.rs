@@ -1,7 +1,8 @@
 //! Stacks become categories and owners.
 
 use super::Source;
-use super::pattern::{library_name, module_name, plain_name};
+use super::library::{library_name, module_name};
+use super::pattern::plain_name;
 use super::rules::{Rule, Rules, SourceName, matches};
 use crate::symbolize::{Frame, FrameKind};
 
@@ -20,6 +21,8 @@ pub struct FrameTraits {
 enum Place {
     /// A Java method of the application.
     Application,
+    /// A Java method of a library that stands between applications and native code.
+    Binding,
     /// A Java method of the platform.
     Platform,
     /// Stubs, adapters and the interpreter.
@@ -47,13 +50,14 @@ pub struct Attribution {
     /// The operation that was served: the call that the owner made, or the frame which told the
     /// category.
     pub cause: Option<usize>,
-    /// The innermost Java frame of the application; else the function of a library or program.
+    /// The innermost Java frame in which the application has a line; else the function of a library or
+    /// program.
     pub owner: Option<usize>,
 }
 
 impl FrameTraits {
     fn is_java(&self) -> bool {
-        matches!(self.place, Place::Application | Place::Platform)
+        matches!(self.place, Place::Application | Place::Binding | Place::Platform)
     }
 }
 
@@ -137,6 +141,7 @@ impl Rules {
             // Nobody can change a method without a name.
             (FrameKind::Java, _) if frame.unknown.is_some() => Place::Stub,
             (FrameKind::Java, _) if matches(&self.platform, function) => Place::Platform,
+            (FrameKind::Java, _) if matches(&self.bindings, function) => Place::Binding,
             (FrameKind::Java, _) => Place::Application,
             (FrameKind::Stub, _) => Place::Stub,
             (FrameKind::Kernel, _) => Place::Kernel,
@@ -158,8 +163,8 @@ impl Rules {
         self.attribute(frames, source).category
     }
 
-    /// The owner in a stack, leaf first: the application's innermost Java method, else the
-    /// function of a library or program.
+    /// The owner in a stack, leaf first: the application's innermost Java method that has a line, else
+    /// the function of a library or program.
     pub fn owner(&self, frames: &[Frame]) -> Option<String> {
         let owner = self.attribute(frames, &Source::Allocator).owner?;
         frames.get(owner).map(|frame| frame.function.clone())
@@ -198,7 +203,7 @@ impl Rules {
             (Some(nearest), Some(named)) if place_of(nearest) == place_of(named) => Some(named),
             _ => nearest,
         };
-        let application = place(Place::Application);
+        let application = line_of_java(stack);
         let owner = application.or_else(|| place(Place::Library).filter(|_| native == stack.len()));
         let rule = {
             let innermost = named.and_then(|at| stack.get(at)).map(|(_, traits)| &*traits.conditions);
@@ -252,6 +257,19 @@ impl Rules {
         };
         (category.to_owned(), None)
     }
+}
+
+/// The innermost Java frame that is the application's. One that it declares `native` has no line that can be
+/// changed, so its caller is taken, if there is one. What has no frame of the application is its binding's.
+fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
+    let is = |at: usize, place: Place| stack.get(at).is_some_and(|(_, traits)| traits.place == place);
+    // Methods with code of their own call nothing but the JVM and its stubs.
+    let is_native = |at: usize| at.checked_sub(1).is_some_and(|inner| is(inner, Place::Library));
+    let innermost = |place: Place| {
+        let mut of_place = (0..stack.len()).filter(|&at| is(at, place));
+        of_place.clone().find(|&at| !is_native(at)).or_else(|| of_place.next())
+    };
+    innermost(Place::Application).or_else(|| innermost(Place::Binding))
 }
 
 impl Rule {

@@ -5,11 +5,13 @@
 //! rules, and knows nothing of sizes. `docs/attribution.md` describes the rules.
 
 mod classify;
+mod library;
 mod pattern;
 mod rules;
 mod source;
 
 pub use classify::{Attribution, FrameTraits};
-pub use pattern::{module_name, plain_name};
+pub use library::{known_name, module_name, without_drawn};
+pub use pattern::plain_name;
 pub use rules::{Nature, Rules, RulesError};
 pub use source::Source;

@@ -92,25 +92,6 @@ fn operator_length(symbol: &str) -> usize {
     })
 }
 
-/// The file's name of a module's path, without ` (deleted)`.
-pub fn module_name(path: &str) -> &str {
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The name under which a library is known, near to its soname: what follows the first number
-/// after `.so` is dropped, so `libfoo.so.6.0.30` is `libfoo.so.6`.
-pub(super) fn library_name(path: &str) -> String {
-    let name = module_name(path);
-    match name.split_once(".so.") {
-        Some((stem, version)) => {
-            let major = version.split('.').next().unwrap_or_default();
-            format!("{stem}.so.{major}")
-        }
-        None => name.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,13 +138,6 @@ mod tests {
         ] {
             assert_eq!(plain_name(function), plain, "{function}");
         }
-    }
-
-    #[test]
-    fn libraries_are_known_by_their_first_version_number() {
-        assert_eq!(library_name("/usr/lib/libstdc++.so.6.0.30"), "libstdc++.so.6");
-        assert_eq!(library_name("/tmp/librocksdbjni-linux64.so"), "librocksdbjni-linux64.so");
-        assert_eq!(library_name("/opt/app/leaky (deleted)"), "leaky");
     }
 
     proptest::proptest! {

@@ -39,6 +39,7 @@ pub struct Rules {
     pub(super) jdk: Vec<Pattern>,
     pub(super) jvm: Vec<Pattern>,
     pub(super) platform: Vec<Pattern>,
+    pub(super) bindings: Vec<Pattern>,
     names: BTreeMap<String, String>,
     natures: BTreeMap<String, (Nature, Vec<String>)>,
     usual: BTreeMap<String, u64>,
@@ -132,6 +133,7 @@ struct ModulesEntry {
 #[serde(default, deny_unknown_fields)]
 struct JavaEntry {
     platform: Vec<String>,
+    bindings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -221,6 +223,7 @@ impl Rules {
             jdk: Vec::new(),
             jvm: Vec::new(),
             platform: Vec::new(),
+            bindings: Vec::new(),
             names: BTreeMap::new(),
             natures: BTreeMap::new(),
             usual: BTreeMap::new(),
@@ -247,6 +250,7 @@ impl Rules {
         self.jdk.extend(patterns(&file.modules.jdk));
         self.jvm.extend(patterns(&file.modules.jvm));
         self.platform.extend(patterns(&file.java.platform));
+        self.bindings.extend(patterns(&file.java.bindings));
         let mut seen = HashMap::new();
         for entry in &file.rule {
             if self.rules.len() >= RULES_MAX {

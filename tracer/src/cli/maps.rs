@@ -1,5 +1,6 @@
 //! `tracer maps`: every mapping of a process with its owner, at once and with no probe attached.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::check::{Format, jvm_json};
 use super::failure::{Failure, status};
 use super::print::{print, printable};
+use crate::attribute::known_name;
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::malloc::{Arena, Holdings, Malloc};
 use crate::output::units;
@@ -187,20 +189,19 @@ fn shorten(text: &str, limit: usize) -> String {
 
 /// What an owner's parts are, most resident first; none if they have one name.
 fn details(map: &Map, owner: Owner) -> Vec<(String, Usage)> {
-    let mut sums: BTreeMap<&str, Usage> = BTreeMap::new();
+    let mut sums: BTreeMap<Cow<'_, str>, Usage> = BTreeMap::new();
     for part in map.parts.iter().filter(|part| part.owner == owner) {
         let name = match owner {
             // A library is one, whatever its sections are.
-            Owner::Library => part.name.rsplit_once(' ').map_or(part.name.as_str(), |(path, _)| path),
-            _ => part.name.as_str(),
+            Owner::Library => known_name(part.name.rsplit_once(' ').map_or(&*part.name, |(path, _)| path)),
+            _ => Cow::Borrowed(part.name.as_str()),
         };
-        let name = if owner == Owner::Library { name.rsplit('/').next().unwrap_or(name) } else { name };
         sums.entry(name).or_default().add(&part.usage);
     }
     if sums.len() < 2 || owner == Owner::Kernel {
         return Vec::new();
     }
-    let mut sums: Vec<_> = sums.into_iter().map(|(name, usage)| (name.to_owned(), usage)).collect();
+    let mut sums: Vec<_> = sums.into_iter().map(|(name, usage)| (name.into_owned(), usage)).collect();
     sums.sort_by_key(|(_, usage)| std::cmp::Reverse((usage.resident_bytes, usage.reserved_bytes)));
     sums
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::attribute::{module_name, plain_name};
+use crate::attribute::{known_name, plain_name};
 use crate::profile::SiteFrame;
 use crate::symbolize::FrameKind;
 
@@ -25,7 +25,7 @@ pub(super) fn function(frame: &SiteFrame) -> String {
     };
     let name = clean(name);
     match &frame.module {
-        Some(module) if name.starts_with("[unknown") => format!("{name} ({})", clean(module_name(module))),
+        Some(module) if name.starts_with("[unknown") => format!("{name} ({})", clean(&known_name(module))),
         _ => name.into_owned(),
     }
 }
@@ -40,10 +40,10 @@ pub(super) fn place(frame: &SiteFrame) -> String {
     };
     let module = frame.module.as_deref().filter(|_| frame.kind != FrameKind::Java);
     match (line, module) {
-        (Some(line), Some(module)) => format!("{name} ({line} in {})", clean(module_name(module))),
+        (Some(line), Some(module)) => format!("{name} ({line} in {})", clean(&known_name(module))),
         (Some(line), None) => format!("{name} ({line})"),
         (None, Some(module)) if !name.starts_with("[unknown") => {
-            format!("{name} ({})", clean(module_name(module)))
+            format!("{name} ({})", clean(&known_name(module)))
         }
         _ => name,
     }

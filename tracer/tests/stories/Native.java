@@ -22,7 +22,7 @@ final class Native {
         for (; pace.next(100); count++) {
             encode();
         }
-        return Story.truth("native:libforget.so", "Native.forget", "leak", count * 10_007);
+        return Story.truth("native:libforget.so", "Native.encode", "leak", count * 10_007);
     }
 
     private static void encode() {
@@ -36,7 +36,7 @@ final class Native {
         for (; pace.next(50); count += 1_000) {
             subscribe(new Object());
         }
-        return Story.truth("jni", "Native.remember", "leak", count * 8);
+        return Story.truth("jni", "Native.subscribe", "leak", count * 8);
     }
 
     private static void subscribe(Object listener) {
@@ -55,7 +55,7 @@ final class Native {
         while (pace.next(80)) {
             blocks.put(new PhantomReference<>(new Object(), unreachable), decode());
         }
-        return Story.truth("native:libforget.so", "Native.open", "gc-pending", 0);
+        return Story.truth("native:libforget.so", "Native.decode", "gc-pending", 0);
     }
 
     private static long decode() {

@@ -159,7 +159,7 @@ fn stacks_of_the_allocator() {
                 "J com.acme.Store.put",
             ],
             "native:librocksdbjni-linux64.so",
-            "rocksdb::Arena::Allocate > - > org.rocksdb.RocksDB.put",
+            "rocksdb::Arena::Allocate > org.rocksdb.RocksDB.put > com.acme.Store.put",
         ),
         (
             &[
@@ -196,13 +196,55 @@ fn stacks_of_the_allocator() {
             "JvmtiEnv::Allocate(long) > - > cb",
         ),
     ] {
-        let way =
-            way.replace("org.rocksdb.RocksDB.put > org.rocksdb.RocksDB.put", "- > org.rocksdb.RocksDB.put");
-        assert_eq!(
-            attribution(text, &Source::Allocator, true),
-            (category.to_owned(), way.to_owned()),
-            "{text:?}"
-        );
+        let found = attribution(text, &Source::Allocator, true);
+        assert_eq!(found, (category.to_owned(), way.to_owned()), "{text:?}");
+    }
+}
+
+#[test]
+fn the_owner_has_a_line_and_is_no_binding() {
+    const ZSTD: &str = "/tmp/libzstd-jni-1.5.5-4.so!ZSTD_createCCtx";
+    for (text, way) in [
+        // What binds a library is not who decides, and neither is the JDK between the two.
+        (
+            &[
+                "c!malloc",
+                ZSTD,
+                "J com.github.luben.zstd.ZstdOutputStreamNoFinalizer.createCStream",
+                "J com.github.luben.zstd.ZstdOutputStreamNoFinalizer.<init>",
+                "J java.io.FilterOutputStream.write",
+                "J com.acme.Queue.pack",
+                "J com.acme.Queue.main",
+            ][..],
+            "ZSTD_createCCtx > java.io.FilterOutputStream.write > com.acme.Queue.pack",
+        ),
+        // A method that is declared `native` has no line; its caller has one.
+        (
+            &["c!malloc", "/opt/libacme.so!hold", "J com.acme.Native.hold", "J com.acme.Feed.open"],
+            "hold > com.acme.Native.hold > com.acme.Feed.open",
+        ),
+        // What the JVM allocates for a method is that method's.
+        (
+            &["c!malloc", "jvm!Unsafe_AllocateMemory0", "J com.acme.Off.heap", "J com.acme.Feed.open"],
+            "Unsafe_AllocateMemory0 > - > com.acme.Off.heap",
+        ),
+        // Nobody else is there.
+        (
+            &["c!malloc", "/opt/libacme.so!hold", "J com.acme.Native.hold", "J java.lang.Thread.run"],
+            "hold > - > com.acme.Native.hold",
+        ),
+        (
+            &[
+                "c!malloc",
+                ZSTD,
+                "J com.github.luben.zstd.ZstdCompressCtx.init",
+                "J com.github.luben.zstd.ZstdCompressCtx.<init>",
+                "J java.lang.Thread.run",
+            ],
+            "ZSTD_createCCtx > com.github.luben.zstd.ZstdCompressCtx.init > com.github.luben.zstd.ZstdCompressCtx.<init>",
+        ),
+    ] {
+        assert_eq!(attribution(text, &Source::Allocator, true).1, way, "{text:?}");
     }
 }
 

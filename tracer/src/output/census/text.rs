@@ -5,6 +5,7 @@ mod books;
 use std::fmt::Write;
 
 use super::{ARENAS_MISSING, Heading};
+use crate::attribute::known_name;
 use crate::census::{Census, Finding, Library, OpenSsl, zlib};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
@@ -220,7 +221,7 @@ impl Page {
             self.row(6, &name, &bytes(sum.bytes), &count(sum.count), "");
         }
         for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
-            let name = format!("of {}", maker.path.rsplit('/').next().unwrap_or_default());
+            let name = format!("of {}", known_name(&maker.path));
             self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
         }
     }
@@ -250,8 +251,7 @@ impl Page {
         }
         self.title("Chunks in use whose first words point into", "bytes", "count", "");
         for library in shown().take(MAX_ROWS) {
-            let name = library.path.rsplit('/').next().unwrap_or_default();
-            self.row(2, name, &bytes(library.bytes), &count(library.count), "");
+            self.row(2, &known_name(&library.path), &bytes(library.bytes), &count(library.count), "");
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Census;
+use crate::attribute::{module_name, without_drawn};
 
 /// Something that there is so and so much of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,21 +125,20 @@ impl Census {
 
     /// The members of a list, each name once.
     fn members(&self, list: &List) -> Option<Vec<Fact>> {
-        let mut members: BTreeMap<&str, Fact> = BTreeMap::new();
+        let mut members: BTreeMap<String, Fact> = BTreeMap::new();
         for row in self.rows(list.rows)? {
             let number = |key: &str| row.get(key).and_then(Value::as_u64);
             let Some(name) = row.get(list.name).and_then(Value::as_str) else { continue };
+            let name = without_drawn(name).into_owned();
             let add = |sum: &mut Option<u64>, more: Option<u64>| {
                 *sum = more.map(|more| sum.unwrap_or(0).saturating_add(more)).or(*sum);
             };
-            let fact = members.entry(name).or_insert_with(|| Fact {
+            let fact = members.entry(name).or_insert_with_key(|name| Fact {
                 id: format!("{}/{name}", list.of),
                 // Of a file, what its folder is says little.
                 name: name
                     .strip_prefix('/')
-                    .and_then(|path| path.rsplit('/').next())
-                    .unwrap_or(name)
-                    .to_owned(),
+                    .map_or_else(|| name.clone(), |path| module_name(path).to_owned()),
                 of: Some(list.of),
                 bytes: None,
                 count: None,

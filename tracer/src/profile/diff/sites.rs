@@ -4,6 +4,7 @@
 //! functions, wherever in their files the calls are and whatever numbers generated classes have: a program
 //! that was built again is compared, too.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::pair::{Rates, TotalsPair};
-use crate::attribute::module_name;
+use crate::attribute::known_name;
 use crate::census::NamePattern;
 use crate::profile::{Kind, Site, SiteFrame, Totals, Way};
 use crate::symbolize::FrameKind;
@@ -143,13 +144,14 @@ fn row(site: &Site) -> Row<'_> {
     (site.source, &site.category, site.kind.as_deref())
 }
 
-type Frame<'a> = (&'a str, FrameKind, Option<&'a str>, Option<&'a str>, Option<u32>, Option<u64>);
+type Frame<'a> = (&'a str, FrameKind, Option<Cow<'a, str>>, Option<&'a str>, Option<u32>, Option<u64>);
 
-/// Frames as a person sees them; libraries may lie in other folders. Without a name, the offset is all there is.
+/// Frames as a person sees them; libraries may lie in other folders, or be unpacked
+/// anew. Without a name, the offset is all there is.
 fn same_frames(site: &Site) -> (Row<'_>, Vec<Frame<'_>>) {
     let frames = site.frames.iter().filter(|frame| frame.kind != FrameKind::Stub).map(|frame| {
         let offset = frame.offset.filter(|_| frame.function.starts_with("[unknown"));
-        let module = frame.module.as_deref().map(module_name);
+        let module = frame.module.as_deref().map(known_name);
         (frame.function.as_str(), frame.kind, module, frame.file.as_deref(), frame.line, offset)
     });
     (row(site), frames.collect())
