@@ -12,6 +12,7 @@ use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
+use crate::probe::load::has_programs;
 use crate::probe::survey::Survey;
 use crate::target::allocator::SkipReason;
 use crate::target::process::{self, Target, TargetError};
@@ -56,7 +57,8 @@ struct Checked {
 /// No such process, or stdout cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let features = Features::read();
-    let host = features.requirements();
+    let mut host = features.requirements();
+    host.push(programs());
     let mut process_requirements = Vec::new();
     let mut checked = None;
     if let Some(pid) = args.pid {
@@ -94,6 +96,18 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     };
     print(&text)?;
     Ok(if ready { status::DONE } else { status::LACKING })
+}
+
+/// What this binary itself must have.
+fn programs() -> Requirement {
+    let (id, title) = ("programs", "a build with its BPF programs");
+    match has_programs() {
+        true => Requirement::met(id, title, "built in"),
+        false => {
+            let help = "build it by `cargo xtask build --release`, which builds both sides";
+            Requirement::lacking(id, title, Status::Missing, "none in this build", help)
+        }
+    }
 }
 
 fn measure() -> Option<Cost> {

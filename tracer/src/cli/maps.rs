@@ -12,7 +12,7 @@ use super::print::{print, printable};
 use crate::attribute::known_name;
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::malloc::{Arena, Holdings, Malloc};
-use crate::output::units;
+use crate::output::{fit, units};
 use crate::target::memory::LiveMemory;
 use crate::target::pagemap::PageMap;
 use crate::target::process::{self, Target};
@@ -114,7 +114,7 @@ fn text(target: &Target, map: &Map, notes: &[String], summary_only: bool) -> Str
         row(&mut out, owner.name(), &usage);
         let details = details(map, owner);
         for (name, usage) in details.iter().take(DETAILS) {
-            row(&mut out, &format!("  {}", shorten(&printable(name), 29)), usage);
+            row(&mut out, &format!("  {}", fit(&printable(name), 29)), usage);
         }
         if details.len() > DETAILS {
             let mut rest = Usage::default();
@@ -176,15 +176,6 @@ fn row(out: &mut String, name: &str, usage: &Usage) {
         [usage.reserved_bytes, usage.committed_bytes, usage.resident_bytes, usage.swap_bytes]
             .map(units::bytes);
     let _ = writeln!(out, "{name:<32}{reserved:>12}{committed:>12}{resident:>12}{swap:>12}");
-}
-
-fn shorten(text: &str, limit: usize) -> String {
-    let count = text.chars().count();
-    // Of a path the end tells more than the beginning.
-    match count > limit {
-        true => format!("…{}", text.chars().skip(count + 1 - limit).collect::<String>()),
-        false => text.to_owned(),
-    }
 }
 
 /// What an owner's parts are, most resident first; none if they have one name.

@@ -54,7 +54,7 @@ fn base(path: &str) -> &str {
 }
 
 /// `text` in at most `width` characters; what is left out is in the middle, marked by `…`.
-pub(super) fn fit(text: &str, width: usize) -> Cow<'_, str> {
+pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= width {
         return Cow::Borrowed(text);

@@ -19,7 +19,7 @@ pub mod text;
 use std::path::PathBuf;
 
 pub use crate::profile::{View, units};
-pub use label::clean;
+pub use label::{clean, fit};
 
 /// How to render. What of a profile is shown is decided before: see
 /// [`Profile::keep_category`](crate::profile::Profile::keep_category) and

@@ -62,25 +62,9 @@ pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
     let sum = |part: fn(&recording::CodeHeap) -> Option<u64>| {
         if heaps.is_empty() { None } else { heaps.iter().map(part).sum::<Option<u64>>() }
     };
-    let mut methods: Vec<CodeMethod> = recording
-        .code_cache
-        .methods
-        .iter()
-        .map(|method| CodeMethod {
-            method: method.method.clone(),
-            tier: method.tier.clone(),
-            bytes: method.bytes,
-        })
-        .collect();
-    methods.sort_by_key(|method| Reverse(method.bytes));
+    let methods = methods(recording);
     let last = recording.code_series.last();
-    let classes = methods.iter().map(|method| (class(method), method.bytes));
-    let mut generated: Vec<GeneratedCode> = census::generated(classes)
-        .into_iter()
-        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes, owner: None })
-        .collect();
-    generated.extend(loaded_again(&methods));
-    generated.sort_by_key(|row| Reverse(row.bytes));
+    let mut generated = generated(&methods);
     for row in &mut generated {
         row.owner = makers.first(Generator::of_class(&row.pattern));
     }
@@ -104,6 +88,40 @@ pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
             .collect(),
         methods,
     }
+}
+
+/// Bytes of the code of classes that were generated at run time or loaded many times; None: methods are not known.
+pub(super) fn generated_bytes(recording: &Recording) -> Option<u64> {
+    let methods = methods(recording);
+    (!methods.is_empty()).then(|| generated(&methods).iter().map(|row| row.bytes).sum())
+}
+
+/// By size.
+fn methods(recording: &Recording) -> Vec<CodeMethod> {
+    let mut methods: Vec<CodeMethod> = recording
+        .code_cache
+        .methods
+        .iter()
+        .map(|method| CodeMethod {
+            method: method.method.clone(),
+            tier: method.tier.clone(),
+            bytes: method.bytes,
+        })
+        .collect();
+    methods.sort_by_key(|method| Reverse(method.bytes));
+    methods
+}
+
+/// By size; owners are not known yet.
+fn generated(methods: &[CodeMethod]) -> Vec<GeneratedCode> {
+    let classes = methods.iter().map(|method| (class(method), method.bytes));
+    let mut generated: Vec<GeneratedCode> = census::generated(classes)
+        .into_iter()
+        .map(|row| GeneratedCode { pattern: row.pattern, count: row.count, bytes: row.bytes, owner: None })
+        .collect();
+    generated.extend(loaded_again(methods));
+    generated.sort_by_key(|row| Reverse(row.bytes));
+    generated
 }
 
 /// The class of a method.

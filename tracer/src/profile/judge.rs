@@ -5,6 +5,7 @@ pub(super) use super::kept::Kept;
 use std::ops::Range;
 
 use super::Verdict;
+use super::code;
 use super::crowd::Crowd;
 use super::growth::{Course, Point};
 use super::kept;
@@ -36,6 +37,8 @@ pub(super) struct Judge<'a> {
     /// By group, by birth; of the allocator alone.
     births: Vec<Vec<Birth>>,
     makes_classes: bool,
+    /// What code such classes have at the end; None: not known.
+    generated_bytes: Option<u64>,
     unloads: bool,
 }
 
@@ -81,7 +84,8 @@ impl<'a> Judge<'a> {
                 .generating
                 .into_iter()
                 .any(|line| is_over_and_over(&course.history(line), GENERATED_MIN_BYTES));
-        Judge { recording, rules, collections, births, makes_classes, unloads, course }
+        let generated_bytes = code::generated_bytes(recording);
+        Judge { recording, rules, collections, births, makes_classes, generated_bytes, unloads, course }
     }
 
     /// CLOCK_MONOTONIC at the session's start.
@@ -186,7 +190,7 @@ impl<'a> Judge<'a> {
             history,
             collections: self.collections.as_deref(),
             births,
-            makes_classes: self.makes_classes,
+            makes_classes: self.makes_classes && (category != "code-cache" || self.is_generated(history)),
             unloads: self.unloads,
             is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
@@ -195,6 +199,12 @@ impl<'a> Judge<'a> {
             things,
         });
         Verdict { kind: found, evidence, advice: advice(found, category, kind, pid) }
+    }
+
+    /// Can half of the code that was added be of generated classes? The rest levels off.
+    fn is_generated(&self, code: &[Point]) -> bool {
+        let added_bytes = code.last().map_or(0, Point::live_bytes);
+        self.generated_bytes.is_none_or(|bytes| bytes.saturating_mul(2) >= added_bytes)
     }
 
     /// Is it asked for by the application or a library, not by the JVM for itself?

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use self::parts::size;
 
 use crate::output::style::Style;
-use crate::output::text::{census, sites, table, verdicts};
+use crate::output::text::{WIDTH, census, sites, table, verdicts};
 use crate::output::{Options, View, clean, label, units};
 use crate::profile::Kind;
 use crate::profile::census::Finding;
@@ -92,7 +92,7 @@ fn facts(diff: &CensusDiff, of_recordings: bool, style: Style, out: &mut dyn Wri
     writeln!(out, "{}", style.bold(&format!("What malloc's chunks and the JVM's books say{when}")))?;
     let finding = |finding: &Finding, mark: &str| {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
-        label::fit(&format!("{mark}: {held}{}", clean(&finding.evidence)), 98).into_owned()
+        verdicts::lines(&format!("{mark}: {held}{}", clean(&finding.evidence)), WIDTH - 4).join("\n    ")
     };
     for row in &diff.new_findings {
         writeln!(out, "  {}", style.warn(&finding(row, "new")))?;

@@ -3,8 +3,8 @@
 
 use std::io::{self, Write};
 
-use super::verdicts::paragraph;
-use super::{Style, clean, label, table, units};
+use super::verdicts::{lines, paragraph};
+use super::{Style, WIDTH, clean, label, table, units};
 use crate::profile::Censuses;
 use crate::profile::census::{Census, Finding};
 use crate::profile::diff::{FactPair, Pair};
@@ -59,20 +59,22 @@ fn findings(
     let of = |census: Option<&Census>| census.map(Census::findings).unwrap_or_default();
     let (before, after) = (of(begin), of(end));
     let is_in = |finding: &Finding, others: &[Finding]| others.iter().any(|other| other.is_of(finding));
-    let mut lines = Vec::new();
+    let mut marked = Vec::new();
     for finding in &after {
         let since = begin.is_some() && !is_in(finding, &before);
-        lines.push((finding, if since { " (not yet at the start)" } else { "" }));
+        marked.push((finding, if since { " (not yet at the start)" } else { "" }));
     }
     for finding in before.iter().filter(|finding| !is_in(finding, &after)) {
-        lines.push((finding, if end.is_some() { " (no more at the end)" } else { "" }));
+        marked.push((finding, if end.is_some() { " (no more at the end)" } else { "" }));
     }
-    for (finding, mark) in lines.iter().take(FINDINGS) {
+    for (finding, mark) in marked.iter().take(FINDINGS) {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
         let text = format!("{held}{}{mark}", clean(&finding.evidence));
-        writeln!(out, "  {}", style.warn(&label::fit(&text, super::WIDTH - 2)))?;
+        for (at, line) in lines(&text, WIDTH - 4).iter().enumerate() {
+            writeln!(out, "{:indent$}{}", "", style.warn(line), indent = if at == 0 { 2 } else { 4 })?;
+        }
     }
-    if let Some(more) = lines.len().checked_sub(FINDINGS).filter(|&more| more > 0) {
+    if let Some(more) = marked.len().checked_sub(FINDINGS).filter(|&more| more > 0) {
         writeln!(out, "  and {}", units::counted(more as u64, "other finding"))?;
     }
     Ok(())

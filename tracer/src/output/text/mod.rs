@@ -19,7 +19,7 @@ use crate::recording::State;
 use crate::session::budget::LEAST_PERCENT_OF_CPU;
 
 /// Columns that every line fits in, but for whole stacks.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 /// Sites shown, unless told otherwise.
 const SITES: usize = 10;
 /// Sites of mappings shown at most.

@@ -93,11 +93,19 @@ pub(in crate::output) fn paragraph(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    for line in lines(text, WIDTH - indent) {
+        writeln!(out, "{:indent$}{}", "", style.dim(&line))?;
+    }
+    Ok(())
+}
+
+/// Text in lines of at most so many characters, if its words are no longer.
+pub(in crate::output) fn lines(text: &str, width: usize) -> Vec<String> {
     let mut line = String::new();
     let mut lines = Vec::new();
     for word in text.split(' ') {
         let length = line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && indent + length > WIDTH {
+        if !line.is_empty() && length > width {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
@@ -106,8 +114,5 @@ pub(in crate::output) fn paragraph(
         line += word;
     }
     lines.push(line);
-    for line in lines {
-        writeln!(out, "{:indent$}{}", "", style.dim(&line))?;
-    }
-    Ok(())
+    lines
 }

@@ -95,7 +95,7 @@ pub(super) struct Case<'a> {
     pub(super) collections: Option<&'a [Collection]>,
     /// By birth. Empty: not known.
     pub(super) births: &'a [Birth],
-    /// Class loaders are made and stay, or classes are generated over and over.
+    /// Class loaders are made and stay, or classes are generated over and over, and this is of them.
     pub(super) makes_classes: bool,
     /// Class loaders were let go of. Otherwise what falls when a collection runs was working memory.
     pub(super) unloads: bool,
@@ -202,8 +202,8 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
         return finding(
             Kind::TooShort,
             format!(
-                "{grew}, but class loaders do not pile up: what an application loads and compiles levels off once it \
-                 is warm"
+                "{grew}, but little of it is of classes that are made again and again: what an application loads and \
+                 compiles levels off once it is warm"
             ),
         );
     }
@@ -216,6 +216,12 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
     // Threads are no garbage while they run.
     let survived = collected.survived(live_bytes).filter(|_| case.things.is_empty());
     match (case.nature, survived) {
+        // Young collections, of which there may be many, look for no class loaders.
+        (Nature::Unloaded, Some(_)) if !collected.has_full() && !case.unloads => {
+            let unknown = "no collection is known to have looked for unreachable class loaders";
+            let help = format!("jcmd {} GC.run while recording makes sure", case.pid);
+            finding(Kind::GcPending, format!("{grew}; {unknown}: {help}"))
+        }
         (Nature::Collected | Nature::Unloaded, Some(survived)) if !collected.has_full() => {
             let other = "garbage that had grown old would wait for a full one";
             let help = format!("jcmd {} GC.run while recording makes sure", case.pid);

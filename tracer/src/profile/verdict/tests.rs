@@ -227,22 +227,26 @@ fn classes_that_are_unloaded_fall_when_a_collection_runs() {
 fn classes_of_loaders_that_were_there_are_a_start() {
     let history = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
     let gcs = [gc(5, true), gc(10, true)];
+    let young = gcs.map(|gc| Collection { full: false, ..gc });
     let births = births(0..15, 1_000 * KIB, &gcs);
-    let case = |makes_classes| Case {
+    let of = |makes_classes, gcs, unloads| Case {
         nature: Nature::Unloaded,
         history: &history,
-        collections: Some(&gcs),
+        collections: Some(gcs),
         births: &births,
         makes_classes,
-        unloads: true,
+        unloads,
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 1,
         things: "",
     };
-    assert_eq!(judge(&case(false)).kind, Kind::TooShort);
-    assert_eq!(judge(&case(true)).kind, Kind::Leak);
+    assert_eq!(judge(&of(false, &gcs, true)).kind, Kind::TooShort);
+    assert_eq!(judge(&of(true, &gcs, true)).kind, Kind::Leak);
+    // A young collection looks for no class loaders, unless some went.
+    assert_eq!(judge(&of(true, &young, false)).kind, Kind::GcPending);
+    assert_eq!(judge(&of(true, &young, true)).kind, Kind::Leak);
 }
 
 /// As `verdict`, of what the application asks for.
