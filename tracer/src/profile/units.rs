@@ -25,7 +25,9 @@ pub fn plus_minus(value: u64, error: Option<u64>) -> String {
         Some(error) => match error as f64 * 100.0 / value as f64 {
             percent if percent < 0.05 => "±<0.1 %".to_owned(),
             percent if percent < 9.95 => format!("±{percent:.1} %"),
-            percent => format!("±{percent:.0} %"),
+            percent if percent <= 100.0 => format!("±{percent:.0} %"),
+            // That it is more than the value is all that it says.
+            _ => "±>100 %".to_owned(),
         },
     }
 }
@@ -142,7 +144,8 @@ mod tests {
             (1_000_000, Some(1), "±<0.1 %"),
             (1_000, Some(32), "±3.2 %"),
             (1_000, Some(99), "±9.9 %"),
-            (1_000, Some(1_200), "±120 %"),
+            (1_000, Some(512), "±51 %"),
+            (1_000, Some(1_200), "±>100 %"),
         ] {
             assert_eq!(plus_minus(value, error), text);
         }

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 
 use super::style::Style;
 use super::{Options, View, clean, label, units};
-use crate::profile::{Profile, Session};
+use crate::profile::{Category, Profile, Session};
 use crate::recording::State;
 use crate::session::budget::LEAST_PERCENT_OF_CPU;
 
@@ -156,9 +156,11 @@ fn next(profile: &Profile, options: &Options, style: Style, out: &mut dyn Write)
     let path = file.to_string_lossy();
     let quoted = quote(&clean(&path));
     let picture = quote(&clean(&file.with_extension("svg").to_string_lossy()));
-    let category = profile
-        .categories
-        .first()
+    // What a verdict found comes before what is merely large.
+    let is_finding = |category: &&Category| category.verdict.as_ref().is_some_and(|it| it.kind.is_finding());
+    let found = profile.categories.iter().filter(is_finding).max_by_key(|it| it.totals.live_bytes);
+    let category = found
+        .or_else(|| profile.categories.first())
         .filter(|_| options.category.is_none())
         .map(|category| format!("tracer report {quoted} --category {}", quote(&clean(&category.id))));
     writeln!(out)?;

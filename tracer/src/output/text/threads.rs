@@ -1,9 +1,11 @@
 //! Threads: how many, what their stacks take, by name and by whom they were started.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::{Style, WIDTH, clean, label, table, units};
-use crate::profile::Profile;
+use crate::profile::{Creator, Profile};
 
 /// Names, and creators, that are shown.
 const NAMES: usize = 8;
@@ -55,15 +57,25 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     if let Some(more) = threads.names.len().checked_sub(NAMES).filter(|&more| more > 0) {
         writeln!(out, "  and {}", units::counted(more as u64, "other name"))?;
     }
-    for creator in threads.creators.iter().take(CREATORS) {
-        let part = |at: Option<usize>| Some(label::place(creator.frames.get(at?)?));
-        let way: Vec<String> =
-            [part(creator.way.cause), part(creator.way.owner)].into_iter().flatten().collect();
-        if !way.is_empty() {
-            let (count, live) = (units::count(creator.count), units::count(creator.live));
-            let text = format!("{count} ({live} live) started by {}", way.join(" → "));
-            writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
-        }
+    for (by, (count, live)) in creators(&threads.creators).iter().take(CREATORS) {
+        let (count, live) = (units::count(*count), units::count(*live));
+        let text = format!("{count} ({live} live) started by {by}");
+        writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
     }
     Ok(())
+}
+
+/// How many threads each line of code started, and how many of them live, the most first. A way there is another
+/// stack, but no other line.
+fn creators(creators: &[Creator]) -> Vec<(String, (u64, u64))> {
+    let mut by_line: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for creator in creators {
+        let by = creator.way.owner.or(creator.way.cause).and_then(|by| creator.frames.get(by));
+        let Some(by) = by.map(|frame| label::place(frame)) else { continue };
+        let (count, live) = by_line.entry(by).or_default();
+        (*count, *live) = (*count + creator.count, *live + creator.live);
+    }
+    let mut lines: Vec<_> = by_line.into_iter().collect();
+    lines.sort_by_key(|(_, (count, _))| Reverse(*count));
+    lines
 }

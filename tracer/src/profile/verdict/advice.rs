@@ -75,14 +75,15 @@ const TABLE: &[Advice] = &[
     Advice {
         category: "thread-stack",
         kind: "",
-        leak: "shut the executor down (shutdown(), close()) or share one; threads end only when their run() returns",
+        leak: "end what the threads serve (close the connection, the session), shut the executor down (shutdown(), close()) \
+               or share one; threads end only when their run() returns",
         pending: "shut the executor down (shutdown(), close()) or share one",
         held: "nothing; glibc keeps up to 40 MiB of stacks of threads that ended; -Xss makes each smaller",
     },
     Advice {
         category: "thread",
         kind: "",
-        leak: "threads are started and do not end: shut the executor down (shutdown(), close()) or share one",
+        leak: "threads are started and do not end: see thread-stack",
         pending: "shut the executor down (shutdown(), close()) or share one",
         held: "nothing; it is a part of each thread",
     },
