@@ -252,6 +252,52 @@ fn contexts_and_connections_of_openssl() {
     assert!((40 * 1000..40 * 20_000).contains(&bytes), "{openssl}");
 }
 
+/// Makes contexts of zstd, works with some, ends some, says "ready" and waits for a line.
+const ZSTD: &str = "
+import ctypes
+z = ctypes.CDLL('libzstd.so.1')
+for name in ['ZSTD_createCCtx', 'ZSTD_createDCtx']:
+    getattr(z, name).restype = ctypes.c_void_p
+z.ZSTD_compressCCtx.restype = z.ZSTD_decompressDCtx.restype = ctypes.c_size_t
+text, packed, unpacked = bytes(range(256)) * 400, ctypes.create_string_buffer(200000), ctypes.create_string_buffer(200000)
+def size(number): return ctypes.c_size_t(number)
+def compress():
+    context = ctypes.c_void_p(z.ZSTD_createCCtx())
+    return context, z.ZSTD_compressCCtx(context, packed, size(len(packed)), text, size(len(text)), 3)
+compressing = [compress() for _ in range(50)]
+length = compressing[0][1]
+def decompress():
+    context = ctypes.c_void_p(z.ZSTD_createDCtx())
+    assert z.ZSTD_decompressDCtx(context, unpacked, size(len(unpacked)), packed, size(length)) == len(text)
+    return context
+decompressing = [decompress() for _ in range(40)]
+for context, _ in compressing[:10]: z.ZSTD_freeCCtx(context)
+for context in decompressing[:15]: z.ZSTD_freeDCtx(context)
+z.ZSTD_sizeof_CCtx.restype = z.ZSTD_sizeof_DCtx.restype = ctypes.c_size_t
+made = sum(z.ZSTD_sizeof_CCtx(context) for context, _ in compressing[10:])
+print('ready', made, sum(z.ZSTD_sizeof_DCtx(context) for context in decompressing[15:]), flush=True)
+input()
+";
+
+#[test]
+fn contexts_of_zstd() {
+    if !is_root() {
+        return;
+    }
+    let mut command = Command::new("python3");
+    let (process, mut stdout, _stderr) = Process::start(command.args(["-c", ZSTD]));
+    let said = stdout.until("ready");
+    let zstd = &census(process.pid())["census"]["zstd"];
+    let truths: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(truths.len(), 2, "{said}");
+    for (kind, count, truth) in [("compress", 40, truths[0]), ("decompress", 25, truths[1])] {
+        assert_eq!(number(&zstd[kind], "count"), count, "{zstd}");
+        // malloc rounds, and a block that is mapped alone takes whole pages.
+        let bytes = number(&zstd[kind], "bytes");
+        assert!((truth..truth + count * 2 * 4096).contains(&bytes), "{truth} {zstd}");
+    }
+}
+
 #[test]
 fn a_stopped_process_is_read_and_stays_stopped() {
     if !is_root() {

@@ -35,6 +35,7 @@ pub(super) fn of(census: &Census) -> Vec<Finding> {
     let mut findings = Vec::new();
     let large = census.rss_bytes.unwrap_or(0) / RSS_PART;
     zlib(census, &mut findings);
+    zstd(census, &mut findings);
     malloc(census, large, &mut findings);
     jvm(census, large, &mut findings);
     for group in census.threads.iter().flatten().filter(|group| group.count >= MIN_THREADS) {
@@ -60,6 +61,21 @@ fn zlib(census: &Census, findings: &mut Vec<Finding>) {
                 evidence: format!("{} {what} states of zlib are alive ({class}, or a stream that has one)", sum.count),
                 category: Some("zlib"),
                 advice: "close the streams, or call end() on each Inflater and Deflater, instead of waiting for the collector",
+            });
+        }
+    }
+}
+
+fn zstd(census: &Census, findings: &mut Vec<Finding>) {
+    let zstd = &census.native.zstd;
+    for (sum, what) in [(zstd.compress, "compress"), (zstd.decompress, "decompress")] {
+        if sum.count >= MIN_STATES || sum.bytes >= MIN_BYTES {
+            findings.push(Finding {
+                kind: "zstd",
+                bytes: Some(sum.bytes),
+                evidence: format!("{} contexts of zstd that {what} are alive (ZstdOutputStream, ZstdInputStream, ...)", sum.count),
+                category: None,
+                advice: "close the streams and contexts that do so, or use one for each thread; a recording tells who makes them",
             });
         }
     }
@@ -145,7 +161,7 @@ fn jvm(census: &Census, large: u64, findings: &mut Vec<Finding>) {
             kind: "compile-queue",
             bytes: None,
             evidence: format!("{} methods wait in the {}", queue.length, queue.name),
-            category: Some("jit"),
+            category: Some("compiler"),
             advice: "the compilers do not keep up: their arenas and the code cache will grow",
         });
     }

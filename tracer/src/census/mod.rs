@@ -13,6 +13,7 @@ mod openssl;
 mod owners;
 pub mod sweep;
 pub mod zlib;
+mod zstd;
 
 pub use self::arenas::ArenaChunks;
 pub use self::finding::Finding;
@@ -21,6 +22,7 @@ pub use self::jvm::{CodeMethod, CodeUse, Generated, Jvm, generated, is_generated
 pub use self::native::{Native, ZlibMaker};
 pub use self::openssl::OpenSsl;
 pub use self::owners::Library;
+pub use self::zstd::Zstd;
 
 use crate::hotspot::Hotspot;
 use crate::target::mapping::Mapping;

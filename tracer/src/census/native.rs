@@ -6,6 +6,7 @@ use super::arenas::{ArenaChunks, Arenas};
 use super::openssl::{Candidates, OpenSsl};
 use super::owners::{Library, Owners};
 use super::zlib::{self, Prover, Zlib};
+use super::zstd::{self, Zstd};
 use super::{Known, Subject, sweep};
 use crate::malloc::{self, Chunk, Malloc};
 use crate::target::mapping::Mapping;
@@ -30,6 +31,7 @@ pub struct Native {
     /// Chunks of the JVM's own arenas, by length.
     pub arena_chunks: Vec<ArenaChunks>,
     pub openssl: OpenSsl,
+    pub zstd: Zstd,
     pub zlib: Zlib,
     /// By library, the largest first.
     pub zlib_makers: Vec<ZlibMaker>,
@@ -64,6 +66,7 @@ impl Native {
         let mut owners = Owners::new(subject.mappings);
         let mut arenas = Arenas::new(subject.mappings);
         let mut openssl = Candidates::default();
+        let mut zstd = zstd::Candidates::default();
         let malloc = match other {
             Some(kind) => Err(format!("the process uses {kind}, whose chunks are not read")),
             None => malloc::read(&source, &mut |chunk| {
@@ -72,6 +75,7 @@ impl Native {
                 owners.add(head, chunk.usable_bytes + HEADER_BYTES);
                 arenas.see(head, chunk.usable_bytes);
                 openssl.see(&owners, head, chunk.usable_bytes + HEADER_BYTES);
+                zstd.see(&owners, head, chunk.address, chunk.usable_bytes);
                 if chunk.usable_bytes < zlib::SMALLEST_BYTES {
                     return;
                 }
@@ -100,6 +104,7 @@ impl Native {
         let zlib_makers = makers(subject.mappings, &zlib);
         Self {
             openssl: openssl.prove(&owners, subject.memory),
+            zstd: zstd.prove(subject.memory),
             libraries: owners.finish(),
             arena_chunks: arenas.prove(subject.memory),
             zlib,

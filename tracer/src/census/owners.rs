@@ -78,6 +78,12 @@ impl Owners {
             .is_some_and(|(executable, _)| !executable && address.is_multiple_of(TABLE_ALIGNMENT))
     }
 
+    /// Is the address in a library? Some have their constants and their code in one mapping.
+    #[inline]
+    pub(super) fn has(&self, address: u64) -> bool {
+        self.find(address).is_some()
+    }
+
     /// Is there code at `function`, of the library that has its constants at `constants`?
     pub(super) fn is_code_beside(&self, constants: u64, function: u64) -> bool {
         let library = self.find(constants).map(|(_, library)| library);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{ARENAS_MISSING, Heading};
-use crate::census::{ArenaChunks, Census, CodeUse, Group, Jvm, Library, OpenSsl, zlib};
+use crate::census::{ArenaChunks, Census, CodeUse, Group, Jvm, Library, OpenSsl, Zstd, zlib};
 use crate::hotspot::books::{HeapSpace, JavaHeap};
 use crate::malloc::{Arena, Malloc, SizeClass};
 use crate::vmmap::{Owner, Usage};
@@ -122,6 +122,7 @@ pub fn value(census: &Census, heading: &Heading) -> Value {
             "malloc": malloc,
             "libraries": in_chunks.then(|| libraries(&census.native.libraries)),
             "jvm_arena_chunks": in_chunks.then(|| arena_chunks(&census.native.arena_chunks)),
+            "zstd": in_chunks.then(|| zstd(&census.native.zstd)),
             "openssl": in_chunks.then(|| openssl(&census.native.openssl)),
             "java_heap": java_heap,
             "direct_buffers": direct_buffers,
@@ -263,6 +264,11 @@ fn libraries(libraries: &[Library]) -> Value {
     let row =
         |library: &Library| json!({ "path": library.path, "count": library.count, "bytes": library.bytes });
     libraries.iter().map(row).collect()
+}
+
+fn zstd(found: &Zstd) -> Value {
+    let sum = |sum: zlib::Sum| json!({ "count": sum.count, "bytes": sum.bytes });
+    json!({ "compress": sum(found.compress), "decompress": sum(found.decompress) })
 }
 
 fn openssl(found: &OpenSsl) -> Value {

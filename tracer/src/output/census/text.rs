@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::{ARENAS_MISSING, Heading};
 use crate::attribute::known_name;
-use crate::census::{Census, Finding, Library, OpenSsl, zlib};
+use crate::census::{Census, Finding, Library, OpenSsl, Zstd, zlib};
 use crate::malloc::Malloc;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
@@ -68,6 +68,7 @@ impl Page {
                 Owner::MallocArena => {
                     self.malloc(census);
                     self.zlib(census);
+                    self.zstd(census);
                     self.openssl(census);
                     self.arena_chunks(census);
                 }
@@ -223,6 +224,17 @@ impl Page {
         for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
             let name = format!("of {}", known_name(&maker.path));
             self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
+        }
+    }
+
+    fn zstd(&mut self, census: &Census) {
+        let Zstd { compress, decompress } = census.native.zstd;
+        for (sum, name) in
+            [(compress, "zstd contexts, compressing"), (decompress, "zstd contexts, decompressing")]
+        {
+            if sum.count > 0 {
+                self.row(4, name, &bytes(sum.bytes), &count(sum.count), "part of what is in use");
+            }
         }
     }
 

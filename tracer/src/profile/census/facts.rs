@@ -47,6 +47,10 @@ const IN_USE_BYTES: Paths = &["/census/malloc/in_use_bytes", "/census/malloc/mma
 const IN_USE_COUNT: Paths = &["/census/malloc/in_use_count", "/census/malloc/mmapped_count"];
 const INFLATE: [Paths; 2] = [&["/census/zlib/inflate/bytes"], &["/census/zlib/inflate/count"]];
 const DEFLATE: [Paths; 2] = [&["/census/zlib/deflate/bytes"], &["/census/zlib/deflate/count"]];
+const ZSTD: [Paths; 2] = [
+    &["/census/zstd/compress/bytes", "/census/zstd/decompress/bytes"],
+    &["/census/zstd/compress/count", "/census/zstd/decompress/count"],
+];
 const BUFFERS: [Paths; 2] = [&["/census/direct_buffers/capacity_bytes"], &["/census/direct_buffers/count"]];
 const FREE_BYTES: Paths = &["/census/malloc/free_bytes", "/census/malloc/top_bytes"];
 const CODE: [Paths; 2] = [&["/census/code_cache/used_bytes"], &["/census/code_cache/method_count"]];
@@ -58,10 +62,11 @@ const GLOBAL: [Paths; 2] = [&["/census/jni/global_bytes"], &["/census/jni/global
 const WEAK: [Paths; 2] = [&["/census/jni/weak_bytes"], &["/census/jni/weak_count"]];
 
 /// In the order in which they are told; the members of a list come right after it.
-const PLACES: [Place; 15] = [
+const PLACES: [Place; 16] = [
     place("malloc-in-use", "malloc: in use", None, IN_USE_BYTES, IN_USE_COUNT),
     place("zlib-inflate", "zlib inflate states", IN_USE, INFLATE[0], INFLATE[1]),
     place("zlib-deflate", "zlib deflate states", IN_USE, DEFLATE[0], DEFLATE[1]),
+    place("zstd", "zstd contexts", IN_USE, ZSTD[0], ZSTD[1]),
     place("direct-buffers", "direct buffers", IN_USE, BUFFERS[0], BUFFERS[1]),
     place("jvm-arenas", "chunks of the JVM's arenas", IN_USE, ARENAS[0], ARENAS[1]),
     place("libraries", "chunks that lead to a library", IN_USE, &[], &[]),
