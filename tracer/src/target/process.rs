@@ -279,8 +279,9 @@ mod tests {
     #[test]
     fn a_process_of_its_own() {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-        // Until its exec, the child's program is this test.
-        while command(child.id()).first().is_none_or(|program| program != "sleep") {
+        // Until its exec, the child's program is this test; when it sleeps, all of it is there.
+        let asleep = |stat: Stat| stat.comm == "sleep" && stat.state == 'S';
+        while !Stat::read(child.id()).is_ok_and(asleep) {
             std::thread::yield_now();
         }
         let target = inspect(child.id());

@@ -180,16 +180,11 @@ fn what_was_mapped_before_is_remembered_until_something_else_is_there() {
 fn names_outlive_the_process() {
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = child.id();
-    let loaded = || {
-        let modules = modules(pid, &mapping::read(pid).unwrap());
-        modules.iter().any(|module| module.path.contains("libc")).then_some(modules)
-    };
-    // Until it has become `sleep` and has its C library.
-    let found = (0..200).find_map(|_| {
+    // Until it has become `sleep`, and all of its C library is there.
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(sleep) S") {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        loaded()
-    });
-    let found = found.unwrap();
+    }
+    let found = modules(pid, &mapping::read(pid).unwrap());
     let mut native = Native::new(pid);
     native.set_modules(&found);
     child.kill().unwrap();
