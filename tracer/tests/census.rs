@@ -55,6 +55,8 @@ fn start_held(java: &Path, flags: &[&str]) -> (Process, Lines) {
     command.arg("-cp").arg(java_classes()).arg("Held");
     let (process, mut stdout, _stderr) = Process::start(&mut command);
     stdout.until("ready");
+    // A census counts what is there while it is read: exactly, if nothing changes.
+    process.until_at_rest();
     (process, stdout)
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::fixture::c_program;
-use common::process::{Lines, Process};
+use common::process::{Lines, Process, wait_for};
 use common::recorder::{Recorder, tracer, tracer_output};
 use common::report::{Totals, assert_balanced};
 use rustix::process::Signal;
@@ -286,8 +286,11 @@ fn what_a_killed_recorder_wrote_is_readable() {
     let recorder = Recorder::attach(target.pid(), "cli-killed", &["-d", "60s"]);
     target.tell("go");
     stdout.next();
-    // Written at every tick: the second of two ticks after the work has all of it.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // Written at every tick, and readable from then on.
+    wait_for("allocations are written", || {
+        let written = tracer::recording::read(recorder.file());
+        written.is_ok_and(|written| written.totals.iter().any(|total| total.totals.allocated_count > 0))
+    });
     recorder.signal(Signal::KILL);
     let recording = recorder.wait();
     let report = recording.report();

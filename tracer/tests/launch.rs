@@ -6,10 +6,10 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::fixture::{fetched_java, jdk_home, target_folder};
-use common::process::LIMIT;
+use common::process::wait_for;
 use common::recorder::{Recorder, tracer};
 use common::report::{assert_sound, number, rows};
 use rustix::process::Signal;
@@ -74,14 +74,6 @@ fn the_whole_run_of_a_jvm_is_recorded() {
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited for this in vain: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]

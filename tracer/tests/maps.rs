@@ -91,6 +91,7 @@ fn assert_agrees_with_nmt(java: &Path, jcmd: &[&str], options: &[&str]) {
     let (mut target, mut stdout, _stderr) =
         Process::start(command.arg("-cp").arg(java_classes()).arg("GzipStreams"));
     stdout.until("started");
+    target.until_at_rest();
     let pid = target.pid().to_string();
     let jcmd_path = if jcmd.is_empty() { java.with_file_name("jcmd") } else { java.to_owned() };
     let output = Command::new(jcmd_path)
@@ -98,6 +99,8 @@ fn assert_agrees_with_nmt(java: &Path, jcmd: &[&str], options: &[&str]) {
         .args([&pid, "VM.native_memory", "detail"])
         .output()
         .expect("run jcmd");
+    // Both lists are of what is there then.
+    target.until_at_rest();
     let map = maps(target.pid());
     target.tell("quit");
     target.wait();

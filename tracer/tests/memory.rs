@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::fixture::{fetched_java, java_classes, jdk_home, target_folder};
-use common::process::Process;
+use common::process::{Process, until_at_rest};
 use common::recorder::{Recorder, tracer, tracer_output};
 use common::report::{assert_nothing_lost, category, number, rows, sites_through};
 use serde_json::Value;
@@ -23,6 +23,8 @@ fn attach(workload: &str, options: &[&str]) -> (Value, Value) {
     let recorder = Recorder::attach(target.pid(), &format!("memory-{workload}"), &[]);
     target.tell("start");
     let truth = serde_json::from_str(&stdout.next()).expect("a workload's truth is JSON");
+    // What is summed up is read one after the other.
+    target.until_at_rest();
     let recording = recorder.stop();
     assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
     target.tell("quit");
@@ -139,9 +141,12 @@ fn assert_agrees_with_nmt(java: &Path, name: &str) {
     let children =
         fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.pid())).expect("its child");
     let pid = children.split_ascii_whitespace().next().expect("a child").to_owned();
+    let at_rest = || until_at_rest(pid.parse().expect("a pid"));
+    at_rest();
     let mut jcmd = Command::new(java);
     jcmd.args(["-m", "jdk.jcmd/sun.tools.jcmd.JCmd", &pid, "VM.native_memory", "summary", "scale=b"]);
     let nmt = String::from_utf8(jcmd.output().expect("run jcmd").stdout).expect("text");
+    at_rest();
     let maps = tracer_output(&["maps", "-p", &pid, "--format", "json"]);
     let maps: Value = serde_json::from_slice(&maps.stdout).expect("maps is JSON");
     recorder.signal(rustix::process::Signal::INT);

@@ -13,6 +13,40 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Long enough for a loaded machine; a test that waits longer hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// Waits until `condition` holds.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for this in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Looks in a row, 2 ms apart, at a process whose threads all sleep: one that has work sleeps now and then, for a lock.
+const RESTING_LOOKS: u32 = 10;
+
+/// Waits until none of a process's threads has anything to do: what a JVM compiles and cleans up in the background is
+/// done, however late it came to it.
+pub(crate) fn until_at_rest(pid: u32) {
+    let mut looks = 0;
+    wait_for("a process comes to rest", || {
+        looks = if all_threads_are(pid, 'S') { looks + 1 } else { 0 };
+        looks == RESTING_LOOKS
+    });
+}
+
+/// Are all threads of a process in this state, as the kernel has it? `T` is stopped, `S` sleeps, `R` runs or waits for
+/// a CPU.
+fn all_threads_are(pid: u32, state: char) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads");
+    let is_so = |task: PathBuf| match fs::read_to_string(task.join("stat")) {
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state)),
+        // It ended meanwhile.
+        Err(_) => true,
+    };
+    tasks.flatten().all(|task| is_so(task.path()))
+}
+
 /// A running child. Killed when dropped, if it still runs.
 pub(crate) struct Process {
     name: String,
@@ -60,23 +94,17 @@ impl Process {
     /// what it does there first.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
-        let deadline = Instant::now() + LIMIT;
-        while !self.is_stopped() {
-            assert!(Instant::now() < deadline, "{} does not stop", self.name);
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&format!("{} stops", self.name), || self.is_stopped());
     }
 
     /// Are all of its threads stopped?
     pub(crate) fn is_stopped(&self) -> bool {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads");
-        // As the kernel has it: `T` is stopped.
-        let is_stopped = |task: PathBuf| match fs::read_to_string(task.join("stat")) {
-            Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')),
-            // It ended meanwhile.
-            Err(_) => true,
-        };
-        tasks.flatten().all(|task| is_stopped(task.path()))
+        all_threads_are(self.pid(), 'T')
+    }
+
+    /// Waits until it rests, as [`until_at_rest`] does.
+    pub(crate) fn until_at_rest(&self) {
+        until_at_rest(self.pid());
     }
 
     /// Waits for its end.

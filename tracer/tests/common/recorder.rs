@@ -81,6 +81,11 @@ impl Recorder {
         self.process.pid()
     }
 
+    /// The recording, which is being written.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
