@@ -4,7 +4,11 @@
 mod common;
 mod hotspot_support;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hotspot_support::held::Held;
 use hotspot_support::image::{Image, RecordingMemory};
@@ -13,7 +17,7 @@ use hotspot_support::{Jvm, jdks};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tracer::hotspot::{Hotspot, Kind, Stale, Symbols};
-use tracer::target::memory::ImageMemory;
+use tracer::target::memory::{ImageMemory, ProcessMemory};
 use tracer::target::{mapping, root};
 use tracer::unwind::modules::ModuleTables;
 use tracer::unwind::walker::Walker;
@@ -83,6 +87,40 @@ fn stale_frames_have_no_wrong_name() {
                 );
             }
         }
+    }
+}
+
+/// Of a JVM that is gone nobody says that its code was freed or its classes were unloaded.
+#[test]
+fn frames_of_a_jvm_that_is_gone_are_unreadable() {
+    /// The memory of a process that can end.
+    struct Mortal {
+        memory: ImageMemory,
+        is_gone: Arc<AtomicBool>,
+    }
+    impl ProcessMemory for Mortal {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+            match self.is_gone.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => self.memory.read(address, buffer),
+            }
+        }
+    }
+    for (name, image) in images() {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let memory = Mortal { memory: image.memory(), is_gone: Arc::clone(&is_gone) };
+        let mut hotspot = Hotspot::with_symbols(symbols(&image), memory).expect(&name);
+        is_gone.store(true, Ordering::Relaxed);
+        let mut kinds = BTreeSet::new();
+        for frame in frames(&image.expected) {
+            if matches!(frame.kind, frame_kind::COMPILED | frame_kind::INTERPRETED) {
+                kinds.insert(frame.kind);
+                let java = hotspot.resolve(&frame);
+                assert_eq!((java.len(), java[0].kind), (1, Kind::Unknown), "{name}");
+                assert_eq!(java[0].stale, Some(Stale::Unreadable), "{name}: {frame:?}");
+            }
+        }
+        assert_eq!(kinds.len(), 2, "{name}");
     }
 }
 

@@ -105,6 +105,11 @@ impl CodeCache {
         heaps(reader, layout).unwrap_or_else(|_| self.heaps.clone())
     }
 
+    /// Is the JVM itself gone, with all that it described?
+    pub(super) fn is_gone(&self, reader: Reader<'_>) -> bool {
+        heaps(reader, &self.layout).is_err()
+    }
+
     /// What is reserved for the segment map of `heap`: a byte for each segment, in whole pages.
     pub(super) fn segment_map(&self, heap: &Heap) -> Option<Range<u64>> {
         const PAGE_BYTES: u64 = 4096;

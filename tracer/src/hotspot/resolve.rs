@@ -58,6 +58,13 @@ pub(super) struct Source<'a> {
     pub(super) return_barrier: u64,
 }
 
+impl Source<'_> {
+    /// Of a JVM that is gone nobody can tell what became of code or classes.
+    fn why(&self, stale: Stale) -> Stale {
+        if self.code_cache.is_gone(self.reader) { Stale::Unreadable } else { stale }
+    }
+}
+
 impl Names {
     /// The frames that `frame` stands for, innermost first; never none.
     pub(super) fn resolve(&mut self, source: Source<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
@@ -93,7 +100,7 @@ impl Names {
                 insert_bounded(&mut self.compiled, key, frames.clone());
                 frames
             }
-            Err(stale) => [self.remembered(frame, stale)].into(),
+            Err(stale) => [self.remembered(frame, source.why(stale))].into(),
         }
     }
 
@@ -177,7 +184,7 @@ impl Names {
                 let frame = java_frame(method, Some(bci), Some(Tier::Interpreted));
                 JavaFrame { stale: Some(Stale::Method), ..frame }
             }
-            None => JavaFrame::unknown(Some(Stale::Method)),
+            None => JavaFrame::unknown(Some(source.why(Stale::Method))),
         }
     }
 

@@ -6,11 +6,16 @@ use super::frame::{Frame, FrameKind, Tier, UnknownReason};
 use super::name::clean;
 use crate::hotspot::{self, JavaFrame, Kind, Stale};
 
-/// The frames that a frame of the JVM stands for, innermost first. Of code that was freed before it was
+/// The frames that a frame of the JVM stands for, innermost first. Of code that was gone before it was
 /// read only the outermost method is known: a frame without a name stands for what was inlined in it.
 pub(super) fn frames(java: &JavaFrame) -> impl Iterator<Item = Frame> {
-    let is_freed = java.kind == Kind::Method && matches!(java.stale, Some(Stale::Nmethod(_)));
-    let gap = is_freed.then(|| Frame::unknown(FrameKind::Java, UnknownReason::FreedCode));
+    let gap = match java.stale {
+        _ if java.kind != Kind::Method => None,
+        Some(Stale::Nmethod(_)) => Some(UnknownReason::FreedCode),
+        Some(Stale::Unreadable) => Some(UnknownReason::UnreadableMemory),
+        Some(Stale::Method) | None => None,
+    };
+    let gap = gap.map(|reason| Frame::unknown(FrameKind::Java, reason));
     gap.into_iter().chain([frame(java)])
 }
 
