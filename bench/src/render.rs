@@ -14,6 +14,11 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     format!("{table}\n")
 }
 
+/// The line below the tables of what was not measured, and why; none if all was.
+pub(crate) fn left_out(reasons: &[String]) -> String {
+    if reasons.is_empty() { String::new() } else { format!("\nleft out: {}\n", reasons.join("; ")) }
+}
+
 /// `1234567.8` → `1,234,568`; below 100 one decimal is kept.
 pub(crate) fn number(value: f64) -> String {
     if value.abs() < 100.0 {

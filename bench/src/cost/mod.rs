@@ -8,7 +8,6 @@
 mod tables;
 mod variant;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -16,7 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::peer::{self, Inside};
+use crate::peer::{self, AsyncProfiler, Inside};
 use crate::program_times::ProgramTimes;
 use crate::recorder::{self, Recorder};
 use crate::statistics::median;
@@ -40,9 +39,8 @@ const INTERPRETED: [&str; 3] = [workload::SMALL[0], workload::SMALL[1], "-Xint"]
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A build of async-profiler to compare with: its libasyncProfiler.so
-    #[arg(long, value_name = "PATH")]
-    async_profiler: Option<PathBuf>,
+    #[command(flatten)]
+    async_profiler: AsyncProfiler,
 }
 
 /// Everything that was measured.
@@ -93,20 +91,11 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         (Variant::JemallocSampled, Inside::Jemalloc { log2_bytes: 19 }),
     ];
     let native = there(native.into(), &mut left_out);
-    let profiler = match &options.async_profiler {
-        Some(library) => vec![
-            (Variant::AsyncProfiler, Inside::AsyncProfiler { library: library.clone(), bytes: 0 }),
-            (
-                Variant::AsyncProfilerSampled,
-                Inside::AsyncProfiler { library: library.clone(), bytes: 512 << 10 },
-            ),
-        ],
-        None => {
-            left_out.push("async-profiler: no build of it was given with --async-profiler".to_owned());
-            Vec::new()
-        }
-    };
-    let profiler = there(profiler, &mut left_out);
+    let library = options.async_profiler.library(&mut left_out)?;
+    let profiler = library.map_or_else(Vec::new, |library| {
+        let inside = |bytes| Inside::AsyncProfiler { library: library.to_owned(), bytes };
+        vec![(Variant::AsyncProfiler, inside(0)), (Variant::AsyncProfilerSampled, inside(512 << 10))]
+    });
     let series =
         |name, command: &dyn Fn(&[&str]) -> Command, inside: &[(Variant, Inside)], depths: &[u32]| {
             let variants: Vec<Variant> =

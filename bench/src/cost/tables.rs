@@ -2,7 +2,7 @@
 
 use super::variant::Variant;
 use super::{Cost, Results, Row};
-use crate::render::{number, table};
+use crate::render::{left_out, number, table};
 
 /// What is compared with, in the second table.
 const PEERS: [Variant; 7] = [
@@ -27,9 +27,7 @@ pub(crate) fn tables(results: &Results) -> String {
         own(&results.pairs),
         peers(&results.pairs)
     );
-    if !results.left_out.is_empty() {
-        text += &format!("\nleft out: {}\n", results.left_out.join("; "));
-    }
+    text += &left_out(&results.left_out);
     text
 }
 

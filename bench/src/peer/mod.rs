@@ -6,13 +6,42 @@ mod inside;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::workload;
 pub(crate) use attached::Attached;
 pub(crate) use inside::{Inside, remove_output};
+
+/// Where async-profiler is, which no package of the distribution has.
+#[derive(Args)]
+pub(crate) struct AsyncProfiler {
+    /// A build of async-profiler to compare with: its libasyncProfiler.so
+    #[arg(long = "async-profiler", value_name = "PATH")]
+    library: Option<PathBuf>,
+}
+
+impl AsyncProfiler {
+    /// Its library. None: it was not given, which is noted.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn library(&self, left_out: &mut Vec<String>) -> Result<Option<&Path>> {
+        match self.library.as_deref() {
+            Some(library) if !library.exists() => {
+                bail!("--async-profiler: there is no {}", library.display())
+            }
+            None => {
+                left_out.push("async-profiler: no build of it was given with --async-profiler".to_owned());
+                Ok(None)
+            }
+            given => Ok(given),
+        }
+    }
+}
 
 /// bpftrace with its probes attached to a process; detached when dropped.
 pub(crate) struct Bpftrace(Child);

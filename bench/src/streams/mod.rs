@@ -9,14 +9,12 @@ mod answer;
 mod tables;
 mod way;
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::peer::{self, Attached};
+use crate::peer::{self, AsyncProfiler, Attached};
 use crate::statistics::median;
 use crate::workload::{self, Java, Workload};
 use answer::Answer;
@@ -34,9 +32,8 @@ const FLAGS: [&str; 4] = [
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A build of async-profiler to compare with: its libasyncProfiler.so
-    #[arg(long, value_name = "PATH")]
-    async_profiler: Option<PathBuf>,
+    #[command(flatten)]
+    async_profiler: AsyncProfiler,
 }
 
 /// Everything that was measured.
@@ -48,7 +45,8 @@ pub(crate) struct Results {
     alternations: u32,
     rows: Vec<Row>,
     answers: Vec<Answered>,
-    left_out: Option<String>,
+    /// What was left out, and why.
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -82,16 +80,15 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
     let java = Java::compile()?;
     let mut ways = vec![Way::Light, Way::Full];
-    let mut left_out = None;
-    match &options.async_profiler {
-        Some(library) if !library.exists() => bail!("there is no {}", library.display()),
-        Some(_) => ways.extend([Way::AsyncProfiler, Way::AsyncProfilerSampled]),
-        None => left_out = Some("async-profiler: no build of it was given with --async-profiler".to_owned()),
+    let mut left_out = Vec::new();
+    let library = options.async_profiler.library(&mut left_out)?;
+    if library.is_some() {
+        ways.extend([Way::AsyncProfiler, Way::AsyncProfilerSampled]);
     }
     let start = || Workload::start(&mut java.command(&FLAGS, "Streams"));
     let mut traced = start()?;
     // What the agent patches stays so when it is off: it has a process of its own.
-    let mut with_agent = match &options.async_profiler {
+    let mut with_agent = match library {
         Some(library) => Some(Attached::new(&java, library, start()?)),
         None => None,
     };

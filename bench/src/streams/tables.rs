@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Held};
 use super::{Results, Row};
-use crate::render::{number, table};
+use crate::render::{left_out, number, table};
 
 pub(crate) fn tables(results: &Results) -> String {
     let mut text = format!(
@@ -13,9 +13,7 @@ pub(crate) fn tables(results: &Results) -> String {
         costs(&results.rows),
         answers(results)
     );
-    if let Some(left_out) = &results.left_out {
-        text += &format!("\nleft out: {left_out}\n");
-    }
+    text += &left_out(&results.left_out);
     text
 }
 
