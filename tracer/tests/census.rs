@@ -254,7 +254,7 @@ fn contexts_and_connections_of_openssl() {
     assert!((40 * 1000..40 * 20_000).contains(&bytes), "{openssl}");
 }
 
-/// Makes contexts of zstd, works with some, ends some, says "ready" and waits for a line.
+/// Makes contexts of zstd, works with some, ends some, takes 114 MiB for something else, says "ready" and waits for a line.
 const ZSTD: &str = "
 import ctypes
 z = ctypes.CDLL('libzstd.so.1')
@@ -276,6 +276,7 @@ decompressing = [decompress() for _ in range(40)]
 for context, _ in compressing[:10]: z.ZSTD_freeCCtx(context)
 for context in decompressing[:15]: z.ZSTD_freeDCtx(context)
 z.ZSTD_sizeof_CCtx.restype = z.ZSTD_sizeof_DCtx.restype = ctypes.c_size_t
+kept = [bytes([1]) * 20000 for _ in range(6000)]
 made = sum(z.ZSTD_sizeof_CCtx(context) for context, _ in compressing[10:])
 print('ready', made, sum(z.ZSTD_sizeof_DCtx(context) for context in decompressing[15:]), flush=True)
 input()
@@ -289,7 +290,8 @@ fn contexts_of_zstd() {
     let mut command = Command::new("python3");
     let (process, mut stdout, _stderr) = Process::start(command.args(["-c", ZSTD]));
     let said = stdout.until("ready");
-    let zstd = &census(process.pid())["census"]["zstd"];
+    let census = census(process.pid());
+    let zstd = &census["census"]["zstd"];
     let truths: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert_eq!(truths.len(), 2, "{said}");
     for (kind, count, truth) in [("compress", 40, truths[0]), ("decompress", 25, truths[1])] {
@@ -298,6 +300,12 @@ fn contexts_of_zstd() {
         let bytes = number(&zstd[kind], "bytes");
         assert!((truth..truth + count * 2 * 4096).contains(&bytes), "{truth} {zstd}");
     }
+    let findings = census["findings"].as_array().expect("findings");
+    let of =
+        |kind: &str| findings.iter().find(|finding| finding["kind"] == kind).map(|it| number(it, "bytes"));
+    assert_eq!(of("zstd"), Some(number(&zstd["compress"], "bytes")), "{findings:?}");
+    let untold = of("untold").unwrap_or(0);
+    assert!((6_000 * 20_000..160_000_000).contains(&untold), "{findings:?}");
 }
 
 #[test]

@@ -1,14 +1,23 @@
 //! What stands out of a census: each with its evidence, and what to watch to learn who does it.
 
-use super::Census;
+use super::{Census, Library};
 use crate::hotspot::books::CodeHeap;
 
 /// Below this, nothing is worth a finding.
 const MIN_BYTES: u64 = 16 << 20;
 /// Part of the resident memory from which something stands out, as a divisor.
 const RSS_PART: u64 = 20;
+/// Below this, memory that nothing tells of is not worth a finding, and neither is a smaller part of the resident
+/// memory, as a divisor.
+const MIN_UNTOLD_BYTES: u64 = 64 << 20;
+const UNTOLD_PART: u64 = 3;
 /// Inflaters, deflaters: a program that ends them has few.
 const MIN_STATES: u64 = 100;
+/// Fewer bytes of them are usual where many jars are open: a part of the resident memory, as a divisor.
+const STATES_PART: u64 = 50;
+/// Objects of one library: a part of the resident memory, as a divisor.
+const LIBRARY_PART: u64 = 10;
+const JVM: &str = "/libjvm.so";
 const MIN_LOADERS: u64 = 100;
 const MIN_THREADS: u64 = 100;
 const MIN_JNI: u64 = 20_000;
@@ -37,6 +46,8 @@ pub(super) fn of(census: &Census) -> Vec<Finding> {
     zlib(census, &mut findings);
     zstd(census, &mut findings);
     malloc(census, large, &mut findings);
+    libraries(census, &mut findings);
+    untold(census, &mut findings);
     jvm(census, large, &mut findings);
     for group in census.threads.iter().flatten().filter(|group| group.count >= MIN_THREADS) {
         findings.push(Finding {
@@ -53,12 +64,16 @@ pub(super) fn of(census: &Census) -> Vec<Finding> {
 
 fn zlib(census: &Census, findings: &mut Vec<Finding>) {
     let zlib = &census.native.zlib;
-    for (sum, what, class) in [(zlib.inflate, "inflate", "Inflater"), (zlib.deflate, "deflate", "Deflater")] {
-        if sum.count >= MIN_STATES || sum.bytes >= MIN_BYTES {
+    let least = census.rss_bytes.unwrap_or(0) / STATES_PART;
+    let inflate = "Inflater, or a stream that has one; each open jar has one, too";
+    for (sum, what, class) in
+        [(zlib.inflate, "inflate", inflate), (zlib.deflate, "deflate", "Deflater, or a stream that has one")]
+    {
+        if sum.count >= MIN_STATES && sum.bytes >= least || sum.bytes >= MIN_BYTES {
             findings.push(Finding {
                 kind: "zlib",
                 bytes: Some(sum.bytes),
-                evidence: format!("{} {what} states of zlib are alive ({class}, or a stream that has one)", sum.count),
+                evidence: format!("{} {what} states of zlib are alive ({class})", sum.count),
                 category: Some("zlib"),
                 advice: "close the streams, or call end() on each Inflater and Deflater, instead of waiting for the collector",
             });
@@ -111,6 +126,62 @@ fn malloc(census: &Census, large: u64, findings: &mut Vec<Finding>) {
             advice: "take the census again, of the stopped process (kill -STOP) if you can: places that stay are damage",
         });
     }
+}
+
+/// Objects of a library that is not the JVM.
+fn libraries(census: &Census, findings: &mut Vec<Finding>) {
+    let least = MIN_BYTES.max(census.rss_bytes.unwrap_or(0) / LIBRARY_PART);
+    let many = |library: &&Library| library.bytes >= least && !library.path.ends_with(JVM);
+    for library in census.native.libraries.iter().filter(many) {
+        let name = library.path.rsplit('/').next().unwrap_or_default().trim_end_matches(" (deleted)");
+        findings.push(Finding {
+            kind: "library",
+            bytes: Some(library.bytes),
+            evidence: format!(
+                "{} blocks of malloc's begin with addresses of {name}: objects of it",
+                library.count
+            ),
+            category: None,
+            advice: "record: that tells who makes them, and whether they are freed again",
+        });
+    }
+}
+
+/// What malloc has in use, less all that is known of it.
+fn untold(census: &Census, findings: &mut Vec<Finding>) {
+    let Ok(malloc) = &census.native.malloc else { return };
+    let in_use_bytes = malloc.total().in_use.bytes + malloc.mapped.amount().bytes;
+    let native = &census.native;
+    let sums = [native.zlib.inflate, native.zlib.deflate, native.zstd.compress, native.zstd.decompress];
+    let libraries = native.libraries.iter().map(|library| library.bytes);
+    let chunks = native.arena_chunks.iter().map(|chunks| chunks.bytes);
+    let books = census.books().map(|jvm| {
+        let buffers = jvm.direct_buffers.as_ref().map_or(0, |buffers| buffers.reserved_bytes);
+        buffers + jvm.tables.as_ref().map_or(0, |tables| tables.symbols.bytes + tables.strings.bytes)
+    });
+    let told = sums.iter().map(|sum| sum.bytes).chain(libraries).chain(chunks).chain(books);
+    let bytes = in_use_bytes.saturating_sub(told.fold(0, u64::saturating_add));
+    if bytes < MIN_UNTOLD_BYTES.max(census.rss_bytes.unwrap_or(0) / UNTOLD_PART) {
+        return;
+    }
+    let most = malloc.sizes.largest(1).first().map(|most| {
+        let sizes = match most.from_bytes == most.to_bytes {
+            true => most.from_bytes.to_string(),
+            false => format!("{} to {}", most.from_bytes, most.to_bytes + 16),
+        };
+        let share = 100 * most.bytes / in_use_bytes.max(1);
+        format!("; {} blocks of {sizes} bytes hold {share} % of what malloc has in use", most.count)
+    });
+    findings.push(Finding {
+        kind: "untold",
+        bytes: Some(bytes),
+        evidence: format!(
+            "blocks of malloc's are in use that do not tell whose they are{}",
+            most.unwrap_or_default()
+        ),
+        category: None,
+        advice: "record: that tells who allocates such blocks, and whether they are freed again",
+    });
 }
 
 fn jvm(census: &Census, large: u64, findings: &mut Vec<Finding>) {
