@@ -354,7 +354,7 @@ fn a_budget_is_kept_by_recording_less() {
         );
     }
     let text = recording.render(&[]);
-    assert!(text.contains("left alone"), "{text}");
+    assert!(text.contains("left alone") && text.contains("--max-overhead none"), "{text}");
 }
 
 #[test]

@@ -119,6 +119,10 @@ fn heading(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<(
         let when = units::duration(step.time_ns);
         verdicts::paragraph(&format!("After {when} {}.", clean(&step.text)), 0, style, out)?;
     }
+    if let (Some(limit), false) = (session.max_overhead_percent, session.steps.is_empty()) {
+        let text = format!("To record all of it: --max-overhead none, or a higher limit than {limit} %.");
+        verdicts::paragraph(&text, 0, style, out)?;
+    }
     match &profile.state {
         State::Finished(reason) if reason == "duration" => {}
         State::Finished(reason) => writeln!(out, "Ended early: {}.", clean(reason))?,
