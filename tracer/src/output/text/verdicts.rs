@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Style, WIDTH, clean, label};
+use super::{Style, WIDTH, clean};
 use crate::profile::{Category, Kind, OwnerShare, Profile, Site, Verdict};
 
 /// Owners named for a category at most.
@@ -63,7 +63,11 @@ pub(super) fn of_site(
     let text = format!("{kind}: {}", clean(&verdict.evidence));
     match (verdict.kind.is_finding(), whole) {
         (false, false) => return Ok(()),
-        (true, false) => return writeln!(out, "     {}", style.warn(&label::fit(&text, WIDTH - 5))),
+        (true, false) => {
+            return lines(&text, WIDTH - 5)
+                .iter()
+                .try_for_each(|line| writeln!(out, "     {}", style.warn(line)));
+        }
         (false, true) => return paragraph(&text, 5, style, out),
         (true, true) => paragraph(&text, 5, Style { color: false }, out)?,
     }
