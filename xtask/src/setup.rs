@@ -148,11 +148,11 @@ fn apt_get() -> Command {
 }
 
 /// Mirrors fail now and then: three attempts, some seconds apart.
-fn persist(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+pub(crate) fn persist(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
     for pause_s in [2, 8] {
         match attempt() {
             Ok(()) => return Ok(()),
-            Err(error) => eprintln!("setup: {error:#}; once more in {pause_s} s"),
+            Err(error) => eprintln!("{error:#}; once more in {pause_s} s"),
         }
         thread::sleep(Duration::from_secs(pause_s));
     }

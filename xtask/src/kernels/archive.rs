@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Kernel;
 use crate::debian::{Apt, find};
+use crate::setup::persist;
 use crate::shell;
 
 /// Depends on the newest kernel of its kind. The cloud kernels are the smallest.
@@ -22,7 +23,8 @@ pub(super) fn kernel(suite: &str, update: bool) -> Result<Kernel> {
     let home = folder().join(suite);
     let (image, about) = (home.join("vmlinuz"), home.join("release"));
     if update || !image.is_file() || !about.is_file() {
-        fetch(suite, &home).with_context(|| format!("cannot fetch the kernel of Debian {suite}"))?;
+        persist(|| fetch(suite, &home))
+            .with_context(|| format!("cannot fetch the kernel of Debian {suite}"))?;
     }
     let release = fs::read_to_string(&about).with_context(|| format!("cannot read {}", about.display()))?;
     Ok(Kernel { suite: suite.to_owned(), release: release.trim().to_owned(), image })
