@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::fixture::c_program;
-use common::process::{Lines, Process, wait_for};
+use common::process::{Lines, Process};
 use common::recorder::{Recorder, tracer, tracer_output};
 use common::report::{Totals, assert_balanced};
+use common::wait::wait_for;
 use rustix::process::Signal;
 
 /// Exit statuses, as documented.

@@ -188,7 +188,7 @@ fn write_images() {
         let walker = Walker::new(&live, &tables, hotspot.unwinder_config());
         let mut frames = Vec::new();
         for chain in chains {
-            let stack = walker.walk(Held::new(chain.tid).state);
+            let stack = walker.walk(Held::new(chain.tid).expect("it rests").state);
             frames.extend(stack.frames.into_iter().filter(|frame| frame.kind != frame_kind::NATIVE));
         }
         let expected = snapshot(&mut hotspot, &frames);

@@ -205,18 +205,17 @@ fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
     let mut tiers = BTreeMap::new();
     let mut chains = 0;
     let walk = |thread: &dump::Thread| {
-        let held = Held::new(thread.tid);
-        walker.walk(held.state)
+        let held = Held::new(thread.tid)?;
+        Some(walker.walk(held.state))
     };
     let stacks: Vec<_> = dump.iter().filter(|thread| !thread.frames.is_empty()).map(walk).collect();
     let before = dump.into_iter().filter(|thread| !thread.frames.is_empty());
     let after: BTreeMap<_, _> =
         jvm.thread_dump().into_iter().map(|thread| (thread.tid, thread.frames)).collect();
     for (thread, stack) in before.zip(stacks) {
-        if after.get(&thread.tid) != Some(&thread.frames) {
-            // It went on meanwhile.
-            continue;
-        }
+        // Else it went on meanwhile, or ended.
+        let stays = after.get(&thread.tid) == Some(&thread.frames);
+        let Some(stack) = stack.filter(|_| stays) else { continue };
         let frames: Vec<JavaFrame> = stack
             .frames
             .iter()

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use common::fixture::{fetched_java, jdk_home, target_folder};
-use common::process::wait_for;
 use common::recorder::{Recorder, tracer};
 use common::report::{assert_sound, number, rows};
+use common::wait::wait_for;
 use rustix::process::Signal;
 
 /// A recorder that has just let `command` run.

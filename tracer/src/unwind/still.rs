@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 #[path = "../../tests/hotspot_support/held.rs"]
 mod held;
+#[path = "../../tests/common/wait.rs"]
+mod wait;
 
 pub(crate) use held::Held;
 
@@ -30,6 +32,11 @@ impl Started {
 
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Waits until none of its threads has anything to do.
+    pub(crate) fn until_at_rest(&self) {
+        wait::until_at_rest(self.pid());
     }
 }
 

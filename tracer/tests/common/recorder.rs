@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::fixture::target_folder;
-use super::process::{LIMIT, Lines, Process};
+use super::process::{Lines, Process};
+use super::wait::LIMIT;
 
 /// The `tracer` of this build, or the one that `TRACER_BINARY` names.
 pub(crate) fn tracer() -> Command {

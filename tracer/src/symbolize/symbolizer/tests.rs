@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracer_common::unwind::Stop;
 
@@ -79,8 +79,10 @@ fn check(home: &Path, folder: &Path, options: &[&str], warm: &str) {
     let command = command.args(options).arg("-cp").arg(folder).args(["Chain", warm]);
     let Ok(target) = Started::when_ready(command) else { panic!("{context}: does not start") };
     let pid = target.pid();
+    // It compiles for a while what it ran, and then what it ran to answer.
+    target.until_at_rest();
     let expected = threads_by_the_jvm(home, pid);
-    std::thread::sleep(Duration::from_millis(50));
+    target.until_at_rest();
 
     let mappings = mapping::read(pid).unwrap();
     let found = modules(pid, &mappings);
@@ -96,7 +98,7 @@ fn check(home: &Path, folder: &Path, options: &[&str], warm: &str) {
 
     let (mut complete, mut compared, mut chain_seen) = (0, 0, false);
     for (tid, comm) in threads(pid) {
-        let held = Held::new(tid);
+        let Some(held) = Held::new(tid) else { continue };
         let stack = walker.walk(held.state);
         let began = Instant::now();
         let frames = symbolizer.stack(&stack.frames);

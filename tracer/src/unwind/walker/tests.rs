@@ -81,7 +81,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         let tables = tables(pid, &mappings, &memory);
         assert_eq!(tables.problems().1, 0, "{:?}", tables.problems());
 
-        let held = Held::new(threads[1].0);
+        let held = Held::new(threads[1].0).unwrap();
         let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
         assert_eq!(stack.stop, Stop::Complete, "{flags:?}: {:x?}", stack.frames);
         let names = names(pid, &mappings, &stack.frames);
@@ -92,7 +92,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         // The same from saved stack bytes, when the process is gone.
         let (image, state) = (saved_stacks(&mappings, &memory), held.state);
         drop(held);
-        let main = Held::new(threads[0].0);
+        let main = Held::new(threads[0].0).unwrap();
         let main_stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(main.state);
         assert_eq!(main_stack.stop, Stop::Complete, "{flags:?}: the main thread, to _start");
         drop(main);
@@ -144,7 +144,7 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
     let mut walked = Vec::new();
     for (tid, comm) in threads(pid) {
         if runs_no_java(&comm) {
-            let held = Held::new(tid);
+            let Some(held) = Held::new(tid) else { continue };
             let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
             assert_eq!(stack.stop, Stop::Complete, "{comm}: {:x?}", stack.frames);
             assert!(stack.frames.len() > 4, "{comm}: {:x?}", stack.frames);
@@ -194,9 +194,9 @@ fn compare_with_gdb(folder: &Path, target: &Started, wanted: impl Fn(&str) -> bo
     let walk = || -> BTreeMap<u32, Stack> {
         let wanted = threads(pid).into_iter().filter(|(_, comm)| wanted(comm));
         wanted
-            .map(|(tid, _)| {
-                let held = Held::new(tid);
-                (tid, Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state))
+            .filter_map(|(tid, _)| {
+                let held = Held::new(tid)?;
+                Some((tid, Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state)))
             })
             .collect()
     };
@@ -225,6 +225,9 @@ fn threads_at_rest_as_a_debugger_sees_them() {
     assert_eq!(compared, 2);
     drop(chain);
     let Some(jvm) = start_jvm(folder.path()) else { return };
-    let compared = compare_with_gdb(folder.path(), &jvm, runs_no_java);
+    jvm.until_at_rest();
+    // These run now and then all the same.
+    let is_periodic = |comm: &str| ["VM Periodic", "G1 Service"].iter().any(|it| comm.starts_with(it));
+    let compared = compare_with_gdb(folder.path(), &jvm, |comm| runs_no_java(comm) && !is_periodic(comm));
     assert!(compared.is_some_and(|compared| compared >= 3), "{compared:?}");
 }
