@@ -38,7 +38,8 @@ impl Profile {
         categories.extend(kept.and_then(|kept| kept.category(&memory, rules)));
         let makers = Makers::of(&sites);
         let code_cache = code::build(recording, &makers);
-        owners::set(&mut categories, &sites, &makers, &code_cache);
+        let threads = threads::build(recording, rules, &shown);
+        owners::set(&mut categories, &sites, &makers, &code_cache, &threads.creators);
         Profile {
             schema: SCHEMA,
             target: target(recording),
@@ -47,7 +48,7 @@ impl Profile {
             totals,
             categories,
             sites,
-            threads: threads::build(recording, rules, &shown),
+            threads,
             code_cache,
             memory,
             touched: touched::build(recording, rules, &shown),

@@ -4,21 +4,29 @@ use std::collections::BTreeMap;
 
 use super::code::CodeCache;
 use super::makers::{self, Makers};
-use super::{Category, Kind, OwnerShare, Site};
+use super::{Category, Creator, Kind, OwnerShare, Site};
 
 /// Owners named for a category at most.
 const OWNERS: usize = 5;
 /// What is less is not worth a name.
 const LEAST: f64 = 0.01;
 
-/// Names the owners of each category. What the JVM keeps for classes has those who had classes defined.
-pub(super) fn set(categories: &mut [Category], sites: &[Site], makers: &Makers, code: &CodeCache) {
+/// Names the owners of each category. What the JVM keeps for classes has those who had classes defined, and stacks
+/// have those who started the threads.
+pub(super) fn set(
+    categories: &mut [Category],
+    sites: &[Site],
+    makers: &Makers,
+    code: &CodeCache,
+    creators: &[Creator],
+) {
     for category in categories {
         let of_category: Vec<&Site> =
             sites.iter().filter(|it| it.category == category.id && it.source == category.source).collect();
         let mut owners = match category.id.as_str() {
             "code-cache" => of_code(code),
             "metaspace" => makers.all(),
+            "thread-stack" if creators.iter().any(|creator| creator.live > 0) => of_threads(creators),
             _ => of_sites(&of_category, category.totals.live_bytes > 0),
         };
         owners.retain(|owner| owner.share >= LEAST);
@@ -40,6 +48,20 @@ fn of_sites(sites: &[&Site], is_live: bool) -> Vec<OwnerShare> {
     }
     bytes.insert(String::new(), nobodys);
     let mut shares = makers::shares(bytes);
+    shares.retain(|owner| !owner.function.is_empty());
+    shares
+}
+
+/// Who started the threads that live. The C library gives a stack that was mapped for one thread to the next, so who
+/// had it mapped says nothing.
+fn of_threads(creators: &[Creator]) -> Vec<OwnerShare> {
+    let mut live: BTreeMap<String, u64> = BTreeMap::new();
+    for creator in creators {
+        let owner = creator.way.owner.and_then(|owner| creator.frames.get(owner));
+        let function = owner.map(|frame| frame.function.clone()).unwrap_or_default();
+        *live.entry(function).or_default() += creator.live;
+    }
+    let mut shares = makers::shares(live);
     shares.retain(|owner| !owner.function.is_empty());
     shares
 }
@@ -73,4 +95,30 @@ fn inherit(category: &mut Category, sites: &[&Site]) {
     let owner = site.owner.as_deref().unwrap_or_default();
     verdict.evidence = format!("of {owner} alone: {}", leak.evidence);
     (verdict.kind, verdict.advice) = (leak.kind, leak.advice.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{SiteFrame, Way};
+    use super::*;
+    use crate::symbolize::{Frame, FrameKind};
+
+    #[test]
+    fn stacks_are_of_those_whose_threads_live() {
+        let creator = |function: &str, count, live| Creator {
+            count,
+            live,
+            stack_reserved_bytes: 0,
+            stack_resident_bytes: 0,
+            frames: vec![Arc::new(SiteFrame::from(&Frame::named(function, FrameKind::Java)))],
+            way: Way { leaf: None, cause: None, owner: Some(0) },
+        };
+        let creators =
+            [creator("Shell.run", 252, 0), creator("Pool.grow", 60, 6), creator("Feed.open", 3, 2)];
+        let owners = of_threads(&creators);
+        let told: Vec<_> = owners.iter().map(|owner| (owner.function.as_str(), owner.share)).collect();
+        assert_eq!(told, [("Pool.grow", 0.75), ("Feed.open", 0.25), ("Shell.run", 0.0)]);
+    }
 }

@@ -173,6 +173,32 @@ fn stacks_of_the_allocator() {
             "thread",
             "_dl_allocate_tls > - > -",
         ),
+        (
+            &[
+                "c!malloc",
+                "jvm!os::malloc(unsigned long)",
+                "jvm!JNIHandleBlock::allocate_block(Thread*)",
+                "jvm!JavaCallWrapper::JavaCallWrapper(methodHandle const&)",
+                "jvm!JavaCalls::call_helper(JavaValue*)",
+                "jvm!JavaThread::thread_main_inner()",
+                "c!start_thread",
+            ],
+            "thread",
+            "JNIHandleBlock::allocate_block(Thread*) > - > -",
+        ),
+        (
+            &[
+                "c!malloc",
+                "jvm!JNIHandleBlock::allocate_block(Thread*)",
+                "jvm!jni_NewLocalRef",
+                "/opt/lib/libacme.so!hold",
+                "J com.acme.Native.hold",
+                "S call_stub",
+                "jvm!JavaThread::run()",
+            ],
+            "jni",
+            "JNIHandleBlock::allocate_block(Thread*) > hold > com.acme.Native.hold",
+        ),
         (&["c!malloc", "jvm!G1CardSet::add(unsigned long)"], "gc", "G1CardSet::add(unsigned long) > - > -"),
         (
             &["c!malloc", "jvm!os::malloc(unsigned long)", "jvm!PerfDataManager::create()"],
