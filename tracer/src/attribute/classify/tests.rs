@@ -105,6 +105,18 @@ fn stacks_of_the_allocator() {
             "Unsafe_AllocateMemory0 > sun.nio.ch.Util.getTemporaryDirectBuffer > com.acme.Net.read",
         ),
         (
+            &[
+                "c!malloc",
+                "jvm!Unsafe_AllocateMemory0",
+                "J jdk.internal.misc.Unsafe.allocateMemory",
+                "J sun.nio.fs.NativeBuffers.getNativeBufferFromCache",
+                "J java.nio.file.Files.readAttributes",
+                "J com.acme.Disk.list",
+            ],
+            "direct-buffer/nio-temporary",
+            "Unsafe_AllocateMemory0 > java.nio.file.Files.readAttributes > com.acme.Disk.list",
+        ),
+        (
             &["c!malloc", "jvm!Unsafe_AllocateMemory0", "J com.acme.Off.heap"],
             "direct-buffer/unsafe",
             "Unsafe_AllocateMemory0 > - > com.acme.Off.heap",

@@ -36,7 +36,7 @@ const TABLE: &[Advice] = &[
     Advice {
         category: "direct-buffer",
         kind: "nio-temporary",
-        leak: "these are caches of the threads that read or write heap buffers: bound the number of threads, or cap what \
+        leak: "these are caches of the threads that do I/O with heap buffers or files: bound the number of threads, or cap what \
                each may keep by -Djdk.nio.maxCachedBufferSize=262144",
         pending: "bound the number of threads that do I/O with heap buffers, or set -Djdk.nio.maxCachedBufferSize=262144",
         held: "each thread that does I/O with heap buffers keeps one: use direct buffers, fewer threads, or \
