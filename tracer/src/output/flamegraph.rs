@@ -69,17 +69,40 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     settings.palette_map = Some(&mut palette);
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
-    out.write_all(with_legend(&String::from_utf8_lossy(&svg), &kinds).as_bytes())
+    let svg = with_legend(&String::from_utf8_lossy(&svg), &kinds);
+    let root = format!("all: {} {}", units::bytes(total_bytes), what(options.view));
+    out.write_all(with_root(&svg, &root).as_bytes())
 }
 
-/// What, of which process, how long, how much.
-fn title(profile: &Profile, options: &Options, total_bytes: u64) -> String {
-    let what = match options.view {
+/// Names the root's bar, which has no text but where scripts run, and there says no more than "all".
+/// `name` goes in as it is: markup in it would act.
+pub(super) fn with_root(svg: &str, name: &str) -> String {
+    // No other bar's share is written without decimals.
+    let parts = svg.split_once(", 100%)</title>").and_then(|(before, after)| {
+        let (before, count) = before.rsplit_once("<title>all (")?;
+        let (between, rest) = after.split_once("></text>")?;
+        Some((before, count, between, rest))
+    });
+    match parts {
+        Some((before, count, between, rest)) => {
+            format!("{before}<title>{name} ({count}, 100%)</title>{between}>{name}</text>{rest}")
+        }
+        None => svg.to_owned(),
+    }
+}
+
+fn what(view: View) -> &'static str {
+    match view {
         View::Live => "live native memory",
         View::Allocated => "allocated native memory",
         View::Leaks => "live native memory that still grew",
         View::Temporary => "native memory allocated and freed",
-    };
+    }
+}
+
+/// What, of which process, how long, how much.
+fn title(profile: &Profile, options: &Options, total_bytes: u64) -> String {
+    let what = what(options.view);
     let category =
         options.category.as_deref().map(|id| format!(" of {}", label::clean(id))).unwrap_or_default();
     format!(

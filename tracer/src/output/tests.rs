@@ -108,7 +108,7 @@ fn sums_are_the_profiles() {
             assert_eq!(folded_sum(&profile, &options), expected, "{view:?} {top:?}");
             let svg = rendered(flamegraph::render, &profile, &options);
             let counted = units::count(expected);
-            assert!(svg.contains(&format!("all ({counted} bytes, 100%)")), "{view:?} {top:?}: {counted}");
+            assert!(svg.contains(&format!(" ({counted} bytes, 100%)")), "{view:?} {top:?}: {counted}");
         }
         let text = rendered(text::render, &profile, &Options { view, ..options() });
         let total = text.lines().find(|line| line.trim_start().starts_with("total")).expect("total");
@@ -130,6 +130,8 @@ fn the_flame_graph_has_a_title_and_a_legend() {
     let svg = rendered(flamegraph::render, &profile(), &options());
     for text in [
         "java (pid 4711): 8.4 MiB live native memory, 10.0 s recorded",
+        "<title>all: 8.4 MiB live native memory (",
+        ">all: 8.4 MiB live native memory</text>",
         "</tspan>\u{a0}Java",
         "zlib",
         "com.acme.Feed.open",

@@ -8,6 +8,7 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{self, Options as Settings};
 
 use super::stacks::both;
+use crate::output::flamegraph::with_root;
 use crate::output::{Options, label, units};
 use crate::profile::diff::{Diff, Pair};
 
@@ -53,7 +54,8 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
     let (base, new) = (units::bytes(sums.0), units::bytes(sums.1));
     let of = options.category.as_deref().map(|id| format!(" of {}", label::clean(id))).unwrap_or_default();
     let comm = label::clean(&diff.new.target.comm);
-    settings.title = format!("{comm}: {} native memory{of}, from {base} to {new}", options.view.as_str());
+    let view = options.view.as_str();
+    settings.title = format!("{comm}: {view} native memory{of}, from {base} to {new}");
     settings.subtitle = Some("red grew, blue shrank; as wide as the larger of the two".to_owned());
     settings.count_name = "bytes".to_owned();
     settings.name_type = "Function:".to_owned();
@@ -61,7 +63,10 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
     settings.frame_height = 17;
     settings.bgcolors = Some(BackgroundColor::Flat(Color { r: 250, g: 250, b: 250 }));
     settings.palette_map = Some(&mut palette);
-    flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), out)
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
+    let root = format!("all: {view} native memory, from {base} to {new}");
+    out.write_all(with_root(&String::from_utf8_lossy(&svg), &root).as_bytes())
 }
 
 /// All stacks by their common beginnings.

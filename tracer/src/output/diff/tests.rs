@@ -109,9 +109,12 @@ fn between_equals_nothing_differs() {
 fn a_flame_graph_says_what_grew_and_what_is_gone() {
     let options = Options::default();
     let svg = rendered(flamegraph, &diff(), &options);
-    for text in
-        ["java: live native memory, from 8.4 MiB to", "direct-buffer (−3.0 MiB)", "com.acme.Feed.open (+"]
-    {
+    for text in [
+        "java: live native memory, from 8.4 MiB to",
+        ">all: live native memory, from 8.4 MiB to",
+        "direct-buffer (−3.0 MiB)",
+        "com.acme.Feed.open (+",
+    ] {
         assert!(svg.contains(text), "{text}");
     }
     let nothing = Options { category: Some("none".to_owned()), ..Options::default() };
