@@ -137,10 +137,20 @@ shared! {
         /// One more than the GC epoch in which classes were last unloaded; 0: none were. A method's
         /// address means the same method only as long as this is the same.
         pub class_epoch: u32,
-        /// How often the target may still be stopped because a walk met code that is not known yet. 0 in a target that
-        /// was not started for the recording.
-        pub halts_left: u32,
+        /// Where the target may be stopped: one of [`may_halt`]. Cleared when it is, so that it runs on for good if
+        /// nobody answers.
+        pub may_halt: u32,
     }
+}
+
+/// See [`Control::may_halt`].
+pub mod may_halt {
+    /// A target that was not started for the recording, or is stopped.
+    pub const NOT: u32 = 0;
+    /// Where it is about to end.
+    pub const AT_END: u32 = 1;
+    /// There, and where a walk meets code that is not known yet.
+    pub const AT_UNKNOWN_CODE: u32 = 2;
 }
 
 /// The function at which a probe on held memory is set: its attach cookie. Arguments are counted from 0.

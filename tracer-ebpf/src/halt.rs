@@ -2,41 +2,47 @@
 //! something first.
 
 use aya_ebpf::helpers::generated::bpf_send_signal;
-use tracer_common::record::{Header, halt, kind};
+use tracer_common::{
+    record::{Header, halt, kind},
+    table::may_halt,
+};
 
 use crate::{atomic, emit, maps};
 
 /// asm/signal.h.
 const SIGSTOP: u32 = 19;
 
-/// Stops the target where a walk met code that nobody knows yet, if that is allowed so often: what it does next
-/// would meet the same code.
+/// Stops the target where a walk met code that nobody knows yet, if it may be: what it does next would meet the same
+/// code.
 #[inline(never)]
 pub fn at_unknown_code() {
+    stop(may_halt::AT_UNKNOWN_CODE, halt::UNKNOWN_CODE);
+}
+
+/// Stops the target, which is about to end, if it may be.
+#[inline(always)]
+pub fn at_end() {
+    stop(may_halt::AT_END, halt::LEAVING);
+}
+
+#[inline(always)]
+fn stop(least: u32, why: u32) {
     let Some(control) = maps::CONTROL.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: a map value. Two threads at once may count one halt: no harm.
+    // SAFETY: a map value. Two threads may stop the target at once: it is let run on twice then.
     unsafe {
-        let left = atomic::read(&raw const (*control).halts_left);
-        if left != 0 && stop(halt::UNKNOWN_CODE) {
-            atomic::write(&raw mut (*control).halts_left, left - 1);
+        if atomic::read(&raw const (*control).may_halt) < least {
+            return;
         }
-    }
-}
-
-/// Stops the target and tells so: there is room in the ring buffer, or nobody would let it run on.
-#[inline(always)]
-pub fn stop(why: u32) -> bool {
-    let Some(mut entry) = maps::EVENTS.reserve::<Header>(0) else {
-        return false;
-    };
-    // Before it is told: a SIGCONT takes a SIGSTOP away only if that was sent already.
-    // SAFETY: a helper that takes a number.
-    unsafe {
+        // Without room to tell it, nobody would let it run on.
+        let Some(mut entry) = maps::EVENTS.reserve::<Header>(0) else {
+            return;
+        };
+        atomic::write(&raw mut (*control).may_halt, may_halt::NOT);
+        // Before it is told: a SIGCONT takes a SIGSTOP away only if that was sent already.
         bpf_send_signal(SIGSTOP);
+        entry.write(Header { detail: why, ..emit::header(kind::HALT) });
+        entry.submit(0);
     }
-    entry.write(Header { detail: why, ..emit::header(kind::HALT) });
-    entry.submit(0);
-    true
 }

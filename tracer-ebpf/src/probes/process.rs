@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::{tracepoint, uprobe},
     programs::{ProbeContext, TracePointContext},
 };
-use tracer_common::record::{ThreadRecord, halt as why, kind};
+use tracer_common::record::{ThreadRecord, kind};
 
 use crate::{config, emit, halt, log, pending, unwind};
 
@@ -74,7 +74,7 @@ fn about_self(kind: u32, thread: u64) {
 #[uprobe]
 pub fn leave(_ctx: ProbeContext) -> u32 {
     if config::thread_of_target().is_some() {
-        halt::stop(why::LEAVING);
+        halt::at_end();
     }
     0
 }

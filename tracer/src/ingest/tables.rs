@@ -85,12 +85,13 @@ impl Tables {
         self.control.set(0, control, 0)
     }
 
-    /// Lets the target be stopped so often where a walk meets code that is not known yet.
+    /// Lets the target be stopped once, at one of [`may_halt`](tracer_common::table::may_halt). To be called while it
+    /// does not run.
     ///
     /// # Errors
     /// The map operation failed.
-    pub fn allow_halts(&mut self, count: u32) -> Result<(), MapError> {
-        let control = Control { halts_left: count, ..self.control.get(&0, 0)? };
+    pub fn allow_halt(&mut self, may_halt: u32) -> Result<(), MapError> {
+        let control = Control { may_halt, ..self.control.get(&0, 0)? };
         self.control.set(0, control, 0)
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Capture {
     /// The target stands still until it is known what it met, or if it is about to end.
     halt: Option<Halt>,
     is_leaving: bool,
+    /// How often it was let run on.
+    halt_count: u32,
     /// The target became another program.
     replaced: bool,
     malformed_count: u64,
@@ -121,6 +123,7 @@ impl Capture {
             waiting: Waiting::default(),
             halt: None,
             is_leaving: false,
+            halt_count: 0,
             replaced: false,
             malformed_count: 0,
             rss_bytes: None,
@@ -197,7 +200,7 @@ impl Capture {
             // At once: they need the target's memory, and a target can end at any time.
             self.release_held();
             while self.drain()? {}
-            self.run_on();
+            self.run_on()?;
             self.jvm.settle(&mut self.attached, &mut self.writer)?;
         }
         Ok(())
@@ -314,7 +317,7 @@ impl Capture {
             self.writer.note("the totals and the live table do not agree")?;
         }
         while self.drain()? {}
-        self.run_on();
+        self.run_on()?;
         self.jvm.give_up();
         self.release_held();
         self.follow_modules();

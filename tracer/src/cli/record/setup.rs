@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tracer_common::{
     config::{Config, Jvm},
+    table::may_halt,
     unwind::{MAX_FRAMES, Stop},
 };
 
@@ -34,11 +35,6 @@ const SPARE_ROWS: usize = 400_000;
 const SLOTS_PER_CPU: u32 = 4;
 /// Scratch slots of a machine with few CPUs: threads are preempted in the middle of walks there too.
 const MIN_SLOTS: u32 = 16;
-
-/// How often a program of ours is stopped at most where a walk of it meets unknown code: a JVM does when it uses a library
-/// of its own, and when it begins to run Java code. One that makes code all the time is not to stand still all the
-/// time.
-const MAX_HALTS: u32 = 256;
 
 /// Places in the stacks' memo, each for the pieces of stacks that begin at one place: 4 × 768 bytes.
 const MEMO_SETS: u32 = 2048;
@@ -195,7 +191,7 @@ pub(super) fn attach(target: &Target, args: &Args, is_ours: bool) -> Result<Atta
     probes.attach_tracepoints().map_err(lacking)?;
     if is_ours {
         probes.attach_leaving(target);
-        tables.allow_halts(MAX_HALTS).map_err(|error| lacking(error.into()))?;
+        tables.allow_halt(may_halt::AT_UNKNOWN_CODE).map_err(|error| lacking(error.into()))?;
     }
     if let Some(jvm) = &mut expected_jvm {
         jvm.attach(&mut probes);
