@@ -1,10 +1,11 @@
 //! Stacks become categories and owners.
 
 use super::Source;
-use super::library::{library_name, module_name};
+use super::library::library_name;
 use super::pattern::plain_name;
 use super::rules::{Rule, Rules, SourceName, matches};
 use crate::symbolize::{Frame, FrameKind};
+use crate::target::module::file_name;
 
 /// What rules make of one frame, alone. Frames are few and stacks are many: it is worth keeping.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ const ALLOCATING_RUNTIME: &[&str] = &[
 impl Rules {
     /// What these rules make of a frame.
     pub fn frame(&self, frame: &Frame) -> FrameTraits {
-        let module = frame.module.as_deref().map(module_name);
+        let module = frame.module.as_deref().map(file_name);
         let function = match frame.kind {
             FrameKind::Java => frame.function.as_str(),
             _ => plain_name(&frame.function),

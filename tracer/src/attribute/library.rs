@@ -2,21 +2,17 @@
 
 use std::borrow::Cow;
 
+use crate::target::module::file_name;
+
 /// So many digits in a row are no version but were drawn: `File.createTempFile` and `mkstemp` for a library that
 /// was unpacked from a jar.
 const DRAWN_DIGITS: usize = 12;
 /// Hexadecimal digits of a UUID, between its hyphens.
 const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// The file's name of a module's path, without ` (deleted)`.
-pub fn module_name(path: &str) -> &str {
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The same, with `#` for what was drawn for this copy of the file.
+/// The file's name of a module's path, with `#` for what was drawn for this copy of the file.
 pub fn known_name(path: &str) -> Cow<'_, str> {
-    without_drawn(module_name(path))
+    without_drawn(file_name(path))
 }
 
 /// `text` with `#` for each number that was drawn, and each UUID.

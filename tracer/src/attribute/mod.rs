@@ -11,7 +11,7 @@ mod rules;
 mod source;
 
 pub use classify::{Attribution, FrameTraits};
-pub use library::{known_name, module_name, without_drawn};
+pub use library::{known_name, without_drawn};
 pub use pattern::plain_name;
 pub use rules::{Nature, Rules, RulesError};
 pub use source::Source;

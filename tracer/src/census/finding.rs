@@ -2,6 +2,7 @@
 
 use super::{Census, Library};
 use crate::hotspot::books::CodeHeap;
+use crate::target::module::file_name;
 
 /// Below this, nothing is worth a finding.
 const MIN_BYTES: u64 = 16 << 20;
@@ -133,7 +134,7 @@ fn libraries(census: &Census, findings: &mut Vec<Finding>) {
     let least = MIN_BYTES.max(census.rss_bytes.unwrap_or(0) / LIBRARY_PART);
     let many = |library: &&Library| library.bytes >= least && !library.path.ends_with(JVM);
     for library in census.native.libraries.iter().filter(many) {
-        let name = library.path.rsplit('/').next().unwrap_or_default().trim_end_matches(" (deleted)");
+        let name = file_name(&library.path);
         findings.push(Finding {
             kind: "library",
             bytes: Some(library.bytes),

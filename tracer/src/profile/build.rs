@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::code::{self, CodeCache};
 use super::judge::{Judge, Kept, Making};
 use super::makers::{self, Generator, Makers};
 use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Series, Session, Site, SiteFrame, SiteThread, Target, Totals,
-    Variances, Verdict, Way, code, memory, metaspace, owners, series, site, threads, touched, trust,
+    Variances, Verdict, Way, memory, metaspace, owners, series, site, threads, touched, trust,
 };
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Source, Stack, State, Step, Total};
@@ -28,7 +29,9 @@ impl Profile {
             .collect();
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
-        let Rows { sites, mut categories, series, kept } = rows(recording, rules, &shown, &mut lost);
+        let mut code_cache = code::build(recording);
+        let Rows { sites, mut categories, series, kept } =
+            rows(recording, rules, &shown, &code_cache, &mut lost);
         let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
@@ -37,7 +40,7 @@ impl Profile {
         let memory = memory::build(recording, rules);
         categories.extend(kept.and_then(|kept| kept.category(&memory, rules)));
         let makers = Makers::of(&sites);
-        let code_cache = code::build(recording, &makers);
+        code_cache.name_owners(&makers);
         let threads = threads::build(recording, rules, &shown);
         owners::set(&mut categories, &sites, &makers, &code_cache, &threads.creators);
         Profile {
@@ -80,7 +83,13 @@ struct Rows {
     kept: Option<Kept>,
 }
 
-fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap<String, u64>) -> Rows {
+fn rows(
+    recording: &Recording,
+    rules: &Rules,
+    shown: &Shown,
+    code_cache: &CodeCache,
+    lost: &mut BTreeMap<String, u64>,
+) -> Rows {
     let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
     let names = site::frame_names(&recording.frames);
     let live_threads = live_threads(recording);
@@ -162,7 +171,8 @@ fn rows(recording: &Recording, rules: &Rules, shown: &Shown, lost: &mut BTreeMap
     };
     let groups: Vec<Vec<usize>> =
         places.iter().map(|place| place.as_ref().map_or_else(Vec::new, of_place)).collect();
-    let making = Making { loaders, generating: all + 1..group_count };
+    let generated_bytes = code_cache.generated_bytes();
+    let making = Making { loaders, generating: all + 1..group_count, generated_bytes };
     let judge = Judge::new(recording, rules, &groups, group_count, making);
     let first_kinds = first_kinds(&drafts, category_rows.len());
     let compilers =

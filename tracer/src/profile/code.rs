@@ -55,8 +55,8 @@ pub struct CodeMethod {
     pub bytes: u64,
 }
 
-/// The code cache of a recording.
-pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
+/// The code cache of a recording; [`CodeCache::name_owners`] is to follow.
+pub(super) fn build(recording: &Recording) -> CodeCache {
     let heaps = &recording.code_cache.heaps;
     // A sum of which a part is missing is not known; neither is one of nothing.
     let sum = |part: fn(&recording::CodeHeap) -> Option<u64>| {
@@ -64,16 +64,12 @@ pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
     };
     let methods = methods(recording);
     let last = recording.code_series.last();
-    let mut generated = generated(&methods);
-    for row in &mut generated {
-        row.owner = makers.first(Generator::of_class(&row.pattern));
-    }
     CodeCache {
         installed_bytes: last.map(|sample| sample.loaded_bytes),
         installed_count: last.map(|sample| sample.loaded_count),
         dropped_bytes: last.map(|sample| sample.unloaded_bytes),
         dropped_count: last.map(|sample| sample.unloaded_count),
-        generated,
+        generated: generated(&methods),
         reserved_bytes: sum(|heap| heap.reserved_bytes),
         committed_bytes: sum(|heap| heap.committed_bytes),
         used_bytes: sum(|heap| heap.used_bytes),
@@ -90,10 +86,18 @@ pub(super) fn build(recording: &Recording, makers: &Makers) -> CodeCache {
     }
 }
 
-/// Bytes of the code of classes that were generated at run time or loaded many times; None: methods are not known.
-pub(super) fn generated_bytes(recording: &Recording) -> Option<u64> {
-    let methods = methods(recording);
-    (!methods.is_empty()).then(|| generated(&methods).iter().map(|row| row.bytes).sum())
+impl CodeCache {
+    /// Bytes of the code of classes that were generated at run time or loaded many times; None: methods are not known.
+    pub(super) fn generated_bytes(&self) -> Option<u64> {
+        (!self.methods.is_empty()).then(|| self.generated.iter().map(|row| row.bytes).sum())
+    }
+
+    /// Says of generated classes who has them made.
+    pub(super) fn name_owners(&mut self, makers: &Makers) {
+        for row in &mut self.generated {
+            row.owner = makers.first(Generator::of_class(&row.pattern));
+        }
+    }
 }
 
 /// By size.

@@ -5,7 +5,6 @@ pub(super) use super::kept::Kept;
 use std::ops::Range;
 
 use super::Verdict;
-use super::code;
 use super::crowd::Crowd;
 use super::growth::{Course, Point};
 use super::kept;
@@ -42,12 +41,14 @@ pub(super) struct Judge<'a> {
     unloads: bool,
 }
 
-/// Groups that tell whether classes are made over and over.
+/// What tells whether classes are made over and over: groups, and their code.
 pub(super) struct Making {
     /// What class loaders themselves take.
     pub(super) loaders: usize,
     /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
     pub(super) generating: Range<usize>,
+    /// What code such classes have at the end; None: not known.
+    pub(super) generated_bytes: Option<u64>,
 }
 
 impl<'a> Judge<'a> {
@@ -84,7 +85,7 @@ impl<'a> Judge<'a> {
                 .generating
                 .into_iter()
                 .any(|line| is_over_and_over(&course.history(line), GENERATED_MIN_BYTES));
-        let generated_bytes = code::generated_bytes(recording);
+        let generated_bytes = making.generated_bytes;
         Judge { recording, rules, collections, births, makes_classes, generated_bytes, unloads, course }
     }
 

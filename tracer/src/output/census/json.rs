@@ -172,9 +172,12 @@ fn memory(census: &Census, heading: &Heading) -> Value {
     })
 }
 
+fn sum(sum: zlib::Sum) -> Value {
+    json!({ "count": sum.count, "bytes": sum.bytes })
+}
+
 fn zlib(census: &Census) -> Value {
     let zlib = &census.native.zlib;
-    let sum = |sum: zlib::Sum| json!({ "count": sum.count, "bytes": sum.bytes });
     let groups: Vec<Value> = zlib
         .groups
         .iter()
@@ -267,12 +270,10 @@ fn libraries(libraries: &[Library]) -> Value {
 }
 
 fn zstd(found: &Zstd) -> Value {
-    let sum = |sum: zlib::Sum| json!({ "count": sum.count, "bytes": sum.bytes });
     json!({ "compress": sum(found.compress), "decompress": sum(found.decompress) })
 }
 
 fn openssl(found: &OpenSsl) -> Value {
-    let sum = |sum: zlib::Sum| json!({ "count": sum.count, "bytes": sum.bytes });
     json!({ "contexts": sum(found.contexts), "connections": sum(found.connections) })
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Census;
-use crate::attribute::{module_name, without_drawn};
+use crate::attribute::without_drawn;
+use crate::target::module::file_name;
 
 /// Something that there is so and so much of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,9 +142,7 @@ impl Census {
             let fact = members.entry(name).or_insert_with_key(|name| Fact {
                 id: format!("{}/{name}", list.of),
                 // Of a file, what its folder is says little.
-                name: name
-                    .strip_prefix('/')
-                    .map_or_else(|| name.clone(), |path| module_name(path).to_owned()),
+                name: name.strip_prefix('/').map_or_else(|| name.clone(), |path| file_name(path).to_owned()),
                 of: Some(list.of),
                 bytes: None,
                 count: None,
