@@ -3,31 +3,21 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::fixture::{c_program, fetched_java, jdk_home, target_folder};
-use common::recorder::{Recorder, tracer};
+use common::fixture::{c_program, fetched_java, jdk_home};
+use common::recorder::Recorder;
 use common::report::{Totals, assert_sound, number, rows};
-use common::wait::wait_for;
+use common::wait::{all_threads_are, state, wait_for};
 use rustix::process::Signal;
-
-/// A recorder that has just let `command` run.
-fn launch(name: &str, command: &[&Path]) -> Recorder {
-    let folder = target_folder().join("test-recordings");
-    fs::create_dir_all(&folder).expect("make the folder of recordings");
-    let file = folder.join(format!("launch-{name}.trec"));
-    let mut recorder = tracer();
-    recorder.args(["record", "--max-overhead", "none", "--force", "-o"]).arg(&file).arg("--").args(command);
-    Recorder::start(&mut recorder, file)
-}
 
 /// Records `java -version`: of 1,000 stacks, 995 are whole, every Java frame has its name, and its memory was read before
 /// it was gone. `late`: the recorder hardly ever runs meanwhile.
 fn assert_run_is_whole(java: &Path, name: &str, late: bool) {
-    let recorder = launch(name, &[java, Path::new("-version")]);
+    let recorder = Recorder::launch(&format!("launch-{name}"), Command::new(java).arg("-version"));
     if late {
         // Longer than the program would take.
         for _ in 0..20 {
@@ -70,33 +60,26 @@ fn the_whole_run_of_a_jvm_is_recorded() {
     }
 }
 
-/// What the kernel says of a process: its state, as in `/proc/PID/stat`. None: it is gone.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 #[test]
 fn a_program_outlives_a_recorder_that_is_killed() {
     let Some(_turn) = common::privileged() else { return };
-    let java = jdk_home().join("bin/java");
-    let recorder = launch("killed", &[&java, Path::new("-version")]);
+    let mut java = Command::new(jdk_home().join("bin/java"));
+    let recorder = Recorder::launch("launch-killed", java.arg("-version"));
     // Nobody answers when it stops itself.
     recorder.signal(Signal::STOP);
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.pid()));
-    let children = children.expect("the recorder's children");
-    let pid: u32 = children.trim().parse().unwrap_or_else(|error| panic!("{children:?}: {error}"));
-    wait_for("it stands still", || state(pid) == Some('T'));
+    let pid = recorder.launched_pid();
+    wait_for("it stands still", || all_threads_are(pid, 'T'));
     recorder.signal(Signal::KILL);
+    let process = format!("/proc/{pid}");
     // Its new parent may not collect it.
-    wait_for("it ends by itself", || matches!(state(pid), None | Some('Z')));
+    wait_for("it ends by itself", || matches!(state(Path::new(&process)), None | Some('Z')));
     assert_eq!(recorder.wait().status.code(), None, "the recorder was killed");
 }
 
 #[test]
 fn a_program_that_aborts_is_read_before_it_is_gone() {
     let Some(_turn) = common::privileged() else { return };
-    let recording = launch("aborts", &[&c_program("aborts")]).wait();
+    let recording = Recorder::launch("launch-aborts", &mut Command::new(c_program("aborts"))).wait();
     assert_eq!(recording.status.code(), Some(128 + 6), "as a shell has it: {}", recording.stderr);
     let report = recording.report();
     assert_sound(&report);

@@ -4,13 +4,12 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::fixture::{fetched_java, java_classes, jdk_home, target_folder};
+use common::fixture::{fetched_java, java_classes, jdk_home};
 use common::process::Process;
-use common::recorder::{Recorder, tracer, tracer_output};
+use common::recorder::{Recorder, tracer_output};
 use common::report::{assert_nothing_lost, category, number, rows, sites_through};
 use common::wait::until_at_rest;
 use serde_json::Value;
@@ -126,26 +125,25 @@ const NMT_OVERHEAD_BYTES: u64 = 18;
 const GUARD_ZONE_BYTES: u64 = 16 << 10;
 
 fn assert_agrees_with_nmt(java: &Path, name: &str) {
-    let file = target_folder().join("test-recordings").join(format!("{name}.trec"));
-    fs::create_dir_all(file.parent().expect("a folder")).expect("make the folder of recordings");
-    let mut command = tracer();
-    command
-        .args(["record", "--max-overhead", "none", "-d", "10m", "--force", "-o"])
-        .arg(&file)
-        .arg("--")
-        .arg(java);
+    let mut command = Command::new(java);
     command.args(["-XX:NativeMemoryTracking=summary", "-XX:+UseG1GC", "-Xmx256m", "-cp"]);
-    let mut recorder = Recorder::start(command.arg(java_classes()).arg("GzipStreams"), file);
+    let mut recorder = Recorder::launch(name, command.arg(java_classes()).arg("GzipStreams"));
     recorder.stdout.until("started");
     recorder.process.tell("start");
     recorder.stdout.next();
-    let children =
-        fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.pid())).expect("its child");
-    let pid = children.split_ascii_whitespace().next().expect("a child").to_owned();
-    let at_rest = || until_at_rest(pid.parse().expect("a pid"));
+    let launched = recorder.launched_pid();
+    let at_rest = || until_at_rest(launched);
+    let pid = launched.to_string();
     at_rest();
     let mut jcmd = Command::new(java);
-    jcmd.args(["-m", "jdk.jcmd/sun.tools.jcmd.JCmd", &pid, "VM.native_memory", "summary", "scale=b"]);
+    jcmd.args([
+        "-m",
+        "jdk.jcmd/sun.tools.jcmd.JCmd",
+        &pid.to_string(),
+        "VM.native_memory",
+        "summary",
+        "scale=b",
+    ]);
     let nmt = String::from_utf8(jcmd.output().expect("run jcmd").stdout).expect("text");
     at_rest();
     let maps = tracer_output(&["maps", "-p", &pid, "--format", "json"]);

@@ -26,6 +26,13 @@ pub(crate) fn tracer_output(arguments: &[&str]) -> Output {
     tracer().args(arguments).output().expect("run tracer")
 }
 
+/// Where the recording of this name goes.
+fn recording_file(name: &str) -> PathBuf {
+    let folder = target_folder().join("test-recordings");
+    fs::create_dir_all(&folder).expect("make the folder of recordings");
+    folder.join(format!("{name}.trec"))
+}
+
 /// A recorder whose probes are attached.
 pub(crate) struct Recorder {
     pub(crate) process: Process,
@@ -47,9 +54,7 @@ pub(crate) struct Recording {
 impl Recorder {
     /// Starts a recorder on `pid` and returns when it is ready. `name` names the recording.
     pub(crate) fn attach(pid: u32, name: &str, arguments: &[&str]) -> Recorder {
-        let folder = target_folder().join("test-recordings");
-        fs::create_dir_all(&folder).expect("make the folder of recordings");
-        let file = folder.join(format!("{name}.trec"));
+        let file = recording_file(name);
         let mut command = tracer();
         command.args(["record", "-p", &pid.to_string(), "--force", "-o"]).arg(&file);
         if !arguments.contains(&"-d") {
@@ -62,6 +67,22 @@ impl Recorder {
         }
         command.args(arguments);
         Recorder::start(&mut command, file)
+    }
+
+    /// Starts a recorder that starts `command` itself, and returns when that runs. `name` names the recording.
+    pub(crate) fn launch(name: &str, command: &mut Command) -> Recorder {
+        let file = recording_file(name);
+        let mut recorder = tracer();
+        recorder.args(["record", "--max-overhead", "none", "-d", "10m", "--force", "-o"]).arg(&file);
+        recorder.arg("--").arg(command.get_program()).args(command.get_args());
+        Recorder::start(&mut recorder, file)
+    }
+
+    /// The process id of the program that it started.
+    pub(crate) fn launched_pid(&self) -> u32 {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()));
+        let children = children.expect("the recorder's children");
+        children.trim().parse().unwrap_or_else(|error| panic!("{children:?}: {error}"))
     }
 
     /// Starts the recorder that `command` describes, which writes to `file`.

@@ -1,7 +1,7 @@
 //! Waiting for what a process does, with a limit.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,14 +30,16 @@ pub(crate) fn until_at_rest(pid: u32) {
     });
 }
 
-/// Are all threads of a process in this state, as the kernel has it? `T` is stopped, `S` sleeps, `R` runs or waits for
-/// a CPU.
-pub(crate) fn all_threads_are(pid: u32, state: char) -> bool {
+/// The state of a process or thread, by its folder in `/proc`, as the kernel has it: `T` is stopped, `S` sleeps, `R` runs
+/// or waits for a CPU. None: it is gone.
+pub(crate) fn state(folder: &Path) -> Option<char> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    Some(state.unwrap_or_else(|| panic!("no state: {stat:?}")))
+}
+
+/// Are all threads of a process in this state, but those that end meanwhile?
+pub(crate) fn all_threads_are(pid: u32, wanted: char) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads");
-    let is_so = |task: PathBuf| match fs::read_to_string(task.join("stat")) {
-        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state)),
-        // It ended meanwhile.
-        Err(_) => true,
-    };
-    tasks.flatten().all(|task| is_so(task.path()))
+    tasks.flatten().all(|task| state(&task.path()).is_none_or(|state| state == wanted))
 }
