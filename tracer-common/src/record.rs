@@ -32,17 +32,9 @@ pub mod kind {
     pub const FREE: u32 = 15;
     /// A page fault that was sampled: [`super::FaultRecord`].
     pub const FAULT: u32 = 16;
-    /// The target was stopped (SIGSTOP) until somebody lets it run on: only the header, whose `detail` is one of
-    /// [`super::halt`].
+    /// The target was stopped (SIGSTOP) until somebody lets it run on: only the header, whose `detail` says where, as
+    /// [`crate::table::may_halt`] does.
     pub const HALT: u32 = 17;
-}
-
-/// Why the target was stopped.
-pub mod halt {
-    /// A walk met code that is not known yet.
-    pub const UNKNOWN_CODE: u32 = 0;
-    /// It is about to end.
-    pub const LEAVING: u32 = 1;
 }
 
 shared! {

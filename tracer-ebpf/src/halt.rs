@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::generated::bpf_send_signal;
 use tracer_common::{
-    record::{Header, halt, kind},
+    record::{Header, kind},
     table::may_halt,
 };
 
@@ -16,23 +16,23 @@ const SIGSTOP: u32 = 19;
 /// code.
 #[inline(never)]
 pub fn at_unknown_code() {
-    stop(may_halt::AT_UNKNOWN_CODE, halt::UNKNOWN_CODE);
+    stop(may_halt::AT_UNKNOWN_CODE);
 }
 
 /// Stops the target, which is about to end, if it may be.
 #[inline(always)]
 pub fn at_end() {
-    stop(may_halt::AT_END, halt::LEAVING);
+    stop(may_halt::AT_END);
 }
 
 #[inline(always)]
-fn stop(least: u32, why: u32) {
+fn stop(place: u32) {
     let Some(control) = maps::CONTROL.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: a map value. Two threads may stop the target at once: it is let run on twice then.
     unsafe {
-        if atomic::read(&raw const (*control).may_halt) < least {
+        if atomic::read(&raw const (*control).may_halt) < place {
             return;
         }
         // Without room to tell it, nobody would let it run on.
@@ -42,7 +42,7 @@ fn stop(least: u32, why: u32) {
         atomic::write(&raw mut (*control).may_halt, may_halt::NOT);
         // Before it is told: a SIGCONT takes a SIGSTOP away only if that was sent already.
         bpf_send_signal(SIGSTOP);
-        entry.write(Header { detail: why, ..emit::header(kind::HALT) });
+        entry.write(Header { detail: place, ..emit::header(kind::HALT) });
         entry.submit(0);
     }
 }

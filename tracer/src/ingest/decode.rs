@@ -3,8 +3,9 @@
 use tracer_common::{
     record::{
         AllocationRecord, FaultRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
-        SAVED_PAGE_BYTES, StackRecord, ThreadRecord, halt, kind,
+        SAVED_PAGE_BYTES, StackRecord, ThreadRecord, kind,
     },
+    table::may_halt,
     unwind::Frame,
     walk::State,
 };
@@ -56,7 +57,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
                 log2_weight: record.header.detail,
             }
         }
-        kind::HALT => EventKind::Halted { leaving: header.detail == halt::LEAVING },
+        kind::HALT => EventKind::Halted { leaving: header.detail == may_halt::AT_END },
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })
