@@ -10,8 +10,8 @@ use tracer::probe::load::Sizes;
 use tracer::probe::placement::Placement;
 use tracer::probe::probes::{ProbeSet, Probes};
 use tracer::probe::survey::{self, Surveyed};
-use tracer::target::memory::LiveMemory;
-use tracer::target::{self, allocator};
+use tracer::process::memory::LiveMemory;
+use tracer::process::{self, allocator};
 use tracer_common::config::Config;
 use tracer_common::unwind::MAX_FRAMES;
 
@@ -41,7 +41,7 @@ pub(crate) fn attach_without_stacks(pid: u32) -> Result<(Probes, Tables)> {
 }
 
 fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
-    let target = target::inspect(pid)?;
+    let target = process::inspect(pid)?;
     let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
     let functions = allocator::find(&target, Some(&memory)).functions;
     let mut surveyed = survey::place(&target, functions);

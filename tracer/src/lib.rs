@@ -1,21 +1,21 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
 //! A stage uses the stages to its left, never those to its right:
-//! `target → unwind → probe → ingest → session → malloc → hotspot → symbolize → vmmap → census →
+//! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → census →
 //! attribute → recording → profile → output`, and `cli` above all. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod census;
 pub mod cli;
+pub mod glibc;
 pub mod hotspot;
 pub mod ingest;
-pub mod malloc;
 pub mod output;
 pub mod probe;
+pub mod process;
 pub mod profile;
 pub mod recording;
 pub mod session;
 pub mod symbolize;
-pub mod target;
 pub mod unwind;
 pub mod vmmap;

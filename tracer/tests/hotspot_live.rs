@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hotspot_support::held::Held;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
 use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
-use tracer::target::{mapping, root};
+use tracer::process::{mapping, root};
 use tracer::unwind::modules::ModuleTables;
 use tracer::unwind::walker::Walker;
 use tracer_common::unwind::{Frame, Stop, frame_kind};

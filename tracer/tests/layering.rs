@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
 const STAGES: [&str; 15] = [
-    "target",
+    "process",
     "unwind",
     "probe",
     "ingest",
     "session",
-    "malloc",
+    "glibc",
     "hotspot",
     "symbolize",
     "vmmap",
@@ -131,7 +131,7 @@ fn a_crate_stays_in_its_stages() {
 
 #[test]
 fn names_are_found_alone_and_in_groups() {
-    assert_eq!(names_after("use crate::target::Module;", "crate::"), ["target"]);
+    assert_eq!(names_after("use crate::process::Module;", "crate::"), ["process"]);
     assert_eq!(names_after("use crate::{probe, unwind::table};", "crate::"), ["probe", "unwind"]);
     assert_eq!(names_after("let a = other_crate::cli::x();", "crate::"), [] as [&str; 0]);
 }

@@ -10,8 +10,8 @@ use common::fixture::c_program;
 use common::process::{Lines, Process};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tracer::process::mapping;
 use tracer::session::mappings::{MappingKind, Mappings};
-use tracer::target::mapping;
 use tracer_common::record::{MappingRecord, mapping_call};
 
 const PAGE_BYTES: u64 = 4096;

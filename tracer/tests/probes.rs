@@ -13,8 +13,8 @@ use tracer::probe::kernel::Features;
 use tracer::probe::load::Sizes;
 use tracer::probe::probes::{ProbeSet, Probes};
 use tracer::probe::survey;
-use tracer::target::allocator;
-use tracer::target::memory::LiveMemory;
+use tracer::process::allocator;
+use tracer::process::memory::LiveMemory;
 use tracer_common::config::Config;
 use tracer_common::unwind::MAX_FRAMES;
 
@@ -153,7 +153,7 @@ fn the_call_site_is_named() {
 
 /// Attaches probes to the entry and the return of every allocator function, which do nothing.
 fn foreign_return_probes(pid: u32) -> Probes {
-    let target = tracer::target::inspect(pid).expect("the target");
+    let target = tracer::process::inspect(pid).expect("the target");
     let memory = LiveMemory::open(pid).expect("its memory");
     let mut functions = survey::place(&target, allocator::find(&target, Some(&memory)).functions);
     functions.iter_mut().for_each(|function| function.inside.clear());

@@ -4,8 +4,8 @@ use super::Source;
 use super::library::library_name;
 use super::pattern::plain_name;
 use super::rules::{Rule, Rules, SourceName, matches};
+use crate::process::module::file_name;
 use crate::symbolize::{Frame, FrameKind};
-use crate::target::module::file_name;
 
 /// What rules make of one frame, alone. Frames are few and stacks are many: it is worth keeping.
 #[derive(Clone, Debug)]

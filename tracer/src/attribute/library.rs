@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::target::module::file_name;
+use crate::process::module::file_name;
 
 /// So many digits in a row are no version but were drawn: `File.createTempFile` and `mkstemp` for a library that
 /// was unpacked from a jar.

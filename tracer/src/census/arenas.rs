@@ -6,8 +6,8 @@
 //! in the JVM's pools look like those in use.
 //! Source: HotSpot, `memory/arena.hpp` (JDK 8 to 25).
 
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
 
 /// What the lengths are short of a power of two (or ten KiB).
 const SLACK: u64 = 40;
@@ -121,7 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::target::memory::ImageMemory;
+    use crate::process::memory::ImageMemory;
 
     const NEXT: u64 = 0x7f00_0000_1000;
 

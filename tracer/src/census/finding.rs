@@ -2,7 +2,7 @@
 
 use super::{Census, Library};
 use crate::hotspot::books::CodeHeap;
-use crate::target::module::file_name;
+use crate::process::module::file_name;
 
 /// Below this, nothing is worth a finding.
 const MIN_BYTES: u64 = 16 << 20;

@@ -25,9 +25,9 @@ pub use self::owners::Library;
 pub use self::zstd::Zstd;
 
 use crate::hotspot::Hotspot;
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
-use crate::target::pagemap::Residency;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::Residency;
 use crate::vmmap::{Map, Owner, Usage};
 
 /// What was read, or why it was not.

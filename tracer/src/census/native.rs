@@ -8,9 +8,9 @@ use super::owners::{Library, Owners};
 use super::zlib::{self, Prover, Zlib};
 use super::zstd::{self, Zstd};
 use super::{Known, Subject, sweep};
-use crate::malloc::{self, Chunk, Malloc};
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
+use crate::glibc::{self, Chunk, Malloc};
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
 use crate::vmmap::{Map, Owner};
 
 /// States that are remembered until they are proved.
@@ -50,7 +50,7 @@ pub struct ZlibMaker {
 impl Native {
     pub(super) fn read(subject: &Subject<'_>) -> Self {
         let excluded = subject.map.map(not_shared_out).unwrap_or_default();
-        let source = malloc::Source {
+        let source = glibc::Source {
             memory: subject.memory,
             residency: subject.residency,
             mappings: subject.mappings,
@@ -69,7 +69,7 @@ impl Native {
         let mut zstd = zstd::Candidates::default();
         let malloc = match other {
             Some(kind) => Err(format!("the process uses {kind}, whose chunks are not read")),
-            None => malloc::read(&source, &mut |chunk| {
+            None => glibc::read(&source, &mut |chunk| {
                 let mut copy = [0; HEAD_BYTES];
                 let head = head_of(chunk, subject.memory, &mut copy);
                 owners.add(head, chunk.usable_bytes + HEADER_BYTES);

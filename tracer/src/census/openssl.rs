@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::owners::Owners;
 use super::zlib::Sum;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Neither is smaller.
 const SMALLEST_BYTES: u64 = 512;
@@ -99,8 +99,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::target::mapping::Mapping;
-    use crate::target::memory::ImageMemory;
+    use crate::process::mapping::Mapping;
+    use crate::process::memory::ImageMemory;
 
     const CONSTANTS: u64 = 0x7f00_0030_0000;
     const TABLE: u64 = CONSTANTS + 0x100;

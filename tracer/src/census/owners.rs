@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::target::mapping::Mapping;
+use crate::process::mapping::Mapping;
 
 /// Words of a chunk that are asked.
 const WORDS: usize = 4;

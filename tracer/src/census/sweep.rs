@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use super::zlib;
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
-use crate::target::pagemap::{self, PAGE_BYTES, Residency};
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::{self, PAGE_BYTES, Residency};
 
 /// Read at once.
 const PART_BYTES: usize = 1 << 20;
@@ -70,8 +70,8 @@ pub fn sweep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::memory::ImageMemory;
-    use crate::target::pagemap::AllResident;
+    use crate::process::memory::ImageMemory;
+    use crate::process::pagemap::AllResident;
 
     #[test]
     fn every_place_is_seen_once() {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Bytes from a possible state's start that are looked at first.
 pub const PREFIX_BYTES: usize = 16;

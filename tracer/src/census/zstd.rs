@@ -10,7 +10,7 @@
 
 use super::owners::Owners;
 use super::zlib::Sum;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Lengths of blocks that can be a compressing context.
 const COMPRESS_BYTES: std::ops::RangeInclusive<u64> = 1_000..=8_192;

@@ -17,12 +17,12 @@ use super::writing::Color;
 use crate::census::{Census, Known, Subject};
 use crate::hotspot::{Hotspot, JavaThread};
 use crate::output::census::{self as output, Heading};
-use crate::target::core::Core;
-use crate::target::mapping::Mapping;
-use crate::target::memory::LiveMemory;
-use crate::target::pagemap::PageMap;
-use crate::target::process::{Status, Target, TargetError};
-use crate::target::{allocator, inspect};
+use crate::process::core::Core;
+use crate::process::mapping::Mapping;
+use crate::process::memory::LiveMemory;
+use crate::process::pagemap::PageMap;
+use crate::process::target::{Status, Target, TargetError};
+use crate::process::{allocator, inspect};
 use crate::vmmap;
 
 /// Threads of a process that are looked at.

@@ -14,8 +14,8 @@ use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::load::has_programs;
 use crate::probe::survey::Survey;
-use crate::target::allocator::SkipReason;
-use crate::target::process::{self, Target, TargetError};
+use crate::process::allocator::SkipReason;
+use crate::process::{self, Target, TargetError};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -246,7 +246,7 @@ pub fn jvm_json(target: &Target) -> Option<Value> {
 }
 
 fn allocators_json(checked: &Checked) -> Vec<Value> {
-    let allocator = |allocator: &crate::target::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use });
+    let allocator = |allocator: &crate::process::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use });
     checked.survey.allocators.iter().map(allocator).collect()
 }
 

@@ -13,9 +13,10 @@ use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::survey::seccomp_requirement;
-use crate::target::jvm;
-use crate::target::mapping::{self, Mapping};
-use crate::target::process::{self, Stat, Target, TargetError};
+use crate::process;
+use crate::process::jvm;
+use crate::process::mapping::{self, Mapping};
+use crate::process::target::{Stat, Target, TargetError};
 
 const MAX_PASSWD_BYTES: u64 = 1 << 20;
 

@@ -10,12 +10,12 @@ use super::check::{Format, jvm_json};
 use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::attribute::known_name;
+use crate::glibc::{Arena, Holdings, Malloc};
 use crate::hotspot::{Hotspot, HotspotError};
-use crate::malloc::{Arena, Holdings, Malloc};
 use crate::output::{fit, units};
-use crate::target::memory::LiveMemory;
-use crate::target::pagemap::PageMap;
-use crate::target::process::{self, Target};
+use crate::process::memory::LiveMemory;
+use crate::process::pagemap::PageMap;
+use crate::process::{self, Target};
 use crate::vmmap::{self, Map, Owner, Part, Usage};
 
 /// Details of an owner shown in the summary.

@@ -8,7 +8,7 @@ use super::pages::Pages;
 use super::read::{ReadError, Reader};
 use super::symbols::{RUNTIME_VENDOR_VERSION, Symbols};
 use super::vmstructs::VmStructs;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Before the version in the JVM's own line about itself, and after it.
 const VERSION_START: &str = " JRE (";

@@ -54,8 +54,8 @@ use self::oops::Objects;
 use self::read::Reader;
 use self::resolve::{Names, Source};
 use self::vmstructs::VmStructs;
-use crate::target::elf::ElfError;
-use crate::target::memory::ProcessMemory;
+use crate::process::elf::ElfError;
+use crate::process::memory::ProcessMemory;
 
 /// Why a JVM cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 const PAGE_BYTES: usize = 4096;
 
@@ -57,7 +57,7 @@ impl ProcessMemory for Pages<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::memory::ImageMemory;
+    use crate::process::memory::ImageMemory;
 
     #[test]
     fn reads_across_pages_and_in_partial_ones() {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::vmstructs::Field;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// User addresses end here (four-level page tables; HotSpot does not ask for more).
 const ADDRESS_END: u64 = 1 << 47;
@@ -165,7 +165,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::hotspot::vmstructs::Width;
-    use crate::target::memory::ImageMemory;
+    use crate::process::memory::ImageMemory;
 
     #[test]
     fn pointers_are_checked() {

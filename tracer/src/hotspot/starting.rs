@@ -4,7 +4,7 @@ use super::read::Reader;
 use super::symbols::Symbols;
 use super::vmstructs::VmStructs;
 use super::{Hotspot, HotspotError, THREAD_COUNT};
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// A JVM of which nobody knows yet how far it is. To ask costs one read, once its tables are there.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use crate::target::elf::{Elf, ElfError, SymbolTable};
+use crate::process::elf::{Elf, ElfError, SymbolTable};
 
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";

@@ -11,7 +11,7 @@ use super::pages::Pages;
 use super::read::{ReadError, Reader, Record};
 use super::symbols::Symbols;
 use super::{HotspotError, HotspotError::Unsupported};
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Tables and the variables that tell of them are filled in by the dynamic linker and by static
 /// initializers: before that they hold anything.
@@ -274,7 +274,7 @@ impl Tables<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::memory::ImageMemory;
+    use crate::process::memory::ImageMemory;
 
     /// A field table with the fields `entries` (type, field, C++ type, offset) and the other tables empty.
     fn image(entries: &[(&str, &str, &str, u64)]) -> (Symbols, ImageMemory) {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use thiserror::Error;
 use tracer_common::config::KernelOffsets;
 
-use crate::target::elf::{u16_at, u32_at, until_zero};
+use crate::process::elf::{u16_at, u32_at, until_zero};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// A distribution's kernel has 5 to 10 MB.

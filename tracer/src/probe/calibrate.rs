@@ -14,7 +14,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::target::mapping;
+use crate::process::mapping;
 
 /// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
 #[unsafe(naked)]

@@ -10,7 +10,7 @@ use super::{
     plan,
     survey::{HeldLibrary, Surveyed, place_held},
 };
-use crate::target::{
+use crate::process::{
     allocator::Function,
     elf::{Elf, ElfError},
     held::Held,

@@ -5,7 +5,7 @@ use super::{
     attach::UprobePoint,
     placement::{Code, Needs},
 };
-use crate::target::{
+use crate::process::{
     Module, Target,
     elf::{ElfError, SymbolTable},
 };

@@ -23,9 +23,9 @@ use iced_x86::{
 };
 use thiserror::Error;
 
-use crate::target::allocator::Function;
-use crate::target::elf::{Elf, ElfError, Segment};
-use crate::target::held::Held;
+use crate::process::allocator::Function;
+use crate::process::elf::{Elf, ElfError, Segment};
+use crate::process::held::Held;
 
 mod constants;
 mod effect;

@@ -6,7 +6,7 @@ use tracer_common::table::{UsdtSpec, held};
 
 use super::attach::{TRACEPOINTS, UprobePoint};
 use super::placement::{InsidePlace, Role};
-use crate::target::{
+use crate::process::{
     allocator::{AllocatorFunction, Function},
     held::Held,
     usdt,

@@ -23,7 +23,7 @@ use super::{
     rows::UnwindTables,
     survey::Surveyed,
 };
-use crate::target::{
+use crate::process::{
     Target,
     elf::{Elf, ElfError},
     usdt,

@@ -12,11 +12,11 @@ use object::ReadCache;
 use super::kernel::{Features, Requirement, Status};
 use super::placement::{Code, InsidePlace, Needs, Placement, PlacementError};
 use super::plan;
-use crate::target::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
-use crate::target::elf::{Elf, ElfError, SymbolTable};
-use crate::target::held::{self, HeldFunction};
-use crate::target::memory::{LiveMemory, ProcessMemory};
-use crate::target::{Module, Target, module, usdt};
+use crate::process::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
+use crate::process::elf::{Elf, ElfError, SymbolTable};
+use crate::process::held::{self, HeldFunction};
+use crate::process::memory::{LiveMemory, ProcessMemory};
+use crate::process::{Module, Target, module, usdt};
 use crate::unwind::table;
 
 /// An allocator function, and where its probe goes.
@@ -313,7 +313,7 @@ fn placement_requirement(functions: &[Surveyed]) -> Option<Requirement> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::process;
+    use crate::process;
 
     #[test]
     fn a_process_without_a_jvm_can_be_traced() {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::target::elf::{Elf, ElfError, Section};
+use crate::process::elf::{Elf, ElfError, Section};
 
 /// What is copied of one file: without debug information if all of it is more. Debug information that
 /// is compressed, or partly in another file, is left out too: it would have to be trusted with how
@@ -110,7 +110,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-    use crate::target::elf::SymbolTable;
+    use crate::process::elf::SymbolTable;
 
     #[test]
     fn the_copy_has_the_symbols_and_little_else() {

@@ -17,10 +17,10 @@ use super::frame::{Frame, FrameKind, Tier, UnknownReason};
 use super::name::clean;
 use super::plt::Plt;
 use super::{image, perf_map::PerfMap};
-use crate::target::elf::Elf;
-use crate::target::mapping::{self, Mapping};
-use crate::target::module::modules;
-use crate::target::{Module, root};
+use crate::process::elf::Elf;
+use crate::process::mapping::{self, Mapping};
+use crate::process::module::modules;
+use crate::process::{Module, root};
 
 /// Files that are kept, whether or not they are still mapped.
 const MAX_FILES: usize = 4096;

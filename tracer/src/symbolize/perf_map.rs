@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use crate::target::root;
+use crate::process::root;
 
 /// What is read of the file; entries that are kept.
 const MAX_BYTES: u64 = 64 << 20;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::target::elf::{Elf, Section, SymbolTable};
+use crate::process::elf::{Elf, Section, SymbolTable};
 
 /// Bytes of one entry, on x86-64.
 const ENTRY_BYTES: u64 = 16;

@@ -7,7 +7,7 @@ use super::java;
 use super::native::Native;
 use crate::hotspot::Hotspot;
 use crate::ingest::event::Nmethod;
-use crate::target::Module;
+use crate::process::Module;
 
 /// Compiled methods copied before anything else gets its turn: some milliseconds.
 const COPIED_AT_ONCE: usize = 16;

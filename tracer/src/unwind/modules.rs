@@ -16,8 +16,8 @@ use object::{Object, ReadCache};
 use tracer_common::unwind::{MAX_MODULES, Module, Row};
 
 use super::table::{self, Omitted, Table};
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
 
 /// Tables that are kept, whether or not their files are still mapped.
 const MAX_TABLES: usize = 16_384;

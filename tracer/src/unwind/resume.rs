@@ -12,8 +12,8 @@ use tracer_common::walk::State;
 
 use super::modules::ModuleTables;
 use super::walker::{Stack, Walker};
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
 
 /// Goes on from `state` with `saved`, what the stack held from `state.sp` on. `mappings` are the
 /// process's. None: there is nothing to be gained.

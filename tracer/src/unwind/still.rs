@@ -11,9 +11,9 @@ mod wait;
 pub(crate) use held::Held;
 
 use super::modules::ModuleTables;
-use crate::target::mapping::Mapping;
-use crate::target::memory::LiveMemory;
-use crate::target::root;
+use crate::process::mapping::Mapping;
+use crate::process::memory::LiveMemory;
+use crate::process::root;
 
 /// A child process that ends with the test.
 pub(crate) struct Started(Child);

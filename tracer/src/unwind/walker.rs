@@ -11,7 +11,7 @@ use tracer_common::unwind::{Frame, MAX_FRAMES, Module, Row, Stop};
 use tracer_common::walk::{self, Bisect, ModuleRows, Source, State};
 
 use super::modules::ModuleTables;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// What a walk in user space reads from.
 #[derive(Debug)]

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use super::smaps::Vma;
-use crate::malloc;
-use crate::target::memory::ProcessMemory;
+use crate::glibc;
+use crate::process::memory::ProcessMemory;
 
 /// `HEAP_MAX_SIZE`.
 const HEAP_BYTES: u64 = 64 << 20;
@@ -49,7 +49,7 @@ pub(super) fn mapped_chunks(range: Range<u64>, memory: &dyn ProcessMemory) -> Ve
     let mut start = range.start;
     while start < range.end && chunks.len() < MAX_CHUNKS {
         let (Ok(before), Ok(size)) = (memory.read_u64(start), memory.read_u64(start + 8)) else { break };
-        let bytes = malloc::mapped_bytes(before, size);
+        let bytes = glibc::mapped_bytes(before, size);
         let Some(bytes) = bytes.filter(|bytes| *bytes <= range.end - start) else { break };
         chunks.push(start..start + bytes);
         start += bytes;

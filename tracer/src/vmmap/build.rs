@@ -10,14 +10,14 @@ use super::owner::Owner;
 use super::smaps::{self, Usage, Vma};
 use super::stacks::{self, ThreadStack};
 use super::{allocator, named};
+use crate::glibc::{self, Malloc};
 use crate::hotspot::{Hotspot, JvmRange, RangeKind};
-use crate::malloc::{self, Malloc};
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::{PAGE_BYTES, Residency};
+use crate::process::target::Status;
+use crate::process::{Module, elf::Segment};
 use crate::session::intervals::Intervals;
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
-use crate::target::pagemap::{PAGE_BYTES, Residency};
-use crate::target::process::Status;
-use crate::target::{Module, elf::Segment};
 
 /// What a map is made from.
 pub struct Source<'a> {
@@ -199,13 +199,13 @@ impl Claims {
             let taken = vmas.iter().flat_map(|vma| self.within(vma)).filter(|(_, claim)| claim.is_some());
             let mut excluded: Vec<Range<u64>> = taken.map(|(range, _)| range).collect();
             excluded.extend(later.iter().map(|range| range.range.clone()));
-            let heap = malloc::Source {
+            let heap = glibc::Source {
                 memory: source.memory,
                 residency: source.residency,
                 mappings: &mappings,
                 excluded: &excluded,
             };
-            self.heap = malloc::read(&heap, &mut |_| {}).ok();
+            self.heap = glibc::read(&heap, &mut |_| {}).ok();
         }
         let Some(heap) = self.heap.take() else {
             for heap in allocator::arenas(vmas, source.memory) {

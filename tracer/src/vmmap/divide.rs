@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use super::smaps::{Usage, Vma};
-use crate::target::pagemap::{PAGE_BYTES, PageState, Residency};
+use crate::process::pagemap::{PAGE_BYTES, PageState, Residency};
 
 /// What each piece of a mapping has of the mapping's memory. The sums are those of the mapping.
 pub(super) fn divide(

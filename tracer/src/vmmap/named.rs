@@ -2,8 +2,8 @@
 
 use super::owner::Owner;
 use crate::hotspot::RangeKind;
-use crate::target::Module;
-use crate::target::mapping::Mapping;
+use crate::process::Module;
+use crate::process::mapping::Mapping;
 
 /// The owner of what the JVM says is its.
 pub(super) const fn of_kind(kind: RangeKind) -> Owner {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use crate::target::mapping::{self, Mapping};
+use crate::process::mapping::{self, Mapping};
 
 /// Lines read at most: a process has at most some 65,530 mappings (`vm.max_map_count`), unless the host
 /// allows more, and each has about 25 lines.

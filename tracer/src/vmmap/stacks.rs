@@ -12,10 +12,10 @@ use std::fs;
 use std::ops::Range;
 
 use crate::hotspot::JavaThread;
-use crate::target::Module;
-use crate::target::elf::SymbolTable;
-use crate::target::memory::ProcessMemory;
-use crate::target::process::Status;
+use crate::process::Module;
+use crate::process::elf::SymbolTable;
+use crate::process::memory::ProcessMemory;
+use crate::process::target::Status;
 
 const PAGE_BYTES: u64 = 4096;
 /// Stacks of one process, in use or kept.

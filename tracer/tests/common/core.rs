@@ -6,9 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use tracer::target::mapping;
-use tracer::target::memory::{LiveMemory, ProcessMemory};
-use tracer::target::pagemap::{PAGE_BYTES, PageMap, each_resident};
+use tracer::process::mapping;
+use tracer::process::memory::{LiveMemory, ProcessMemory};
+use tracer::process::pagemap::{PAGE_BYTES, PageMap, each_resident};
 
 /// A note: kind and description, named CORE.
 fn note(kind: u32, description: &[u8]) -> Vec<u8> {

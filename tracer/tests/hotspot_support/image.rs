@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use tracer::target::memory::{ImageMemory, ProcessMemory};
+use tracer::process::memory::{ImageMemory, ProcessMemory};
 
 /// Memory that remembers every byte that was read of it.
 pub(crate) struct RecordingMemory<M> {

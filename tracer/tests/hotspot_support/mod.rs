@@ -16,8 +16,8 @@ use std::sync::OnceLock;
 
 use rustix::process::Signal;
 use tracer::hotspot::Hotspot;
-use tracer::target::mapping;
-use tracer::target::memory::{LiveMemory, ProcessMemory};
+use tracer::process::mapping;
+use tracer::process::memory::{LiveMemory, ProcessMemory};
 
 use crate::common::fixture::{jdk_home, target_folder};
 use crate::common::process::{Lines, Process};

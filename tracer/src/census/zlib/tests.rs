@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::target::memory::ImageMemory;
+use crate::process::memory::ImageMemory;
 
 const STATE: u64 = 0x7f00_0000_1010;
 const STREAM: u64 = 0x7f00_0000_8010;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::target::mapping::Mapping;
-use crate::target::memory::ImageMemory;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ImageMemory;
 
 const CONSTANTS: u64 = 0x7f00_0030_0000;
 const CONTEXT: u64 = 0x5500_0000_1010;

@@ -12,7 +12,7 @@ use crate::probe::{
     placement::{InsidePlace, Placement, Role},
     survey::Surveyed,
 };
-use crate::target::allocator::SkipReason;
+use crate::process::allocator::SkipReason;
 
 /// Of every probe that a recording of the process would set.
 pub(super) fn list(out: &mut String, checked: &Checked) {

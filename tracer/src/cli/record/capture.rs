@@ -28,10 +28,10 @@ use crate::{
     cli::failure::{Failure, status},
     ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
+    process::{Target, mapping, target::Status},
     recording::{self, BEGAN_WITH_SESSION, Call, Census, CensusMoment, End, Memory, Step, Writer},
     session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
-    target::{Target, mapping, process::Status},
 };
 
 const PROT_EXEC: u32 = 4;

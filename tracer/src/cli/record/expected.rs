@@ -13,7 +13,7 @@ use std::{
 use crate::{
     hotspot::Symbols,
     probe::probes::{Probes, SeenOfJvm},
-    target::{Target, root},
+    process::{Target, root},
 };
 
 /// Files looked at.

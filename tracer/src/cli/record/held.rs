@@ -11,7 +11,7 @@ use super::expected;
 use crate::{
     ingest::tables::Tables,
     probe::{ProbeError, probes::Probes},
-    target::{
+    process::{
         Module, Target,
         elf::{Elf, ElfError},
         held,

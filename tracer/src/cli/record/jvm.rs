@@ -13,15 +13,15 @@ use super::{expected::ExpectedJvm, resolver::Resolver, setup::Attached};
 use crate::{
     cli::failure::{Failure, status},
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
-    recording::{JvmInfo, Writer},
-    session::Session,
-    target::{
+    process::{
         Module, Target, jvm,
         mapping::{self, Mapping},
         memory::LiveMemory,
         module,
-        process::Status,
+        target::Status,
     },
+    recording::{JvmInfo, Writer},
+    session::Session,
 };
 
 /// How long a JVM may take until it describes itself. It takes a fraction of a second.

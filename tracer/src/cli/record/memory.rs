@@ -11,11 +11,11 @@ use std::{
 use crate::{
     census::CodeUse,
     hotspot::{Hotspot, Symbols},
+    process::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     recording::{
         CodeCache, CodeHeap, CompiledMethod, Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack,
     },
     session::mappings::Mappings,
-    target::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     vmmap::{self, Limit, Map, Owner, Usage},
 };
 
@@ -313,8 +313,8 @@ fn part((owner, usage): (Owner, Usage)) -> MemoryPart {
     }
 }
 
-fn heap(heap: &crate::malloc::Malloc) -> Heap {
-    let arena = |arena: &crate::malloc::Arena| HeapArena {
+fn heap(heap: &crate::glibc::Malloc) -> Heap {
+    let arena = |arena: &crate::glibc::Arena| HeapArena {
         is_main: arena.is_main,
         thread_count: arena.attached_threads,
         resident_bytes: arena.resident_bytes,

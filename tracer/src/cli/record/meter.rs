@@ -9,9 +9,9 @@ use crate::{
         probes::Probes,
         run_times::{Counting, Runs},
     },
+    process::cpu_time,
     recording::Overhead,
     session::budget::{Budget, Level, Reading},
-    target::cpu_time,
 };
 
 /// See the module.

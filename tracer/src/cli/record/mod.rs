@@ -37,8 +37,8 @@ use crate::{
         kernel::{Features, Requirement, Status},
         survey,
     },
+    process::{self, Target, TargetError},
     recording::{CensusMoment, Header, JvmInfo, SessionInfo, TargetInfo, Writer},
-    target::{self, Target, TargetError},
 };
 
 /// How often what changed is written.
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 fn record(args: &Args, pid: u32, launched: Option<&mut Launched>) -> Result<u8, Failure> {
     let features = Features::read();
     require_host(&features)?;
-    let target = target::inspect(pid).map_err(inspect_failure)?;
+    let target = process::inspect(pid).map_err(inspect_failure)?;
     if let Some(lacking) = survey::seccomp_requirement(&target, &features) {
         return Err(lacking_failure(lacking));
     }

@@ -10,8 +10,8 @@ use std::{
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
+    process::Module,
     symbolize::{Frame, Symbolizer},
-    target::Module,
 };
 
 /// What the resolver is asked or told.

@@ -25,7 +25,7 @@ use crate::{
         rows::UnwindTables,
         survey, tracefs,
     },
-    target::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
+    process::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
     unwind::{modules::ModuleTables, resume},
 };
 

@@ -15,7 +15,7 @@ use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 use crate::hotspot::symbols::{self, Symbols};
 use crate::hotspot::vmstructs::Field;
-use crate::target::memory::ProcessMemory;
+use crate::process::memory::ProcessMemory;
 
 /// Words of a `ConcurrentHashTable` among which its `InternalTable` is.
 const MAX_DISTANCE: u64 = 3;

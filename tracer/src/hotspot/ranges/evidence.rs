@@ -137,7 +137,7 @@ impl<'a> Evidence<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::memory::ImageMemory;
+    use crate::process::memory::ImageMemory;
 
     const ANONYMOUS: [Range<u64>; 3] = [0x10_0000..0x20_0000, 0x20_0000..0x30_0000, 0x50_0000..0x58_0000];
 

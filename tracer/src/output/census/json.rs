@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{ARENAS_MISSING, Heading};
 use crate::census::{ArenaChunks, Census, CodeUse, Group, Jvm, Library, OpenSsl, Zstd, zlib};
+use crate::glibc::{Arena, Malloc, SizeClass};
 use crate::hotspot::books::{HeapSpace, JavaHeap};
-use crate::malloc::{Arena, Malloc, SizeClass};
 use crate::vmmap::{Owner, Usage};
 
 /// Methods, sizes and types that are listed at most.

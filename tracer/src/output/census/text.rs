@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::{ARENAS_MISSING, Heading};
 use crate::attribute::known_name;
 use crate::census::{Census, Finding, Library, OpenSsl, Zstd, zlib};
-use crate::malloc::Malloc;
+use crate::glibc::Malloc;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
 use crate::vmmap::{Owner, Usage};

@@ -8,7 +8,7 @@ use std::{
 
 use aya_obj::{Function, generated::bpf_prog_info};
 
-use crate::target::elf::until_zero;
+use crate::process::elf::until_zero;
 
 const PROG_LOAD: c_int = 5;
 const OBJ_GET_INFO_BY_FD: c_int = 15;

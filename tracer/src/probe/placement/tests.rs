@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::target::{allocator, process};
+use crate::process::{self, allocator};
 
 const BASE: u64 = 0x1000;
 
@@ -329,7 +329,7 @@ mod inside {
     /// Those below the folder TRACER_GLIBCS, as distributions pack them.
     #[test]
     fn malloc_of_other_glibcs() {
-        use crate::target::elf::{Elf, SymbolTable};
+        use crate::process::elf::{Elf, SymbolTable};
 
         let Some(folder) = std::env::var_os("TRACER_GLIBCS") else { return };
         let mut folders = vec![std::path::PathBuf::from(folder)];

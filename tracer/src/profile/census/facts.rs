@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Census;
 use crate::attribute::without_drawn;
-use crate::target::module::file_name;
+use crate::process::module::file_name;
 
 /// Something that there is so and so much of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,7 +80,7 @@ fn library(folder: &std::path::Path, source: &str, flags: &[&str]) -> std::path:
 /// The names in a file that is mapped nowhere, at the symbol called `mangled`.
 fn names(file: &std::path::Path, mangled: &[u8]) -> Result<Vec<Frame>, UnknownReason> {
     let elf = Elf::read(File::open(file).unwrap()).unwrap();
-    let vaddr = [crate::target::elf::SymbolTable::Dynamic, crate::target::elf::SymbolTable::Full]
+    let vaddr = [crate::process::elf::SymbolTable::Dynamic, crate::process::elf::SymbolTable::Full]
         .iter()
         .find_map(|which| {
             let symbols = elf.symbols(*which).unwrap();
@@ -107,7 +107,7 @@ fn names_are_demangled_and_inlined_functions_shown() {
     let elf = Elf::read(File::open(&file).unwrap()).unwrap();
     assert!(elf.sections().unwrap().iter().any(|section| section.name == ".debug_info"));
     let symbols = Symbols::read(Some(&elf)).unwrap();
-    let table = elf.symbols(crate::target::elf::SymbolTable::Full).unwrap();
+    let table = elf.symbols(crate::process::elf::SymbolTable::Full).unwrap();
     let outer = table.iter().find(|symbol| symbol.name == b"outer").unwrap();
     let symbolizer = blazesym::symbolize::Symbolizer::new();
     let all: Vec<Vec<Frame>> =
@@ -132,7 +132,7 @@ fn both_parts_of_a_split_function_are_its_own() {
         let elf = Elf::read(File::open(&file).unwrap()).unwrap();
         let symbols = Symbols::read(Some(&elf)).unwrap();
         let symbolizer = blazesym::symbolize::Symbolizer::new();
-        let table = elf.symbols(crate::target::elf::SymbolTable::Full).unwrap();
+        let table = elf.symbols(crate::process::elf::SymbolTable::Full).unwrap();
         let parts: Vec<_> = table.iter().filter(|symbol| symbol.name.starts_with(b"split")).collect();
         assert_eq!(parts.len(), 2, "the compiler no longer splits it");
         for part in parts {
@@ -149,7 +149,7 @@ fn a_stripped_library_has_only_its_exported_names() {
                   int shown(int a) { return hidden(a) + 1; } }";
     let file = library(folder.path(), source, &[]);
     let elf = Elf::read(File::open(&file).unwrap()).unwrap();
-    let table = elf.symbols(crate::target::elf::SymbolTable::Full).unwrap();
+    let table = elf.symbols(crate::process::elf::SymbolTable::Full).unwrap();
     let hidden = table.iter().find(|symbol| symbol.name.windows(6).any(|w| w == b"hidden")).unwrap().vaddr;
     assert!(Command::new("strip").arg(&file).status().unwrap().success());
     assert_eq!(names(&file, b"shown").unwrap()[0].function, "shown");
@@ -191,7 +191,7 @@ fn names_outlive_the_process() {
     child.wait().unwrap();
     let libc = found.iter().find(|module| module.path.contains("libc")).unwrap();
     let elf = Elf::read(File::open(libc.path.as_str()).unwrap()).unwrap();
-    let symbols = elf.symbols(crate::target::elf::SymbolTable::Dynamic).unwrap();
+    let symbols = elf.symbols(crate::process::elf::SymbolTable::Dynamic).unwrap();
     let calloc = symbols.iter().find(|symbol| symbol.name == b"calloc").unwrap();
     let frames = native.frames(libc.address(calloc.vaddr), true);
     assert!(frames[0].function.contains("calloc"), "{frames:?}");

@@ -7,10 +7,10 @@ use std::time::Instant;
 use tracer_common::unwind::Stop;
 
 use super::*;
+use crate::process::memory::LiveMemory;
+use crate::process::module::modules;
+use crate::process::{jvm, mapping};
 use crate::symbolize::FrameKind;
-use crate::target::memory::LiveMemory;
-use crate::target::module::modules;
-use crate::target::{jvm, mapping};
 use crate::unwind::still::{Held, Started, tables, threads};
 use crate::unwind::walker::Walker;
 

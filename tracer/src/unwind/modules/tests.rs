@@ -1,9 +1,9 @@
 //! With the mappings of this very process, and made-up ones.
 
 use super::*;
-use crate::target::mapping;
-use crate::target::memory::{ImageMemory, LiveMemory};
-use crate::target::root;
+use crate::process::mapping;
+use crate::process::memory::{ImageMemory, LiveMemory};
+use crate::process::root;
 
 fn own() -> (u32, Vec<Mapping>, LiveMemory) {
     let pid = std::process::id();

@@ -8,8 +8,8 @@ use object::{Object, ObjectSymbol};
 use tracer_common::unwind::frame_kind;
 
 use super::*;
-use crate::target::mapping::{self, Mapping};
-use crate::target::memory::{ImageMemory, LiveMemory};
+use crate::process::mapping::{self, Mapping};
+use crate::process::memory::{ImageMemory, LiveMemory};
 use crate::unwind::still::{Held, Started, tables, threads};
 
 /// Compiles the program with `flags`, starts it, and waits until its thread rests.

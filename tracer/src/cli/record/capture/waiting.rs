@@ -5,7 +5,7 @@ use super::Capture;
 use crate::cli::record::held;
 use crate::{
     ingest::event::Stack,
-    target::{
+    process::{
         mapping::{self, Mapping},
         module,
     },

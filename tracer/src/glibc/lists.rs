@@ -10,7 +10,7 @@ use super::sizes::Sizes;
 use super::source::Source;
 use super::walk::HEADER_BYTES;
 use super::{Amount, Arena};
-use crate::target::pagemap::PAGE_BYTES;
+use crate::process::pagemap::PAGE_BYTES;
 
 /// Chunks of one list (512 MiB of the smallest).
 const MAX_LENGTH: u64 = 16 << 20;

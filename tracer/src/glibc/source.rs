@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::target::mapping::Mapping;
-use crate::target::memory::ProcessMemory;
-use crate::target::pagemap::Residency;
+use crate::process::mapping::Mapping;
+use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::Residency;
 
 /// User addresses end here.
 const ADDRESS_END: u64 = 1 << 47;

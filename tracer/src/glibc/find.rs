@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::arena::{Arena, Form, HEAP_BYTES, heap_of};
 use super::source::Source;
-use crate::target::mapping::Mapping;
+use crate::process::mapping::Mapping;
 
 /// The writable data of a library or program that is searched.
 const MAX_DATA_BYTES: u64 = 32 << 20;

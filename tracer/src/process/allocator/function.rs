@@ -1,6 +1,6 @@
 //! The functions of the malloc family, and the symbols by which they are known.
 
-use crate::target::held::Held;
+use crate::process::held::Held;
 
 /// What an allocator function does with its arguments. Where two names share one address, the
 /// earlier here is taken (glibc: `aligned_alloc` and `memalign`, whose arguments are alike).

@@ -149,8 +149,8 @@ fn bias(mapping: &Mapping, segment: &Segment) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::elf::SymbolTable;
-    use crate::target::mapping;
+    use crate::process::elf::SymbolTable;
+    use crate::process::mapping;
 
     /// A function's runtime address must be its symbol's address plus the bias.
     #[test]

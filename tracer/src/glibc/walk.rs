@@ -12,7 +12,7 @@ use super::lists::{self, CacheForm};
 use super::sizes::Sizes;
 use super::source::Source;
 use super::window::{Gap, Window};
-use crate::target::pagemap::{PAGE_BYTES, PageState};
+use crate::process::pagemap::{PAGE_BYTES, PageState};
 
 /// Bits of a chunk's size word.
 const PREVIOUS_IN_USE: u64 = 1;

@@ -12,8 +12,8 @@ use super::sizes::Sizes;
 use super::source::Source;
 use super::walk::{Chunk, HEADER_BYTES};
 use super::{Amount, Arena, Mapped};
-use crate::target::mapping::Mapping;
-use crate::target::pagemap::{self, PAGE_BYTES};
+use crate::process::mapping::Mapping;
+use crate::process::pagemap::{self, PAGE_BYTES};
 
 const IS_MAPPED: u64 = 2;
 /// Found at most; 65,536 is malloc's own limit, unless it was told another.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Function, SkipReason, Skipped};
-use crate::target::elf::{Elf, ElfError, Section, Symbol, SymbolTable, Symbols, u64_at};
-use crate::target::module::Module;
-use crate::target::process::Target;
+use crate::process::elf::{Elf, ElfError, Section, Symbol, SymbolTable, Symbols, u64_at};
+use crate::process::module::Module;
+use crate::process::target::Target;
 
 /// One definition: where, and its names.
 pub(super) struct Definition {

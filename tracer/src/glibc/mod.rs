@@ -30,7 +30,7 @@ pub use self::walk::Chunk;
 use self::arena::Arena as Layout;
 use self::lists::Lists;
 use self::walk::Walker;
-use crate::target::pagemap;
+use crate::process::pagemap;
 
 /// Why a heap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,10 +14,10 @@ pub mod mapping;
 pub mod memory;
 pub mod module;
 pub mod pagemap;
-pub mod process;
 pub mod root;
+pub mod target;
 pub mod usdt;
 
 pub use jvm::JvmInfo;
 pub use module::Module;
-pub use process::{Target, TargetError, inspect};
+pub use target::{Target, TargetError, inspect};

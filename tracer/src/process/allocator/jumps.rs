@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::scan::Definition;
-use crate::target::elf::Elf;
-use crate::target::memory::ProcessMemory;
-use crate::target::module::Module;
+use crate::process::elf::Elf;
+use crate::process::memory::ProcessMemory;
+use crate::process::module::Module;
 
 /// Where a jump leads.
 enum Jump {

@@ -15,7 +15,7 @@ use self::jumps::Jumps;
 use self::scan::{Definition, Scan, kind};
 use super::elf::Elf;
 use super::memory::ProcessMemory;
-use super::process::Target;
+use super::target::Target;
 
 mod function;
 mod jumps;
@@ -148,13 +148,13 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
 mod tests {
     use super::scan::link_rank;
     use super::*;
-    use crate::target::memory::LiveMemory;
-    use crate::target::module::Module;
-    use crate::target::process;
+    use crate::process::memory::LiveMemory;
+    use crate::process::module::Module;
+    use crate::process::target;
 
     #[test]
     fn its_own_glibc() {
-        let target = process::inspect(std::process::id()).unwrap();
+        let target = target::inspect(std::process::id()).unwrap();
         let memory = LiveMemory::open(target.pid).unwrap();
         for memory in [Some(&memory as &dyn ProcessMemory), None] {
             let found = find(&target, memory);
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_c_library_comes_last_but_for_the_linker() {
-        let own = process::inspect(std::process::id()).unwrap().modules.remove(0);
+        let own = target::inspect(std::process::id()).unwrap().modules.remove(0);
         let rank = |path: &str| link_rank(&Module { path: path.into(), ..own.clone() });
         assert!(rank("/bin/java") < rank("/usr/lib/libjemalloc.so.2"));
         assert!(rank("/usr/lib/libjemalloc.so.2") < rank("/usr/lib/libc.so.6"));
@@ -229,7 +229,7 @@ mod tests {
         {
             std::thread::yield_now();
         }
-        let target = process::inspect(child.id());
+        let target = target::inspect(child.id());
         let memory = LiveMemory::open(child.id());
         let found = target.map(|target| find(&target, Some(&memory.unwrap())));
         child.kill().unwrap();

@@ -4,7 +4,7 @@
 //! less at a time. Only resident pages are read.
 
 use super::source::Source;
-use crate::target::pagemap::{PAGE_BYTES, PageState};
+use crate::process::pagemap::{PAGE_BYTES, PageState};
 
 const MAX_PAGES: usize = 256;
 

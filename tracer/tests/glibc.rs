@@ -7,10 +7,10 @@ use std::process::Command;
 
 use common::fixture::c_program;
 use common::process::Process;
-use tracer::malloc::{self, Malloc, Source};
-use tracer::target::mapping::{self, Mapping};
-use tracer::target::memory::{ImageMemory, LiveMemory, ProcessMemory};
-use tracer::target::pagemap::{AllResident, PageMap};
+use tracer::glibc::{self, Malloc, Source};
+use tracer::process::mapping::{self, Mapping};
+use tracer::process::memory::{ImageMemory, LiveMemory, ProcessMemory};
+use tracer::process::pagemap::{AllResident, PageMap};
 
 /// One `<heap>` of malloc_info(3), and the totals behind them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn read(pid: u32) -> Malloc {
     let residency = PageMap::open(pid).expect("page map");
     let mappings = mapping::read(pid).expect("maps");
     let source = Source { memory: &memory, residency: &residency, mappings: &mappings, excluded: &[] };
-    malloc::read(&source, &mut |_| {}).expect("a heap of glibc")
+    glibc::read(&source, &mut |_| {}).expect("a heap of glibc")
 }
 
 /// Runs the program and compares arena by arena.
@@ -207,9 +207,9 @@ impl Numbers {
     }
 }
 
-fn read_image(ranges: Vec<(u64, Vec<u8>)>, mappings: &[Mapping]) -> Result<Malloc, malloc::MallocError> {
+fn read_image(ranges: Vec<(u64, Vec<u8>)>, mappings: &[Mapping]) -> Result<Malloc, glibc::MallocError> {
     let memory = ImageMemory::new(ranges);
-    malloc::read(&Source { memory: &memory, residency: &AllResident, mappings, excluded: &[] }, &mut |_| {})
+    glibc::read(&Source { memory: &memory, residency: &AllResident, mappings, excluded: &[] }, &mut |_| {})
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn memory_that_is_anything_is_read_to_its_end() {
 #[test]
 fn a_process_without_glibc_has_no_arena() {
     let (ranges, mappings) = (vec![(0x10000, vec![0; 0x10000])], Vec::new());
-    assert_eq!(read_image(ranges, &mappings), Err(malloc::MallocError::NoArena));
+    assert_eq!(read_image(ranges, &mappings), Err(glibc::MallocError::NoArena));
 }
 
 /// Most bins change while they are looked at, the top moves: the arenas are found all the same, and what stays in
