@@ -10,6 +10,7 @@ pub mod counter;
 pub mod place;
 pub mod record;
 pub mod sampling;
+pub mod stack;
 pub mod table;
 pub mod unwind;
 pub mod walk;
