@@ -6,6 +6,7 @@
 //! in the JVM's pools look like those in use.
 //! Source: HotSpot, `memory/arena.hpp` (JDK 8 to 25).
 
+use super::document::ChunkLength;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
@@ -23,16 +24,6 @@ const MAX_LENGTH: u64 = 1 << 32;
 const ADDRESS_END: u64 = 1 << 47;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;
-
-/// Chunks of one length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ArenaChunks {
-    /// That the JVM asked for, but for its header.
-    pub length_bytes: u64,
-    pub count: u64,
-    /// With what malloc adds to each.
-    pub bytes: u64,
-}
 
 /// What can be a chunk of an arena.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +59,7 @@ impl Arenas {
     }
 
     /// Those whose link leads to another one, or to nothing, by length.
-    pub(super) fn prove(self, memory: &dyn ProcessMemory) -> Vec<ArenaChunks> {
+    pub(super) fn prove(self, memory: &dyn ProcessMemory) -> Vec<ChunkLength> {
         let is_linked = |next: u64| {
             let mut header = [0; HEADER_BYTES as usize];
             next == 0 || memory.read(next, &mut header).is_ok() && is_header(&header)
@@ -77,7 +68,7 @@ impl Arenas {
             .into_iter()
             .map(|length_bytes| {
                 let all = self.candidates.iter().filter(|candidate| candidate.length == length_bytes);
-                let mut sum = ArenaChunks { length_bytes, ..ArenaChunks::default() };
+                let mut sum = ChunkLength { length_bytes, ..ChunkLength::default() };
                 for chunk in all.filter(|candidate| is_linked(candidate.next)) {
                     sum.count += 1;
                     sum.bytes += chunk.bytes;
@@ -129,7 +120,7 @@ mod tests {
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    fn proved(words: &[u64], usable_bytes: u64) -> Vec<ArenaChunks> {
+    fn proved(words: &[u64], usable_bytes: u64) -> Vec<ChunkLength> {
         let memory = ImageMemory::new(vec![(NEXT, head(&[0, 32 * 1024 - SLACK]))]);
         let mut arenas = Arenas { has_jvm: true, candidates: Vec::new() };
         arenas.see(&head(words), usable_bytes);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::document::Group;
+
 /// A name with its numbers taken out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamePattern(String);
@@ -39,14 +41,6 @@ impl NamePattern {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// What has names of one pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The pattern, or the name itself if only one has it.
-    pub name: String,
-    pub count: u64,
 }
 
 /// Groups of names, the most numerous first.

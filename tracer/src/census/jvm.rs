@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Known;
+use super::document::{CodeMethod, CodeTier, Generated, Sum};
 use super::groups::NamePattern;
 use crate::hotspot::books::{
     CodeHeap, CompileQueue, DirectBuffers, JavaHeap, JniReferences, Loaders, Tables,
@@ -11,18 +12,18 @@ use crate::hotspot::{Compiled, Hotspot, Tier};
 
 /// What a JVM says of itself.
 #[derive(Clone, Debug)]
-pub struct Jvm {
-    pub version: String,
-    pub vendor: Option<String>,
-    pub gc: Option<&'static str>,
-    pub java_heap: Known<JavaHeap>,
-    pub direct_buffers: Known<DirectBuffers>,
-    pub loaders: Known<Loaders>,
-    pub jni: Known<JniReferences>,
+pub(super) struct Jvm {
+    pub(super) version: String,
+    pub(super) vendor: Option<String>,
+    pub(super) gc: Option<&'static str>,
+    pub(super) java_heap: Known<JavaHeap>,
+    pub(super) direct_buffers: Known<DirectBuffers>,
+    pub(super) loaders: Known<Loaders>,
+    pub(super) jni: Known<JniReferences>,
     /// Symbols and interned strings.
-    pub tables: Known<Tables>,
-    pub compile_queues: Known<Vec<CompileQueue>>,
-    pub code: CodeUse,
+    pub(super) tables: Known<Tables>,
+    pub(super) compile_queues: Known<Vec<CompileQueue>>,
+    pub(super) code: CodeUse,
 }
 
 /// The code cache, by heap and by method.
@@ -33,24 +34,6 @@ pub struct CodeUse {
     pub methods: Vec<CodeMethod>,
     /// Methods of classes that were generated at run time, by their name's pattern, the largest first.
     pub generated: Vec<Generated>,
-}
-
-/// A compiled method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CodeMethod {
-    /// `package.Class.method`.
-    pub method: String,
-    /// `c1`, `c2`; none: the wrapper of a native method.
-    pub tier: Option<&'static str>,
-    pub bytes: u64,
-}
-
-/// Code of classes whose names have one pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
-    pub pattern: String,
-    pub count: u64,
-    pub bytes: u64,
 }
 
 impl Jvm {
@@ -82,27 +65,27 @@ impl CodeUse {
         this
     }
 
-    pub fn reserved_bytes(&self) -> u64 {
+    pub(super) fn reserved_bytes(&self) -> u64 {
         self.heaps.iter().map(|heap| heap.reserved_bytes).sum()
     }
 
-    pub fn committed_bytes(&self) -> u64 {
+    pub(super) fn committed_bytes(&self) -> u64 {
         self.heaps.iter().map(|heap| heap.committed_bytes).sum()
     }
 
-    pub fn used_bytes(&self) -> u64 {
+    pub(super) fn used_bytes(&self) -> u64 {
         self.heaps.iter().map(|heap| heap.used_bytes).sum()
     }
 
-    /// (tier, count, bytes) of all methods.
-    pub fn tiers(&self) -> Vec<(&'static str, u64, u64)> {
-        let mut tiers: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
+    /// All methods by tier.
+    pub(super) fn tiers(&self) -> Vec<CodeTier> {
+        let mut tiers: BTreeMap<&str, Sum> = BTreeMap::new();
         for method in &self.methods {
-            let (count, bytes) = tiers.entry(method.tier.unwrap_or("native")).or_default();
-            *count += 1;
-            *bytes += method.bytes;
+            tiers.entry(method.tier.as_deref().unwrap_or("native")).or_default().add(method.bytes);
         }
-        tiers.into_iter().map(|(tier, (count, bytes))| (tier, count, bytes)).collect()
+        let tier =
+            |(tier, Sum { count, bytes }): (&str, Sum)| CodeTier { tier: tier.to_owned(), count, bytes };
+        tiers.into_iter().map(tier).collect()
     }
 }
 
@@ -110,8 +93,8 @@ fn method(compiled: &Compiled) -> CodeMethod {
     CodeMethod {
         method: format!("{}.{}", compiled.class, compiled.method),
         tier: compiled.tier.and_then(|tier| match tier {
-            Tier::C1 => Some("c1"),
-            Tier::C2 => Some("c2"),
+            Tier::C1 => Some("c1".to_owned()),
+            Tier::C2 => Some("c2".to_owned()),
             _ => None,
         }),
         bytes: compiled.blob.size_bytes.into(),
@@ -141,15 +124,17 @@ pub fn is_generated(class: &str) -> bool {
 /// Code of generated classes by the pattern of their names, the largest first; takes the class (with
 /// dots) and the bytes of each method.
 pub fn generated<'a>(methods: impl Iterator<Item = (&'a str, u64)>) -> Vec<Generated> {
-    let mut groups: BTreeMap<NamePattern, (u64, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<NamePattern, Sum> = BTreeMap::new();
     for (class, size) in methods.filter(|(class, _)| is_generated(class)) {
-        let (count, bytes) = groups.entry(NamePattern::of(class)).or_default();
-        *count += 1;
-        *bytes = bytes.saturating_add(size);
+        groups.entry(NamePattern::of(class)).or_default().add(size);
     }
     let mut generated: Vec<Generated> = groups
         .into_iter()
-        .map(|(pattern, (count, bytes))| Generated { pattern: pattern.as_str().to_owned(), count, bytes })
+        .map(|(pattern, Sum { count, bytes })| Generated {
+            pattern: pattern.as_str().to_owned(),
+            count,
+            bytes,
+        })
         .collect();
     generated.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.pattern.cmp(&b.pattern)));
     generated

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use super::arenas::{ArenaChunks, Arenas};
-use super::openssl::{Candidates, OpenSsl};
-use super::owners::{Library, Owners};
-use super::zlib::{self, Prover, Zlib};
-use super::zstd::{self, Zstd};
-use super::{Known, Subject, sweep};
+use super::arenas::Arenas;
+use super::document::{ChunkLength, Library, OpenSsl, Zstd};
+use super::openssl::Candidates;
+use super::owners::Owners;
+use super::zlib::{self, Prover, States};
+use super::{Known, Source, sweep, zstd};
 use crate::glibc::{self, Chunk, Malloc};
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
@@ -23,32 +23,24 @@ const HEAD_BYTES: usize = 32;
 
 /// Native memory.
 #[derive(Clone, Debug)]
-pub struct Native {
-    pub malloc: Known<Malloc>,
+pub(super) struct Native {
+    pub(super) malloc: Known<Malloc>,
     /// Chunks in use by the library that their first words point into, those with most bytes first; a few
     /// that wait in caches are among them.
-    pub libraries: Vec<Library>,
+    pub(super) libraries: Vec<Library>,
     /// Chunks of the JVM's own arenas, by length.
-    pub arena_chunks: Vec<ArenaChunks>,
-    pub openssl: OpenSsl,
-    pub zstd: Zstd,
-    pub zlib: Zlib,
+    pub(super) arena_chunks: Vec<ChunkLength>,
+    pub(super) openssl: OpenSsl,
+    pub(super) zstd: Zstd,
+    pub(super) zlib: States,
     /// By library, the largest first.
-    pub zlib_makers: Vec<ZlibMaker>,
+    pub(super) zlib_makers: Vec<Library>,
     /// zlib's states were looked for in malloc's chunks; else in all writable anonymous memory.
-    pub zlib_in_chunks: bool,
-}
-
-/// A library that made zlib states.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZlibMaker {
-    pub path: String,
-    pub count: u64,
-    pub bytes: u64,
+    pub(super) zlib_in_chunks: bool,
 }
 
 impl Native {
-    pub(super) fn read(subject: &Subject<'_>) -> Self {
+    pub(super) fn read(subject: &Source<'_>) -> Self {
         let excluded = subject.map.map(not_shared_out).unwrap_or_default();
         let source = glibc::Source {
             memory: subject.memory,
@@ -93,13 +85,13 @@ impl Native {
         };
         let malloc = malloc.map(|malloc| if subject.is_image { without_resident(malloc) } else { malloc });
         if malloc.is_err() {
-            let Subject { memory, residency, mappings, .. } = *subject;
+            let Source { memory, residency, mappings, .. } = *subject;
             sweep::sweep(memory, residency, mappings, &excluded, &mut candidate);
         }
         let is_code =
             |address| mapping_of(subject.mappings, address).is_some_and(|mapping| mapping.executable);
         let prover = Prover { memory: subject.memory, is_code: &is_code, has_sizes: malloc.is_ok() };
-        let mut zlib = Zlib::default();
+        let mut zlib = States::default();
         candidates.into_iter().filter_map(|address| prover.prove(address)).for_each(|state| zlib.add(&state));
         let zlib_makers = makers(subject.mappings, &zlib);
         Self {
@@ -146,8 +138,8 @@ fn mapping_of(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
     mappings.get(after.checked_sub(1)?).filter(|mapping| address < mapping.end)
 }
 
-fn makers(mappings: &[Mapping], zlib: &Zlib) -> Vec<ZlibMaker> {
-    let mut makers: Vec<ZlibMaker> = Vec::new();
+fn makers(mappings: &[Mapping], zlib: &States) -> Vec<Library> {
+    let mut makers: Vec<Library> = Vec::new();
     for (address, sum) in &zlib.makers {
         let path = mapping_of(mappings, *address).map_or("", |mapping| &mapping.path).to_owned();
         match makers.iter_mut().find(|maker| maker.path == path) {
@@ -155,7 +147,7 @@ fn makers(mappings: &[Mapping], zlib: &Zlib) -> Vec<ZlibMaker> {
                 maker.count += sum.count;
                 maker.bytes += sum.bytes;
             }
-            None => makers.push(ZlibMaker { path, count: sum.count, bytes: sum.bytes }),
+            None => makers.push(Library { path, count: sum.count, bytes: sum.bytes }),
         }
     }
     makers.sort_by_key(|maker| std::cmp::Reverse(maker.bytes));

@@ -9,8 +9,8 @@
 
 use std::collections::HashMap;
 
+use super::document::OpenSsl;
 use super::owners::Owners;
-use super::zlib::Sum;
 use crate::process::memory::ProcessMemory;
 
 /// Neither is smaller.
@@ -25,13 +25,6 @@ const FUNCTIONS: usize = 6;
 const MAX_KIND: u64 = 3;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;
-
-/// What OpenSSL holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OpenSsl {
-    pub contexts: Sum,
-    pub connections: Sum,
-}
 
 /// Collects what can be either.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::document::Library;
 use crate::process::mapping::Mapping;
 
 /// Words of a chunk that are asked.
@@ -17,15 +18,6 @@ const TABLE_ALIGNMENT: u64 = 8;
 /// Where no library is, as bits: one for so many bytes, in a circle of so many.
 const COARSE_SHIFT: u32 = 21;
 const COARSE_BITS: usize = 1 << 16;
-
-/// Chunks of one library.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Library {
-    pub path: String,
-    pub count: u64,
-    /// With what malloc adds to each.
-    pub bytes: u64,
-}
 
 /// The code and constants of all libraries, and what was counted for each.
 #[derive(Debug)]

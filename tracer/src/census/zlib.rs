@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use super::document::Sum;
 use crate::process::memory::ProcessMemory;
 
 /// Bytes from a possible state's start that are looked at first.
@@ -54,23 +55,9 @@ pub struct State {
     pub allocate: u64,
 }
 
-/// States of like kind, level and window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    pub count: u64,
-    pub bytes: u64,
-}
-
-impl Sum {
-    fn add(&mut self, bytes: u64) {
-        self.count += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-}
-
 /// What tells states apart in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Group {
+pub struct Shape {
     pub kind: Kind,
     pub level: Option<u8>,
     pub window_bits: u8,
@@ -79,15 +66,15 @@ pub struct Group {
 
 /// All states of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Zlib {
+pub struct States {
     pub inflate: Sum,
     pub deflate: Sum,
-    pub groups: BTreeMap<Group, Sum>,
+    pub shapes: BTreeMap<Shape, Sum>,
     /// By the address of `zalloc`.
     pub makers: BTreeMap<u64, Sum>,
 }
 
-impl Zlib {
+impl States {
     /// Adds a state.
     pub fn add(&mut self, state: &State) {
         match state.kind {
@@ -95,7 +82,7 @@ impl Zlib {
             Kind::Deflate => self.deflate.add(state.bytes),
         }
         let State { kind, level, window_bits, has_window, .. } = *state;
-        self.groups.entry(Group { kind, level, window_bits, has_window }).or_default().add(state.bytes);
+        self.shapes.entry(Shape { kind, level, window_bits, has_window }).or_default().add(state.bytes);
         self.makers.entry(state.allocate).or_default().add(state.bytes);
     }
 }

@@ -8,8 +8,8 @@
 //! A context that has not worked yet, or does so with a dictionary's tables, is not found.
 //! Source: zstd 1.4.4 to 1.5.7, `zstd_compress_internal.h`, `zstd_cwksp.h`, `zstd_decompress_internal.h`.
 
+use super::document::Zstd;
 use super::owners::Owners;
-use super::zlib::Sum;
 use crate::process::memory::ProcessMemory;
 
 /// Lengths of blocks that can be a compressing context.
@@ -33,13 +33,6 @@ const SLACK_BYTES: u64 = 2 * 4_096;
 const MAX_CANDIDATES: usize = 1 << 20;
 /// User addresses end here.
 const ADDRESS_END: u64 = 1 << 47;
-
-/// What zstd holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Zstd {
-    pub compress: Sum,
-    pub decompress: Sum,
-}
 
 /// Collects what can be a context: address and length.
 #[derive(Debug, Default)]

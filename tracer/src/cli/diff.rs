@@ -14,10 +14,10 @@ use clap::Args as ClapArgs;
 use super::failure::{Failure, status};
 use super::report::{ViewArg, profile};
 use super::writing::{Format, WritingArgs};
+use crate::census::Census;
 use crate::output::diff as output;
 use crate::output::{Options, View, clean, units};
 use crate::profile::Profile;
-use crate::profile::census::Census;
 use crate::profile::diff::Diff;
 
 /// The largest census that is read.
@@ -97,14 +97,14 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
 /// One of the two that are compared.
 enum Input {
     Recording(Box<ManuallyDrop<Profile>>),
-    Census(Census),
+    Census(Box<Census>),
 }
 
 impl Input {
     /// Reads a file, and finds out which it is.
     fn read(path: &Path, args: &Args) -> Result<Self, Failure> {
         match census_text(path)? {
-            Some(text) => Census::parse(&text).map(Self::Census).map_err(|why| {
+            Some(text) => Census::parse(&text).map(Box::new).map(Self::Census).map_err(|why| {
                 Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
             }),
             None => Ok(Self::Recording(Box::new(profile(path, args.writing.rules.as_deref())?))),

@@ -2,8 +2,16 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::Options;
 use crate::profile::Profile;
+
+/// A value as indented JSON, with a line break at its end.
+pub fn pretty(value: &impl Serialize) -> String {
+    // Keys are strings, and writing to memory does not fail.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
 
 /// Writes a profile; with `options.top`, only so many of its sites.
 ///

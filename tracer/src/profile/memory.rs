@@ -178,7 +178,7 @@ fn unseen_name(recording: &Recording) -> &'static str {
     match censuses.find(|census| census.moment == CensusMoment::Begin) {
         _ if recording.session.probes == recording::LIGHT => "malloc: not watched",
         // By samples, or since the end of the session.
-        Some(census) if census.json.as_ref().is_err_and(|why| why == BEGAN_WITH_SESSION) => {
+        Some(census) if census.census.as_ref().is_err_and(|why| why == BEGAN_WITH_SESSION) => {
             "malloc: in use, not seen allocated"
         }
         _ => "malloc: from before the session",

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::columns::{collect, has_table, unsigned};
 use super::database::signed;
+use crate::census::Census;
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -15,17 +16,19 @@ pub enum CensusMoment {
     End,
 }
 
+/// Size up to which a census is kept, bytes.
+const MAX_BYTES: usize = 1 << 20;
+
 /// Why there is none of the beginning: the recorder started the program.
 pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
 
-/// A census, or why there is none.
+/// A census with its moment, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct KeptCensus {
     pub moment: CensusMoment,
     /// When it was asked for, `CLOCK_MONOTONIC` ns.
     pub time_ns: u64,
-    /// JSON by the schema `tracer.census/1`; foreign, once it is read.
-    pub json: std::result::Result<String, String>,
+    pub census: std::result::Result<Box<Census>, String>,
 }
 
 impl CensusMoment {
@@ -39,22 +42,26 @@ impl CensusMoment {
 }
 
 /// Writes a census; one of its moment that is there is replaced.
-pub(super) fn write(database: &Connection, census: &Census) -> Result<()> {
-    let (json, unknown) = match &census.json {
-        Ok(json) => (Some(json), None),
-        Err(why) => (None, Some(why)),
+pub(super) fn write(database: &Connection, kept: &KeptCensus) -> Result<()> {
+    let (json, unknown) = match &kept.census {
+        Ok(census) => match census.to_json() {
+            json if json.len() <= MAX_BYTES => (Some(json), None),
+            json => (None, Some(format!("it would take {} bytes", json.len()))),
+        },
+        Err(why) => (None, Some(why.clone())),
     };
     database.prepare_cached("INSERT OR REPLACE INTO census VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        census.moment.as_str(),
-        signed(Some(census.time_ns)),
+        kept.moment.as_str(),
+        signed(Some(kept.time_ns)),
         json,
         unknown
     ])?;
     Ok(())
 }
 
-/// The censuses by moment. A moment that this version does not know is left out.
-pub(super) fn read(database: &Connection) -> Result<Vec<Census>> {
+/// The censuses by moment. A moment that this version does not know is left out, and a document that is no census is
+/// one that is not known.
+pub(super) fn read(database: &Connection) -> Result<Vec<KeptCensus>> {
     if !has_table(database, "census")? {
         return Ok(Vec::new());
     }
@@ -64,11 +71,11 @@ pub(super) fn read(database: &Connection) -> Result<Vec<Census>> {
         let moment = [CensusMoment::Begin, CensusMoment::End].into_iter().find(|it| it.as_str() == name);
         let (json, unknown): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
         let time_ns = unsigned(row, 1)?;
-        Ok(moment.map(|moment| Census {
-            moment,
-            time_ns,
-            json: json.ok_or_else(|| unknown.unwrap_or_else(|| "it was not kept".to_owned())),
-        }))
+        let census = match json {
+            Some(json) => Census::parse(&json).map(Box::new),
+            None => Err(unknown.unwrap_or_else(|| "it was not kept".to_owned())),
+        };
+        Ok(moment.map(|moment| KeptCensus { moment, time_ns, census }))
     })?;
     Ok(rows.into_iter().flatten().collect())
 }

@@ -22,7 +22,7 @@ mod touched;
 mod writer;
 
 pub use crate::attribute::Source;
-pub use census::{BEGAN_WITH_SESSION, Census, CensusMoment};
+pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
 pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,

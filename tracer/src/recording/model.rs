@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attribute::Source;
 use tracer_common::record::AllocationRecord;
 
-use super::Census;
+use super::KeptCensus;
 use crate::symbolize::Frame;
 
 pub use memory::*;
@@ -126,7 +126,7 @@ pub struct Recording {
     /// By time; where it changed.
     pub code_series: Vec<CodeSample>,
     /// By moment. Empty: none was taken.
-    pub censuses: Vec<Census>,
+    pub censuses: Vec<KeptCensus>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
 }

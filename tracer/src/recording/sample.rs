@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    Census, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap,
-    HeapArena, JvmInfo, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Touched,
+    CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
+    JvmInfo, KeptCensus, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Touched,
     TouchedBy, Trust, Writer,
 };
+use crate::census::{Census, Finding, Group, document};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
 /// CLOCK_MONOTONIC at the start.
@@ -272,12 +273,9 @@ pub(crate) fn write(path: &Path) -> Writer {
         )
         .expect("memory");
     for (moment, second, inflaters) in [(CensusMoment::Begin, 0, 100), (CensusMoment::End, 10, 400)] {
-        let census = Census {
-            moment,
-            time_ns: START_NS + second * SECOND_NS,
-            json: Ok(census(inflaters).to_string()),
-        };
-        writer.census(&census).expect("census");
+        let time_ns = START_NS + second * SECOND_NS;
+        let kept = KeptCensus { moment, time_ns, census: Ok(Box::new(census(inflaters))) };
+        writer.census(&kept).expect("census");
     }
     writer
         .thread_stacks(&[
@@ -322,42 +320,62 @@ pub(crate) fn write(path: &Path) -> Writer {
 }
 
 /// A small census with so many zlib states.
-pub(crate) fn census(inflaters: u64) -> serde_json::Value {
+pub(crate) fn census(inflaters: u64) -> Census {
     let bytes = inflaters * 40_040;
-    serde_json::json!({
-        "schema": "tracer.census/1",
-        "target": { "pid": 4711, "comm": "java", "command": ["java", "com.acme.Feed"] },
-        "memory": {
-            "rss_bytes": 200_000_000 + bytes,
-            "parts": [{
-                "id": "malloc-arena",
-                "reserved_bytes": 128 << 20,
-                "committed_bytes": 64 << 20,
-                "resident_bytes": (32 << 20) + bytes,
+    let group = |name: &str, count| Group { name: name.to_owned(), count };
+    Census {
+        schema: document::SCHEMA.to_owned(),
+        target: document::Subject {
+            pid: 4711,
+            comm: "java".to_owned(),
+            command: ["java", "com.acme.Feed"].map(str::to_owned).to_vec(),
+            ..document::Subject::default()
+        },
+        memory: document::Memory {
+            rss_bytes: Some(200_000_000 + bytes),
+            parts: vec![document::MemoryPart {
+                id: "malloc-arena".to_owned(),
+                reserved_bytes: Some(128 << 20),
+                committed_bytes: Some(64 << 20),
+                resident_bytes: Some((32 << 20) + bytes),
+                swap_bytes: None,
             }],
+            ..document::Memory::default()
         },
-        "findings": [{
-            "kind": "zlib",
-            "bytes": bytes,
-            "evidence": format!("{inflaters} inflate states of zlib are alive"),
-            "category": "zlib",
-            "advice": "close the streams",
+        findings: vec![Finding {
+            kind: "zlib".to_owned(),
+            bytes: Some(bytes),
+            evidence: format!("{inflaters} inflate states of zlib are alive"),
+            category: Some("zlib".to_owned()),
+            advice: "close the streams".to_owned(),
         }],
-        "census": {
-            "zlib": {
-                "inflate": { "count": inflaters, "bytes": bytes },
-                "deflate": { "count": 0, "bytes": 0 },
-            },
-            "malloc": {
-                "in_use_bytes": (30 << 20) + bytes, "in_use_count": 1_000 + 3 * inflaters,
-                "mmapped_bytes": 0, "mmapped_count": 0, "free_bytes": 1 << 20, "top_bytes": 4_096,
-            },
-            "direct_buffers": null,
-            "threads": { "count": 20, "groups": [{ "name": "pool-N", "count": 12 }, { "name": "main", "count": 8 }] },
-            "class_loaders": [{ "type": "Plugin", "count": 3, "classes": 9, "metaspace_bytes": null }],
+        census: document::Contents {
+            zlib: Some(document::Zlib {
+                inflate: document::Sum { count: inflaters, bytes },
+                ..document::Zlib::default()
+            }),
+            malloc: Some(document::Malloc {
+                in_use_bytes: (30 << 20) + bytes,
+                in_use_count: 1_000 + 3 * inflaters,
+                free_bytes: 1 << 20,
+                top_bytes: 4_096,
+                ..document::Malloc::default()
+            }),
+            threads: Some(document::Threads {
+                count: 20,
+                groups: vec![group("pool-N", 12), group("main", 8)],
+            }),
+            class_loaders: Some(vec![document::LoaderType {
+                name: "Plugin".to_owned(),
+                count: 3,
+                classes: 9,
+                ..document::LoaderType::default()
+            }]),
+            ..document::Contents::default()
         },
-        "unknown": { "direct_buffers": "java.nio.Bits is not there" },
-    })
+        unknown: [("direct_buffers".to_owned(), "java.nio.Bits is not there".to_owned())].into(),
+        ..Census::default()
+    }
 }
 
 /// The finished sample.

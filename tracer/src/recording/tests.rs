@@ -57,7 +57,7 @@ fn what_was_written_is_read() {
     assert_eq!(recording.code_cache.methods.len(), 1);
     let moments: Vec<_> = recording.censuses.iter().map(|census| (census.moment, census.time_ns)).collect();
     assert_eq!(moments, [(CensusMoment::Begin, START_NS), (CensusMoment::End, START_NS + 10 * SECOND_NS)]);
-    assert_eq!(recording.censuses[1].json.as_deref(), Ok(&*sample::census(400).to_string()));
+    assert_eq!(recording.censuses[1].census, Ok(Box::new(sample::census(400))));
     assert_eq!(recording.notes, ["perf maps were not read"]);
     let touched = recording.touched.expect("touched");
     assert_eq!((touched.fault_count, touched.java_heap_fault_count, touched.by.len()), (1_000, 300, 2));
@@ -75,7 +75,18 @@ fn a_recording_without_a_census_is_whole() {
     Connection::open(&path).expect("open").execute_batch(sql).expect("update");
     let recording = read(&path).expect("read");
     assert_eq!(recording.censuses.len(), 2);
-    assert_eq!(recording.censuses[1].json, Err("why".to_owned()));
+    assert_eq!(recording.censuses[1].census, Err("why".to_owned()));
+}
+
+#[test]
+fn what_a_stranger_calls_a_census_is_told_from_one() {
+    let (_folder, path) = sample::finished();
+    let sql = r#"UPDATE census SET json = '[1' WHERE moment = 'begin';
+                 UPDATE census SET json = '{"schema": "tracer.report/1"}' WHERE moment = 'end'"#;
+    Connection::open(&path).expect("open").execute_batch(sql).expect("update");
+    let why: Vec<_> = read(&path).expect("read").censuses.into_iter().map(|kept| kept.census.err()).collect();
+    assert!(why[0].as_ref().is_some_and(|why| why.starts_with("not JSON")), "{why:?}");
+    assert_eq!(why[1].as_deref(), Some("its schema is tracer.report/1, not tracer.census/1"));
 }
 
 #[test]

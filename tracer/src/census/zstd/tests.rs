@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::census::document::Sum;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ImageMemory;
 

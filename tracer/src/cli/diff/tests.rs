@@ -26,7 +26,7 @@ fn files() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
     let (folder, recording) = sample::finished();
     let census = |name: &str, inflaters| {
         let path = folder.path().join(name);
-        fs::write(&path, format!("\n {:#}", sample::census(inflaters))).expect("write");
+        fs::write(&path, format!("\n {}", sample::census(inflaters).to_json())).expect("write");
         path
     };
     let (before, after) = (census("before.json", 100), census("after.json", 400));

@@ -29,7 +29,7 @@ use crate::{
     ingest::event::{Event, EventKind, EventSource},
     probe::probes::Detaching,
     process::{Target, mapping, target::Status},
-    recording::{self, BEGAN_WITH_SESSION, Call, Census, CensusMoment, End, Memory, Step, Writer},
+    recording::{self, BEGAN_WITH_SESSION, Call, CensusMoment, End, KeptCensus, Memory, Step, Writer},
     session::{Session, collections::Collection},
     symbolize::{Frame, FrameKind},
 };
@@ -159,8 +159,8 @@ impl Capture {
     /// The recording cannot be written.
     pub(super) fn expect_census(&mut self, taking: Option<Taking>, started_ns: u64) -> Result<(), Failure> {
         if taking.is_none() {
-            let json = Err(BEGAN_WITH_SESSION.to_owned());
-            self.writer.census(&Census { moment: CensusMoment::Begin, time_ns: started_ns, json })?;
+            let census = Err(BEGAN_WITH_SESSION.to_owned());
+            self.writer.census(&KeptCensus { moment: CensusMoment::Begin, time_ns: started_ns, census })?;
         }
         self.first_census = taking;
         Ok(())

@@ -276,9 +276,9 @@ fn code_cache(hotspot: &mut Hotspot) -> CodeCache {
         committed_bytes: Some(heap.committed_bytes),
         used_bytes: Some(heap.used_bytes),
     };
-    let method = |method: crate::census::CodeMethod| CompiledMethod {
+    let method = |method: crate::census::document::CodeMethod| CompiledMethod {
         method: method.method,
-        tier: method.tier.map(str::to_owned),
+        tier: method.tier,
         bytes: method.bytes,
     };
     CodeCache {

@@ -4,13 +4,11 @@ mod books;
 
 use std::fmt::Write;
 
-use super::{ARENAS_MISSING, Heading};
 use crate::attribute::known_name;
-use crate::census::{Census, Finding, Library, OpenSsl, Zstd, zlib};
-use crate::glibc::Malloc;
+use crate::census::document::{Census, Library, Malloc, MemoryPart, Sum};
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
-use crate::vmmap::{Owner, Usage};
+use crate::vmmap::Owner;
 
 /// Owners of which the books tell, when the mappings are not known.
 const IN_BOOKS: [Owner; 5] =
@@ -25,15 +23,15 @@ const MIN_LIBRARY_BYTES: u64 = 16 << 10;
 const MIN_LOADERS: u64 = 2;
 
 /// The census as text.
-pub fn render(census: &Census, heading: &Heading, color: bool) -> String {
+pub fn render(census: &Census, color: bool) -> String {
     let mut page = Page { out: String::new(), style: Style { color } };
-    page.heading(census, heading);
-    page.findings(&census.findings(), heading);
+    page.heading(census);
+    page.findings(census);
     page.table(census);
-    if let Ok(malloc) = &census.native.malloc {
-        page.arenas(malloc);
+    if let Some(malloc) = &census.census.malloc {
+        page.arenas(malloc, census);
         page.sizes(malloc);
-        page.libraries(&census.native.libraries);
+        page.libraries(census.census.libraries.as_deref().unwrap_or_default());
     }
     page.out
 }
@@ -47,47 +45,40 @@ impl Page {
     /// The balance, with what the books say of each part below it.
     fn table(&mut self, census: &Census) {
         self.title("What is there", "bytes", "count", "resident");
-        let jvm = census.books();
-        if let Some(Err(why)) = &census.jvm {
+        if let Some(why) = census.unknown.get("jvm") {
             self.unknown("the JVM's books", why);
         }
-        let rows: Vec<(Owner, Usage)> = match census.owners.is_empty() {
-            false => census.owners.clone(),
+        let mut parts = census.memory.parts.clone();
+        if parts.is_empty() {
             // Not known how much of each is there: the books alone.
-            true => IN_BOOKS.iter().map(|owner| (*owner, Usage::default())).collect(),
-        };
-        for (owner, usage) in rows {
-            let known = usage != Usage::default();
-            if known {
-                let held = bytes(usage.committed_bytes);
-                self.cells(2, owner.name(), [&held, "", &bytes(usage.resident_bytes)], "");
-            } else {
-                self.cells(2, owner.name(), ["", "", ""], "");
-            }
+            let part = |owner: &Owner| MemoryPart { id: owner.id().to_owned(), ..MemoryPart::default() };
+            parts = IN_BOOKS.iter().map(part).collect();
+        }
+        for part in parts {
+            let cell = |bytes_of: Option<u64>| bytes_of.map(bytes).unwrap_or_default();
+            let (held, resident) = (cell(part.committed_bytes), cell(part.resident_bytes));
+            self.cells(2, part.name(), [&held, "", &resident], "");
+            let Some(owner) = Owner::from_id(&part.id) else { continue };
             match owner {
                 Owner::MallocArena => {
                     self.malloc(census);
                     self.zlib(census);
-                    self.zstd(census);
-                    self.openssl(census);
-                    self.arena_chunks(census);
+                    self.in_chunks(census);
                 }
-                Owner::JavaHeap => jvm.into_iter().for_each(|jvm| self.java_heap(jvm)),
+                Owner::JavaHeap => self.java_heap(census),
                 Owner::MallocMapped => self.mapped(census),
                 Owner::ThreadStack => self.threads(census),
-                Owner::CodeCache => jvm.into_iter().for_each(|jvm| self.code(&jvm.code)),
-                Owner::Metaspace => jvm.into_iter().for_each(|jvm| self.loaders(jvm)),
+                Owner::CodeCache => census.census.code_cache.iter().for_each(|code| self.code(code)),
+                Owner::Metaspace => self.loaders(census),
                 _ => {}
             }
         }
-        if let Some(jvm) = jvm {
-            self.buffers(jvm);
-            self.references(jvm);
-        }
-        let resident: u64 = census.owners.iter().map(|(_, usage)| usage.resident_bytes).sum();
-        if let Some(rss_bytes) = census.rss_bytes.filter(|_| !census.owners.is_empty()) {
+        self.buffers(census);
+        self.references(census);
+        let memory = &census.memory;
+        if let Some(rss_bytes) = memory.rss_bytes.filter(|_| !memory.parts.is_empty()) {
             let note = format!("{} as the kernel counts it", bytes(rss_bytes));
-            self.cells(2, "all", ["", "", &bytes(resident)], &note);
+            self.cells(2, "all", ["", "", &bytes(memory.resident_bytes())], &note);
         }
     }
 
@@ -123,41 +114,49 @@ impl Page {
         self.row(2, name, "-", "-", &format!("not known: {why}"));
     }
 
-    fn heading(&mut self, census: &Census, heading: &Heading) {
-        let mut text = match &heading.core {
-            Some(core) => format!("Census of {}", clean(&core.display().to_string())),
-            None => format!("Census of {} (pid {})", clean(&heading.comm), heading.pid),
+    /// A row for what is not known, if there is a reason for it under `key`.
+    fn unknown_key(&mut self, name: &str, key: &str, census: &Census) {
+        if let Some(why) = census.unknown.get(key) {
+            self.unknown(name, why);
+        }
+    }
+
+    fn heading(&mut self, census: &Census) {
+        let mut text = match &census.taken.core {
+            Some(core) => format!("Census of {}", clean(core)),
+            None => format!("Census of {} (pid {})", clean(&census.target.comm), census.target.pid),
         };
-        if let Some(Ok(jvm)) = &census.jvm {
+        if let Some(jvm) = &census.target.jvm {
             let _ = write!(text, ", JVM {}", clean(&jvm.version));
-            if let Some(gc) = jvm.gc {
-                let _ = write!(text, ", {gc}");
+            if let Some(gc) = &jvm.gc {
+                let _ = write!(text, ", {}", clean(gc));
             }
         }
-        if let Some(rss_bytes) = census.rss_bytes {
+        if let Some(rss_bytes) = census.memory.rss_bytes {
             let _ = write!(text, ", {} resident", bytes(rss_bytes));
         }
         let text = self.style.bold(&text);
         self.line(&text);
     }
 
-    fn findings(&mut self, findings: &[Finding], heading: &Heading) {
+    fn findings(&mut self, census: &Census) {
         self.out.push('\n');
-        if findings.is_empty() {
+        if census.findings.is_empty() {
             self.line("Nothing stands out.");
             return;
         }
         let title = self.style.bold("Findings");
         self.line(&title);
-        for (number, finding) in (1..).zip(findings) {
+        for (number, finding) in (1..).zip(&census.findings) {
             let held = finding.bytes.map_or_else(String::new, |held| format!("{}: ", bytes(held)));
             let text = format!("{number:>3}. {held}{}", clean(&finding.evidence));
             self.line(&text);
-            self.line(&format!("     {}", finding.advice));
-            if let Some(category) = finding.category.filter(|_| heading.core.is_none()) {
+            self.line(&format!("     {}", clean(&finding.advice)));
+            if let Some(category) = finding.category.as_deref().filter(|_| census.taken.core.is_none()) {
                 let next = format!(
-                    "     who does it: tracer record -p {} -d 60s, then tracer report FILE --category {category}",
-                    heading.pid
+                    "     who does it: tracer record -p {} -d 60s, then tracer report FILE --category {}",
+                    census.target.pid,
+                    clean(category)
                 );
                 let next = self.style.dim(&next);
                 self.line(&next);
@@ -166,93 +165,75 @@ impl Page {
     }
 
     fn malloc(&mut self, census: &Census) {
-        let malloc = match &census.native.malloc {
-            Ok(malloc) => malloc,
-            Err(why) => return self.unknown("malloc", why),
-        };
-        let total = malloc.total();
-        let note = format!("in {}", counted(malloc.arenas.len() as u64, "arena"));
-        self.row(4, "in use", &bytes(total.in_use.bytes), &count(total.in_use.count), &note);
-        let free = total.binned.count + total.fast.count + total.cached.count;
-        let note = format!("{} of it in caches of threads", bytes(total.cached.bytes));
-        self.row(4, "free, between what is in use", &bytes(total.free_bytes()), &count(free), &note);
-        self.row(4, "free, at the top", &bytes(total.top_bytes), "", "");
-        if total.inconsistent.count > 0 {
-            let (held, places) = (bytes(total.inconsistent.bytes), count(total.inconsistent.count));
+        let Some(malloc) = &census.census.malloc else { return self.unknown_key("malloc", "malloc", census) };
+        let arenas = census.length("/census/malloc/arenas", malloc.arenas.len());
+        let note = format!("in {}", counted(arenas, "arena"));
+        self.row(4, "in use", &bytes(malloc.in_use_bytes), &count(malloc.in_use_count), &note);
+        let cached =
+            malloc.cached_bytes.map(|cached| format!("{} of it in caches of threads", bytes(cached)));
+        let free_count = malloc.free_count.map(count).unwrap_or_default();
+        let free = bytes(malloc.free_bytes);
+        self.row(4, "free, between what is in use", &free, &free_count, &cached.unwrap_or_default());
+        self.row(4, "free, at the top", &bytes(malloc.top_bytes), "", "");
+        if malloc.inconsistent > 0 {
+            let (held, places) = (bytes(malloc.inconsistent_bytes), count(malloc.inconsistent));
             self.row(4, "not consistent when it was read", &held, &places, "");
         }
-        if !malloc.has_all_arenas {
-            self.row(4, "arenas that are missing", "-", "-", ARENAS_MISSING);
+        if let Some(why) = census.unknown.get("malloc.arenas") {
+            self.row(4, "arenas that are missing", "-", "-", why);
         }
-        if total.unread_bytes > 0 {
-            self.row(4, "swapped out: not read", &bytes(total.unread_bytes), "", "");
+        if malloc.unread_bytes > 0 {
+            self.row(4, "swapped out: not read", &bytes(malloc.unread_bytes), "", "");
         }
     }
 
     fn mapped(&mut self, census: &Census) {
-        let Ok(malloc) = &census.native.malloc else { return };
-        let mapped = malloc.mapped.amount();
-        let found = malloc.mapped.found.count;
-        let note = match malloc.mapped.counted {
-            Some(counted) if counted.count > found => format!("{} of them found", count(found)),
-            _ => String::new(),
-        };
-        self.row(4, "in use", &bytes(mapped.bytes), &count(mapped.count), &note);
+        let Some(malloc) = &census.census.malloc else { return };
+        let found = malloc.mmapped_found_count.filter(|found| *found < malloc.mmapped_count);
+        let note = found.map(|found| format!("{} of them found", count(found))).unwrap_or_default();
+        self.row(4, "in use", &bytes(malloc.mmapped_bytes), &count(malloc.mmapped_count), &note);
     }
 
     fn zlib(&mut self, census: &Census) {
-        let zlib = &census.native.zlib;
-        for (sum, name) in [(zlib.inflate, "zlib inflate states"), (zlib.deflate, "zlib deflate states")] {
-            if sum.count > 0 {
-                self.row(4, name, &bytes(sum.bytes), &count(sum.count), "part of what is in use");
-            }
-        }
-        for (group, sum) in &zlib.groups {
-            let name = match (group.kind, group.level) {
-                (zlib::Kind::Inflate, _) if !group.has_window => "inflate, without a window yet".to_owned(),
-                (zlib::Kind::Inflate, _) => format!("inflate, window of {}", bytes(1 << group.window_bits)),
-                (zlib::Kind::Deflate, level) => {
-                    format!(
-                        "deflate, level {}, window of {}",
-                        level.unwrap_or(0),
-                        bytes(1 << group.window_bits)
-                    )
-                }
+        let Some(zlib) = &census.census.zlib else { return };
+        self.part_of_use("zlib inflate states", zlib.inflate, "");
+        self.part_of_use("zlib deflate states", zlib.deflate, "");
+        for group in &zlib.groups {
+            let window = bytes(1_u64.checked_shl(group.window_bits.try_into().unwrap_or(64)).unwrap_or(0));
+            let name = match (&*group.kind, group.level) {
+                ("inflate", _) if !group.has_window => "inflate, without a window yet".to_owned(),
+                (kind, None) => format!("{kind}, window of {window}"),
+                (kind, Some(level)) => format!("{kind}, level {level}, window of {window}"),
             };
-            self.row(6, &name, &bytes(sum.bytes), &count(sum.count), "");
+            self.row(6, &name, &bytes(group.bytes), &count(group.count), "");
         }
-        for maker in census.native.zlib_makers.iter().take(MAX_ROWS) {
+        for maker in zlib.libraries.iter().take(MAX_ROWS) {
             let name = format!("of {}", known_name(&maker.path));
             self.row(6, &name, &bytes(maker.bytes), &count(maker.count), "");
         }
     }
 
-    fn zstd(&mut self, census: &Census) {
-        let Zstd { compress, decompress } = census.native.zstd;
-        for (sum, name) in
-            [(compress, "zstd contexts, compressing"), (decompress, "zstd contexts, decompressing")]
-        {
-            if sum.count > 0 {
-                self.row(4, name, &bytes(sum.bytes), &count(sum.count), "part of what is in use");
-            }
+    /// A row for things that are among malloc's blocks in use, if there are any.
+    fn part_of_use(&mut self, name: &str, sum: Sum, note: &str) {
+        if sum.count > 0 {
+            let note = format!("part of what is in use{note}");
+            self.row(4, name, &bytes(sum.bytes), &count(sum.count), &note);
         }
     }
 
-    fn openssl(&mut self, census: &Census) {
-        let OpenSsl { contexts, connections } = census.native.openssl;
-        for (sum, name) in [(contexts, "OpenSSL contexts"), (connections, "OpenSSL connections")] {
-            if sum.count > 0 {
-                let note = "part of what is in use, without their buffers";
-                self.row(4, name, &bytes(sum.bytes), &count(sum.count), note);
-            }
+    fn in_chunks(&mut self, census: &Census) {
+        if let Some(zstd) = census.census.zstd {
+            self.part_of_use("zstd contexts, compressing", zstd.compress, "");
+            self.part_of_use("zstd contexts, decompressing", zstd.decompress, "");
         }
-    }
-
-    fn arena_chunks(&mut self, census: &Census) {
-        let chunks = &census.native.arena_chunks;
-        let (held, number) = chunks.iter().fold((0, 0), |sum, of| (sum.0 + of.bytes, sum.1 + of.count));
-        if number > 0 {
-            self.row(4, "chunks of the JVM's arenas", &bytes(held), &count(number), "part of what is in use");
+        if let Some(openssl) = census.census.openssl {
+            let note = ", without their buffers";
+            self.part_of_use("OpenSSL contexts", openssl.contexts, note);
+            self.part_of_use("OpenSSL connections", openssl.connections, note);
+        }
+        if let Some(chunks) = &census.census.jvm_arena_chunks {
+            let sum = Sum { count: chunks.count, bytes: chunks.bytes };
+            self.part_of_use("chunks of the JVM's arenas", sum, "");
         }
     }
 
@@ -268,19 +249,16 @@ impl Page {
     }
 
     fn threads(&mut self, census: &Census) {
-        match &census.threads {
-            Ok(groups) => {
-                let total = groups.iter().map(|group| group.count).sum();
-                self.row(4, "threads", "", &count(total), "");
-                for group in groups.iter().filter(|group| group.count > 1).take(MAX_ROWS) {
-                    self.row(6, &group.name, "", &count(group.count), "");
-                }
-            }
-            Err(why) => self.unknown("threads", why),
+        let Some(threads) = &census.census.threads else {
+            return self.unknown_key("threads", "threads", census);
+        };
+        self.row(4, "threads", "", &count(threads.count), "");
+        for group in threads.groups.iter().filter(|group| group.count > 1).take(MAX_ROWS) {
+            self.row(6, &group.name, "", &count(group.count), "");
         }
     }
 
-    fn arenas(&mut self, malloc: &Malloc) {
+    fn arenas(&mut self, malloc: &Malloc, census: &Census) {
         self.out.push('\n');
         let head = format!(
             "{:<20} {:>7} {:>11} {:>11} {:>11} {:>11} {:>11}",
@@ -291,28 +269,29 @@ impl Page {
         let mut arenas: Vec<_> = malloc.arenas.iter().collect();
         arenas.sort_by_key(|arena| std::cmp::Reverse(arena.system_bytes));
         for arena in arenas.iter().take(MAX_ARENAS) {
-            let name = if arena.is_main { "main".to_owned() } else { format!("{:#x}", arena.address) };
-            let holdings = &arena.holdings;
+            let name = if arena.main { "main" } else { &arena.address };
             let text = format!(
-                "  {name:<18} {:>7} {:>11} {:>11} {:>11} {:>11} {:>11}",
+                "  {:<18} {:>7} {:>11} {:>11} {:>11} {:>11} {:>11}",
+                clean(name),
                 arena.attached_threads,
-                bytes(holdings.in_use.bytes),
-                bytes(holdings.free_bytes()),
-                bytes(holdings.top_bytes),
+                bytes(arena.in_use_bytes),
+                bytes(arena.free_bytes),
+                bytes(arena.top_bytes),
                 bytes(arena.system_bytes),
                 arena.resident_bytes.map_or_else(|| "-".to_owned(), bytes),
             );
             self.line(&text);
         }
-        if arenas.len() > MAX_ARENAS {
-            self.line(&format!("  ... and {} more: --format json has all", arenas.len() - MAX_ARENAS));
+        let all = census.length("/census/malloc/arenas", arenas.len());
+        if let Some(more) = all.checked_sub(MAX_ARENAS as u64).filter(|more| *more > 0) {
+            self.line(&format!("  ... and {}", counted(more, "smaller one")));
         }
     }
 
     fn sizes(&mut self, malloc: &Malloc) {
         self.title("Chunk sizes in use that hold most", "bytes", "count", "");
-        for class in malloc.sizes.largest(MAX_ROWS) {
-            let name = if class.from_bytes == class.to_bytes {
+        for class in malloc.largest_sizes.iter().take(MAX_ROWS) {
+            let name = if class.is_exact() {
                 format!("{} bytes each", count(class.from_bytes))
             } else {
                 format!("{} to {}", bytes(class.from_bytes), bytes(class.to_bytes + 16))

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 
 use self::parts::size;
 
+use crate::census::Finding;
 use crate::output::style::Style;
 use crate::output::text::{WIDTH, census, sites, table, verdicts};
 use crate::output::{Options, View, clean, label, units};
 use crate::profile::Kind;
-use crate::profile::census::Finding;
 use crate::profile::diff::{
     CategoryPair, CensusDiff, Compared, Diff, FactPair, Pair, Side, SitePair, TotalsPair, Verdicts,
 };

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use super::verdicts::{lines, paragraph};
 use super::{Style, WIDTH, clean, label, table, units};
+use crate::census::{Census, Finding};
 use crate::profile::Censuses;
-use crate::profile::census::{Census, Finding};
+use crate::profile::census::Fact;
 use crate::profile::diff::{FactPair, Pair};
 
 /// Findings, and members of a list, that are shown.
@@ -18,7 +19,7 @@ const NAME_WIDTH: usize = 40;
 const MIN_NAME_WIDTH: usize = 16;
 
 pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let (begin, end) = (censuses.begin.as_ref(), censuses.end.as_ref());
+    let (begin, end) = (censuses.begin.as_deref(), censuses.end.as_deref());
     if begin.is_none() && end.is_none() && censuses.unknown.is_empty() {
         return Ok(());
     }
@@ -49,6 +50,10 @@ pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -
     Ok(())
 }
 
+fn findings_of(census: Option<&Census>) -> &[Finding] {
+    census.map(|census| &*census.findings).unwrap_or_default()
+}
+
 /// What stands out; what did so at only one of the two moments says so.
 fn findings(
     begin: Option<&Census>,
@@ -56,15 +61,14 @@ fn findings(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let of = |census: Option<&Census>| census.map(Census::findings).unwrap_or_default();
-    let (before, after) = (of(begin), of(end));
+    let (before, after) = (findings_of(begin), findings_of(end));
     let is_in = |finding: &Finding, others: &[Finding]| others.iter().any(|other| other.is_of(finding));
     let mut marked = Vec::new();
-    for finding in &after {
-        let since = begin.is_some() && !is_in(finding, &before);
+    for finding in after {
+        let since = begin.is_some() && !is_in(finding, before);
         marked.push((finding, if since { " (not yet at the start)" } else { "" }));
     }
-    for finding in before.iter().filter(|finding| !is_in(finding, &after)) {
+    for finding in before.iter().filter(|finding| !is_in(finding, after)) {
         marked.push((finding, if end.is_some() { " (no more at the end)" } else { "" }));
     }
     for (finding, mark) in marked.iter().take(FINDINGS) {
@@ -82,7 +86,7 @@ fn findings(
 
 /// Of what malloc held when the session started: what it was.
 fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
-    let facts = begin.facts();
+    let facts = Fact::all_of(begin);
     let Some(held) = facts.iter().find(|fact| fact.id == "malloc-in-use").and_then(|fact| fact.bytes) else {
         return Ok(());
     };

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::pair::Pair;
-use crate::profile::census::{Census, Fact, Finding};
+use crate::census::{Census, Finding};
+use crate::profile::census::Fact;
 
 /// What differs between two censuses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,7 +32,7 @@ pub struct FactPair {
 impl FactPair {
     /// The facts of both, of which one may not be known.
     pub fn all(base: Option<&Census>, new: Option<&Census>) -> Vec<FactPair> {
-        let facts = |census: Option<&Census>| census.map(Census::facts).unwrap_or_default();
+        let facts = |census: Option<&Census>| census.map(Fact::all_of).unwrap_or_default();
         pairs(&facts(base), &facts(new))
     }
 
@@ -48,15 +49,15 @@ impl FactPair {
 
 impl CensusDiff {
     pub fn of(base: &Census, new: &Census) -> Self {
-        let (before, after) = (base.findings(), new.findings());
+        let (before, after) = (&base.findings, &new.findings);
         let only = |these: &[Finding], others: &[Finding]| -> Vec<Finding> {
             let is_new = |finding: &&Finding| !others.iter().any(|other| other.is_of(finding));
             these.iter().filter(is_new).cloned().collect()
         };
         Self {
             facts: FactPair::all(Some(base), Some(new)),
-            new_findings: only(&after, &before),
-            gone_findings: only(&before, &after),
+            new_findings: only(after, before),
+            gone_findings: only(before, after),
         }
     }
 }

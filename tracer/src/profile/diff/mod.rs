@@ -20,8 +20,9 @@ pub use pair::{Difference, Pair, Rates, TotalsPair};
 pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, ThreadsDiff, ThreadsPair};
 pub use sites::{SitePair, Verdicts};
 
-use super::census::Census;
+use super::census;
 use super::{Category, Jvm, Profile, Session, Target, Totals, View};
+use crate::census::Census;
 
 /// The schema's name.
 pub const SCHEMA: &str = "tracer.diff/1";
@@ -87,7 +88,7 @@ impl Diff {
     pub fn of_profiles(base: &Profile, new: &Profile) -> Self {
         let durations_ns = (base.session.duration_ns, new.session.duration_ns);
         let totals = TotalsPair::new(base.totals, new.totals);
-        let census = base.census.end.as_ref().zip(new.census.end.as_ref());
+        let census = base.census.end.as_deref().zip(new.census.end.as_deref());
         let mut diff = Self {
             schema: SCHEMA,
             kind: Compared::Recordings,
@@ -120,9 +121,9 @@ impl Diff {
             categories: Vec::new(),
             sites: Vec::new(),
             memory: MemoryDiff::of_parts(
-                Pair::new(base.number("/memory/rss_bytes"), new.number("/memory/rss_bytes")),
-                &base.parts(),
-                &new.parts(),
+                Pair::new(base.memory.rss_bytes, new.memory.rss_bytes),
+                &census::parts(base),
+                &census::parts(new),
             ),
             threads: None,
             code_cache: None,
@@ -193,20 +194,14 @@ impl Side {
 }
 
 fn target(census: &Census) -> Target {
-    let text = |path: &str| census.text(path).map(str::to_owned);
-    let jvm = text("/target/jvm/version").map(|version| Jvm {
-        version: Some(version),
-        vendor: text("/target/jvm/vendor"),
-        gc: text("/target/jvm/gc"),
-        java_home: text("/target/jvm/java_home"),
+    let target = census.target.clone();
+    let jvm = target.jvm.map(|jvm| Jvm {
+        version: Some(jvm.version),
+        vendor: jvm.vendor,
+        gc: jvm.gc,
+        java_home: jvm.java_home,
     });
-    Target {
-        pid: census.number("/target/pid").and_then(|pid| pid.try_into().ok()).unwrap_or(0),
-        comm: text("/target/comm").unwrap_or_default(),
-        command: census.command().into_iter().map(str::to_owned).collect(),
-        jvm,
-        container: text("/target/container"),
-    }
+    Target { pid: target.pid, comm: target.comm, command: target.command, jvm, container: target.container }
 }
 
 fn categories(base: &[Category], new: &[Category], durations_ns: (u64, u64)) -> Vec<CategoryPair> {

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::Writer;
 use crate::recording::database::signed;
 use crate::recording::{
-    Census, CodeCache, CodeSample, Collection, Memory, ThreadStack, Touched, WriteError, census, memory,
+    CodeCache, CodeSample, Collection, KeptCensus, Memory, ThreadStack, Touched, WriteError, census, memory,
     touched,
 };
 
@@ -95,7 +95,7 @@ impl Writer {
     }
 
     /// What the process's own books say at a moment of the session.
-    pub fn census(&mut self, census: &Census) -> Result<(), WriteError> {
+    pub fn census(&mut self, census: &KeptCensus) -> Result<(), WriteError> {
         self.write(|_, database| census::write(database, census))
     }
 

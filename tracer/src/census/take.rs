@@ -1,0 +1,205 @@
+//! Takes a census: of a live process, or of a core file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::document::{Census, Subject, Taken};
+use super::fill::{Readings, fill};
+use super::{Known, Source};
+use crate::hotspot::{Hotspot, JavaThread};
+use crate::process::core::{Core, CoreError};
+use crate::process::mapping::Mapping;
+use crate::process::memory::LiveMemory;
+use crate::process::pagemap::PageMap;
+use crate::process::target::{Status, Target, TargetError};
+use crate::process::{allocator, inspect};
+use crate::vmmap;
+
+/// Threads of a process that are looked at.
+const MAX_THREADS: usize = 1 << 16;
+
+/// Why there is no census.
+#[derive(Debug, Error)]
+pub enum TakeError {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// What was read of a process that ended on the way is not whole.
+    #[error("process {pid} ({comm}) ended while it was read")]
+    Ended { pid: u32, comm: String },
+    #[error("it was not through in {} s", after.as_secs())]
+    Late { after: Duration },
+    #[error("core file {}: {source}", path.display())]
+    Core { path: PathBuf, source: CoreError },
+}
+
+impl TakeError {
+    /// What mends it, for the line `help: ...`.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Target(error) => error.help(),
+            Self::Ended { .. } => "`tracer list` shows the JVMs that run".to_owned(),
+            Self::Late { .. } => "take it when the machine has more time".to_owned(),
+            Self::Core { .. } => {
+                "name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one".to_owned()
+            }
+        }
+    }
+}
+
+/// Takes the census of process `pid`.
+///
+/// # Errors
+/// No such process, not permitted, or it ended meanwhile.
+pub fn of_process(pid: u32) -> Result<Census, TakeError> {
+    take(pid, None)
+}
+
+/// Takes the census of process `pid`; nothing is read any more from `deadline` on.
+///
+/// # Errors
+/// As [`of_process`], or it was not done by then.
+pub fn by_deadline(pid: u32, deadline: Instant) -> Result<Census, TakeError> {
+    let begin = Instant::now();
+    let census = take(pid, Some(deadline))?;
+    // What was cut short is not whole.
+    if Instant::now() >= deadline { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
+}
+
+fn take(pid: u32, deadline: Option<Instant>) -> Result<Census, TakeError> {
+    let begin = Instant::now();
+    let target = inspect(pid)?;
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm: target.comm.clone() },
+        io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
+        _ => TargetError::Io { pid, source: error },
+    };
+    let memory = LiveMemory::open(pid).map_err(unreadable)?.until(deadline);
+    let residency = PageMap::open(pid).map_err(unreadable)?;
+    let found = allocator::find(&target, Some(&memory));
+    let mut hotspot = target.jvm.as_ref().map(|jvm| -> Known<Hotspot> {
+        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?.until(deadline);
+        Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, memory).map_err(|error| error.to_string())
+    });
+    let java = match &hotspot {
+        Some(Ok(hotspot)) => hotspot.threads(),
+        _ => Vec::new(),
+    };
+    let source = vmmap::Source {
+        pid,
+        modules: &target.modules,
+        memory: &memory,
+        residency: &residency,
+        jvm: hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok()),
+        // The census walks it itself, and shows each chunk to those who may know it.
+        walks_heap: false,
+    };
+    let map = vmmap::read(&source).map_err(unreadable)?;
+    let source = Source {
+        memory: &memory,
+        residency: &residency,
+        mappings: &target.mappings,
+        allocator: found.allocators.iter().find(|allocator| allocator.in_use).map(|allocator| allocator.kind),
+        rss_bytes: Status::read(pid).ok().map(|status| status.rss_bytes),
+        is_image: false,
+        map: Some(&map),
+    };
+    let readings = Readings::read(&source, hotspot.as_mut(), thread_names(&target, &java));
+    let heading = Census {
+        target: Subject {
+            pid,
+            comm: target.comm.clone(),
+            command: target.command.clone(),
+            container: target.container.clone(),
+            jvm: None,
+        },
+        taken: Taken { duration_ns: elapsed_ns(begin), core: None },
+        ..Census::default()
+    };
+    let java_home = target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone());
+    let mut census = fill(heading, &readings, java_home);
+    census.memory.limit_bytes = vmmap::limit(pid).map(|limit| limit.bytes);
+    if !target.is_alive() {
+        return Err(TakeError::Ended { pid, comm: target.comm });
+    }
+    Ok(census)
+}
+
+/// Takes the census of the process that a core file was written of.
+///
+/// # Errors
+/// The file cannot be read, or is no core file of a process of this kind of machine.
+pub fn of_core(path: &Path) -> Result<Census, TakeError> {
+    let begin = Instant::now();
+    let core = Core::open(path).map_err(|source| TakeError::Core { path: path.to_owned(), source })?;
+    let core = Arc::new(core);
+    let mappings = core.mappings();
+    let mut hotspot = libjvm(&mappings).map(|mapping| -> Known<Hotspot> {
+        if !core.has_file(&mapping.path) {
+            return Err(format!("{} is not here, or not the one that the process had", mapping.path));
+        }
+        Hotspot::open(Path::new(&mapping.path), mapping.start, core.clone())
+            .map_err(|error| error.to_string())
+    });
+    let java = match &hotspot {
+        Some(Ok(hotspot)) => hotspot.threads(),
+        _ => Vec::new(),
+    };
+    let java = names_by_tid(&java);
+    let name = |tid: &u32| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
+    let names = core.tids.iter().map(name).collect();
+    let source = Source {
+        memory: &core,
+        residency: &*core,
+        mappings: &mappings,
+        allocator: None,
+        rss_bytes: None,
+        is_image: true,
+        map: None,
+    };
+    let readings = Readings::read(&source, hotspot.as_mut(), Ok(names));
+    let heading = Census {
+        target: Subject {
+            pid: core.pid,
+            comm: core.comm.clone(),
+            command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
+            ..Subject::default()
+        },
+        taken: Taken { duration_ns: elapsed_ns(begin), core: Some(path.display().to_string()) },
+        ..Census::default()
+    };
+    Ok(fill(heading, &readings, None))
+}
+
+/// The first mapping of the file that HotSpot is in.
+fn libjvm(mappings: &[Mapping]) -> Option<&Mapping> {
+    mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0)
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Every thread's name: in full as the JVM has it, or the kernel's.
+fn thread_names(target: &Target, java: &[JavaThread]) -> Known<Vec<String>> {
+    let nested = target.namespace_pids.len() > 1;
+    let java = names_by_tid(java);
+    let entries = fs::read_dir(format!("/proc/{}/task", target.pid)).map_err(|error| error.to_string())?;
+    let name = |tid: u32| {
+        let inner = || Status::read(tid).ok().and_then(|status| status.namespace_pids.last().copied());
+        let inside = if nested { inner().unwrap_or(tid) } else { tid };
+        let kernel = || fs::read_to_string(format!("/proc/{}/task/{tid}/comm", target.pid)).ok();
+        java.get(&inside).map(|name| (*name).to_owned()).or_else(|| Some(kernel()?.trim_end().to_owned()))
+    };
+    let tids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(tids.take(MAX_THREADS).filter_map(name).collect())
+}
+
+fn names_by_tid(java: &[JavaThread]) -> BTreeMap<u32, &str> {
+    java.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect()
+}
