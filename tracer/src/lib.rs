@@ -2,7 +2,7 @@
 //!
 //! A stage uses the stages to its left, never those to its right:
 //! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → census →
-//! attribute → recording → profile → output`, and `cli` above all. `tests/layering.rs` holds this.
+//! attribute → recording → { recorder | profile → output } → cli`; the two arms above `recording` do not use each other. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod census;
@@ -14,6 +14,7 @@ pub mod output;
 pub mod probe;
 pub mod process;
 pub mod profile;
+pub mod recorder;
 pub mod recording;
 pub mod session;
 pub mod symbolize;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::recorder::chain;
 use crate::recording::WriteError;
 
 /// Exit statuses.
@@ -40,16 +41,7 @@ impl Failure {
 
     /// `error` with all its causes, in one line.
     pub fn caused(status: u8, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.ends_with(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        Self::new(status, text)
+        Self::new(status, chain(error))
     }
 }
 

@@ -6,8 +6,9 @@ pub mod budget;
 pub mod code;
 pub mod collections;
 pub mod intervals;
+pub mod live_summary;
 pub mod mappings;
-pub mod survey;
+
 pub mod threads;
 pub mod touched;
 

@@ -3,14 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use tracer_common::{
-    config::memo,
-    sampling::{MAX_INTERVAL, MIN_INTERVAL},
-};
+use tracer_common::sampling::{MAX_INTERVAL, MIN_INTERVAL};
 
 use crate::{
     cli::failure::{Failure, status},
-    session::budget::Level,
+    probe::probes::ProbeSet,
+    recorder::{self, Options, OutputFile, Subject},
 };
 
 /// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
@@ -83,16 +81,6 @@ pub enum Probes {
     Light,
 }
 
-impl Probes {
-    /// As in recordings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Light => crate::recording::LIGHT,
-        }
-    }
-}
-
 /// What is done with stacks that were walked before: for tests and benchmarks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Memo {
@@ -101,13 +89,12 @@ pub enum Memo {
     Checked,
 }
 
-impl Memo {
-    /// As the programs are told.
-    pub const fn mode(self) -> u32 {
-        match self {
-            Self::Off => memo::OFF,
-            Self::On => memo::ON,
-            Self::Checked => memo::CHECKED,
+impl From<Memo> for recorder::Memo {
+    fn from(memo: Memo) -> Self {
+        match memo {
+            Memo::Off => Self::Off,
+            Memo::On => Self::On,
+            Memo::Checked => Self::Checked,
         }
     }
 }
@@ -127,7 +114,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A size in bytes: a number, perhaps with k, m or g (powers of 1,024).
-pub fn parse_size(text: &str) -> Result<u64, String> {
+fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -162,18 +149,27 @@ fn parse_interval(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// What is recorded of allocator calls when the session begins.
-    pub fn level(&self) -> Level {
-        match (self.probes, self.sample_bytes) {
-            (Probes::Light, _) => Level::Light,
-            (Probes::Full, Some(bytes)) => Level::Sampled(bytes),
-            (Probes::Full, None) => Level::Exact,
+    /// The options of the recording that these flags describe.
+    pub fn options(&self) -> Options {
+        let subject = match self.pid {
+            Some(pid) => Subject::Process(pid),
+            None => Subject::Command(self.command.clone()),
+        };
+        Options {
+            subject,
+            output: OutputFile { path: self.output.clone(), replace: self.force },
+            duration: Some(self.duration),
+            probes: match self.probes {
+                Probes::Full => ProbeSet::Full,
+                Probes::Light => ProbeSet::Light,
+            },
+            min_size_bytes: self.min_size,
+            sample_bytes: self.sample_bytes,
+            max_overhead_percent: (self.max_overhead < 100).then_some(self.max_overhead),
+            keeps_events: self.events,
+            memo: self.memo.into(),
+            takes_censuses: true,
         }
-    }
-
-    /// What recording may take, percent; none: it need not be measured.
-    pub fn max_overhead(&self) -> Option<u32> {
-        (self.max_overhead < 100).then_some(self.max_overhead)
     }
 
     /// Do the flags go together?
@@ -185,25 +181,10 @@ impl Args {
             let what = "--sample-bytes: with --probes light no allocator call is watched, so there is nothing to sample";
             return Err(Failure::new(status::USAGE, what).help("leave one of the two out"));
         }
-        Ok(())
-    }
-
-    /// The file to write for a target of this name and pid.
-    ///
-    /// # Errors
-    /// The given name is empty.
-    pub fn output_for(&self, comm: &str, pid: u32) -> Result<PathBuf, Failure> {
-        match &self.output {
-            Some(file) if file.as_os_str().is_empty() => {
-                Err(Failure::new(status::USAGE, "-o: the file name is empty"))
-            }
-            Some(file) => Ok(file.clone()),
-            None => {
-                let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-                let comm: String = comm.chars().map(safe).collect();
-                Ok(PathBuf::from(format!("tracer-{comm}.{pid}.trec")))
-            }
+        if self.output.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+            return Err(Failure::new(status::USAGE, "-o: the file name is empty"));
         }
+        Ok(())
     }
 }
 

@@ -1,51 +1,47 @@
-//! Ctrl-C and SIGTERM: the first ends the session in order, a second one leaves at once.
+//! Ctrl-C and SIGTERM: the first ends the recording in order, a second one leaves at once.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    cli::failure::{Failure, status},
+    recorder::Controller,
 };
 
-use crate::cli::failure::{Failure, status};
-
-/// Signals to this process, watched in a thread of its own: closing a recording takes a moment in
-/// which nothing else runs.
+/// Signals to this process, watched in a thread of its own: closing a recording takes a moment in which nothing else
+/// runs.
 pub(super) struct Signals {
-    first: watch::Receiver<bool>,
+    file: Arc<OnceLock<PathBuf>>,
     finished: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Begins to watch. A second signal says that `file` was left unfinished.
+    /// Begins to watch. The first signal stops the recording; a second one says which file was left unfinished, if
+    /// [`Self::file`] is known by then.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(file: &Path) -> Result<Self, Failure> {
-        let (sender, first) = watch::channel(false);
-        let finished = Arc::new(AtomicBool::new(false));
-        let (file, is_finished) = (file.to_owned(), Arc::clone(&finished));
+    pub(super) fn start(controller: Controller) -> Result<Self, Failure> {
+        let signals = Self { file: Arc::default(), finished: Arc::default() };
+        let (file, finished) = (Arc::clone(&signals.file), Arc::clone(&signals.finished));
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || serve(&sender, &file, &is_finished))
+            .spawn(move || serve(&controller, &file, &finished))
             .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
-        Ok(Self { first, finished })
+        Ok(signals)
     }
 
-    /// Returns when the first signal has come.
-    pub(super) async fn first(&self) {
-        let mut first = self.first.clone();
-        if first.wait_for(|came| *came).await.is_err() {
-            // Signals cannot be watched: the session ends by its time.
-            std::future::pending::<()>().await;
-        }
+    /// Where the file of the recording is to be set.
+    pub(super) fn file(&self) -> Arc<OnceLock<PathBuf>> {
+        Arc::clone(&self.file)
     }
 
     /// The recording is closed: a signal has nothing to lose any more.
@@ -54,7 +50,7 @@ impl Signals {
     }
 }
 
-fn serve(sender: &watch::Sender<bool>, file: &Path, finished: &AtomicBool) {
+fn serve(controller: &Controller, file: &OnceLock<PathBuf>, finished: &AtomicBool) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
@@ -64,21 +60,21 @@ fn serve(sender: &watch::Sender<bool>, file: &Path, finished: &AtomicBool) {
         else {
             return;
         };
+        let mut is_stopping = false;
         loop {
             tokio::select! {
                 _ = interrupts.recv() => {}
                 _ = terminations.recv() => {}
             }
-            if *sender.borrow() {
-                if !finished.load(Ordering::Relaxed) {
+            if is_stopping {
+                if let (false, Some(file)) = (finished.load(Ordering::Relaxed), file.get()) {
                     eprintln!("error: interrupted twice: {} is left unfinished", file.display());
                     eprintln!("help: tracer report {} shows what was recorded", file.display());
                 }
                 std::process::exit(status::FAILED.into());
             }
-            if sender.send(true).is_err() {
-                return;
-            }
+            is_stopping = true;
+            controller.stop();
         }
     });
 }

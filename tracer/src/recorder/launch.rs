@@ -9,9 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::cli::failure::{Failure, status};
+use super::{ErrorKind, RecordError, stopped::StoppedTarget};
 
 /// `offsetof(struct user, u_debugreg)` on x86-64 (`sys/user.h`).
 const DEBUG_REGISTERS: usize = 848;
@@ -31,30 +29,32 @@ impl Launched {
     ///
     /// # Errors
     /// The program cannot be started, or ends before that.
-    pub(super) fn start(command: &[String]) -> Result<Self, Failure> {
-        let (program, arguments) =
-            command.split_first().ok_or_else(|| Failure::new(status::USAGE, "-- : no command is given"))?;
+    pub(super) fn start(command: &[String]) -> Result<Self, RecordError> {
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| RecordError::new(ErrorKind::Usage, "-- : no command is given"))?;
         let mut command = Command::new(program);
         command.args(arguments);
         // SAFETY: ptrace and prctl are async-signal-safe; nothing else happens between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                // Were the recorder killed during a `Halt`, the program would stand still for ever.
+                // Were the recorder killed while the program is stopped, it would be so for ever.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
                 ptrace(libc::PTRACE_TRACEME, 0, 0, 0)
             });
         }
         let child = command.spawn().map_err(|error| {
-            let status = if error.kind() == io::ErrorKind::NotFound { status::USAGE } else { status::FAILED };
-            Failure::new(status, format!("cannot start {program}: {error}"))
-                .help("after --, give a program by its path or its name in PATH, then its arguments")
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound => ErrorKind::Usage,
+                _ => ErrorKind::Failed,
+            };
+            RecordError::new(kind, format!("cannot start {program}: {error}"))
+                .with_help("after --, give a program by its path or its name in PATH, then its arguments")
         })?;
         let mut launched = Self { child, released: false };
         launched.run_to_entry().map_err(|error| {
-            Failure::new(
-                status::FAILED,
-                format!("{program} (pid {}) cannot be held at its start: {error}", launched.pid()),
-            )
+            let pid = launched.pid();
+            RecordError::failed(format!("{program} (pid {pid}) cannot be stopped at its start: {error}"))
         })?;
         Ok(launched)
     }
@@ -108,7 +108,7 @@ impl Launched {
     /// # Errors
     /// It cannot be waited for.
     pub(super) fn wait(mut self) -> io::Result<u8> {
-        drop(Halt { pid: self.pid() });
+        drop(StoppedTarget { pid: self.pid() });
         Ok(exit_code(self.child.wait()?))
     }
 }
@@ -121,20 +121,7 @@ impl Drop for Launched {
             let _ = self.child.kill();
             let _ = self.child.wait();
         } else if let Ok(None) = self.child.try_wait() {
-            drop(Halt { pid: self.pid() });
-        }
-    }
-}
-
-/// A program of ours that was stopped, and stands still until this is dropped.
-pub(super) struct Halt {
-    pub(super) pid: u32,
-}
-
-impl Drop for Halt {
-    fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.pid as i32) {
-            let _ = kill_process(pid, Signal::CONT);
+            drop(StoppedTarget { pid: self.pid() });
         }
     }
 }
@@ -143,7 +130,7 @@ fn exit_code(exit: ExitStatus) -> u8 {
     match (exit.code(), exit.signal()) {
         (Some(code), _) => code as u8,
         (None, Some(signal)) => 128_u8.wrapping_add(signal as u8),
-        (None, None) => status::FAILED,
+        (None, None) => 1,
     }
 }
 

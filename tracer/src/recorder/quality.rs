@@ -1,14 +1,45 @@
-//! The names under which losses and the ends of walks stand in a recording.
+//! The quality of a recording's numbers: losses, the ends of walks, and the names under which recordings have them.
 
 use tracer_common::{counter::Counter, unwind::Stop};
 
+use super::RecordError;
 use crate::{
-    ingest::tables::Counters,
-    recording::{HeaviestSample, Trust},
+    ingest::tables::{Counters, Tables},
+    recording::{HeaviestSample, Trust, Writer},
 };
 
-/// What was lost, by reason; reasons without a loss are left out.
-pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
+/// Counts that user space made itself.
+pub(super) struct Counts {
+    /// Records of the ring buffer that could not be decoded.
+    pub(super) malformed: u64,
+    /// Stacks that are complete though the kernel did not finish them.
+    pub(super) completed: u64,
+    /// The interval of sampling, bytes. None: every allocation was recorded.
+    pub(super) sample_bytes: Option<u32>,
+}
+
+/// Writes how far the numbers can be trusted; gives how much was lost.
+///
+/// # Errors
+/// The tables cannot be read, or the recording cannot be written.
+pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Result<u64, RecordError> {
+    let unreadable = |error| RecordError::unreadable(&error);
+    let counters = tables.counters().map_err(unreadable)?;
+    let lost = lost(&counters, counts.malformed);
+    writer.lost(&lost)?;
+    let heaviest_sample = match counts.sample_bytes {
+        None => None,
+        Some(interval) => {
+            let (bytes, count) = tables.heaviest_sample(interval).map_err(unreadable)?;
+            Some(HeaviestSample { bytes, count })
+        }
+    };
+    writer.trust(&trust(&counters, counts.completed, heaviest_sample))?;
+    Ok(lost.iter().map(|(_, count)| count).sum())
+}
+
+/// Losses by reason; reasons without a loss are left out.
+fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
     let reasons = [
         ("lost_live_table_full", counters.get(Counter::LostLiveFull)),
         ("lost_stack_table_full", counters.get(Counter::LostStackFull)),
@@ -24,14 +55,10 @@ pub(super) fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static s
     reasons.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// How far the numbers can be trusted. `completed_count` stacks are complete that the kernel did not
-/// finish. `heaviest_sample`: if it was sampled; a free of what was left out looks like one of what is older than
-/// the session.
-pub(super) fn trust(
-    counters: &Counters,
-    completed_count: u64,
-    heaviest_sample: Option<HeaviestSample>,
-) -> Trust {
+/// How far the numbers can be trusted. `completed_count` stacks are complete though the kernel did not finish them.
+/// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of one
+/// that is older than the session.
+fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Trust {
     let stacks_total = counters.stops.iter().sum::<u64>();
     Trust {
         unmatched_frees: match heaviest_sample {
@@ -45,7 +72,7 @@ pub(super) fn trust(
     }
 }
 
-/// Why a walk ended, in words. `stop` is a number of [`Stop`].
+/// The reason why a walk ended, in words. `stop` is a number of [`Stop`].
 pub(super) fn stop_name(stop: u32) -> &'static str {
     const NAMES: [(Stop, &str); 12] = [
         (Stop::Complete, "complete"),

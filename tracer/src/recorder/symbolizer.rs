@@ -14,7 +14,7 @@ use crate::{
     symbolize::{Frame, Symbolizer},
 };
 
-/// What the resolver is asked or told.
+/// A request to the thread, or news for it.
 enum Request {
     /// Name this stack.
     Stack(Stack),
@@ -28,7 +28,7 @@ enum Request {
 
 /// A stack with names.
 #[derive(Debug)]
-pub(super) struct NamedStack {
+pub(super) struct SymbolizedStack {
     pub(super) id: u64,
     pub(super) frames: Vec<Frame>,
     /// A number of [`tracer_common::unwind::Stop`].
@@ -36,13 +36,13 @@ pub(super) struct NamedStack {
 }
 
 /// The thread that names stacks. Requests are served in their order.
-pub(super) struct Resolver {
+pub(super) struct SymbolizerThread {
     requests: Sender<Request>,
-    named: Receiver<NamedStack>,
+    named: Receiver<SymbolizedStack>,
     thread: JoinHandle<()>,
 }
 
-impl Resolver {
+impl SymbolizerThread {
     /// Starts the thread for process `pid` with these modules. Their files are open when this returns:
     /// a target that ends at once has names all the same.
     ///
@@ -60,7 +60,7 @@ impl Resolver {
     }
 
     /// Asks for the names of `stack`.
-    pub(super) fn resolve(&self, stack: Stack) {
+    pub(super) fn symbolize(&self, stack: Stack) {
         self.tell(Request::Stack(stack));
     }
 
@@ -80,12 +80,12 @@ impl Resolver {
     }
 
     /// A stack that has its names by now.
-    pub(super) fn try_next(&self) -> Option<NamedStack> {
+    pub(super) fn try_next(&self) -> Option<SymbolizedStack> {
         self.named.try_recv().ok()
     }
 
     /// Waits for all that was asked for, and ends the thread.
-    pub(super) fn finish(self) -> Vec<NamedStack> {
+    pub(super) fn finish(self) -> Vec<SymbolizedStack> {
         drop(self.requests);
         let rest = self.named.iter().collect();
         let _ = self.thread.join();
@@ -103,7 +103,7 @@ fn serve(
     modules: Vec<Module>,
     opened: &Sender<()>,
     inbox: &Receiver<Request>,
-    outbox: &Sender<NamedStack>,
+    outbox: &Sender<SymbolizedStack>,
 ) {
     let mut symbolizer = Symbolizer::new(pid);
     symbolizer.set_modules(modules);
@@ -138,7 +138,7 @@ fn serve(
         match request {
             Request::Stack(stack) => {
                 let frames = symbolizer.stack(&stack.frames);
-                let named = NamedStack { id: stack.id, frames, stop: stack.stop };
+                let named = SymbolizedStack { id: stack.id, frames, stop: stack.stop };
                 if outbox.send(named).is_err() {
                     return;
                 }

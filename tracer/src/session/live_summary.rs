@@ -11,7 +11,7 @@ const EPOCHS: u32 = 128;
 
 /// The live allocations of a session, added up.
 #[derive(Debug)]
-pub struct Survey {
+pub struct LiveSummary {
     started_ns: u64,
     slice_ns: u64,
     epoch_shift: u32,
@@ -32,12 +32,12 @@ impl Sum {
     }
 }
 
-impl Survey {
+impl LiveSummary {
     /// Of a session from `started_ns` to `end_ns` (`CLOCK_MONOTONIC`) with so many collections.
-    pub fn new(started_ns: u64, end_ns: u64, collection_count: usize) -> Survey {
+    pub fn new(started_ns: u64, end_ns: u64, collection_count: usize) -> LiveSummary {
         let collection_count = u32::try_from(collection_count).unwrap_or(u32::MAX);
         let epoch_shift = (0..32).find(|shift| collection_count >> shift <= EPOCHS).unwrap_or(32);
-        Survey {
+        LiveSummary {
             started_ns,
             slice_ns: end_ns.saturating_sub(started_ns).div_ceil(SLICES).max(1),
             epoch_shift,
@@ -74,23 +74,23 @@ impl Survey {
 mod tests {
     use super::*;
 
-    fn survey(collections: usize, live: &[(u64, u32)]) -> Vec<(u64, u32, u64, u64, u64)> {
-        let mut survey = Survey::new(1_000, 1_000 + 3_200, collections);
+    fn summary(collections: usize, live: &[(u64, u32)]) -> Vec<(u64, u32, u64, u64, u64)> {
+        let mut summary = LiveSummary::new(1_000, 1_000 + 3_200, collections);
         for &(time_ns, epoch) in live {
-            survey.add(
+            summary.add(
                 7,
                 &Allocation { weighed: Weighed::once(10).0, time_ns, tid: 3, epoch, ..Allocation::ZERO },
             );
         }
-        let mut rows = survey.survivors();
+        let mut rows = summary.survivors();
         rows.sort_unstable();
-        assert_eq!(survey.by_thread(), [(7, 3, 10 * live.len() as u64, live.len() as u64)]);
+        assert_eq!(summary.by_thread(), [(7, 3, 10 * live.len() as u64, live.len() as u64)]);
         rows
     }
 
     #[test]
     fn births_are_told_apart_by_epoch_and_slice() {
-        let rows = survey(2, &[(1_000, 0), (1_099, 0), (1_100, 0), (1_100, 1), (9_999, 2)]);
+        let rows = summary(2, &[(1_000, 0), (1_099, 0), (1_100, 0), (1_100, 1), (9_999, 2)]);
         assert_eq!(
             rows,
             [(7, 0, 1_000, 20, 2), (7, 0, 1_100, 10, 1), (7, 1, 1_100, 10, 1), (7, 2, 4_100, 10, 1)]
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn neighbouring_epochs_are_one_where_there_are_many() {
-        let rows = survey(1_000, &[(1_000, 0), (1_000, 7), (1_000, 8), (1_000, 999)]);
+        let rows = summary(1_000, &[(1_000, 0), (1_000, 7), (1_000, 8), (1_000, 999)]);
         assert_eq!(rows, [(7, 0, 1_000, 20, 2), (7, 8, 1_000, 10, 1), (7, 992, 1_000, 10, 1)]);
     }
 }

@@ -9,9 +9,8 @@ use std::{
 
 use tracer_common::config::Jvm;
 
-use super::{expected::ExpectedJvm, resolver::Resolver, setup::Attached};
+use super::{RecordError, attach::Attached, chain, expected::ExpectedJvm, symbolizer::SymbolizerThread};
 use crate::{
-    cli::failure::{Failure, status},
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     process::{
         Module, Target, jvm,
@@ -103,17 +102,17 @@ impl JvmWatch {
     }
 
     /// Opens the JVM if there is one and it is ready, and tells everyone of it. Stacks that wait for that can be
-    /// finished then, before [`Self::settle`].
+    /// finished then, before [`Self::finish_attach`].
     ///
     /// # Errors
     /// The kernel or the recording refuses.
     pub(super) fn poll(
         &mut self,
         attached: &mut Attached,
-        resolver: &Resolver,
+        symbolizer: &SymbolizerThread,
         session: &mut Session,
         writer: &mut Writer,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RecordError> {
         if let State::Known { .. } = self.state {
             return self.refresh(attached);
         }
@@ -134,9 +133,7 @@ impl JvmWatch {
                 return Ok(());
             }
             Err(error) => {
-                let note =
-                    format!("Java frames are missing: {}", Failure::caused(status::LACKING, &error).error);
-                writer.note(&note)?;
+                writer.note(&format!("Java frames are missing: {}", chain(&error)))?;
                 self.state = State::Settled;
                 return Ok(());
             }
@@ -155,7 +152,7 @@ impl JvmWatch {
         }
         let starting = starting.take();
         self.state = State::Met(Box::new(Met { libjvm: info.libjvm.file.clone(), config, starting }));
-        resolver.set_jvm(hotspot);
+        symbolizer.set_jvm(hotspot);
         Ok(())
     }
 
@@ -164,7 +161,11 @@ impl JvmWatch {
     ///
     /// # Errors
     /// The kernel or the recording refuses.
-    pub(super) fn settle(&mut self, attached: &mut Attached, writer: &mut Writer) -> Result<(), Failure> {
+    pub(super) fn finish_attach(
+        &mut self,
+        attached: &mut Attached,
+        writer: &mut Writer,
+    ) -> Result<(), RecordError> {
         let State::Met(met) = &mut self.state else {
             return Ok(());
         };
@@ -178,7 +179,7 @@ impl JvmWatch {
             writer.gc_probes()?;
         }
         if seen.frees_of_code {
-            attached.unwind.keep_java().map_err(|error| Failure::caused(status::FAILED, &error))?;
+            attached.unwinder.keep_java()?;
         }
         let more = if tells_nmethods(config) { None } else { starting.as_mut() };
         self.state = match more.and_then(|starting| again(self.pid, starting)) {
@@ -192,7 +193,7 @@ impl JvmWatch {
     }
 
     /// Asks again how compiled methods are told from stubs, less and less often: a JVM may have none.
-    fn refresh(&mut self, attached: &mut Attached) -> Result<(), Failure> {
+    fn refresh(&mut self, attached: &mut Attached) -> Result<(), RecordError> {
         let State::Known { hotspot, since, again } = &mut self.state else {
             return Ok(());
         };
@@ -210,8 +211,8 @@ impl JvmWatch {
     }
 }
 
-fn set_jvm(attached: &mut Attached, config: Jvm) -> Result<(), Failure> {
-    attached.unwind.set_jvm(config).map_err(|error| Failure::caused(status::FAILED, &error))
+fn set_jvm(attached: &mut Attached, config: Jvm) -> Result<(), RecordError> {
+    Ok(attached.unwinder.set_jvm(config)?)
 }
 
 /// Can the unwinder tell compiled methods from stubs? Before JDK 25 it is told by their blobs' names,

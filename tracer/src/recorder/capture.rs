@@ -1,0 +1,327 @@
+//! A capture under way: the attached probes, and the parts that take in what they report and write it to the file.
+//!
+//! Each part owns its own state; the capture decides which of them gets its turn.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use tracer_common::table::{NO_STACK, OVERFLOW_STACK};
+
+use super::{
+    EndReason, Notify, Options, RecordError, attach::Attached, census::Censuses, intake::Intake,
+    memory::MemoryRecord, monotonic_ns, overhead::OverheadControl, quality, stacks::StackPipeline,
+    stopped::TargetState, symbolizer::SymbolizerThread, totals::Totals,
+};
+use crate::{
+    ingest::event::{Event, EventKind, EventSource},
+    probe::probes::Detaching,
+    process::{Target, mapping},
+    recording::{self, Call, End, Writer},
+    session::{Session, collections::Collection},
+    symbolize::{Frame, FrameKind},
+};
+
+/// Records taken from the ring buffer before anything else gets its turn.
+const DRAIN_RECORDS: usize = 20_000;
+
+/// A capture, from ready to the closed recording.
+pub(super) struct Capture {
+    attached: Attached,
+    session: Session,
+    writer: Writer,
+    intake: Intake,
+    stacks: StackPipeline,
+    totals: Totals,
+    target: TargetState,
+    memory: MemoryRecord,
+    censuses: Censuses,
+    overhead: OverheadControl,
+}
+
+impl Capture {
+    /// Switches the attached probes on. Everything that happens from now on is recorded.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the recording cannot be written.
+    pub(super) fn begin(
+        target: &Target,
+        options: &Options,
+        mut attached: Attached,
+        symbolizer: SymbolizerThread,
+        censuses: Censuses,
+        mut writer: Writer,
+    ) -> Result<Self, RecordError> {
+        let pid = target.pid;
+        let mut session = Session::default();
+        for (tid, comm) in threads(pid) {
+            session.threads.present(tid, comm);
+        }
+        let mut stacks = StackPipeline::new(target, symbolizer);
+        stacks.meet_jvm(&mut attached, &mut session, &mut writer)?;
+        for mapping in mapping::read(pid).unwrap_or_default() {
+            session.mappings.mapped_before(mapping.start, mapping.end);
+            if mapping.path == "[heap]" {
+                session.mappings.set_program_break(mapping.end);
+            }
+        }
+        let reserved = [(OVERFLOW_STACK, "[stack table full]"), (NO_STACK, "[no room to walk the stack]")];
+        for (stack, name) in reserved {
+            writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
+        }
+        let overhead = OverheadControl::new(pid, options, &mut attached.probes);
+        write_notes(&mut attached, &mut writer)?;
+        let memory = MemoryRecord::start(pid);
+        attached.set_enabled(true)?;
+        Ok(Self {
+            attached,
+            session,
+            writer,
+            intake: Intake::default(),
+            stacks,
+            totals: Totals::new(pid),
+            target: TargetState::new(pid),
+            memory,
+            censuses,
+            overhead,
+        })
+    }
+
+    /// How many probes are attached.
+    pub(super) fn probe_count(&self) -> usize {
+        self.attached.probes.attached_count()
+    }
+
+    /// Notes when recording began: RFC 3339, and `CLOCK_MONOTONIC`, ns.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn started(&mut self, time: &str, time_ns: u64) -> Result<(), RecordError> {
+        self.writer.started(time, time_ns)?;
+        self.censuses.session_began(time_ns, &mut self.writer)
+    }
+
+    /// A descriptor of the ring buffer: readable when there are events.
+    ///
+    /// # Errors
+    /// The process cannot have more descriptors.
+    pub(super) fn events_fd(&self) -> io::Result<OwnedFd> {
+        self.attached.ring.as_fd().try_clone_to_owned()
+    }
+
+    /// Why no more events will come of the target, if that is so.
+    pub(super) fn end_of_target(&self) -> Option<EndReason> {
+        self.target.end()
+    }
+
+    /// Is there a JVM of which not everything was understood yet?
+    pub(super) fn awaits_jvm(&self) -> bool {
+        self.stacks.awaits_jvm()
+    }
+
+    /// Opens the JVM if it can be understood by now.
+    ///
+    /// # Errors
+    /// The kernel or the recording refuses.
+    pub(super) fn poll_jvm(&mut self) -> Result<(), RecordError> {
+        let Self { attached, session, writer, .. } = self;
+        if self.stacks.poll_jvm(attached, session, writer)? {
+            // At once: these stacks need the target's memory, and a target can end at any time.
+            while self.drain()? {}
+            self.target.resume(&mut self.attached.tables)?;
+            self.stacks.finish_meeting(&mut self.attached, &mut self.writer)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the target run on, if it was stopped because of unknown code: what can be known of that by now is known.
+    ///
+    /// # Errors
+    /// As for [`Self::poll_jvm`].
+    pub(super) fn resume_target(&mut self) -> Result<(), RecordError> {
+        if self.target.is_stopped() && self.stacks.is_jvm_starting() {
+            // What a JVM describes counts when it was read twice, and the same.
+            self.poll_jvm()?;
+            self.poll_jvm()?;
+        }
+        self.target.resume(&mut self.attached.tables)
+    }
+
+    /// Takes in the events that are there. True: there may be more.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn drain(&mut self) -> Result<bool, RecordError> {
+        let mut more = true;
+        for _ in 0..DRAIN_RECORDS {
+            match self.attached.ring.next() {
+                None => {
+                    more = false;
+                    break;
+                }
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "dropped");
+                    self.intake.malformed();
+                }
+            }
+        }
+        self.stacks.follow_modules(&mut self.attached);
+        self.writer.calls(&self.intake.take_calls())?;
+        Ok(more)
+    }
+
+    fn take(&mut self, event: Event) {
+        self.session.apply(&event);
+        match event.kind {
+            EventKind::Stack(stack) => self.stacks.take(stack),
+            EventKind::Mapping(record) => self.stacks.mapped(&record),
+            EventKind::NmethodLoaded(nmethod) => self.stacks.nmethod_loaded(nmethod),
+            EventKind::GcBegan { .. } => self.intake.collection_began(),
+            EventKind::Halted { leaving } => self.target.stopped(leaving),
+            EventKind::Exec { .. } => self.target.replaced(),
+            EventKind::Allocated(record) => self.intake.call(Call { freed: false, record }),
+            EventKind::Freed(record) => self.intake.call(Call { freed: true, record }),
+            _ => {}
+        }
+    }
+
+    /// Writes what changed, if a collection has just begun: what it and the threads that follow it up free shows in the
+    /// next samples.
+    ///
+    /// # Errors
+    /// As for [`Self::tick`].
+    pub(super) fn tick_for_collection(&mut self, time_ns: u64) -> Result<(), RecordError> {
+        if self.intake.is_sample_due(time_ns) { self.tick(time_ns) } else { Ok(()) }
+    }
+
+    /// Writes what changed since the last tick.
+    ///
+    /// # Errors
+    /// The recording cannot be written, or the kernel refuses to be read.
+    pub(super) fn tick(&mut self, time_ns: u64) -> Result<(), RecordError> {
+        self.intake.ticked(time_ns);
+        let Self { attached, session, writer, .. } = self;
+        attached.probes.flush_log();
+        self.stacks.write(writer)?;
+        self.totals.write(attached, session, writer, time_ns, false)?;
+        write_collections(session, writer)?;
+        self.totals.write_code(session, writer, time_ns)?;
+        self.write_quality()?;
+        let Self { attached, session, writer, .. } = self;
+        write_notes(attached, writer)?;
+        self.memory.tick(time_ns, attached, session, writer)?;
+        self.censuses.write_first(writer)?;
+        self.totals.write_touched(attached, session, writer)?;
+        writer.tick(time_ns)?;
+        Ok(())
+    }
+
+    /// Is the overhead measured?
+    pub(super) fn is_metered(&self) -> bool {
+        self.overhead.is_metered()
+    }
+
+    /// Opens a window in which the overhead is measured.
+    pub(super) fn open_window(&mut self, time_ns: u64) {
+        self.overhead.open_window(time_ns, &mut self.attached.probes);
+    }
+
+    /// Closes the measuring window. If overhead exceeded the budget for 2 s, lowers the recording level. Returns true
+    /// when recording has ended.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the recording cannot be written.
+    pub(super) fn close_window(&mut self, notify: &mut Notify) -> Result<bool, RecordError> {
+        let mean_bytes = self.totals.mean_bytes();
+        self.overhead.close_window(mean_bytes, &mut self.attached, &mut self.writer, notify)
+    }
+
+    /// Switches the probes off, writes all that is left, and closes the recording. Gives how much was lost, and the
+    /// probes, which may take longer to go.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn finish(
+        mut self,
+        started_ns: u64,
+        reason: EndReason,
+    ) -> Result<(u64, Detaching), RecordError> {
+        let switched = self.attached.set_enabled(false);
+        let end_ns = monotonic_ns();
+        switched?;
+        self.memory.ask_last(end_ns);
+        self.censuses.session_ended(end_ns);
+        let detaching = self.attached.probes.detach();
+        let agree = self.attached.tables.settle().map_err(|error| RecordError::unreadable(&error))?;
+        if !agree {
+            self.writer.note("the totals and the live table do not agree")?;
+        }
+        while self.drain()? {}
+        self.target.resume(&mut self.attached.tables)?;
+        self.stacks.give_up_jvm(&mut self.attached);
+        let Self { attached, session, writer, totals, .. } = &mut self;
+        totals.write(attached, session, writer, end_ns, true)?;
+        totals.note_unseen(&mut attached.probes);
+        write_notes(attached, writer)?;
+        totals.write_live(attached, session, writer, started_ns, end_ns)?;
+        for (tid, thread) in session.threads.iter() {
+            let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
+            writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
+        }
+        write_collections(session, writer)?;
+        totals.write_code(session, writer, end_ns)?;
+        for &Collection { begin_ns, end_ns, full } in session.collections.under_way() {
+            writer.gc(recording::Collection { begin_ns, end_ns, full })?;
+        }
+        let lost_count = self.write_quality()?;
+        let Self { mut attached, mut session, mut writer, stacks, totals, memory, censuses, .. } = self;
+        memory.finish(end_ns, &mut attached, &mut session, &mut writer)?;
+        session.touched.place(u64::MAX, |_| None);
+        totals.write_touched(&attached, &session, &mut writer)?;
+        censuses.finish(&mut writer)?;
+        stacks.finish(&mut writer)?;
+        writer.tick(end_ns)?;
+        let duration_ns = end_ns.saturating_sub(started_ns);
+        writer.finish(&End { duration_ns, reason: reason.as_str().to_owned() })?;
+        Ok((lost_count, detaching))
+    }
+
+    /// Writes how far the numbers can be trusted; gives how much was lost.
+    fn write_quality(&mut self) -> Result<u64, RecordError> {
+        let counts = quality::Counts {
+            malformed: self.intake.malformed_count(),
+            completed: self.stacks.completed_count(),
+            sample_bytes: self.overhead.sample_bytes(),
+        };
+        quality::write(&self.attached.tables, &counts, &mut self.writer)
+    }
+}
+
+/// Writes what the probes cannot see, as far as it was found since.
+fn write_notes(attached: &mut Attached, writer: &mut Writer) -> Result<(), RecordError> {
+    for note in attached.probes.take_notes() {
+        writer.note(&note)?;
+    }
+    Ok(())
+}
+
+fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), RecordError> {
+    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended() {
+        writer.gc(recording::Collection { begin_ns, end_ns, full })?;
+    }
+    Ok(())
+}
+
+/// The threads of process `pid` with their names, as the kernel has them.
+fn threads(pid: u32) -> Vec<(u32, String)> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let tid = entry.file_name().to_str()?.parse().ok()?;
+            let comm = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((tid, comm.trim_end().to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! The events that are taken from the ring buffer and not yet written, and when what they add up to is.
+
+use crate::recording::Call;
+
+/// Beside the ticks, a sample is taken when a collection begins, unless one is as new as this.
+const COLLECTION_SAMPLE_NS: u64 = 200_000_000;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Intake {
+    /// Allocations and frees, if every one is kept.
+    calls: Vec<Call>,
+    malformed_count: u64,
+    /// When the last tick was, `CLOCK_MONOTONIC`.
+    ticked_ns: u64,
+    /// A collection began after the last tick.
+    collection_began: bool,
+}
+
+impl Intake {
+    /// A record of the ring buffer could not be decoded.
+    pub(super) fn malformed(&mut self) {
+        self.malformed_count += 1;
+    }
+
+    pub(super) fn malformed_count(&self) -> u64 {
+        self.malformed_count
+    }
+
+    pub(super) fn call(&mut self, call: Call) {
+        self.calls.push(call);
+    }
+
+    /// The calls since the last time.
+    pub(super) fn take_calls(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+
+    pub(super) fn collection_began(&mut self) {
+        self.collection_began = true;
+    }
+
+    /// Everything that changed up to `time_ns` is being written.
+    pub(super) fn ticked(&mut self, time_ns: u64) {
+        self.ticked_ns = time_ns;
+        self.collection_began = false;
+    }
+
+    /// Is a sample due because a collection began?
+    pub(super) fn is_sample_due(&self, time_ns: u64) -> bool {
+        self.collection_began && time_ns.saturating_sub(self.ticked_ns) >= COLLECTION_SAMPLE_NS
+    }
+}

@@ -1,0 +1,216 @@
+//! Samples of the process's memory in the course of a recording: taken in a thread of its own, seldom enough to cost
+//! the target next to nothing.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::memory_snapshot::MemorySnapshot;
+use crate::{
+    census::CodeUse,
+    hotspot::{Hotspot, Symbols},
+    process::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
+    recording::{CodeCache, CodeHeap, CompiledMethod},
+    vmmap,
+};
+
+/// The shortest time between two samples.
+const INTERVAL_NS: u64 = 1_000_000_000;
+/// A sample may take this share of the time until the next: reading a mapping's pages holds up calls of
+/// the target that change its mappings.
+const COST_SHARE: u64 = 100;
+/// Samples of one session: with each doubling of it, they become half as frequent.
+const SAMPLES: u64 = 256;
+/// How long the last sample is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The thread that takes samples, and when the next is due.
+pub(super) struct MemorySampler {
+    requests: SyncSender<Request>,
+    snapshots: Receiver<Option<MemorySnapshot>>,
+    under_way: bool,
+    started_ns: Option<u64>,
+    due_ns: u64,
+    /// Going through malloc's heap costs more: when the next time is.
+    heap_due_ns: u64,
+}
+
+struct Request {
+    time_ns: u64,
+    walks_heap: bool,
+}
+
+impl MemorySampler {
+    /// For the memory of process `pid`.
+    pub(super) fn start(pid: u32) -> Self {
+        let (requests, asked) = mpsc::sync_channel::<Request>(4);
+        let (answer, snapshots) = mpsc::channel();
+        thread::spawn(move || {
+            let mut observer = Observer::new(pid);
+            while let Ok(request) = asked.recv() {
+                if answer.send(observer.sample(&request)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { requests, snapshots, under_way: false, started_ns: None, due_ns: 0, heap_due_ns: 0 }
+    }
+
+    /// Asks for a sample if one is due, and gives the one that is there by now.
+    pub(super) fn poll(&mut self, now_ns: u64) -> Option<MemorySnapshot> {
+        self.started_ns.get_or_insert(now_ns);
+        let snapshot = self.snapshots.try_recv().ok();
+        if snapshot.is_some() {
+            self.under_way = false;
+        }
+        let snapshot = snapshot.flatten();
+        if let Some(snapshot) = &snapshot {
+            self.schedule_next(snapshot, now_ns);
+        }
+        if !self.under_way && now_ns >= self.due_ns {
+            self.ask(now_ns, now_ns >= self.heap_due_ns);
+        }
+        snapshot
+    }
+
+    /// Asks for the last sample, for [`Self::last`].
+    pub(super) fn ask_last(&mut self, now_ns: u64) {
+        self.ask(now_ns, true);
+    }
+
+    /// The sample that was asked for at `now_ns`, or else one that was under way. None: the process is
+    /// gone, or too large to be read in time.
+    pub(super) fn last(&mut self, now_ns: u64) -> Option<MemorySnapshot> {
+        if !self.under_way {
+            return None;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = None;
+        loop {
+            match self.snapshots.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Some(snapshot)) if snapshot.time_ns == now_ns => return Some(snapshot),
+                Ok(Some(snapshot)) => last = Some(snapshot),
+                // That one failed: so will all later ones.
+                Ok(None) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return last,
+            }
+        }
+    }
+
+    fn ask(&mut self, time_ns: u64, walks_heap: bool) {
+        self.under_way = self.requests.try_send(Request { time_ns, walks_heap }).is_ok();
+    }
+
+    fn schedule_next(&mut self, snapshot: &MemorySnapshot, now_ns: u64) {
+        let spread = now_ns.saturating_sub(self.started_ns.unwrap_or(now_ns)) / SAMPLES;
+        let interval = INTERVAL_NS.max(spread);
+        let next = |took_ns: u64| now_ns.saturating_add(interval.max(took_ns.saturating_mul(COST_SHARE)));
+        if snapshot.walked_heap {
+            self.heap_due_ns = next(snapshot.took_ns);
+            // Without the heap it costs less: how much will be seen.
+            self.due_ns =
+                now_ns.saturating_add(interval.max(snapshot.took_ns.saturating_mul(COST_SHARE / 4)));
+        } else {
+            self.due_ns = next(snapshot.took_ns);
+        }
+    }
+}
+
+/// CPU time of the calling thread. The cost of a sample for the target is the work it does, not how long it waits for a CPU.
+fn cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    part(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(time.tv_nsec))
+}
+
+/// Takes samples of one process.
+struct Observer {
+    pid: u32,
+    /// Of the executable mappings: where each is, and of which file.
+    code: Vec<(u64, u64)>,
+    modules: Vec<Module>,
+    symbols: Option<Symbols>,
+    jvm: Option<Hotspot>,
+}
+
+impl Observer {
+    fn new(pid: u32) -> Self {
+        Self { pid, code: Vec::new(), modules: Vec::new(), symbols: None, jvm: None }
+    }
+
+    fn sample(&mut self, request: &Request) -> Option<MemorySnapshot> {
+        let begun_ns = cpu_ns();
+        self.follow();
+        let memory = LiveMemory::open(self.pid).ok()?;
+        let residency = PageMap::open(self.pid).ok()?;
+        let source = vmmap::Source {
+            pid: self.pid,
+            modules: &self.modules,
+            memory: &memory,
+            residency: &residency,
+            jvm: self.jvm.as_ref(),
+            walks_heap: request.walks_heap,
+        };
+        let map = vmmap::read(&source).map_err(|error| tracing::debug!(%error, "no map")).ok()?;
+        let code = self.jvm.as_mut().filter(|_| request.walks_heap).map(code_cache);
+        let took_ns = cpu_ns().saturating_sub(begun_ns);
+        tracing::debug!(
+            took_ms = took_ns / 1_000_000,
+            walked_heap = request.walks_heap,
+            "sampled the memory"
+        );
+        let limit = vmmap::limit(self.pid);
+        Some(MemorySnapshot {
+            time_ns: request.time_ns,
+            took_ns,
+            walked_heap: request.walks_heap,
+            map,
+            limit,
+            code,
+        })
+    }
+
+    /// Learns of new libraries, and of the JVM once it describes itself.
+    fn follow(&mut self) {
+        let mappings = mapping::read(self.pid).unwrap_or_default();
+        let code = mappings.iter().filter(|mapping| mapping.executable && mapping.is_file());
+        let code: Vec<(u64, u64)> = code.map(|mapping| (mapping.start, mapping.inode)).collect();
+        if code != self.code {
+            self.modules = module::modules(self.pid, &mappings);
+            self.code = code;
+        }
+        if self.jvm.is_none()
+            && let Some(info) = jvm::find(self.pid, &self.modules)
+        {
+            if self.symbols.is_none() {
+                self.symbols = Symbols::read(&info.libjvm.file, info.libjvm.load_bias).ok();
+            }
+            self.jvm = self
+                .symbols
+                .clone()
+                .zip(LiveMemory::open(self.pid).ok())
+                .and_then(|(symbols, memory)| Hotspot::with_symbols(symbols, memory).ok());
+        }
+    }
+}
+
+/// Every heap and method of the code cache.
+fn code_cache(hotspot: &mut Hotspot) -> CodeCache {
+    let code = CodeUse::read(hotspot);
+    let heap = |heap: crate::hotspot::books::CodeHeap| CodeHeap {
+        name: heap.name,
+        reserved_bytes: Some(heap.reserved_bytes),
+        committed_bytes: Some(heap.committed_bytes),
+        used_bytes: Some(heap.used_bytes),
+    };
+    let method = |method: crate::census::document::CodeMethod| CompiledMethod {
+        method: method.method,
+        tier: method.tier,
+        bytes: method.bytes,
+    };
+    CodeCache {
+        heaps: code.heaps.into_iter().map(heap).collect(),
+        methods: code.methods.into_iter().map(method).collect(),
+    }
+}

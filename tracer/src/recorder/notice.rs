@@ -1,0 +1,55 @@
+//! Notices of a recording to its caller, while it goes on.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Called with each notice, in the thread that runs the recorder.
+pub type Notify = Box<dyn FnMut(Notice)>;
+
+/// Something that the caller may want to tell its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The target is known, and attaching begins.
+    Attaching { target: NoticedTarget, file: PathBuf },
+    /// Every probe is attached, and recording has begun.
+    Ready { target: NoticedTarget, probe_count: usize, took: Duration },
+    /// Recording took too much of the target's CPU time, and less is recorded from here on. The text says how much
+    /// it was, and what is done.
+    BudgetStep { text: String },
+    /// Recording ends, for this reason; what is left to write and to detach may take a moment.
+    Ending(EndReason),
+}
+
+/// The process that is recorded; its name is foreign text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticedTarget {
+    pub pid: u32,
+    pub comm: String,
+    pub is_jvm: bool,
+}
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The caller stopped it.
+    Interrupted,
+    /// Its time was up.
+    Duration,
+    TargetExited,
+    /// The target executed another program.
+    TargetReplaced,
+    /// It took too much of the target's CPU time, at the lowest level too.
+    Overhead,
+}
+
+impl EndReason {
+    /// The reason as recordings have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Duration => "duration",
+            Self::TargetExited => "target exited",
+            Self::TargetReplaced => "target became another program",
+            Self::Overhead => "recording took too much of the target's CPU time",
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Options of one recording, as types: flags and their texts are the caller's.
+
+use std::{path::PathBuf, time::Duration};
+
+use tracer_common::config::memo;
+
+use crate::{probe::probes::ProbeSet, recording::LIGHT, session::budget::Level};
+
+/// Everything that a recording is asked for.
+pub struct Options {
+    pub subject: Subject,
+    pub output: OutputFile,
+    /// How long to record. None: until the target ends or the caller stops it.
+    pub duration: Option<Duration>,
+    pub probes: ProbeSet,
+    /// Smaller allocations are left out, bytes.
+    pub min_size_bytes: u64,
+    /// One allocation in about this many bytes is recorded. None: every one.
+    pub sample_bytes: Option<u32>,
+    /// Limit of the overhead, percent of the target's CPU time. None: no limit, and it is not measured.
+    pub max_overhead_percent: Option<u32>,
+    /// Keep every allocation and free, not only their totals.
+    pub keeps_events: bool,
+    pub memo: Memo,
+    /// Take a census at the start and one at the end.
+    pub takes_censuses: bool,
+}
+
+/// The process to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// One that runs already.
+    Process(u32),
+    /// A program, with its arguments, which the recorder starts.
+    Command(Vec<String>),
+}
+
+/// The file to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputFile {
+    /// None: `tracer-NAME.PID.trec` in the current folder.
+    pub path: Option<PathBuf>,
+    /// Replaces a file that exists.
+    pub replace: bool,
+}
+
+/// Use of the memo of stacks that were walked before; anything but `On` is for tests and benchmarks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memo {
+    Off,
+    #[default]
+    On,
+    /// Every stack is walked all the same, and differences are counted.
+    Checked,
+}
+
+impl Options {
+    /// Options for recording `subject` exactly, with no limit of time or overhead.
+    pub fn new(subject: Subject, path: PathBuf) -> Self {
+        Self {
+            subject,
+            output: OutputFile { path: Some(path), replace: false },
+            duration: None,
+            probes: ProbeSet::Full,
+            min_size_bytes: 0,
+            sample_bytes: None,
+            max_overhead_percent: None,
+            keeps_events: false,
+            memo: Memo::On,
+            takes_censuses: true,
+        }
+    }
+
+    /// The level at which recording begins.
+    pub(super) fn level(&self) -> Level {
+        match (self.probes, self.sample_bytes) {
+            (ProbeSet::Light, _) => Level::Light,
+            (ProbeSet::Full, Some(bytes)) => Level::Sampled(bytes),
+            (ProbeSet::Full, None) => Level::Exact,
+        }
+    }
+
+    /// Name of the set of probes in recordings.
+    pub(super) fn probes_name(&self) -> &'static str {
+        match self.probes {
+            ProbeSet::Full => "full",
+            ProbeSet::Light => LIGHT,
+        }
+    }
+}
+
+impl OutputFile {
+    /// The path for a target with this name and pid.
+    pub(super) fn path_for(&self, comm: &str, pid: u32) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| {
+            let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+            let comm: String = comm.chars().map(safe).collect();
+            PathBuf::from(format!("tracer-{comm}.{pid}.trec"))
+        })
+    }
+}
+
+impl Memo {
+    /// The mode as the BPF programs know it.
+    pub(super) const fn mode(self) -> u32 {
+        match self {
+            Self::Off => memo::OFF,
+            Self::On => memo::ON,
+            Self::Checked => memo::CHECKED,
+        }
+    }
+}

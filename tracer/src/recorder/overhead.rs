@@ -1,0 +1,115 @@
+//! The overhead of recording, kept within its budget: measured in windows, and answered by recording less.
+
+use tracer_common::sampling::OFF;
+
+use super::{ErrorKind, Notice, Notify, Options, RecordError, attach::Attached, meter::Meter, monotonic_ns};
+use crate::{
+    probe::probes::Probes,
+    recording::{Step, Writer},
+    session::budget::Level,
+};
+
+/// See the module.
+pub(super) struct OverheadControl {
+    /// None: the overhead is not limited, or cannot be measured.
+    meter: Option<Meter>,
+    /// None: every allocation was recorded so far.
+    sample_bytes: Option<u32>,
+    /// Steps that were taken to keep to the budget.
+    steps: Vec<Step>,
+}
+
+impl OverheadControl {
+    /// For process `pid`. If the overhead cannot be measured, that becomes a note of `probes`.
+    pub(super) fn new(pid: u32, options: &Options, probes: &mut Probes) -> Self {
+        let meter = options.max_overhead_percent.and_then(|percent| {
+            Meter::new(pid, percent, options.level())
+                .inspect_err(|error| {
+                    let text = format!(
+                        "--max-overhead is not kept to: what recording takes cannot be measured: {error}"
+                    );
+                    tracing::warn!("{text}");
+                    probes.note(&text);
+                })
+                .ok()
+        });
+        Self { meter, sample_bytes: options.sample_bytes, steps: Vec::new() }
+    }
+
+    /// Is the overhead measured?
+    pub(super) fn is_metered(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// The interval of sampling, bytes. None: every allocation was recorded so far.
+    pub(super) fn sample_bytes(&self) -> Option<u32> {
+        self.sample_bytes
+    }
+
+    /// Opens a measuring window.
+    pub(super) fn open_window(&mut self, time_ns: u64, probes: &mut Probes) {
+        if let Some(meter) = &mut self.meter {
+            meter.open(time_ns, probes);
+        }
+    }
+
+    /// Closes the measuring window. If overhead exceeded the budget for 2 s, lowers the recording level. Returns true
+    /// when recording has ended. `mean_bytes`: size of an allocation, on average.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the recording cannot be written.
+    pub(super) fn close_window(
+        &mut self,
+        mean_bytes: u64,
+        attached: &mut Attached,
+        writer: &mut Writer,
+        notify: &mut Notify,
+    ) -> Result<bool, RecordError> {
+        let Some(meter) = &mut self.meter else { return Ok(false) };
+        let too_much = meter.close(monotonic_ns(), &mut attached.probes, mean_bytes);
+        writer.overhead(meter.overhead())?;
+        let limit = meter.limit_percent();
+        let Some((level, percent)) = too_much else { return Ok(false) };
+        let (name, what) = match level {
+            Level::Exact => return Ok(false),
+            Level::Sampled(bytes) => {
+                set_sampling(attached, bytes)?;
+                self.sample_bytes = Some(bytes);
+                let size = interval(bytes);
+                ("sampled", format!("from here on one allocation in about {size} is recorded"))
+            }
+            Level::Light => {
+                set_sampling(attached, OFF)?;
+                attached.probes.detach_allocator()?;
+                let what = "malloc and its like are left alone: the allocator's rows stay as they are here";
+                ("light", what.to_owned())
+            }
+            Level::Detached => ("detached", "the recording ends".to_owned()),
+        };
+        let text =
+            format!("recording took {percent} % of the target's CPU time, more than {limit} %: {what}");
+        notify(Notice::BudgetStep { text: text.clone() });
+        self.steps.push(Step {
+            time_ns: monotonic_ns(),
+            level: name.to_owned(),
+            sample_bytes: self.sample_bytes.map(u64::from),
+            overhead_percent: percent,
+            text,
+        });
+        writer.steps(&self.steps, self.sample_bytes.map(u64::from))?;
+        Ok(level == Level::Detached)
+    }
+}
+
+/// The interval in words; it is a whole number of KiB.
+fn interval(bytes: u32) -> String {
+    match bytes >> 20 {
+        0 => format!("{}.0 KiB", bytes >> 10),
+        mebibytes => format!("{mebibytes}.0 MiB"),
+    }
+}
+
+fn set_sampling(attached: &mut Attached, interval_bytes: u32) -> Result<(), RecordError> {
+    let set = attached.tables.set_sampling(interval_bytes);
+    set.map_err(|error| RecordError::caused(ErrorKind::Failed, &error))
+}

@@ -1,0 +1,164 @@
+//! The totals that go into the recording at each tick: of every stack, mapping and the code cache, only what changed.
+
+use std::collections::HashMap;
+
+use tracer_common::{counter::Counter, table::StackTotals};
+
+use super::{RecordError, attach::Attached, inflate_windows::InflateWindows};
+use crate::{
+    probe::probes::Probes,
+    recording::{CodeSample, Touched, TouchedBy, Writer},
+    session::{
+        Session, code::CodeTotals, live_summary::LiveSummary, mappings::MappingKind, touched::Touches,
+    },
+};
+
+/// The totals as they were written last, so that only changes are.
+pub(super) struct Totals {
+    stacks: HashMap<u64, StackTotals>,
+    mappings: HashMap<(u64, MappingKind), StackTotals>,
+    code: CodeTotals,
+    windows: InflateWindows,
+}
+
+impl Totals {
+    /// For process `pid`.
+    pub(super) fn new(pid: u32) -> Self {
+        Self {
+            stacks: HashMap::new(),
+            mappings: HashMap::new(),
+            code: CodeTotals::default(),
+            windows: InflateWindows::new(pid),
+        }
+    }
+
+    /// Size of an allocation as it was asked for, on average.
+    pub(super) fn mean_bytes(&self) -> u64 {
+        let sum = self.stacks.values().fold((0_u64, 0_u64), |(bytes, count), totals| {
+            (bytes.saturating_add(totals.allocated_bytes), count.saturating_add(totals.allocated_count))
+        });
+        sum.0.checked_div(sum.1).unwrap_or(0)
+    }
+
+    /// Writes the totals of allocations and mappings.
+    ///
+    /// # Errors
+    /// The recording cannot be written, or the kernel refuses to be read.
+    pub(super) fn write(
+        &mut self,
+        attached: &Attached,
+        session: &Session,
+        writer: &mut Writer,
+        time_ns: u64,
+        is_end: bool,
+    ) -> Result<(), RecordError> {
+        let windows = match attached.probes.watches_held() {
+            true => self.windows.look(&attached.tables, time_ns, is_end),
+            false => Ok(HashMap::new()),
+        };
+        let windows = windows.map_err(|error| RecordError::unreadable(&error))?;
+        let mut changed = Vec::new();
+        let written = &mut self.stacks;
+        attached
+            .tables
+            .for_each_stack(|stack, mut totals| {
+                totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
+                if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
+                    changed.push((stack, totals));
+                }
+            })
+            .map_err(|error| RecordError::unreadable(&error))?;
+        writer.allocator_totals(time_ns, &changed)?;
+
+        let mut changed = Vec::new();
+        for (&(stack, kind), &totals) in session.mappings.totals() {
+            if self.mappings.insert((stack, kind), totals) != Some(totals) {
+                changed.push((stack, kind.as_str(), totals));
+            }
+        }
+        writer.mapping_totals(time_ns, &changed)?;
+        Ok(())
+    }
+
+    /// Writes the totals of compiled code.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn write_code(
+        &mut self,
+        session: &Session,
+        writer: &mut Writer,
+        time_ns: u64,
+    ) -> Result<(), RecordError> {
+        let code = session.code.totals();
+        if code != self.code {
+            self.code = code;
+            let CodeTotals { loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = code;
+            let sample = CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count };
+            writer.code_sample(sample)?;
+        }
+        Ok(())
+    }
+
+    /// Writes memory that was touched for the first time, if that was watched.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub(super) fn write_touched(
+        &self,
+        attached: &Attached,
+        session: &Session,
+        writer: &mut Writer,
+    ) -> Result<(), RecordError> {
+        if !attached.probes.samples_faults() {
+            return Ok(());
+        }
+        let counters = attached.tables.counters().map_err(|error| RecordError::unreadable(&error))?;
+        let by = |(&(stack, owner), touches): (&(u64, &'static str), &Touches)| TouchedBy {
+            stack,
+            owner: owner.to_owned(),
+            sample_count: touches.sample_count,
+            fault_count: touches.fault_count,
+            variance: touches.variance,
+        };
+        let touched = Touched {
+            fault_count: counters.get(Counter::WriteFaults),
+            java_heap_fault_count: counters.get(Counter::HeapWriteFaults),
+            by: session.touched.touches().iter().map(by).collect(),
+        };
+        writer.touched(&touched)?;
+        Ok(())
+    }
+
+    /// Writes the allocations that are live at the end.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub(super) fn write_live(
+        &self,
+        attached: &Attached,
+        session: &Session,
+        writer: &mut Writer,
+        started_ns: u64,
+        end_ns: u64,
+    ) -> Result<(), RecordError> {
+        let mut live = LiveSummary::new(started_ns, end_ns, session.collections.ended_count());
+        attached
+            .tables
+            .for_each_live(|address, stack, mut allocation| {
+                allocation.weighed += self.windows.of(address, &allocation);
+                live.add(stack, &allocation);
+            })
+            .map_err(|error| RecordError::unreadable(&error))?;
+        writer.live_by_thread(&live.by_thread())?;
+        writer.survivors(&live.survivors())?;
+        Ok(())
+    }
+
+    /// Notes live streams that nobody looked at.
+    pub(super) fn note_unseen(&self, probes: &mut Probes) {
+        if let Some(note) = self.windows.unseen() {
+            probes.note(&note);
+        }
+    }
+}
