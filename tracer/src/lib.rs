@@ -2,7 +2,8 @@
 //!
 //! A stage uses the stages to its left, never those to its right:
 //! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → census →
-//! attribute → recording → { recorder | profile → output } → cli`; the two arms above `recording` do not use each other. `tests/layering.rs` holds this.
+//! attribute → recording → { recorder | verdict → profile → output } → cli`; the two arms above `recording` do
+//! not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod census;
@@ -18,5 +19,7 @@ pub mod recorder;
 pub mod recording;
 pub mod session;
 pub mod symbolize;
+pub mod units;
 pub mod unwind;
+pub mod verdict;
 pub mod vmmap;

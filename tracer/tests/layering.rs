@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 16] = [
+const STAGES: [&str; 17] = [
     "process",
     "unwind",
     "probe",
@@ -19,13 +19,14 @@ const STAGES: [&str; 16] = [
     "attribute",
     "recording",
     "recorder",
+    "verdict",
     "profile",
     "output",
     "cli",
 ];
 
 /// The arm that makes recordings, and the one that reads them.
-const ARMS: [&[&str]; 2] = [&["recorder"], &["profile", "output"]];
+const ARMS: [&[&str]; 2] = [&["recorder"], &["verdict", "profile", "output"]];
 
 /// Crates that only these stages may use.
 const ONLY_IN: [(&str, &[&str]); 5] = [
@@ -60,7 +61,7 @@ fn stage(file: &Path) -> Option<usize> {
     let relative = file.strip_prefix(source_folder()).expect("a file below the sources");
     let first = relative.components().next()?.as_os_str().to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
-    if ["lib", "main"].contains(&name) {
+    if ["lib", "main", "units"].contains(&name) {
         return None;
     }
     let position = STAGES.iter().position(|stage| *stage == name);

@@ -12,14 +12,14 @@ use crate::symbolize::{Frame, FrameKind};
 pub struct FrameTraits {
     /// One bit for each condition of the rules.
     conditions: Box<[u64]>,
-    place: Place,
+    origin: CodeOrigin,
     allocates: bool,
     named: bool,
 }
 
 /// Whose code a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum CodeOrigin {
     /// A Java method of the application.
     Application,
     /// A Java method of a library that stands between applications and native code.
@@ -58,7 +58,7 @@ pub struct Attribution {
 
 impl FrameTraits {
     fn is_java(&self) -> bool {
-        matches!(self.place, Place::Application | Place::Binding | Place::Platform)
+        matches!(self.origin, CodeOrigin::Application | CodeOrigin::Binding | CodeOrigin::Platform)
     }
 }
 
@@ -138,25 +138,25 @@ impl Rules {
                 *word |= 1 << (condition % 64);
             }
         }
-        let place = match (frame.kind, module) {
+        let origin = match (frame.kind, module) {
             // Nobody can change a method without a name.
-            (FrameKind::Java, _) if frame.unknown.is_some() => Place::Stub,
-            (FrameKind::Java, _) if matches(&self.platform, function) => Place::Platform,
-            (FrameKind::Java, _) if matches(&self.bindings, function) => Place::Binding,
-            (FrameKind::Java, _) => Place::Application,
-            (FrameKind::Stub, _) => Place::Stub,
-            (FrameKind::Kernel, _) => Place::Kernel,
-            (FrameKind::Native, None) => Place::Nowhere,
-            (FrameKind::Native, Some(module)) if matches(&self.runtime, module) => Place::Runtime,
-            (FrameKind::Native, Some(module)) if matches(&self.jdk, module) => Place::Jdk,
-            (FrameKind::Native, Some(_)) => Place::Library,
+            (FrameKind::Java, _) if frame.unknown.is_some() => CodeOrigin::Stub,
+            (FrameKind::Java, _) if matches(&self.platform, function) => CodeOrigin::Platform,
+            (FrameKind::Java, _) if matches(&self.bindings, function) => CodeOrigin::Binding,
+            (FrameKind::Java, _) => CodeOrigin::Application,
+            (FrameKind::Stub, _) => CodeOrigin::Stub,
+            (FrameKind::Kernel, _) => CodeOrigin::Kernel,
+            (FrameKind::Native, None) => CodeOrigin::Nowhere,
+            (FrameKind::Native, Some(module)) if matches(&self.runtime, module) => CodeOrigin::Runtime,
+            (FrameKind::Native, Some(module)) if matches(&self.jdk, module) => CodeOrigin::Jdk,
+            (FrameKind::Native, Some(_)) => CodeOrigin::Library,
         };
         let begins = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
         let allocates = frame.kind == FrameKind::Native
             && (ALLOCATING.contains(&function)
-                || (place == Place::Jdk && begins(ALLOCATING_JVM))
-                || (place == Place::Runtime && begins(ALLOCATING_RUNTIME)));
-        FrameTraits { conditions, place, allocates, named: frame.unknown.is_none() }
+                || (origin == CodeOrigin::Jdk && begins(ALLOCATING_JVM))
+                || (origin == CodeOrigin::Runtime && begins(ALLOCATING_RUNTIME)));
+        FrameTraits { conditions, origin, allocates, named: frame.unknown.is_none() }
     }
 
     /// The category of a whole stack, leaf first, for a caller that keeps no traits.
@@ -193,19 +193,19 @@ impl Rules {
                 *all |= one;
             }
         }
-        let place = |wanted: Place| stack.iter().position(|(_, traits)| traits.place == wanted);
+        let first_of = |wanted: CodeOrigin| stack.iter().position(|(_, traits)| traits.origin == wanted);
         // A static function without a symbol says less than the one that called it, if that is of
         // the same code.
         let wants = |(_, traits): &(&Frame, &FrameTraits)| !traits.allocates;
         let nearest = stack.iter().position(wants).or((!stack.is_empty()).then_some(0));
-        let place_of = |at: usize| stack.get(at).map(|(_, traits)| traits.place);
+        let origin_of = |at: usize| stack.get(at).map(|(_, traits)| traits.origin);
         let named = stack.iter().position(|frame| wants(frame) && frame.1.named);
         let leaf = match (nearest, named) {
-            (Some(nearest), Some(named)) if place_of(nearest) == place_of(named) => Some(named),
+            (Some(nearest), Some(named)) if origin_of(nearest) == origin_of(named) => Some(named),
             _ => nearest,
         };
         let application = line_of_java(stack);
-        let owner = application.or_else(|| place(Place::Library).filter(|_| native == stack.len()));
+        let owner = application.or_else(|| first_of(CodeOrigin::Library).filter(|_| native == stack.len()));
         let rule = {
             let innermost = named.and_then(|at| stack.get(at)).map(|(_, traits)| &*traits.conditions);
             self.rules.iter().find(|rule| rule.holds(source, &holding, innermost.unwrap_or_default()))
@@ -219,7 +219,7 @@ impl Rules {
         let told_by = told_by.or(named.filter(|_| rule.is_some_and(|rule| rule.leaf.is_some())));
         let called = application.and_then(|owner| {
             let below = stack.get(..owner)?;
-            below.iter().rposition(|(_, traits)| traits.place != Place::Stub)
+            below.iter().rposition(|(_, traits)| traits.origin != CodeOrigin::Stub)
         });
         let cause = if application.is_some() { called } else { told_by };
         let cause = cause.filter(|&cause| {
@@ -237,21 +237,21 @@ impl Rules {
 
     /// What no rule takes: a library's, the JVM's, the C library's, or unknown.
     fn without_rule(&self, stack: &[(&Frame, &FrameTraits)], complete: bool) -> (String, Option<String>) {
-        let module = |place: Place, frames: &[(&Frame, &FrameTraits)]| {
-            let (frame, _) = frames.iter().find(|(_, traits)| traits.place == place)?;
+        let module = |origin: CodeOrigin, frames: &[(&Frame, &FrameTraits)]| {
+            let (frame, _) = frames.iter().find(|(_, traits)| traits.origin == origin)?;
             frame.module.as_deref().map(library_name)
         };
         let native = stack.split(|(_, traits)| traits.is_java()).next().unwrap_or_default();
-        if let Some(library) = module(Place::Library, native) {
+        if let Some(library) = module(CodeOrigin::Library, native) {
             return (format!("native:{library}"), None);
         }
-        if let Some(library) = module(Place::Jdk, stack) {
+        if let Some(library) = module(CodeOrigin::Jdk, stack) {
             return ("jvm".to_owned(), Some(library).filter(|library| !matches(&self.jvm, library)));
         }
-        let has = |place: Place| stack.iter().any(|(_, traits)| traits.place == place);
-        let category = if stack.iter().any(|(_, traits)| traits.is_java()) || has(Place::Stub) {
+        let has = |origin: CodeOrigin| stack.iter().any(|(_, traits)| traits.origin == origin);
+        let category = if stack.iter().any(|(_, traits)| traits.is_java()) || has(CodeOrigin::Stub) {
             "jvm"
-        } else if complete && has(Place::Runtime) {
+        } else if complete && has(CodeOrigin::Runtime) {
             "libc"
         } else {
             "unknown"
@@ -263,14 +263,14 @@ impl Rules {
 /// The innermost Java frame that is the application's. One that it declares `native` has no line that can be
 /// changed, so its caller is taken, if there is one. What has no frame of the application is its binding's.
 fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
-    let is = |at: usize, place: Place| stack.get(at).is_some_and(|(_, traits)| traits.place == place);
+    let is = |at: usize, origin: CodeOrigin| stack.get(at).is_some_and(|(_, traits)| traits.origin == origin);
     // Methods with code of their own call nothing but the JVM and its stubs.
-    let is_native = |at: usize| at.checked_sub(1).is_some_and(|inner| is(inner, Place::Library));
-    let innermost = |place: Place| {
-        let mut of_place = (0..stack.len()).filter(|&at| is(at, place));
-        of_place.clone().find(|&at| !is_native(at)).or_else(|| of_place.next())
+    let is_native = |at: usize| at.checked_sub(1).is_some_and(|inner| is(inner, CodeOrigin::Library));
+    let innermost = |origin: CodeOrigin| {
+        let mut of_origin = (0..stack.len()).filter(|&at| is(at, origin));
+        of_origin.clone().find(|&at| !is_native(at)).or_else(|| of_origin.next())
     };
-    innermost(Place::Application).or_else(|| innermost(Place::Binding))
+    innermost(CodeOrigin::Application).or_else(|| innermost(CodeOrigin::Binding))
 }
 
 impl Rule {

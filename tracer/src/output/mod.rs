@@ -18,7 +18,8 @@ pub mod text;
 
 use std::path::PathBuf;
 
-pub use crate::profile::{View, units};
+pub use crate::profile::View;
+pub use crate::units;
 pub use label::{clean, fit};
 
 /// How to render. What of a profile is shown is decided before: see

@@ -6,12 +6,12 @@ use tracer_common::table::StackTotals;
 use super::*;
 use crate::attribute::Rules;
 use crate::profile::Profile;
-use crate::recording::{self, End, sample};
+use crate::recording::{self, End, fixture};
 
 type Render = fn(&Profile, &Options, &mut dyn std::io::Write) -> std::io::Result<()>;
 
 fn profile() -> Profile {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
 }
 
@@ -47,12 +47,12 @@ fn text_of_a_view_in_full() {
 
 #[test]
 fn text_of_an_unfinished_recording_of_a_program() {
-    let (_folder, path) = sample::folder();
-    let mut header = sample::header();
+    let (_folder, path) = fixture::folder();
+    let mut header = fixture::header();
     header.target.jvm = None;
     header.session.gc_probes = false;
     let mut writer = recording::Writer::create(&path, false, &header).expect("create");
-    writer.tick(sample::START_NS + sample::SECOND_NS).expect("tick");
+    writer.tick(fixture::START_NS + fixture::SECOND_NS).expect("tick");
     drop(writer);
     let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
     insta::assert_snapshot!(rendered(text::render, &profile, &options()));
@@ -159,8 +159,8 @@ fn names_of_the_target_cannot_act() {
     let evil = "e\u{1b}]0;v\u{7}il;<script>\nx 12";
     profile.target.comm = evil.to_owned();
     profile.target.jvm = None;
-    profile.trust.notes = vec![evil.to_owned()];
-    profile.trust.lost = [(evil.to_owned(), 1)].into();
+    profile.quality.notes = vec![evil.to_owned()];
+    profile.quality.lost = [(evil.to_owned(), 1)].into();
     for category in &mut profile.categories {
         category.id = evil.to_owned();
         category.name = evil.to_owned();
@@ -196,8 +196,8 @@ proptest! {
     /// Whatever the totals are: live = allocated − freed, and every output has the same sums.
     #[test]
     fn sums_of_any_recording(rows in proptest::collection::vec((0..5_u64, 0..1_u64 << 40, 0..1_u64 << 40, any::<bool>()), 0..12)) {
-        let (_folder, path) = sample::folder();
-        let mut writer = sample::write(&path);
+        let (_folder, path) = fixture::folder();
+        let mut writer = fixture::write(&path);
         for (stack, allocated, freed, mapping) in rows {
             let totals = StackTotals {
                 allocated_bytes: allocated,
@@ -206,14 +206,14 @@ proptest! {
                 freed_count: freed.min(allocated) / 16,
                 ..StackTotals::ZERO
             };
-            let stack = [sample::INFLATER, sample::BUFFER, sample::CUT, 99, sample::COMPILER][stack as usize];
+            let stack = [fixture::INFLATER, fixture::BUFFER, fixture::CUT, 99, fixture::COMPILER][stack as usize];
             if mapping {
                 writer.mapping_totals(1, &[(stack, "file:/x", totals)]).expect("totals");
             } else {
                 writer.allocator_totals(1, &[(stack, totals)]).expect("totals");
             }
         }
-        writer.finish(&End { duration_ns: sample::SECOND_NS, reason: "duration".to_owned() }).expect("finish");
+        writer.finish(&End { duration_ns: fixture::SECOND_NS, reason: "duration".to_owned() }).expect("finish");
         let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
         for totals in profile.categories.iter().map(|row| row.totals).chain(profile.sites.iter().map(|row| row.totals)) {
             prop_assert_eq!(totals.live_bytes, totals.allocated_bytes - totals.freed_bytes);

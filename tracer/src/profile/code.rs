@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::OwnerShare;
-use super::makers::{Generator, Makers};
+use super::class_owners::ClassOwners;
 use crate::census;
 use crate::recording::{self, Recording};
+use crate::verdict::Generator;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct CodeCache {
@@ -93,9 +94,9 @@ impl CodeCache {
     }
 
     /// Says of generated classes who has them made.
-    pub(super) fn name_owners(&mut self, makers: &Makers) {
+    pub(super) fn name_owners(&mut self, classes: &ClassOwners) {
         for row in &mut self.generated {
-            row.owner = makers.first(Generator::of_class(&row.pattern));
+            row.owner = classes.first(Generator::of_class(&row.pattern));
         }
     }
 }

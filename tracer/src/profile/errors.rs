@@ -44,7 +44,7 @@ impl Variances {
     pub fn none(recording: &Recording) -> Option<Variances> {
         let interval_bytes = recording.session.sample_bytes?;
         let any = HeaviestSample { bytes: interval_bytes, count: MAX_WEIGHT.into() };
-        let HeaviestSample { bytes, count } = recording.trust.heaviest_sample.unwrap_or(any);
+        let HeaviestSample { bytes, count } = recording.quality.heaviest_sample.unwrap_or(any);
         Some(Variances { heaviest_bytes: bytes, heaviest_count: count, ..Variances::default() })
     }
 

@@ -14,6 +14,7 @@ use super::build::at;
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{self, BEGAN_WITH_SESSION, CensusMoment, Recording};
 use crate::symbolize::Frame;
+use crate::verdict::AllocatorRetention;
 use crate::vmmap::Owner;
 
 /// From this size on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
@@ -136,6 +137,18 @@ pub(super) fn set_resident(recording: &Recording, categories: &mut [Category]) {
         let part = recording.memory.parts.iter().find(|part| part.id == category.id);
         category.resident_bytes = part.and_then(|part| part.resident_bytes);
     }
+}
+
+/// The category of what malloc keeps. None: the balance does not tell it.
+pub(super) fn kept(memory: &Memory, retention: &AllocatorRetention, rules: &Rules) -> Option<Category> {
+    let resident = |id: &str| memory.parts.iter().find(|part| part.id == id)?.resident_bytes;
+    let kept_bytes = resident("malloc-free")?;
+    let used_bytes = resident("malloc-live").unwrap_or(0) + resident("malloc-before").unwrap_or(0);
+    Some(Category {
+        resident_bytes: Some(kept_bytes),
+        verdict: Some(retention.verdict(kept_bytes, used_bytes)),
+        ..Category::named("allocator".to_owned(), "allocator", rules)
+    })
 }
 
 impl MemoryPart {

@@ -1,29 +1,23 @@
 //! The profile: the immutable view of a recording that every output renders.
 //!
-//! Takes a recording and rules; gives totals, categories, sites, threads, code cache and memory,
+//! Takes a recording, rules and verdicts; gives totals, categories, sites, threads, code cache and memory,
 //! in the fields and the order of the schema `tracer.report/1`. What is not known is `None`, which
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
 pub mod census;
+mod class_owners;
 mod code;
-mod crowd;
 pub mod diff;
 pub mod errors;
-mod growth;
-mod judge;
-mod kept;
-mod makers;
 mod memory;
-mod metaspace;
 mod owners;
+mod quality;
+mod rows;
 mod series;
 mod site;
 mod threads;
 mod touched;
-mod trust;
-pub mod units;
-mod verdict;
 mod view;
 
 use std::sync::Arc;
@@ -34,12 +28,13 @@ pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
+pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
 pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
-pub use trust::{Incomplete, Trust};
-pub use verdict::Kind;
 pub use view::View;
+
+pub use crate::verdict::{Kind, Verdict};
 
 use crate::recording::{State, Step};
 use crate::symbolize::{Frame, FrameKind, Tier};
@@ -53,7 +48,8 @@ pub struct Profile {
     pub schema: &'static str,
     pub target: Target,
     pub session: Session,
-    pub trust: Trust,
+    #[serde(rename = "trust")]
+    pub quality: Quality,
     /// The sum over the rows whose source is the allocator.
     pub totals: Totals,
     /// The allocator's first, each by live bytes.
@@ -173,16 +169,6 @@ pub struct OwnerShare {
     pub share: f64,
 }
 
-/// What a row's course means.
-#[derive(Clone, Debug, Serialize)]
-pub struct Verdict {
-    pub kind: Kind,
-    /// One sentence, with numbers.
-    pub evidence: String,
-    /// What an engineer can do.
-    pub advice: String,
-}
-
 /// One way in which memory is asked for: stacks that differ only in how warm their Java code was,
 /// or where in a native function they were, are one.
 #[derive(Clone, Debug, Serialize)]
@@ -207,7 +193,7 @@ pub struct Site {
     pub series: Option<RowSeries>,
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
-    pub way: Way,
+    pub path: CallPath,
     /// Why the stack is not complete.
     #[serde(skip)]
     pub stop: Option<String>,
@@ -215,7 +201,7 @@ pub struct Site {
 
 /// Leaf → cause → owner, as indices into a site's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct CallPath {
     pub leaf: Option<usize>,
     pub cause: Option<usize>,
     pub owner: Option<usize>,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::class_owners::{ClassOwners, shares};
 use super::code::CodeCache;
-use super::makers::{self, Makers};
 use super::{Category, Creator, Kind, OwnerShare, Site};
 
 /// Owners named for a category at most.
@@ -16,7 +16,7 @@ const LEAST: f64 = 0.01;
 pub(super) fn set(
     categories: &mut [Category],
     sites: &[Site],
-    makers: &Makers,
+    classes: &ClassOwners,
     code: &CodeCache,
     creators: &[Creator],
 ) {
@@ -25,7 +25,7 @@ pub(super) fn set(
             sites.iter().filter(|it| it.category == category.id && it.source == category.source).collect();
         let mut owners = match category.id.as_str() {
             "code-cache" => of_code(code),
-            "metaspace" => makers.all(),
+            "metaspace" => classes.all(),
             "thread-stack" if creators.iter().any(|creator| creator.live > 0) => of_threads(creators),
             _ => of_sites(&of_category, category.totals.live_bytes > 0),
         };
@@ -47,7 +47,7 @@ fn of_sites(sites: &[&Site], is_live: bool) -> Vec<OwnerShare> {
         }
     }
     bytes.insert(String::new(), nobodys);
-    let mut shares = makers::shares(bytes);
+    let mut shares = shares(bytes);
     shares.retain(|owner| !owner.function.is_empty());
     shares
 }
@@ -57,11 +57,11 @@ fn of_sites(sites: &[&Site], is_live: bool) -> Vec<OwnerShare> {
 fn of_threads(creators: &[Creator]) -> Vec<OwnerShare> {
     let mut live: BTreeMap<String, u64> = BTreeMap::new();
     for creator in creators {
-        let owner = creator.way.owner.and_then(|owner| creator.frames.get(owner));
+        let owner = creator.path.owner.and_then(|owner| creator.frames.get(owner));
         let function = owner.map(|frame| frame.function.clone()).unwrap_or_default();
         *live.entry(function).or_default() += creator.live;
     }
-    let mut shares = makers::shares(live);
+    let mut shares = shares(live);
     shares.retain(|owner| !owner.function.is_empty());
     shares
 }
@@ -101,7 +101,7 @@ fn inherit(category: &mut Category, sites: &[&Site]) {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{SiteFrame, Way};
+    use super::super::{CallPath, SiteFrame};
     use super::*;
     use crate::symbolize::{Frame, FrameKind};
 
@@ -113,7 +113,7 @@ mod tests {
             stack_reserved_bytes: 0,
             stack_resident_bytes: 0,
             frames: vec![Arc::new(SiteFrame::from(&Frame::named(function, FrameKind::Java)))],
-            way: Way { leaf: None, cause: None, owner: Some(0) },
+            path: CallPath { leaf: None, cause: None, owner: Some(0) },
         };
         let creators =
             [creator("Shell.run", 252, 0), creator("Pool.grow", 60, 6), creator("Feed.open", 3, 2)];

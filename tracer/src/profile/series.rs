@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::growth::Point;
-use super::judge::Judge;
 use crate::recording::{self, Recording};
+use crate::verdict::{GroupVerdicts, Point};
 
 /// Sites that have a course of their own, for each source.
 pub(super) const SITES: usize = 10;
@@ -56,19 +55,19 @@ impl RowSeries {
 
 impl Series {
     /// The moments and what the process and the collector did, without any row.
-    pub(super) fn new(recording: &Recording, judge: &Judge<'_>) -> Self {
-        let times_ns = judge.times_ns().to_vec();
+    pub(super) fn new(recording: &Recording, verdicts: &GroupVerdicts<'_>) -> Self {
+        let times_ns = verdicts.times_ns().to_vec();
         let mut resident = recording.resident.iter().peekable();
         let mut now = None;
         let rss_bytes = times_ns.iter().map(|&time| {
-            while let Some(&(_, bytes)) = resident.next_if(|(at, _)| judge.since(*at) <= time) {
+            while let Some(&(_, bytes)) = resident.next_if(|(at, _)| verdicts.since(*at) <= time) {
                 now = Some(bytes);
             }
             now
         });
         Self {
             rss_bytes: rss_bytes.collect(),
-            gc: pauses(&recording.collections, judge),
+            gc: pauses(&recording.collections, verdicts),
             times_ns,
             ..Self::default()
         }
@@ -87,10 +86,10 @@ impl Series {
     }
 }
 
-fn pauses(collections: &[recording::Collection], judge: &Judge<'_>) -> Vec<Pause> {
+fn pauses(collections: &[recording::Collection], verdicts: &GroupVerdicts<'_>) -> Vec<Pause> {
     let pause = |collection: &recording::Collection| Pause {
-        begin_ns: judge.since(collection.begin_ns),
-        end_ns: collection.end_ns.map(|end| judge.since(end)),
+        begin_ns: verdicts.since(collection.begin_ns),
+        end_ns: collection.end_ns.map(|end| verdicts.since(end)),
         full: collection.full,
     };
     let mut pauses: Vec<Pause> = collections.iter().map(pause).collect();

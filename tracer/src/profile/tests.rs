@@ -6,10 +6,10 @@ use super::census::Fact;
 use super::*;
 use crate::attribute::Rules;
 use crate::census::{Census, document};
-use crate::recording::{self, sample};
+use crate::recording::{self, fixture};
 
 fn profile() -> Profile {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
 }
 
@@ -76,13 +76,13 @@ fn threads_are_counted_with_their_creators() {
 
 #[test]
 fn more_freed_than_allocated_is_counted_and_not_shown() {
-    let (_folder, path) = sample::folder();
-    let mut writer = recording::Writer::create(&path, false, &sample::header()).expect("create");
-    writer.allocator_totals(1, &[(7, sample::totals((10, 1), (20, 2)))]).expect("totals");
+    let (_folder, path) = fixture::folder();
+    let mut writer = recording::Writer::create(&path, false, &fixture::header()).expect("create");
+    writer.allocator_totals(1, &[(7, fixture::totals((10, 1), (20, 2)))]).expect("totals");
     let end = recording::End { duration_ns: 1, reason: "duration".to_owned() };
     writer.finish(&end).expect("finish");
     let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
-    assert_eq!(profile.trust.lost.get("inconsistent_totals"), Some(&1));
+    assert_eq!(profile.quality.lost.get("inconsistent_totals"), Some(&1));
     assert_eq!(profile.totals.live_bytes, 0);
     assert_eq!(profile.totals.freed_bytes, 10);
     // A stack whose frames never came.
@@ -220,7 +220,7 @@ fn a_census_with_nothing_in_it_has_no_number() {
 
 #[test]
 fn why_there_is_no_census_is_told() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let mut recording = recording::read(&path).expect("read");
     recording.censuses[1].census = Err("it was not through in 10 s".to_owned());
     let censuses = Profile::build(&recording, &Rules::builtin()).census;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::build::{Shown, at, count, frames};
-use super::{SiteFrame, Way};
+use super::{CallPath, SiteFrame};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{Recording, Thread};
 use crate::symbolize::Frame;
@@ -49,7 +49,7 @@ pub struct Creator {
     pub stack_resident_bytes: u64,
     pub frames: Vec<Arc<SiteFrame>>,
     #[serde(skip)]
-    pub way: Way,
+    pub path: CallPath,
 }
 
 /// Threads whose names differ in numbers only.
@@ -125,7 +125,7 @@ fn creators(
         let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame)).collect();
         let pairs: Vec<_> = named.into_iter().zip(&traits).collect();
         let found = rules.classify(&pairs, &Source::Allocator, true);
-        let way = Way { leaf: found.leaf, cause: found.cause, owner: found.owner };
+        let path = CallPath { leaf: found.leaf, cause: found.cause, owner: found.owner };
         let frames = frames(shown, stack);
         Some(Creator {
             count,
@@ -133,7 +133,7 @@ fn creators(
             stack_reserved_bytes: reserved,
             stack_resident_bytes: resident,
             frames,
-            way,
+            path,
         })
     };
     let mut creators: Vec<Creator> = by_stack.into_iter().filter_map(creator).collect();

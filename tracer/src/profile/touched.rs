@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::build::{Shown, at, frames};
-use super::{SiteFrame, Way, site};
+use super::{CallPath, SiteFrame, site};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{Recording, TouchedBy};
 use crate::symbolize::Frame;
@@ -67,7 +67,7 @@ pub struct TouchedSite {
     /// Does the stack reach the thread's entry?
     pub complete: Option<bool>,
     #[serde(skip)]
-    pub way: Way,
+    pub path: CallPath,
 }
 
 /// What samples stand for.
@@ -130,7 +130,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
                 estimate: Estimate::default(),
                 owner: owner.map(|frame| frame.function.clone()),
                 complete: stack.complete,
-                way: Way { leaf: attribution.leaf, cause: attribution.cause, owner: attribution.owner },
+                path: CallPath { leaf: attribution.leaf, cause: attribution.cause, owner: attribution.owner },
                 frames,
             });
             sites.len() - 1

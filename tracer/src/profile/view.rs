@@ -108,6 +108,6 @@ impl Profile {
 
     /// Did anything get lost, or end early?
     pub fn is_incomplete(&self) -> bool {
-        !self.trust.lost.is_empty() || !matches!(self.state, crate::recording::State::Finished(_))
+        !self.quality.lost.is_empty() || !matches!(self.state, crate::recording::State::Finished(_))
     }
 }

@@ -5,7 +5,7 @@ use tracer_common::{counter::Counter, unwind::Stop};
 use super::RecordError;
 use crate::{
     ingest::tables::{Counters, Tables},
-    recording::{HeaviestSample, Trust, Writer},
+    recording::{HeaviestSample, Quality, Writer},
 };
 
 /// Counts that user space made itself.
@@ -34,7 +34,7 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
             Some(HeaviestSample { bytes, count })
         }
     };
-    writer.trust(&trust(&counters, counts.completed, heaviest_sample))?;
+    writer.quality(&trust(&counters, counts.completed, heaviest_sample))?;
     Ok(lost.iter().map(|(_, count)| count).sum())
 }
 
@@ -58,9 +58,9 @@ fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
 /// How far the numbers can be trusted. `completed_count` stacks are complete though the kernel did not finish them.
 /// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of one
 /// that is older than the session.
-fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Trust {
+fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
     let stacks_total = counters.stops.iter().sum::<u64>();
-    Trust {
+    Quality {
         unmatched_frees: match heaviest_sample {
             Some(_) => None,
             None => Some(counters.get(Counter::UnmatchedFrees)),

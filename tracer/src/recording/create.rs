@@ -12,23 +12,23 @@ use rustix::io::Errno;
 use super::WriteError;
 
 /// Where the file is and where it will be.
-pub(super) struct Place {
+pub(super) struct PendingFile {
     /// The file's final, absolute path.
     pub(super) path: PathBuf,
-    /// Where it is written until [`Place::take`], when it replaces another.
+    /// Where it is written until [`PendingFile::take`], when it replaces another.
     temporary: Option<PathBuf>,
     /// Holds the lock which says that a recorder is alive.
     _lock: File,
 }
 
-impl Place {
+impl PendingFile {
     /// Creates the empty file (mode 0600, never through a link), beside the one it will replace
     /// if there is one.
     ///
     /// # Errors
     /// It exists and not `force`; it is being written; it is not a plain file; its folder cannot
     /// be written.
-    pub(super) fn create(path: &Path, force: bool) -> Result<Place, WriteError> {
+    pub(super) fn create(path: &Path, force: bool) -> Result<PendingFile, WriteError> {
         let failed = |source| WriteError::Create { path: path.to_owned(), source };
         let path = absolute(path).map_err(failed)?;
         let replaces = match fs::symlink_metadata(&path) {
@@ -69,7 +69,7 @@ impl Place {
         })?;
         // Where locks do not work (some network file systems), only the hint to readers is lost.
         let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        Ok(Place { path, temporary, _lock: lock })
+        Ok(PendingFile { path, temporary, _lock: lock })
     }
 
     /// Where the file is now.

@@ -26,9 +26,9 @@ pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
 pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Recording,
-    Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo, Thread, ThreadLive,
-    ThreadStack, Total, Totals, Touched, TouchedBy, Trust,
+    HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Quality,
+    Recording, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo, Thread, ThreadLive,
+    ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
 pub use writer::Writer;
@@ -42,6 +42,6 @@ pub const APPLICATION_ID: u32 = 0x7472_6563;
 pub const FORMAT_VERSION: u32 = 1;
 
 #[cfg(test)]
-pub(crate) mod sample;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,7 @@ pub struct Totals {
 /// What was lost or could not be matched, as far as it is not in `lost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trust {
+pub struct Quality {
     /// Frees of what was allocated before the session. None: it was sampled, so nobody can tell.
     pub unmatched_frees: Option<u64>,
     /// Stack walks made.
@@ -114,7 +114,7 @@ pub struct Recording {
     /// Resident bytes of the process, by time.
     pub resident: Vec<(u64, u64)>,
     pub lost: BTreeMap<String, u64>,
-    pub trust: Trust,
+    pub quality: Quality,
     pub memory: Memory,
     /// By time.
     pub memory_series: Vec<MemorySample>,

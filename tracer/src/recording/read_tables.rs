@@ -58,7 +58,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         })?
         .into_iter()
         .collect(),
-        trust: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Trust::default() },
+        quality: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Quality::default() },
         memory: memory::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         memory_series: memory::read_series(database)?,
         thread_stacks: memory::read_stacks(database)?,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tracer_common::table::StackTotals;
 
-use super::sample::{self, SECOND_NS, START_NS};
+use super::fixture::{self, SECOND_NS, START_NS};
 use super::*;
 use crate::symbolize::{Frame, FrameKind};
 
@@ -28,18 +28,18 @@ fn beside(path: &Path) -> Vec<String> {
 
 #[test]
 fn what_was_written_is_read() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let recording = read(&path).expect("read");
     assert_eq!(recording.state, State::Finished("duration".to_owned()));
     assert_eq!(recording.duration_ns, 10 * SECOND_NS);
     assert_eq!(recording.target.command.len(), 5);
     assert_eq!(recording.target.jvm.as_ref().and_then(|jvm| jvm.gc.as_deref()), Some("G1"));
-    assert_eq!(recording.session, sample::header().session);
-    let stack = recording.stacks.iter().find(|stack| stack.id == sample::INFLATER).expect("stack");
+    assert_eq!(recording.session, fixture::header().session);
+    let stack = recording.stacks.iter().find(|stack| stack.id == fixture::INFLATER).expect("stack");
     assert_eq!(stack.complete, Some(true));
     let frames: Vec<_> = stack.frames.iter().map(|&frame| &recording.frames[frame as usize]).collect();
     assert_eq!(frames.len(), 11);
-    assert_eq!(frames[1], &sample::native("inflateInit2_", "/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"));
+    assert_eq!(frames[1], &fixture::native("inflateInit2_", "/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"));
     assert_eq!(frames[6].line, Some(17));
     assert_eq!(recording.totals.len(), 7);
     assert_eq!(recording.series.len(), 11);
@@ -52,12 +52,12 @@ fn what_was_written_is_read() {
     assert_eq!(recording.code_series.first().map(|sample| sample.loaded_count), Some(40));
     assert_eq!(recording.resident, [(START_NS + 10 * SECOND_NS, 222_700_000)]);
     assert_eq!(recording.lost.get("lost_pending"), Some(&2));
-    assert_eq!(recording.trust.unmatched_frees, Some(31));
+    assert_eq!(recording.quality.unmatched_frees, Some(31));
     assert_eq!(recording.memory.parts.len(), 4);
     assert_eq!(recording.code_cache.methods.len(), 1);
     let moments: Vec<_> = recording.censuses.iter().map(|census| (census.moment, census.time_ns)).collect();
     assert_eq!(moments, [(CensusMoment::Begin, START_NS), (CensusMoment::End, START_NS + 10 * SECOND_NS)]);
-    assert_eq!(recording.censuses[1].census, Ok(Box::new(sample::census(400))));
+    assert_eq!(recording.censuses[1].census, Ok(Box::new(fixture::census(400))));
     assert_eq!(recording.notes, ["perf maps were not read"]);
     let touched = recording.touched.expect("touched");
     assert_eq!((touched.fault_count, touched.java_heap_fault_count, touched.by.len()), (1_000, 300, 2));
@@ -66,10 +66,10 @@ fn what_was_written_is_read() {
 
 #[test]
 fn a_recording_without_a_census_is_whole() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     Connection::open(&path).expect("open").execute_batch("DROP TABLE census").expect("drop");
     assert_eq!(read(&path).expect("read").censuses, []);
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let sql = "INSERT INTO census VALUES ('x', 1, NULL, NULL);
                UPDATE census SET json = NULL, unknown = 'why' WHERE moment = 'end'";
     Connection::open(&path).expect("open").execute_batch(sql).expect("update");
@@ -80,7 +80,7 @@ fn a_recording_without_a_census_is_whole() {
 
 #[test]
 fn what_a_stranger_calls_a_census_is_told_from_one() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let sql = r#"UPDATE census SET json = '[1' WHERE moment = 'begin';
                  UPDATE census SET json = '{"schema": "tracer.report/1"}' WHERE moment = 'end'"#;
     Connection::open(&path).expect("open").execute_batch(sql).expect("update");
@@ -91,15 +91,15 @@ fn what_a_stranger_calls_a_census_is_told_from_one() {
 
 #[test]
 fn a_finished_recording_is_one_private_file() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     assert_eq!(beside(&path), ["sample.trec"]);
     assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn one_that_is_being_written_or_was_abandoned_is_readable_and_says_so() {
-    let (_folder, path) = sample::folder();
-    let mut writer = sample::write(&path);
+    let (_folder, path) = fixture::folder();
+    let mut writer = fixture::write(&path);
     // After the last tick: not in the file yet.
     writer.note("lost with its recorder").expect("note");
     let recording = read(&path).expect("read");
@@ -114,28 +114,28 @@ fn one_that_is_being_written_or_was_abandoned_is_readable_and_says_so() {
 
 #[test]
 fn an_existing_file_is_kept_without_force() {
-    let (_folder, path) = sample::folder();
+    let (_folder, path) = fixture::folder();
     fs::write(&path, "precious").expect("write");
-    let error = Writer::create(&path, false, &sample::header()).err().expect("refused");
+    let error = Writer::create(&path, false, &fixture::header()).err().expect("refused");
     assert!(matches!(error, WriteError::Exists { .. }), "{error}");
     assert_eq!(fs::read(&path).expect("read"), b"precious");
     fs::remove_file(&path).expect("remove");
     symlink("/nowhere/at/all", &path).expect("link");
-    assert!(matches!(Writer::create(&path, false, &sample::header()), Err(WriteError::Exists { .. })));
-    assert!(matches!(Writer::create(&path, true, &sample::header()), Err(WriteError::NotPlain { .. })));
+    assert!(matches!(Writer::create(&path, false, &fixture::header()), Err(WriteError::Exists { .. })));
+    assert!(matches!(Writer::create(&path, true, &fixture::header()), Err(WriteError::NotPlain { .. })));
 }
 
 #[test]
 fn force_replaces_only_once_the_session_runs() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let before = fs::read(&path).expect("read");
-    let writer = Writer::create(&path, true, &sample::header()).expect("create");
+    let writer = Writer::create(&path, true, &fixture::header()).expect("create");
     assert_eq!(fs::read(&path).expect("read"), before);
     drop(writer);
     assert_eq!(fs::read(&path).expect("read"), before);
     assert_eq!(beside(&path), ["sample.trec"]);
 
-    let mut writer = Writer::create(&path, true, &sample::header()).expect("create");
+    let mut writer = Writer::create(&path, true, &fixture::header()).expect("create");
     writer.note("new").expect("note");
     writer.tick(START_NS + SECOND_NS).expect("tick");
     assert_eq!(read(&path).expect("read").notes, ["new"]);
@@ -148,13 +148,13 @@ fn force_replaces_only_once_the_session_runs() {
 
 #[test]
 fn force_leaves_no_log_of_an_abandoned_recording() {
-    let (_folder, path) = sample::folder();
-    drop(sample::write(&path));
+    let (_folder, path) = fixture::folder();
+    drop(fixture::write(&path));
     // As SIGKILL leaves it: a log that belongs to the old file.
     let mut log = path.clone().into_os_string();
     log.push("-wal");
     fs::write(&log, vec![0x37; 5_000]).expect("write");
-    let writer = Writer::create(&path, true, &sample::header()).expect("create");
+    let writer = Writer::create(&path, true, &fixture::header()).expect("create");
     writer.finish(&end()).expect("finish");
     assert_eq!(beside(&path), ["sample.trec"]);
     assert!(read(&path).expect("read").totals.is_empty());
@@ -162,31 +162,31 @@ fn force_leaves_no_log_of_an_abandoned_recording() {
 
 #[test]
 fn a_recording_under_way_is_not_replaced() {
-    let (_folder, path) = sample::folder();
-    let _writer = sample::write(&path);
-    assert!(matches!(Writer::create(&path, true, &sample::header()), Err(WriteError::Busy { .. })));
+    let (_folder, path) = fixture::folder();
+    let _writer = fixture::write(&path);
+    assert!(matches!(Writer::create(&path, true, &fixture::header()), Err(WriteError::Busy { .. })));
 }
 
 #[test]
 fn one_that_never_ran_leaves_nothing() {
-    let (_folder, path) = sample::folder();
-    drop(Writer::create(&path, false, &sample::header()).expect("create"));
+    let (_folder, path) = fixture::folder();
+    drop(Writer::create(&path, false, &fixture::header()).expect("create"));
     assert!(beside(&path).is_empty());
 }
 
 #[test]
 fn a_folder_that_is_missing_is_told_at_the_start() {
-    let (folder, _) = sample::folder();
+    let (folder, _) = fixture::folder();
     let path = folder.path().join("missing/x.trec");
-    let error = Writer::create(&path, false, &sample::header()).err().expect("refused");
+    let error = Writer::create(&path, false, &fixture::header()).err().expect("refused");
     assert!(matches!(error, WriteError::Create { .. }), "{error}");
-    assert!(matches!(Writer::create("/", true, &sample::header()), Err(WriteError::Create { .. })));
+    assert!(matches!(Writer::create("/", true, &fixture::header()), Err(WriteError::Create { .. })));
 }
 
 #[test]
 fn a_full_disk_is_an_error_and_never_a_whole_recording() {
-    let (_folder, path) = sample::folder();
-    let mut writer = sample::write(&path);
+    let (_folder, path) = fixture::folder();
+    let mut writer = fixture::write(&path);
     writer.limit_pages(40);
     let frames: Vec<Frame> =
         (0..2_000).map(|at| Frame::named(format!("a.b.C{at}.method"), FrameKind::Java)).collect();
@@ -209,7 +209,7 @@ fn a_full_disk_is_an_error_and_never_a_whole_recording() {
 
 #[test]
 fn a_recording_of_before_collected_bytes_is_read() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let now = read(&path).expect("read");
     let database = Connection::open(&path).expect("open");
     let older =
@@ -225,7 +225,7 @@ fn a_recording_of_before_collected_bytes_is_read() {
 
 #[test]
 fn foreign_newer_and_missing_files_are_told_apart() {
-    let (folder, path) = sample::finished();
+    let (folder, path) = fixture::finished();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("text"), "Lorem ipsum ".repeat(100)).expect("write");
     fs::write(at("empty"), "").expect("write");
@@ -247,7 +247,7 @@ fn foreign_newer_and_missing_files_are_told_apart() {
 
 /// Copies the sample, changes it as SQL says, and reads it.
 fn changed(sql: &str) -> Result<Recording, ReadError> {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let database = Connection::open(&path).expect("open");
     database.execute_batch("PRAGMA foreign_keys = OFF").expect("pragma");
     database.execute_batch(sql).expect(sql);
@@ -288,7 +288,7 @@ fn what_cannot_be_is_damage() {
 
 #[test]
 fn no_truncation_or_flipped_byte_panics() {
-    let (folder, path) = sample::finished();
+    let (folder, path) = fixture::finished();
     let whole = fs::read(&path).expect("read");
     let broken = folder.path().join("broken.trec");
     for length in (0..whole.len()).step_by(701).chain([15, 16, 60, 70, 99, 100, 101, whole.len() - 1]) {
@@ -305,8 +305,8 @@ fn no_truncation_or_flipped_byte_panics() {
 
 #[test]
 fn threads_with_a_used_tid_are_apart() {
-    let (_folder, path) = sample::folder();
-    let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+    let (_folder, path) = fixture::folder();
+    let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
     writer.thread(7, None, Some(10), None, None).expect("thread");
     writer.thread(7, Some("first"), None, None, None).expect("thread");
     writer.thread(7, None, None, Some(20), None).expect("thread");
@@ -334,10 +334,10 @@ fn threads_with_a_used_tid_are_apart() {
 #[test]
 fn many_stacks_are_no_burden() {
     const STACKS: u64 = 10_000;
-    let (_folder, path) = sample::folder();
-    let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+    let (_folder, path) = fixture::folder();
+    let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
     let names: Vec<Frame> = (0..5_000)
-        .map(|at| sample::native(&format!("Some::function_{at}(int)"), "/usr/lib/libfoo.so"))
+        .map(|at| fixture::native(&format!("Some::function_{at}(int)"), "/usr/lib/libfoo.so"))
         .collect();
     let started = std::time::Instant::now();
     let mut rows = Vec::new();
@@ -346,7 +346,7 @@ fn many_stacks_are_no_burden() {
             (0..40).map(|at| names[(stack as usize * 7 + at * at) % names.len()].clone()).collect();
         let id = stack.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         writer.stack(id, &frames, true, "complete").expect("stack");
-        rows.push((id, sample::totals((stack, 1), (0, 0))));
+        rows.push((id, fixture::totals((stack, 1), (0, 0))));
     }
     writer.allocator_totals(START_NS, &rows).expect("totals");
     writer.tick(START_NS + SECOND_NS).expect("tick");
@@ -399,8 +399,8 @@ proptest! {
         stacks in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(frame(), 0..6), 0..8),
         ticks in proptest::collection::vec(proptest::collection::vec((any::<proptest::sample::Index>(), counts(), any::<bool>()), 0..5), 0..5),
     ) {
-        let (_folder, path) = sample::folder();
-        let mut writer = Writer::create(&path, false, &sample::header()).expect("create");
+        let (_folder, path) = fixture::folder();
+        let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
         for (id, frames) in &stacks {
             writer.stack(*id, frames, true, "complete").expect("stack");
         }
@@ -468,8 +468,8 @@ proptest! {
 /// The path of a recording whose recorder was killed, with its log, in a folder of its own.
 #[test]
 fn a_killed_recorders_log_is_read_from_a_copy_too() {
-    let (folder, path) = sample::folder();
-    let writer = sample::write(&path);
+    let (folder, path) = fixture::folder();
+    let writer = fixture::write(&path);
     let copy: PathBuf = folder.path().join("copy.trec");
     fs::copy(&path, &copy).expect("copy");
     fs::copy(folder.path().join("sample.trec-wal"), folder.path().join("copy.trec-wal")).expect("copy");

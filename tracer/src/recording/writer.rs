@@ -10,7 +10,7 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use self::process::ThreadRow;
-use super::create::Place;
+use super::create::PendingFile;
 use super::database::{meta, open, pragma, signed};
 use super::rows::Rows;
 use super::series::Series;
@@ -27,7 +27,7 @@ const ALLOCATOR: i64 = 0;
 pub struct Writer {
     /// None only while the file takes its place, or when that failed.
     database: Option<Connection>,
-    place: Place,
+    place: PendingFile,
     failed: bool,
     ticked: bool,
     rows: Rows,
@@ -43,7 +43,7 @@ impl Writer {
     /// # Errors
     /// See [`WriteError`].
     pub fn create(path: impl AsRef<Path>, force: bool, header: &Header) -> Result<Writer, WriteError> {
-        let place = Place::create(path.as_ref(), force)?;
+        let place = PendingFile::create(path.as_ref(), force)?;
         let mut writer = Writer {
             database: None,
             place,

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::recording::sample;
+use crate::recording::fixture;
 
 #[derive(Parser)]
 struct Line {
@@ -23,10 +23,10 @@ fn diff(base: &Path, new: &Path, args: &[&str]) -> Result<String, Failure> {
 
 /// A recording and two censuses, in one folder.
 fn files() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
-    let (folder, recording) = sample::finished();
+    let (folder, recording) = fixture::finished();
     let census = |name: &str, inflaters| {
         let path = folder.path().join(name);
-        fs::write(&path, format!("\n {}", sample::census(inflaters).to_json())).expect("write");
+        fs::write(&path, format!("\n {}", fixture::census(inflaters).to_json())).expect("write");
         path
     };
     let (before, after) = (census("before.json", 100), census("after.json", 400));

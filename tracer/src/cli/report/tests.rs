@@ -5,7 +5,7 @@ use std::fs;
 use clap::Parser;
 
 use super::*;
-use crate::recording::sample;
+use crate::recording::fixture;
 
 #[derive(Parser)]
 struct Line {
@@ -26,7 +26,7 @@ fn report(file: &Path, args: &[&str]) -> Result<String, Failure> {
 
 #[test]
 fn every_format_goes_to_stdout() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     for (format, begins) in [
         ("text", "java (pid 4711)"),
         ("json", "{\n  \"schema\": \"tracer.report/1\""),
@@ -41,7 +41,7 @@ fn every_format_goes_to_stdout() {
 
 #[test]
 fn unknown_categories_are_answered_with_the_known() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let failure = report(&path, &["--category", "zib"]).expect_err("refused");
     assert_eq!(failure.status, status::USAGE);
     let help = failure.help.expect("help");
@@ -54,7 +54,7 @@ fn unknown_categories_are_answered_with_the_known() {
 
 #[test]
 fn limits_and_losses_have_their_status() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     assert_eq!(report(&path, &["--fail-over", "1M"]).expect_err("over").status, status::OVER);
     report(&path, &["--fail-over", "1G"]).expect("under");
     report(&path, &["--fail-over", "3M", "--category", "zlib"]).expect("under");
@@ -69,15 +69,15 @@ fn limits_and_losses_have_their_status() {
 
 #[test]
 fn an_unfinished_recording_is_shown_and_not_whole() {
-    let (_folder, path) = sample::folder();
-    drop(sample::write(&path));
+    let (_folder, path) = fixture::folder();
+    drop(fixture::write(&path));
     assert!(report(&path, &[]).expect("text").contains("Not finished"));
     assert_eq!(report(&path, &["--strict"]).expect_err("strict").status, status::INCOMPLETE);
 }
 
 #[test]
 fn files_are_written_whole_and_never_over_another() {
-    let (folder, path) = sample::finished();
+    let (folder, path) = fixture::finished();
     let out = folder.path().join("out.svg");
     let to = out.to_str().expect("path");
     assert_eq!(report(&path, &["-o", to]).expect("written"), "");
@@ -100,7 +100,7 @@ fn files_are_written_whole_and_never_over_another() {
 
 #[test]
 fn a_terminal_gets_no_picture() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     let line = Line::try_parse_from(["report", path.to_str().expect("path"), "--format", "flamegraph"])
         .expect("arguments");
     assert_eq!(run_to(&line.args, &mut Vec::new(), true).expect_err("refused").status, status::USAGE);
@@ -108,7 +108,7 @@ fn a_terminal_gets_no_picture() {
 
 #[test]
 fn files_that_are_no_recordings_are_explained() {
-    let (folder, _) = sample::folder();
+    let (folder, _) = fixture::folder();
     let text = folder.path().join("notes.txt");
     fs::write(&text, "not a recording").expect("write");
     for file in [text.as_path(), Path::new("/no/such.trec"), folder.path()] {
@@ -121,7 +121,7 @@ fn files_that_are_no_recordings_are_explained() {
 
 #[test]
 fn rules_of_ones_own_come_first() {
-    let (folder, path) = sample::finished();
+    let (folder, path) = fixture::finished();
     let rules = folder.path().join("rules.toml");
     let text = "[[rule]]\nid = \"feed\"\ncategory = \"feed\"\n\
                 any = [{ function = [\"com.acme.Feed.*\"], frame = \"java\" }]\n";
@@ -148,7 +148,7 @@ impl Write for Closed {
 
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
-    let (_folder, path) = sample::finished();
+    let (_folder, path) = fixture::finished();
     for format in ["text", "json", "folded", "flamegraph"] {
         let line = Line::try_parse_from(["report", path.to_str().expect("path"), "--format", format])
             .expect("arguments");

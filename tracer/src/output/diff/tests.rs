@@ -8,14 +8,14 @@ use crate::attribute::Rules;
 use crate::output::View;
 use crate::profile::Profile;
 use crate::profile::diff::Difference;
-use crate::recording::{self, End, Writer, sample};
+use crate::recording::{self, End, Writer, fixture};
 
 /// The profile of the sample, to which `more` writes.
 fn profile_with(seconds: u64, more: impl FnOnce(&mut Writer)) -> Profile {
-    let (_folder, path) = sample::folder();
-    let mut writer = sample::write(&path);
+    let (_folder, path) = fixture::folder();
+    let mut writer = fixture::write(&path);
     more(&mut writer);
-    let end = End { duration_ns: seconds * sample::SECOND_NS, reason: "duration".to_owned() };
+    let end = End { duration_ns: seconds * fixture::SECOND_NS, reason: "duration".to_owned() };
     writer.finish(&end).expect("finish");
     Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
 }
@@ -23,8 +23,8 @@ fn profile_with(seconds: u64, more: impl FnOnce(&mut Writer)) -> Profile {
 fn grown() -> Profile {
     let mut profile = profile_with(20, |writer| {
         let rows = [
-            (sample::INFLATER, sample::totals((9_000_000, 1_000), (1_000_000, 100))),
-            (sample::BUFFER, sample::totals((4 << 20, 4), (3 << 20, 3))),
+            (fixture::INFLATER, fixture::totals((9_000_000, 1_000), (1_000_000, 100))),
+            (fixture::BUFFER, fixture::totals((4 << 20, 4), (3 << 20, 3))),
         ];
         writer.allocator_totals(1, &rows).expect("totals");
     });
@@ -60,7 +60,7 @@ fn rendered(
 }
 
 fn censuses() -> Diff {
-    let census = |inflaters| sample::census(inflaters);
+    let census = |inflaters| fixture::census(inflaters);
     named(Diff::of_censuses(&census(100), &census(0)))
 }
 
@@ -153,9 +153,9 @@ type Row = (u64, u64, u64, bool);
 fn write(writer: &mut Writer, rows: &[Row]) {
     for &(stack, allocated, freed, mapping) in rows {
         let freed = freed.min(allocated);
-        let totals: StackTotals = sample::totals((allocated, allocated / 16), (freed, freed / 16));
+        let totals: StackTotals = fixture::totals((allocated, allocated / 16), (freed, freed / 16));
         let stacks =
-            [sample::INFLATER, sample::INFLATER_WARM, sample::BUFFER, sample::CUT, 99, sample::COMPILER];
+            [fixture::INFLATER, fixture::INFLATER_WARM, fixture::BUFFER, fixture::CUT, 99, fixture::COMPILER];
         let stack = stacks[stack as usize];
         if mapping {
             writer.mapping_totals(1, &[(stack, "file:/x", totals)]).expect("totals");

@@ -116,10 +116,10 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
 /// Leaf → cause → owner on a line, or on one each.
 pub(in crate::output) fn way(calls: Calls<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let part = |at: Option<usize>| at.and_then(|at| calls.frames.get(at)).map(AsRef::as_ref);
-    let leaf = part(calls.way.leaf).map(label::function);
-    let cause = part(calls.way.cause).map(label::function);
-    let owner = part(calls.way.owner).map(label::place);
-    let owner = owner.filter(|_| calls.way.owner != calls.way.leaf);
+    let leaf = part(calls.path.leaf).map(label::function);
+    let cause = part(calls.path.cause).map(label::function);
+    let owner = part(calls.path.owner).map(label::place);
+    let owner = owner.filter(|_| calls.path.owner != calls.path.leaf);
     let owner_at = usize::from(leaf.is_some()) + usize::from(cause.is_some());
     let parts: Vec<String> = [leaf, cause, owner.clone()].into_iter().flatten().collect();
     if parts.is_empty() {
@@ -157,8 +157,11 @@ pub(in crate::output) fn stack(
     let mut places: Vec<(String, usize, bool)> = Vec::new();
     for frame in &frames {
         let place = label::place(frame);
-        let of_owner =
-            calls.way.owner.and_then(|owner| calls.frames.get(owner)).is_some_and(|owner| **owner == **frame);
+        let of_owner = calls
+            .path
+            .owner
+            .and_then(|owner| calls.frames.get(owner))
+            .is_some_and(|owner| **owner == **frame);
         match places.last_mut().filter(|(last, ..)| *last == place) {
             Some((_, times, owner)) => {
                 *times += 1;

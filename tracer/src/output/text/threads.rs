@@ -70,7 +70,7 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
 fn creators(creators: &[Creator]) -> Vec<(String, (u64, u64))> {
     let mut by_line: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for creator in creators {
-        let by = creator.way.owner.or(creator.way.cause).and_then(|by| creator.frames.get(by));
+        let by = creator.path.owner.or(creator.path.cause).and_then(|by| creator.frames.get(by));
         let Some(by) = by.map(|frame| label::place(frame)) else { continue };
         let (count, live) = by_line.entry(by).or_default();
         (*count, *live) = (*count + creator.count, *live + creator.live);

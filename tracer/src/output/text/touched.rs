@@ -52,8 +52,8 @@ pub(super) fn touched(profile: &Profile, style: Style, out: &mut dyn Write) -> i
 fn sentence(site: &TouchedSite) -> String {
     let frame = |at: Option<usize>| at.and_then(|at| site.frames.get(at)).map(AsRef::as_ref);
     let function = |at: Option<usize>| frame(at).map(label::function);
-    let owner = frame(site.way.owner).filter(|_| site.way.owner != site.way.leaf).map(label::place);
-    let way = [function(site.way.leaf), function(site.way.cause), owner];
+    let owner = frame(site.path.owner).filter(|_| site.path.owner != site.path.leaf).map(label::place);
+    let way = [function(site.path.leaf), function(site.path.cause), owner];
     let way: Vec<String> = way.into_iter().flatten().collect();
     let way = if way.is_empty() { "(no stack)".to_owned() } else { way.join(" → ") };
     let cut = if site.complete == Some(false) { " (incomplete)" } else { "" };

@@ -20,7 +20,7 @@ const REASONS: [(&str, &str); 10] = [
 ];
 
 pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let trust = &profile.trust;
+    let trust = &profile.quality;
     writeln!(out)?;
     writeln!(out, "{}", style.bold("How far to trust this"))?;
     if trust.lost.is_empty() {

@@ -184,7 +184,7 @@ impl Side {
             file: None,
             target: profile.target.clone(),
             session: Some(profile.session.clone()),
-            lost: profile.trust.lost.clone(),
+            lost: profile.quality.lost.clone(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a reader must know of two that are compared: that they are not of one kind, or not whole.
 
-use crate::profile::units;
 use crate::profile::{Profile, Target};
 use crate::recording::State;
+use crate::units;
 
 /// What limits the comparison of two recordings.
 pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
@@ -35,7 +35,7 @@ pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
         ));
     }
     for (name, profile) in [("the base", base), ("the new one", new)] {
-        let lost = profile.trust.lost.values().fold(0, |sum: u64, &count| sum.saturating_add(count));
+        let lost = profile.quality.lost.values().fold(0, |sum: u64, &count| sum.saturating_add(count));
         if lost > 0 {
             notes.push(format!("{name} lost {}: `tracer report` says what", units::counted(lost, "event")));
         }

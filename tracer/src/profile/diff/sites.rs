@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::pair::{Rates, TotalsPair};
 use crate::attribute::known_name;
 use crate::census::NamePattern;
-use crate::profile::{Kind, Site, SiteFrame, Totals, Way};
+use crate::profile::{CallPath, Kind, Site, SiteFrame, Totals};
 use crate::symbolize::FrameKind;
 
 /// A site that both may have.
@@ -34,7 +34,7 @@ pub struct SitePair {
     pub frames: Vec<Arc<SiteFrame>>,
     pub complete: Option<bool>,
     #[serde(skip)]
-    pub way: Way,
+    pub path: CallPath,
     #[serde(skip)]
     pub stop: Option<String>,
 }
@@ -132,7 +132,7 @@ fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations_ns: (u64, u64
         owner: site.owner.clone(),
         frames: site.frames.clone(),
         complete: site.complete,
-        way: site.way,
+        path: site.path,
         stop: site.stop.clone(),
     })
 }

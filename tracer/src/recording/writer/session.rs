@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::Writer;
 use crate::recording::database::{meta, signed};
-use crate::recording::{JvmInfo, Overhead, Step, Trust, WriteError};
+use crate::recording::{JvmInfo, Overhead, Quality, Step, WriteError};
 
 impl Writer {
     /// Every probe is attached: the session starts now (RFC 3339, and `CLOCK_MONOTONIC`), not when the
@@ -83,8 +83,8 @@ impl Writer {
     }
 
     /// How far the numbers can be trusted, beside what was lost. Replaces what was given before.
-    pub fn trust(&mut self, trust: &Trust) -> Result<(), WriteError> {
-        let Ok(text) = serde_json::to_string(trust) else { return Ok(()) };
+    pub fn quality(&mut self, quality: &Quality) -> Result<(), WriteError> {
+        let Ok(text) = serde_json::to_string(quality) else { return Ok(()) };
         self.write(|_, database| meta(database, "trust", &text))
     }
 

@@ -1,10 +1,10 @@
 //! Does a group grow, and how fast? Growth is told of what is live, or, where collections keep freeing, of
 //! what survived them.
 
+use super::classify::{self, Birth, Evidence, Shape, TRICKLE_BYTES};
 use super::collected::Collected;
 use super::trend::Trend;
-use super::{Birth, Case, Shape, TRICKLE_BYTES};
-use crate::profile::units;
+use crate::units;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
 /// slows down more is levelling off, and what came at the end alone may be a burst.
@@ -39,7 +39,7 @@ pub(super) struct Growth {
 
 impl Growth {
     /// Of what is live, from when it was first seen to the end.
-    pub(super) fn of_live(case: &Case<'_>) -> Option<Growth> {
+    pub(super) fn of_live(case: &Evidence<'_>) -> Option<Growth> {
         let first_ns = Shape::of(case.history).first_ns;
         let watched = case.history.iter().filter(|point| point.time_ns >= first_ns);
         let points: Vec<_> = watched.map(|point| (point.time_ns, point.live_bytes())).collect();
@@ -54,7 +54,7 @@ impl Growth {
     }
 
     /// Of what is live at the end and survived the last collection, by the time when it was allocated.
-    pub(super) fn of_survivors(case: &Case<'_>, collected: &Collected) -> Option<Growth> {
+    pub(super) fn of_survivors(case: &Evidence<'_>, collected: &Collected) -> Option<Growth> {
         let last_ns = collected.last_ns()?;
         let first_ns = Shape::of(case.history).first_ns;
         if case.births.is_empty() {
@@ -75,12 +75,12 @@ impl Growth {
     }
 
     /// Of the least that was live after each collection.
-    fn of_floors(case: &Case<'_>, first_ns: u64) -> Option<Growth> {
+    fn of_floors(case: &Evidence<'_>, first_ns: u64) -> Option<Growth> {
         let collections = case.collections.unwrap_or_default();
         let mut points = Vec::new();
         for (number, collection) in collections.iter().enumerate() {
             let next_ns = collections.get(number + 1).map_or(u64::MAX, |next| next.begin_ns);
-            let since = super::between(case.history, collection.begin_ns, next_ns);
+            let since = classify::between(case.history, collection.begin_ns, next_ns);
             let least = since.iter().min_by_key(|point| point.live_bytes());
             points.extend(
                 least.filter(|point| point.time_ns >= first_ns).map(|it| (it.time_ns, it.live_bytes())),
@@ -109,21 +109,21 @@ impl Growth {
     }
 
     /// Is what makes up the growth young? Then it follows the load: what leaks is as old as the growth.
-    fn is_young(&self, case: &Case<'_>, first_ns: u64) -> Option<String> {
+    fn is_young(&self, case: &Evidence<'_>, first_ns: u64) -> Option<String> {
         let end_ns = case.history.last().filter(|_| !case.births.is_empty())?.time_ns;
         let span_ns = end_ns.saturating_sub(first_ns) / 3 * 2;
         let born = case.births.iter().filter(|birth| birth.born_ns < first_ns + span_ns);
         let left_bytes: u64 = born.map(|birth| birth.live_bytes).sum();
         let grown_bytes = self.trend.slope * span_ns as f64 / 1e9;
         ((left_bytes as f64) < grown_bytes * OLD_SHARE).then(|| {
-            let allocated = super::at(case.history, first_ns + span_ns).allocated_bytes;
+            let allocated = classify::at(case.history, first_ns + span_ns).allocated_bytes;
             let [left, allocated] = [left_bytes, allocated].map(units::bytes);
             format!("only {left} is left of the {allocated} allocated in the first two thirds of the time")
         })
     }
 
     /// Is it more than chance, more than nothing, and does it go on all the time?
-    pub(super) fn is_real(&self, case: &Case<'_>) -> bool {
+    pub(super) fn is_real(&self, case: &Evidence<'_>) -> bool {
         let bytes = self.grown_bytes.min(self.trend.slope * self.span_s);
         let brings = |share: f64| self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0;
         let is_much = bytes >= case.least_bytes() as f64;
@@ -147,7 +147,7 @@ impl Growth {
 }
 
 /// At how many moments was something allocated that is left?
-fn spread_births(case: &Case<'_>) -> usize {
+fn spread_births(case: &Evidence<'_>) -> usize {
     let mut moments: Vec<u64> =
         case.births.iter().filter(|it| it.live_bytes > 0).map(|it| it.born_ns).collect();
     moments.dedup();
@@ -164,14 +164,14 @@ fn between(points: &[(f64, f64)], time: f64) -> Option<f64> {
 
 /// Are lifetimes finite, as far as births tell: is less left of what was allocated in the first third of
 /// the time than of what was allocated in the second?
-fn forgotten(case: &Case<'_>, first_ns: u64) -> Option<String> {
+fn forgotten(case: &Evidence<'_>, first_ns: u64) -> Option<String> {
     if case.births.is_empty() {
         return None;
     }
     let end = case.history.last()?;
     let third_ns = end.time_ns.saturating_sub(first_ns) / 3;
     let (one_ns, two_ns) = (first_ns + third_ns, first_ns + 2 * third_ns);
-    let allocated = |time_ns| super::at(case.history, time_ns).allocated_bytes;
+    let allocated = |time_ns| classify::at(case.history, time_ns).allocated_bytes;
     let left = |from_ns: u64, to_ns: u64| -> u64 {
         let born = |birth: &&Birth| from_ns <= birth.born_ns && birth.born_ns < to_ns;
         case.births.iter().filter(born).map(|birth| birth.live_bytes).sum()

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::*;
+use super::Kind;
+use super::classify::{Birth, Evidence, Finding, classify_growth};
+use super::history::Point;
+use crate::attribute::Nature;
+use crate::recording::Collection;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const KIB: u64 = 1 << 10;
@@ -36,7 +40,7 @@ fn births(seconds: std::ops::Range<u64>, each: u64, gcs: &[Collection]) -> Vec<B
 }
 
 fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
-    judge(&Case {
+    classify_growth(&Evidence {
         nature,
         history,
         collections: Some(gcs),
@@ -55,7 +59,7 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
 fn the_chance_of_sampling_is_no_growth() {
     let grows = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
     let found = |noise_bytes| {
-        let case = Case {
+        let case = Evidence {
             nature: Nature::Owned,
             history: &grows,
             collections: Some(&[]),
@@ -68,7 +72,7 @@ fn the_chance_of_sampling_is_no_growth() {
             pid: 4711,
             things: "",
         };
-        judge(&case).kind
+        classify_growth(&case).kind
     };
     assert_eq!(found(0), Kind::Leak);
     assert_eq!(found(9_900 * KIB), Kind::Leak, "the last two thirds brought 10,000 KiB");
@@ -132,7 +136,7 @@ fn without_a_collection_nobody_can_tell() {
     assert_eq!(found.kind, Kind::Leak);
     assert!(found.evidence.contains("no collection ran"), "{}", found.evidence);
     // A JVM without probes.
-    let case = Case {
+    let case = Evidence {
         nature: Nature::Collected,
         history: &history,
         collections: None,
@@ -145,7 +149,7 @@ fn without_a_collection_nobody_can_tell() {
         pid: 1,
         things: "",
     };
-    let found = judge(&case);
+    let found = classify_growth(&case);
     assert_eq!(found.kind, Kind::GcPending);
     assert!(found.evidence.contains("does not tell when it collects"), "{}", found.evidence);
 }
@@ -231,7 +235,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
     let gcs = [gc(5, true), gc(10, true)];
     let young = gcs.map(|gc| Collection { full: false, ..gc });
     let births = births(0..15, 1_000 * KIB, &gcs);
-    let of = |makes_classes, gcs, unloads| Case {
+    let of = |makes_classes, gcs, unloads| Evidence {
         nature: Nature::Unloaded,
         history: &history,
         collections: Some(gcs),
@@ -244,16 +248,16 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         pid: 1,
         things: "",
     };
-    assert_eq!(judge(&of(false, &gcs, true)).kind, Kind::TooShort);
-    assert_eq!(judge(&of(true, &gcs, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(false, &gcs, true)).kind, Kind::TooShort);
+    assert_eq!(classify_growth(&of(true, &gcs, true)).kind, Kind::Leak);
     // A young collection looks for no class loaders, unless some went.
-    assert_eq!(judge(&of(true, &young, false)).kind, Kind::GcPending);
-    assert_eq!(judge(&of(true, &young, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(true, &young, false)).kind, Kind::GcPending);
+    assert_eq!(classify_growth(&of(true, &young, true)).kind, Kind::Leak);
 }
 
 /// As `verdict`, of what the application asks for.
 fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
-    judge(&Case {
+    classify_growth(&Evidence {
         nature,
         history,
         collections: Some(gcs),
@@ -273,7 +277,7 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
     let fell = |at: u64| if at > 10 { 9_000 * KIB } else { 0 };
     let history = history((1..=15).map(|at| (10_000 * KIB, fell(at), 0)));
     let gcs = [gc(10, true)];
-    let case = |unloads| Case {
+    let case = |unloads| Evidence {
         nature: Nature::Unloaded,
         history: &history,
         collections: Some(&gcs),
@@ -286,8 +290,8 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         pid: 1,
         things: "",
     };
-    assert_eq!(judge(&case(true)).kind, Kind::GcPending);
-    assert_eq!(judge(&case(false)).kind, Kind::Transient);
+    assert_eq!(classify_growth(&case(true)).kind, Kind::GcPending);
+    assert_eq!(classify_growth(&case(false)).kind, Kind::Transient);
 }
 
 #[test]

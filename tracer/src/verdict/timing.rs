@@ -1,9 +1,9 @@
 //! Frees that follow collections, by whichever thread: libraries and applications have cleaners of their own, whose
 //! names say nothing.
 
-use super::{Case, SMALL_BYTES, at};
+use super::classify::{Evidence, SMALL_BYTES, at};
+use super::history::Point;
 use crate::attribute::Nature;
-use crate::profile::growth::Point;
 
 /// Fewer collections that freed something may be chance.
 const COLLECTIONS_MIN: usize = 3;
@@ -22,7 +22,7 @@ pub(super) struct Followed {
 }
 
 /// None: frees do not follow collections, or it is known already by whom they were.
-pub(super) fn followed(case: &Case<'_>) -> Option<Followed> {
+pub(super) fn followed(case: &Evidence<'_>) -> Option<Followed> {
     let end = case.history.last()?;
     let known = end.collected_bytes.saturating_mul(2) >= end.freed_bytes;
     if known || !case.is_applications || case.nature == Nature::Unloaded || end.freed_bytes < SMALL_BYTES {

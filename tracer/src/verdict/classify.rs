@@ -1,79 +1,27 @@
-//! Verdicts: what the course of a group of allocations means, with the evidence in numbers.
+//! The verdict of one group, from its history, the collections of the session, and when what is live was born.
 //!
-//! Takes the group's history, the collections of the session, and when what is live was born; gives one
-//! [`Kind`] and a sentence. Pure. `docs/attribution.md` says why each threshold is what it is.
+//! `docs/attribution.md` says why each threshold is what it is.
 
-mod advice;
-mod collected;
-mod growth;
-#[cfg(test)]
-mod tests;
-mod timing;
-pub(super) mod trend;
-
-use serde::Serialize;
-
-pub(super) use advice::advice;
-
-use self::collected::Collected;
-use self::growth::Growth;
-use super::growth::Point;
-use super::units;
+use super::collected::Collected;
+use super::growth::Growth;
+use super::history::Point;
+use super::{Kind, timing};
 use crate::attribute::Nature;
 use crate::recording::Collection;
+use crate::units;
 
 /// Less than this is no finding: a JVM's own books move by as much in any session.
-const SMALL_BYTES: u64 = 128 << 10;
+pub(super) const SMALL_BYTES: u64 = 128 << 10;
 /// What the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
-const TRICKLE_BYTES: u64 = 32 << 10;
+pub(super) const TRICKLE_BYTES: u64 = 32 << 10;
 /// A shorter session has too few samples for a slope to be more than chance.
 const SESSION_MIN_NS: u64 = 5_000_000_000;
 /// What was first allocated so late was not watched long enough to tell where it goes.
 const WATCHED_MIN_NS: u64 = 3_000_000_000;
 /// The part of what collections could have freed that they must have freed to be what frees it.
-const COLLECTED_SHARE: f64 = 0.5;
+pub(super) const COLLECTED_SHARE: f64 = 0.5;
 /// The part of what is live that must have been through collections to say that it survives them.
-const TESTED_SHARE: f64 = 0.25;
-
-/// What a row's course means. Exactly one holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Outstanding bytes grow, through collections where those could free them.
-    Leak,
-    /// They fall when a collection runs, or nobody can tell because none ran.
-    GcPending,
-    /// They rose, and then stayed.
-    Pool,
-    /// They fell to where they came from after a burst.
-    Transient,
-    /// Live bytes fell, and the allocator keeps what they took.
-    Retention,
-    /// Nothing grows.
-    Steady,
-    /// It was not watched for long enough.
-    TooShort,
-}
-
-impl Kind {
-    /// As in reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Kind::Leak => "leak",
-            Kind::GcPending => "gc-pending",
-            Kind::Pool => "pool",
-            Kind::Transient => "transient",
-            Kind::Retention => "retention",
-            Kind::Steady => "steady",
-            Kind::TooShort => "too-short",
-        }
-    }
-
-    /// Must somebody do something about it?
-    pub const fn is_finding(self) -> bool {
-        matches!(self, Kind::Leak | Kind::GcPending | Kind::Retention)
-    }
-}
+pub(super) const TESTED_SHARE: f64 = 0.25;
 
 /// What is live at the end of what was allocated at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +35,7 @@ pub(super) struct Birth {
 
 /// All that a verdict rests on. Times are nanoseconds since the session started.
 #[derive(Clone, Copy)]
-pub(super) struct Case<'a> {
+pub(super) struct Evidence<'a> {
     pub(super) nature: Nature,
     /// By time; the first is 0.
     pub(super) history: &'a [Point],
@@ -110,9 +58,9 @@ pub(super) struct Case<'a> {
     pub(super) things: &'a str,
 }
 
-impl Case<'_> {
+impl Evidence<'_> {
     /// Less is no finding: it is usual, or nothing at all.
-    fn least_bytes(&self) -> u64 {
+    pub(super) fn least_bytes(&self) -> u64 {
         SMALL_BYTES.max(self.usual_bytes).max(self.noise_bytes)
     }
 }
@@ -125,7 +73,7 @@ pub(super) struct Finding {
 }
 
 /// The verdict of a case.
-pub(super) fn judge(case: &Case<'_>) -> Finding {
+pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
     let finding = |kind, evidence| Finding { kind, evidence };
     let end = case.history.last().copied().unwrap_or_default();
     let session = units::duration(end.time_ns);
@@ -152,7 +100,7 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
     }
     let followed = timing::followed(case);
     let case = &match &followed {
-        Some(followed) => Case { history: &followed.history, ..*case },
+        Some(followed) => Evidence { history: &followed.history, ..*case },
         None => *case,
     };
     let collected = Collected::of(case);
@@ -191,7 +139,7 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
 }
 
 /// The verdict of what grows.
-fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u64) -> Finding {
+fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, live_bytes: u64) -> Finding {
     let finding = |kind, evidence| Finding { kind, evidence };
     let things = if case.things.is_empty() { String::new() } else { format!(" ({})", case.things) };
     let grew = format!("{}{things}", growth.told());
@@ -249,15 +197,15 @@ fn grows(case: &Case<'_>, collected: &Collected, growth: &Growth, live_bytes: u6
 }
 
 /// The outline of a history.
-struct Shape {
+pub(super) struct Shape {
     /// When something was first live.
-    first_ns: u64,
+    pub(super) first_ns: u64,
     peak_bytes: u64,
     peak_ns: u64,
 }
 
 impl Shape {
-    fn of(history: &[Point]) -> Shape {
+    pub(super) fn of(history: &[Point]) -> Shape {
         let peak = history.iter().max_by_key(|point| (point.live_bytes(), std::cmp::Reverse(point.time_ns)));
         let first = history.iter().position(|point| point.allocated_bytes > 0);
         // It was allocated after the moment before.
@@ -271,7 +219,7 @@ impl Shape {
     }
 
     /// The verdict of what does not grow.
-    fn settled(&self, case: &Case<'_>, collected: &Collected) -> Finding {
+    fn settled(&self, case: &Evidence<'_>, collected: &Collected) -> Finding {
         let finding = |kind, evidence| Finding { kind, evidence };
         let end = case.history.last().copied().unwrap_or_default();
         let live = end.live_bytes();
@@ -345,13 +293,13 @@ impl Shape {
 }
 
 /// The points after one moment and up to another.
-fn between(history: &[Point], after_ns: u64, until_ns: u64) -> &[Point] {
+pub(super) fn between(history: &[Point], after_ns: u64, until_ns: u64) -> &[Point] {
     let place = |time_ns: u64| history.partition_point(|point| point.time_ns <= time_ns);
     history.get(place(after_ns)..place(until_ns)).unwrap_or_default()
 }
 
 /// The last point up to `time_ns`.
-fn at(history: &[Point], time_ns: u64) -> Point {
+pub(super) fn at(history: &[Point], time_ns: u64) -> Point {
     let after = history.partition_point(|point| point.time_ns <= time_ns);
     after.checked_sub(1).and_then(|last| history.get(last)).copied().unwrap_or_default()
 }

@@ -1,10 +1,10 @@
 //! What collections freed of a group, and what survived them.
 
-use super::{COLLECTED_SHARE, Case, SMALL_BYTES, TESTED_SHARE, at, between};
+use super::classify::{self, COLLECTED_SHARE, Evidence, SMALL_BYTES, TESTED_SHARE, at, between};
+use super::history::Point;
 use crate::attribute::Nature;
-use crate::profile::growth::Point;
-use crate::profile::units;
 use crate::recording::Collection;
+use crate::units;
 
 /// What one collection led to.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    pub(super) fn of(case: &Case<'_>) -> Collected {
+    pub(super) fn of(case: &Evidence<'_>) -> Collected {
         let end = case.history.last().copied().unwrap_or_default();
         let all = case.collections.unwrap_or_default();
         let collections: Vec<Freed> = all
@@ -159,7 +159,7 @@ impl Collected {
 }
 
 /// What a collection led to until the next one began.
-fn freed(case: &Case<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> Freed {
+fn freed(case: &Evidence<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> Freed {
     let Collection { begin_ns, end_ns, full } = *collection;
     let ended_ns = end_ns.unwrap_or(begin_ns);
     let before = at(case.history, begin_ns);
@@ -198,7 +198,7 @@ fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) ->
 }
 
 /// The epoch by which half of what is live and was allocated before the collection `test` was allocated.
-fn median_epoch(case: &Case<'_>, test: &Freed, collections: &[Freed], tested_bytes: u64) -> u32 {
+fn median_epoch(case: &Evidence<'_>, test: &Freed, collections: &[Freed], tested_bytes: u64) -> u32 {
     if case.births.is_empty() {
         // As much was there at least.
         let half = collections.iter().find(|freed| freed.of_bytes.saturating_mul(2) >= tested_bytes);
@@ -207,7 +207,7 @@ fn median_epoch(case: &Case<'_>, test: &Freed, collections: &[Freed], tested_byt
     let old = || case.births.iter().filter(|birth| birth.epoch <= test.epoch);
     let half = old().map(|birth| birth.live_bytes).sum::<u64>() / 2;
     let mut sum = 0_u64;
-    let reaches = |birth: &&super::Birth| {
+    let reaches = |birth: &&classify::Birth| {
         sum = sum.saturating_add(birth.live_bytes);
         sum >= half
     };

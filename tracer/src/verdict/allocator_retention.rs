@@ -1,43 +1,33 @@
-//! What malloc keeps and nobody uses: a category of its own, by the balance of the process's memory.
+//! Retention: what malloc keeps and nobody uses, by the balance of the process's memory.
 
-use super::growth::Point;
-use super::memory::Memory;
-use super::verdict::{Kind, advice};
-use super::{Category, Totals, Verdict, units};
-use crate::attribute::Rules;
+use super::advice::advice;
+use super::history::Point;
+use super::{Kind, Verdict};
+use crate::units;
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const KEPT_MIN_BYTES: u64 = 16 << 20;
 
-/// The course of all that was allocated.
-pub(super) struct Kept {
-    pub(super) history: Vec<Point>,
+/// The history of all that was allocated, against which the memory that malloc keeps is judged.
+pub struct AllocatorRetention {
+    history: Vec<Point>,
     /// The most that compilers held of it.
-    pub(super) compilers_bytes: u64,
-    pub(super) pid: u32,
+    compilers_bytes: u64,
+    pid: u32,
 }
 
-impl Kept {
-    /// The category. None: the balance does not tell what malloc keeps.
-    pub(super) fn category(&self, memory: &Memory, rules: &Rules) -> Option<Category> {
-        let resident = |id: &str| memory.parts.iter().find(|part| part.id == id)?.resident_bytes;
-        let kept_bytes = resident("malloc-free")?;
-        let used_bytes = resident("malloc-live").unwrap_or(0) + resident("malloc-before").unwrap_or(0);
-        let (kind, evidence) = self.verdict(kept_bytes, used_bytes);
-        let advice = advice(kind, "allocator", None, self.pid);
-        Some(Category {
-            id: "allocator".to_owned(),
-            name: rules.category_name("allocator"),
-            source: "allocator",
-            totals: Totals::default(),
-            resident_bytes: Some(kept_bytes),
-            owners: Vec::new(),
-            growth_bytes_per_s: None,
-            verdict: Some(Verdict { kind, evidence, advice }),
-        })
+impl AllocatorRetention {
+    pub(super) fn new(history: Vec<Point>, compilers_bytes: u64, pid: u32) -> AllocatorRetention {
+        AllocatorRetention { history, compilers_bytes, pid }
     }
 
-    fn verdict(&self, kept_bytes: u64, used_bytes: u64) -> (Kind, String) {
+    /// The meaning of the resident bytes that malloc keeps free, beside those that are in use.
+    pub fn verdict(&self, kept_bytes: u64, used_bytes: u64) -> Verdict {
+        let (kind, evidence) = self.judge(kept_bytes, used_bytes);
+        Verdict { kind, evidence, advice: advice(kind, "allocator", None, self.pid) }
+    }
+
+    fn judge(&self, kept_bytes: u64, used_bytes: u64) -> (Kind, String) {
         let all_bytes = kept_bytes.saturating_add(used_bytes);
         let peak = self.history.iter().max_by_key(|point| point.live_bytes()).copied().unwrap_or_default();
         let live_bytes = self.history.last().map_or(0, Point::live_bytes);
@@ -84,33 +74,32 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     /// Live bytes by second.
-    fn kept(live: &[u64]) -> Kept {
+    fn kept(live: &[u64]) -> AllocatorRetention {
         let point = |(second, &live): (u64, &u64)| Point {
             time_ns: second * 1_000_000_000,
             allocated_bytes: 1_000 * MIB,
             freed_bytes: (1_000 - live) * MIB,
             collected_bytes: 0,
         };
-        Kept { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: 1 }
+        AllocatorRetention { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: 1 }
     }
 
     #[test]
     fn what_is_kept_after_a_burst_is_retention() {
-        let (kind, evidence) = kept(&[0, 50, 100, 25, 25, 25]).verdict(75 * MIB, 30 * MIB);
+        let (kind, evidence) = kept(&[0, 50, 100, 25, 25, 25]).judge(75 * MIB, 30 * MIB);
         assert_eq!(kind, Kind::Retention);
         assert_eq!(
             evidence,
             "malloc keeps 75.0 MiB of its 105.0 MiB free: live bytes fell from 100.0 MiB at 2.0 s to 25.0 MiB"
         );
-        let (kind, evidence) = kept(&[5, 5, 5, 5]).verdict(75 * MIB, 30 * MIB);
+        let (kind, evidence) = kept(&[5, 5, 5, 5]).judge(75 * MIB, 30 * MIB);
         assert_eq!(kind, Kind::Retention, "{evidence}");
-        assert_eq!(kept(&[0, 50, 100, 25, 25, 25]).verdict(10 * MIB, 30 * MIB).0, Kind::Steady);
-        assert_eq!(kept(&[0, 50, 100, 95]).verdict(20 * MIB, 300 * MIB).0, Kind::Steady);
+        assert_eq!(kept(&[0, 50, 100, 25, 25, 25]).judge(10 * MIB, 30 * MIB).0, Kind::Steady);
+        assert_eq!(kept(&[0, 50, 100, 95]).judge(20 * MIB, 300 * MIB).0, Kind::Steady);
         // A burst of compilations.
-        let compilers = Kept { compilers_bytes: 60 * MIB, ..kept(&[0, 50, 100, 25, 25, 25]) };
-        assert_eq!(compilers.verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
+        let compilers = AllocatorRetention { compilers_bytes: 60 * MIB, ..kept(&[0, 50, 100, 25, 25, 25]) };
+        assert_eq!(compilers.judge(75 * MIB, 30 * MIB).0, Kind::Steady);
         // It will be used.
-        assert_eq!(kept(&[0, 10, 20, 30, 40, 50]).verdict(75 * MIB, 30 * MIB).0, Kind::Steady);
-        assert!(kept(&[]).category(&Memory::default(), &Rules::builtin()).is_none());
+        assert_eq!(kept(&[0, 10, 20, 30, 40, 50]).judge(75 * MIB, 30 * MIB).0, Kind::Steady);
     }
 }

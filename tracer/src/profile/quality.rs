@@ -1,4 +1,4 @@
-//! How far a profile can be trusted: what was lost, and which stacks end early.
+//! The quality of a profile: what was lost, and which stacks end early.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use crate::recording::Recording;
 use crate::symbolize::UnknownReason;
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Trust {
+pub struct Quality {
     /// Reasons with a count above zero.
     pub lost: BTreeMap<String, u64>,
     pub stacks_total: u64,
@@ -39,17 +39,17 @@ pub struct Incomplete {
 }
 
 /// `lost`: reasons with a count above zero.
-pub(super) fn build(recording: &Recording, lost: BTreeMap<String, u64>) -> Trust {
-    let trust = &recording.trust;
+pub(super) fn build(recording: &Recording, lost: BTreeMap<String, u64>) -> Quality {
+    let quality = &recording.quality;
     // Without the walks' counters, which come at the end: the distinct stacks.
     let complete = recording.stacks.iter().filter(|stack| stack.complete == Some(true)).count();
-    Trust {
+    Quality {
         lost,
-        stacks_total: trust.stacks_total.unwrap_or(count(recording.stacks.len())),
-        stacks_complete: trust.stacks_complete.unwrap_or(count(complete)),
-        stacks_remembered: trust.stacks_remembered,
+        stacks_total: quality.stacks_total.unwrap_or(count(recording.stacks.len())),
+        stacks_complete: quality.stacks_complete.unwrap_or(count(complete)),
+        stacks_remembered: quality.stacks_remembered,
         incomplete: incomplete(recording),
-        unmatched_frees: trust.unmatched_frees,
+        unmatched_frees: quality.unmatched_frees,
         notes: recording.notes.clone(),
     }
 }

@@ -1,23 +1,19 @@
-//! Each row's verdict and growth, from what the recording has of the stacks behind it.
+//! The verdict and the growth of each group of rows, from all that the recording has of the stacks behind it.
 
-pub(super) use super::kept::Kept;
+use std::collections::HashMap;
 
-use std::ops::Range;
-
-use super::Verdict;
-use super::crowd::Crowd;
-use super::growth::{Course, Point};
-use super::kept;
-use super::series::RowSeries;
-use super::verdict::trend;
-use super::verdict::{Birth, Case, Finding, advice, judge};
+use super::classify::{Birth, Evidence, Finding, classify_growth};
+use super::history::{GroupId, History, Point, RowGroups};
+use super::thread_cohort::ThreadCohort;
+use super::trend::{self, Trend};
+use super::{AllocatorRetention, ClassChurn, Verdict, metaspace};
+use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
 use crate::recording::{CodeSample, Collection, Recording, Source};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
-
 /// What some class loaders take.
 const UNLOADED_MIN_BYTES: u64 = 1 << 10;
 /// What a hundred class loaders take, at the least.
@@ -26,43 +22,32 @@ const LOADERS_MIN_BYTES: u64 = 16 << 10;
 /// What defining a hundred generated classes allocates, at the least.
 const GENERATED_MIN_BYTES: u64 = 64 << 10;
 
-/// All that verdicts on the rows of one profile rest on.
-pub(super) struct Judge<'a> {
+/// All that the verdicts on the rows of one recording rest on.
+pub struct GroupVerdicts<'a> {
     recording: &'a Recording,
     rules: &'a Rules,
-    course: Course,
-    /// Relative to the session's start.
+    groups: &'a RowGroups,
+    history: History,
+    /// Relative to the session's start. None: this JVM does not tell of its collections.
     collections: Option<Vec<Collection>>,
     /// By group, by birth; of the allocator alone.
-    births: Vec<Vec<Birth>>,
+    births: HashMap<GroupId, Vec<Birth>>,
     makes_classes: bool,
     /// What code such classes have at the end; None: not known.
     generated_bytes: Option<u64>,
     unloads: bool,
 }
 
-/// What tells whether classes are made over and over: groups, and their code.
-pub(super) struct Making {
-    /// What class loaders themselves take.
-    pub(super) loaders: usize,
-    /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
-    pub(super) generating: Range<usize>,
-    /// What code such classes have at the end; None: not known.
-    pub(super) generated_bytes: Option<u64>,
-}
-
-impl<'a> Judge<'a> {
-    /// `groups`: the groups (rows) of each row of the recording's totals.
-    pub(super) fn new(
+impl<'a> GroupVerdicts<'a> {
+    /// Reads what verdicts on `groups` need. `churn`: which of them tell whether classes are made over and over.
+    pub fn new(
         recording: &'a Recording,
         rules: &'a Rules,
-        groups: &[Vec<usize>],
-        group_count: usize,
-        making: Making,
-    ) -> Judge<'a> {
-        let course = Course::of(recording, groups, group_count);
-        let started_ns = course.started_ns();
-        let since = |time_ns: u64| time_ns.saturating_sub(started_ns);
+        groups: &'a RowGroups,
+        churn: &ClassChurn,
+    ) -> GroupVerdicts<'a> {
+        let history = History::of(recording);
+        let since = |time_ns: u64| history.since(time_ns);
         let relative = |collection: &Collection| Collection {
             begin_ns: since(collection.begin_ns),
             end_ns: collection.end_ns.map(since),
@@ -70,55 +55,78 @@ impl<'a> Judge<'a> {
         };
         let collections =
             recording.session.gc_probes.then(|| recording.collections.iter().map(relative).collect());
-        let births = births(recording, groups, group_count, since);
-        let loaders = course.history(making.loaders);
+        let births = births(recording, groups, since);
+        let loaders = history.of_rows(groups.rows(churn.loaders));
         let unloads = loaders.last().is_some_and(|end| end.freed_bytes >= UNLOADED_MIN_BYTES);
         // A line has one class generated for it, once; a line that has them all the time makes them per call.
         let is_over_and_over = |history: &[Point], least_bytes: u64| {
             late_allocated(history) >= least_bytes && allocates_on(history)
         };
-        let noise_bytes = noise_bytes(recording, course.rows(making.loaders), &loaders);
+        let noise_bytes = noise_bytes(recording, groups.rows(churn.loaders), &loaders);
         let least_bytes = LOADERS_MIN_BYTES.max(noise_bytes);
-        let makes_classes = is_over_and_over(&loaders, least_bytes)
-            && kept::still_grows(&loaders, least_bytes)
-            || making
-                .generating
-                .into_iter()
-                .any(|line| is_over_and_over(&course.history(line), GENERATED_MIN_BYTES));
-        let generated_bytes = making.generated_bytes;
-        Judge { recording, rules, collections, births, makes_classes, generated_bytes, unloads, course }
-    }
-
-    /// CLOCK_MONOTONIC at the session's start.
-    pub(super) fn started_ns(&self) -> u64 {
-        self.course.started_ns()
+        let is_generating =
+            |&line: &GroupId| is_over_and_over(&history.of_rows(groups.rows(line)), GENERATED_MIN_BYTES);
+        let makes_classes = is_over_and_over(&loaders, least_bytes) && still_grows(&loaders, least_bytes)
+            || churn.generating.iter().any(is_generating);
+        let generated_bytes = churn.generated_bytes;
+        GroupVerdicts {
+            recording,
+            rules,
+            groups,
+            history,
+            collections,
+            births,
+            makes_classes,
+            generated_bytes,
+            unloads,
+        }
     }
 
     /// The moments of the session, in nanoseconds since it started.
-    pub(super) fn times_ns(&self) -> &[u64] {
-        self.course.times_ns()
+    pub fn times_ns(&self) -> &[u64] {
+        self.history.times_ns()
     }
 
     /// A moment of `CLOCK_MONOTONIC`, since the session started.
-    pub(super) fn since(&self, time_ns: u64) -> u64 {
-        time_ns.saturating_sub(self.course.started_ns())
+    pub fn since(&self, time_ns: u64) -> u64 {
+        self.history.since(time_ns)
     }
 
-    /// How a group went.
-    pub(super) fn series(&self, group: usize) -> RowSeries {
-        RowSeries::of(&self.course.history(group))
+    /// A group at each moment.
+    pub fn history(&self, group: GroupId) -> Vec<Point> {
+        self.history.of_rows(self.groups.rows(group))
     }
 
-    /// How fast a group grows, and what its course means: `category`: its category, `kind`: what of it.
-    pub(super) fn row(&self, group: usize, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
+    /// How fast a group grows (bytes a second; None: the session was too short), and what its course means.
+    /// `category`: its category, `kind`: what of it.
+    pub fn of_group(&self, group: GroupId, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
         let history = self.watched(group);
         (growth(&history), self.verdict(group, history, category, kind))
     }
 
-    /// The course of a group as long as it was watched.
-    fn watched(&self, group: usize) -> Vec<Point> {
-        let mut history = self.course.history(group);
-        let sources = self.course.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
+    /// The same of metaspace, by what the JVM's books say was committed of it. None: they were not read often enough.
+    pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
+        let history = metaspace::history(self.recording, self.history.started_ns())?;
+        let verdict = self.verdict_of(&history, &[], 0, "", (category, None));
+        let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
+        let trend = Trend::of(&history.iter().map(seconds).collect::<Vec<_>>());
+        Some((trend.map(|trend| trend.slope.round() as i64), verdict))
+    }
+
+    /// What malloc keeps of all that was allocated. `all`: its group; `compilers`: that of what compilers allocated.
+    /// None: malloc is not glibc's, or was not watched.
+    pub fn of_allocator(&self, all: GroupId, compilers: Option<GroupId>) -> Option<AllocatorRetention> {
+        let recording = self.recording;
+        recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
+        let compilers = compilers.map(|group| self.history(group)).unwrap_or_default();
+        let compilers_bytes = compilers.iter().map(Point::live_bytes).max().unwrap_or_default();
+        Some(AllocatorRetention::new(self.history(all), compilers_bytes, recording.target.pid))
+    }
+
+    /// The history of a group as long as it was watched.
+    fn watched(&self, group: GroupId) -> Vec<Point> {
+        let mut history = self.history(group);
+        let sources = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
         let left = self.recording.session.steps.iter().find(|step| step.level == "light");
         if let Some(left) = left.filter(|_| is_of_allocator) {
@@ -133,51 +141,37 @@ impl<'a> Judge<'a> {
         let mut samples = self.recording.code_series.iter().peekable();
         let mut now = Point::default();
         let point = |&time_ns: &u64| {
-            let ends =
-                |sample: &&CodeSample| sample.time_ns.saturating_sub(self.course.started_ns()) <= time_ns;
+            let ends = |sample: &&CodeSample| self.since(sample.time_ns) <= time_ns;
             while let Some(sample) = samples.next_if(ends) {
                 (now.allocated_bytes, now.freed_bytes) = (sample.loaded_bytes, sample.unloaded_bytes);
             }
             Point { time_ns, ..now }
         };
-        self.course.times_ns().iter().map(point).collect()
+        self.times_ns().iter().map(point).collect()
     }
 
-    /// How all that was allocated went, for what malloc keeps of it. `all`: its group; `compilers`: that of
-    /// what compilers allocated.
-    pub(super) fn allocator(&self, all: usize, compilers: Option<usize>) -> Option<Kept> {
-        let recording = self.recording;
-        recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
-        let compilers = compilers.map(|group| self.course.history(group)).unwrap_or_default();
-        Some(Kept {
-            history: self.course.history(all),
-            compilers_bytes: compilers.iter().map(Point::live_bytes).max().unwrap_or_default(),
-            pid: recording.target.pid,
-        })
-    }
-
-    fn verdict(&self, group: usize, course: Vec<Point>, category: &str, kind: Option<&str>) -> Verdict {
+    fn verdict(&self, group: GroupId, history: Vec<Point>, category: &str, kind: Option<&str>) -> Verdict {
         let history = match category {
             "code-cache" if !self.recording.code_series.is_empty() => self.code(),
-            _ => course,
+            _ => history,
         };
         // A stack is in use by its thread: glibc keeps the mapping for the next one.
         let threads = match category {
-            "thread-stack" => Crowd::of(self.recording, &self.course, group),
+            "thread-stack" => ThreadCohort::of(self.recording, &self.history, self.groups.rows(group)),
             _ => None,
         };
         let (history, things) = match &threads {
-            Some(crowd) => crowd.history(&history, &self.course),
+            Some(cohort) => cohort.history(&history, self.times_ns()),
             None => (history, String::new()),
         };
-        let births = self.births.get(group).filter(|_| category != "code-cache");
-        let noise_bytes = noise_bytes(self.recording, self.course.rows(group), &history);
+        let births = self.births.get(&group).filter(|_| category != "code-cache");
+        let noise_bytes = noise_bytes(self.recording, self.groups.rows(group), &history);
         let births: &[Birth] = births.map_or(&[], Vec::as_slice);
         self.verdict_of(&history, births, noise_bytes, &things, (category, kind))
     }
 
-    /// What this course of a category, or of this kind of it, means.
-    pub(super) fn verdict_of(
+    /// The meaning of this history of a category, or of this kind of it.
+    fn verdict_of(
         &self,
         history: &[Point],
         births: &[Birth],
@@ -186,7 +180,7 @@ impl<'a> Judge<'a> {
         (category, kind): (&str, Option<&str>),
     ) -> Verdict {
         let pid = self.recording.target.pid;
-        let Finding { kind: found, evidence } = judge(&Case {
+        let Finding { kind: found, evidence } = classify_growth(&Evidence {
             nature: self.rules.nature(category, kind),
             history,
             collections: self.collections.as_deref(),
@@ -255,19 +249,20 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
     (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
 }
 
+/// The births of each group's allocations.
 fn births(
     recording: &Recording,
-    groups: &[Vec<usize>],
-    group_count: usize,
+    groups: &RowGroups,
     since: impl Fn(u64) -> u64,
-) -> Vec<Vec<Birth>> {
-    let mut births = vec![Vec::new(); group_count];
-    let allocator = |(row, groups): (usize, &'_ Vec<usize>)| {
-        let total = recording.totals.get(row).filter(|total| total.source == Source::Allocator)?;
-        Some((total.stack, groups.clone()))
-    };
-    let of_stack: std::collections::HashMap<u32, Vec<usize>> =
-        groups.iter().enumerate().filter_map(allocator).collect();
+) -> HashMap<GroupId, Vec<Birth>> {
+    let mut of_stack: HashMap<u32, Vec<GroupId>> = HashMap::new();
+    for group in groups.iter() {
+        let totals = groups.rows(group).iter().filter_map(|&row| recording.totals.get(row));
+        for total in totals.filter(|total| total.source == Source::Allocator) {
+            of_stack.entry(total.stack).or_default().push(group);
+        }
+    }
+    let mut births: HashMap<GroupId, Vec<Birth>> = HashMap::new();
     for survivors in &recording.survivors {
         let birth = Birth {
             born_ns: since(survivors.born_ns),
@@ -275,12 +270,10 @@ fn births(
             live_bytes: survivors.live_bytes,
         };
         for &group in of_stack.get(&survivors.stack).into_iter().flatten() {
-            if let Some(births) = births.get_mut(group) {
-                births.push(birth);
-            }
+            births.entry(group).or_default().push(birth);
         }
     }
-    for births in &mut births {
+    for births in births.values_mut() {
         births.sort_unstable_by_key(|birth| (birth.born_ns, birth.epoch));
     }
     births

@@ -1,16 +1,23 @@
-//! Who makes classes: stacks that defined them, by what generated the class and by owner.
+//! Stacks that define classes, by what generated the class.
 //!
 //! The JVM does not tell which class a stack defined, but each definition allocates: names, tables, a class loader's
-//! own. So the generator is known by the frames between the owner and the JVM, and the weight of an owner is what its
-//! definitions allocated.
+//! own. So the generator is known by the frames between the owner and the JVM.
 
-use std::collections::BTreeMap;
+use super::history::GroupId;
 
-use super::{OwnerShare, Site, SiteFrame};
+/// The groups and the code that tell whether classes are made over and over.
+pub struct ClassChurn {
+    /// What class loaders themselves take.
+    pub loaders: GroupId,
+    /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
+    pub generating: Vec<GroupId>,
+    /// What code such classes have at the end; None: not known.
+    pub generated_bytes: Option<u64>,
+}
 
 /// What generated a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Generator {
+pub enum Generator {
     Lambda,
     MethodHandle,
     Proxy,
@@ -58,10 +65,7 @@ const MARKS: [(&str, Generator); 4] = [
 
 impl Generator {
     /// Of the class that a stack defines, leaf first. None: it defines none, or one of the program's own.
-    pub(super) fn of<'a>(
-        category: &str,
-        functions: impl Iterator<Item = &'a str> + Clone,
-    ) -> Option<Generator> {
+    pub fn of<'a>(category: &str, functions: impl Iterator<Item = &'a str> + Clone) -> Option<Generator> {
         // Where such stacks are, so that those of others need not be read.
         if !["class", "metaspace", "symbol", "jvm"].contains(&category) {
             return None;
@@ -78,65 +82,15 @@ impl Generator {
     }
 
     /// Of classes with such a name.
-    pub(super) fn of_class(name: &str) -> Generator {
+    pub fn of_class(name: &str) -> Generator {
         let found = MARKS.iter().find(|(mark, _)| name.contains(mark));
         found.map_or(Generator::Loader, |(_, generator)| *generator)
     }
 }
 
 /// Is the Java method with this name one that can ask for a class, not a part of the machinery that makes it?
-pub(super) fn asks(function: &str) -> bool {
+pub fn asks(function: &str) -> bool {
     !BETWEEN.iter().any(|begin| function.starts_with(begin))
-}
-
-/// What owners had defined in the session.
-#[derive(Debug, Default)]
-pub(super) struct Makers {
-    /// Bytes that the definitions allocated.
-    bytes: BTreeMap<Generator, BTreeMap<String, u64>>,
-}
-
-impl Makers {
-    pub(super) fn of(sites: &[Site]) -> Makers {
-        let mut bytes: BTreeMap<Generator, BTreeMap<String, u64>> = BTreeMap::new();
-        for site in sites.iter().filter(|site| site.source == "allocator") {
-            let functions =
-                site.frames.iter().map(|frame: &std::sync::Arc<SiteFrame>| frame.function.as_str());
-            let Some((owner, generator)) = site.owner.clone().zip(Generator::of(&site.category, functions))
-            else {
-                continue;
-            };
-            let sum = bytes.entry(generator).or_default().entry(owner).or_default();
-            *sum = sum.saturating_add(site.totals.allocated_bytes);
-        }
-        Makers { bytes }
-    }
-
-    /// Who had most of the classes of a generator defined.
-    pub(super) fn first(&self, generator: Generator) -> Option<OwnerShare> {
-        shares(self.bytes.get(&generator)?.clone()).into_iter().next()
-    }
-
-    /// Who had classes defined, most first.
-    pub(super) fn all(&self) -> Vec<OwnerShare> {
-        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        for (owner, bytes) in self.bytes.values().flatten() {
-            *sums.entry(owner.clone()).or_default() += bytes;
-        }
-        shares(sums)
-    }
-}
-
-/// Parts of a whole, the largest first.
-pub(super) fn shares(bytes: BTreeMap<String, u64>) -> Vec<OwnerShare> {
-    let all: u64 = bytes.values().sum();
-    let share = |bytes: u64| bytes as f64 / all.max(1) as f64;
-    let mut shares: Vec<OwnerShare> = bytes
-        .into_iter()
-        .map(|(function, bytes)| OwnerShare { function, share: (share(bytes) * 1e3).round() / 1e3 })
-        .collect();
-    shares.sort_by(|one, other| other.share.total_cmp(&one.share));
-    shares
 }
 
 #[cfg(test)]

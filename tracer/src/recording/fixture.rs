@@ -7,7 +7,7 @@ use tracer_common::table::StackTotals;
 use super::{
     CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
     JvmInfo, KeptCensus, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Touched,
-    TouchedBy, Trust, Writer,
+    Quality, TouchedBy, Writer,
 };
 use crate::census::{Census, Finding, Group, document};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
@@ -219,14 +219,14 @@ pub(crate) fn write(path: &Path) -> Writer {
         .expect("survivors");
     writer.lost(&[("lost_event", 0), ("lost_pending", 2)]).expect("lost");
     writer
-        .trust(&Trust {
+        .quality(&Quality {
             unmatched_frees: Some(31),
             stacks_total: Some(1_000),
             stacks_complete: Some(999),
             stacks_remembered: Some(930),
             heaviest_sample: None,
         })
-        .expect("trust");
+        .expect("quality");
     writer.note("perf maps were not read").expect("note");
     writer
         .memory(

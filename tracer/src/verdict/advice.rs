@@ -160,7 +160,7 @@ const TABLE: &[Advice] = &[
 ];
 
 /// What to do about `kind` of a row, which may be of a kind itself. `pid` is the target's.
-pub(crate) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: u32) -> String {
+pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: u32) -> String {
     let category = match category {
         // Metadata, names and tables all live as long as the classes.
         "metaspace" | "symbol" => "class",

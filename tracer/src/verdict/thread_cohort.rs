@@ -2,41 +2,52 @@
 
 use std::collections::HashSet;
 
-use super::growth::{Course, Point};
-use super::units;
+use super::history::{History, Point};
 use crate::recording::Recording;
+use crate::units;
 
 /// Threads of the session: when each started and ended, in nanoseconds since the session started.
-pub(super) struct Crowd {
-    threads: Vec<(u64, Option<u64>)>,
+pub(super) struct ThreadCohort {
+    threads: Vec<Life>,
 }
 
-impl Crowd {
+/// The time in which a thread ran.
+struct Life {
+    started_ns: u64,
+    /// None: it runs at the end.
+    ended_ns: Option<u64>,
+}
+
+impl ThreadCohort {
     /// Those that a group started. None: none is known.
-    pub(super) fn of(recording: &Recording, course: &Course, group: usize) -> Option<Crowd> {
-        let totals = course.rows(group).iter().filter_map(|&row| recording.totals.get(row));
+    pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
+        let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
-        let since = |time_ns: u64| time_ns.saturating_sub(course.started_ns());
         let is_ours = |creator: u32| caller(recording, creator).is_some_and(|it| callers.contains(it));
         let of_group = recording.threads.iter().filter(|thread| thread.creator.is_some_and(is_ours));
         let threads: Vec<_> = of_group
-            .filter_map(|thread| Some((since(thread.started_ns?), thread.ended_ns.map(since))))
+            .filter_map(|thread| {
+                let started_ns = history.since(thread.started_ns?);
+                Some(Life { started_ns, ended_ns: thread.ended_ns.map(|end| history.since(end)) })
+            })
             .collect();
-        (!threads.is_empty()).then_some(Crowd { threads })
+        (!threads.is_empty()).then_some(ThreadCohort { threads })
     }
 
     /// What their stacks take, of what `mapped` says of each on average; and how many threads that is.
-    pub(super) fn history(&self, mapped: &[Point], course: &Course) -> (Vec<Point>, String) {
+    pub(super) fn history(&self, mapped: &[Point], times_ns: &[u64]) -> (Vec<Point>, String) {
         let by = |time_ns: u64| {
-            let started = self.threads.iter().filter(|thread| thread.0 <= time_ns).count() as u64;
-            let ended =
-                self.threads.iter().filter(|thread| thread.1.is_some_and(|end| end <= time_ns)).count()
-                    as u64;
+            let started = self.threads.iter().filter(|thread| thread.started_ns <= time_ns).count() as u64;
+            let ended = self
+                .threads
+                .iter()
+                .filter(|thread| thread.ended_ns.is_some_and(|end| end <= time_ns))
+                .count() as u64;
             (started, ended)
         };
         let (started, ended) = by(u64::MAX);
         // Each mapping serves one thread at a time: as many at least as ran at once.
-        let most = course.times_ns().iter().map(|&time| by(time).0 - by(time).1).max().unwrap_or(0).max(1);
+        let most = times_ns.iter().map(|&time| by(time).0 - by(time).1).max().unwrap_or(0).max(1);
         let each = mapped.last().map_or(0, |point| point.allocated_bytes) / most.max(1);
         let point = |&time_ns: &u64| {
             let (started, ended) = by(time_ns);
@@ -49,7 +60,7 @@ impl Crowd {
         };
         let told =
             format!("{} of {} still run", units::count(started - ended), units::counted(started, "thread"));
-        (course.times_ns().iter().map(point).collect(), told)
+        (times_ns.iter().map(point).collect(), told)
     }
 }
 

@@ -1,0 +1,331 @@
+//! The rows of a profile: sites and categories, put together from the rows of a recording's totals.
+//!
+//! Each site, each category, and whatever else a verdict rests on is a group of rows.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use super::build::{Shown, at, frames};
+use super::code::CodeCache;
+use super::{CallPath, Category, Series, Site, SiteThread, Totals, Variances, series, site};
+use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::recording::{Recording, Source, Stack, Total};
+use crate::symbolize::{Frame, FrameKind};
+use crate::verdict::{
+    self, AllocatorRetention, ClassChurn, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
+};
+
+/// The reason under which rows are counted that say more was freed than allocated.
+const INCONSISTENT: &str = "inconsistent_totals";
+/// The allocator's rows come before those of mappings.
+const SOURCES: [&str; 2] = ["allocator", "mapping"];
+
+/// The part of a profile that is made of a recording's totals.
+pub(super) struct Rows {
+    /// The allocator's first, each by live bytes.
+    pub(super) sites: Vec<Site>,
+    /// The allocator's first, each by live bytes.
+    pub(super) categories: Vec<Category>,
+    pub(super) series: Series,
+    /// None: malloc is not glibc's, or was not watched.
+    pub(super) retention: Option<AllocatorRetention>,
+    /// Rows that say more was freed than allocated.
+    pub(super) inconsistent: Option<(&'static str, u64)>,
+}
+
+/// A site while it is put together.
+struct SiteDraft<'a> {
+    source: &'static str,
+    group: GroupId,
+    attribution: Attribution,
+    totals: Totals,
+    /// The stack that the site shows, and its weight among the site's stacks.
+    stack: &'a Stack,
+    weight: Weight,
+    threads: BTreeMap<String, u64>,
+}
+
+/// A category while it is put together.
+struct CategoryDraft {
+    id: String,
+    source: &'static str,
+    group: GroupId,
+    totals: Totals,
+    /// The kind of the site that holds most of it.
+    first_kind: Option<String>,
+}
+
+/// The weight of a stack among those of its site, the more important number first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Weight {
+    live_bytes: u64,
+    allocated_bytes: u64,
+}
+
+/// The rows of a recording; verdicts and threads are theirs already, owners of categories are not.
+pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_cache: &CodeCache) -> Rows {
+    let names = site::frame_names(&recording.frames);
+    let mut drafts = Drafts::default();
+    drafts.add_all(recording, rules, &names);
+    let Drafts { mut groups, sites, mut categories, all, inconsistent } = drafts;
+    let all = all.unwrap_or_else(|| groups.add());
+    name_first_kinds(&mut categories, &sites);
+    let churn = class_churn(&mut groups, recording, &sites, &names, code_cache);
+    let verdicts = GroupVerdicts::new(recording, rules, &groups, &churn);
+    let is_compilers = |row: &&CategoryDraft| row.id == "compiler" && row.source == "allocator";
+    let retention = verdicts.of_allocator(all, categories.iter().find(is_compilers).map(|row| row.group));
+    let mut series = Series::new(recording, &verdicts);
+    for row in &categories {
+        series.add(&row.id, row.source, series::RowSeries::of(&verdicts.history(row.group)));
+    }
+    let mut categories = finish_categories(categories, rules, &verdicts);
+    judge_metaspace(&mut categories, rules, &verdicts);
+    Rows {
+        sites: finish_sites(sites, shown, &verdicts),
+        categories,
+        series,
+        retention,
+        inconsistent: (inconsistent > 0).then_some((INCONSISTENT, inconsistent)),
+    }
+}
+
+/// Sites and categories while rows are added to them.
+#[derive(Default)]
+struct Drafts<'a> {
+    groups: RowGroups,
+    sites: Vec<SiteDraft<'a>>,
+    categories: Vec<CategoryDraft>,
+    /// All that was allocated. None: nothing was yet.
+    all: Option<GroupId>,
+    /// Rows that say more was freed than allocated.
+    inconsistent: u64,
+}
+
+impl<'a> Drafts<'a> {
+    fn add_all(&mut self, recording: &'a Recording, rules: &Rules, names: &[u32]) {
+        let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+        let live_threads = live_threads(recording);
+        let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
+        for (number, row) in recording.totals.iter().enumerate() {
+            let Some(stack) = at(&recording.stacks, row.stack) else { continue };
+            let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
+            let totals = self.consistent(row, is_sampled);
+            let attribution = attribution(recording, rules, &traits, stack, row);
+            let source = row.source.as_str();
+            let of_category = (attribution.category.clone(), source);
+            let category = *categories.entry(of_category).or_insert_with(|| {
+                let (id, group) = (attribution.category.clone(), self.groups.add());
+                let totals = Totals::default();
+                self.categories.push(CategoryDraft { id, source, group, totals, first_kind: None });
+                self.categories.len() - 1
+            });
+            if let Some(category) = self.categories.get_mut(category) {
+                category.totals.add(&totals);
+                self.groups.put(number, category.group);
+            }
+            if source == "allocator" {
+                let all = *self.all.get_or_insert_with(|| self.groups.add());
+                self.groups.put(number, all);
+            }
+            let weight = Weight { live_bytes: totals.live_bytes, allocated_bytes: totals.allocated_bytes };
+            let key = (source, category, attribution.kind.clone(), site::key(recording, stack, names));
+            let site = *sites.entry(key).or_insert_with(|| {
+                let (group, attribution) = (self.groups.add(), attribution.clone());
+                let (totals, threads) = (Totals::default(), BTreeMap::new());
+                self.sites.push(SiteDraft { source, group, attribution, totals, stack, weight, threads });
+                self.sites.len() - 1
+            });
+            let Some(site) = self.sites.get_mut(site) else { continue };
+            self.groups.put(number, site.group);
+            site.totals.add(&totals);
+            if weight > site.weight {
+                (site.stack, site.weight, site.attribution) = (stack, weight, attribution);
+            }
+            if source == "allocator" {
+                for held in live_threads.get(&row.stack).into_iter().flatten() {
+                    let live = site.threads.entry(held.name.clone()).or_default();
+                    *live = live.saturating_add(held.live_bytes);
+                }
+            }
+        }
+    }
+
+    /// The totals of a row, of which live must be what is left of allocated. Counters are read while
+    /// they run, so a free may be seen whose allocation was not yet: counted, never hidden.
+    fn consistent(&mut self, row: &Total, is_sampled: bool) -> Totals {
+        let totals = row.totals;
+        if totals.freed_bytes > totals.allocated_bytes || totals.freed_count > totals.allocated_count {
+            self.inconsistent += 1;
+        }
+        let mut sum = Totals::default();
+        sum.add(&Totals {
+            allocated_bytes: totals.allocated_bytes,
+            allocated_count: totals.allocated_count,
+            freed_bytes: totals.freed_bytes.min(totals.allocated_bytes),
+            freed_count: totals.freed_count.min(totals.allocated_count),
+            variances: is_sampled.then(|| Variances::of(&totals)),
+            ..Totals::default()
+        });
+        sum
+    }
+}
+
+fn attribution(
+    recording: &Recording,
+    rules: &Rules,
+    traits: &[FrameTraits],
+    stack: &Stack,
+    row: &Total,
+) -> Attribution {
+    let pairs: Vec<(&Frame, &FrameTraits)> = stack
+        .frames
+        .iter()
+        .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(traits, frame)?)))
+        .collect();
+    rules.classify(&pairs, &row.source, stack.complete == Some(true))
+}
+
+/// Gives each category the kind of the site that holds most of it.
+fn name_first_kinds(categories: &mut [CategoryDraft], sites: &[SiteDraft<'_>]) {
+    let mut first: HashMap<(&str, &str), &SiteDraft<'_>> = HashMap::new();
+    for site in sites {
+        let first = first.entry((&site.attribution.category, site.source)).or_insert(site);
+        if first.totals.live_bytes <= site.totals.live_bytes {
+            *first = site;
+        }
+    }
+    for category in categories {
+        let site = first.get(&(category.id.as_str(), category.source));
+        category.first_kind = site.and_then(|site| site.attribution.kind.clone());
+    }
+}
+
+/// Groups of their own: class loaders, and each line that has classes generated.
+fn class_churn(
+    groups: &mut RowGroups,
+    recording: &Recording,
+    sites: &[SiteDraft<'_>],
+    names: &[u32],
+    code_cache: &CodeCache,
+) -> ClassChurn {
+    let loaders = groups.add();
+    let mut generating: BTreeMap<u32, GroupId> = BTreeMap::new();
+    for site in sites {
+        let is_loader =
+            site.attribution.category == "class" && site.attribution.kind.as_deref() == Some("loader");
+        let line = generating_line(recording, site, names);
+        let of_line = line.map(|line| *generating.entry(line).or_insert_with(|| groups.add()));
+        for group in of_line.into_iter().chain(is_loader.then_some(loaders)) {
+            for row in groups.rows(site.group).to_vec() {
+                groups.put(row, group);
+            }
+        }
+    }
+    let generated_bytes = code_cache.generated_bytes();
+    ClassChurn { loaders, generating: generating.into_values().collect(), generated_bytes }
+}
+
+/// The line of code for which a site generates classes. None: it does not.
+fn generating_line(recording: &Recording, site: &SiteDraft<'_>, names: &[u32]) -> Option<u32> {
+    let frames = site.stack.frames.iter().filter_map(|&it| Some((it, at(&recording.frames, it)?)));
+    let functions = frames.clone().map(|(_, frame)| frame.function.as_str());
+    let generator = Generator::of(&site.attribution.category, functions)?;
+    let asks = |(_, frame): &(u32, &Frame)| frame.kind == FrameKind::Java && verdict::asks(&frame.function);
+    let line = *at(names, frames.clone().find(asks)?.0)?;
+    (generator != Generator::Loader).then_some(line)
+}
+
+fn finish_categories(
+    drafts: Vec<CategoryDraft>,
+    rules: &Rules,
+    verdicts: &GroupVerdicts<'_>,
+) -> Vec<Category> {
+    let category = |draft: CategoryDraft| {
+        let kind = draft.first_kind.as_deref();
+        let (growth_bytes_per_s, verdict) = verdicts.of_group(draft.group, &draft.id, kind);
+        Category {
+            totals: draft.totals,
+            growth_bytes_per_s,
+            verdict: Some(verdict),
+            ..Category::named(draft.id, draft.source, rules)
+        }
+    };
+    let mut categories: Vec<Category> = drafts.into_iter().map(category).collect();
+    categories.sort_by(|one, other| {
+        let key = |row: &Category| {
+            (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes), row.id.clone())
+        };
+        key(one).cmp(&key(other))
+    });
+    categories
+}
+
+/// Judges metaspace by what is committed of it; a category of its own if it is a finding and nothing of it was mapped
+/// in the session.
+fn judge_metaspace(categories: &mut Vec<Category>, rules: &Rules, verdicts: &GroupVerdicts<'_>) {
+    let id = "metaspace";
+    let Some((growth_bytes_per_s, verdict)) = verdicts.of_metaspace(id) else { return };
+    let of_mappings = |row: &&mut Category| row.id == id && row.source == "mapping";
+    if let Some(row) = categories.iter_mut().find(of_mappings) {
+        (row.growth_bytes_per_s, row.verdict) = (growth_bytes_per_s, Some(verdict));
+    } else if verdict.kind.is_finding() || verdict.kind == Kind::TooShort {
+        categories.push(Category {
+            growth_bytes_per_s,
+            verdict: Some(verdict),
+            ..Category::named(id.to_owned(), "mapping", rules)
+        });
+    }
+}
+
+fn finish_sites(drafts: Vec<SiteDraft<'_>>, shown: &Shown, verdicts: &GroupVerdicts<'_>) -> Vec<Site> {
+    let site = |draft: SiteDraft<'_>| (draft.group, finish_site(draft, shown, verdicts));
+    let mut sites: Vec<(GroupId, Site)> = drafts.into_iter().map(site).collect();
+    // Stable: what is equal stays in the order of the recording.
+    sites.sort_by_key(|(_, site)| {
+        (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
+    });
+    for source in SOURCES {
+        let of_source = sites.iter_mut().filter(|(_, site)| site.source == source);
+        for (group, site) in of_source.take(series::SITES) {
+            site.series = Some(series::RowSeries::of(&verdicts.history(*group)));
+        }
+    }
+    sites.into_iter().map(|(_, site)| site).collect()
+}
+
+fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>) -> Site {
+    let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
+    let (growth_bytes_per_s, verdict) = verdicts.of_group(draft.group, &category, kind.as_deref());
+    let frames = frames(shown, draft.stack);
+    let mut threads: Vec<SiteThread> =
+        draft.threads.into_iter().map(|(name, live_bytes)| SiteThread { name, live_bytes }).collect();
+    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+    Site {
+        category,
+        kind,
+        source: draft.source,
+        totals: draft.totals,
+        growth_bytes_per_s,
+        verdict: Some(verdict),
+        owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
+        threads,
+        frames,
+        complete: draft.stack.complete,
+        series: None,
+        path: CallPath { leaf, cause, owner },
+        stop: draft.stack.stop.clone(),
+    }
+}
+
+/// Bytes that each thread holds of each stack, by the thread's name.
+fn live_threads(recording: &Recording) -> HashMap<u32, Vec<SiteThread>> {
+    // The last of a tid is the one that can hold something: its name came last.
+    let names: HashMap<u32, &str> =
+        recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
+    let mut live: HashMap<u32, Vec<SiteThread>> = HashMap::new();
+    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0) {
+        let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
+        live.entry(row.stack).or_default().push(SiteThread { name, live_bytes: row.live_bytes });
+    }
+    live
+}

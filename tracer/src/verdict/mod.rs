@@ -1,0 +1,76 @@
+//! The verdicts of a recording: what the growth of a group of its rows means, with the evidence in numbers.
+//!
+//! Takes a recording, the nature of each category, and groups of the recording's rows; gives each group its history,
+//! its growth, and one [`Kind`] with a sentence and an advice. Pure; knows no profile and no output.
+
+mod advice;
+mod allocator_retention;
+mod class_definers;
+mod classify;
+mod collected;
+mod groups;
+mod growth;
+mod history;
+mod metaspace;
+#[cfg(test)]
+mod tests;
+mod thread_cohort;
+mod timing;
+mod trend;
+
+use serde::Serialize;
+
+pub use allocator_retention::AllocatorRetention;
+pub use class_definers::{ClassChurn, Generator, asks};
+pub use groups::GroupVerdicts;
+pub use history::{GroupId, Point, RowGroups};
+
+/// What a row's course means. Exactly one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Outstanding bytes grow, through collections where those could free them.
+    Leak,
+    /// They fall when a collection runs, or nobody can tell because none ran.
+    GcPending,
+    /// They rose, and then stayed.
+    Pool,
+    /// They fell to where they came from after a burst.
+    Transient,
+    /// Live bytes fell, and the allocator keeps what they took.
+    Retention,
+    /// Nothing grows.
+    Steady,
+    /// It was not watched for long enough.
+    TooShort,
+}
+
+impl Kind {
+    /// As in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Leak => "leak",
+            Kind::GcPending => "gc-pending",
+            Kind::Pool => "pool",
+            Kind::Transient => "transient",
+            Kind::Retention => "retention",
+            Kind::Steady => "steady",
+            Kind::TooShort => "too-short",
+        }
+    }
+
+    /// Must somebody do something about it?
+    pub const fn is_finding(self) -> bool {
+        matches!(self, Kind::Leak | Kind::GcPending | Kind::Retention)
+    }
+}
+
+/// The meaning of a row's course.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub kind: Kind,
+    /// One sentence, with numbers.
+    pub evidence: String,
+    /// What an engineer can do.
+    pub advice: String,
+}
