@@ -41,7 +41,9 @@ impl Owners {
             let library = this.libraries.iter().position(|library| library.path == mapping.path);
             let Some(library) = library.filter(|_| mapping.is_file()) else { continue };
             this.ranges.push((mapping.start..mapping.end, mapping.executable, library));
-            for part in mapping.start >> COARSE_SHIFT..=(mapping.end - 1) >> COARSE_SHIFT {
+            // In a circle: more parts than it has set no more bits.
+            let parts = mapping.start >> COARSE_SHIFT..=mapping.end.saturating_sub(1) >> COARSE_SHIFT;
+            for part in parts.take(COARSE_BITS) {
                 let (word, bit) = place(part);
                 if let Some(word) = this.coarse.get_mut(word) {
                     *word |= bit;

@@ -278,6 +278,20 @@ fn next_resident(source: &Source<'_>, address: u64, end: u64) -> u64 {
     let mut next = address - address % PAGE_BYTES + PAGE_BYTES;
     let mut states = [PageState::Absent; 512];
     while next < end {
+        // A heap that is said to be larger than its mapping.
+        if source.mapping(next).is_none() {
+            let behind = source.mappings.partition_point(|mapping| mapping.start <= next);
+            next = source.mappings.get(behind).map_or(end, |mapping| mapping.start);
+            continue;
+        }
+        match source.residency.skip_absent(next, end) {
+            Ok(there) if there == next => {}
+            Ok(there) => {
+                next = there;
+                continue;
+            }
+            Err(_) => return end,
+        }
         if source.residency.pages(next, &mut states).is_err() {
             return end;
         }

@@ -29,6 +29,9 @@ pub(super) enum ReadError {
     /// Bytes that are not the text they should be.
     #[error("the name at {0:#x} is not text")]
     BadText(u64),
+    /// A list that comes to an element again.
+    #[error("the list at {0:#x} has no end")]
+    Endless(u64),
 }
 
 /// The target's memory, read with checks.
@@ -125,6 +128,30 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Notices when a list in foreign memory comes to an element again, whatever its length, in a few words of memory.
+/// Source: Brent, BIT 20 (1980) 176.
+#[derive(Debug, Default)]
+pub(super) struct ListGuard {
+    /// An element that was passed; the next one is taken when as many again were passed.
+    passed: u64,
+    since: u64,
+    until: u64,
+}
+
+impl ListGuard {
+    /// Notes that the list has come to `address`, which is not 0.
+    pub(super) fn pass(&mut self, address: u64) -> Result<(), ReadError> {
+        if address == self.passed {
+            return Err(ReadError::Endless(address));
+        }
+        if self.since == self.until {
+            (self.passed, self.since, self.until) = (address, 0, (self.until * 2).max(1));
+        }
+        self.since += 1;
+        Ok(())
+    }
+}
+
 /// `value`, if it can be the address of a structure: of the user's half and aligned to 8.
 pub(super) fn pointer(value: u64) -> Result<u64, ReadError> {
     let possible = (ADDRESS_FIRST..ADDRESS_END).contains(&value) && value.is_multiple_of(8);
@@ -172,6 +199,19 @@ mod tests {
         assert!(pointer(0).is_err() && pointer(4095).is_err() && pointer(8193).is_err());
         assert!(pointer(1 << 47).is_err() && pointer(u64::MAX).is_err());
         assert_eq!(pointer(0x7fff_0000_0008), Ok(0x7fff_0000_0008));
+    }
+
+    #[test]
+    fn a_list_that_comes_to_an_element_again_ends() {
+        for (tail, ring) in [(0, 1), (0, 2), (1, 1), (7, 3), (100, 50), (3, 1000)] {
+            let mut guard = ListGuard::default();
+            let places = (0_u64..).map(|at| if at < tail { at } else { tail + (at - tail) % ring });
+            let passed =
+                places.map(|at| 4096 + 8 * at).take_while(|&at| guard.pass(at).is_ok()).count() as u64;
+            assert!(passed >= tail + ring && passed <= 4 * (tail + ring), "{tail} {ring}: {passed}");
+        }
+        let mut guard = ListGuard::default();
+        assert!((1..10_000).all(|at| guard.pass(at * 8).is_ok()));
     }
 
     #[test]

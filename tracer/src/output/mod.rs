@@ -41,4 +41,6 @@ pub struct Options {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

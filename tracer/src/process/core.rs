@@ -26,9 +26,11 @@ const NT_PRPSINFO: u32 = 3;
 const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
-const MAX_NOTE_BYTES: u64 = 512 << 20;
+const MAX_NOTE_BYTES: u64 = 128 << 20;
+/// User addresses end here. What the kernel dumps beyond (`[vsyscall]`) is of nobody's memory.
+const ADDRESS_END: u64 = 1 << 47;
 /// Files that a core names.
-const MAX_FILES: u64 = 1 << 20;
+const MAX_FILES: u64 = 1 << 16;
 /// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (x86-64).
 const STATUS_PID: usize = 32;
 const INFO_PID: usize = 24;
@@ -96,6 +98,10 @@ impl Core {
             return Err(CoreError::NoCore);
         }
         let segments = header.program_headers(endian, head.as_slice()).map_err(|_| CoreError::NoCore)?;
+        // Each byte of the file is of one mapping at most, and notes take some of it: a file that claims more is lied
+        // about, and is read as far as it goes.
+        let length = file.metadata()?.len();
+        let (mut unclaimed, mut notes_left) = (length, MAX_NOTE_BYTES);
         let mut core = Self {
             file,
             loads: Vec::new(),
@@ -111,11 +117,15 @@ impl Core {
             match segment.p_type(endian) {
                 PT_LOAD => {
                     let start = segment.p_vaddr(endian);
-                    let Some(end) = start.checked_add(segment.p_memsz(endian)) else { continue };
-                    let (file_bytes, flags) = (bytes.min(end - start), segment.p_flags(endian));
+                    let end = start.checked_add(segment.p_memsz(endian));
+                    let Some(end) = end.filter(|&end| start < end && end <= ADDRESS_END) else { continue };
+                    let file_bytes = bytes.min(end - start).min(length.saturating_sub(offset)).min(unclaimed);
+                    unclaimed -= file_bytes;
+                    let flags = segment.p_flags(endian);
                     core.loads.push(Load { start, end, offset, file_bytes, flags });
                 }
-                PT_NOTE if bytes <= MAX_NOTE_BYTES => {
+                PT_NOTE if bytes <= notes_left.min(length) => {
+                    notes_left -= bytes;
                     let mut notes = vec![0; usize::try_from(bytes).unwrap_or(0)];
                     core.file.read_exact_at(&mut notes, offset)?;
                     core.notes(&notes);
@@ -275,6 +285,26 @@ impl ProcessMemory for Core {
 
 /// What was not in memory is a hole in the file, as long as nobody copied the holes as zeros.
 impl Residency for Core {
+    fn skip_absent(&self, address: u64, end: u64) -> io::Result<u64> {
+        let mut next = address;
+        while next < end {
+            let after = self.loads.partition_point(|load| load.end <= next);
+            let Some(load) = self.loads.get(after) else { return Ok(end) };
+            next = next.max(load.start);
+            let in_file = load.start + load.file_bytes;
+            if next >= in_file {
+                next = load.end;
+                continue;
+            }
+            let offset = load.offset.saturating_add(next - load.start);
+            match self.run(offset)? {
+                (.., PageState::Resident) => break,
+                (_, data, _) => next = next.saturating_add(data.saturating_sub(offset)).min(load.end),
+            }
+        }
+        Ok(next.min(end))
+    }
+
     fn pages(&self, address: u64, states: &mut [PageState]) -> io::Result<()> {
         let mut page = address - address % PAGE_BYTES;
         // File offsets that are known to have data, or none.
@@ -345,5 +375,64 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"\x7fELF\x02\x01\x01").expect("written");
         assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
+    }
+
+    /// A core file with these program headers (type, offset, address, bytes in the file and in memory), sparse up to
+    /// `length`.
+    fn core(headers: &[(u32, u64, u64, u64, u64)], length: u64) -> tempfile::NamedTempFile {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        bytes.extend([4_u16, 62].map(u16::to_le_bytes).as_flattened());
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend([0, 64, 0].map(u64::to_le_bytes).as_flattened());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend([64, 56, headers.len() as u16, 0, 0, 0].map(u16::to_le_bytes).as_flattened());
+        for &(kind, offset, address, file_bytes, bytes_in_memory) in headers {
+            bytes.extend([kind, PF_R | PF_W].map(u32::to_le_bytes).as_flattened());
+            let words = [offset, address, address, file_bytes, bytes_in_memory, 1];
+            bytes.extend(words.map(u64::to_le_bytes).as_flattened());
+        }
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(&bytes).expect("written");
+        file.as_file().set_len(length).expect("sparse");
+        file
+    }
+
+    #[test]
+    fn segments_that_cannot_be_are_left_out() {
+        let loads = [
+            (PT_LOAD, 0, 1 << 20, 4096, 1 << 62),
+            (PT_LOAD, 0, 0xffff_ffff_ffff_e000, 0x1fff, 0x1fff),
+            (PT_LOAD, 0, u64::MAX, 1, 1),
+            (PT_LOAD, 0, 0, 0, 0),
+            // More than the file has; then nothing is left of it.
+            (PT_LOAD, 4096, 2 << 20, 1 << 40, 1 << 40),
+            (PT_LOAD, 4096, 1 << 45, 4096, 1 << 46),
+        ];
+        let file = core(&loads, 8192);
+        let core = Core::open(file.path()).expect("a core");
+        let ranges: Vec<_> = core.mappings().iter().map(|mapping| (mapping.start, mapping.end)).collect();
+        assert_eq!(ranges, [(2 << 20, (2 << 20) + (1 << 40)), (1 << 45, (1 << 45) + (1 << 46))]);
+        let mut bytes = [0; 4096];
+        assert!(core.read(2 << 20, &mut bytes).is_ok());
+        assert!(core.read((2 << 20) + 4096, &mut bytes).is_err());
+        // 2^46 bytes that are not in the file take no time.
+        let mut resident = 0;
+        let mut count = |start, end| {
+            crate::process::pagemap::each_resident(&core, start, end, |_| resident += 1).expect("seen");
+            resident
+        };
+        assert!(count(0, u64::MAX) <= 2, "one page is in the file, twice, or a hole of it");
+    }
+
+    #[test]
+    fn notes_take_no_more_than_there_is() {
+        let notes = vec![(PT_NOTE, 1 << 24, 0, 512 << 20, 0); 60_000];
+        let file = core(&notes, 1 << 40);
+        let begin = std::time::Instant::now();
+        assert!(Core::open(file.path()).expect("a core").tids.is_empty());
+        assert!(begin.elapsed().as_secs() < 10);
+        let notes = vec![(PT_NOTE, 1 << 24, 0, 1 << 20, 0); 60_000];
+        Core::open(core(&notes, 1 << 40).path()).expect("a core");
     }
 }

@@ -26,6 +26,15 @@ pub trait Residency {
     /// # Errors
     /// The process is gone, or not permitted.
     fn pages(&self, address: u64, states: &mut [PageState]) -> io::Result<()>;
+
+    /// The first address from `address` on where a page can be resident, before `end`; `end` if there is none. Whoever
+    /// goes through a range page by page asks here first: what a foreign file claims may be far more than it holds.
+    ///
+    /// # Errors
+    /// As [`Residency::pages`].
+    fn skip_absent(&self, address: u64, end: u64) -> io::Result<u64> {
+        Ok(address.min(end))
+    }
 }
 
 /// Everything that is there counts as resident: for saved images, which hold just what was.
@@ -91,7 +100,12 @@ pub fn each_resident(
 ) -> io::Result<()> {
     let mut states = [PageState::Absent; 512];
     let mut next = start - start % PAGE_BYTES;
-    while next < end {
+    loop {
+        next = residency.skip_absent(next, end)?;
+        if next >= end {
+            return Ok(());
+        }
+        next -= next % PAGE_BYTES;
         let count = (end - next).div_ceil(PAGE_BYTES).min(512) as usize;
         let states = states.get_mut(..count).unwrap_or_default();
         residency.pages(next, states)?;
@@ -99,10 +113,9 @@ pub fn each_resident(
             if *state == PageState::Resident {
                 visit(next);
             }
-            next += PAGE_BYTES;
+            next = next.saturating_add(PAGE_BYTES);
         }
     }
-    Ok(())
 }
 
 /// Bytes of resident and of swapped pages in `[start, end)`.

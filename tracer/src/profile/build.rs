@@ -1,6 +1,5 @@
 //! A recording becomes a profile.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::class_owners::ClassOwners;
@@ -18,7 +17,7 @@ impl Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let mut code_cache = code::build(recording);
-        let Rows { sites, mut categories, series, retention, inconsistent } =
+        let Rows { sites, mut categories, series, retention } =
             rows::build(recording, rules, &shown, &code_cache);
         let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
@@ -31,14 +30,11 @@ impl Profile {
         code_cache.name_owners(&class_owners);
         let threads = threads::build(recording, rules, &shown);
         owners::set(&mut categories, &sites, &class_owners, &code_cache, &threads.creators);
-        let mut lost: BTreeMap<String, u64> = recording.lost.clone();
-        lost.retain(|_, count| *count > 0);
-        lost.extend(inconsistent.map(|(reason, count)| (reason.to_owned(), count)));
         Profile {
             schema: SCHEMA,
             target: target(recording),
             session: session(recording),
-            quality: quality::build(recording, lost),
+            quality: quality::build(recording),
             totals,
             categories,
             sites,

@@ -342,7 +342,8 @@ fn series(recording: &Recording) -> Vec<Moment> {
         moment.insert(sample.id.clone(), sample.resident_bytes);
     }
     let start_ns = recording.session.started_ns;
-    let rss: HashMap<u64, u64> = recording.resident.iter().copied().collect();
+    let rss: HashMap<u64, u64> =
+        recording.resident.iter().map(|sample| (sample.time_ns, sample.rss_bytes)).collect();
     let moment = |(time_ns, resident_bytes): (u64, _)| Moment {
         time_ns: time_ns.saturating_sub(start_ns),
         rss_bytes: rss.get(&time_ns).copied(),

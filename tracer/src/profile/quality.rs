@@ -38,11 +38,13 @@ pub struct Incomplete {
     pub allocated_bytes: u64,
 }
 
-/// `lost`: reasons with a count above zero.
-pub(super) fn build(recording: &Recording, lost: BTreeMap<String, u64>) -> Quality {
+/// The quality of a recording's profile.
+pub(super) fn build(recording: &Recording) -> Quality {
     let quality = &recording.quality;
     // Without the walks' counters, which come at the end: the distinct stacks.
     let complete = recording.stacks.iter().filter(|stack| stack.complete == Some(true)).count();
+    let mut lost = recording.lost.clone();
+    lost.retain(|_, count| *count > 0);
     Quality {
         lost,
         stacks_total: quality.stacks_total.unwrap_or(count(recording.stacks.len())),

@@ -15,8 +15,6 @@ use crate::verdict::{
     self, AllocatorRetention, ClassChurn, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
 };
 
-/// The reason under which rows are counted that say more was freed than allocated.
-const INCONSISTENT: &str = "inconsistent_totals";
 /// The allocator's rows come before those of mappings.
 const SOURCES: [&str; 2] = ["allocator", "mapping"];
 
@@ -29,8 +27,6 @@ pub(super) struct Rows {
     pub(super) series: Series,
     /// None: malloc is not glibc's, or was not watched.
     pub(super) retention: Option<AllocatorRetention>,
-    /// Rows that say more was freed than allocated.
-    pub(super) inconsistent: Option<(&'static str, u64)>,
 }
 
 /// A site while it is put together.
@@ -67,7 +63,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
     let names = site::frame_names(&recording.frames);
     let mut drafts = Drafts::default();
     drafts.add_all(recording, rules, &names);
-    let Drafts { mut groups, sites, mut categories, all, inconsistent } = drafts;
+    let Drafts { mut groups, sites, mut categories, all } = drafts;
     let all = all.unwrap_or_else(|| groups.add());
     name_first_kinds(&mut categories, &sites);
     let churn = class_churn(&mut groups, recording, &sites, &names, code_cache);
@@ -80,13 +76,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
     }
     let mut categories = finish_categories(categories, rules, &verdicts);
     judge_metaspace(&mut categories, rules, &verdicts);
-    Rows {
-        sites: finish_sites(sites, shown, &verdicts),
-        categories,
-        series,
-        retention,
-        inconsistent: (inconsistent > 0).then_some((INCONSISTENT, inconsistent)),
-    }
+    Rows { sites: finish_sites(sites, shown, &verdicts), categories, series, retention }
 }
 
 /// Sites and categories while rows are added to them.
@@ -97,8 +87,6 @@ struct Drafts<'a> {
     categories: Vec<CategoryDraft>,
     /// All that was allocated. None: nothing was yet.
     all: Option<GroupId>,
-    /// Rows that say more was freed than allocated.
-    inconsistent: u64,
 }
 
 impl<'a> Drafts<'a> {
@@ -109,7 +97,7 @@ impl<'a> Drafts<'a> {
         for (number, row) in recording.totals.iter().enumerate() {
             let Some(stack) = at(&recording.stacks, row.stack) else { continue };
             let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
-            let totals = self.consistent(row, is_sampled);
+            let totals = totals_of(row, is_sampled);
             let attribution = attribution(recording, rules, &traits, stack, row);
             let source = row.source.as_str();
             let of_category = (attribution.category.clone(), source);
@@ -149,25 +137,21 @@ impl<'a> Drafts<'a> {
             }
         }
     }
+}
 
-    /// The totals of a row, of which live must be what is left of allocated. Counters are read while
-    /// they run, so a free may be seen whose allocation was not yet: counted, never hidden.
-    fn consistent(&mut self, row: &Total, is_sampled: bool) -> Totals {
-        let totals = row.totals;
-        if totals.freed_bytes > totals.allocated_bytes || totals.freed_count > totals.allocated_count {
-            self.inconsistent += 1;
-        }
-        let mut sum = Totals::default();
-        sum.add(&Totals {
-            allocated_bytes: totals.allocated_bytes,
-            allocated_count: totals.allocated_count,
-            freed_bytes: totals.freed_bytes.min(totals.allocated_bytes),
-            freed_count: totals.freed_count.min(totals.allocated_count),
-            variances: is_sampled.then(|| Variances::of(&totals)),
-            ..Totals::default()
-        });
-        sum
-    }
+/// The totals of a row, with their variances where it was sampled.
+fn totals_of(row: &Total, is_sampled: bool) -> Totals {
+    let totals = row.totals;
+    let mut sum = Totals::default();
+    sum.add(&Totals {
+        allocated_bytes: totals.allocated_bytes,
+        allocated_count: totals.allocated_count,
+        freed_bytes: totals.freed_bytes,
+        freed_count: totals.freed_count,
+        variances: is_sampled.then(|| Variances::of(&totals)),
+        ..Totals::default()
+    });
+    sum
 }
 
 fn attribution(

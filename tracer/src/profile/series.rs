@@ -60,8 +60,8 @@ impl Series {
         let mut resident = recording.resident.iter().peekable();
         let mut now = None;
         let rss_bytes = times_ns.iter().map(|&time| {
-            while let Some(&(_, bytes)) = resident.next_if(|(at, _)| verdicts.since(*at) <= time) {
-                now = Some(bytes);
+            while let Some(sample) = resident.next_if(|sample| verdicts.since(sample.time_ns) <= time) {
+                now = Some(sample.rss_bytes);
             }
             now
         });

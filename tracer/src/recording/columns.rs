@@ -38,6 +38,27 @@ pub(super) fn has_table(database: &Connection, name: &str) -> Result<bool> {
     Ok(database.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
 }
 
+/// Bytes of a name that are kept: what is longer is cut.
+pub(super) const TEXT_BYTES: usize = 4096;
+
+/// A name, or a sentence.
+pub(super) fn text(row: &Row<'_>, column: usize) -> Result<String> {
+    Ok(cut(row.get_ref(column)?.as_str()?))
+}
+
+pub(super) fn optional_text(row: &Row<'_>, column: usize) -> Result<Option<String>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.map(cut))
+}
+
+/// The text, or as much of it as is kept: `xxxx…`.
+fn cut(text: &str) -> String {
+    if text.len() <= TEXT_BYTES {
+        return text.to_owned();
+    }
+    let kept = text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or_default();
+    format!("{kept}…")
+}
+
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     natural(row.get(column)?)
 }

@@ -384,3 +384,45 @@ pub(crate) fn finished() -> (tempfile::TempDir, PathBuf) {
     write(&path).finish(&End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }).expect("finish");
     (folder, path)
 }
+
+/// Numbers at and beyond what a recording may have.
+const EXTREMES: [i64; 12] =
+    [0, 1, -1, 4_096, i64::MAX, i64::MIN, 1 << 56, (1 << 56) + 1, 1 << 60, 1 << 61, 1 << 47, 1 << 32];
+
+/// Changes some cells of a finished recording, as someone would who knows its tables; the same for the same seed.
+pub(crate) fn mutate(path: &Path, seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let database = rusqlite::Connection::open(path).expect("open");
+    database.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").expect("pragma");
+    let mut columns: Vec<(String, String, String)> = Vec::new();
+    let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c
+               WHERE m.type = 'table' ORDER BY 1, c.cid";
+    let mut statement = database.prepare(sql).expect("tables");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("columns");
+    columns.extend(rows.map(|row| row.expect("column")));
+    drop(statement);
+    for _ in 0..1 + random(6) {
+        let (table, column, kind) = &columns[random(columns.len())];
+        let extreme = EXTREMES[random(EXTREMES.len())];
+        let value = match (kind.as_str(), random(4)) {
+            ("INTEGER", 0) => "NULL".to_owned(),
+            ("INTEGER", 1) => format!("\"{column}\" + {}", extreme.rem_euclid(1 << 40)),
+            ("INTEGER", _) => extreme.to_string(),
+            (_, 0) => "''".to_owned(),
+            (_, 1) => "printf('%.*c', 100000, 'x')".to_owned(),
+            (_, 2) => format!("\"{column}\" || char(27, 8238, 10, 0)"),
+            // Numbers in JSON.
+            _ => format!("replace(replace(\"{column}\", '0', '99999999999'), ':1', ':{extreme}')"),
+        };
+        let every = 1 + random(3);
+        let sql = format!(
+            "UPDATE OR IGNORE \"{table}\" SET \"{column}\" = {value} WHERE ({every} = 1 OR length(hex(\"{column}\")) % {every} = 0)"
+        );
+        // Some are refused: the tables know what is a number.
+        let _ = database.execute(&sql, []);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::columns::{collect, column, has_table, optional, unsigned};
+use super::columns::{collect, column, has_table, optional, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
 use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack};
@@ -111,7 +111,7 @@ pub(super) fn read(
         ),
         |row| {
             Ok(MemoryPart {
-                id: row.get(0)?,
+                id: text(row, 0)?,
                 reserved_bytes: optional(row, 1)?,
                 committed_bytes: optional(row, 2)?,
                 resident_bytes: optional(row, 3)?,
@@ -149,7 +149,7 @@ pub(super) fn read_series(database: &Connection) -> Result<Vec<MemorySample>> {
     collect(database, sql, |row| {
         Ok(MemorySample {
             time_ns: unsigned(row, 0)?,
-            id: row.get(1)?,
+            id: text(row, 1)?,
             committed_bytes: unsigned(row, 2)?,
             resident_bytes: unsigned(row, 3)?,
         })

@@ -6,6 +6,7 @@
 //! tables for people who ask the file their own questions.
 
 mod census;
+mod check;
 mod columns;
 mod create;
 mod database;
@@ -27,8 +28,8 @@ pub use error::{ReadError, WriteError};
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
     HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Quality,
-    Recording, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo, Thread, ThreadLive,
-    ThreadStack, Total, Totals, Touched, TouchedBy,
+    Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo,
+    Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
 pub use writer::Writer;

@@ -112,7 +112,7 @@ pub struct Recording {
     /// What is live at the end, by when it was allocated. Empty: not told.
     pub survivors: Vec<Survivors>,
     /// Resident bytes of the process, by time.
-    pub resident: Vec<(u64, u64)>,
+    pub resident: Vec<ResidentSample>,
     pub lost: BTreeMap<String, u64>,
     pub quality: Quality,
     pub memory: Memory,
@@ -162,6 +162,13 @@ pub struct Total {
     pub stack: u32,
     pub source: Source,
     pub totals: Totals,
+}
+
+/// The resident bytes of the process at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResidentSample {
+    pub time_ns: u64,
+    pub rss_bytes: u64,
 }
 
 /// What changed up to a moment.

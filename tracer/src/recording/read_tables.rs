@@ -7,12 +7,14 @@ use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
 use super::columns::{
-    collect, column, damage, has_table, index, kind, missing, optional, reference, tier, unknown, unsigned,
+    collect, column, damage, has_table, index, kind, missing, optional, optional_text, reference, text, tier,
+    unknown, unsigned,
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, Sample, SeriesRow, Source, Stack,
-    State, Survivors, Thread, ThreadLive, Total, Totals, census, memory, touched,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, ResidentSample, Sample,
+    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, memory,
+    touched,
 };
 use crate::symbolize::Frame;
 
@@ -39,7 +41,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
     let (frames, frame_ids) = frames(database)?;
     let (stacks, stack_ids) = stacks(database, &frame_ids)?;
     let (totals, total_ids) = totals(database, &stack_ids)?;
-    Ok(Recording {
+    let mut recording = Recording {
         target: json(&meta, "target")?,
         state,
         duration_ns,
@@ -51,10 +53,10 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         resident: collect(
             database,
             "SELECT time_ns, rss_bytes FROM memory WHERE rss_bytes NOT NULL ORDER BY time_ns",
-            |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)),
+            |row| Ok(ResidentSample { time_ns: unsigned(row, 0)?, rss_bytes: unsigned(row, 1)? }),
         )?,
         lost: collect(database, "SELECT reason, count FROM lost", |row| {
-            Ok((row.get(0)?, unsigned(row, 1)?))
+            Ok((text(row, 0)?, unsigned(row, 1)?))
         })?
         .into_iter()
         .collect(),
@@ -66,12 +68,14 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
         censuses: census::read(database)?,
-        notes: collect(database, "SELECT text FROM note ORDER BY id", |row| row.get(0))?,
+        notes: collect(database, "SELECT text FROM note ORDER BY id", |row| text(row, 0))?,
         session,
         frames,
         stacks,
         totals,
-    })
+    };
+    check::check(&mut recording).map_err(|why| damage(&why))?;
+    Ok(recording)
 }
 
 /// Only plain tables: a view or a virtual table of a stranger's could compute anything.
@@ -117,11 +121,11 @@ fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
         |row| {
             ids.push(row.get(0)?);
             Ok(Frame {
-                function: row.get(1)?,
+                function: text(row, 1)?,
                 kind: kind(row.get_ref(2)?.as_str()?)?,
-                module: row.get(3)?,
-                build_id: row.get(4)?,
-                file: row.get(5)?,
+                module: optional_text(row, 3)?,
+                build_id: optional_text(row, 4)?,
+                file: optional_text(row, 5)?,
                 line: row.get(6)?,
                 offset: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
                 tier: row.get::<_, Option<String>>(8)?.as_deref().and_then(tier),
@@ -141,7 +145,7 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
                 id: row.get::<_, i64>(1)?.cast_unsigned(),
                 frames: Vec::new(),
                 complete: row.get(2)?,
-                stop: row.get(3)?,
+                stop: optional_text(row, 3)?,
             })
         })?;
     let mut statement = database.prepare("SELECT stack, frame FROM stack_frame ORDER BY stack, depth")?;
@@ -173,7 +177,7 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     let sources: HashMap<i64, Source> = collect(database, "SELECT id, source, kind FROM source", |row| {
         let source = match row.get::<_, String>(1)?.as_str() {
             "allocator" => Source::Allocator,
-            "mapping" => Source::Mapping(row.get(2)?),
+            "mapping" => Source::Mapping(text(row, 2)?),
             other => return Err(damage(&format!("unknown source `{other}`"))),
         };
         Ok((row.get(0)?, source))
@@ -245,7 +249,7 @@ fn threads(database: &Connection, stack_ids: &Ids) -> Result<Vec<Thread>> {
     collect(database, "SELECT tid, name, started_ns, ended_ns, creator FROM thread ORDER BY id", |row| {
         Ok(Thread {
             tid: row.get(0)?,
-            name: row.get(1)?,
+            name: optional_text(row, 1)?,
             started_ns: optional(row, 2)?,
             ended_ns: optional(row, 3)?,
             creator: row.get::<_, Option<i64>>(4)?.map(|stack| reference(stack_ids, stack)).transpose()?,
@@ -311,7 +315,7 @@ fn code_cache(database: &Connection) -> Result<CodeCache> {
             "SELECT name, reserved_bytes, committed_bytes, used_bytes FROM code_heap ORDER BY name",
             |row| {
                 Ok(CodeHeap {
-                    name: row.get(0)?,
+                    name: text(row, 0)?,
                     reserved_bytes: optional(row, 1)?,
                     committed_bytes: optional(row, 2)?,
                     used_bytes: optional(row, 3)?,
@@ -319,7 +323,11 @@ fn code_cache(database: &Connection) -> Result<CodeCache> {
             },
         )?,
         methods: collect(database, "SELECT method, tier, bytes FROM compiled_method ORDER BY id", |row| {
-            Ok(CompiledMethod { method: row.get(0)?, tier: row.get(1)?, bytes: unsigned(row, 2)? })
+            Ok(CompiledMethod {
+                method: text(row, 0)?,
+                tier: optional_text(row, 1)?,
+                bytes: unsigned(row, 2)?,
+            })
         })?,
     })
 }

@@ -50,7 +50,8 @@ fn what_was_written_is_read() {
     assert_eq!(recording.collections, [Collection { begin_ns, end_ns, full: true }]);
     assert_eq!(recording.survivors.len(), 5);
     assert_eq!(recording.code_series.first().map(|sample| sample.loaded_count), Some(40));
-    assert_eq!(recording.resident, [(START_NS + 10 * SECOND_NS, 222_700_000)]);
+    let resident = ResidentSample { time_ns: START_NS + 10 * SECOND_NS, rss_bytes: 222_700_000 };
+    assert_eq!(recording.resident, [resident]);
     assert_eq!(recording.lost.get("lost_pending"), Some(&2));
     assert_eq!(recording.quality.unmatched_frees, Some(31));
     assert_eq!(recording.memory.parts.len(), 4);
@@ -277,6 +278,19 @@ fn what_cannot_be_is_damage() {
         "UPDATE source SET source = 'heaven'",
         "UPDATE thread SET tid = -5",
         "DELETE FROM total",
+        "UPDATE total SET allocated_bytes = 1 << 57",
+        "UPDATE series SET allocated_count = 1 << 57",
+        "UPDATE sample SET time_ns = time_ns - 5000000000 WHERE id = 7",
+        "UPDATE gc SET end_ns = begin_ns - 1",
+        "UPDATE gc SET begin_ns = 1 << 62, end_ns = NULL",
+        "UPDATE thread SET started_ns = 10, ended_ns = 9",
+        "UPDATE memory_part SET resident_bytes = 1 << 57",
+        "UPDATE survivor SET born_ns = 1 << 62",
+        "UPDATE code_series SET loaded_bytes = 1 << 57",
+        "UPDATE compiled_method SET bytes = 9223372036854775807",
+        "UPDATE live_thread SET live_bytes = 9223372036854775807",
+        "UPDATE lost SET count = 9223372036854775807",
+        "UPDATE touched SET variance = 9223372036854775807",
         "CREATE VIEW v AS SELECT 1",
         "CREATE VIRTUAL TABLE v USING fts5(x)",
         "CREATE TRIGGER t AFTER INSERT ON gc BEGIN DELETE FROM gc; END",
@@ -284,6 +298,32 @@ fn what_cannot_be_is_damage() {
         let error = changed(sql).expect_err(sql);
         assert!(matches!(error, ReadError::Corrupt { .. }), "{sql}: {error}");
     }
+}
+
+#[test]
+fn frees_without_their_allocation_are_counted_and_taken_back() {
+    let recording =
+        changed("UPDATE total SET freed_bytes = allocated_bytes + 1, freed_count = 0").expect("read");
+    assert_eq!(recording.lost.get("inconsistent_totals"), Some(&7));
+    assert!(recording.totals.iter().all(|row| row.totals.freed_bytes == row.totals.allocated_bytes));
+    let recording =
+        changed("UPDATE series SET freed_bytes = 1 << 40, collected_bytes = 1 << 41").expect("read");
+    for row in recording.series.iter().flat_map(|sample| &sample.rows) {
+        assert!(row.totals.freed_bytes <= row.totals.allocated_bytes);
+        assert!(row.totals.collected_bytes <= row.totals.freed_bytes);
+    }
+}
+
+#[test]
+fn long_names_are_cut() {
+    let recording = changed(
+        "UPDATE frame SET function = printf('%.*c', 3000001, 'é'), file = printf('%.*c', 2000000, 'f');
+         UPDATE thread SET name = printf('%.*c', 2000000, 't')",
+    )
+    .expect("read");
+    let longest = |text: &str| text.len() <= columns::TEXT_BYTES + "…".len() && text.ends_with('…');
+    assert!(recording.frames.iter().all(|frame| longest(&frame.function)));
+    assert!(recording.threads.iter().filter_map(|thread| thread.name.as_deref()).all(longest));
 }
 
 #[test]
@@ -376,18 +416,20 @@ fn frame() -> impl Strategy<Value = Frame> {
         })
 }
 
+/// Totals that a recorder can write: nothing is freed that was not allocated.
 fn counts() -> impl Strategy<Value = StackTotals> {
-    let count = 0..=i64::MAX.unsigned_abs();
-    (count.clone(), count.clone(), count.clone(), count).prop_map(|(a, b, c, d)| StackTotals {
-        allocated_bytes: a,
-        allocated_count: b,
-        freed_bytes: c,
-        freed_count: d,
-        collected_bytes: c / 2,
-        allocated_bytes_variance: a,
-        allocated_count_variance: b,
-        freed_bytes_variance: a / 3,
-        freed_count_variance: b / 2,
+    let count = 0..=1_u64 << 56;
+    let part = 0_u64..=256;
+    (count.clone(), count, part.clone(), part).prop_map(|(bytes, count, freed, collected)| StackTotals {
+        allocated_bytes: bytes,
+        allocated_count: count,
+        freed_bytes: bytes / 256 * freed,
+        freed_count: count / 256 * freed,
+        collected_bytes: bytes / 256 * freed / 256 * collected,
+        allocated_bytes_variance: bytes,
+        allocated_count_variance: count,
+        freed_bytes_variance: bytes / 3,
+        freed_count_variance: count / 2,
     })
 }
 

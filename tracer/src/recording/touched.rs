@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::columns::{collect, has_table, unsigned};
+use super::columns::{collect, has_table, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
 use super::{Touched, TouchedBy};
@@ -45,7 +45,7 @@ pub(super) fn read(
     let by = collect(database, sql, |row| {
         Ok(TouchedBy {
             stack: u64::from(stack(row.get(0)?)?),
-            owner: row.get(1)?,
+            owner: text(row, 1)?,
             sample_count: unsigned(row, 2)?,
             fault_count: unsigned(row, 3)?,
             variance: unsigned(row, 4)?,

@@ -127,8 +127,7 @@ impl History {
                     now = change.totals;
                 }
                 point.allocated_bytes = point.allocated_bytes.saturating_add(now.allocated_bytes);
-                point.freed_bytes =
-                    point.freed_bytes.saturating_add(now.freed_bytes.min(now.allocated_bytes));
+                point.freed_bytes = point.freed_bytes.saturating_add(now.freed_bytes);
                 point.collected_bytes = point.collected_bytes.saturating_add(now.collected_bytes);
             }
         }

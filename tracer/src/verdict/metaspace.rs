@@ -22,8 +22,8 @@ pub(super) fn history(recording: &Recording, started_ns: u64) -> Option<Vec<Poin
         let bytes: u64 = look.iter().map(|sample| sample.committed_bytes).sum();
         let mut point = points.last().copied().unwrap_or_default();
         let before = last_bytes.replace(bytes).unwrap_or(bytes);
-        point.allocated_bytes += bytes.saturating_sub(before);
-        point.freed_bytes += before.saturating_sub(bytes);
+        point.allocated_bytes = point.allocated_bytes.saturating_add(bytes.saturating_sub(before));
+        point.freed_bytes = point.freed_bytes.saturating_add(before.saturating_sub(bytes));
         points.push(Point { time_ns: if points.is_empty() { 0 } else { time_ns }, ..point });
     }
     (points.len() >= LOOKS_MIN).then_some(points)

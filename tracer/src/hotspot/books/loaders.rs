@@ -13,7 +13,7 @@ use crate::hotspot::class_name::readable;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
 use crate::hotspot::oops::{Objects, wide};
-use crate::hotspot::read::{ReadError, Reader, pointer};
+use crate::hotspot::read::{ListGuard, ReadError, Reader, pointer};
 use crate::hotspot::vmstructs::Field;
 
 /// Loaders, and holders of hidden classes, of one JVM.
@@ -149,8 +149,10 @@ impl<'a> Graph<'a> {
         let Self { reader, fields, .. } = *self;
         let mut loaders = Vec::new();
         let mut objects = HashSet::new();
+        let mut guard = ListGuard::default();
         let mut next = reader.u64(fields.head)?;
         while next != 0 {
+            guard.pass(next)?;
             if loaders.len() >= MAX_LOADERS {
                 return Err(ReadError::OutOfBounds(next));
             }
@@ -178,8 +180,10 @@ impl<'a> Graph<'a> {
     /// Addresses of the classes of the loader at `address`.
     fn classes(&self, address: u64) -> Result<Vec<u64>, ReadError> {
         let mut classes = Vec::new();
+        let mut guard = ListGuard::default();
         let mut next = self.reader.field(address, self.classes)?;
         while next != 0 {
+            guard.pass(next)?;
             if classes.len() >= MAX_CLASSES {
                 return Err(ReadError::OutOfBounds(next));
             }
