@@ -6,8 +6,8 @@ use tracer_common::table::StackTotals;
 
 use super::{
     CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    JvmInfo, KeptCensus, MappedMemory, Memory, MemoryPart, SessionInfo, TargetInfo, ThreadStack, Touched,
-    Quality, TouchedBy, Writer,
+    JvmInfo, KeptCensus, MappedMemory, Memory, MemoryPart, Quality, SessionInfo, TargetInfo, ThreadStack,
+    Touched, TouchedBy, Writer,
 };
 use crate::census::{Census, Finding, Group, document};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
