@@ -1,9 +1,9 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
 //! A stage uses the stages to its left, never those to its right:
-//! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → census →
-//! attribute → recording → { recorder | verdict → profile → output } → cli`; the two arms above `recording` do
-//! not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
+//! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → limits →
+//! census → attribute → recording → { recorder | verdict → profile → output } → cli`; the two arms above `recording`
+//! do not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
 
 pub mod attribute;
 pub mod census;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod glibc;
 pub mod hotspot;
 pub mod ingest;
+pub mod limits;
 pub mod output;
 pub mod probe;
 pub mod process;

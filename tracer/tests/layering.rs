@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 17] = [
+const STAGES: [&str; 18] = [
     "process",
     "unwind",
     "probe",
@@ -15,6 +15,7 @@ const STAGES: [&str; 17] = [
     "hotspot",
     "symbolize",
     "vmmap",
+    "limits",
     "census",
     "attribute",
     "recording",

@@ -21,6 +21,7 @@ pub use self::contents::{
 };
 pub use self::memory::{Memory, MemoryPart};
 use super::groups::NamePattern;
+use crate::limits::{Fits, Limit};
 
 /// The schema's name. It rises only when a reader of the old one would misread a document.
 pub const SCHEMA: &str = "tracer.census/1";
@@ -28,7 +29,7 @@ pub const SCHEMA: &str = "tracer.census/1";
 const MAX_NUMBER: u64 = 1 << 56;
 
 /// What holds a process's native memory at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Census {
     pub schema: String,
     #[serde(default)]
@@ -37,6 +38,12 @@ pub struct Census {
     pub taken: Taken,
     #[serde(default)]
     pub memory: Memory,
+    /// The limits that it can meet. None: a core file does not tell, or an earlier version did not ask.
+    #[serde(default)]
+    pub limits: Option<Vec<Limit>>,
+    /// Whether the Java heap's maximum and everything else fit the memory limit. None: no JVM, or no limit.
+    #[serde(default)]
+    pub fits: Option<Fits>,
     /// What stands out, the most important first.
     #[serde(default)]
     pub findings: Vec<Finding>,
@@ -129,7 +136,13 @@ impl Census {
         if let Some(number) = bounds::number_above(&value, MAX_NUMBER) {
             return Err(format!("it has a number that cannot be: {number}"));
         }
-        serde_json::from_value(value).map_err(|error| format!("it is damaged: {error}"))
+        let mut census: Self =
+            serde_json::from_value(value).map_err(|error| format!("it is damaged: {error}"))?;
+        if census.limits.is_none() {
+            let why = || "the census is of a version that did not ask for them".to_owned();
+            census.unknown.entry("limits".to_owned()).or_insert_with(why);
+        }
+        Ok(census)
     }
 
     /// The whole length of a list of which `kept` rows are here.
@@ -154,6 +167,7 @@ mod tests {
         census.census.zlib = Some(Zlib { inflate: Sum { count: 3, bytes: 120_120 }, ..Zlib::default() });
         census.unknown.insert("malloc".to_owned(), "another allocator".to_owned());
         census.cut.insert("/census/libraries".to_owned(), 300);
+        census.limits = Some(vec![Limit { id: "swap".to_owned(), ..Limit::default() }]);
         assert_eq!(Census::parse(&census.to_json()), Ok(census));
     }
 

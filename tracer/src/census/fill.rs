@@ -51,6 +51,13 @@ impl Readings {
     }
 }
 
+impl Readings {
+    /// The segments of the code cache, if there is a JVM.
+    pub(super) fn code_heaps(&self) -> &[books::CodeHeap] {
+        self.jvm.as_ref().and_then(|jvm| jvm.as_ref().ok()).map(|jvm| &*jvm.code.heaps).unwrap_or_default()
+    }
+}
+
 /// The census with `heading`: whose it is, and how it was taken.
 pub(super) fn fill(mut heading: Census, readings: &Readings, java_home: Option<String>) -> Census {
     let mut filling = Filling::default();

@@ -19,7 +19,7 @@ use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::target::{Status, Target, TargetError};
 use crate::process::{allocator, inspect};
-use crate::vmmap;
+use crate::{limits, vmmap};
 
 /// Threads of a process that are looked at.
 const MAX_THREADS: usize = 1 << 16;
@@ -123,7 +123,13 @@ fn take(pid: u32, deadline: Option<Instant>) -> Result<Census, TakeError> {
     };
     let java_home = target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone());
     let mut census = fill(heading, &readings, java_home);
-    census.memory.limit_bytes = vmmap::limit(pid).map(|limit| limit.bytes);
+    let jvm = hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok());
+    let limits =
+        limits::read(&limits::Source { pid, map: Some(&map), jvm, code_heaps: readings.code_heaps() });
+    census.memory.limit_bytes =
+        limits.iter().find(|limit| limit.id == "cgroup-memory").and_then(|it| it.limit);
+    census.fits = limits::fits(&limits, &map);
+    census.limits = Some(limits);
     if !target.is_alive() {
         return Err(TakeError::Ended { pid, comm: target.comm });
     }
@@ -173,7 +179,9 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
         taken: Taken { duration_ns: elapsed_ns(begin), core: Some(path.display().to_string()) },
         ..Census::default()
     };
-    Ok(fill(heading, &readings, None))
+    let mut census = fill(heading, &readings, None);
+    census.unknown.insert("limits".to_owned(), "a core file does not tell them".to_owned());
+    Ok(census)
 }
 
 /// The first mapping of the file that HotSpot is in.

@@ -12,6 +12,7 @@ use super::print::{print, printable};
 use crate::attribute::known_name;
 use crate::glibc::{Arena, Holdings, Malloc};
 use crate::hotspot::{Hotspot, HotspotError};
+use crate::limits;
 use crate::output::{fit, units};
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
@@ -137,13 +138,13 @@ fn text(target: &Target, map: &Map, notes: &[String], summary_only: bool) -> Str
     if let Some(rss) = map.rss_bytes {
         let _ = writeln!(out, "{:<32}{:>36}", "RSS, as the kernel counts it", units::bytes(rss));
     }
-    if let Some(limit) = vmmap::limit(target.pid) {
-        let used = limit.used_bytes.map(|used| format!(", of which its group uses {}", units::bytes(used)));
+    if let Some((bytes, used_bytes)) = limits::memory_limit(target.pid) {
+        let used = used_bytes.map(|used| format!(", of which its group uses {}", units::bytes(used)));
         let _ = writeln!(
             out,
             "{:<32}{:>36}{}",
             "limit of its control group",
-            units::bytes(limit.bytes),
+            units::bytes(bytes),
             used.unwrap_or_default()
         );
     }
@@ -265,7 +266,7 @@ fn with(mut object: Value, usage: &Usage) -> Value {
 }
 
 fn json(target: &Target, map: &Map, notes: &[String]) -> Value {
-    let limit = vmmap::limit(target.pid);
+    let limit = limits::memory_limit(target.pid);
     let owner = |(owner, usage): (Owner, Usage)| {
         let details = details(map, owner).into_iter();
         let details: Vec<Value> =
@@ -289,8 +290,8 @@ fn json(target: &Target, map: &Map, notes: &[String]) -> Value {
         "comm": target.comm,
         "jvm": jvm_json(target),
         "rss_bytes": map.rss_bytes,
-        "limit_bytes": limit.as_ref().map(|limit| limit.bytes),
-        "limit_used_bytes": limit.and_then(|limit| limit.used_bytes),
+        "limit_bytes": limit.map(|(bytes, _)| bytes),
+        "limit_used_bytes": limit.and_then(|(_, used)| used),
         "total": usage_json(&map.total()),
         "owners": map.by_owner().into_iter().map(owner).collect::<Vec<_>>(),
         "parts": map.parts.iter().map(part).collect::<Vec<_>>(),

@@ -11,6 +11,7 @@ pub mod flamegraph;
 pub mod folded;
 pub mod json;
 mod label;
+mod limits;
 mod palette;
 mod stacks;
 mod style;

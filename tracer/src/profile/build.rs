@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::class_owners::ClassOwners;
 use super::rows::{self, Rows};
 use super::{
-    Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, memory,
-    owners, quality, threads, touched,
+    Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, limits,
+    memory, owners, quality, threads, touched,
 };
 use crate::attribute::Rules;
 use crate::recording::{Recording, Stack, State, Step};
@@ -41,6 +41,8 @@ impl Profile {
             threads,
             code_cache,
             memory,
+            limits: limits::build(recording),
+            fits: limits::fits(recording),
             touched: touched::build(recording, rules, &shown),
             series,
             census: Censuses::of(recording),

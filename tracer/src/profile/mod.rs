@@ -10,6 +10,7 @@ mod class_owners;
 mod code;
 pub mod diff;
 pub mod errors;
+mod limits;
 mod memory;
 mod owners;
 mod quality;
@@ -36,6 +37,7 @@ pub use view::View;
 
 pub use crate::verdict::{Kind, Verdict};
 
+use crate::limits::{Fits, Limit};
 use crate::recording::{State, Step};
 use crate::symbolize::{Frame, FrameKind, Tier};
 
@@ -59,6 +61,10 @@ pub struct Profile {
     pub threads: Threads,
     pub code_cache: CodeCache,
     pub memory: Memory,
+    /// The limits that the process can meet. None: the recording does not have them.
+    pub limits: Option<Vec<Limit>>,
+    /// Whether the Java heap's maximum and everything else fit the memory limit. None: no JVM, or no limit.
+    pub fits: Option<Fits>,
     /// None: page faults were not sampled.
     pub touched: Option<Touched>,
     pub series: Series,

@@ -10,7 +10,8 @@ use std::{
 use super::memory_snapshot::MemorySnapshot;
 use crate::{
     census::CodeUse,
-    hotspot::{Hotspot, Symbols},
+    hotspot::{self, Hotspot, Symbols},
+    limits,
     process::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     recording::{CodeCache, CodeHeap, CompiledMethod},
     vmmap,
@@ -132,11 +133,13 @@ struct Observer {
     modules: Vec<Module>,
     symbols: Option<Symbols>,
     jvm: Option<Hotspot>,
+    /// Segments of the code cache, as they were when it was last walked.
+    code_heaps: Vec<hotspot::books::CodeHeap>,
 }
 
 impl Observer {
     fn new(pid: u32) -> Self {
-        Self { pid, code: Vec::new(), modules: Vec::new(), symbols: None, jvm: None }
+        Self { pid, code: Vec::new(), modules: Vec::new(), symbols: None, jvm: None, code_heaps: Vec::new() }
     }
 
     fn sample(&mut self, request: &Request) -> Option<MemorySnapshot> {
@@ -154,19 +157,29 @@ impl Observer {
         };
         let map = vmmap::read(&source).map_err(|error| tracing::debug!(%error, "no map")).ok()?;
         let code = self.jvm.as_mut().filter(|_| request.walks_heap).map(code_cache);
+        if request.walks_heap
+            && let Some(jvm) = &self.jvm
+        {
+            self.code_heaps = jvm.code_heaps();
+        }
+        let limits = limits::read(&limits::Source {
+            pid: self.pid,
+            map: Some(&map),
+            jvm: self.jvm.as_ref(),
+            code_heaps: &self.code_heaps,
+        });
         let took_ns = cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
             walked_heap = request.walks_heap,
             "sampled the memory"
         );
-        let limit = vmmap::limit(self.pid);
         Some(MemorySnapshot {
             time_ns: request.time_ns,
             took_ns,
             walked_heap: request.walks_heap,
             map,
-            limit,
+            limits,
             code,
         })
     }

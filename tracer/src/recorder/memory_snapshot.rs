@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    limits::Limit,
     recording::{CodeCache, Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack},
     session::mappings::Mappings,
-    vmmap::{self, Limit, Map, Owner, Usage},
+    vmmap::{self, Map, Owner, Usage},
 };
 
 /// Arenas that are kept.
@@ -20,7 +21,7 @@ pub(super) struct MemorySnapshot {
     /// Was malloc's heap walked?
     pub(super) walked_heap: bool,
     pub(super) map: Map,
-    pub(super) limit: Option<Limit>,
+    pub(super) limits: Vec<Limit>,
     /// The code cache; walked when the heap is.
     pub(super) code: Option<CodeCache>,
 }
@@ -49,6 +50,7 @@ impl MemorySnapshot {
     /// As recordings keep it. `mappings`: who mapped what nobody owns.
     pub(super) fn memory(&self, mappings: &Mappings) -> Memory {
         let total = self.map.total();
+        let memory_limit = self.limits.iter().find(|limit| limit.id == "cgroup-memory");
         let of = |owner: Owner| self.map.parts.iter().filter(move |part| part.owner == owner);
         let mut mapped: BTreeMap<u64, Usage> = BTreeMap::new();
         for part in of(Owner::Unexplained) {
@@ -61,8 +63,8 @@ impl MemorySnapshot {
             rss_bytes: self.map.rss_bytes,
             pss_bytes: Some(total.pss_bytes),
             swap_bytes: Some(total.swap_bytes),
-            limit_bytes: self.limit.as_ref().map(|limit| limit.bytes),
-            limit_used_bytes: self.limit.as_ref().and_then(|limit| limit.used_bytes),
+            limit_bytes: memory_limit.and_then(|limit| limit.limit),
+            limit_used_bytes: memory_limit.and_then(|limit| limit.limit.and(limit.used)),
             unexplained_bytes: Some(of(Owner::Unexplained).map(|part| part.usage.resident_bytes).sum()),
             parts: self.map.by_owner().into_iter().map(part).collect(),
             mapped: mapped
@@ -75,6 +77,7 @@ impl MemorySnapshot {
                 })
                 .collect(),
             heap: self.map.heap.as_ref().map(heap),
+            limits: Some(self.limits.clone()),
         }
     }
 

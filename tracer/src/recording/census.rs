@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 1 << 20;
 pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
 
 /// A census with its moment, or the reason why there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeptCensus {
     pub moment: CensusMoment,
     /// When it was asked for, `CLOCK_MONOTONIC` ns.

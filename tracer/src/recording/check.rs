@@ -47,6 +47,7 @@ fn times(recording: &Recording) -> Result<(), Refused> {
     ascend("the collections", recording.collections.iter().map(|collection| collection.begin_ns))?;
     ascend("the looks at the memory", recording.resident.iter().map(|sample| sample.time_ns))?;
     ascend("the parts of the memory", recording.memory_series.iter().map(|sample| sample.time_ns))?;
+    ascend("the limits", recording.limit_series.iter().map(|sample| sample.time_ns))?;
     ascend("compiled code", recording.code_series.iter().map(|sample| sample.time_ns))?;
     ascend("the steps of the budget", session.steps.iter().map(|step| step.time_ns))?;
     for Collection { begin_ns, end_ns, .. } in &recording.collections {
@@ -125,6 +126,13 @@ fn correct(totals: &mut Totals) -> bool {
 
 /// Threads, what lives, and compiled code.
 fn process(recording: &Recording) -> Result<(), Refused> {
+    for sample in &recording.limit_series {
+        let numbers = [sample.used, sample.needed, sample.most, sample.hits];
+        sum("the limits", numbers.into_iter().flatten())?;
+    }
+    for limit in recording.memory.limits.iter().flatten() {
+        sum("the limits", [limit.used, limit.limit, limit.hits].into_iter().flatten())?;
+    }
     sum("what threads hold", recording.live_by_thread.iter().map(|row| row.live_bytes))?;
     sum("what threads hold", recording.live_by_thread.iter().map(|row| row.live_count))?;
     sum("the survivors", recording.survivors.iter().map(|row| row.live_bytes))?;

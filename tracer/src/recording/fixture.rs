@@ -10,6 +10,7 @@ use super::{
     Touched, TouchedBy, Writer,
 };
 use crate::census::{Census, Finding, Group, document};
+use crate::limits::Limit;
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
 /// CLOCK_MONOTONIC at the start.
@@ -234,6 +235,13 @@ pub(crate) fn write(path: &Path) -> Writer {
             &Memory {
                 rss_bytes: Some(222_700_000),
                 limit_bytes: Some(512 << 20),
+                limits: Some(vec![Limit {
+                    id: "cgroup-memory".to_owned(),
+                    used: Some(300 << 20),
+                    limit: Some(512 << 20),
+                    set_by: Some("/sys/fs/cgroup/app/memory.max".to_owned()),
+                    ..Limit::default()
+                }]),
                 unexplained_bytes: Some(3 << 20),
                 parts: [
                     ("java-heap", 64 << 20, 32 << 20, 20 << 20),
@@ -373,6 +381,7 @@ pub(crate) fn census(inflaters: u64) -> Census {
             }]),
             ..document::Contents::default()
         },
+        limits: Some(Vec::new()),
         unknown: [("direct_buffers".to_owned(), "java.nio.Bits is not there".to_owned())].into(),
         ..Census::default()
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns::{collect, column, has_table, optional, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
-use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack};
+use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack, limits};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -57,7 +57,7 @@ pub(super) fn write(database: &Connection, rows: &mut Rows, time_ns: u64, memory
     if let Some(text) = memory.heap.as_ref().and_then(|heap| serde_json::to_string(heap).ok()) {
         meta(database, HEAP, &text)?;
     }
-    Ok(())
+    limits::write(database, time_ns, memory.limits.as_deref().unwrap_or_default())
 }
 
 /// Writes the stacks of threads.
@@ -137,7 +137,8 @@ pub(super) fn read(
     };
     // What it holds beside these numbers is a later version's.
     let heap: Option<Heap> = meta.get(HEAP).and_then(|text| serde_json::from_str(text).ok());
-    Ok(Memory { parts, mapped, heap, ..last.unwrap_or_default() })
+    let limits = limits::read(database)?;
+    Ok(Memory { parts, mapped, heap, limits, ..last.unwrap_or_default() })
 }
 
 /// The course of the parts.

@@ -12,6 +12,7 @@ mod create;
 mod database;
 mod error;
 mod ids;
+mod limits;
 mod memory;
 mod model;
 mod read;
@@ -25,6 +26,7 @@ mod writer;
 pub use crate::attribute::Source;
 pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
 pub use error::{ReadError, WriteError};
+pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
     HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Quality,

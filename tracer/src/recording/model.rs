@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attribute::Source;
 use tracer_common::record::AllocationRecord;
 
-use super::KeptCensus;
+use super::{KeptCensus, LimitSample};
 use crate::symbolize::Frame;
 
 pub use memory::*;
@@ -118,6 +118,8 @@ pub struct Recording {
     pub memory: Memory,
     /// By time.
     pub memory_series: Vec<MemorySample>,
+    /// By time; where they changed.
+    pub limit_series: Vec<LimitSample>,
     /// By address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
     /// None: page faults were not sampled.

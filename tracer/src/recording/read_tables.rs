@@ -13,8 +13,8 @@ use super::columns::{
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, ResidentSample, Sample,
-    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, memory,
-    touched,
+    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, limits,
+    memory, touched,
 };
 use crate::symbolize::Frame;
 
@@ -63,6 +63,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         quality: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Quality::default() },
         memory: memory::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         memory_series: memory::read_series(database)?,
+        limit_series: limits::read_series(database)?,
         thread_stacks: memory::read_stacks(database)?,
         touched: touched::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         code_cache: code_cache(database)?,

@@ -50,6 +50,9 @@ CREATE TABLE memory_mapped (stack INTEGER PRIMARY KEY REFERENCES stack, reserved
     committed_bytes INTEGER NOT NULL, resident_bytes INTEGER NOT NULL) STRICT;
 CREATE TABLE memory_series (time_ns INTEGER NOT NULL, id TEXT NOT NULL, committed_bytes INTEGER NOT NULL,
     resident_bytes INTEGER NOT NULL, PRIMARY KEY (time_ns, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE limit_state (id TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE limit_series (time_ns INTEGER NOT NULL, id TEXT NOT NULL, used INTEGER, needed INTEGER, most INTEGER,
+    hits INTEGER, PRIMARY KEY (time_ns, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE thread_stack (id INTEGER PRIMARY KEY, tid INTEGER, reserved_bytes INTEGER NOT NULL,
     resident_bytes INTEGER NOT NULL) STRICT;
 CREATE TABLE touched (stack INTEGER NOT NULL REFERENCES stack, owner TEXT NOT NULL,

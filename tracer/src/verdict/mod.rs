@@ -24,6 +24,7 @@ pub use allocator_retention::AllocatorRetention;
 pub use class_definers::{ClassChurn, Generator, asks};
 pub use groups::GroupVerdicts;
 pub use history::{GroupId, Point, RowGroups};
+pub(crate) use trend::Trend;
 
 /// What a row's course means. Exactly one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -14,16 +14,16 @@ const Z: f64 = 1.96;
 
 /// A slope, in units of the value per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Trend {
-    pub(super) slope: f64,
+pub(crate) struct Trend {
+    pub(crate) slope: f64,
     /// The 95 % interval.
-    pub(super) low: f64,
-    pub(super) high: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Trend {
     /// Of values at times (seconds), by time. None: too few points, or all at one moment.
-    pub(super) fn of(points: &[(f64, f64)]) -> Option<Trend> {
+    pub(crate) fn of(points: &[(f64, f64)]) -> Option<Trend> {
         let points = spread(points);
         if points.len() < POINTS_MIN {
             return None;
@@ -40,13 +40,13 @@ impl Trend {
     }
 
     /// Does it rise, by more than chance?
-    pub(super) fn rises(&self) -> bool {
+    pub(crate) fn rises(&self) -> bool {
         self.low > 0.0
     }
 }
 
 /// The slope of [`Trend::of`] alone, for a small part of the time.
-pub(super) fn slope(points: &[(f64, f64)]) -> Option<f64> {
+pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let points = spread(points);
     if points.len() < POINTS_MIN { None } else { median(&mut slopes(&points)) }
 }

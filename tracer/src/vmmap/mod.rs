@@ -8,14 +8,12 @@
 mod allocator;
 mod build;
 mod divide;
-mod limit;
 mod named;
 mod owner;
 mod smaps;
 mod stacks;
 
 pub use self::build::{Map, Part, Source, StackUse, read};
-pub use self::limit::{Limit, limit};
 pub use self::owner::Owner;
 pub use self::smaps::Usage;
 pub use self::stacks::ThreadStack;

@@ -15,6 +15,7 @@ const BITS: &str = "java/nio/Bits";
 const RESERVED: [&str; 2] = ["RESERVED_MEMORY", "reservedMemory"];
 const CAPACITY: [&str; 2] = ["TOTAL_CAPACITY", "totalCapacity"];
 const COUNT: [&str; 2] = ["COUNT", "count"];
+const LIMIT: [&str; 2] = ["MAX_MEMORY", "maxMemory"];
 /// Readings of what changes, or is moved, under us.
 const ATTEMPTS: usize = 16;
 /// No process has more.
@@ -28,6 +29,8 @@ pub struct DirectBuffers {
     pub capacity_bytes: u64,
     /// With what page alignment adds.
     pub reserved_bytes: u64,
+    /// The most that may be reserved; None: not known, or no buffer was ever made.
+    pub limit_bytes: Option<u64>,
 }
 
 pub(super) fn read(
@@ -51,6 +54,7 @@ pub(super) fn read(
         offset(names[0]).or_else(|_| offset(names[1]))
     };
     let places = [field(COUNT)?, field(CAPACITY)?, field(RESERVED)?];
+    let limit = field(LIMIT).ok();
     let once = || -> Result<DirectBuffers, ReadError> {
         let mirror = mirror()?;
         let mut values = [0; 3];
@@ -63,7 +67,9 @@ pub(super) fn read(
             };
         }
         let [count, capacity_bytes, reserved_bytes] = values;
-        Ok(DirectBuffers { count, capacity_bytes, reserved_bytes })
+        let limit_bytes = limit.and_then(|place| reader.u64(mirror + place).ok());
+        let limit_bytes = limit_bytes.filter(|bytes| (1..=MAX_BYTES).contains(bytes));
+        Ok(DirectBuffers { count, capacity_bytes, reserved_bytes, limit_bytes })
     };
     let mut last = once();
     for _ in 0..ATTEMPTS {

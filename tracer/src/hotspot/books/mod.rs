@@ -75,10 +75,14 @@ impl Hotspot {
         buffers::read(self.reader(), &self.layout, self.objects.as_ref())
     }
 
+    /// The segments of the code cache.
+    pub fn code_heaps(&self) -> Vec<CodeHeap> {
+        code::heaps(self.reader(), &self.layout, &self.code_cache)
+    }
+
     /// The code cache: its heaps and every method in it.
     pub fn code_book(&mut self) -> CodeBook {
-        let heaps = code::heaps(self.reader(), &self.layout, &self.code_cache);
-        CodeBook { heaps, methods: self.nmethods() }
+        CodeBook { heaps: self.code_heaps(), methods: self.nmethods() }
     }
 
     /// What of the Java heap holds objects.

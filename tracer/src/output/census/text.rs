@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::attribute::known_name;
 use crate::census::document::{Census, Library, Malloc, MemoryPart, Sum};
 use crate::output::units::{bytes, count, counted};
-use crate::output::{clean, style::Style};
+use crate::output::{clean, limits, style::Style};
 use crate::vmmap::Owner;
 
 /// Owners of which the books tell, when the mappings are not known.
@@ -26,8 +26,10 @@ const MIN_LOADERS: u64 = 2;
 pub fn render(census: &Census, color: bool) -> String {
     let mut page = Page { out: String::new(), style: Style { color } };
     page.heading(census);
+    page.limit_warnings(census);
     page.findings(census);
     page.table(census);
+    page.limits(census);
     if let Some(malloc) = &census.census.malloc {
         page.arenas(malloc, census);
         page.sizes(malloc);
@@ -80,6 +82,22 @@ impl Page {
             let note = format!("{} as the kernel counts it", bytes(rss_bytes));
             self.cells(2, "all", ["", "", &bytes(memory.resident_bytes())], &note);
         }
+    }
+
+    fn limit_warnings(&mut self, census: &Census) {
+        let limits = census.limits.as_deref().unwrap_or_default();
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = limits::warnings(limits, census.fits.as_ref(), self.style, &mut text);
+        self.out.push_str(&String::from_utf8_lossy(&text));
+    }
+
+    fn limits(&mut self, census: &Census) {
+        let Some(limits) = &census.limits else { return };
+        self.out.push('\n');
+        let mut text = Vec::new();
+        let _ = limits::table(limits, self.style, &mut text);
+        self.out.push_str(&String::from_utf8_lossy(&text));
     }
 
     fn line(&mut self, text: &str) {

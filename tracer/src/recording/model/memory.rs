@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limit;
+
 /// The process's memory at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Memory {
     /// When it was looked at, `CLOCK_MONOTONIC` ns; None: only the resident bytes are known.
     pub time_ns: Option<u64>,
@@ -21,6 +23,8 @@ pub struct Memory {
     pub mapped: Vec<MappedMemory>,
     /// None: malloc's heap was not gone through, or is not glibc's.
     pub heap: Option<Heap>,
+    /// The limits that the process can meet. None: they were not asked for.
+    pub limits: Option<Vec<Limit>>,
 }
 
 /// One part of the process's memory.

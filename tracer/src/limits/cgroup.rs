@@ -1,0 +1,397 @@
+//! The limits of control groups, versions 1 and 2: memory, and threads.
+//!
+//! A group's limit counts for all below it, so the ancestor with the least left is the one that is met. In a container
+//! the groups above it are not to be seen from inside; tracer reads them on the host.
+//! Source: Linux, `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limit, number};
+
+/// Above this a limit is none: version 1 says "none" by a number of pages that fills a long.
+const NO_LIMIT_BYTES: u64 = 1 << 62;
+/// Groups above a process.
+const MAX_DEPTH: usize = 64;
+/// Processes of a group, and groups below it, that are looked at for what others use.
+const MAX_PROCESSES: usize = 4_096;
+const MAX_GROUPS: usize = 1_024;
+
+/// What the memory of a control group is, bytes. Version 1 does not tell all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CgroupMemory {
+    pub anon: Option<u64>,
+    /// Page cache.
+    pub file: Option<u64>,
+    pub shmem: Option<u64>,
+    pub slab: Option<u64>,
+    pub sock: Option<u64>,
+    pub kernel_stack: Option<u64>,
+    pub page_tables: Option<u64>,
+    /// Resident anonymous and shared memory of the group's other processes.
+    pub others: Option<u64>,
+}
+
+impl CgroupMemory {
+    /// Page cache that the kernel drops when the group needs memory: files, but not shared memory.
+    pub fn reclaimable(&self) -> u64 {
+        self.file.unwrap_or(0).saturating_sub(self.shmem.unwrap_or(0))
+    }
+}
+
+/// A hierarchy of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// With the controller's name.
+    One(&'static str),
+    Two,
+}
+
+/// A group of a process, with the file system that shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Group {
+    version: Version,
+    folder: PathBuf,
+}
+
+impl Group {
+    fn number(&self, one: &str, two: &str) -> Option<u64> {
+        number(self.folder.join(match self.version {
+            Version::One(_) => one,
+            Version::Two => two,
+        }))
+    }
+
+    /// A number beside a key in a file of the group.
+    fn keyed(&self, file: &str, key: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.folder.join(file)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
+    }
+
+    fn memory(&self, pid: u32) -> CgroupMemory {
+        let text = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
+        let stat: BTreeMap<&str, u64> = text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(key, value)| Some((key, value.trim().parse().ok()?)))
+            .collect();
+        // Version 1 has sums over the groups below under names of their own.
+        let of = |one: &str, two: &str| {
+            let key = if self.version == Version::Two { two } else { one };
+            stat.get(key).copied()
+        };
+        let socket = || number(self.folder.join("memory.kmem.tcp.usage_in_bytes"));
+        CgroupMemory {
+            anon: of("total_rss", "anon"),
+            file: of("total_cache", "file"),
+            shmem: of("total_shmem", "shmem"),
+            slab: of("", "slab"),
+            sock: if self.version == Version::Two { of("", "sock") } else { socket() },
+            kernel_stack: of("", "kernel_stack"),
+            page_tables: of("", "pagetables"),
+            others: self.others(pid),
+        }
+    }
+
+    fn high(&self) -> Option<u64> {
+        (self.version == Version::Two).then(|| number(self.folder.join("memory.high")))?
+    }
+
+    /// What other processes of the group, and of groups below it, have in memory that is not page cache.
+    fn others(&self, pid: u32) -> Option<u64> {
+        let mut folders = vec![self.folder.clone()];
+        let mut pids: Vec<u32> = Vec::new();
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            let text = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
+            pids.extend(
+                text.lines()
+                    .filter_map(|line| line.parse::<u32>().ok())
+                    .filter(|other| *other != pid && *other != 0),
+            );
+            seen += 1;
+            if pids.len() > MAX_PROCESSES || seen > MAX_GROUPS {
+                return None;
+            }
+            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(
+                below
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+        }
+        let resident = |pid: &u32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let of = |name: &str| -> Option<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+                line.split_ascii_whitespace().next()?.parse().ok()
+            };
+            Some((of("RssAnon:")? + of("RssShmem:")?) * 1024)
+        };
+        Some(pids.iter().filter_map(resident).sum())
+    }
+}
+
+/// `cgroup-memory` and `cgroup-memory-high`.
+pub(super) fn memory(pid: u32) -> Vec<Limit> {
+    match read(pid) {
+        Some((groups, mounts)) => memory_of(pid, &groups, &mounts),
+        None => ["cgroup-memory", "cgroup-memory-high"]
+            .map(|id| Limit::bytes(id).reason("its control groups cannot be read"))
+            .to_vec(),
+    }
+}
+
+fn memory_of(pid: u32, groups: &str, mounts: &str) -> Vec<Limit> {
+    let all: Vec<Group> = [Version::One("memory"), Version::Two]
+        .into_iter()
+        .flat_map(|version| all(version, groups, mounts))
+        .collect();
+    let used = |group: &Group| group.number("memory.usage_in_bytes", "memory.current");
+    let most = |group: &Group| {
+        group.number("memory.limit_in_bytes", "memory.max").filter(|bytes| *bytes < NO_LIMIT_BYTES)
+    };
+    let high = Group::high;
+    let max = match tightest(&all, used, most) {
+        Some((group, limit)) => {
+            let (file, hits) = match group.version {
+                Version::One(_) => ("memory.limit_in_bytes", number(group.folder.join("memory.failcnt"))),
+                Version::Two => ("memory.max", group.keyed("memory.events", "max")),
+            };
+            Limit {
+                hits,
+                cgroup: Some(group.memory(pid)),
+                ..Limit::bytes("cgroup-memory")
+                    .used(used(group))
+                    .limit(Some(limit), &group.folder.join(file).to_string_lossy())
+            }
+        }
+        // What the innermost group uses is known all the same.
+        None => {
+            let used = all.first().and_then(used);
+            let limit = Limit::bytes("cgroup-memory")
+                .used(used)
+                .reason("no limit is set, or none is to be seen from here");
+            Limit { cgroup: all.first().map(|group| group.memory(pid)), ..limit }
+        }
+    };
+    let high = match tightest(&all, used, high) {
+        Some((group, limit)) => Limit {
+            hits: group.keyed("memory.events", "high"),
+            ..Limit::bytes("cgroup-memory-high")
+                .used(used(group))
+                .limit(Some(limit), &group.folder.join("memory.high").to_string_lossy())
+        },
+        None if all.iter().any(|group| group.version == Version::Two) => {
+            Limit::bytes("cgroup-memory-high").reason("no limit is set, or none is to be seen from here")
+        }
+        None => Limit::bytes("cgroup-memory-high").reason("control groups of version 1 have none"),
+    };
+    vec![max, high]
+}
+
+/// `threads:cgroup`.
+pub(super) fn threads(pid: u32) -> Limit {
+    let limit = Limit::count("threads:cgroup");
+    let Some((groups, mounts)) = read(pid) else { return limit.reason("its control groups cannot be read") };
+    threads_of(&groups, &mounts)
+}
+
+fn threads_of(groups: &str, mounts: &str) -> Limit {
+    let limit = Limit::count("threads:cgroup");
+    let all: Vec<Group> = [Version::One("pids"), Version::Two]
+        .into_iter()
+        .flat_map(|version| all(version, groups, mounts))
+        .collect();
+    let used = |group: &Group| group.number("pids.current", "pids.current");
+    match tightest(&all, used, |group| group.number("pids.max", "pids.max")) {
+        Some((group, most)) => Limit {
+            hits: group.keyed("pids.events", "max"),
+            ..limit.used(used(group)).limit(Some(most), &group.folder.join("pids.max").to_string_lossy())
+        },
+        None => {
+            limit.used(all.first().and_then(used)).reason("no limit is set, or none is to be seen from here")
+        }
+    }
+}
+
+/// The memory limit that counts for process `pid`, and what its group uses, bytes.
+pub fn memory_limit(pid: u32) -> Option<(u64, Option<u64>)> {
+    let (groups, mounts) = read(pid)?;
+    let limit = memory_of(pid, &groups, &mounts).into_iter().next()?;
+    Some((limit.limit?, limit.used))
+}
+
+fn read(pid: u32) -> Option<(String, String)> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    Some((groups, mounts))
+}
+
+/// The group with the least left of its limit.
+fn tightest(
+    groups: &[Group],
+    used: impl Fn(&Group) -> Option<u64>,
+    limit: impl Fn(&Group) -> Option<u64>,
+) -> Option<(&Group, u64)> {
+    let limited = groups.iter().filter_map(|group| Some((group, limit(group)?)));
+    limited.min_by_key(|(group, limit)| limit.saturating_sub(used(group).unwrap_or(0)))
+}
+
+/// The group of a process in one hierarchy, and all above it, innermost first, as far as they are mounted here.
+fn all(version: Version, groups: &str, mounts: &str) -> Vec<Group> {
+    let path = groups.lines().take(MAX_DEPTH).find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_it = match version {
+            Version::One(name) => controllers.split(',').any(|controller| controller == name),
+            Version::Two => controllers.is_empty(),
+        };
+        is_it.then_some(path)
+    });
+    let Some(path) = path else { return Vec::new() };
+    let Some((root, mount_point)) = mounts.lines().find_map(|line| mount(line, version)) else {
+        return Vec::new();
+    };
+    // A group outside what is mounted begins with `..`: only the mounted part can be read.
+    let relative = Path::new(path).strip_prefix(&root).ok();
+    let relative = relative.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
+    let folder = relative.map_or_else(|| mount_point.clone(), |path| mount_point.join(path));
+    let ancestors = folder.ancestors().take_while(|ancestor| ancestor.starts_with(&mount_point));
+    ancestors.take(MAX_DEPTH).map(|folder| Group { version, folder: folder.to_owned() }).collect()
+}
+
+/// Root and mount point of the hierarchy that a line of mountinfo mounts, if it is the one asked for.
+fn mount(line: &str, version: Version) -> Option<(PathBuf, PathBuf)> {
+    let (head, tail) = line.split_once(" - ")?;
+    let mut head = head.split(' ').skip(3);
+    let (root, mount_point) = (head.next()?, head.next()?);
+    let mut tail = tail.split(' ');
+    let (kind, _, options) = (tail.next()?, tail.next()?, tail.next().unwrap_or(""));
+    let is_it = match version {
+        Version::Two => kind == "cgroup2",
+        Version::One(name) => kind == "cgroup" && options.split(',').any(|option| option == name),
+    };
+    is_it.then(|| (PathBuf::from(root), PathBuf::from(mount_point)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of a control group.
+    fn group(folder: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(folder).expect("folder");
+        for (name, text) in files {
+            fs::write(folder.join(name), text).expect("file");
+        }
+    }
+
+    #[test]
+    fn version_two_as_a_pod_has_it() {
+        let root = tempfile::tempdir().expect("folder");
+        let at = root.path();
+        group(at, &[("cgroup.procs", "")]);
+        group(
+            &at.join("pod"),
+            &[
+                ("memory.max", "1000\n"),
+                ("memory.current", "900\n"),
+                ("memory.high", "max\n"),
+                ("memory.events", "low 0\nhigh 3\nmax 17\noom 1\noom_kill 1\n"),
+                (
+                    "memory.stat",
+                    "anon 500\nfile 300\nkernel_stack 16\npagetables 8\nsock 4\nshmem 2\nslab 60\n",
+                ),
+                ("cgroup.procs", ""),
+                ("pids.max", "100\n"),
+                ("pids.current", "40\n"),
+                ("pids.events", "max 2\n"),
+            ],
+        );
+        group(
+            &at.join("pod/app"),
+            &[
+                ("memory.max", "max\n"),
+                ("memory.current", "700\n"),
+                ("memory.high", "800\n"),
+                ("memory.events", "low 0\nhigh 5\nmax 0\n"),
+                ("cgroup.procs", ""),
+                ("pids.max", "max\n"),
+                ("pids.current", "30\n"),
+            ],
+        );
+        let mounts = format!("30 24 0:26 / {} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate", at.display());
+        let limits = memory_of(1, "0::/pod/app\n", &mounts);
+        let max = &limits[0];
+        assert_eq!((max.used, max.limit, max.hits), (Some(900), Some(1000), Some(17)));
+        assert_eq!(max.set_by.as_deref(), at.join("pod/memory.max").to_str());
+        let expected = CgroupMemory {
+            anon: Some(500),
+            file: Some(300),
+            shmem: Some(2),
+            slab: Some(60),
+            sock: Some(4),
+            kernel_stack: Some(16),
+            page_tables: Some(8),
+            others: Some(0),
+        };
+        assert_eq!(max.cgroup, Some(expected));
+        let high = &limits[1];
+        assert_eq!((high.used, high.limit, high.hits), (Some(700), Some(800), Some(5)));
+        let threads = threads_of("0::/pod/app\n", &mounts);
+        assert_eq!((threads.used, threads.limit, threads.hits), (Some(40), Some(100), Some(2)));
+        // Without a limit, and outside what is mounted.
+        for groups in ["0::/\n", "0::/../../pod\n"] {
+            let limits = memory_of(1, groups, &mounts);
+            assert!(limits.iter().all(|limit| limit.limit.is_none() && limit.reason.is_some()), "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn the_ancestor_with_least_left_counts() {
+        let root = tempfile::tempdir().expect("folder");
+        let at = root.path();
+        group(&at.join("a"), &[("memory.max", "5000\n"), ("memory.current", "4990\n")]);
+        group(&at.join("a/b"), &[("memory.max", "1000\n"), ("memory.current", "100\n")]);
+        let mounts = format!("30 24 0:26 / {} rw - cgroup2 cgroup2 rw", at.display());
+        let limit = &memory_of(1, "0::/a/b\n", &mounts)[0];
+        assert_eq!((limit.limit, limit.left()), (Some(5000), Some(10)));
+    }
+
+    #[test]
+    fn version_one() {
+        let root = tempfile::tempdir().expect("folder");
+        let at = root.path();
+        group(at, &[("memory.limit_in_bytes", "9223372036854771712\n"), ("memory.usage_in_bytes", "7\n")]);
+        group(
+            &at.join("x"),
+            &[
+                ("memory.limit_in_bytes", "700\n"),
+                ("memory.usage_in_bytes", "650\n"),
+                ("memory.failcnt", "12\n"),
+                ("memory.kmem.tcp.usage_in_bytes", "5\n"),
+                ("memory.stat", "cache 1\nrss 2\ntotal_cache 100\ntotal_rss 400\ntotal_shmem 30\n"),
+                ("cgroup.procs", ""),
+            ],
+        );
+        let mounts = format!("30 24 0:26 /docker {} rw - cgroup cgroup rw,memory", at.display());
+        let limits = memory_of(1, "4:memory:/docker/x\n1:cpu:/\n", &mounts);
+        assert_eq!((limits[0].used, limits[0].limit, limits[0].hits), (Some(650), Some(700), Some(12)));
+        let memory = limits[0].cgroup.clone().expect("its memory");
+        assert_eq!(
+            (memory.anon, memory.file, memory.shmem, memory.sock),
+            (Some(400), Some(100), Some(30), Some(5))
+        );
+        assert_eq!((memory.slab, memory.kernel_stack), (None, None), "version 1 does not tell");
+        assert_eq!(limits[1].reason.as_deref(), Some("control groups of version 1 have none"));
+        let limit = |groups: &str| memory_of(1, groups, &mounts)[0].limit;
+        assert_eq!(limit("4:memory:/docker\n"), None);
+        assert_eq!(limit("4:cpu,cpuacct:/docker/x\n"), None);
+    }
+}
