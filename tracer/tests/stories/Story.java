@@ -102,6 +102,11 @@ final class Story {
             + "\",\"bytes\":" + bytes + "}";
     }
 
+    /** The end of a program whose truth stands in {@code programs.toml}. */
+    static String done() {
+        return "{}";
+    }
+
     /** The truth of a story in which nothing is to be found. */
     static String nothing() {
         return "{\"category\":null,\"owner\":null,\"verdicts\":\"\",\"bytes\":0}";
