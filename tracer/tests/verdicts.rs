@@ -1,25 +1,30 @@
-//! Stories of memory with a known owner and verdict, recorded and judged: `tests/stories`. Needs root and JDKs.
+//! Programs with a known truth, recorded and judged: `tests/stories`. Needs root and JDKs.
 //!
-//! A few of them run always; `TRACER_ALL_VERDICTS=1` (`cargo xtask bench verdicts`) runs all, on each JDK, and prints
-//! precision and recall.
+//! A few of them run always; `TRACER_ALL_VERDICTS=1` (`cargo xtask bench verdicts`) runs all, on each JDK and collector
+//! that they are for, and prints precision and recall. What each report said is left in `target/verdicts`.
 
 mod common;
+#[path = "verdicts/programs.rs"]
+mod programs;
 #[path = "verdicts/score.rs"]
 mod score;
 #[path = "verdicts/stories.rs"]
 mod stories;
 
 use std::fs;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use common::fixture::{fetched_java, jdk_home, jni_library, story_classes, target_folder};
-use common::process::Process;
-use common::recorder::{Recorder, tracer};
-use score::{Row, Score};
+use common::fixture::{fetched_java, java_command, jdk_home, jni_library, story_classes, target_folder};
+use common::process::{Lines, Process};
+use common::recorder::{Recorder, Recording, tracer};
+use programs::{Program, programs};
+use score::{Row, Score, Subject};
 use serde_json::Value;
 use stories::{STORIES, Story};
 
@@ -29,11 +34,115 @@ const SECONDS: &str = "9";
 /// JDKs on which all stories run.
 const JDKS: [u32; 3] = [17, 21, 25];
 
-/// Stories that run at a time: most of them sleep between their steps, and leave a CPU to others.
+/// Programs that run at a time, unless `TRACER_VERDICT_SIDE_BY_SIDE` says otherwise: most of them sleep between their
+/// steps, and leave a CPU to others.
 const SIDE_BY_SIDE: usize = 3;
 
-/// Runs a story on a JVM of this version, and compares what a report says of it with what it says itself.
-fn run(story: &Story, jdk: u32, java: &Path, seconds: &str) -> Row {
+/// What is run.
+#[derive(Clone, Copy)]
+enum Source {
+    Story(&'static Story),
+    Program(&'static Program),
+}
+
+/// A program, and where it is run.
+struct Run {
+    subject: Subject,
+    source: Source,
+}
+
+impl Run {
+    fn of_story(story: &'static Story, jdk: u32) -> Run {
+        let subject = Subject {
+            set: "stories",
+            name: story.mode.to_owned(),
+            jdk,
+            collector: "G1".to_owned(),
+            evidence: story.evidence.to_owned(),
+            also: story.also.iter().map(|&id| id.to_owned()).collect(),
+        };
+        Run { subject, source: Source::Story(story) }
+    }
+
+    fn of_program(program: &'static Program, pair: &str) -> Run {
+        let (jdk, collector) = pair.split_once(' ').expect("a JDK and a collector");
+        let subject = Subject {
+            set: program.set(),
+            name: program.name.clone(),
+            jdk: jdk.parse().expect("a version"),
+            collector: collector.to_owned(),
+            evidence: program.told.clone(),
+            also: program.also.clone(),
+        };
+        Run { subject, source: Source::Program(program) }
+    }
+
+    fn all() -> Vec<Run> {
+        let stories = STORIES.iter().flat_map(|story| {
+            JDKS.into_iter().filter(|jdk| story.from_jdk <= *jdk).map(move |jdk| Run::of_story(story, jdk))
+        });
+        // Each program once before any is run again.
+        let most = programs().iter().map(|program| program.on.len()).max().unwrap_or(0);
+        let programs = (0..most).flat_map(|at| {
+            programs().iter().filter_map(move |program| Some(Run::of_program(program, program.on.get(at)?)))
+        });
+        stories.chain(programs).collect()
+    }
+
+    /// Its truth, as far as it is known before it ran.
+    fn truth(&self) -> Value {
+        match self.source {
+            Source::Story(_) => Value::Null,
+            Source::Program(program) => program.truth(),
+        }
+    }
+
+    /// Runs it, and compares what a report says of it with its truth.
+    fn judge(&self, seconds: &str) -> Row {
+        let Subject { jdk, collector, .. } = &self.subject;
+        let (truth, recording, notes) = match self.source {
+            Source::Story(story) => record_story(story, *jdk, &self.subject.id(), seconds),
+            Source::Program(program) => {
+                let command = program.command(*jdk, collector).expect("the JDK (cargo xtask bench verdicts)");
+                record_program(program, *jdk, command, &self.subject.id())
+            }
+        };
+        assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
+        let row = Row::of(&self.subject, &truth, &recording.report());
+        self.keep(&truth, &recording, &notes, &row);
+        row
+    }
+
+    /// Leaves what was told, and what is asked for besides.
+    fn keep(&self, truth: &Value, recording: &Recording, notes: &str, row: &Row) {
+        let folder = target_folder().join("verdicts");
+        fs::create_dir_all(&folder).expect("make a folder");
+        let told = format!("{}\n\n{notes}\n{}", row.told(), recording.render(&[]));
+        fs::write(folder.join(self.subject.id()).with_extension("txt"), told).expect("keep what was told");
+        let Some(folder) = std::env::var_os("TRACER_KEEP_RECORDINGS") else { return };
+        let kept = PathBuf::from(folder).join(format!("{}.trec", self.subject.id()));
+        fs::copy(&recording.file, &kept).expect("keep the recording");
+        fs::write(kept.with_extension("truth"), truth.to_string()).expect("keep the truth");
+    }
+
+    /// Judges again a recording that `TRACER_KEEP_RECORDINGS` kept in a folder, as another build may judge it.
+    fn judge_again(&self, folder: &Path) -> Option<Row> {
+        let file = folder.join(format!("{}.trec", self.subject.id()));
+        let kept = fs::read(file.with_extension("truth")).ok()?;
+        let truth = match self.truth() {
+            Value::Null => serde_json::from_slice(&kept).expect("a truth is JSON"),
+            truth => truth,
+        };
+        let output =
+            tracer().arg("report").arg(&file).args(["--format", "json"]).output().expect("run tracer");
+        let report = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+        Some(Row::of(&self.subject, &truth, &report))
+    }
+}
+
+/// Records a story on a JVM of this version: its truth, the recording, and nothing to note.
+fn record_story(story: &Story, jdk: u32, id: &str, seconds: &str) -> (Value, Recording, String) {
+    let java = fetched_java(jdk).expect("the JDKs of the matrix (cargo xtask setup --tests)");
     let mut command = Command::new(java);
     let library = jni_library("forget", &jdk_home());
     command.args(["-Xmx256m", "-XX:+UseG1GC"]).args(story.flags);
@@ -41,30 +150,73 @@ fn run(story: &Story, jdk: u32, java: &Path, seconds: &str) -> Row {
     command.arg("-cp").arg(story_classes()).args(["Stories", story.mode]);
     let (mut target, mut stdout, _stderr) = Process::start(&mut command);
     stdout.until("started");
-    let recorder = Recorder::attach(target.pid(), &format!("story-{}-{jdk}", story.mode), &[]);
+    let recorder = Recorder::attach(target.pid(), &format!("story-{id}"), &[]);
     target.tell("start");
     let truth: Value = serde_json::from_str(&stdout.next()).expect("a story's truth is JSON");
-    let recording = recorder.stop();
-    assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
-    let report = recording.report();
-    if let Some(folder) = std::env::var_os("TRACER_KEEP_RECORDINGS") {
-        let kept = Path::new(&folder).join(format!("{}-{jdk}.trec", story.mode));
-        fs::copy(&recording.file, &kept).expect("keep the recording");
-        fs::write(kept.with_extension("truth"), truth.to_string()).expect("keep the truth");
+    (truth, recorder.stop(), String::new())
+}
+
+/// Records a program of the table: its truth, the recording, and what else was seen.
+fn record_program(program: &Program, jdk: u32, mut command: Command, id: &str) -> (Value, Recording, String) {
+    let (mut target, mut stdout, stderr) = Process::start(&mut command);
+    if !program.is_case {
+        stdout.until("started");
+        let recorder = Recorder::attach(target.pid(), &format!("program-{id}"), &[]);
+        target.tell("start");
+        stdout.until("{}");
+        return (program.truth(), recorder.stop(), String::new());
     }
-    Row::of(story, jdk, &truth, &report)
+    thread::sleep(Duration::from_secs(program.attach_seconds()));
+    let recorder = Recorder::attach(target.pid(), &format!("case-{id}"), &[]);
+    let third = Duration::from_secs(program.seconds()) / 3;
+    for _ in 0..2 {
+        thread::sleep(third);
+        if program.gc {
+            collect(jdk, target.pid());
+        }
+    }
+    thread::sleep(third);
+    let mut notes = census_notes(program, target.pid());
+    let recording = recorder.stop();
+    drop(target);
+    notes += &last_truth(&mut stdout, stderr);
+    (program.truth(), recording, notes)
 }
 
-/// Judges again a recording that `TRACER_KEEP_RECORDINGS` kept in a folder, as another build may judge it.
-fn judge_again(story: &Story, jdk: u32, folder: &Path) -> Option<Row> {
-    let file = folder.join(format!("{}-{jdk}.trec", story.mode));
-    let truth =
-        serde_json::from_slice(&fs::read(file.with_extension("truth")).ok()?).expect("a truth is JSON");
-    let output = tracer().arg("report").arg(&file).args(["--format", "json"]).output().expect("run tracer");
-    let report = serde_json::from_slice(&output.stdout).expect("the report is JSON");
-    Some(Row::of(story, jdk, &truth, &report))
+/// Asks a JVM to collect.
+fn collect(jdk: u32, pid: u32) {
+    let mut command = java_command(jdk).expect("the JDK");
+    command.args([
+        "-Xmx64m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-m",
+        "jdk.jcmd/sun.tools.jcmd.JCmd",
+    ]);
+    let done = command.args([&pid.to_string(), "GC.run"]).output().expect("run jcmd");
+    assert!(done.status.success(), "jcmd: {}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// The first finding of a census, where a program has one; fails if it is not the one.
+fn census_notes(program: &Program, pid: u32) -> String {
+    let Some(wanted) = &program.census else { return String::new() };
+    let output = tracer().args(["census", "-p", &pid.to_string()]).output().expect("run tracer");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = text.lines().skip_while(|line| !line.starts_with("Findings") && !line.contains("stands out"));
+    let first: Vec<&str> = first.take(3).collect();
+    assert!(
+        first.concat().contains(wanted),
+        "the census does not begin with {wanted}:\n{}",
+        first.join("\n")
+    );
+    first.join("\n")
+}
+
+/// The last line of a case's own figures.
+fn last_truth(stdout: &mut Lines, _stderr: Lines) -> String {
+    let lines = stdout.rest();
+    lines.lines().filter(|line| line.starts_with("TRUTH")).next_back().unwrap_or_default().to_owned()
+}
 /// The stories that run always, each on another JDK: the story, its JDK.
 const SHORT: [(&str, u32); 7] = [
     ("inflaters-dropped", 17),
@@ -81,11 +233,11 @@ fn stories_get_their_verdicts() {
     let Some(_turn) = common::privileged() else { return };
     for (mode, jdk) in SHORT {
         let story = STORIES.iter().find(|story| story.mode == mode).expect("a story");
-        let Some(java) = fetched_java(jdk) else {
+        if fetched_java(jdk).is_none() {
             common::skip("needs the JDKs of the matrix (cargo xtask setup --tests)");
             return;
-        };
-        let row = run(story, jdk, &java, "7");
+        }
+        let row = Run::of_story(story, jdk).judge("7");
         assert!(row.is_right(), "{}", row.told());
     }
 }
@@ -100,29 +252,32 @@ fn all_stories_on_all_jdks() {
         let text = std::env::var(name).ok()?;
         Some(text.split(',').map(str::to_owned).collect())
     };
-    let (only, jdks) = (list("TRACER_VERDICT_STORIES"), list("TRACER_VERDICT_JDKS"));
-    let is_wanted = |list: &Option<Vec<String>>, name: &str| {
-        list.as_ref().is_none_or(|list| list.iter().any(|wanted| wanted == name))
+    let wanted =
+        |name: &str, value: &str| list(name).is_none_or(|list| list.iter().any(|wanted| wanted == value));
+    let is_wanted = |run: &Run| {
+        let Subject { set, name, jdk, collector, .. } = &run.subject;
+        wanted("TRACER_VERDICT_SETS", set)
+            && wanted("TRACER_VERDICT_STORIES", name)
+            && wanted("TRACER_VERDICT_JDKS", &jdk.to_string())
+            && wanted("TRACER_VERDICT_COLLECTORS", collector)
     };
     let seconds = std::env::var("TRACER_VERDICT_SECONDS").unwrap_or_else(|_| SECONDS.to_owned());
-    let jdks: Vec<u32> = JDKS.into_iter().filter(|jdk| is_wanted(&jdks, &jdk.to_string())).collect();
-    let runs: Vec<(&Story, u32)> = STORIES
-        .iter()
-        .filter(|story| is_wanted(&only, story.mode))
-        .flat_map(|story| jdks.iter().map(move |&jdk| (story, jdk)))
-        .filter(|(story, jdk)| story.from_jdk <= *jdk)
-        .collect();
+    let side_by_side = std::env::var("TRACER_VERDICT_SIDE_BY_SIDE");
+    let side_by_side = side_by_side.ok().and_then(|count| count.parse().ok()).unwrap_or(SIDE_BY_SIDE);
+    let again = std::env::var_os("TRACER_JUDGE_AGAIN").map(PathBuf::from);
+    let runs: Vec<Run> = Run::all().into_iter().filter(is_wanted).collect();
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || {
-        while let Some(&(story, jdk)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let row = match std::env::var_os("TRACER_JUDGE_AGAIN") {
-                Some(folder) => judge_again(story, jdk, Path::new(&folder)),
-                None => {
-                    let java = fetched_java(jdk).expect("the JDKs of the matrix (cargo xtask setup --tests)");
-                    Some(run(story, jdk, &java, &seconds))
-                }
-            };
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let judged = catch_unwind(AssertUnwindSafe(|| match &again {
+                Some(folder) => run.judge_again(folder),
+                None => Some(run.judge(&seconds)),
+            }));
+            let row = judged.unwrap_or_else(|panic| {
+                let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                Some(Row::failed(&run.subject, &run.truth(), why))
+            });
             let Some(row) = row else { continue };
             let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
             rows.push(row);
@@ -130,7 +285,7 @@ fn all_stories_on_all_jdks() {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..side_by_side {
             scope.spawn(work);
         }
     });
@@ -138,5 +293,5 @@ fn all_stories_on_all_jdks() {
     println!("\n{}", score.told());
     let all = serde_json::to_string_pretty(&score.json()).expect("JSON");
     fs::write(target_folder().join("verdicts.json"), all).expect("write the results");
-    assert!(score.is_enough(), "precision and recall are at least 95 %");
+    assert!(score.is_enough(), "precision and recall are at least 95 %, of all and of each set");
 }

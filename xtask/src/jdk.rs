@@ -64,7 +64,8 @@ pub(crate) fn fetch_jdk_8() -> Result<()> {
     remove(&partial)
 }
 
-fn folder(version: &str) -> PathBuf {
+/// Where a version is, or a tree that has some.
+pub(crate) fn folder(version: &str) -> PathBuf {
     shell::root().join("target/jdks").join(version)
 }
 

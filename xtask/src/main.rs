@@ -14,6 +14,7 @@ mod setup;
 mod shell;
 mod test;
 mod toolchain;
+mod verdicts;
 
 use std::process::ExitCode;
 

