@@ -15,6 +15,8 @@ pub struct FrameTraits {
     origin: CodeOrigin,
     allocates: bool,
     named: bool,
+    /// Of a native method: whose code its function is.
+    function_origin: Option<CodeOrigin>,
 }
 
 /// Whose code a frame is.
@@ -138,25 +140,31 @@ impl Rules {
                 *word |= 1 << (condition % 64);
             }
         }
+        let origin_of = |module: &str| match () {
+            () if matches(&self.runtime, module) => CodeOrigin::Runtime,
+            () if matches(&self.jdk, module) => CodeOrigin::Jdk,
+            () => CodeOrigin::Library,
+        };
         let origin = match (frame.kind, module) {
             // Nobody can change a method without a name.
             (FrameKind::Java, _) if frame.unknown.is_some() => CodeOrigin::Stub,
             (FrameKind::Java, _) if matches(&self.platform, function) => CodeOrigin::Platform,
-            (FrameKind::Java, _) if matches(&self.bindings, function) => CodeOrigin::Binding,
+            (FrameKind::Java, _) if matches(&self.bindings, function) || loads_classes(function) => {
+                CodeOrigin::Binding
+            }
             (FrameKind::Java, _) => CodeOrigin::Application,
             (FrameKind::Stub, _) => CodeOrigin::Stub,
             (FrameKind::Kernel, _) => CodeOrigin::Kernel,
             (FrameKind::Native, None) => CodeOrigin::Nowhere,
-            (FrameKind::Native, Some(module)) if matches(&self.runtime, module) => CodeOrigin::Runtime,
-            (FrameKind::Native, Some(module)) if matches(&self.jdk, module) => CodeOrigin::Jdk,
-            (FrameKind::Native, Some(_)) => CodeOrigin::Library,
+            (FrameKind::Native, Some(module)) => origin_of(module),
         };
         let begins = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
         let allocates = frame.kind == FrameKind::Native
             && (ALLOCATING.contains(&function)
                 || (origin == CodeOrigin::Jdk && begins(ALLOCATING_JVM))
                 || (origin == CodeOrigin::Runtime && begins(ALLOCATING_RUNTIME)));
-        FrameTraits { conditions, origin, allocates, named: frame.unknown.is_none() }
+        let function_origin = module.filter(|_| frame.kind == FrameKind::Java).map(origin_of);
+        FrameTraits { conditions, origin, allocates, named: frame.unknown.is_none(), function_origin }
     }
 
     /// The category of a whole stack, leaf first, for a caller that keeps no traits.
@@ -245,6 +253,9 @@ impl Rules {
         if let Some(library) = module(CodeOrigin::Library, native) {
             return (format!("native:{library}"), None);
         }
+        if let Some(library) = library_that_jumped(stack, native.len()) {
+            return (format!("native:{library}"), None);
+        }
         if let Some(library) = module(CodeOrigin::Jdk, stack) {
             return ("jvm".to_owned(), Some(library).filter(|library| !matches(&self.jvm, library)));
         }
@@ -260,12 +271,34 @@ impl Rules {
     }
 }
 
+/// The library whose native method called the allocator, and nothing else stands between them: a function that ends in a
+/// call of another one jumps there, and leaves no frame. `native`: how many frames there are before the method's.
+fn library_that_jumped(stack: &[(&Frame, &FrameTraits)], native: usize) -> Option<String> {
+    let (method, traits) = stack.get(native)?;
+    let between = stack.get(..native).unwrap_or_default();
+    let is_alone =
+        between.iter().all(|(_, traits)| matches!(traits.origin, CodeOrigin::Runtime | CodeOrigin::Stub));
+    let is_library = traits.function_origin == Some(CodeOrigin::Library);
+    (is_alone && is_library).then(|| method.module.as_deref().map(library_name)).flatten()
+}
+
+/// Methods of a class loader that stand on every stack which loads a class, whoever asked for it.
+fn loads_classes(function: &str) -> bool {
+    let method = function.rsplit('.').next().unwrap_or_default();
+    ["findClass", "loadClass"].contains(&method)
+}
+
 /// The innermost Java frame that is the application's. One that it declares `native` has no line that can be
 /// changed, so its caller is taken, if there is one. What has no frame of the application is its binding's.
 fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
     let is = |at: usize, origin: CodeOrigin| stack.get(at).is_some_and(|(_, traits)| traits.origin == origin);
     // Methods with code of their own call nothing but the JVM and its stubs.
-    let is_native = |at: usize| at.checked_sub(1).is_some_and(|inner| is(inner, CodeOrigin::Library));
+    let is_native = |at: usize| {
+        let jumps =
+            |(_, traits): &(&Frame, &FrameTraits)| traits.function_origin == Some(CodeOrigin::Library);
+        stack.get(at).is_some_and(jumps)
+            || at.checked_sub(1).is_some_and(|inner| is(inner, CodeOrigin::Library))
+    };
     let innermost = |origin: CodeOrigin| {
         let mut of_origin = (0..stack.len()).filter(|&at| is(at, origin));
         of_origin.clone().find(|&at| !is_native(at)).or_else(|| of_origin.next())

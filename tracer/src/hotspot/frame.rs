@@ -71,6 +71,8 @@ pub struct JavaFrame {
     pub tier: Option<Tier>,
     /// The method is native.
     pub native: bool,
+    /// The address of a native method's function.
+    pub native_function: Option<u64>,
     pub stale: Option<Stale>,
 }
 
@@ -92,6 +94,7 @@ impl JavaFrame {
             bci: None,
             tier: None,
             native: false,
+            native_function: None,
             stale,
         }
     }

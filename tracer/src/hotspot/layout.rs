@@ -271,6 +271,8 @@ pub(super) struct MethodLayout {
     pub(super) const_method: Field,
     pub(super) access_flags: Field,
     pub(super) const_method_bytes: u64,
+    /// Of a `Method`: behind that of a native one is the address of its function.
+    pub(super) method_bytes: u64,
     pub(super) constants: Field,
     pub(super) const_method_words: Field,
     pub(super) flags: Field,
@@ -321,6 +323,7 @@ impl MethodLayout {
             const_method: structs.field(&["Method::_constMethod"])?,
             access_flags: structs.field(&["Method::_access_flags"])?,
             const_method_bytes: structs.size("ConstMethod")?,
+            method_bytes: structs.size("Method")?,
             constants: structs.field(&["ConstMethod::_constants"])?,
             const_method_words: structs.field(&["ConstMethod::_constMethod_size"])?,
             flags: structs.field(&["ConstMethod::_flags._flags", "ConstMethod::_flags"])?,

@@ -36,6 +36,8 @@ pub(super) struct Method {
     pub(super) signature: Arc<str>,
     pub(super) file: Option<Arc<str>>,
     pub(super) native: bool,
+    /// Of a native method: the code that is called, which is the JVM's own until the method is linked.
+    pub(super) native_function: Option<u64>,
     /// (bytecode index, line), in the order of the class file.
     lines: Box<[(u32, u32)]>,
     identity: Identity,
@@ -91,6 +93,10 @@ impl Method {
                 index => Some(pool.text(index)?.into()),
             },
             native: access_flags & NATIVE != 0,
+            native_function: match access_flags & INTRINSIC {
+                NATIVE => Some(reader.u64(address + layout.method_bytes)?),
+                _ => None,
+            },
             lines: lines(reader, layout, &identity)?,
             identity,
         };
@@ -103,6 +109,12 @@ impl Method {
 
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Does the method at `address`, which is this one, still call the same function? A native method is linked when
+    /// it is called first, and may be registered anew.
+    pub(super) fn calls_the_same(&self, reader: Reader<'_>, layout: &MethodLayout, address: u64) -> bool {
+        self.native_function.is_none_or(|function| reader.u64(address + layout.method_bytes) == Ok(function))
     }
 
     /// The source line of the bytecode at `bci`.
@@ -266,6 +278,7 @@ mod tests {
             signature: text,
             file: None,
             native: false,
+            native_function: None,
             lines: lines.into(),
             identity,
         }

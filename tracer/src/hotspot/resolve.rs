@@ -195,6 +195,7 @@ impl Names {
         let key = (address, identity.cookie());
         if let Some(method) = self.methods.get(&key)
             && *method.identity() == identity
+            && method.calls_the_same(source.reader, layout, address)
         {
             return Ok(method.clone());
         }
@@ -341,6 +342,7 @@ fn java_frame(method: &Method, bci: Option<u32>, tier: Option<Tier>) -> JavaFram
         bci,
         tier,
         native: method.native,
+        native_function: method.native_function,
         stale: None,
     }
 }

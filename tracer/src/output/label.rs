@@ -38,8 +38,7 @@ pub(super) fn place(frame: &SiteFrame) -> String {
         (Some(file), Some(line)) if line > 0 => Some(format!("{}:{line}", clean(base(file)))),
         _ => None,
     };
-    let module = frame.module.as_deref().filter(|_| frame.kind != FrameKind::Java);
-    match (line, module) {
+    match (line, frame.module.as_deref()) {
         (Some(line), Some(module)) => format!("{name} ({line} in {})", clean(&known_name(module))),
         (Some(line), None) => format!("{name} ({line})"),
         (None, Some(module)) if !name.starts_with("[unknown") => {

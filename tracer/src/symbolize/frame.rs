@@ -12,7 +12,8 @@ pub struct Frame {
     /// Java: `package.Class.method`. Native: demangled. Without a name: `[unknown: reason]`.
     pub function: String,
     pub kind: FrameKind,
-    /// The ELF file as the target's `maps` has it, or `[vdso]`. None for Java.
+    /// The ELF file as the target's `maps` has it, or `[vdso]`. Of Java only native methods have one: where their
+    /// function is, which has no frame of its own if it ends in a jump to what it calls.
     pub module: Option<String>,
     /// Lower-case hexadecimal.
     pub build_id: Option<String>,

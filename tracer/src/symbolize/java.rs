@@ -8,7 +8,11 @@ use crate::hotspot::{self, JavaFrame, Kind, Stale};
 
 /// The frames that a frame of the JVM stands for, innermost first. Of code that was gone before it was
 /// read only the outermost method is known: a frame without a name stands for what was inlined in it.
-pub(super) fn frames(java: &JavaFrame) -> impl Iterator<Item = Frame> {
+/// `module_of` tells the file that has the code at an address.
+pub(super) fn frames(
+    java: &JavaFrame,
+    module_of: &mut dyn FnMut(u64) -> Option<String>,
+) -> impl Iterator<Item = Frame> + use<> {
     let gap = match java.stale {
         _ if java.kind != Kind::Method => None,
         Some(Stale::Nmethod(_)) => Some(UnknownReason::FreedCode),
@@ -16,7 +20,8 @@ pub(super) fn frames(java: &JavaFrame) -> impl Iterator<Item = Frame> {
         Some(Stale::Method) | None => None,
     };
     let gap = gap.map(|reason| Frame::unknown(FrameKind::Java, reason));
-    gap.into_iter().chain([frame(java)])
+    let module = java.native_function.and_then(module_of);
+    gap.into_iter().chain([Frame { module, ..frame(java) }])
 }
 
 /// A frame as the JVM tells it.
@@ -80,6 +85,7 @@ mod tests {
             bci: Some(3),
             tier: Some(hotspot::Tier::C2),
             native: false,
+            native_function: None,
             stale: None,
         }
     }

@@ -114,6 +114,15 @@ impl Native {
         }
     }
 
+    /// The file that has the code at `address`.
+    pub(super) fn module_of(&mut self, address: u64) -> Option<String> {
+        let known = self.range(address).or_else(|| {
+            self.look_again(address);
+            self.range(address)
+        });
+        known.and_then(|range| self.files.get(range.file)).map(|file| file.path.clone())
+    }
+
     /// Reads the mappings again for an address that is in none of those known: a library may have
     /// been mapped that nobody has told of yet.
     fn look_again(&mut self, address: u64) {

@@ -64,7 +64,12 @@ impl Symbolizer {
                 (frame_kind::NATIVE, _) => {
                     named.extend_from_slice(&self.native.frames(frame.pc, frame.extra == 1));
                 }
-                (_, Some(jvm)) => named.extend(jvm.resolve(frame).iter().flat_map(java::frames)),
+                (_, Some(jvm)) => {
+                    let mut module_of = |address| self.native.module_of(address);
+                    for java in jvm.resolve(frame).iter() {
+                        named.extend(java::frames(java, &mut module_of));
+                    }
+                }
                 (_, None) => named.push(java::without_jvm(frame)),
             }
         }

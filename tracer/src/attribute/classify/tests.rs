@@ -208,7 +208,7 @@ fn stacks_of_the_allocator() {
                 "S call_stub",
                 "jvm!JavaThread::run()",
             ],
-            "jni",
+            "jni/local",
             "JNIHandleBlock::allocate_block(Thread*) > hold > com.acme.Native.hold",
         ),
         (&["c!malloc", "jvm!G1CardSet::add(unsigned long)"], "gc", "G1CardSet::add(unsigned long) > - > -"),
@@ -283,6 +283,71 @@ fn the_owner_has_a_line_and_is_no_binding() {
         ),
     ] {
         assert_eq!(attribution(text, &Source::Allocator, true).1, way, "{text:?}");
+    }
+}
+
+#[test]
+fn a_native_method_that_jumps_to_the_allocator_is_its_librarys() {
+    let rules = Rules::builtin();
+    let method = |module: &str| Frame { module: Some(module.to_owned()), ..java("com.acme.Off.reserve") };
+    let told = |leaf: &[&str], module: &str| {
+        let mut frames = stack(leaf);
+        frames.extend([method(module), java("com.acme.Atlas.load")]);
+        (rules.category(&frames, &Source::Allocator), rules.owner(&frames).unwrap_or_default())
+    };
+    let of_library = ("native:liboff.so".to_owned(), "com.acme.Atlas.load".to_owned());
+    assert_eq!(told(&[], "/opt/liboff.so"), of_library);
+    assert_eq!(told(&["c!malloc"], "/opt/liboff.so"), of_library);
+    // The JVM stands between, or it is the JDK's own method.
+    assert_eq!(told(&["c!malloc", "jvm!os::malloc(unsigned long)"], "/opt/liboff.so").0, "jvm");
+    assert_eq!(told(&["c!malloc"], "/jdk/lib/libnet.so").0, "jvm");
+}
+
+#[test]
+fn references_of_a_thread_that_calls_java_are_its_codes() {
+    let blocks =
+        ["c!malloc", "jvm!AllocateHeap(unsigned long)", "jvm!JNIHandleBlock::allocate_block(Thread*)"];
+    let of = |rest: &[&str]| attribution(&[&blocks[..], rest].concat(), &Source::Allocator, true);
+    let called = of(&[
+        "jvm!JavaCallWrapper::JavaCallWrapper(methodHandle const&)",
+        "jvm!jni_invoke_static(JNIEnv_*)",
+        "jvm!jni_CallStaticVoidMethod",
+        "/opt/libfeed.so!loop",
+        "c!start_thread",
+    ]);
+    assert_eq!(called.0, "jni/local");
+    assert!(called.1.ends_with("> loop"), "{}", called.1);
+}
+
+#[test]
+fn monitors_are_no_references_of_jni() {
+    let inflate =
+        ["jvm!ObjectSynchronizer::inflate(Thread*)", "jvm!JVM_MonitorWait", "J java.lang.Object.wait"];
+    let of = |first: &[&str]| attribution(&[first, &inflate[..]].concat(), &Source::Allocator, true).0;
+    assert_eq!(of(&["c!malloc", "jvm!os::malloc(unsigned long)"]), "monitor");
+    let storage = ["c!malloc", "jvm!OopStorage::allocate()", "jvm!ObjectMonitor::ObjectMonitor(oopDesc*)"];
+    assert_eq!(of(&storage), "monitor");
+}
+
+#[test]
+fn generated_code_is_the_lines_that_asked_for_it() {
+    let loaded = ["c!malloc", "jvm!ClassFileParser::parse_stream()", "J java.lang.ClassLoader.defineClass1"];
+    for generator in [
+        &["J groovy.lang.GroovyClassLoader.access$400", "J groovy.lang.GroovyShell.evaluate"][..],
+        &[
+            "J org.codehaus.commons.compiler.util.reflect.ByteArrayClassLoader.findClass",
+            "J java.lang.Class.forName",
+        ],
+        &[
+            "J net.bytebuddy.dynamic.loading.ByteArrayClassLoader.access$300",
+            "J net.bytebuddy.ByteBuddy.make",
+        ],
+        &["J com.acme.plugin.PluginLoader.findClass", "J java.lang.ClassLoader.loadClass"],
+    ] {
+        let text = [&loaded[..], generator, &["J com.acme.Rules.compile", "J com.acme.Main.main"]].concat();
+        let (category, way) = attribution(&text, &Source::Allocator, true);
+        assert_eq!(category, "class", "{text:?}");
+        assert!(way.ends_with("> com.acme.Rules.compile"), "{way}");
     }
 }
 
