@@ -33,7 +33,7 @@ const APPLICATION_FRAMES: u64 = 25;
 const METHOD_COUNT: u64 = 5_000;
 /// Each second one of so many call paths allocates.
 const BUSY_SHARE: u64 = 10;
-const FORMATS: [&str; 4] = ["text", "json", "folded", "flamegraph"];
+const FORMATS: [&str; 7] = ["text", "json", "folded", "flamegraph", "pprof", "otlp", "dhat"];
 
 #[derive(Args)]
 pub(crate) struct Options {

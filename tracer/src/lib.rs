@@ -2,7 +2,7 @@
 //!
 //! A stage uses the stages to its left, never those to its right:
 //! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → limits →
-//! census → attribute → recording → { recorder | verdict → profile → output } → cli`; the two arms above `recording`
+//! census → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
 //! do not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
 
 pub mod attribute;
@@ -16,6 +16,7 @@ pub mod output;
 pub mod probe;
 pub mod process;
 pub mod profile;
+pub mod push;
 pub mod recorder;
 pub mod recording;
 pub mod session;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From left to right. `cli` wires them all together.
-const STAGES: [&str; 18] = [
+const STAGES: [&str; 19] = [
     "process",
     "unwind",
     "probe",
@@ -23,19 +23,21 @@ const STAGES: [&str; 18] = [
     "verdict",
     "profile",
     "output",
+    "push",
     "cli",
 ];
 
 /// The arm that makes recordings, and the one that reads them.
-const ARMS: [&[&str]; 2] = [&["recorder"], &["verdict", "profile", "output"]];
+const ARMS: [&[&str]; 2] = [&["recorder"], &["verdict", "profile", "output", "push"]];
 
 /// Crates that only these stages may use.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 6] = [
     ("aya", &["probe", "ingest"]),
     ("aya_obj", &["probe"]),
     ("rusqlite", &["recording"]),
     ("blazesym", &["symbolize"]),
     ("clap", &["cli"]),
+    ("ureq", &["push"]),
 ];
 
 fn source_folder() -> PathBuf {

@@ -9,7 +9,9 @@ mod debian;
 mod demo;
 mod jdk;
 mod kernels;
+mod outputs;
 mod plan;
+mod proto;
 mod setup;
 mod shell;
 mod test;
@@ -37,6 +39,12 @@ enum Task {
     Test,
     /// Boot older and newer kernels in QEMU, load every BPF program in each, and trace real processes
     Kernels(kernels::Options),
+    /// Open what tracer writes in pprof, dh_view, speedscope and OpenTelemetry's decoder
+    Outputs(outputs::Options),
+    /// Check the page's modules, and drive the page in Chromium
+    Page(outputs::Options),
+    /// Make the Rust code of the protobuf formats from tracer/proto
+    Proto(proto::Options),
     /// Start a leaking sample JVM, record it for 10 s, print the table and draw the flame graph (as root)
     Demo(demo::Options),
     /// Measure what recording costs the target, or what the recorder itself takes (as root)
@@ -49,6 +57,9 @@ fn main() -> ExitCode {
         Task::Build(options) => build::run(&options),
         Task::Test => test::run(),
         Task::Kernels(options) => kernels::run(&options),
+        Task::Outputs(options) => outputs::run(&options),
+        Task::Page(options) => outputs::page(&options),
+        Task::Proto(options) => proto::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
     };

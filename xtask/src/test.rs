@@ -5,7 +5,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{build, kernels, setup, shell};
+use crate::{build, kernels, proto, setup, shell};
 
 pub(crate) fn run() -> Result<()> {
     let strict = shell::is_on("TRACER_REQUIRE_ROOT");
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
 
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args(["fmt", "--manifest-path", "tracer-ebpf/Cargo.toml", "--check"]))?;
+    proto::run(&proto::Options { check: true })?;
     // The object first: it is embedded into everything that follows, which is then compiled once.
     let bpf = build::can_build_bpf();
     if bpf {

@@ -13,10 +13,10 @@ use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
 use super::report::{ViewArg, profile};
-use super::writing::{Format, WritingArgs};
+use super::writing::{Format, SourceArg, WritingArgs};
 use crate::census::Census;
 use crate::output::diff as output;
-use crate::output::{Options, View, clean, units};
+use crate::output::{Options, View, clean, pprof, units};
 use crate::profile::Profile;
 use crate::profile::diff::Diff;
 
@@ -62,6 +62,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
     let writing = args.writing.open(terminal)?;
     let format = writing.format;
+    if matches!(format, Format::Otlp | Format::Dhat | Format::Html) {
+        return Err(Failure::new(status::USAGE, "this format knows no differences")
+            .help("compare with --format pprof, text, json, folded or flamegraph"));
+    }
     let view: View = args.view.unwrap_or_default().into();
     let mut diff = match (Input::read(&args.base, args)?, Input::read(&args.new, args)?) {
         (Input::Recording(base), Input::Recording(new)) => of_recordings(args, *base, *new, view)?,
@@ -74,6 +78,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     let options = Options {
         view,
         category: args.writing.category.clone(),
+        source: args.writing.source.map(SourceArg::as_str),
+        lines: args.writing.lines,
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
@@ -89,6 +95,10 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Json => output::json(&diff, &options, out),
         Format::Folded => output::folded(&diff, &options, out),
         Format::Flamegraph => output::flamegraph(&diff, &options, out),
+        // Formats that know no differences were refused.
+        Format::Pprof | Format::Otlp | Format::Dhat | Format::Html => {
+            pprof::render_diff(&diff, &options, out)
+        }
     };
     writing.write(stdout, render)?;
     Ok(status::DONE)
@@ -179,7 +189,7 @@ fn of_recordings(
 
 fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Result<Diff, Failure> {
     let of_recordings = [
-        (matches!(format, Format::Folded | Format::Flamegraph), "stacks"),
+        (format.has_one_source(), "stacks"),
         (args.view.is_some(), "views (--view)"),
         (args.writing.category.is_some(), "categories (--category)"),
         (args.writing.top.is_some(), "sites (--top)"),

@@ -8,6 +8,7 @@ pub mod list;
 pub mod maps;
 mod output_file;
 pub mod print;
+pub mod push;
 pub mod record;
 pub mod report;
 pub mod writing;
@@ -32,6 +33,7 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Diff(diff::Args),
+    Push(push::Args),
     Maps(maps::Args),
     List(list::Args),
     Check(check::Args),
@@ -53,6 +55,7 @@ pub fn run() -> u8 {
         Command::Record(args) => record::run(args),
         Command::Report(args) => report::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Push(args) => push::run(args),
         Command::Maps(args) => maps::run(args),
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),

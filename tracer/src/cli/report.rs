@@ -1,4 +1,4 @@
-//! `tracer report`: a recording as text, JSON, folded stacks or a flame graph.
+//! `tracer report`: a recording as text, JSON, folded stacks, a flame graph, or a file of another profiler's viewer.
 //!
 //! Needs the recording alone: no root, no live process.
 
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, WritingArgs, written};
+use super::writing::{Color, Format, SourceArg, WritingArgs, written};
 use crate::attribute::Rules;
-use crate::output::{Options, View, clean, flamegraph, folded, json, text, units};
+use crate::output::{Options, View, clean, dhat, flamegraph, folded, html, json, otlp, pprof, text, units};
 use crate::profile::Profile;
 use crate::recording;
 
@@ -106,6 +106,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     let options = Options {
         view,
         category: args.writing.category.clone(),
+        source: args.writing.source.map(SourceArg::as_str),
+        lines: args.writing.lines,
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
@@ -128,6 +130,10 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Json => json::render(&profile, &options, out),
         Format::Folded => folded::render(&profile, &options, out),
         Format::Flamegraph => flamegraph::render(&profile, &options, out),
+        Format::Html => html::render(&profile, &options, out),
+        Format::Pprof => pprof::render(&profile, &options, out),
+        Format::Otlp => otlp::render(&profile, &options, out),
+        Format::Dhat => dhat::render(&profile, &options, out),
     };
     writing.write(stdout, render)?;
     verdict(args, &profile)

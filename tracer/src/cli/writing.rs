@@ -11,7 +11,7 @@ use super::output_file::OutputFile;
 /// The flags.
 #[derive(Clone, Debug, Args)]
 pub struct WritingArgs {
-    /// How to write it [default: by the ending of OUT (.svg, .json, .folded), else text]
+    /// How to write it [default: by the ending of OUT (.html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
 
@@ -26,6 +26,15 @@ pub struct WritingArgs {
     /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
     #[arg(long, value_name = "ID")]
     pub category: Option<String>,
+
+    /// What stacks are counted of, in all formats but text and json [default: allocator, or mapping where --category
+    /// has nothing else]
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub source: Option<SourceArg>,
+
+    /// Lines of code in the names of frames (folded, flamegraph); other formats have them
+    #[arg(long)]
+    pub lines: bool,
 
     /// Show so many sites at most
     #[arg(long, value_name = "N")]
@@ -51,6 +60,44 @@ pub enum Format {
     Folded,
     /// An SVG for the browser
     Flamegraph,
+    /// A page with all of it for the browser, in one file
+    Html,
+    /// A profile for pprof, Pyroscope, Parca, Perfetto, speedscope (docs/outputs.md)
+    Pprof,
+    /// A profile for the OpenTelemetry Collector (docs/outputs.md)
+    Otlp,
+    /// A profile for dh_view and the Firefox Profiler (docs/outputs.md)
+    Dhat,
+}
+
+impl Format {
+    /// Is it of bytes that no person reads?
+    const fn is_binary(self) -> bool {
+        matches!(self, Format::Pprof | Format::Otlp)
+    }
+
+    /// Does it draw stacks of one source?
+    pub(super) const fn has_one_source(self) -> bool {
+        !matches!(self, Format::Text | Format::Json)
+    }
+}
+
+/// What stacks are counted of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceArg {
+    /// Bytes asked of malloc and its like
+    Allocator,
+    /// Bytes mapped
+    Mapping,
+}
+
+impl SourceArg {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            SourceArg::Allocator => "allocator",
+            SourceArg::Mapping => "mapping",
+        }
+    }
 }
 
 /// When to colour.
@@ -96,6 +143,21 @@ impl WritingArgs {
             return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
                 .help("write it to a file with -o OUT.svg"));
         }
+        if format == Format::Html && self.output.is_none() && terminal {
+            return Err(Failure::new(status::USAGE, "a page is for a browser, and stdout is a terminal")
+                .help("write it to a file with -o OUT.html"));
+        }
+        if format.is_binary() && self.output.is_none() && terminal {
+            return Err(Failure::new(status::USAGE, "this format is not text, and stdout is a terminal")
+                .help("write it to a file with -o OUT"));
+        }
+        if self.source.is_some() && !format.has_one_source() {
+            return Err(Failure::new(
+                status::USAGE,
+                "--source is of stacks, and this format has the rows of both sources",
+            )
+            .help("add --format html, folded, flamegraph, pprof, otlp or dhat"));
+        }
         let file = self.output.as_deref().map(|path| OutputFile::create(path, self.force)).transpose()?;
         Ok(Writing { format, color: self.color.is_on(terminal && file.is_none()), file })
     }
@@ -130,11 +192,19 @@ pub(super) fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
 
 /// The format that the ending of a file means.
 fn by_ending(output: Option<&Path>) -> Format {
+    let name = output.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    // Files of pprof have several names.
+    if [".pb.gz", ".pprof.gz", ".pprof"].iter().any(|ending| name.ends_with(ending)) {
+        return Format::Pprof;
+    }
     let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
     match ending {
+        "html" | "htm" => Format::Html,
         "svg" => Format::Flamegraph,
         "json" => Format::Json,
         "folded" | "collapsed" => Format::Folded,
+        "otlp" => Format::Otlp,
+        "dhat" => Format::Dhat,
         _ => Format::Text,
     }
 }

@@ -1,4 +1,4 @@
-//! Profiles rendered: text, JSON, folded stacks, flame graphs.
+//! Profiles rendered: text, JSON, folded stacks, flame graphs, and the files of other profilers' viewers.
 //!
 //! Takes a profile and options, and writes to what it is given. Touches no files, no terminals and
 //! nothing left of `profile`. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
@@ -6,13 +6,20 @@
 
 mod calls;
 pub mod census;
+pub mod dhat;
+mod dictionary;
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
+pub mod html;
 pub mod json;
 mod label;
 mod limits;
+pub mod otlp;
 mod palette;
+pub mod pprof;
+mod program;
+mod samples;
 mod stacks;
 mod style;
 pub mod text;
@@ -22,6 +29,7 @@ use std::path::PathBuf;
 pub use crate::profile::View;
 pub use crate::units;
 pub use label::{clean, fit};
+pub use program::{name as program_name, started_ns};
 
 /// How to render. What of a profile is shown is decided before: see
 /// [`Profile::keep_category`](crate::profile::Profile::keep_category) and
@@ -31,6 +39,11 @@ pub struct Options {
     pub view: View,
     /// The category that was kept; for titles, and because mappings are drawn only then.
     pub category: Option<String>,
+    /// What stacks are counted of: `allocator` or `mapping`. None: the allocator, or mappings if the category that was
+    /// kept has nothing else.
+    pub source: Option<&'static str>,
+    /// Lines of code in the names of frames.
+    pub lines: bool,
     /// Sites shown at most. None: as many as the output shows by itself.
     pub top: Option<usize>,
     /// Escape sequences for a terminal.

@@ -34,10 +34,17 @@ pub(super) struct Weighted {
     pub(super) bytes: u64,
 }
 
-/// The stacks of a profile: of the allocator, or of all that is left if one category was kept.
-/// Sites beyond `options.top` are one, so that the sum stays the same.
+/// Of which source stacks are counted: bytes asked of the allocator and mapped ones are never added up.
+pub(super) fn source(options: &Options, mut of_sites: impl Iterator<Item = &'static str>) -> &'static str {
+    let told = options.source;
+    let is_mapped = options.category.is_some() && !of_sites.any(|source| source == "allocator");
+    told.unwrap_or(if is_mapped { "mapping" } else { "allocator" })
+}
+
+/// The stacks of a profile, of one source. Sites beyond `options.top` are one, so that the sum stays the same.
 pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
-    let counted = |site: &&Site| options.category.is_some() || site.source == "allocator";
+    let source = source(options, profile.sites.iter().map(|site| site.source));
+    let counted = |site: &&Site| site.source == source;
     let shown = |site: &&Site| options.view.shows(site);
     let top = options.top.unwrap_or(usize::MAX);
     let mut stacks = Vec::new();
@@ -47,7 +54,11 @@ pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
     for (at, site) in sites.into_iter().enumerate() {
         let bytes = options.view.bytes(&site.totals);
         if at < top {
-            stacks.push(Weighted { category: site.category.clone(), levels: levels(site.into()), bytes });
+            stacks.push(Weighted {
+                category: site.category.clone(),
+                levels: levels(site.into(), options.lines),
+                bytes,
+            });
         } else {
             rest_bytes = rest_bytes.saturating_add(bytes);
         }
@@ -60,16 +71,20 @@ pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
     stacks
 }
 
-/// The levels of a site, root first. A stack that is not complete says so where its root is not.
-pub(super) fn levels(site: Calls<'_>) -> Vec<Level> {
-    let missing = |name: String| Level { name, kind: Kind::Missing };
-    let stop = site.stop.map(label::clean);
-    let mut levels = Vec::with_capacity(site.frames.len() + 1);
+/// What stands where a stack has no root, if it is not complete.
+pub(super) fn missing_root(site: Calls<'_>) -> Option<String> {
     match site.complete {
-        Some(true) => {}
-        Some(false) => levels.push(missing(format!("[incomplete: {}]", stop.unwrap_or_default()))),
-        None => levels.push(missing("[stack not received]".to_owned())),
+        Some(true) => None,
+        Some(false) => Some(format!("[incomplete: {}]", site.stop.map(label::clean).unwrap_or_default())),
+        None => Some("[stack not received]".to_owned()),
     }
+}
+
+/// The levels of a site, root first; `lines`: with lines of code. A stack that is not complete says so where its
+/// root is not.
+pub(super) fn levels(site: Calls<'_>, lines: bool) -> Vec<Level> {
+    let mut levels = Vec::with_capacity(site.frames.len() + 1);
+    levels.extend(missing_root(site).map(|name| Level { name, kind: Kind::Missing }));
     levels.extend(site.frames.iter().rev().map(|frame| {
         let of_jvm = frame.module.as_deref().is_some_and(|module| module.ends_with("/libjvm.so"));
         let kind = match frame.kind {
@@ -79,7 +94,12 @@ pub(super) fn levels(site: Calls<'_>) -> Vec<Level> {
             FrameKind::Native if of_jvm => Kind::Jvm,
             FrameKind::Native => Kind::Native,
         };
-        Level { name: label::function(frame), kind }
+        let name = label::function(frame);
+        let name = match frame.line.filter(|&line| lines && line > 0) {
+            Some(line) => format!("{name}:{line}"),
+            None => name,
+        };
+        Level { name, kind }
     }));
     levels
 }

@@ -190,6 +190,19 @@ fn names_of_the_target_cannot_act() {
     assert!(!svg.contains("il:<script>"));
 }
 
+/// Allocated and live, in the order in which profiles have them.
+fn four(totals: &crate::profile::Totals) -> [i64; 4] {
+    [totals.allocated_count, totals.allocated_bytes, totals.live_count, totals.live_bytes]
+        .map(|value| i64::try_from(value).expect("small"))
+}
+
+#[test]
+fn folded_lines_name_the_line() {
+    let text = rendered(folded::render, &profile(), &Options { lines: true, ..options() });
+    assert!(text.contains(";com.acme.Feed.open:17_[j];"), "{text}");
+    assert_eq!(folded_sum(&profile(), &Options { lines: true, ..options() }), profile().totals.live_bytes);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -230,6 +243,22 @@ proptest! {
         prop_assert_eq!(folded_sum(&profile, &options()), profile.totals.live_bytes);
         let allocated = Options { view: View::Allocated, ..options() };
         prop_assert_eq!(folded_sum(&profile, &allocated), profile.totals.allocated_bytes);
+        for options in [options(), Options { top: Some(1), ..options() }] {
+            let expected = four(&profile.totals);
+            let mut file = Vec::new();
+            pprof::render(&profile, &options, &mut file).expect("pprof");
+            prop_assert_eq!(pprof::tests::sums(&pprof::tests::decoded(&file)), expected);
+            let sums = otlp::tests::sums(&otlp::encode(&profile, &options, None));
+            let sums = samples::TYPES.map(|(of, _)| sums.get(of).copied().unwrap_or_default());
+            prop_assert_eq!(sums, expected);
+            let dhat = rendered(dhat::render, &profile, &options);
+            let dhat: serde_json::Value = serde_json::from_str(&dhat).expect("JSON");
+            let points = dhat["pps"].as_array().expect("points");
+            let sums: [i64; 4] = ["tbk", "tb", "ebk", "eb"].map(|field| points.iter().filter_map(|point| point[field].as_i64()).sum());
+            prop_assert_eq!(sums, expected);
+            let lines = Options { lines: true, ..options };
+            prop_assert_eq!(folded_sum(&profile, &lines), profile.totals.live_bytes);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let mut code_cache = code::build(recording);
-        let Rows { sites, mut categories, series, retention } =
+        let Rows { sites, mut categories, series, retention, peak_times } =
             rows::build(recording, rules, &shown, &code_cache);
         let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
@@ -46,6 +46,7 @@ impl Profile {
             touched: touched::build(recording, rules, &shown),
             series,
             census: Censuses::of(recording),
+            peak_times,
             state: recording.state.clone(),
         }
     }

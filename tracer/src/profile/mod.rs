@@ -13,6 +13,7 @@ pub mod errors;
 mod limits;
 mod memory;
 mod owners;
+mod peak;
 mod quality;
 mod rows;
 mod series;
@@ -29,6 +30,7 @@ pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
+pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
@@ -69,6 +71,9 @@ pub struct Profile {
     pub touched: Option<Touched>,
     pub series: Series,
     pub census: Censuses,
+    /// The moments when most was live.
+    #[serde(skip)]
+    pub peak_times: PeakTimes,
     /// Is the recording whole?
     #[serde(skip)]
     pub state: State,
@@ -197,6 +202,8 @@ pub struct Site {
     pub complete: Option<bool>,
     /// At the moments of [`Series::times_ns`]; the first sites have it.
     pub series: Option<RowSeries>,
+    #[serde(skip)]
+    pub peak: Peak,
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub path: CallPath,
@@ -217,6 +224,8 @@ pub struct CallPath {
 pub struct SiteThread {
     pub name: String,
     pub live_bytes: u64,
+    #[serde(skip)]
+    pub live_count: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -224,6 +233,9 @@ pub struct SiteFrame {
     pub function: String,
     pub kind: FrameKind,
     pub module: Option<String>,
+    /// Of the module: lower-case hexadecimal.
+    #[serde(skip)]
+    pub build_id: Option<String>,
     pub file: Option<String>,
     pub line: Option<u32>,
     pub offset: Option<u64>,
@@ -236,6 +248,7 @@ impl From<&Frame> for SiteFrame {
             function: frame.function.clone(),
             kind: frame.kind,
             module: frame.module.clone(),
+            build_id: frame.build_id.clone(),
             file: frame.file.clone(),
             line: frame.line,
             offset: frame.offset,

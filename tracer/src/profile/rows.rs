@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::build::{Shown, at, frames};
 use super::code::CodeCache;
-use super::{CallPath, Category, Series, Site, SiteThread, Totals, Variances, series, site};
+use super::{
+    CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
+};
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::recording::{Recording, Source, Stack, Total};
 use crate::symbolize::{Frame, FrameKind};
@@ -27,6 +29,7 @@ pub(super) struct Rows {
     pub(super) series: Series,
     /// None: malloc is not glibc's, or was not watched.
     pub(super) retention: Option<AllocatorRetention>,
+    pub(super) peak_times: PeakTimes,
 }
 
 /// A site while it is put together.
@@ -38,7 +41,8 @@ struct SiteDraft<'a> {
     /// The stack that the site shows, and its weight among the site's stacks.
     stack: &'a Stack,
     weight: Weight,
-    threads: BTreeMap<String, u64>,
+    /// By name: live bytes, and in how many allocations.
+    threads: BTreeMap<String, (u64, u64)>,
 }
 
 /// A category while it is put together.
@@ -76,7 +80,17 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
     }
     let mut categories = finish_categories(categories, rules, &verdicts);
     judge_metaspace(&mut categories, rules, &verdicts);
-    Rows { sites: finish_sites(sites, shown, &verdicts), categories, series, retention }
+    let mut site_of = vec![None; recording.totals.len()];
+    for (number, site) in sites.iter().enumerate() {
+        for &row in groups.rows(site.group) {
+            if let Some(of_row) = site_of.get_mut(row) {
+                *of_row = Some(number);
+            }
+        }
+    }
+    let (peaks, peak_times) = peak::of(recording, &site_of, sites.len(), |time_ns| verdicts.since(time_ns));
+    let sites = finish_sites(sites, &peaks, shown, &verdicts);
+    Rows { sites, categories, series, retention, peak_times }
 }
 
 /// Sites and categories while rows are added to them.
@@ -132,7 +146,7 @@ impl<'a> Drafts<'a> {
             if source == "allocator" {
                 for held in live_threads.get(&row.stack).into_iter().flatten() {
                     let live = site.threads.entry(held.name.clone()).or_default();
-                    *live = live.saturating_add(held.live_bytes);
+                    *live = (live.0.saturating_add(held.live_bytes), live.1.saturating_add(held.live_count));
                 }
             }
         }
@@ -261,9 +275,16 @@ fn judge_metaspace(categories: &mut Vec<Category>, rules: &Rules, verdicts: &Gro
     }
 }
 
-fn finish_sites(drafts: Vec<SiteDraft<'_>>, shown: &Shown, verdicts: &GroupVerdicts<'_>) -> Vec<Site> {
-    let site = |draft: SiteDraft<'_>| (draft.group, finish_site(draft, shown, verdicts));
-    let mut sites: Vec<(GroupId, Site)> = drafts.into_iter().map(site).collect();
+fn finish_sites(
+    drafts: Vec<SiteDraft<'_>>,
+    peaks: &[Peak],
+    shown: &Shown,
+    verdicts: &GroupVerdicts<'_>,
+) -> Vec<Site> {
+    let site = |(draft, &peak): (SiteDraft<'_>, &Peak)| {
+        (draft.group, Site { peak, ..finish_site(draft, shown, verdicts) })
+    };
+    let mut sites: Vec<(GroupId, Site)> = drafts.into_iter().zip(peaks).map(site).collect();
     // Stable: what is equal stays in the order of the recording.
     sites.sort_by_key(|(_, site)| {
         (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
@@ -281,8 +302,8 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
     let (growth_bytes_per_s, verdict) = verdicts.of_group(draft.group, &category, kind.as_deref());
     let frames = frames(shown, draft.stack);
-    let mut threads: Vec<SiteThread> =
-        draft.threads.into_iter().map(|(name, live_bytes)| SiteThread { name, live_bytes }).collect();
+    let thread = |(name, (live_bytes, live_count))| SiteThread { name, live_bytes, live_count };
+    let mut threads: Vec<SiteThread> = draft.threads.into_iter().map(thread).collect();
     threads.sort_by_key(|thread| Reverse(thread.live_bytes));
     Site {
         category,
@@ -296,6 +317,7 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>
         frames,
         complete: draft.stack.complete,
         series: None,
+        peak: Peak::default(),
         path: CallPath { leaf, cause, owner },
         stop: draft.stack.stop.clone(),
     }
@@ -309,7 +331,8 @@ fn live_threads(recording: &Recording) -> HashMap<u32, Vec<SiteThread>> {
     let mut live: HashMap<u32, Vec<SiteThread>> = HashMap::new();
     for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0) {
         let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
-        live.entry(row.stack).or_default().push(SiteThread { name, live_bytes: row.live_bytes });
+        let held = SiteThread { name, live_bytes: row.live_bytes, live_count: row.live_count };
+        live.entry(row.stack).or_default().push(held);
     }
     live
 }

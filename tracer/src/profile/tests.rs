@@ -45,7 +45,10 @@ fn one_way_is_one_site_however_warm_it_was() {
     assert_eq!(site.totals.live_bytes, 2_562_560);
     assert_eq!(site.kind.as_deref(), Some("inflate"));
     assert_eq!(site.owner.as_deref(), Some("com.acme.Feed.open"));
-    assert_eq!(site.threads, [SiteThread { name: "main".to_owned(), live_bytes: 2_562_560 }]);
+    assert_eq!(
+        site.threads,
+        [SiteThread { name: "main".to_owned(), live_bytes: 2_562_560, live_count: 300 }]
+    );
     // The stack that holds most is the one that is shown.
     assert_eq!(site.frames.get(5).and_then(|frame| frame.tier), Some(Tier::Inlined));
     assert!(site.growth_bytes_per_s.is_some_and(|growth| growth > 100_000));

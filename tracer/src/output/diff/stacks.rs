@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::output::Options;
-use crate::output::stacks::{Kind, Level, levels, line};
+use crate::output::stacks::{Kind, Level, levels, line, source};
 use crate::profile::diff::{Diff, SitePair};
 
 /// A stack, root first, and its bytes in the view.
@@ -14,10 +14,10 @@ pub(super) struct Both {
     pub(super) new: u64,
 }
 
-/// The stacks of both: of the allocator, or of all that is left if one category was kept. Sites beyond
-/// `options.top` are one, so that the sums stay the same.
+/// The stacks of both, of one source. Sites beyond `options.top` are one, so that the sums stay the same.
 pub(super) fn both(diff: &Diff, options: &Options) -> Vec<Both> {
-    let counted = |site: &&SitePair| options.category.is_some() || site.source == "allocator";
+    let source = source(options, diff.sites.iter().map(|site| site.source));
+    let counted = |site: &&SitePair| site.source == source;
     let bytes =
         |site: &SitePair| (options.view.bytes(&site.totals.base), options.view.bytes(&site.totals.new));
     let top = options.top.unwrap_or(usize::MAX);
@@ -27,7 +27,7 @@ pub(super) fn both(diff: &Diff, options: &Options) -> Vec<Both> {
     for (at, site) in shown.enumerate() {
         let (base, new) = bytes(site);
         if at < top {
-            let (category, levels) = (site.category.clone(), levels(site.into()));
+            let (category, levels) = (site.category.clone(), levels(site.into(), options.lines));
             stacks.push(Both { category, levels, base, new });
         } else {
             rest = (rest.0.saturating_add(base), rest.1.saturating_add(new));

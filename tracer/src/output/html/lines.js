@@ -1,0 +1,133 @@
+// @ts-check
+// Findings: the lines of the application that hold memory, each with its evidence, callers and callees.
+
+import { element } from "./dom.js";
+import { bytes, count, rate, share } from "./format.js";
+import { isFinding, stackOf, treeOf, frameName } from "./model.js";
+
+/** @typedef {import("./data.js").Report} Report */
+/** @typedef {import("./model.js").Line} Line */
+/** @typedef {import("./model.js").Look} Look */
+/** @typedef {import("./model.js").Node} Node */
+
+/** Lines that are shown where nothing is a finding, and findings at most. */
+const SHOWN = 8;
+const FINDINGS = 20;
+const PATHS = 4;
+
+/** How sure it is, in words. @param {Line} line */
+export function sure(line) {
+  switch (line.verdict) {
+    case "leak": return "leak";
+    case "gc-pending": return /no collection ran|cannot be told/.test(line.evidence) ? "unproven" : "gc-pending";
+    case "too-short": return "seen too short";
+    case "": return "not told";
+    default: return "ok";
+  }
+}
+
+/**
+ * @param {Report} report
+ * @param {Line[]} lines
+ * @param {Look} look
+ * @param {boolean} all
+ * @param {(all: boolean) => void} toggled
+ * @returns {HTMLElement}
+ */
+export function lineTable(report, lines, look, all, toggled) {
+  const whole = lines.reduce((sum, line) => sum + line.live, 0);
+  const findings = lines.filter(isFinding).slice(0, FINDINGS);
+  const shown = all ? lines.slice(0, 1000) : findings.length ? findings : lines.slice(0, SHOWN);
+  const rest = lines.slice(shown.length);
+  const body = shown.map((line, at) => row(report, line, at + 1, whole, look));
+  if (findings.length) body[0].open = true;
+  const restBytes = rest.reduce((sum, line) => sum + line.live, 0);
+  const more = rest.length
+    ? element("p", { class: "more" }, `${count(rest.length)} more, ${bytes(restBytes)}${rest.every((line) => sure(line) === "ok") ? ", all ok" : ""}. `, element("button", { type: "button", click: () => toggled(true) }, "show all"))
+    : null;
+  const heads = element("div", { class: "line head", "aria-hidden": "true" },
+    ...["", "line that allocates", "not freed", "grew", "left", "sure"].map((text) => element("span", {}, text)));
+  return element("div", { class: "lines" }, heads, ...body, more);
+}
+
+/** @param {Report} report @param {Line} line @param {number} number @param {number} whole @param {Look} look */
+function row(report, line, number, whole, look) {
+  const what = line.kind ? `${line.category} (${line.kind})` : line.category;
+  const summary = element("summary", { class: `line ${isFinding(line) ? "finding" : ""}` },
+    element("span", {}, String(number)),
+    element("span", { class: "name" }, element("b", {}, line.name), element("small", {}, what)),
+    element("span", { class: "number" }, bytes(line.live)),
+    element("span", { class: "number" }, rate(line.growth)),
+    element("span", { class: "number" }, count(line.count)),
+    element("span", { class: `sure ${sure(line).replace(/ /g, "-")}` }, sure(line)),
+    element("span", { class: "bar" }, bar(line.live, whole)));
+  const made = /** @type {HTMLDetailsElement} */ (element("details", { id: `line-${number}` }, summary));
+  made.addEventListener("toggle", () => {
+    if (made.childElementCount === 1) made.append(details(report, line, whole, look));
+  });
+  return made;
+}
+
+/** @param {number} part @param {number} whole */
+function bar(part, whole) {
+  const made = element("meter", { min: 0, max: Math.max(1, whole), value: part, title: `${share(part, whole)} of all` });
+  return made;
+}
+
+/** @param {Report} report @param {Line} line @param {number} whole @param {Look} look */
+function details(report, line, whole, look) {
+  const { columns, strings } = report;
+  const threads = [...new Set(line.sites.flatMap((site) => strings[columns.site_threads[site]].split(", ").filter(Boolean)))];
+  const tree = treeOf(report, line.sites, look, false);
+  const text = asText(report, line, whole, threads);
+  const said = element("span", { role: "status" });
+  const copy = element("button", {
+    type: "button",
+    click: () => navigator.clipboard.writeText(text).then(() => (said.textContent = "copied"), () => (said.textContent = "the browser does not allow that: select the text below")),
+  }, "copy as text");
+  return element("div", { class: "detail" },
+    line.evidence ? element("p", {}, element("b", {}, line.sites.length > 1 ? "why, of the call path that holds most: " : "why: "), line.evidence) : null,
+    line.advice && isFinding(line) ? element("p", {}, element("b", {}, "fix: "), line.advice) : null,
+    element("p", {}, `${bytes(line.live)} not freed in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call paths.`),
+    threads.length ? element("p", {}, element("b", {}, "threads: "), threads.slice(0, 8).join(", "), threads.length > 8 ? ` and ${threads.length - 8} more` : "") : null,
+    element("h4", {}, "call paths, from the thread's entry"),
+    branch(tree, line.live, 0),
+    element("p", {}, copy, " ", said),
+    element("details", {}, element("summary", {}, "as text"), element("pre", {}, text)));
+}
+
+/** A chain without branches is one item. @param {Node} node @param {number} whole @param {number} depth @returns {HTMLElement} */
+function branch(node, whole, depth) {
+  const items = node.children.slice(0, PATHS).map((child) => {
+    const chain = [child.name];
+    let end = child;
+    while (end.children.length === 1 && end.own === 0) {
+      end = end.children[0];
+      chain.push(end.name);
+    }
+    const label = element("span", {}, element("b", {}, bytes(child.value)), " ", chain.join(" \u203a "));
+    if (!end.children.length) return element("li", {}, label);
+    const open = element("details", depth < 2 ? { open: true } : {}, element("summary", {}, label));
+    open.append(branch(end, whole, depth + 1));
+    return element("li", {}, open);
+  });
+  const rest = node.children.slice(PATHS);
+  if (rest.length) items.push(element("li", {}, `${rest.length} more, ${bytes(rest.reduce((sum, child) => sum + child.value, 0))}`));
+  return element("ul", { class: "branch" }, ...items);
+}
+
+/** For a ticket. @param {Report} report @param {Line} line @param {number} whole @param {string[]} threads */
+function asText(report, line, whole, threads) {
+  const { facts } = report;
+  const first = stackOf(report, line.sites[0]).reverse().map((frame) => `    ${frameName(report, frame)}`);
+  return [
+    `${facts.program} (pid ${facts.target.pid}), recorded ${facts.session.started}`,
+    `${line.name}  [${line.category}${line.kind ? `, ${line.kind}` : ""}]  ${sure(line)}`,
+    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${rate(line.growth)}`,
+    ...(line.evidence ? [`  why: ${line.evidence}`] : []),
+    ...(line.advice && isFinding(line) ? [`  fix: ${line.advice}`] : []),
+    ...(threads.length ? [`  threads: ${threads.slice(0, 8).join(", ")}`] : []),
+    "  the call path that holds most:",
+    ...first,
+  ].join("\n");
+}

@@ -1,0 +1,92 @@
+//! The page: one file that a browser opens, offline, with the whole report in it.
+//!
+//! Code and style are hand-written modules, put together as they are; data are columns, compressed. A policy allows
+//! just this code and no network. Names are data, and become text in the browser, never markup.
+
+mod columns;
+mod data;
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use ring::digest::{SHA256, digest};
+
+use super::{Options, program_name};
+use crate::profile::Profile;
+
+/// The modules, each after those that it imports.
+const MODULES: [&str; 9] = [
+    include_str!("format.js"),
+    include_str!("dom.js"),
+    include_str!("data.js"),
+    include_str!("model.js"),
+    include_str!("chart.js"),
+    include_str!("flame.js"),
+    include_str!("lines.js"),
+    include_str!("tables.js"),
+    include_str!("main.js"),
+];
+const STYLE: &str = include_str!("page.css");
+const BODY: &str = include_str!("body.html");
+
+/// Writes a page.
+///
+/// # Errors
+/// Writing failed.
+pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let script = script();
+    let title =
+        escaped(&format!("{} (pid {}): native memory", program_name(&profile.target), profile.target.pid));
+    write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'sha256-{}'; \
+         style-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n",
+        base64(digest(&SHA256, script.as_bytes()).as_ref()),
+        base64(digest(&SHA256, STYLE.as_bytes()).as_ref()),
+    )?;
+    out.write_all(BODY.as_bytes())?;
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&data::of(profile, options)?)?;
+    let packed = packed.finish()?;
+    write!(out, "<script type=\"application/octet-stream\" id=\"data\">{}</script>\n", base64(&packed))?;
+    write!(out, "<script type=\"module\">{script}</script>\n</html>\n")
+}
+
+/// All modules as one: what they import from each other is in scope.
+fn script() -> String {
+    let mut script = String::new();
+    for module in MODULES {
+        let lines = module.lines().filter(|line| !line.starts_with("import "));
+        for line in lines {
+            script.push_str(line.strip_prefix("export ").unwrap_or(line));
+            script.push('\n');
+        }
+    }
+    script
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |bits: u32| DIGITS.get((bits & 63) as usize).map_or('=', |&digit| char::from(digit));
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+            text.push(if at <= group.len() { digit(bits >> shift) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

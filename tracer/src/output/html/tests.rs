@@ -1,0 +1,163 @@
+//! The page without a browser: its policy, its data, what names can do, and its size.
+
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
+use serde_json::Value;
+
+use super::*;
+use crate::attribute::Rules;
+use crate::recording::{self, fixture};
+
+fn profile() -> Profile {
+    let (_folder, path) = fixture::finished();
+    Profile::build(&recording::read(&path).expect("read"), &Rules::builtin())
+}
+
+fn page(profile: &Profile) -> String {
+    let mut out = Vec::new();
+    render(profile, &Options::default(), &mut out).expect("render");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// What is between two texts.
+fn between<'a>(page: &'a str, begin: &str, end: &str) -> &'a str {
+    page.split_once(begin).expect(begin).1.split_once(end).expect(end).0
+}
+
+/// The JSON of a page's data, and its columns.
+fn data(page: &str) -> (Value, Vec<u8>) {
+    let text = between(page, "id=\"data\">", "</script>");
+    let digit = |char: u8| match char {
+        b'A'..=b'Z' => char - b'A',
+        b'a'..=b'z' => char - b'a' + 26,
+        b'0'..=b'9' => char - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        other => panic!("{other}"),
+    };
+    let mut packed = Vec::new();
+    for group in text.trim_end_matches('=').as_bytes().chunks(4) {
+        let bits = group.iter().fold(0_u32, |bits, &char| bits << 6 | u32::from(digit(char)));
+        let bits = bits << (6 * (4 - group.len()));
+        packed.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    let mut file = Vec::new();
+    DeflateDecoder::new(packed.as_slice()).read_to_end(&mut file).expect("deflate");
+    let length = u32::from_le_bytes(file[..4].try_into().expect("length")) as usize;
+    let facts = serde_json::from_slice(&file[4..4 + length]).expect("JSON");
+    (facts, file.split_off((4 + length).next_multiple_of(8)))
+}
+
+/// A column of bytes or counts.
+fn column(facts: &Value, bytes: &[u8], name: &str) -> Vec<f64> {
+    let place = &facts["columns"][name];
+    let (at, length) =
+        (place["at"].as_u64().expect("at") as usize, place["length"].as_u64().expect("length") as usize);
+    let value = |row: usize| f64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte * length + row]));
+    (0..length).map(value).collect()
+}
+
+#[test]
+fn a_policy_allows_just_the_pages_code() {
+    let page = page(&profile());
+    let policy = between(&page, "Content-Security-Policy\" content=\"", "\"");
+    for (kind, text) in [
+        ("script-src", between(&page, "<script type=\"module\">", "</script>")),
+        ("style-src", between(&page, "<style>", "</style>")),
+    ] {
+        let hash = base64(digest(&SHA256, text.as_bytes()).as_ref());
+        assert!(policy.contains(&format!("{kind} 'sha256-{hash}'")), "{kind}: {policy}");
+    }
+    assert!(policy.starts_with("default-src 'none';"));
+    for outside in [
+        "http:",
+        "https:",
+        "src=",
+        "href=",
+        "@import",
+        "url(",
+        "innerHTML",
+        "insertAdjacent",
+        "document.write",
+        "eval(",
+    ] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn modules_are_small_and_whole() {
+    for module in MODULES {
+        let lines = module.lines().count();
+        assert!(lines <= 320, "{lines} lines: {}", module.lines().nth(1).unwrap_or_default());
+        assert!(module.starts_with("// @ts-check\n"));
+    }
+    let script = script();
+    assert!(script.len() + STYLE.len() + BODY.len() <= 80 << 10, "{}", script.len());
+    assert!(!script.contains("\nimport ") && !script.contains("\nexport "));
+    // It would end the element that it is in.
+    assert!(!script.contains("</script") && !script.contains("<!--") && !STYLE.contains("</style"));
+}
+
+/// They share one scope.
+#[test]
+fn modules_have_no_name_in_common() {
+    let mut names = std::collections::BTreeSet::new();
+    for line in MODULES.iter().flat_map(|module| module.lines()) {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        for declares in ["const ", "let ", "function ", "class "] {
+            let Some(rest) = line.strip_prefix(declares) else { continue };
+            let name =
+                rest.split(|char: char| !char.is_ascii_alphanumeric() && char != '_').next().expect("name");
+            assert!(names.insert(name), "{name} is declared twice");
+        }
+    }
+    assert!(names.contains("Node") && names.contains("unpack"));
+}
+
+#[test]
+fn the_data_have_the_sums_of_the_report() {
+    let profile = profile();
+    let (facts, bytes) = data(&page(&profile));
+    let sum = |name| column(&facts, &bytes, name).iter().sum::<f64>() as u64;
+    assert_eq!(sum("site_live_bytes"), profile.totals.live_bytes);
+    assert_eq!(sum("site_live_count"), profile.totals.live_count);
+    assert_eq!(sum("site_allocated_bytes"), profile.totals.allocated_bytes);
+    assert_eq!(facts["totals"]["live_bytes"], profile.totals.live_bytes);
+    let strings = facts["strings"].as_array().expect("strings");
+    assert!(strings.iter().any(|text| text == "com.acme.Feed.open"));
+}
+
+#[test]
+fn names_are_data() {
+    let mut profile = profile();
+    let evil = "</script><script>alert(1)</script>\"'\u{1b}\u{202e}";
+    profile.target.comm = evil.to_owned();
+    profile.target.command = vec![evil.to_owned()];
+    for site in &mut profile.sites {
+        for thread in &mut site.threads {
+            thread.name = evil.to_owned();
+        }
+        for frame in site.frames.iter_mut().map(std::sync::Arc::make_mut) {
+            frame.function = evil.to_owned();
+        }
+    }
+    let page = page(&profile);
+    assert!(!page.contains("alert(1)</script>"));
+    assert!(page.contains("<title>&lt;/script&gt;"));
+    assert_eq!(page.matches("<script").count(), 2);
+    let (facts, _) = data(&page);
+    let strings = facts["strings"].as_array().expect("strings");
+    let strings = strings.iter().filter_map(Value::as_str);
+    assert!(strings.clone().any(|text| text.contains("alert")));
+    assert!(strings.clone().all(|text| !text.contains(['\u{1b}', '\u{202e}'])));
+}
+
+#[test]
+fn base64_is_as_others_write_it() {
+    for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        assert_eq!(base64(text.as_bytes()), expected);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a profile is of, and how far it can be trusted, as lines for people.
+
+use crate::output::{Options, units};
+use crate::profile::diff::Diff;
+use crate::profile::{Profile, Session, Target, View};
+
+pub(super) fn of_profile(profile: &Profile, options: &Options) -> Vec<String> {
+    let mut lines = vec![writer(), process(&profile.target)];
+    lines.extend(profile.target.jvm.as_ref().map(|jvm| {
+        let parts = [&jvm.version, &jvm.vendor, &jvm.gc];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        format!("JVM: {}", parts.join(", "))
+    }));
+    lines.extend(profile.target.container.as_ref().map(|id| format!("container: {id}")));
+    lines.extend(session(&profile.session));
+    lines.extend(selection(options));
+    let quality = &profile.quality;
+    lines.push(format!("complete stacks: {}", units::share(quality.stacks_complete, quality.stacks_total)));
+    if quality.lost.is_empty() {
+        lines.push("lost: nothing".to_owned());
+    }
+    lines.extend(
+        quality.lost.iter().map(|(reason, count)| format!("lost: {reason} {}", units::count(*count))),
+    );
+    lines.extend(quality.notes.iter().map(|note| format!("note: {note}")));
+    lines
+}
+
+pub(super) fn of_diff(diff: &Diff, options: &Options) -> Vec<String> {
+    let mut lines = vec![writer()];
+    for (side, name) in [(&diff.base, "base"), (&diff.new, "new")] {
+        let file = side.file.as_deref().unwrap_or("a recording");
+        lines.push(format!("{name}: {file}, {}", process(&side.target)));
+        lines.extend(side.session.iter().flat_map(session).map(|line| format!("{name}: {line}")));
+        let lost = side.lost.iter();
+        lines.extend(lost.map(|(reason, count)| format!("{name}: lost: {reason} {}", units::count(*count))));
+    }
+    lines.extend(selection(options));
+    lines.extend(diff.notes.iter().map(|note| format!("note: {note}")));
+    lines
+}
+
+fn writer() -> String {
+    format!("tracer {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn process(target: &Target) -> String {
+    format!("process: {} (pid {}): {}", target.comm, target.pid, target.command.join(" "))
+}
+
+fn session(session: &Session) -> Vec<String> {
+    let ended = session.ended.as_deref().unwrap_or("the recording was not finished");
+    let length = units::duration(session.duration_ns);
+    let mut lines = vec![format!("recorded: {}, {length}, end: {ended}", session.started)];
+    if session.probes == crate::recording::LIGHT {
+        lines.push("probes: light, malloc was not watched".to_owned());
+    }
+    lines.extend(session.sample_bytes.map(|bytes| {
+        format!("sampled: about one allocation in {}; the values are estimates", units::bytes(bytes))
+    }));
+    lines.extend(
+        session.steps.iter().map(|step| format!("from {}: {}", units::duration(step.time_ns), step.text)),
+    );
+    lines
+}
+
+/// What was selected.
+fn selection(options: &Options) -> Vec<String> {
+    let mut lines = Vec::new();
+    if options.view == View::Leaks {
+        lines.push("view: leaks".to_owned());
+    }
+    lines.extend(options.category.as_ref().map(|id| format!("category: {id}")));
+    lines
+}

@@ -1,0 +1,52 @@
+//! The recorded program as other tools know it: its name, and when its recording began.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::label::clean;
+use crate::process::jvm::main_class;
+use crate::profile::{Session, Target};
+
+/// What a program is called: its main class or jar, else its thread's name.
+pub fn name(target: &Target) -> String {
+    let main = main_class(&target.command).map(|main| {
+        // The class of `-m module/class`, and the file of `-jar path/file.jar`.
+        let last = main.rsplit('/').next().unwrap_or(&main);
+        last.strip_suffix(".jar").unwrap_or(last).to_owned()
+    });
+    let name = main.filter(|name| !name.is_empty()).unwrap_or_else(|| target.comm.clone());
+    clean(&name).into_owned()
+}
+
+/// When recording began, in nanoseconds since 1970; 0: not known.
+pub fn started_ns(session: &Session) -> u64 {
+    let started = humantime::parse_rfc3339(&session.started).ok();
+    let since = started.and_then(|started| started.duration_since(UNIX_EPOCH).ok());
+    since
+        .as_ref()
+        .map(Duration::as_nanos)
+        .and_then(|nanoseconds| u64::try_from(nanoseconds).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_have_names() {
+        let of = |command: &str| {
+            name(&Target {
+                pid: 1,
+                comm: "java".to_owned(),
+                command: command.split_whitespace().map(str::to_owned).collect(),
+                jvm: None,
+                container: None,
+            })
+        };
+        assert_eq!(of("java -Xmx1g com.acme.Feed --port 80"), "com.acme.Feed");
+        assert_eq!(of("/usr/bin/java -jar /srv/shop.jar"), "shop");
+        assert_eq!(of("java -m acme.shop/com.acme.Shop"), "com.acme.Shop");
+        assert_eq!(of("/usr/bin/nginx"), "java");
+        assert_eq!(of(""), "java");
+    }
+}

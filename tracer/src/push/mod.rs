@@ -1,0 +1,81 @@
+//! A profile sent to a server: OTLP over HTTP, or Pyroscope's `/ingest`.
+//!
+//! Takes a profile and where to send it; gives what the server said. Reads no files. What it sends is what `output`
+//! writes, so the sums are those of the report.
+
+mod request;
+mod send;
+
+use std::fmt;
+
+pub use request::Protocol;
+pub use send::{Patience, SendError};
+
+use crate::profile::Profile;
+
+/// Where a profile goes.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// None: told by the path of the URL.
+    pub protocol: Option<Protocol>,
+    /// Added to each request: authorization, tenants.
+    pub headers: Vec<(String, String)>,
+    /// What the server is to call the program. None: its own name.
+    pub name: Option<String>,
+}
+
+/// Why there is no request to send.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    #[error("`{0}` is no URL: {1}")]
+    NoUrl(String, String),
+    #[error("`{0}` is neither http:// nor https://")]
+    Scheme(String),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub protocol: Protocol,
+    /// Where it was sent to.
+    pub url: String,
+    /// As it was sent, compressed.
+    pub bytes: u64,
+    /// What the server took only a part of, and why.
+    pub partly: Option<String>,
+}
+
+/// Why it was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Sends a profile.
+///
+/// # Errors
+/// The address is none, or the server cannot be reached, refuses it, or does not answer in time.
+pub fn push(profile: &Profile, to: &Destination, patience: &Patience) -> Result<Sent, PushError> {
+    let request = request::of(profile, to)?;
+    let answer = send::send(&request, patience)?;
+    let partly = match request.protocol {
+        Protocol::Otlp => request::partly(&answer),
+        Protocol::Pyroscope => None,
+    };
+    let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+    Ok(Sent { protocol: request.protocol, url: request.url, bytes, partly })
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Protocol::Otlp => "OTLP",
+            Protocol::Pyroscope => "Pyroscope",
+        })
+    }
+}

@@ -1,0 +1,127 @@
+// Drives the page in Chromium: nothing on the console, numbers as in the JSON report, every view, zoom, search, range,
+// addresses, keys, and what axe-core finds.
+//
+// node page.mjs TRACER RECORDING FOLDER: FOLDER has node_modules, and takes files.
+
+import { execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [tracer, recording, folder] = process.argv.slice(2);
+const require = createRequire(join(folder, "x.js"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const out = join(folder, "files");
+mkdirSync(out, { recursive: true });
+
+let failures = 0;
+/** @param {string} what @param {unknown} shown @param {unknown} expected */
+function equal(what, shown, expected) {
+  const same = JSON.stringify(shown) === JSON.stringify(expected);
+  console.log(`${same ? "ok  " : "FAIL"} ${what}${same ? "" : `: ${JSON.stringify(shown)}, not ${JSON.stringify(expected)}`}`);
+  if (!same) failures += 1;
+}
+/** As the page writes sizes. @param {number} value */
+function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1023.95 && unit + 1 < units.length) { value /= 1024; unit += 1; }
+  return unit ? `${value.toFixed(1)} ${units[unit]}` : `${value} B`;
+}
+
+const file = process.env.PAGE ?? join(out, "page.html");
+if (!process.env.PAGE) execFileSync(tracer, ["report", recording, "--force", "-o", file]);
+const report = JSON.parse(execFileSync(tracer, ["report", recording, "--format", "json"], { encoding: "utf8", maxBuffer: 1 << 30 }));
+console.log(`page: ${bytes(statSync(file).size)}`);
+
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+/** @type {string[]} */
+const said = [];
+async function open(scheme, address = "") {
+  // The policy is for the page's own code: the test's is let in.
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1400 }, colorScheme: scheme, bypassCSP: address === "#axe" });
+  page.on("console", (message) => said.push(`${message.type()}: ${message.text()}`));
+  page.on("pageerror", (error) => said.push(error.message));
+  page.on("request", (request) => { if (!request.url().startsWith("file:")) said.push(`request: ${request.url()}`); });
+  await page.goto(pathToFileURL(file).href + address);
+  await page.waitForFunction(() => document.documentElement.dataset.ready === "yes");
+  await page.waitForTimeout(200);
+  return page;
+}
+const text = (page, selector) => page.locator(selector).innerText();
+
+try {
+  const page = await open("light");
+  equal("the head says what was not freed", (await text(page, "#found-lines")).includes(`${bytes(report.totals.live_bytes)} of ${bytes(report.totals.allocated_bytes)} allocated`), true);
+  equal("the flame graph has all of it", (await text(page, "#view .said")).startsWith(`all: ${bytes(report.totals.live_bytes)} not freed`), true);
+  await page.screenshot({ path: join(out, "page-light.png"), fullPage: true });
+
+  for (const view of ["inverted", "table", "categories", "threads", "code", "census", "memory", "quality"]) {
+    await page.click(`#tab-${view}`);
+    equal(`view ${view} has something`, (await text(page, "#view")).trim().length > 20, true);
+    equal(`view ${view} is in the address`, page.url().includes(`view=${view}`), true);
+    equal(`view ${view} is selected`, await page.getAttribute(`#tab-${view}`, "aria-selected"), "true");
+  }
+  await page.click("#tab-categories");
+  const rows = await page.locator("#view tbody tr").count();
+  equal("every category has a row", rows, report.categories.length);
+  const largest = report.categories.find((row) => row.source === "allocator");
+  await page.locator("#view button.link").first().click();
+  equal("a category is drawn alone", (await text(page, "#view .said")).startsWith(`all: ${bytes(largest.live_bytes)} not freed`), true);
+
+  await page.keyboard.press("1");
+  await page.locator("canvas.flame").click({ position: { x: 200, y: 28 } });
+  equal("a click zooms, and the address says so", page.url().includes("zoom="), true);
+  await page.keyboard.press("0");
+  equal("0 shows all", page.url().includes("zoom="), false);
+  await page.keyboard.press("/");
+  await page.keyboard.type("main|start");
+  equal("a search says what matched", /frames, .* %/.test(await text(page, "#found")), true);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("n");
+  await page.fill("#filter", "no such function");
+  await page.keyboard.press("Tab");
+  equal("an empty view says so", (await text(page, "#view")).startsWith("Nothing to draw"), true);
+  await page.fill("#filter", "");
+  await page.keyboard.press("Tab");
+
+  const chart = page.locator("canvas.chart");
+  const box = await chart.boundingBox();
+  await page.mouse.move(box.x + 300, box.y + 60);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 700, box.y + 60, { steps: 4 });
+  await page.mouse.up();
+  equal("a range is in the address", page.url().includes("range="), true);
+  await page.click("#tab-categories");
+  equal("categories have the range", (await text(page, "#view thead")).includes("in the range"), true);
+  const address = page.url().slice(page.url().indexOf("#"));
+  await page.keyboard.press("Escape");
+  equal("Esc clears the range", page.url().includes("range="), false);
+  await page.close();
+
+  const linked = await open("dark", address);
+  equal("a link leads to the same view", await linked.getAttribute("#tab-categories", "aria-selected"), "true");
+  equal("and to the same range", linked.url().includes("range="), true);
+  await linked.keyboard.press("1");
+  await linked.waitForTimeout(200);
+  await linked.screenshot({ path: join(out, "page-dark.png"), fullPage: true });
+  await linked.close();
+
+  for (const scheme of ["light", "dark"]) {
+    const checked = await open(scheme, "#axe");
+    await checked.evaluate(axe);
+    const found = await checked.evaluate(() => window.axe.run());
+    const serious = found.violations.filter((it) => ["serious", "critical"].includes(it.impact));
+    equal(`axe-core finds nothing serious (${scheme})`, serious.map((it) => `${it.id}: ${it.nodes.map((node) => node.target).slice(0, 3)}`), []);
+    await checked.close();
+  }
+  equal("nothing on the console, no request", said, []);
+} finally {
+  await browser.close();
+}
+process.exit(failures ? 1 : 0);

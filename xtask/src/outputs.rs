@@ -1,0 +1,64 @@
+//! `cargo xtask outputs` and `cargo xtask page`: what tracer writes, opened in the programs that it is for.
+//!
+//! pprof, dh_view and speedscope in a browser, and OpenTelemetry's own decoder show what the JSON report says. They are
+//! too large for every run of the tests, which decode the files themselves. The page is driven in a browser: what it
+//! shows, its views, keys and addresses; and its modules are checked against the types in their comments.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::shell;
+
+/// What Debian has of them, by a file of each package.
+const PACKAGES: [(&str, &str); 4] = [
+    ("/usr/lib/go-1.19/pkg/tool/linux_amd64/pprof", "golang-1.19-go"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/libexec/valgrind/dh_view.html", "valgrind"),
+    ("/usr/bin/node", "nodejs"),
+];
+const OF_NPM: [&str; 4] = ["playwright-core@1", "speedscope@1", "axe-core@4", "typescript@7"];
+const OF_PYPI: &str = "opentelemetry-proto>=1.40";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The recording to show
+    recording: PathBuf,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let folder = prepare()?;
+    let tracer = std::env::current_dir()?.join("target/debug/tracer");
+    if !tracer.is_file() {
+        bail!("there is no {}\nhelp: cargo xtask build", tracer.display());
+    }
+    let [(pprof, _), ..] = PACKAGES;
+    shell::run(
+        Command::new("node").arg("xtask/outputs/consumers.mjs").arg(&tracer).arg(&options.recording).args([
+            Path::new(pprof),
+            &folder.join("venv/bin/python"),
+            &folder,
+        ]),
+    )
+}
+
+/// Gets the programs, once; gives the folder that they are in.
+fn prepare() -> Result<PathBuf> {
+    let missing = PACKAGES.into_iter().filter(|(file, _)| !Path::new(file).is_file());
+    let missing: Vec<&str> = missing.map(|(_, package)| package).collect();
+    if !missing.is_empty() {
+        bail!("these packages are missing: {0}\nhelp: apt-get install {0}", missing.join(" "));
+    }
+    let folder = std::env::current_dir()?.join("target/outputs");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if !folder.join("node_modules/playwright-core").is_dir() {
+        shell::run(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&folder).args(OF_NPM))?;
+    }
+    if !folder.join("venv/bin/python").is_file() {
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")))?;
+        shell::run(Command::new(folder.join("venv/bin/pip")).args(["install", "--quiet", OF_PYPI]))?;
+    }
+    Ok(folder)
+}
