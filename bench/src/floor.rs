@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use tracer::ingest::tables::Tables;
 use tracer::probe::load::Sizes;
 use tracer::probe::placement::Placement;
+use tracer::probe::plan::{self, PlannedFunction};
 use tracer::probe::probes::{ProbeSet, Probes};
-use tracer::probe::survey::{self, Surveyed};
 use tracer::process::memory::LiveMemory;
 use tracer::process::{self, allocator};
 use tracer_common::config::Config;
@@ -44,26 +44,26 @@ fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
     let target = process::inspect(pid)?;
     let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
     let functions = allocator::find(&target, Some(&memory)).functions;
-    let mut surveyed = survey::place(&target, functions);
+    let mut planned = plan::place(&target, functions);
     if place != Place::Chosen {
-        surveyed.iter_mut().for_each(|function| function.inside.clear());
+        planned.iter_mut().for_each(|function| function.inside.clear());
     }
     if place == Place::Entry {
-        surveyed.iter_mut().for_each(at_entry);
+        planned.iter_mut().for_each(at_entry);
     }
     let config =
         Config { tgid: pid, slots_per_cpu, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
     let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full)?;
-    probes.attach_allocator(surveyed)?;
+    probes.attach_allocator(planned)?;
     Ok(probes)
 }
 
-fn at_entry(surveyed: &mut Surveyed) {
-    let function = &surveyed.function;
-    if let Ok(chosen) = &mut surveyed.placement
+fn at_entry(planned: &mut PlannedFunction) {
+    let function = &planned.function;
+    if let Ok(chosen) = &mut planned.placement
         && chosen.offset_from_entry > 0
     {
-        surveyed.placement = Ok(Placement {
+        planned.placement = Ok(Placement {
             vaddr: function.vaddr,
             file_offset: function.file_offset,
             instruction_text: String::new(),

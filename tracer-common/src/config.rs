@@ -1,4 +1,4 @@
-//! What user space tells the BPF programs before and while they run.
+//! The configuration that user space gives the BPF programs before and while they run.
 
 use crate::shared;
 
@@ -16,15 +16,15 @@ shared! {
         pub return_instance_stack: u32,
         pub return_instance_orig_ret_vaddr: u32,
         pub return_instance_next: u32,
-        /// `task_struct.thread.fsbase`: where the C library's own structure of a thread is, at the top
-        /// of its stack. 0 if it could not be had.
-        pub task_fsbase: u32,
+        /// The thread pointer in `task_struct.thread`: the address of the C library's own structure of a thread, at the
+        /// top of its stack. 0 if it could not be had.
+        pub task_thread_pointer: u32,
     }
 }
 
 shared! {
     /// Fixed when the programs are loaded: the global `CONFIG`.
-    pub struct Config: 80 {
+    pub struct Config: 88 {
         /// The target's process id in the initial pid namespace.
         pub tgid: u32,
         /// 1: an event record for every allocation and free.
@@ -45,13 +45,16 @@ shared! {
         pub memo_sets: u32,
         /// Entries of `STACKS`; a power of two.
         pub stack_count: u32,
+        /// The time between two clock ticks of the kernel.
+        pub tick_ns: u32,
+        pub reserved: u32,
     }
 }
 
 /// How many pieces of stacks that begin at the same place are remembered.
 pub const MEMO_WAYS: u32 = 4;
 
-/// What is done with stacks that were walked before.
+/// The use of the memo: of stacks that were walked before.
 pub mod memo {
     /// They are walked again.
     pub const OFF: u32 = 0;

@@ -15,17 +15,16 @@ pub enum Counter {
     LostStackRecord,
     /// Mapping, thread, GC or code events that found the ring buffer full.
     LostEvent,
-    /// Allocator calls whose hand-off from entry to return could not be kept: the table of threads
-    /// was full, or calls were nested deeper than it holds.
+    /// Allocator calls whose hand-off from entry to return could not be kept: the table of calls was full.
     LostPending,
     /// Frees and reallocs of addresses not in the live table: allocated before attach.
     UnmatchedFrees,
-    /// Allocations whose address was still live: its free was not seen.
-    MissedFrees,
     /// Walks not made because every scratch slot of the CPU was taken.
     LostScratch,
     /// posix_memalign results that could not be read back.
     LostPointerRead,
+    /// Allocations whose address was still live: its free was not seen.
+    MissedFrees,
     /// Walks of which at least a part was not in the memo.
     WalksMade,
     /// Remembered walks that a full walk did not confirm, where one was made.
@@ -36,14 +35,14 @@ pub enum Counter {
     UnknownMapping,
     /// Page faults of the target that wrote, where they are watched.
     WriteFaults,
-    /// Of those, the ones in the Java heap.
+    /// Write faults in the Java heap, a part of those.
     HeapWriteFaults,
 }
 
 impl Counter {
     /// How many counters there are.
     pub const COUNT: usize = Self::HeapWriteFaults as usize + 1;
-    /// All of them, in the order of their index.
+    /// All counters, in the order of their index.
     pub const ALL: [Self; Self::COUNT] = [
         Self::LostLiveFull,
         Self::LostLiveFullBytes,
@@ -52,9 +51,9 @@ impl Counter {
         Self::LostEvent,
         Self::LostPending,
         Self::UnmatchedFrees,
-        Self::MissedFrees,
         Self::LostScratch,
         Self::LostPointerRead,
+        Self::MissedFrees,
         Self::WalksMade,
         Self::MemoMismatch,
         Self::TrampolinesReplaced,

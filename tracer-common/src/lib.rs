@@ -1,15 +1,16 @@
-//! What the BPF programs and user space agree on: ring-buffer records, map keys and values,
+//! The types that the BPF programs and user space share: ring-buffer records, map keys and values,
 //! configuration, counters, unwind rows, and the rules by which one frame leads to its caller.
 //!
 //! Every type here is `#[repr(C)]`, without implicit padding, and its size is asserted at compile
 //! time: the two sides are compiled by different compilers for different targets.
 #![cfg_attr(not(test), no_std)]
 
+pub mod arch;
 pub mod config;
 pub mod counter;
-pub mod place;
 pub mod record;
 pub mod sampling;
+pub mod site;
 pub mod stack;
 pub mod table;
 pub mod unwind;

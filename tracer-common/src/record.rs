@@ -1,6 +1,6 @@
 //! Records of the ring buffer: what is rare and must be seen in order.
 
-use crate::shared;
+use crate::{shared, stack::StackId};
 
 /// The kind of a record: [`Header::kind`].
 pub mod kind {
@@ -33,8 +33,8 @@ pub mod kind {
     /// A page fault that was sampled: [`super::FaultRecord`].
     pub const FAULT: u32 = 16;
     /// The target was stopped (SIGSTOP) until somebody lets it run on: only the header, whose `detail` says where, as
-    /// [`crate::table::may_halt`] does.
-    pub const HALT: u32 = 17;
+    /// [`crate::table::may_stop`] does.
+    pub const STOPPED: u32 = 17;
 }
 
 shared! {
@@ -48,7 +48,7 @@ shared! {
         pub time_ns: u64,
         /// The GC epoch: how many collections had ended in the session.
         pub epoch: u32,
-        /// What the kind says; 0 for most.
+        /// A number whose meaning depends on the kind; 0 for most.
         pub detail: u32,
     }
 }
@@ -62,7 +62,7 @@ shared! {
     pub struct StackRecord: 72 {
         pub header: Header,
         /// 64-bit hash over the frames, which is the stack's id everywhere. Never 0.
-        pub stack: u64,
+        pub stack: StackId,
         /// Where the walk ended.
         pub last_pc: u64,
         pub frame_count: u32,
@@ -80,7 +80,7 @@ shared! {
 pub const SAVED_FRAMES: usize = 128;
 /// Where the saved part of a stack is in a record, from its start.
 pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_of::<crate::unwind::Frame>();
-/// Room for the saved part of a stack: whole pages, since a page can be read or not.
+/// Bytes reserved for the saved part of a stack: whole pages, since a page can be read or not.
 pub const SAVED_BYTES: usize = 128 << 10;
 /// The saved part of a stack begins at a multiple of this, at or below `last_sp`.
 pub const SAVED_PAGE_BYTES: usize = 4096;
@@ -116,7 +116,7 @@ shared! {
         pub argument: u64,
         pub argument2: u64,
         /// The caller's stack, 0 if none was taken.
-        pub stack: u64,
+        pub stack: StackId,
         /// 1 if the call was made inside an allocator call: the memory is the allocator's.
         pub in_allocator: u64,
     }
@@ -130,7 +130,7 @@ shared! {
         pub subject_tid: u32,
         pub reserved: u32,
         /// The creator's stack at start, 0 otherwise.
-        pub stack: u64,
+        pub stack: StackId,
         pub comm: [u8; 16],
     }
 }
@@ -140,7 +140,7 @@ shared! {
     pub struct FaultRecord: 40 {
         pub header: Header,
         pub address: u64,
-        pub stack: u64,
+        pub stack: StackId,
     }
 }
 
@@ -187,6 +187,6 @@ shared! {
         pub header: Header,
         pub address: u64,
         pub size_bytes: u64,
-        pub stack: u64,
+        pub stack: StackId,
     }
 }

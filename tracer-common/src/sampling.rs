@@ -27,7 +27,7 @@ const VARIANCE_SHIFT: u32 = 12;
 const SIZE_BITS: u32 = 58;
 const MAX_SIZE: u64 = (1 << SIZE_BITS) - 1;
 
-/// For how many allocations of this size there is room in the interval: the binary logarithm, which that of their
+/// The binary logarithm of how many allocations of this size the interval has room for, which that of their
 /// weight is, too, up to the largest.
 #[inline(always)]
 pub const fn room_log2(size_bytes: u64, interval: u32) -> u32 {
@@ -86,7 +86,7 @@ impl Weighed {
         self.0 & MAX_SIZE
     }
 
-    /// Of [`Self::count`].
+    /// The logarithm of [`Self::count`].
     #[inline(always)]
     pub const fn log2(self) -> u32 {
         (self.0 >> SIZE_BITS) as u32 & 31
@@ -104,14 +104,14 @@ impl Weighed {
         self.size_bytes() << self.log2()
     }
 
-    /// What it adds to the estimated variance of a sum of counts.
+    /// The amount that it adds to the estimated variance of a sum of counts.
     #[inline(always)]
     pub const fn count_variance(self) -> u64 {
         // (1 - p) / p², with p = 1 / weight.
         self.count() * (self.count() - 1)
     }
 
-    /// What it adds to the estimated variance of a sum of bytes, in units of [`VARIANCE_UNIT`].
+    /// The amount that it adds to the estimated variance of a sum of bytes, in units of [`VARIANCE_UNIT`].
     #[inline(always)]
     pub const fn bytes_variance(self) -> u64 {
         if self.log2() == 0 {

@@ -1,9 +1,13 @@
 //! Keys and values of the BPF maps that user space reads.
 
-use crate::{sampling::Weighed, shared};
+use crate::{
+    sampling::Weighed,
+    shared,
+    stack::{StackId, StackIndex},
+};
 
 shared! {
-    /// An allocation that was not freed yet, in `LIVE` or `LIVE_REST`, by its address with a bit of [`key`] or none.
+    /// An allocation that was not freed yet, in `LIVE` or `LIVE_OVERFLOW`, by its address with a bit of [`key`] or none.
     pub struct Allocation: 32 {
         /// A [`Weighed`].
         pub weighed: u64,
@@ -12,8 +16,7 @@ shared! {
         pub tid: u32,
         /// GC epoch in which it was made.
         pub epoch: u32,
-        /// Index in `STACKS`.
-        pub stack: u32,
+        pub stack: StackIndex,
         pub reserved: u32,
     }
 }
@@ -33,8 +36,8 @@ pub const LIVE_SETS: u32 = 1 << 15;
 shared! {
     /// An element of `LIVE`: some of the live allocations whose addresses have the same hash.
     pub struct LiveSet: 288 {
-        /// How many of them are in `LIVE_REST`, because they found no place here.
-        pub rest_count: u64,
+        /// How many of them are in `LIVE_OVERFLOW`, because they found no place here.
+        pub overflow_count: u64,
         /// 0: the place is free. [`BEING_WRITTEN`]: it will not be in a moment.
         pub addresses: [u64; LIVE_WAYS],
         pub allocations: [Allocation; LIVE_WAYS],
@@ -51,14 +54,14 @@ pub fn live_set(address: u64) -> u32 {
 }
 
 shared! {
-    /// What was allocated from a stack, and how much of just that was freed, wherever it was freed.
+    /// Totals of one stack: the allocations made from it, and how much of them was freed, wherever that was.
     /// Sampled allocations count with their weights.
     pub struct StackTotals: 72 {
         pub allocated_bytes: u64,
         pub allocated_count: u64,
         pub freed_bytes: u64,
         pub freed_count: u64,
-        /// Of `freed_bytes`: those that a thread freed which works off what collections found.
+        /// The part of `freed_bytes` that threads freed which work off what collections found.
         pub collected_bytes: u64,
         /// Variances, as far as it was sampled; those of bytes in [`crate::sampling::VARIANCE_UNIT`]s. Freed is a
         /// part of allocated, so live has the difference.
@@ -72,8 +75,8 @@ shared! {
 shared! {
     /// An element of `STACKS`, which has them in the order in which they were seen first.
     pub struct StackEntry: 104 {
-        /// The stack's id; 0: not in use.
-        pub id: u64,
+        /// [`StackId::ABSENT`]: the entry is not in use.
+        pub id: StackId,
         /// 1 once the frames are in the ring buffer.
         pub sent: u64,
         /// Walks that gave it.
@@ -118,15 +121,8 @@ pub fn name_words(comm: &[u8; 16]) -> [u64; 2] {
     [word(0), word(8)]
 }
 
-/// The stack on which allocations are booked when `STACKS` is full: its id, and its index there.
-pub const OVERFLOW_STACK: u64 = 1;
-/// The stack on which allocations are booked when no walk could be made: its id, and its index.
-pub const NO_STACK: u64 = 2;
-/// The first index of a stack that was walked.
-pub const FIRST_STACK: u32 = 3;
-
 shared! {
-    /// What user space switches while the programs run, and what they tell each other: the one element of
+    /// Switches of user space while the programs run, and words that they share: the one element of
     /// `CONTROL`.
     pub struct Control: 16 {
         /// 0: every program returns at once. Set when all probes are attached, cleared before they are
@@ -137,14 +133,27 @@ shared! {
         /// One more than the GC epoch in which classes were last unloaded; 0: none were. A method's
         /// address means the same method only as long as this is the same.
         pub class_epoch: u32,
-        /// Where the target may be stopped: one of [`may_halt`]. Cleared when it is, so that it runs on for good if
+        /// Where the target may be stopped: one of [`may_stop`]. Cleared when it is, so that it runs on for good if
         /// nobody answers.
-        pub may_halt: u32,
+        pub may_stop: u32,
     }
 }
 
-/// See [`Control::may_halt`].
-pub mod may_halt {
+shared! {
+    /// Until when the programs record: the one element of `DEADLINE`. Past it they return at once and stop nobody, so
+    /// nothing is recorded, and nobody is held up, for a recorder that does not run. Times are `CLOCK_MONOTONIC`.
+    pub struct Deadline: 24 {
+        /// Renewed by user space; 0: there is no deadline.
+        pub silent_from_ns: u64,
+        /// The planned end of the recording; 0: there is none.
+        pub end_ns: u64,
+        /// The kernel's clock ticks at which the programs compare with the times next. Theirs alone.
+        pub checked_until_jiffies: u64,
+    }
+}
+
+/// See [`Control::may_stop`].
+pub mod may_stop {
     /// A target that was not started for the recording, or is stopped.
     pub const NOT: u32 = 0;
     /// Where it is about to end.
@@ -154,7 +163,7 @@ pub mod may_halt {
 }
 
 /// The function at which a probe on held memory is set: its attach cookie. Arguments are counted from 0.
-pub mod held {
+pub mod lifecycle {
     /// `inflateInit2_`, `inflateInit_` and `inflateCopy`: 0 is the stream.
     pub const INFLATE_INIT: u64 = 0;
     /// `deflateInit_`: 0 is the stream.
@@ -185,9 +194,9 @@ pub mod held {
 pub mod key {
     /// The address is that of the `z_stream` of an inflater.
     pub const INFLATE: u64 = 1 << 62;
-    /// Of a deflater.
+    /// The address is that of the `z_stream` of a deflater.
     pub const DEFLATE: u64 = 1 << 61;
-    /// Of a block that the JDK asked for.
+    /// The address is that of a block that the JDK asked for.
     pub const JDK: u64 = 1 << 60;
     /// The bits of the address.
     pub const ADDRESS: u64 = (1 << 57) - 1;
@@ -214,8 +223,7 @@ pub mod usdt_location {
 }
 
 shared! {
-    /// One argument of a USDT probe. `register` is a DWARF register number (x86-64: 0 rax, 1 rdx,
-    /// 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp, 8–15 r8–r15).
+    /// One argument of a USDT probe. `register` is a DWARF number, as in [`crate::arch::REGISTERS`].
     pub struct UsdtArgument: 16 {
         pub value: i64,
         /// One of [`usdt_location`].
@@ -241,7 +249,7 @@ shared! {
 
 /// A bit of `TABLE_EPOCH`: the JVM tells when code and classes go, so stacks with Java frames can be remembered.
 pub const KEEPS_JAVA: u64 = 1;
-/// What is added to `TABLE_EPOCH`.
+/// The step by which `TABLE_EPOCH` rises.
 pub const EPOCH_STEP: u64 = 2;
 
 #[cfg(test)]

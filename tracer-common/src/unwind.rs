@@ -9,23 +9,23 @@ pub const MAX_MODULES: usize = 1024;
 
 /// How a [`Row`] finds the canonical frame address (CFA). The return address is at CFA − 8.
 pub mod rule {
-    /// CFA = rsp + 8·`cfa_words`.
-    pub const RSP: u8 = 0;
-    /// CFA = rbp + 8·`cfa_words`.
-    pub const RBP: u8 = 1;
-    /// A PLT entry: CFA = rsp + 8 + 8·((pc & 15) ≥ `cfa_words`).
+    /// CFA = sp + 8·`cfa_words`.
+    pub const SP: u8 = 0;
+    /// CFA = fp + 8·`cfa_words`.
+    pub const FP: u8 = 1;
+    /// An entry of a procedure linkage table: the CFA is [`crate::arch::plt_cfa`] of pc, sp and `cfa_words`.
     pub const PLT: u8 = 2;
     /// The thread's or process's entry: its return address is undefined. The stack is complete.
     pub const ROOT: u8 = 3;
-    /// A signal trampoline: the interrupted registers lie at rsp.
+    /// A signal trampoline: the interrupted registers lie at sp.
     pub const SIGNAL: u8 = 4;
     /// A rule that this format cannot express.
     pub const UNSUPPORTED: u8 = 5;
     /// No function covers these addresses.
     pub const GAP: u8 = 6;
-    /// CFA = the word at rbp − 8·`cfa_words`: a function that aligned its stack. rbp was saved at
-    /// rbp itself if `rbp_words` is not 0.
-    pub const RBP_INDIRECT: u8 = 7;
+    /// CFA = the word at fp − 8·`cfa_words`: a function that aligned its stack. fp was saved at fp itself if
+    /// `fp_words` is not 0.
+    pub const FP_INDIRECT: u8 = 7;
 }
 
 shared! {
@@ -37,8 +37,8 @@ shared! {
         pub cfa_words: u16,
         /// One of [`rule`].
         pub rule: u8,
-        /// Where rbp was saved, in words from the CFA (−2: at CFA − 16). 0: unchanged.
-        pub rbp_words: i8,
+        /// Where the frame pointer was saved, in words from the CFA (−2: at CFA − 16). 0: unchanged.
+        pub fp_words: i8,
     }
 }
 
@@ -66,7 +66,7 @@ shared! {
     }
 }
 
-/// What a [`Frame`] is.
+/// The kind of a [`Frame`].
 pub mod frame_kind {
     /// `pc` in a native module, or in none; `aux` = the module's first row, which tells modules
     /// apart that had the same address one after the other; `extra` = 1 if `pc` is the very

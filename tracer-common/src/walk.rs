@@ -1,5 +1,5 @@
-//! The rules by which one frame leads to its caller, for x86-64: native frames by [`Row`]s,
-//! HotSpot's by the JVM's own tables.
+//! The rules by which one frame leads to its caller: native frames by [`Row`]s, HotSpot's by the JVM's own tables.
+//! The processor's part in them (slots, offsets, instructions) is in [`crate::arch`].
 //!
 //! Owns the rules alone. Memory, tables and searches are a [`Source`]: the BPF programs have one
 //! over user reads and maps, user space one over saved stack bytes, and both walk by this very
@@ -11,19 +11,13 @@
 //! return may be the last of its function).
 
 mod java;
-mod out_of_line;
 
+use crate::arch;
 use crate::config::Jvm;
 use crate::unwind::{Frame, Row, Stop, frame_kind, rule};
 
 pub use self::java::{Hop, MAX_SEGMENT_HOPS, segment_hop};
-pub use self::out_of_line::{MAX_RESTORES, Room};
-
-/// From sp in a signal trampoline: `ucontext.uc_mcontext.gregs` (Linux, x86-64), and registers 10
-/// (rbp), 15 (rsp) and 16 (rip) of it.
-const SIGNAL_RBP: u64 = 40 + 8 * 10;
-const SIGNAL_RSP: u64 = 40 + 8 * 15;
-const SIGNAL_RIP: u64 = 40 + 8 * 16;
+pub use crate::arch::{MAX_RESTORES, SlowPathFrame};
 
 /// Halvings that a search among `2^MAX_BISECT_STEPS` rows or modules needs at most.
 pub const MAX_BISECT_STEPS: u32 = 24;
@@ -34,7 +28,6 @@ pub struct State {
     pub pc: u64,
     /// As it is after the callee's return.
     pub sp: u64,
-    /// rbp.
     pub fp: u64,
     /// 1: `pc` is a return address. 0: it is the very next instruction to run.
     pub return_address: u64,
@@ -42,13 +35,13 @@ pub struct State {
     pub way: u64,
 }
 
-/// What a walk came by.
+/// Facts about the way that a walk took so far.
 pub mod way {
     /// The frame before this one is native.
     pub const FROM_NATIVE: u64 = 1;
     /// Frames of a virtual thread are missing.
     pub const PAST_CONTINUATION: u64 = 2;
-    /// What of this is part of where a walk is; the rest only tells how it came there.
+    /// The bits that are part of where a walk is; the others only tell how it came there.
     pub const PLACE: u64 = FROM_NATIVE | PAST_CONTINUATION;
     /// The frame pointer led somewhere, since it was loaded.
     pub const FP_USED: u64 = 4;
@@ -67,14 +60,14 @@ impl State {
         (self.return_address | (self.way & way::PLACE) << 1) as u32
     }
 
-    /// rbp, as an address that leads to the caller.
+    /// The frame pointer, as an address that leads to the caller.
     #[inline(always)]
     fn use_fp(&mut self) -> u64 {
         self.way |= way::FP_USED;
         self.fp
     }
 
-    /// Loads the caller's rbp, which was saved at `address`.
+    /// Loads the caller's frame pointer, which was saved at `address`.
     #[inline(always)]
     fn load_fp<S: Source>(&mut self, source: &S, address: u64) -> Result<(), Stop> {
         self.fp = source.read_fp(address, self.way & way::FP_USED != 0).ok_or(Stop::ReadFault)?;
@@ -105,7 +98,7 @@ pub struct ModuleRows {
     pub row_count: u32,
 }
 
-/// What a walk needs to know. Every method is to be inlined in BPF.
+/// The memory and tables that a walk reads. Every method is to be inlined in BPF.
 pub trait Source {
     /// The 8 bytes at `address` of the target's memory.
     fn read(&self, address: u64) -> Option<u64>;
@@ -115,8 +108,8 @@ pub trait Source {
     fn read_stack(&self, address: u64) -> Option<u64> {
         self.read(address)
     }
-    /// The same for rbp, which is saved at `address`: code that does not use it as a frame pointer has anything in
-    /// it, and only if it is used does the walk depend on it. `was_used`: the one before was.
+    /// The same for the frame pointer, which is saved at `address`: code that does not use it as one has anything in
+    /// its register, and only if it is used does the walk depend on it. `was_used`: the one before was.
     #[inline(always)]
     fn read_fp(&self, address: u64, _was_used: bool) -> Option<u64> {
         self.read(address)
@@ -153,16 +146,16 @@ pub trait Source {
         Err(Stop::Search)
     }
     /// By how much the stack pointer was below the frame at the call that returns to `pc`: a
-    /// [`Room`], of at most [`MAX_RESTORES`] instructions.
-    fn room_bytes(&self, pc: u64) -> u64 {
-        let mut room = Room::after(pc);
+    /// [`SlowPathFrame`], of at most [`MAX_RESTORES`] instructions.
+    fn slow_path_bytes(&self, pc: u64) -> u64 {
+        let mut frame = SlowPathFrame::after(pc);
         let mut count = 0;
-        while room.wants() && count < MAX_RESTORES {
-            let Some(word) = self.read(room.pc) else { return 0 };
-            room.take(word);
+        while frame.wants() && count < MAX_RESTORES {
+            let Some(word) = self.read(frame.pc) else { return 0 };
+            frame.take(word);
             count += 1;
         }
-        room.bytes()
+        frame.bytes()
     }
     /// The address at which return probes make functions return; 0 if it is not known or there is none.
     fn trampoline(&self) -> u64;
@@ -244,7 +237,7 @@ pub fn step<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Opti
     stop.err()
 }
 
-/// Like [`step`], for a pc at which rsp is what it was at the function's entry: the caller is found
+/// Like [`step`], for a pc at which sp is what it was at the function's entry: the caller is found
 /// without a row. Never ends a walk for lack of one.
 #[inline(always)]
 pub fn step_entry<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
@@ -270,15 +263,10 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
 
     let offset = u64::from(row.cfa_words) << 3;
     let cfa = match row.rule {
-        rule::RSP => state.sp.wrapping_add(offset),
-        rule::RBP => state.use_fp().wrapping_add(offset),
-        rule::PLT => {
-            let pushed = u64::from((state.pc & 15) >= u64::from(row.cfa_words)) << 3;
-            state.sp.wrapping_add(8).wrapping_add(pushed)
-        }
-        rule::RBP_INDIRECT => {
-            source.read_stack(state.use_fp().wrapping_sub(offset)).ok_or(Stop::ReadFault)?
-        }
+        rule::SP => state.sp.wrapping_add(offset),
+        rule::FP => state.use_fp().wrapping_add(offset),
+        rule::PLT => arch::plt_cfa(state.pc, state.sp, u64::from(row.cfa_words)),
+        rule::FP_INDIRECT => source.read_stack(state.use_fp().wrapping_sub(offset)).ok_or(Stop::ReadFault)?,
         rule::SIGNAL => return step_signal(state, source),
         rule::ROOT if state.way & way::PAST_CONTINUATION != 0 => return Err(Stop::VirtualThread),
         rule::ROOT => return Err(Stop::Complete),
@@ -288,12 +276,12 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
     if cfa <= state.sp {
         return Err(Stop::BadFrame);
     }
-    let saved_fp = if row.rule == rule::RBP_INDIRECT {
+    let saved_fp = if row.rule == rule::FP_INDIRECT {
         state.fp
     } else {
-        cfa.wrapping_add(((row.rbp_words as i64) << 3) as u64)
+        cfa.wrapping_add(((row.fp_words as i64) << 3) as u64)
     };
-    if row.rbp_words != 0 {
+    if row.fp_words != 0 {
         state.load_fp(source, saved_fp)?;
     }
     let pc = source.read_stack(cfa.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
@@ -304,9 +292,9 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
 #[inline(always)]
 fn step_signal<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
     let sp = state.sp;
-    state.load_fp(source, sp.wrapping_add(SIGNAL_RBP))?;
-    state.pc = source.read_stack(sp.wrapping_add(SIGNAL_RIP)).ok_or(Stop::ReadFault)?;
-    state.sp = source.read_stack(sp.wrapping_add(SIGNAL_RSP)).ok_or(Stop::ReadFault)?;
+    state.load_fp(source, sp.wrapping_add(arch::SIGNAL_FP))?;
+    state.pc = source.read_stack(sp.wrapping_add(arch::SIGNAL_PC)).ok_or(Stop::ReadFault)?;
+    state.sp = source.read_stack(sp.wrapping_add(arch::SIGNAL_SP)).ok_or(Stop::ReadFault)?;
     state.return_address = 0;
     Ok(())
 }

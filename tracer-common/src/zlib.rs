@@ -1,4 +1,4 @@
-//! What zlib's streams hold, by its own formulas and structures, for both sides.
+//! The memory that zlib's streams hold, by its own formulas and structures, for both sides.
 //!
 //! Source: zlib 1.2.9 to 1.3.1 on x86-64, `zconf.h` ("memory requirements"), `deflate.c`, `inflate.h`; zlib-ng's
 //! `inflate.h` has the same beginning.
@@ -11,14 +11,14 @@ pub const DEFLATE_BYTES: u64 = 5952;
 pub const DEFAULT_WINDOW_BITS: u32 = 15;
 pub const DEFAULT_MEMORY_LEVEL: u32 = 8;
 
-/// Of a `z_stream`: the pointer to its state.
+/// The offset of the pointer to its state in a `z_stream`.
 const STATE: u64 = 56;
-/// Of `inflate_state`: the stream that it belongs to, `wbits`, and the window.
+/// Offsets in `inflate_state`: the stream that it belongs to, `wbits`, and the window.
 const STREAM: u64 = 0;
 const WINDOW_BITS: u64 = 56;
 const WINDOW: u64 = 72;
 
-/// What a deflater holds from its start to its end, by the arguments of `deflateInit2`: the state, the window
+/// The bytes that a deflater holds from its start to its end, by the arguments of `deflateInit2`: the state, the window
 /// and its chains, hash heads and pending output. `window_bits` are negative for raw data, and 16 more for gzip.
 #[inline(always)]
 pub fn deflate_bytes(window_bits: i32, memory_level: u32) -> u64 {

@@ -1,4 +1,4 @@
-//! What several CPUs do to one word of a map.
+//! Atomic operations of several CPUs on one word of a map.
 
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 

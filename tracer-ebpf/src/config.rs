@@ -1,9 +1,9 @@
-//! What user space fixed at load, and the test that the target is the one running.
+//! The configuration that user space fixed at load, and the test that the target is the one running.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_tail_call};
 use tracer_common::config::Config;
 
-use crate::maps;
+use crate::{deadline, maps};
 
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config::ZERO;
@@ -16,13 +16,12 @@ pub fn get() -> &'static Config {
     unsafe { &*core::hint::black_box(&raw const CONFIG) }
 }
 
-/// The calling thread: process id above, thread id below, if it belongs to the target and recording is
-/// on. Uprobes are scoped by address space, which a vforked child shares; tracepoints are not scoped
-/// at all.
+/// The calling thread: process id above, thread id below, if it belongs to the target, recording is on and user space
+/// is alive. Uprobes are scoped by address space, which a vforked child shares; tracepoints are not scoped at all.
 #[inline(always)]
 pub fn target_thread() -> Option<u64> {
     let thread = thread_of_target()?;
-    if maps::CONTROL.get(0)?.enabled == 0 { None } else { Some(thread) }
+    if maps::CONTROL.get(0)?.enabled == 0 || !deadline::is_ahead() { None } else { Some(thread) }
 }
 
 /// The same, whether recording is on or not.

@@ -17,7 +17,7 @@ pub fn add(counter: Counter, amount: u64) {
     bump(&COUNTERS, counter as u32, amount);
 }
 
-/// What this CPU counted.
+/// The value that this CPU counted.
 #[inline(always)]
 pub fn get(counter: Counter) -> u64 {
     // SAFETY: a valid map value; one CPU's alone.

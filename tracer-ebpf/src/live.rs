@@ -4,7 +4,7 @@
 //! that is used again never meets its former self, and no two CPUs are at one address at the same time.
 //!
 //! `LIVE` has a small set of places for each hash of an address; a place is taken and given back by
-//! exchanging its address. What finds its set full goes to `LIVE_REST`, a hash map, whose every operation
+//! exchanging its address. What finds its set full goes to `LIVE_OVERFLOW`, a hash map, whose every operation
 //! costs more than all of this: a call, a hash, a lock, memory.
 
 use aya_ebpf::{
@@ -17,6 +17,7 @@ use tracer_common::{
     counter::Counter,
     record::{AllocationRecord, Header, kind},
     sampling::Weighed,
+    stack::{StackId, StackIndex},
     table::{self, Allocation, BEING_WRITTEN, LIVE_SETS, LIVE_WAYS, LiveSet},
 };
 
@@ -28,13 +29,13 @@ static LIVE: Array<LiveSet> = Array::with_max_entries(LIVE_SETS, BPF_F_MMAPABLE)
 
 /// Allocations that found their set full, by address; sized at load.
 #[map]
-static LIVE_REST: HashMap<u64, Allocation> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+static LIVE_OVERFLOW: HashMap<u64, Allocation> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// Enters a new allocation of the thread `tid` at `address`, which is in the totals of its stack already.
 ///
 /// Apart: what it needs of the BPF stack would lie below every walk.
 #[inline(never)]
-pub fn insert(address: u64, weighed: Weighed, stack: u32, tid: u32) {
+pub fn insert(address: u64, weighed: Weighed, stack: StackIndex, tid: u32) {
     let Some(set) = LIVE.get_ptr_mut(table::live_set(address)) else {
         return;
     };
@@ -64,26 +65,30 @@ pub fn insert(address: u64, weighed: Weighed, stack: u32, tid: u32) {
 fn may_have(set: *mut LiveSet, address: u64) -> bool {
     // SAFETY: a map value.
     unsafe {
-        let mut may = atomic::read(&raw const (*set).rest_count) != 0;
+        let mut may = atomic::read(&raw const (*set).overflow_count) != 0;
         for way in 0..LIVE_WAYS {
-            may |= atomic::read(place(set, way)) == address;
+            may |= atomic::read(address_at(set, way)) == address;
         }
         may
     }
 }
 
+/// The word of a set that has the address of its allocation number `way`.
+///
 /// # Safety
 /// `set` must be a map value, and `way` less than [`LIVE_WAYS`].
 #[inline(always)]
-unsafe fn place(set: *mut LiveSet, way: usize) -> *mut u64 {
+unsafe fn address_at(set: *mut LiveSet, way: usize) -> *mut u64 {
     // SAFETY: the caller's.
     unsafe { (&raw mut (*set).addresses).cast::<u64>().add(way) }
 }
 
+/// Allocation number `way` of a set.
+///
 /// # Safety
-/// As for [`place`].
+/// As for [`address_at`].
 #[inline(always)]
-unsafe fn kept(set: *mut LiveSet, way: usize) -> *mut Allocation {
+unsafe fn allocation_at(set: *mut LiveSet, way: usize) -> *mut Allocation {
     // SAFETY: the caller's.
     unsafe { (&raw mut (*set).allocations).cast::<Allocation>().add(way) }
 }
@@ -94,29 +99,29 @@ fn put(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
     for way in 0..LIVE_WAYS {
         // SAFETY: a map value.
         unsafe {
-            let place = place(set, way);
-            if atomic::read(place) == 0 && atomic::replace(place, 0, BEING_WRITTEN) {
-                let kept = kept(set, way);
-                atomic::write(&raw mut (*kept).weighed, allocation.weighed);
-                atomic::write(&raw mut (*kept).time_ns, allocation.time_ns);
-                atomic::write(&raw mut (*kept).tid, allocation.tid);
-                atomic::write(&raw mut (*kept).epoch, allocation.epoch);
-                atomic::write(&raw mut (*kept).stack, allocation.stack);
+            let address_word = address_at(set, way);
+            if atomic::read(address_word) == 0 && atomic::replace(address_word, 0, BEING_WRITTEN) {
+                let entry = allocation_at(set, way);
+                atomic::write(&raw mut (*entry).weighed, allocation.weighed);
+                atomic::write(&raw mut (*entry).time_ns, allocation.time_ns);
+                atomic::write(&raw mut (*entry).tid, allocation.tid);
+                atomic::write(&raw mut (*entry).epoch, allocation.epoch);
+                atomic::write(&raw mut (*entry).stack, allocation.stack);
                 // Whoever frees it learns the address from this thread, after this.
-                atomic::write(place, address);
+                atomic::write(address_word, address);
                 return true;
             }
         }
     }
-    put_rest(set, address, allocation)
+    put_overflow(set, address, allocation)
 }
 
 #[inline(never)]
-fn put_rest(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
-    let is_in = LIVE_REST.insert(address, allocation, BPF_ANY as u64).is_ok();
+fn put_overflow(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
+    let is_in = LIVE_OVERFLOW.insert(address, allocation, BPF_ANY as u64).is_ok();
     if is_in {
         // SAFETY: a map value. Nobody looks for this address before this call returns.
-        unsafe { atomic::add(&raw mut (*set).rest_count, 1) };
+        unsafe { atomic::add(&raw mut (*set).overflow_count, 1) };
     }
     is_in
 }
@@ -135,13 +140,13 @@ pub fn size_bytes(address: u64) -> Option<u64> {
     for way in 0..LIVE_WAYS {
         // SAFETY: a map value.
         unsafe {
-            if atomic::read(place(set, way)) == address {
-                return Some((*kept(set, way)).weighed().size_bytes());
+            if atomic::read(address_at(set, way)) == address {
+                return Some((*allocation_at(set, way)).weighed().size_bytes());
             }
         }
     }
     // SAFETY: as above.
-    LIVE_REST.get_ptr(address).map(|found| unsafe { (*found).weighed().size_bytes() })
+    LIVE_OVERFLOW.get_ptr(address).map(|found| unsafe { (*found).weighed().size_bytes() })
 }
 
 /// Puts back an allocation that [`take`] removed: it was not freed after all.
@@ -166,26 +171,26 @@ pub fn take(address: u64) -> Option<Allocation> {
     for way in 0..LIVE_WAYS {
         // SAFETY: a map value.
         unsafe {
-            let place = place(set, way);
-            if atomic::read(place) == address {
-                let allocation = *kept(set, way);
+            let address_word = address_at(set, way);
+            if atomic::read(address_word) == address {
+                let allocation = *allocation_at(set, way);
                 // Of two that free the same address at once (an error of the target's), one counts.
-                return atomic::replace(place, address, 0).then_some(allocation);
+                return atomic::replace(address_word, address, 0).then_some(allocation);
             }
         }
     }
     // SAFETY: as above.
-    if unsafe { atomic::read(&raw const (*set).rest_count) } == 0 {
+    if unsafe { atomic::read(&raw const (*set).overflow_count) } == 0 {
         return None;
     }
-    let found = LIVE_REST.get_ptr(address)?;
+    let found = LIVE_OVERFLOW.get_ptr(address)?;
     // SAFETY: a map value; nobody else frees this address before this call returns.
     let allocation = unsafe { *found };
-    if LIVE_REST.remove(address).is_err() {
+    if LIVE_OVERFLOW.remove(address).is_err() {
         return None;
     }
     // SAFETY: as above.
-    unsafe { atomic::add(&raw mut (*set).rest_count, u64::MAX) };
+    unsafe { atomic::add(&raw mut (*set).overflow_count, u64::MAX) };
     Some(allocation)
 }
 
@@ -211,7 +216,7 @@ fn frees_for_the_collector() -> bool {
 #[inline(never)]
 fn event(kind: u32, address: u64, allocation: &Allocation) {
     // SAFETY: a map value.
-    let stack = stacks::at(allocation.stack).map_or(0, |entry| unsafe { (*entry).id });
+    let stack = stacks::at(allocation.stack).map_or(StackId::ABSENT, |entry| unsafe { (*entry).id });
     emit::send(&AllocationRecord {
         header: Header { detail: allocation.weighed().log2(), ..emit::header(kind) },
         address: address & table::key::ADDRESS,

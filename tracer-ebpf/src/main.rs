@@ -8,14 +8,16 @@
 mod atomic;
 mod config;
 mod counters;
+mod deadline;
 mod emit;
-mod halt;
+mod in_flight;
 mod live;
 mod maps;
-mod pending;
 mod probes;
+mod regs;
 mod sampling;
 mod stacks;
+mod stop;
 mod unwind;
 
 /// A message of the programs' own, for who develops them: nothing in a release build, and never on the

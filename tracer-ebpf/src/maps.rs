@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     config::Jvm,
-    table::{Control, UsdtSpec},
+    table::{Control, Deadline, UsdtSpec},
     unwind::{MAX_MODULES, Module, ModuleTable, Row},
 };
 
@@ -16,6 +16,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static DEADLINE: Array<Deadline> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static USDT_SPECS: Array<UsdtSpec> = Array::with_max_entries(64, 0);
@@ -30,18 +33,18 @@ pub static MODULES: Array<Module> = Array::with_max_entries(2 * MAX_MODULES as u
 #[map]
 pub static MODULE_TABLE: Array<ModuleTable> = Array::with_max_entries(1, 0);
 
-/// What user space raises when it changed a table that walks read: [`MODULES`], [`MODULE_TABLE`], [`JVM`].
+/// The epoch of the tables that walks read, raised by user space when it changed one: [`MODULES`], [`MODULE_TABLE`], [`JVM`].
 /// The lowest bit ([`KEEPS_JAVA`]): the JVM tells when code and classes go.
 #[map]
 pub static TABLE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 
-/// What rises when the JVM frees code or classes.
+/// The epoch of the JVM's code, raised when it frees code or classes.
 #[map]
 pub static CODE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 
 pub use tracer_common::table::KEEPS_JAVA;
 
-/// What a remembered walk must have been made under to be right still; not 0.
+/// The epoch that a remembered walk must have been made in to be right still; not 0.
 #[inline(always)]
 pub fn memo_epoch() -> u64 {
     let tables = TABLE_EPOCH.get(0).map_or(0, |epoch| *epoch);

@@ -8,7 +8,8 @@ use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use tracer_common::{
     counter::Counter,
     sampling::Weighed,
-    table::{FIRST_STACK, OVERFLOW_STACK, STACK_INDEX_BITS, STACK_PLACES, StackEntry, StackTotals},
+    stack::{StackId, StackIndex},
+    table::{STACK_INDEX_BITS, STACK_PLACES, StackEntry, StackTotals},
 };
 
 use crate::{atomic, config, counters};
@@ -21,7 +22,7 @@ static STACKS: Array<StackEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static STACK_INDEX: Array<u64> = Array::with_max_entries(1, 0);
 
-/// How many indices from [`FIRST_STACK`] on were given out.
+/// How many indices from [`StackIndex::FIRST_WALKED`] on were given out.
 #[map]
 static STACK_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -33,36 +34,36 @@ const INDEX: u64 = (1 << STACK_INDEX_BITS) - 1;
 
 /// The entry of a stack.
 #[inline(always)]
-pub fn at(index: u32) -> Option<*mut StackEntry> {
-    STACKS.get_ptr_mut(index)
+pub fn at(index: StackIndex) -> Option<*mut StackEntry> {
+    STACKS.get_ptr_mut(index.0)
 }
 
-/// The index of the stack `id`, whose walk ended with `stop`; it is entered if need be. [`OVERFLOW_STACK`] if there is
-/// no room.
+/// The index of the stack `id`, whose walk ended with `stop`; it is entered if need be. [`StackIndex::OVERFLOW`] if
+/// there is no room.
 #[inline(always)]
-pub fn index(id: u64, stop: u32) -> u32 {
+pub fn index(id: StackId, stop: u32) -> StackIndex {
     match place(id, 0).and_then(|place| matching(place, id)) {
         Some(index) => index,
-        None => search_stack(id, stop),
+        None => StackIndex(search_stack(id.0, stop)),
     }
 }
 
 /// The place of `id` that is looked at when `tried` were in vain.
 #[inline(always)]
-fn place(id: u64, tried: u32) -> Option<*mut u64> {
+fn place(id: StackId, tried: u32) -> Option<*mut u64> {
     let mask = config::get().stack_count.wrapping_mul(STACK_PLACES).wrapping_sub(1);
-    STACK_INDEX.get_ptr_mut(((id >> 32) as u32).wrapping_add(tried) & mask)
+    STACK_INDEX.get_ptr_mut(((id.0 >> 32) as u32).wrapping_add(tried) & mask)
 }
 
 /// The index in a place, if that is for `id`.
 #[inline(always)]
-fn matching(place: *mut u64, id: u64) -> Option<u32> {
+fn matching(place: *mut u64, id: StackId) -> Option<StackIndex> {
     // SAFETY: a map value.
     let word = unsafe { atomic::read(place) };
-    if word & !INDEX != id & !INDEX {
+    if word & !INDEX != id.0 & !INDEX {
         return None;
     }
-    let index = (word & INDEX) as u32;
+    let index = StackIndex((word & INDEX) as u32);
     // SAFETY: a map value, in which this was written before the word.
     (unsafe { atomic::read(&raw const (*at(index)?).id) } == id).then_some(index)
 }
@@ -72,71 +73,75 @@ fn matching(place: *mut u64, id: u64) -> Option<u32> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search_stack(id: u64, stop: u32) -> u32 {
-    let mut index = 0;
+    // The verifier takes numbers alone.
+    let id = StackId(id);
+    let mut index = StackIndex(0);
     for tried in 0..TRIES {
         let Some(place) = place(id, tried) else {
             break;
         };
         // SAFETY: a map value.
         if unsafe { atomic::read(place) } == 0 {
-            if index == 0 {
+            if index.0 == 0 {
                 index = new(id, stop);
             }
-            if index == 0 {
+            if index.0 == 0 {
                 break;
             }
             // SAFETY: as above.
-            if unsafe { atomic::replace(place, 0, id & !INDEX | index as u64) } {
-                return index;
+            if unsafe { atomic::replace(place, 0, id.0 & !INDEX | index.0 as u64) } {
+                return index.0;
             }
         }
         // Another CPU may have been here in between, for the same stack.
         if let Some(found) = matching(place, id) {
             give_up(index);
-            return found;
+            return found.0;
         }
     }
     give_up(index);
     counters::add(Counter::LostStackFull, 1);
-    OVERFLOW_STACK as u32
+    StackIndex::OVERFLOW.0
 }
 
 /// A new entry, which nobody knows of yet; 0 if there is no room.
 #[inline(always)]
-fn new(id: u64, stop: u32) -> u32 {
+fn new(id: StackId, stop: u32) -> StackIndex {
+    const NONE: StackIndex = StackIndex(0);
     let Some(count) = STACK_COUNT.get_ptr_mut(0) else {
-        return 0;
+        return NONE;
     };
     // SAFETY: a map value.
-    let index = unsafe { atomic::next(count) }.wrapping_add(FIRST_STACK as u64);
+    let index = unsafe { atomic::next(count) }.wrapping_add(StackIndex::FIRST_WALKED.0 as u64);
     if index >= config::get().stack_count as u64 {
-        return 0;
+        return NONE;
     }
-    let Some(entry) = at(index as u32) else {
-        return 0;
+    let index = StackIndex(index as u32);
+    let Some(entry) = at(index) else {
+        return NONE;
     };
     // SAFETY: a map value that is nobody else's.
     unsafe {
         atomic::write(&raw mut (*entry).stop, stop);
         atomic::write(&raw mut (*entry).id, id);
     }
-    index as u32
+    index
 }
 
 /// Leaves an entry of [`new`] unused.
 #[inline(always)]
-fn give_up(index: u32) {
-    if index != 0
+fn give_up(index: StackIndex) {
+    if index.0 != 0
         && let Some(entry) = at(index)
     {
         // SAFETY: a map value that nobody else knows of.
-        unsafe { atomic::write(&raw mut (*entry).id, 0) };
+        unsafe { atomic::write(&raw mut (*entry).id, StackId::ABSENT) };
     }
 }
 
 /// Books an allocation on a stack; [`Weighed::NONE`]: none.
 #[inline(always)]
-pub fn book_allocation(index: u32, weighed: Weighed) {
+pub fn book_allocation(index: StackIndex, weighed: Weighed) {
     if weighed != Weighed::NONE
         && let Some(entry) = at(index)
     {
@@ -164,7 +169,7 @@ pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: Weighed) {
 
 /// Takes back what [`book_allocation`] booked.
 #[inline(always)]
-pub fn unbook_allocation(index: u32, weighed: Weighed) {
+pub fn unbook_allocation(index: StackIndex, weighed: Weighed) {
     if let Some(entry) = at(index) {
         // SAFETY: a map value.
         unsafe {
@@ -182,7 +187,7 @@ pub fn unbook_allocation(index: u32, weighed: Weighed) {
 
 /// Books that an allocation had more bytes than was booked.
 #[inline(always)]
-pub fn book_growth(index: u32, bytes: u64) {
+pub fn book_growth(index: StackIndex, bytes: u64) {
     if let Some(entry) = at(index) {
         // SAFETY: a map value.
         unsafe { atomic::add(&raw mut (*entry).totals.allocated_bytes, bytes) };
@@ -191,7 +196,7 @@ pub fn book_growth(index: u32, bytes: u64) {
 
 /// Books a free on the stack that allocated.
 #[inline(always)]
-pub fn book_free(index: u32, weighed: Weighed, is_collected: bool) {
+pub fn book_free(index: StackIndex, weighed: Weighed, is_collected: bool) {
     if let Some(entry) = at(index) {
         // SAFETY: a map value.
         unsafe {

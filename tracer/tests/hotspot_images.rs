@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hotspot_support::held::Held;
 use hotspot_support::image::{Image, RecordingMemory};
 use hotspot_support::snapshot::{frames, snapshot};
+use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jvm, jdks};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -188,7 +188,7 @@ fn write_images() {
         let walker = Walker::new(&live, &tables, hotspot.unwinder_config());
         let mut frames = Vec::new();
         for chain in chains {
-            let stack = walker.walk(Held::new(chain.tid).expect("it rests").state);
+            let stack = walker.walk(StoppedThread::new(chain.tid).expect("it rests").state);
             frames.extend(stack.frames.into_iter().filter(|frame| frame.kind != frame_kind::NATIVE));
         }
         let expected = snapshot(&mut hotspot, &frames);

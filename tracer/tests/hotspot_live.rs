@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hotspot_support::held::Held;
+use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
 use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
 use tracer::process::{mapping, root};
@@ -208,7 +208,7 @@ fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
     let mut tiers = BTreeMap::new();
     let mut chains = 0;
     let walk = |thread: &dump::Thread| {
-        let held = Held::new(thread.tid)?;
+        let held = StoppedThread::new(thread.tid)?;
         Some(walker.walk(held.state))
     };
     let stacks: Vec<_> = dump.iter().filter(|thread| !thread.frames.is_empty()).map(walk).collect();

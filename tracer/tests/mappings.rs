@@ -13,6 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tracer::process::mapping;
 use tracer::session::mappings::{MappingKind, Mappings};
 use tracer_common::record::{MappingRecord, mapping_call};
+use tracer_common::stack::StackId;
 
 const PAGE_BYTES: u64 = 4096;
 /// Of the range that calls at fixed addresses are made in.
@@ -164,7 +165,7 @@ impl Replay {
     fn make(&mut self, call: Call, stack: u64) {
         let address = |page: u64| self.space + page * PAGE_BYTES;
         let bytes = |pages: u64| pages * PAGE_BYTES;
-        let mut record = MappingRecord { stack, ..MappingRecord::ZERO };
+        let mut record = MappingRecord { stack: StackId(stack), ..MappingRecord::ZERO };
         let line = match call {
             Call::Map { pages } => {
                 (record.call, record.length_bytes) = (mapping_call::MMAP, bytes(pages));
@@ -235,7 +236,7 @@ impl Replay {
         let is_mapped = |page: u64| kernel.iter().any(|mapping| (mapping.start..mapping.end).contains(&page));
         for page in (self.space..self.space + PAGES * PAGE_BYTES).step_by(PAGE_BYTES as usize) {
             let booked = self.mappings.mapped_by(page, page + PAGE_BYTES);
-            let booked = booked.first().map(|(stack, _)| *stack);
+            let booked = booked.first().map(|(stack, _)| stack.0);
             assert_eq!(booked, self.model.owner(page), "the owner of {page:#x}");
             assert_eq!(booked.is_some(), is_mapped(page), "{page:#x} is mapped");
         }
@@ -247,7 +248,7 @@ impl Replay {
         let of_break = |kind: MappingKind| kind == MappingKind::Brk;
         let mut heap_bytes = 0;
         let mut live: BTreeMap<u64, u64> = BTreeMap::new();
-        for (&(stack, kind), totals) in self.mappings.totals() {
+        for (&(StackId(stack), kind), totals) in self.mappings.totals() {
             let bytes = totals.allocated_bytes - totals.freed_bytes;
             if of_break(kind) {
                 heap_bytes += bytes

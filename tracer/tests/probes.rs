@@ -11,8 +11,8 @@ use common::report::{Totals, assert_sound, category, number, of_source, rows, si
 use serde_json::Value;
 use tracer::probe::kernel::Features;
 use tracer::probe::load::Sizes;
+use tracer::probe::plan;
 use tracer::probe::probes::{ProbeSet, Probes};
-use tracer::probe::survey;
 use tracer::process::allocator;
 use tracer::process::memory::LiveMemory;
 use tracer_common::config::Config;
@@ -155,7 +155,7 @@ fn the_call_site_is_named() {
 fn foreign_return_probes(pid: u32) -> Probes {
     let target = tracer::process::inspect(pid).expect("the target");
     let memory = LiveMemory::open(pid).expect("its memory");
-    let mut functions = survey::place(&target, allocator::find(&target, Some(&memory)).functions);
+    let mut functions = plan::place(&target, allocator::find(&target, Some(&memory)).functions);
     functions.iter_mut().for_each(|function| function.inside.clear());
     let config =
         Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };

@@ -77,7 +77,7 @@ fn configurations() -> [Config; 3] {
         return_instance_stack: 48,
         return_instance_orig_ret_vaddr: 56,
         return_instance_next: 64,
-        task_fsbase: 72,
+        task_thread_pointer: 72,
     };
     let offsets = Config { kernel, memo: memo::ON, ..plain };
     let everything = Config { events: 1, min_size_bytes: 4096, memo: memo::CHECKED, ..offsets };

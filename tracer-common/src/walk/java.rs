@@ -1,7 +1,11 @@
-//! HotSpot's frames: the interpreter's around rbp, those of code blobs by their size, stubs by their
+//! HotSpot's frames: the interpreter's around the frame pointer, those of code blobs by their size, stubs by their
 //! frame link. Offsets and addresses are the JVM's own, as user space read them: [`Jvm`].
 
 use super::{Source, State, advance, way};
+use crate::arch::{
+    ENTRY_BARRIER_COOKIE, INTERPRETER_BCP_BELOW_FP, INTERPRETER_METHOD_BELOW_FP,
+    INTERPRETER_SENDER_SP_BELOW_FP,
+};
 use crate::config::Jvm;
 use crate::unwind::{Frame, Stop, frame_kind};
 
@@ -11,20 +15,10 @@ const MAX_FP_ABOVE_SP_BYTES: u64 = 1 << 20;
 /// How far below sp the frame pointer of an interpreter frame may be, bytes: its fixed slots.
 const MAX_FP_BELOW_SP_BYTES: u64 = 64;
 
-/// Interpreter slots, bytes below fp (HotSpot, `frame_x86.hpp`: words −1, −3; the same since 8).
-const SENDER_SP_BELOW_FP: u64 = 8;
-const METHOD_BELOW_FP: u64 = 24;
-/// Where the bytecode pointer lies since JDK 9, if [`Jvm::interpreter_bcp_below_fp`] is 0.
-const BCP_BELOW_FP: u64 = 64;
-
-/// What the stub that a method calls on entry (HotSpot's nmethod entry barrier, since 14) pushes
-/// before it makes its frame link: the return address is above it.
-const ENTRY_BARRIER_COOKIE: u64 = u64::MAX;
-
 /// Hops through a code heap's segment map before a search is given up. Up to 10 were seen.
 pub const MAX_SEGMENT_HOPS: u32 = 32;
 
-/// What a byte of a segment map says.
+/// The meaning of a byte of a segment map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
     /// This segment is the first of its block.
@@ -80,7 +74,7 @@ pub(super) fn step<S: Source>(
         return step_linked(state, source);
     }
     if state.pc == jvm.return_barrier {
-        // The older frames of a virtual thread are in the heap. rbp leads past them, to the
+        // The older frames of a virtual thread are in the heap. fp leads past them, to the
         // carrier's frames.
         frame.kind = frame_kind::CONTINUATION;
         state.way |= way::PAST_CONTINUATION;
@@ -100,7 +94,7 @@ pub(super) fn step<S: Source>(
             sp = sp.wrapping_add(below_frame_bytes(state, sp, blob, source, jvm)?);
         }
     }
-    // Compiled code saves rbp below its return address, though it uses it as any other register.
+    // Compiled code saves fp below its return address, though it uses it as any other register.
     state.load_fp(source, sp.wrapping_sub(16))?;
     let pc = source.read_stack(sp.wrapping_sub(8)).ok_or(Stop::ReadFault)?;
     advance_in_code(state, pc, sp, jvm)
@@ -122,10 +116,10 @@ fn below_frame_bytes<S: Source>(
     let level =
         source.read_u8(blob.wrapping_add(u64::from(jvm.nmethod_comp_level))).ok_or(Stop::ReadFault)?;
     if level != 0 {
-        return Ok(source.room_bytes(state.pc));
+        return Ok(source.slow_path_bytes(state.pc));
     }
     // The wrapper of a native method pushes registers when it calls the JVM for a lock or a barrier,
-    // but keeps a frame link in rbp, and native code keeps rbp.
+    // but keeps a frame link in fp, and native code keeps fp.
     let pushed_bytes = state.use_fp().wrapping_add(16).wrapping_sub(sp);
     Ok(if pushed_bytes <= MAX_PUSHED_BYTES { pushed_bytes } else { 0 })
 }
@@ -137,7 +131,7 @@ fn advance_in_code(state: &mut State, pc: u64, sp: u64, jvm: &Jvm) -> Result<(),
     if is_code(pc, jvm) { advance(state, pc, sp) } else { Err(Stop::BadFrame) }
 }
 
-/// An interpreter frame: everything lies around rbp.
+/// An interpreter frame: everything lies around fp.
 #[inline(always)]
 fn step_interpreted<S: Source>(
     state: &mut State,
@@ -148,10 +142,10 @@ fn step_interpreted<S: Source>(
     let fp = state.use_fp();
     check_fp(state, MAX_FP_BELOW_SP_BYTES)?;
     let bcp_below_fp = match jvm.interpreter_bcp_below_fp {
-        0 => BCP_BELOW_FP,
+        0 => INTERPRETER_BCP_BELOW_FP,
         bytes => u64::from(bytes),
     };
-    let method = source.read_stack(fp.wrapping_sub(METHOD_BELOW_FP)).ok_or(Stop::ReadFault)?;
+    let method = source.read_stack(fp.wrapping_sub(INTERPRETER_METHOD_BELOW_FP)).ok_or(Stop::ReadFault)?;
     let bcp = source.read_stack(fp.wrapping_sub(bcp_below_fp)).ok_or(Stop::ReadFault)?;
     frame.kind = frame_kind::INTERPRETED;
     frame.pc = method;
@@ -160,13 +154,13 @@ fn step_interpreted<S: Source>(
     let const_method = source.read(method.wrapping_add(u64::from(jvm.method_const_method))).unwrap_or(0);
     frame.extra = (const_method >> 3) as u32;
     // Not fp + 16: adapters between compiled and interpreted code extend the caller's frame.
-    let sp = source.read_stack(fp.wrapping_sub(SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
+    let sp = source.read_stack(fp.wrapping_sub(INTERPRETER_SENDER_SP_BELOW_FP)).ok_or(Stop::ReadFault)?;
     let pc = source.read_stack(fp.wrapping_add(8)).ok_or(Stop::ReadFault)?;
     state.load_fp(source, fp)?;
     advance_in_code(state, pc, sp, jvm)
 }
 
-/// A stub that keeps a frame link in rbp.
+/// A stub that keeps a frame link in the frame pointer.
 #[inline(always)]
 fn step_linked<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
     let fp = state.use_fp();

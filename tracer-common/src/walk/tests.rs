@@ -56,8 +56,8 @@ impl Fake {
         }
     }
 
-    fn row(mut self, pc: u32, rule: u8, cfa_words: u16, rbp_words: i8) -> Self {
-        self.rows.push(Row { pc, cfa_words, rule, rbp_words });
+    fn row(mut self, pc: u32, rule: u8, cfa_words: u16, fp_words: i8) -> Self {
+        self.rows.push(Row { pc, cfa_words, rule, fp_words });
         self
     }
 
@@ -150,10 +150,10 @@ fn bisect_finds_the_last_not_above() {
 }
 
 #[test]
-fn native_by_rsp_keeps_or_restores_rbp() {
+fn native_by_sp_keeps_or_restores_fp() {
     let fake = Fake::new()
-        .row(0x100, rule::RSP, 4, 0)
-        .row(0x200, rule::RSP, 4, -2)
+        .row(0x100, rule::SP, 4, 0)
+        .row(0x200, rule::SP, 4, -2)
         .word(SP + 24, LIBRARY + 0x999)
         .word(SP + 16, 0xabc);
     let mut state = returned_to(LIBRARY + 0x150);
@@ -169,7 +169,7 @@ fn native_by_rsp_keeps_or_restores_rbp() {
 #[test]
 fn a_return_address_belongs_to_the_call_before_it() {
     let fake =
-        Fake::new().row(0x100, rule::RSP, 2, 0).row(0x200, rule::RSP, 4, 0).word(SP + 8, 1).word(SP + 24, 2);
+        Fake::new().row(0x100, rule::SP, 2, 0).row(0x200, rule::SP, 4, 0).word(SP + 8, 1).word(SP + 24, 2);
     let mut state = returned_to(LIBRARY + 0x200);
     fake.step(&mut state);
     assert_eq!(state.pc, 1);
@@ -192,10 +192,10 @@ fn at_a_functions_entry_no_row_is_needed() {
 }
 
 #[test]
-fn native_by_rbp_and_indirectly() {
+fn native_by_fp_and_indirectly() {
     let fake = Fake::new()
-        .row(0x100, rule::RBP, 2, -2)
-        .row(0x200, rule::RBP_INDIRECT, 1, -1)
+        .row(0x100, rule::FP, 2, -2)
+        .row(0x200, rule::FP_INDIRECT, 1, -1)
         .word(FP, 0xabc)
         .word(FP + 8, 0x123)
         .word(FP - 8, SP + 0x300)
@@ -237,8 +237,8 @@ fn native_walks_end_by_name() {
         .row(0x100, rule::ROOT, 0, 0)
         .row(0x200, rule::GAP, 0, 0)
         .row(0x300, rule::UNSUPPORTED, 0, 0)
-        .row(0x400, rule::RSP, 2, 0)
-        .row(0x500, rule::RSP, 0, 0)
+        .row(0x400, rule::SP, 2, 0)
+        .row(0x500, rule::SP, 0, 0)
         .row(0x600, 99, 0, 0);
     let stop = |pc| fake.step(&mut returned_to(pc)).1;
     assert_eq!(stop(LIBRARY + 0x150), Some(Stop::Complete));
@@ -344,7 +344,7 @@ fn a_deoptimized_frame_has_its_original_pc() {
 }
 
 #[test]
-fn interpreted_around_rbp() {
+fn interpreted_around_fp() {
     let pc = HEAP + 0x8_1234;
     let fake = Fake::new()
         .word(FP - 24, 0x5000)
@@ -419,7 +419,7 @@ fn java_walks_end_by_name() {
 
 #[test]
 fn a_trampoline_is_replaced() {
-    let mut fake = Fake::new().row(0x100, rule::RSP, 1, 0).word(SP, 0x123);
+    let mut fake = Fake::new().row(0x100, rule::SP, 1, 0).word(SP, 0x123);
     fake.trampoline = 0x7ff_f000;
     let (frame, stop) = fake.step(&mut returned_to(0x7ff_f000));
     assert_eq!((frame.pc, stop), (0x7ff_f000, Some(Stop::Trampoline)));

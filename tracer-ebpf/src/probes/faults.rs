@@ -10,8 +10,10 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use tracer_common::{
+    arch::FAULT_WRITES,
     counter::Counter,
     record::{FaultRecord, kind},
+    stack::StackId,
     table::Range,
 };
 
@@ -41,8 +43,6 @@ const LONGER_MOST: u32 = 4;
 const MANY: u32 = 32;
 const WINDOW_NS: u64 = 250_000_000;
 
-/// Bits of the fault's error code (x86: `X86_PF_WRITE`).
-const WRITE: u64 = 2;
 /// Nothing is mapped below: such a fault is a null check.
 const LOWEST: u64 = 1 << 16;
 
@@ -55,7 +55,7 @@ pub fn page_fault_user(ctx: TracePointContext) -> u32 {
     // SAFETY: offsets of the tracepoint's fixed fields.
     let (address, error) = unsafe { (ctx.read_at::<u64>(8), ctx.read_at::<u64>(24)) };
     if let (Ok(address), Ok(error)) = (address, error)
-        && error & WRITE != 0
+        && error & FAULT_WRITES != 0
         && address >= LOWEST
     {
         touched(address);
@@ -81,7 +81,7 @@ fn touched(address: u64) {
 
 /// Apart: the record would lie on the BPF stack below a walk.
 #[inline(never)]
-fn send(address: u64, stack: u64, log2: u32) {
+fn send(address: u64, stack: StackId, log2: u32) {
     let mut record = FaultRecord { header: emit::header(kind::FAULT), address, stack };
     record.header.detail = log2;
     emit::send(&record);

@@ -2,7 +2,7 @@
 
 mod allocator;
 mod faults;
-mod held;
+mod lifecycle;
 mod process;
 mod syscalls;
 mod usdt;

@@ -5,9 +5,12 @@ use aya_ebpf::{
     macros::{tracepoint, uprobe},
     programs::{ProbeContext, TracePointContext},
 };
-use tracer_common::record::{ThreadRecord, kind};
+use tracer_common::{
+    record::{ThreadRecord, kind},
+    stack::StackId,
+};
 
-use crate::{config, emit, halt, log, pending, unwind};
+use crate::{config, emit, in_flight, log, stop, unwind};
 
 const CLONE_THREAD: u64 = 0x0001_0000;
 
@@ -33,7 +36,7 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
 
 /// Apart: the record would lie on the BPF stack below a walk.
 #[inline(never)]
-fn send(kind: u32, subject_tid: u32, stack: u64, comm: [u8; 16]) {
+fn send(kind: u32, subject_tid: u32, stack: StackId, comm: [u8; 16]) {
     emit::send(&ThreadRecord { header: emit::header(kind), subject_tid, reserved: 0, stack, comm });
 }
 
@@ -42,7 +45,7 @@ fn send(kind: u32, subject_tid: u32, stack: u64, comm: [u8; 16]) {
 pub fn sched_process_exit(ctx: TracePointContext) -> u32 {
     if let Some(thread) = config::target_thread() {
         log!(&ctx, "thread {} ends", thread as u32);
-        pending::forget(thread);
+        in_flight::forget(thread);
         about_self(kind::THREAD_EXIT, thread);
     }
     0
@@ -64,7 +67,7 @@ fn about_self(kind: u32, thread: u64) {
         header: emit::header(kind),
         subject_tid: thread as u32,
         reserved: 0,
-        stack: 0,
+        stack: StackId::ABSENT,
         comm: bpf_get_current_comm().unwrap_or([0; 16]),
     });
 }
@@ -72,9 +75,9 @@ fn about_self(kind: u32, thread: u64) {
 /// The C library's `_exit` or `abort`, of a target that was started for the recording: a moment later its memory is
 /// gone, which is still read when recording is off.
 #[uprobe]
-pub fn leave(_ctx: ProbeContext) -> u32 {
+pub fn exiting(_ctx: ProbeContext) -> u32 {
     if config::thread_of_target().is_some() {
-        halt::at_end();
+        stop::at_end();
     }
     0
 }

@@ -1,7 +1,7 @@
 //! Mapping system calls: their arguments at entry, one record at a successful return.
 //!
 //! A thread is in one system call at a time, so one slot each is enough. All `sys_enter` tracepoints
-//! have their arguments from offset 16, `sys_exit` the result there.
+//! have the call's number at offset 8 and its arguments from offset 16, `sys_exit` the result there.
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_NO_PREALLOC},
@@ -10,11 +10,13 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use tracer_common::{
+    arch::system_call,
     counter::Counter,
     record::{MappingRecord, kind, mapping_call},
+    stack::StackId,
 };
 
-use crate::{config, counters, emit, maps, pending, unwind};
+use crate::{config, counters, emit, in_flight, maps, unwind};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -24,16 +26,6 @@ struct Arguments {
 
 #[map]
 static SYSCALLS: HashMap<u64, Arguments> = HashMap::with_max_entries(1 << 15, BPF_F_NO_PREALLOC);
-
-/// Numbers of the system calls, in all tracepoints at offset 8 (x86-64, `asm/unistd_64.h`).
-mod nr {
-    pub const MMAP: u32 = 9;
-    pub const MPROTECT: u32 = 10;
-    pub const MUNMAP: u32 = 11;
-    pub const BRK: u32 = 12;
-    pub const MREMAP: u32 = 25;
-    pub const MADVISE: u32 = 28;
-}
 
 /// Results from here up are negated error numbers.
 const ERRORS: u64 = -4095_i64 as u64;
@@ -77,17 +69,17 @@ fn leave(ctx: &TracePointContext, thread: u64) {
         return;
     }
     let call = match number {
-        nr::MMAP => mapping_call::MMAP,
-        nr::MPROTECT => mapping_call::MPROTECT,
-        nr::MUNMAP => mapping_call::MUNMAP,
-        nr::BRK => mapping_call::BRK,
-        nr::MREMAP => mapping_call::MREMAP,
-        nr::MADVISE => mapping_call::MADVISE,
+        system_call::MMAP => mapping_call::MMAP,
+        system_call::MPROTECT => mapping_call::MPROTECT,
+        system_call::MUNMAP => mapping_call::MUNMAP,
+        system_call::BRK => mapping_call::BRK,
+        system_call::MREMAP => mapping_call::MREMAP,
+        system_call::MADVISE => mapping_call::MADVISE,
         _ => return,
     };
     let maps_memory = matches!(call, mapping_call::MMAP | mapping_call::MREMAP | mapping_call::BRK);
-    let in_allocator = pending::inside(thread);
-    let stack = if maps_memory && !in_allocator { unwind::capture_syscall() } else { 0 };
+    let in_allocator = in_flight::inside(thread);
+    let stack = if maps_memory && !in_allocator { unwind::capture_syscall() } else { StackId::ABSENT };
     // In the ring buffer at once: the walk needs the BPF stack.
     let Some(mut entry) = maps::EVENTS.reserve::<MappingRecord>(0) else {
         counters::add(Counter::LostEvent, 1);

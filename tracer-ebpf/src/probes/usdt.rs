@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_attach_cookie, bpf_probe_read_kernel, bpf_probe_read_user},
+    helpers::{bpf_get_attach_cookie, bpf_probe_read_user},
     macros::uprobe,
     programs::ProbeContext,
 };
@@ -13,10 +13,7 @@ use tracer_common::{
     table::{USDT_ARGUMENTS, UsdtSpec, usdt_location},
 };
 
-use crate::{config, counters, emit, maps};
-
-/// Offsets in `pt_regs` by DWARF register number.
-static REGISTERS: [u8; 16] = [80, 96, 88, 40, 104, 112, 32, 152, 72, 64, 56, 48, 24, 16, 8, 0];
+use crate::{config, counters, emit, maps, regs};
 
 /// `gc__begin(full)`.
 #[uprobe]
@@ -175,9 +172,9 @@ fn value(ctx: &ProbeContext, spec: &UsdtSpec, index: usize) -> u64 {
     let argument = &spec.arguments[index];
     let raw = match argument.location {
         usdt_location::CONSTANT => argument.value as u64,
-        usdt_location::REGISTER => register(ctx, argument.register),
+        usdt_location::REGISTER => regs::by_dwarf(ctx, argument.register),
         usdt_location::MEMORY => {
-            let address = register(ctx, argument.register).wrapping_add(argument.value as u64);
+            let address = regs::by_dwarf(ctx, argument.register).wrapping_add(argument.value as u64);
             // SAFETY: a user address; the helper checks it.
             unsafe { bpf_probe_read_user(address as *const u64) }.unwrap_or(0)
         }
@@ -189,12 +186,4 @@ fn value(ctx: &ProbeContext, spec: &UsdtSpec, index: usize) -> u64 {
         4 => raw as u32 as u64,
         _ => raw,
     }
-}
-
-#[inline(always)]
-fn register(ctx: &ProbeContext, number: u8) -> u64 {
-    let offset = REGISTERS[(number & 15) as usize];
-    let address = (ctx.as_ptr() as u64).wrapping_add(offset as u64);
-    // SAFETY: inside the context's `pt_regs`.
-    unsafe { bpf_probe_read_kernel(address as *const u64) }.unwrap_or(0)
 }

@@ -8,23 +8,22 @@ mod scratch;
 pub mod trampoline;
 mod walk;
 
-use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::{
-        bpf_probe_read_kernel,
-        generated::{bpf_get_current_task_btf, bpf_ringbuf_output, bpf_task_pt_regs},
-    },
-};
+use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use tracer_common::{
     config::memo as memo_mode,
     counter::Counter,
     record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
     sampling::Weighed,
-    table::{FIRST_STACK, NO_STACK, StackEntry},
+    stack::{StackId, StackIndex},
+    table::StackEntry,
     unwind::{Frame, MAX_FRAMES, Stop},
 };
 
-use crate::{atomic, config, counters, emit, halt, maps, stacks};
+use crate::{
+    atomic, config, counters, emit, maps,
+    regs::{self, Position},
+    stacks, stop,
+};
 
 /// Where a walk begins: at a return address, or at the very instruction that is to run next.
 pub const RETURNED: u64 = 1;
@@ -36,56 +35,49 @@ pub const INTERRUPTED: u64 = 2;
 
 /// The stack of the calling thread, which is in a system call.
 #[inline(always)]
-pub fn capture_syscall() -> u64 {
+pub fn capture_syscall() -> StackId {
     capture_user(RETURNED)
 }
 
 /// The stack of the calling thread, which is in an exception.
 #[inline(always)]
-pub fn capture_interrupted() -> u64 {
+pub fn capture_interrupted() -> StackId {
     capture_user(INTERRUPTED)
 }
 
 #[inline(always)]
-fn capture_user(begins: u64) -> u64 {
-    // SAFETY: the current task always has user registers here; their layout is the kernel's ABI. One by one:
-    // all of them would take much of the BPF stack.
-    let (pc, sp, fp) = unsafe {
-        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        (
-            bpf_probe_read_kernel(&raw const (*regs).rip),
-            bpf_probe_read_kernel(&raw const (*regs).rsp),
-            bpf_probe_read_kernel(&raw const (*regs).rbp),
-        )
-    };
-    match (pc, sp, fp) {
-        (Ok(pc), Ok(sp), Ok(fp)) => {
-            let index = capture(pc, sp, fp, Weighed::NONE.0, begins) as u32;
+fn capture_user(begins: u64) -> StackId {
+    match regs::in_user_space() {
+        Some(Position { pc, sp, fp }) => {
+            let index = capture(pc, sp, fp, Weighed::NONE, begins);
             // SAFETY: a map value.
-            stacks::at(index).map_or(NO_STACK, |entry| unsafe { (*entry).id })
+            stacks::at(index).map_or(StackId::NOT_WALKED, |entry| unsafe { (*entry).id })
         }
-        _ => NO_STACK,
+        None => StackId::NOT_WALKED,
     }
 }
 
 /// The index in `STACKS` of the stack whose innermost frame is at `pc`, just after a call (or system call)
-/// instruction ([`RETURNED`]), or anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are sent
-/// if they were not before. [`NO_STACK`] if no
-/// scratch slot was free.
+/// instruction ([`RETURNED`]), or anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are
+/// sent if they were not before. [`StackIndex::NOT_WALKED`] if no scratch slot was free.
 ///
 /// The allocation `weighed`, a [`Weighed`], is added to the stack's totals; [`Weighed::NONE`]: none is. If the stack
-/// has no place in the table, that is done for [`OVERFLOW_STACK`](tracer_common::table::OVERFLOW_STACK).
-///
-/// A global function: the verifier goes through it once for each program, whatever led to it.
+/// has no place in the table, that is done for [`StackIndex::OVERFLOW`].
+#[inline(always)]
+pub fn capture(pc: u64, sp: u64, fp: u64, weighed: Weighed, begins: u64) -> StackIndex {
+    StackIndex(capture_stack(pc, sp, fp, weighed.0, begins) as u32)
+}
+
+/// [`capture`] as a global function: the verifier goes through it once for each program, whatever led to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) -> u64 {
+pub extern "C" fn capture_stack(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) -> u64 {
     // The verifier takes numbers alone.
     let weighed = Weighed(weighed);
     let Some((slot, slot_index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
-        stacks::book_allocation(NO_STACK as u32, weighed);
-        return NO_STACK;
+        stacks::book_allocation(StackIndex::NOT_WALKED, weighed);
+        return StackIndex::NOT_WALKED.0 as u64;
     };
     // SAFETY: a map value, claimed for this walk alone.
     unsafe { (*slot).begins = begins };
@@ -123,7 +115,7 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) 
             }
             if (*slot).begins == INTERRUPTED {
                 // Such walks are not counted.
-            } else if index < FIRST_STACK {
+            } else if index < StackIndex::FIRST_WALKED {
                 counters::stopped((*slot).record.stop);
             } else {
                 atomic::add(&raw mut (*entry).walk_count, 1);
@@ -133,12 +125,12 @@ pub extern "C" fn capture(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) 
             }
         }
         if (*slot).record.stop == Stop::NoMapping as u32 && (*slot).begins != INTERRUPTED {
-            halt::at_unknown_code();
+            stop::at_unknown_code();
         }
         index
     };
     scratch::release(slot);
-    index as u64
+    index.0 as u64
 }
 
 /// The longest record of a stack, bytes.

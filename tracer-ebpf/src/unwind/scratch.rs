@@ -14,7 +14,7 @@ use tracer_common::{
 use super::memo;
 use crate::{atomic, config};
 
-/// What a saved stack needs more than the frames that it lies over.
+/// Bytes that a saved stack needs beyond the frames that it lies over.
 const ROOM_BYTES: usize =
     (SAVED_FRAMES * size_of::<Frame>() + SAVED_BYTES).saturating_sub(MAX_FRAMES * size_of::<Frame>());
 
@@ -27,7 +27,7 @@ pub struct Slot {
     pub start: [u64; 3],
     /// [`super::RETURNED`], [`super::EXACT`] or [`super::INTERRUPTED`].
     pub begins: u64,
-    /// What stacks were remembered under when a walk that may use the memo began.
+    /// The memo's epoch when a walk that may use the memo began.
     pub epoch: u64,
     /// 1: a piece of the walk was taken from the memo, and its frames are missing.
     pub taken: u64,
@@ -36,7 +36,7 @@ pub struct Slot {
     pub memo: memo::Scratch,
     pub record: StackRecord,
     pub frames: [Frame; MAX_FRAMES],
-    /// Room for what follows [`SAVED_FRAMES`] frames.
+    /// Bytes for the saved stack behind [`SAVED_FRAMES`] frames.
     _room: [u8; ROOM_BYTES],
 }
 

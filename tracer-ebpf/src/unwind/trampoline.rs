@@ -39,7 +39,7 @@ pub extern "C" fn trampoline_address() -> u64 {
 /// The largest address if it cannot be told.
 #[inline(always)]
 pub fn thread_structure() -> u64 {
-    let offset = config::get().kernel.task_fsbase;
+    let offset = config::get().kernel.task_thread_pointer;
     // SAFETY: a helper without arguments.
     match if offset == 0 { 0 } else { pointer(unsafe { bpf_get_current_task() } + offset as u64) } {
         0 => u64::MAX,

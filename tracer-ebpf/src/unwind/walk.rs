@@ -12,9 +12,11 @@ use tracer_common::{
     config::Jvm,
     counter::Counter,
     record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
+    stack::StackId,
     unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop, frame_kind},
     walk::{
-        self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, Room, Source, State,
+        self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, SlowPathFrame,
+        Source, State,
     },
 };
 
@@ -32,7 +34,7 @@ const MAX_SAVED_STACKS: u64 = 8192;
 /// told later.
 const MAX_WAITING_BYTES: u64 = 12 << 20;
 
-/// What the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
+/// The state that the walk's steps share. It lives on the BPF stack, as `bpf_loop` demands.
 struct Walk {
     slot: *mut Slot,
     index: u32,
@@ -42,7 +44,7 @@ struct Walk {
     class_epoch: u64,
     first_module: u32,
     module_count: u32,
-    /// What segments of the memo must have been made under; [`NO_MEMO`]: none are taken or made.
+    /// The epoch in which segments of the memo must have been made; [`NO_MEMO`]: none are taken or made.
     epoch: u64,
     /// Another segment begins here.
     is_fresh: u64,
@@ -70,7 +72,7 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
         memo::start(slot);
         &mut (*slot).record
     };
-    record.stack = 0;
+    record.stack = StackId::ABSENT;
     record.frame_count = 0;
     record.stop = Stop::Truncated as u32;
     record.saved_bytes = 0;
@@ -105,20 +107,20 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
     record.last_fp = state.fp;
     record.last_flags = state.flags();
     // SAFETY: the caller's.
-    record.stack = unsafe { (*slot).memo.path.hash };
+    record.stack = StackId(unsafe { (*slot).memo.path.hash });
     if record.stop == Stop::NoMapping as u32 && taken == 0 {
         counters::add(Counter::UnknownMapping, 1);
         // SAFETY: the caller's.
         unsafe {
-            // What is only a sample is not worth it.
+            // A mere sample is not worth it.
             if (*slot).begins != super::INTERRUPTED {
                 save(slot);
             }
         }
     }
-    // What ended the walk belongs to the stack: a truncated one is not the complete one.
-    let stack = finish(mix(record.stack, record.stop as u64));
-    record.stack = if stack <= tracer_common::table::NO_STACK { stack + 3 } else { stack };
+    // The reason for the walk's end belongs to the stack: a truncated one is not the complete one.
+    let stack = StackId(finish(mix(record.stack.0, record.stop as u64)));
+    record.stack = if stack <= StackId::NOT_WALKED { StackId(stack.0 + 3) } else { stack };
     0
 }
 
@@ -144,7 +146,7 @@ unsafe fn save(slot: *mut Slot) {
     unsafe {
         let to = (&raw mut (*slot).frames).cast::<Frame>().add(SAVED_FRAMES).cast::<u8>();
         let start = record.last_sp & !(SAVED_PAGE_BYTES as u64 - 1);
-        // Of a stack that the C library made, what is above the thread's own structure is none of it.
+        // A stack that the C library made ends at the thread's own structure.
         let above = trampoline::thread_structure().wrapping_sub(start);
         for page in 0..SAVED_BYTES / SAVED_PAGE_BYTES {
             let offset = page * SAVED_PAGE_BYTES;
@@ -158,7 +160,7 @@ unsafe fn save(slot: *mut Slot) {
             }
         }
         if record.saved_bytes != 0 {
-            record.stack = mix(record.stack, bpf_ktime_get_ns());
+            record.stack = StackId(mix(record.stack.0, bpf_ktime_get_ns()));
         }
     }
 }
@@ -183,14 +185,14 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         // SAFETY: the slot is this walk's.
         unsafe {
             if walk.epoch != NO_MEMO {
-                let taken = memo::take::take_segment(walk.index, walk.epoch);
-                if taken != memo::take::NOTHING {
+                let taken = memo::lookup::take_segment(walk.index, walk.epoch);
+                if taken != memo::lookup::NOTHING {
                     (*slot).taken = 1;
-                    return (taken == memo::take::END) as i64;
+                    return (taken == memo::lookup::END) as i64;
                 }
             }
             (*slot).walked = 1;
-            memo::make::begin(slot, walk.epoch);
+            memo::build::begin(slot, walk.epoch);
         }
         walk.trampoline = trampoline::trampoline_address();
         walk.is_fresh = 0;
@@ -229,11 +231,11 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
     let hash = finish(hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask));
     record.frame_count = index + 1;
     // SAFETY: as above.
-    let ends = unsafe { memo::make::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
+    let ends = unsafe { memo::build::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
     let (kept, result) = match stop {
         Some(stop) => {
             record.stop = stop as u32;
-            (if memo::make::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
+            (if memo::build::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
         }
         None if ends => {
             walk.is_fresh = 1;
@@ -242,7 +244,7 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         None => return 0,
     };
     if walk.epoch != NO_MEMO && kept != NOT_KEPT {
-        memo::make::keep_segment(walk.index, kept);
+        memo::build::keep_segment(walk.index, kept);
     }
     result
 }
@@ -253,7 +255,7 @@ const NOT_KEPT: u32 = u32::MAX;
 impl Walk {
     #[inline(always)]
     fn stack_word(&self, address: u64, how: u32) -> Option<u64> {
-        if memo::make::stack_word(self.index, address, how) != 0 {
+        if memo::build::stack_word(self.index, address, how) != 0 {
             return None;
         }
         // SAFETY: the slot is this walk's.
@@ -270,12 +272,12 @@ impl Source for Walk {
 
     #[inline(always)]
     fn read_stack(&self, address: u64) -> Option<u64> {
-        self.stack_word(address, memo::make::WORD)
+        self.stack_word(address, memo::build::WORD)
     }
 
     #[inline(always)]
     fn read_fp(&self, address: u64, was_used: bool) -> Option<u64> {
-        self.stack_word(address, memo::make::FP_AFTER_UNUSED + was_used as u32)
+        self.stack_word(address, memo::build::FP_AFTER_UNUSED + was_used as u32)
     }
 
     #[inline(always)]
@@ -331,13 +333,13 @@ impl Source for Walk {
     }
 
     #[inline(always)]
-    fn room_bytes(&self, pc: u64) -> u64 {
-        let mut room = Room::after(pc);
-        // SAFETY: the callback has the helper's form, and `room` outlives the call.
+    fn slow_path_bytes(&self, pc: u64) -> u64 {
+        let mut frame = SlowPathFrame::after(pc);
+        // SAFETY: the callback has the helper's form, and `frame` outlives the call.
         unsafe {
-            bpf_loop(MAX_RESTORES, room_step as *mut c_void, (&raw mut room).cast(), 0);
+            bpf_loop(MAX_RESTORES, slow_path_step as *mut c_void, (&raw mut frame).cast(), 0);
             // Written by the callbacks.
-            core::ptr::read_volatile(&raw const room).bytes()
+            core::ptr::read_volatile(&raw const frame).bytes()
         }
     }
 
@@ -349,7 +351,7 @@ impl Source for Walk {
     #[inline(always)]
     fn original_return(&self, stack_slot: u64) -> Option<u64> {
         // SAFETY: the slot is this walk's.
-        unsafe { memo::make::spoil(self.slot) };
+        unsafe { memo::build::spoil(self.slot) };
         match trampoline::original_return_address(stack_slot, self.trampoline) {
             0 => None,
             address => Some(address),
@@ -435,15 +437,15 @@ unsafe extern "C" fn hop_step(_: u32, hops: *mut Hops) -> i64 {
     }
 }
 
-unsafe extern "C" fn room_step(_: u32, room: *mut Room) -> i64 {
-    // SAFETY: `bpf_loop` passes on what `room_bytes` gave it.
-    let room = unsafe { &mut *room };
+unsafe extern "C" fn slow_path_step(_: u32, frame: *mut SlowPathFrame) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `slow_path_bytes` gave it.
+    let frame = unsafe { &mut *frame };
     // SAFETY: a user address; the helper checks it.
-    match unsafe { bpf_probe_read_user(room.pc as *const u64) } {
-        Ok(word) => room.take(word),
+    match unsafe { bpf_probe_read_user(frame.pc as *const u64) } {
+        Ok(word) => frame.take(word),
         Err(_) => return 1,
     }
-    !room.wants() as i64
+    !frame.wants() as i64
 }
 
 const _: () = assert!(MAX_MODULES * 2 <= 1 << MAX_BISECT_STEPS);

@@ -13,7 +13,7 @@ use super::print::{print, printable};
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::load::has_programs;
-use crate::probe::survey::Survey;
+use crate::probe::plan::ProbePlan;
 use crate::process::allocator::SkipReason;
 use crate::process::{self, Target, TargetError};
 
@@ -46,7 +46,7 @@ pub struct Args {
 /// A process that was checked.
 struct Checked {
     target: Target,
-    survey: Survey,
+    plan: ProbePlan,
     /// What a probe costs here, if it could be measured.
     cost: Option<Cost>,
 }
@@ -64,11 +64,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if let Some(pid) = args.pid {
         match process::inspect(pid) {
             Ok(target) => {
-                let survey = Survey::of(&target, &features);
-                process_requirements.clone_from(&survey.requirements);
+                let plan = ProbePlan::of(&target, &features);
+                process_requirements.clone_from(&plan.requirements);
                 let wants_cost = args.verbose || args.format == Format::Json;
                 let cost = if wants_cost { measure() } else { None };
-                checked = Some(Checked { target, survey, cost });
+                checked = Some(Checked { target, plan, cost });
             }
             // That is a finding, and the rest is still worth to be told.
             Err(error @ (TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. })) => {
@@ -212,15 +212,15 @@ fn json(
             "jvm": checked.and_then(|checked| jvm_json(&checked.target)),
             "requirements": requirements(process),
             "allocators": checked.map_or_else(Vec::new, allocators_json),
-            "probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.survey.functions, checked.cost)),
-            "light_probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.survey.held, checked.cost)),
+            "probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.plan.functions, checked.cost)),
+            "light_probes": checked.map_or_else(Vec::new, |checked| probes::json(&checked.plan.lifecycle, checked.cost)),
             "probe_cost": checked.and_then(|checked| checked.cost),
-            "skipped": checked.map_or_else(Vec::new, |checked| checked.survey.skipped.iter().map(|skipped| json!({
+            "skipped": checked.map_or_else(Vec::new, |checked| checked.plan.skipped.iter().map(|skipped| json!({
                 "name": skipped.name,
                 "module": skipped.path,
                 "reason": reason(skipped.reason),
             })).collect()),
-            "usdt_sites": checked.map(|checked| &checked.survey.usdt_sites),
+            "usdt_sites": checked.map(|checked| &checked.plan.usdt_sites),
         })),
     })
 }
@@ -247,7 +247,7 @@ pub fn jvm_json(target: &Target) -> Option<Value> {
 
 fn allocators_json(checked: &Checked) -> Vec<Value> {
     let allocator = |allocator: &crate::process::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use });
-    checked.survey.allocators.iter().map(allocator).collect()
+    checked.plan.allocators.iter().map(allocator).collect()
 }
 
 #[cfg(test)]
@@ -278,14 +278,9 @@ mod tests {
     fn this_process_in_json() {
         let features = Features::read();
         let target = process::inspect(std::process::id()).unwrap();
-        let checked = Checked { survey: Survey::of(&target, &features), target, cost: None };
-        let value = json(
-            Some(1),
-            &[requirement(Status::Warning)],
-            &checked.survey.requirements,
-            Some(&checked),
-            true,
-        );
+        let checked = Checked { plan: ProbePlan::of(&target, &features), target, cost: None };
+        let value =
+            json(Some(1), &[requirement(Status::Warning)], &checked.plan.requirements, Some(&checked), true);
         assert_eq!(value["schema"], "tracer.check/1");
         assert_eq!(value["host"][0]["status"], "warning");
         assert_eq!(value["process"]["allocators"][0]["in_use"], true);

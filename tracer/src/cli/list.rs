@@ -12,7 +12,7 @@ use super::check::{Format, jvm_json};
 use super::failure::{Failure, status};
 use super::print::{print, printable};
 use crate::probe::kernel::{Features, Requirement, Status};
-use crate::probe::survey::seccomp_requirement;
+use crate::probe::plan::seccomp_requirement;
 use crate::process;
 use crate::process::jvm;
 use crate::process::mapping::{self, Mapping};

@@ -5,13 +5,13 @@ use tracer_common::{
         AllocationRecord, FaultRecord, Header, JavaThreadRecord, MappingRecord, NmethodRecord, SAVED_OFFSET,
         SAVED_PAGE_BYTES, StackRecord, ThreadRecord, kind,
     },
-    table::may_halt,
+    table::may_stop,
     unwind::Frame,
     walk::State,
 };
 use zerocopy::FromBytes;
 
-use super::event::{DecodeError, Event, EventKind, Nmethod, Rest, Stack};
+use super::event::{DecodeError, Event, EventKind, Nmethod, Stack, UnwindCheckpoint};
 
 /// Decodes one record of the ring buffer.
 ///
@@ -27,7 +27,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             EventKind::ThreadStarted {
                 tid: record.subject_tid,
                 comm: c_text(&record.comm),
-                stack: (record.stack != 0).then_some(record.stack),
+                stack: record.stack.present(),
             }
         }
         kind::THREAD_EXIT => {
@@ -57,7 +57,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
                 log2_weight: record.header.detail,
             }
         }
-        kind::HALT => EventKind::Halted { leaving: header.detail == may_halt::AT_END },
+        kind::STOPPED => EventKind::Stopped { is_exiting: header.detail == may_stop::AT_END },
         other => return Err(DecodeError::UnknownKind(other)),
     };
     Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })
@@ -86,7 +86,10 @@ fn stack(bytes: &[u8]) -> Result<EventKind, DecodeError> {
             let saved = end.and_then(|end| bytes.get(start..end));
             let bytes = saved.ok_or(DecodeError::TooShort(bytes.len()))?.to_vec();
             let StackRecord { last_pc, last_sp, last_fp, last_flags, .. } = record;
-            Some(Box::new(Rest { state: State::with_flags(last_pc, last_sp, last_fp, last_flags), bytes }))
+            Some(Box::new(UnwindCheckpoint {
+                state: State::with_flags(last_pc, last_sp, last_fp, last_flags),
+                bytes,
+            }))
         }
     };
     Ok(EventKind::Stack(Stack { id: record.stack, frames, stop: record.stop, last_pc: record.last_pc, rest }))
@@ -122,13 +125,14 @@ fn c_text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracer_common::stack::StackId;
     use tracer_common::unwind::{Stop, frame_kind};
     use zerocopy::IntoBytes;
 
     fn stack_bytes(frame_count: u32, frames: &[Frame]) -> Vec<u8> {
         let record = StackRecord {
             header: Header { kind: kind::STACK, tid: 7, time_ns: 9, epoch: 2, detail: 0 },
-            stack: 42,
+            stack: StackId(42),
             last_pc: 0x10,
             frame_count,
             stop: Stop::Complete as u32,
@@ -145,7 +149,7 @@ mod tests {
         let event = decode(&stack_bytes(2, &[frame, frame])).unwrap();
         assert_eq!((event.tid, event.time_ns, event.gc_epoch), (7, 9, 2));
         let EventKind::Stack(stack) = event.kind else { panic!("{event:?}") };
-        assert_eq!((stack.id, stack.frames.len(), stack.is_complete()), (42, 2, true));
+        assert_eq!((stack.id.0, stack.frames.len(), stack.is_complete()), (42, 2, true));
     }
 
     #[test]
@@ -171,7 +175,10 @@ mod tests {
         bytes.resize(SAVED_OFFSET + SAVED_BYTES, 7);
         let EventKind::Stack(stack) = decode(&bytes).unwrap().kind else { panic!() };
         let rest = *stack.rest.unwrap();
-        assert_eq!(rest, Rest { state: State::returned(0x10, 0x20, 0x30), bytes: vec![7; 1024 - 0x20] });
+        assert_eq!(
+            rest,
+            UnwindCheckpoint { state: State::returned(0x10, 0x20, 0x30), bytes: vec![7; 1024 - 0x20] }
+        );
         assert!(matches!(decode(&bytes[..SAVED_OFFSET + 1023]), Err(DecodeError::TooShort(_))));
     }
 

@@ -2,6 +2,7 @@
 
 use tracer_common::{
     record::{AllocationRecord, MappingRecord},
+    stack::StackId,
     unwind::{Frame, Stop},
     walk::State,
 };
@@ -17,7 +18,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// A stack seen for the first time.
@@ -28,7 +29,7 @@ pub enum EventKind {
     ThreadStarted {
         tid: u32,
         comm: String,
-        stack: Option<u64>,
+        stack: Option<StackId>,
     },
     /// A thread ended.
     ThreadExited {
@@ -61,12 +62,12 @@ pub enum EventKind {
     /// A page fault that wrote, of those that are sampled: it was taken with a chance of one in 2^`log2_weight`.
     Touched {
         address: u64,
-        stack: u64,
+        stack: StackId,
         log2_weight: u32,
     },
     /// The target was stopped: a walk met code that is not known yet, or it is about to end.
-    Halted {
-        leaving: bool,
+    Stopped {
+        is_exiting: bool,
     },
     /// With `--events`.
     Allocated(AllocationRecord),
@@ -77,22 +78,22 @@ pub enum EventKind {
 /// A stack as the kernel walked it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
-    pub id: u64,
+    pub id: StackId,
     /// Leaf first.
     pub frames: Vec<Frame>,
     /// A number of [`Stop`].
     pub stop: u32,
     /// Where the walk ended.
     pub last_pc: u64,
-    /// What it takes to go on, if the walk ended at a module that was not known yet.
-    pub rest: Option<Box<Rest>>,
+    /// The checkpoint from which the walk can go on, if it ended at a module that was not known yet.
+    pub rest: Option<Box<UnwindCheckpoint>>,
 }
 
 /// Where a walk can be taken up again: at the last frame, which is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rest {
+pub struct UnwindCheckpoint {
     pub state: State,
-    /// What the stack held, from `state.sp` on.
+    /// The stack's bytes, from `state.sp` on.
     pub bytes: Vec<u8>,
 }
 

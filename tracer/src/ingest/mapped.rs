@@ -72,7 +72,7 @@ impl<T: FromBytes + Copy> Mapped<T> {
         self.read(index, 0)
     }
 
-    /// What is `offset` bytes into the element `index`; a word in one go.
+    /// The field `offset` bytes into the element `index`; a word in one go.
     pub(super) fn read<V: FromBytes + Copy>(&self, index: usize, offset: usize) -> Option<V> {
         const { assert!(align_of::<V>() <= 8) };
         let is_within = offset.checked_add(size_of::<V>()).is_some_and(|end| end <= size_of::<T>());

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::probe::{ProbeError, probes::Probes};
 
-/// Of a record's length (`include/uapi/linux/bpf.h`): it is still being written; nobody is to read it.
+/// Bits of a record's length (`include/uapi/linux/bpf.h`): it is still being written; nobody is to read it.
 const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 /// Length and place of a record, before its bytes.

@@ -6,7 +6,8 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
     sampling,
-    table::{Allocation, Control, FIRST_STACK, Range, StackEntry, StackTotals},
+    stack::{StackId, StackIndex},
+    table::{Allocation, Control, Range, StackEntry, StackTotals},
     unwind::Stop,
 };
 
@@ -60,8 +61,8 @@ impl Tables {
             _ => Err(ProbeError::MissingMap(name)),
         };
         let (stacks, sets) = (array("STACKS")?, array("LIVE")?);
-        let Map::HashMap(rest) = probes.take_map("LIVE_REST")? else {
-            return Err(ProbeError::MissingMap("LIVE_REST"));
+        let Map::HashMap(rest) = probes.take_map("LIVE_OVERFLOW")? else {
+            return Err(ProbeError::MissingMap("LIVE_OVERFLOW"));
         };
         Ok(Self {
             control: probes.take_map("CONTROL")?.try_into()?,
@@ -85,13 +86,13 @@ impl Tables {
         self.control.set(0, control, 0)
     }
 
-    /// Lets the target be stopped once, at one of [`may_halt`](tracer_common::table::may_halt). To be called while it
+    /// Lets the target be stopped once, at one of [`may_stop`](tracer_common::table::may_stop). To be called while it
     /// does not run.
     ///
     /// # Errors
     /// The map operation failed.
-    pub fn allow_halt(&mut self, may_halt: u32) -> Result<(), MapError> {
-        let control = Control { may_halt, ..self.control.get(&0, 0)? };
+    pub fn allow_stop(&mut self, may_stop: u32) -> Result<(), MapError> {
+        let control = Control { may_stop, ..self.control.get(&0, 0)? };
         self.control.set(0, control, 0)
     }
 
@@ -137,7 +138,7 @@ impl Tables {
 
     /// Is of each stack just so much live as was allocated from it and not freed?
     fn agree(&self) -> io::Result<bool> {
-        let mut live: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut live: HashMap<StackId, (u64, u64)> = HashMap::new();
         self.for_each_live(|_, stack, allocation| {
             let (bytes, count) = live.entry(stack).or_default();
             *bytes += allocation.weighed().bytes();
@@ -168,7 +169,7 @@ impl Tables {
             *value = sum(&self.stops, i)?;
         }
         // Most walks are counted at their stacks.
-        for entry in self.entries()?.skip(FIRST_STACK as usize) {
+        for entry in self.entries()?.skip(StackIndex::FIRST_WALKED.0 as usize) {
             if let Some(stop) = counters.stops.get_mut(entry.stop as usize) {
                 *stop += entry.walk_count;
             }
@@ -180,8 +181,10 @@ impl Tables {
     ///
     /// # Errors
     /// A map operation failed.
-    pub fn for_each_stack(&self, mut each: impl FnMut(u64, StackTotals)) -> io::Result<()> {
-        self.entries()?.filter(|entry| entry.id != 0).for_each(|entry| each(entry.id, entry.totals));
+    pub fn for_each_stack(&self, mut each: impl FnMut(StackId, StackTotals)) -> io::Result<()> {
+        self.entries()?
+            .filter(|entry| entry.id != StackId::ABSENT)
+            .for_each(|entry| each(entry.id, entry.totals));
         Ok(())
     }
 
@@ -189,17 +192,17 @@ impl Tables {
     ///
     /// # Errors
     /// A map operation failed.
-    pub fn for_each_live(&self, mut each: impl FnMut(u64, u64, Allocation)) -> io::Result<()> {
+    pub fn for_each_live(&self, mut each: impl FnMut(u64, StackId, Allocation)) -> io::Result<()> {
         let mut stacks = self.used_stacks()?;
         self.live.for_each(|address, allocation| {
-            let index = allocation.stack as usize;
+            let index = allocation.stack.0 as usize;
             // Of a stack that was seen first since then?
             if !stacks.range().contains(&index)
                 && let Ok(now) = self.used_stacks()
             {
                 stacks = now;
             }
-            each(address, stacks.get(index).map_or(0, |entry| entry.id), allocation);
+            each(address, stacks.get(index).map_or(StackId::ABSENT, |entry| entry.id), allocation);
         })
     }
 
@@ -212,6 +215,6 @@ impl Tables {
     /// The entries that are in use by now.
     fn used_stacks(&self) -> io::Result<Mapped<StackEntry>> {
         let count = self.stack_count.get(&0, 0).map_err(io::Error::other)?;
-        self.stacks.map(0..(count as usize).saturating_add(FIRST_STACK as usize))
+        self.stacks.map(0..(count as usize).saturating_add(StackIndex::FIRST_WALKED.0 as usize))
     }
 }

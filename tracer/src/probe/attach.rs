@@ -1,16 +1,28 @@
 //! Attaching loaded programs.
 
-use std::{num::NonZeroU32, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::PathBuf,
+};
 
 use aya::{
     Ebpf,
-    programs::{
-        ProgramError, TracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
-    },
+    programs::{ProbeKind, ProgramError, TracePoint, UProbe},
+    sys::SyscallError,
 };
 
-use super::{ProbeError, load::Programs};
+use super::{
+    ProbeError,
+    load::Programs,
+    multi,
+    perf_event::{self, Scope},
+    tracefs,
+};
 
 /// A place in a file at which a program is to run when the target gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +35,11 @@ pub struct UprobePoint {
     pub cookie: Option<u64>,
 }
 
-/// Attached places of a program. Dropped, they are detached.
-pub struct UprobeLink {
-    pub program: &'static str,
+/// Attached places of a program. When the link is closed, they are detached.
+#[derive(Debug)]
+pub struct LinkHandle {
     pub place_count: usize,
-    _held: Held,
-}
-
-#[expect(dead_code, reason = "it is held, and dropped")]
-enum Held {
-    /// One place.
-    Single(UProbeLink),
-    /// All of the program's in a file.
-    Multi(OwnedFd),
+    pub link: OwnedFd,
 }
 
 /// Attaches to all `points`, for process `pid`: those of the first one's program first, and so on.
@@ -46,7 +50,7 @@ pub fn uprobes(
     programs: &mut Programs,
     pid: u32,
     points: &[UprobePoint],
-) -> Result<Vec<UprobeLink>, ProbeError> {
+) -> Result<Vec<LinkHandle>, ProbeError> {
     let Some(multi) = programs.multi() else {
         return points.iter().map(|point| single(programs.ebpf(), pid, point)).collect();
     };
@@ -65,24 +69,28 @@ pub fn uprobes(
     let link = |(first, places): (&UprobePoint, Vec<(u64, u64)>)| {
         let program = multi.program(first.program).ok_or(ProgramError::NotLoaded);
         let link = program.and_then(|program| program.attach(pid, &first.file, &places));
-        let held = Held::Multi(link.map_err(|source| first.error(places.len() - 1, source))?);
-        Ok(UprobeLink { program: first.program, place_count: places.len(), _held: held })
+        let link = link.map_err(|source| first.error(places.len() - 1, source))?;
+        Ok(LinkHandle { place_count: places.len(), link })
     };
     groups.into_iter().map(link).collect()
 }
 
 /// Attaches to one point, by a perf event.
-fn single(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<UprobeLink, ProbeError> {
+fn single(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<LinkHandle, ProbeError> {
     let mut attach = || {
-        let scope = UProbeScope::OneProcess(NonZeroU32::new(pid).ok_or(ProgramError::NotLoaded)?);
         let program: &mut UProbe = program(ebpf, point.program)?;
-        let location = UProbeAttachLocation::AbsoluteOffset(point.file_offset);
-        let link =
-            program.attach(UProbeAttachPoint { location, cookie: point.cookie }, &point.file, scope)?;
-        program.take_link(link)
+        let at_return = matches!(program.kind(), ProbeKind::Return);
+        let program = program.fd()?.as_fd();
+        let link = || {
+            let path = CString::new(point.file.as_os_str().as_bytes())?;
+            let scope = Scope::Process(i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?);
+            let event = perf_event::uprobe(&path, point.file_offset, at_return, scope)?;
+            multi::link_to_event(program, event.as_fd(), point.cookie.unwrap_or(0))
+        };
+        link().map_err(|io_error| SyscallError { call: "perf_event_open of a uprobe", io_error }.into())
     };
-    let held = Held::Single(attach().map_err(|source| point.error(0, source))?);
-    Ok(UprobeLink { program: point.program, place_count: 1, _held: held })
+    let link = attach().map_err(|source| point.error(0, source))?;
+    Ok(LinkHandle { place_count: 1, link })
 }
 
 impl UprobePoint {
@@ -112,26 +120,35 @@ pub const TRACEPOINTS: [(&str, &str, &str); 15] = [
     ("sched_process_exec", "sched", "sched_process_exec"),
 ];
 
-/// Attaches every tracepoint, until `ebpf` is dropped.
+/// Attaches every tracepoint, until the links are closed.
 ///
 /// # Errors
 /// tracefs is not mounted, or the kernel has not the tracepoint; the error names it.
-pub fn tracepoints(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-    TRACEPOINTS.into_iter().try_for_each(|tracepoint| self::tracepoint(ebpf, tracepoint))
+pub fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<OwnedFd>, ProbeError> {
+    TRACEPOINTS.into_iter().map(|tracepoint| self::tracepoint(ebpf, tracepoint)).collect()
 }
 
-/// Attaches one tracepoint (program, category, name), until `ebpf` is dropped.
+/// Attaches one tracepoint (program, category, name), until the link is closed.
 ///
 /// # Errors
 /// As for [`tracepoints`].
-pub fn tracepoint(ebpf: &mut Ebpf, (name, category, point): (&str, &str, &str)) -> Result<(), ProbeError> {
-    let error = |source| ProbeError::Attach {
+pub fn tracepoint(
+    ebpf: &mut Ebpf,
+    (name, category, point): (&str, &str, &str),
+) -> Result<OwnedFd, ProbeError> {
+    let mut attach = || {
+        let program: &mut TracePoint = program(ebpf, name)?;
+        let program = program.fd()?.as_fd();
+        let link = || {
+            let event = perf_event::tracepoint(tracefs::tracepoint_id(category, point)?)?;
+            multi::link_to_event(program, event.as_fd(), 0)
+        };
+        link().map_err(|io_error| SyscallError { call: "perf_event_open of a tracepoint", io_error }.into())
+    };
+    attach().map_err(|source: ProgramError| ProbeError::Attach {
         probe: format!("the tracepoint {category}:{point}"),
         source: Box::new(source),
-    };
-    let program: &mut TracePoint = program(ebpf, name).map_err(error)?;
-    program.attach(category, point).map_err(error)?;
-    Ok(())
+    })
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>

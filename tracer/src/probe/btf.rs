@@ -43,7 +43,7 @@ pub enum BtfError {
     Missing(String),
 }
 
-/// Of the running kernel, what the unwinder needs.
+/// The running kernel's offsets that the unwinder needs.
 ///
 /// # Errors
 /// It has no BTF, or lacks a member.
@@ -58,7 +58,7 @@ pub fn kernel_offsets() -> Result<KernelOffsets, BtfError> {
         return_instance_stack: btf.offset("return_instance", &["stack"])?,
         return_instance_orig_ret_vaddr: btf.offset("return_instance", &["orig_ret_vaddr"])?,
         return_instance_next: btf.offset("return_instance", &["next"])?,
-        task_fsbase: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
+        task_thread_pointer: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
     })
 }
 

@@ -1,19 +1,14 @@
-//! What a probe costs on this machine, on an instruction that the kernel emulates and on one that it steps a copy of.
+//! The cost of a probe on this machine, on an instruction that the kernel emulates and on one that it steps a copy of.
 //!
 //! Measured in this process alone: a counting uprobe, scoped to the calling thread, on a function made for it. The trap
 //! and the way past the instruction are nearly all that any uprobe costs.
 
-use std::{
-    arch::naked_asm,
-    ffi::{CStr, c_long},
-    fs, io,
-    os::fd::{FromRawFd, OwnedFd},
-    thread,
-};
+use std::{arch::naked_asm, ffi::CStr, io, os::fd::OwnedFd, thread};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use super::perf_event::{self, Scope};
 use crate::process::mapping;
 
 /// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
@@ -31,12 +26,10 @@ const EMULATED: u64 = 3;
 const BATCHES: usize = 9;
 const CALLS: u32 = 500;
 
-/// Where the kernel says which type of event a uprobe is.
-const TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// This very file, whatever its path.
 const SELF: &CStr = c"/proc/self/exe";
 
-/// What a probe costs.
+/// The cost of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Cost {
     pub emulated_ns: u64,
@@ -71,11 +64,11 @@ impl Cost {
     }
 }
 
-/// What traps cost, on an instruction that the kernel emulates.
+/// The cost of traps, on an instruction that the kernel emulates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrapCosts {
     pub entry_ns: u64,
-    /// Of a function's return, beside the entry's.
+    /// The trap of a function's return, beside the entry's.
     pub return_ns: u64,
 }
 
@@ -93,7 +86,7 @@ impl TrapCosts {
         let bare_ns = call_ns();
         let entry = attach(place)?;
         let entered_ns = call_ns();
-        let leave = attach_for(place, RETURN)?;
+        let leave = perf_event::uprobe(SELF, place, true, Scope::ThisThread)?;
         let returned_ns = call_ns();
         thread::spawn(move || drop((entry, leave)));
         Ok(Self {
@@ -128,59 +121,9 @@ fn file_offset(address: u64) -> io::Result<u64> {
     code.map(|code| address - code.start + code.offset).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The beginning of `struct perf_event_attr` (`PERF_ATTR_SIZE_VER1`, `include/uapi/linux/perf_event.h`).
-#[repr(C)]
-#[derive(Default)]
-struct EventAttr {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup: u32,
-    breakpoint_type: u32,
-    /// Of a uprobe: the file's path, and the offset in it.
-    path: u64,
-    offset: u64,
-}
-
-/// In `config`: at the function's return (`/sys/bus/event_source/devices/uprobe/format/retprobe`).
-const RETURN: u64 = 1;
-
 /// Sets a probe on this program's file for the calling thread; it is there until the result is dropped.
 fn attach(offset: u64) -> io::Result<OwnedFd> {
-    attach_for(offset, 0)
-}
-
-fn attach_for(offset: u64, config: u64) -> io::Result<OwnedFd> {
-    let kind = fs::read_to_string(TYPE)?;
-    let attr = EventAttr {
-        kind: kind.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?,
-        size: size_of::<EventAttr>() as u32,
-        config,
-        path: SELF.as_ptr() as u64,
-        offset,
-        ..EventAttr::default()
-    };
-    let (this_thread, any_cpu, no_group, close_on_exec): (c_long, c_long, c_long, c_long) = (0, -1, -1, 8);
-    // SAFETY: the attribute and the path in it live until after the call, and the kernel only reads them.
-    let descriptor = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attr,
-            this_thread,
-            any_cpu,
-            no_group,
-            close_on_exec,
-        )
-    };
-    match i32::try_from(descriptor) {
-        // SAFETY: a new descriptor, which nobody else owns.
-        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+    perf_event::uprobe(SELF, offset, false, Scope::ThisThread)
 }
 
 #[cfg(test)]

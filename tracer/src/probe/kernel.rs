@@ -1,4 +1,4 @@
-//! What the kernel and the tracer's own privileges allow, and what mends what they lack.
+//! The kernel's features and the tracer's own privileges, and the way to get those that are missing.
 //!
 //! [`Features::read`] collects facts without attaching or mounting anything; everything after that
 //! is a pure judgement of them, so that a test can pose as any kernel.

@@ -8,8 +8,11 @@ use aya::{
 };
 use tracer_common::{
     config::{Config, MEMO_WAYS},
-    table::{NO_STACK, OVERFLOW_STACK, STACK_PLACES, StackEntry},
+    stack::{StackId, StackIndex},
+    table::{STACK_PLACES, StackEntry},
 };
+
+use rustix::time::{ClockId, clock_getres};
 
 use super::{ProbeError, multi};
 
@@ -42,7 +45,7 @@ pub struct Programs {
     multi: Option<multi::Programs>,
 }
 
-/// What the kernel tells of a program.
+/// The kernel's information about a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Instructions that the verifier went through.
@@ -136,7 +139,7 @@ impl Programs {
         self.multi.as_ref()
     }
 
-    /// What the kernel tells of each program that is loaded.
+    /// The kernel's information about each program that is loaded.
     ///
     /// # Errors
     /// It does not tell.
@@ -162,11 +165,11 @@ impl From<ProgramInfo> for Facts {
 }
 
 fn make_maps(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, ProbeError> {
-    let config = Config { stack_count: sizes.stack_count, ..*config };
+    let config = Config { stack_count: sizes.stack_count, tick_ns: tick_ns(), ..*config };
     let slots = config.cpu_count * config.slots_per_cpu;
     EbpfLoader::new()
         .override_global("CONFIG", &config, true)
-        .map_max_entries("LIVE_REST", sizes.live_count)
+        .map_max_entries("LIVE_OVERFLOW", sizes.live_count)
         .map_max_entries("STACKS", sizes.stack_count)
         .map_max_entries("STACK_INDEX", sizes.stack_count * STACK_PLACES)
         .map_max_entries("ROWS", sizes.row_count)
@@ -175,6 +178,11 @@ fn make_maps(object: &[u8], config: &Config, sizes: Sizes) -> Result<Ebpf, Probe
         .map_max_entries("MEMO", (config.memo_sets * MEMO_WAYS).max(1))
         .load(object)
         .map_err(|source| ProbeError::Load(Box::new(source)))
+}
+
+/// The time between two clock ticks of the kernel, which its coarse clocks tell.
+fn tick_ns() -> u32 {
+    u32::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or(0)
 }
 
 fn load_program(program: &mut Program) -> Result<(), ProgramError> {
@@ -188,8 +196,9 @@ fn load_program(program: &mut Program) -> Result<(), ProgramError> {
 fn insert_reserved_stacks(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
     let map = ebpf.map_mut("STACKS").ok_or(ProbeError::MissingMap("STACKS"))?;
     let mut stacks = aya::maps::Array::<_, StackEntry>::try_from(map)?;
-    for stack in [OVERFLOW_STACK, NO_STACK] {
-        stacks.set(stack as u32, StackEntry { id: stack, sent: 1, ..StackEntry::ZERO }, 0)?;
+    let reserved = [(StackIndex::OVERFLOW, StackId::OVERFLOW), (StackIndex::NOT_WALKED, StackId::NOT_WALKED)];
+    for (index, id) in reserved {
+        stacks.set(index.0, StackEntry { id, sent: 1, ..StackEntry::ZERO }, 0)?;
     }
     Ok(())
 }

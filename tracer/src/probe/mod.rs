@@ -6,18 +6,22 @@
 pub mod attach;
 pub mod btf;
 pub mod calibrate;
-pub mod held;
+pub mod exit_points;
+pub mod guard;
+pub mod heartbeat;
 pub mod kernel;
-pub mod leaving;
+pub mod lifecycle;
+mod links;
 pub mod load;
 pub mod log;
 pub mod multi;
+mod perf_event;
 pub mod placement;
 pub mod plan;
+pub mod points;
 pub mod probes;
 pub mod rows;
 pub mod run_times;
-pub mod survey;
 pub mod tracefs;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
@@ -52,7 +56,7 @@ pub enum ProbeError {
     /// A probe could not be placed.
     #[error("cannot attach {probe}")]
     Attach {
-        /// What was to be probed.
+        /// The place that was to be probed.
         probe: String,
         /// Why not.
         #[source]
@@ -70,7 +74,7 @@ pub enum ProbeError {
     /// A file or system call failed.
     #[error("{what}")]
     Io {
-        /// What was being done.
+        /// The work that was being done.
         what: String,
         /// Why it failed.
         #[source]

@@ -13,7 +13,7 @@
 //! Otherwise the entry is taken. An address that was not decoded is never given: a breakpoint
 //! inside an instruction corrupts the target.
 //!
-//! What is emulated: `arch/x86/kernel/uprobes.c`, `branch_setup_xol_ops` and `push_setup_xol_ops`,
+//! Emulated instructions: `arch/x86/kernel/uprobes.c`, `branch_setup_xol_ops` and `push_setup_xol_ops`,
 //! alike from 5.17 to 6.18. Kernels since 6.16 emulate longer nops as well, and before 6.2 a nop
 //! with an operand-size prefix is refused: neither is chosen here.
 
@@ -25,7 +25,7 @@ use thiserror::Error;
 
 use crate::process::allocator::Function;
 use crate::process::elf::{Elf, ElfError, Segment};
-use crate::process::held::Held;
+use crate::process::lifecycle::LifecycleFunction;
 
 mod constants;
 mod effect;
@@ -33,14 +33,14 @@ mod graph;
 mod inside;
 mod values;
 
-pub use self::inside::{InsidePlace, Role};
+pub use self::inside::{InsideSite, Role};
 
 /// How far behind the entry a place is looked for, in instructions; jemalloc's free needs 10.
 const MAX_STEPS: usize = 16;
 /// Longer functions are not searched for branches, and get their entry.
 const MAX_FUNCTION_BYTES: u64 = 64 << 10;
 
-/// What a probe must find as it was at the function's entry.
+/// Registers that a probe must find as they were at the function's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// The argument registers that the probe reads.
@@ -50,7 +50,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What the probes of an allocator function need: size, count and pointers.
+    /// The needs of the probes of an allocator function: size, count and pointers.
     pub fn of(function: Function) -> Self {
         use Register::{R8, RCX, RDI, RDX, RSI};
         let arguments: &'static [Register] = match function {
@@ -60,13 +60,19 @@ impl Needs {
             // The alignment, too, is kept: as a probe may want it.
             Function::AlignedAlloc | Function::Memalign => &[RDI, RSI],
             Function::Reallocarray | Function::PosixMemalign => &[RDI, RSI, RDX],
-            Function::Held(held) => match held {
-                Held::InflateInit | Held::DeflateInit | Held::InflateEnd | Held::DeflateEnd => &[RDI],
-                Held::DeflateCopy => &[RDI, RSI],
-                Held::DeflateInit2 => &[RDI, RCX, R8],
-                Held::InflaterInit | Held::DeflaterInit => &[],
-                Held::ReallocateMemory => &[RDX, RCX],
-                Held::AllocateMemory | Held::FreeMemory | Held::InflaterEnd | Held::DeflaterEnd => &[RDX],
+            Function::Lifecycle(held) => match held {
+                LifecycleFunction::InflateInit
+                | LifecycleFunction::DeflateInit
+                | LifecycleFunction::InflateEnd
+                | LifecycleFunction::DeflateEnd => &[RDI],
+                LifecycleFunction::DeflateCopy => &[RDI, RSI],
+                LifecycleFunction::DeflateInit2 => &[RDI, RCX, R8],
+                LifecycleFunction::InflaterInit | LifecycleFunction::DeflaterInit => &[],
+                LifecycleFunction::ReallocateMemory => &[RDX, RCX],
+                LifecycleFunction::AllocateMemory
+                | LifecycleFunction::FreeMemory
+                | LifecycleFunction::InflaterEnd
+                | LifecycleFunction::DeflaterEnd => &[RDX],
             },
         };
         Self { arguments, return_probe: function.allocates() }
@@ -107,7 +113,7 @@ pub enum PlacementError {
 #[derive(Clone, Debug)]
 pub struct Code {
     bytes: Vec<u8>,
-    /// Of the first byte.
+    /// The address of the first byte.
     vaddr: u64,
     file_offset: u64,
 }

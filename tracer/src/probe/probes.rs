@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    io,
+    os::fd::OwnedFd,
     path::Path,
     thread::{self, JoinHandle},
 };
@@ -11,17 +13,24 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
 };
-use tracer_common::{config::Config, table::UsdtSpec};
+use tracer_common::{
+    config::Config,
+    table::{Deadline, UsdtSpec},
+};
 
 use super::{
     ProbeError,
-    attach::{self, TRACEPOINTS, UprobeLink, UprobePoint},
-    held, leaving,
+    attach::{self, LinkHandle, TRACEPOINTS, UprobePoint},
+    exit_points,
+    guard::{Group, Guard},
+    heartbeat::Heartbeat,
+    lifecycle,
+    links::Links,
     load::{self, Programs, Sizes},
     log::BpfLog,
-    plan,
+    plan::PlannedFunction,
+    points,
     rows::UnwindTables,
-    survey::Surveyed,
 };
 use crate::process::{
     Target,
@@ -32,20 +41,20 @@ use crate::process::{
 /// Probes on their way out. Dropped, it waits until the last is gone.
 pub struct Detaching {
     threads: Vec<JoinHandle<()>>,
-    /// To the last.
-    at_end: Vec<UprobeLink>,
+    /// Those of [`Group::Exit`], and the guard, to the last.
+    links: Links,
 }
 
 impl Drop for Detaching {
     fn drop(&mut self) {
-        self.at_end.clear();
+        self.links.take(Group::Exit);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-/// What the JVM's own probe points tell.
+/// The facts that the JVM's own probe points tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeenOfJvm {
     /// When collections begin and end.
@@ -62,26 +71,23 @@ pub struct Probes {
     usdt_specs: Array<MapData, UsdtSpec>,
     log: Option<BpfLog>,
     attached_count: usize,
-    /// On the allocator.
-    of_allocator: Vec<UprobeLink>,
-    /// On all else.
-    of_others: Vec<UprobeLink>,
-    /// See [`Self::attach_leaving`].
-    at_end: Vec<UprobeLink>,
-    /// Where those go that are detached.
-    leaving: Vec<JoinHandle<()>>,
+    links: Links,
+    /// Places of allocator functions that are attached to.
+    allocator_count: usize,
+    /// Threads in which links are closed.
+    detaching: Vec<JoinHandle<()>>,
     notes: Vec<String>,
-    /// The libraries whose functions of [`held`] were looked at. None: they are not watched.
-    held: Option<BTreeSet<held::FileId>>,
+    /// The libraries whose functions of [`lifecycle`] were looked at. None: they are not watched.
+    held: Option<BTreeSet<lifecycle::FileId>>,
     samples_faults: bool,
 }
 
-/// What is watched beside mappings, threads and the JVM's own probe points.
+/// The set of functions that are watched, beside mappings, threads and the JVM's own probe points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeSet {
     /// The allocator.
     Full,
-    /// What is held behind a few rare calls.
+    /// Lifecycle functions: the few rare calls behind which memory is held.
     Light,
 }
 
@@ -92,8 +98,8 @@ impl Probes {
     /// The kernel refuses.
     pub fn load(pid: u32, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
         let mut programs = load::load_some(config, sizes, &move |name| match set {
-            ProbeSet::Full => !plan::is_of_light(name),
-            ProbeSet::Light => !plan::is_of_allocator(name),
+            ProbeSet::Full => !points::is_of_light(name),
+            ProbeSet::Light => !points::is_of_allocator(name),
         })?;
         let ebpf = programs.ebpf();
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
@@ -103,10 +109,9 @@ impl Probes {
             usdt_specs: specs.try_into()?,
             log,
             attached_count: 0,
-            of_allocator: Vec::new(),
-            of_others: Vec::new(),
-            at_end: Vec::new(),
-            leaving: Vec::new(),
+            links: Links::default(),
+            allocator_count: 0,
+            detaching: Vec::new(),
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
             samples_faults: false,
@@ -140,7 +145,7 @@ impl Probes {
         self.notes.push(sentence.to_owned());
     }
 
-    /// What will not be seen, in sentences for the report: those that were not taken yet.
+    /// Sentences for the report about memory that will not be seen: those that were not taken yet.
     pub fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
@@ -151,8 +156,9 @@ impl Probes {
     /// The kernel refuses the program.
     pub fn attach_faults(&mut self) -> Result<(), ProbeError> {
         self.load_light()?;
-        match attach::tracepoint(self.ebpf()?, plan::FAULTS) {
-            Ok(()) => {
+        match attach::tracepoint(self.ebpf()?, points::FAULTS) {
+            Ok(link) => {
+                self.keep(Group::Others, vec![link])?;
                 self.attached_count += 1;
                 self.samples_faults = true;
             }
@@ -171,7 +177,7 @@ impl Probes {
     /// Loads the programs of [`ProbeSet::Light`], if the session began without.
     fn load_light(&mut self) -> Result<(), ProbeError> {
         if self.held.is_none() {
-            self.programs()?.load(&plan::is_of_light)?;
+            self.programs()?.load(&points::is_of_light)?;
             self.held = Some(BTreeSet::new());
         }
         Ok(())
@@ -182,8 +188,8 @@ impl Probes {
         self.programs.is_none()
     }
 
-    /// Is what [`Self::attach_held`] attaches to watched?
-    pub fn watches_held(&self) -> bool {
+    /// Is what [`Self::attach_lifecycle`] attaches to watched?
+    pub fn watches_lifecycle(&self) -> bool {
         self.held.is_some()
     }
 
@@ -193,10 +199,10 @@ impl Probes {
     ///
     /// # Errors
     /// The kernel refuses a program.
-    pub fn attach_held(&mut self, path: &str, file: &Path) -> Result<bool, ProbeError> {
+    pub fn attach_lifecycle(&mut self, path: &str, file: &Path) -> Result<bool, ProbeError> {
         self.load_light()?;
         let known = self.held.get_or_insert_default();
-        let library = match held::survey(path, file, known) {
+        let library = match lifecycle::place(path, file, known) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(false),
             Err(error) => {
@@ -206,11 +212,12 @@ impl Probes {
         };
         self.notes.extend(library.lacks.map(|lacks| format!("light: {path}: {lacks}")));
         let before = self.attached_count;
-        for group in held::groups(library.functions) {
-            let attached =
-                group.points().and_then(|points| self.uprobes(&points).map_err(|error| error.to_string()));
+        for group in lifecycle::groups(library.functions) {
+            let attached = group
+                .points()
+                .and_then(|points| self.uprobes(Group::Others, &points).map_err(|error| error.to_string()));
             match attached {
-                Ok(links) => self.of_others.extend(links),
+                Ok(()) => {}
                 Err(why) => self.notes.push(format!("light: {} of {path} are not seen: {why}", group.what)),
             }
         }
@@ -222,16 +229,16 @@ impl Probes {
     ///
     /// # Errors
     /// The kernel refuses, or an essential function has no place.
-    pub fn attach_allocator(&mut self, functions: Vec<Surveyed>) -> Result<(), ProbeError> {
+    pub fn attach_allocator(&mut self, functions: Vec<PlannedFunction>) -> Result<(), ProbeError> {
         let mut points = Vec::new();
-        for surveyed in functions {
-            let is_essential = surveyed.is_essential();
-            let function = &surveyed.function;
+        for planned in functions {
+            let is_essential = planned.is_essential();
+            let function = &planned.function;
             let name = || format!("{} of {}", function.function.name(), function.path);
-            match surveyed.placement {
-                Ok(place) => points.extend(match surveyed.inside.as_slice() {
-                    [] => plan::allocator_points(function, place.file_offset),
-                    inside => plan::inside_points(function, inside),
+            match planned.placement {
+                Ok(place) => points.extend(match planned.inside.as_slice() {
+                    [] => points::allocator_points(function, place.file_offset),
+                    inside => points::inside_points(function, inside),
                 }),
                 Err(source) if is_essential => {
                     return Err(ProbeError::Unplaced { function: name(), source });
@@ -239,8 +246,8 @@ impl Probes {
                 Err(error) => self.notes.push(format!("{} is not seen: {error}", name())),
             }
         }
-        let links = self.uprobes(&points)?;
-        self.of_allocator.extend(links);
+        self.uprobes(Group::Allocator, &points)?;
+        self.allocator_count += points.len();
         Ok(())
     }
 
@@ -249,17 +256,17 @@ impl Probes {
     /// # Errors
     /// The kernel refuses, or has not one of them.
     pub fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
-        attach::tracepoints(self.ebpf()?)?;
+        let links = attach::tracepoints(self.ebpf()?)?;
+        self.keep(Group::Others, links)?;
         self.attached_count += TRACEPOINTS.len();
         Ok(())
     }
 
     /// Attaches to where the target ends, and until [`Detaching`] is dropped it stands still there. For a target that
     /// was started for this, and is let run on by whoever did.
-    pub fn attach_leaving(&mut self, target: &Target) {
-        match self.uprobes(&leaving::points(target)) {
-            Ok(links) => self.at_end = links,
-            Err(error) => tracing::debug!(%error, "its end is not seen before it is gone"),
+    pub fn attach_exit_points(&mut self, target: &Target) {
+        if let Err(error) = self.uprobes(Group::Exit, &exit_points::points(target)) {
+            tracing::debug!(%error, "its end is not seen before it is gone");
         }
     }
 
@@ -276,7 +283,7 @@ impl Probes {
         };
         // Those of a program together.
         let mut points: BTreeMap<&str, Vec<UprobePoint>> = BTreeMap::new();
-        for (index, (point, spec)) in plan::usdt_points(file, &probes).into_iter().enumerate() {
+        for (index, (point, spec)) in points::usdt_points(file, &probes).into_iter().enumerate() {
             match self.usdt_specs.set(index as u32, spec, 0) {
                 Ok(()) => points.entry(point.program).or_default().push(point),
                 Err(error) => tracing::debug!(%error, "USDT probe left out"),
@@ -284,11 +291,8 @@ impl Probes {
         }
         let mut attached = Vec::new();
         for (program, points) in points {
-            match self.uprobes(&points) {
-                Ok(links) => {
-                    self.of_others.extend(links);
-                    attached.push(program);
-                }
+            match self.uprobes(Group::Others, &points) {
+                Ok(()) => attached.push(program),
                 Err(error) => tracing::debug!(%error, "USDT probes left out"),
             }
         }
@@ -309,13 +313,12 @@ impl Probes {
     /// Begins to detach everything, in threads of their own: for each link, and each tracepoint, the kernel waits until
     /// no CPU can be in its program. What was taken stays readable.
     pub fn detach(&mut self) -> Detaching {
-        let of_allocator = std::mem::take(&mut self.of_allocator);
-        let of_others = std::mem::take(&mut self.of_others);
-        self.leave(of_allocator.into_iter().chain(of_others));
+        self.close(Group::Allocator);
+        self.close(Group::Others);
         let programs = self.programs.take();
-        let mut threads = std::mem::take(&mut self.leaving);
+        let mut threads = std::mem::take(&mut self.detaching);
         threads.push(thread::spawn(move || drop(programs)));
-        Detaching { threads, at_end: std::mem::take(&mut self.at_end) }
+        Detaching { threads, links: std::mem::take(&mut self.links) }
     }
 
     /// Begins to detach from the allocator, in threads of their own.
@@ -324,15 +327,39 @@ impl Probes {
     /// The session is over.
     pub fn detach_allocator(&mut self) -> Result<(), ProbeError> {
         self.programs()?;
-        let links = std::mem::take(&mut self.of_allocator);
-        self.attached_count -= links.iter().map(|link| link.place_count).sum::<usize>();
-        self.leave(links);
+        self.attached_count -= std::mem::take(&mut self.allocator_count);
+        self.close(Group::Allocator);
         Ok(())
     }
 
-    /// One for each link: they wait at the same time.
-    fn leave(&mut self, links: impl IntoIterator<Item = UprobeLink>) {
-        self.leaving.extend(links.into_iter().map(|link| thread::spawn(move || drop(link))));
+    /// Closes the links of a group in threads, one for each: they wait at the same time.
+    fn close(&mut self, group: Group) {
+        let links = self.links.take(group);
+        self.detaching.extend(links.into_iter().map(|link| thread::spawn(move || drop(link))));
+    }
+
+    /// Hands all links, now and later, to a guard, and starts the heartbeat that keeps it and the programs going.
+    /// `started`: the program that the recorder started, which the guard resumes if the recorder falls silent.
+    ///
+    /// # Errors
+    /// There is no process or thread to be had.
+    pub fn start_guard(&mut self, started: Option<u32>) -> Result<(), ProbeError> {
+        let deadline: Array<MapData, Deadline> = self.take_map("DEADLINE")?.try_into()?;
+        let start = || {
+            let guard = Guard::start(started)?;
+            let heartbeat = Heartbeat::start(deadline, guard.socket()?)?;
+            self.links.set_guard(guard, heartbeat)
+        };
+        start().map_err(guard_error)
+    }
+
+    /// The heartbeat, once [`Self::start_guard`] was called and until the probes are detached.
+    pub fn heartbeat(&self) -> Option<&Heartbeat> {
+        self.links.heartbeat()
+    }
+
+    fn keep(&mut self, group: Group, links: Vec<OwnedFd>) -> Result<(), ProbeError> {
+        self.links.keep(group, links).map_err(guard_error)
     }
 
     pub(super) fn programs(&mut self) -> Result<&mut Programs, ProbeError> {
@@ -343,10 +370,14 @@ impl Probes {
         Ok(self.programs()?.ebpf())
     }
 
-    fn uprobes(&mut self, points: &[UprobePoint]) -> Result<Vec<UprobeLink>, ProbeError> {
+    fn uprobes(&mut self, group: Group, points: &[UprobePoint]) -> Result<(), ProbeError> {
         let pid = self.pid;
         let links = attach::uprobes(self.programs()?, pid, points)?;
-        self.attached_count += points.len();
-        Ok(links)
+        self.attached_count += links.iter().map(|link| link.place_count).sum::<usize>();
+        self.keep(group, links.into_iter().map(|LinkHandle { link, .. }| link).collect())
     }
+}
+
+fn guard_error(source: io::Error) -> ProbeError {
+    ProbeError::Io { what: "the guard of the probes".to_owned(), source }
 }

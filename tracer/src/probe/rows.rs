@@ -21,7 +21,7 @@ pub struct UnwindTables {
     table: Array<aya::maps::MapData, ModuleTable>,
     jvm: Array<aya::maps::MapData, Jvm>,
     epoch: Array<aya::maps::MapData, u64>,
-    /// What `epoch` holds.
+    /// The value in `epoch`.
     raised: u64,
     /// Which half of the modules' map is in use.
     half: usize,

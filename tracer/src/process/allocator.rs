@@ -75,10 +75,10 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
-/// What was found in a process.
+/// The allocators that were found in a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// What to probe, by module and function; each address once.
+    /// The functions to probe, by module and function; each address once.
     pub functions: Vec<AllocatorFunction>,
     pub allocators: Vec<Allocator>,
     pub skipped: Vec<Skipped>,

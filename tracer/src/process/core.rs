@@ -31,7 +31,7 @@ const MAX_NOTE_BYTES: u64 = 128 << 20;
 const ADDRESS_END: u64 = 1 << 47;
 /// Files that a core names.
 const MAX_FILES: u64 = 1 << 16;
-/// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (x86-64).
+/// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (of 64-bit processes).
 const STATUS_PID: usize = 32;
 const INFO_PID: usize = 24;
 const INFO_NAME: std::ops::Range<usize> = 40..56;
@@ -42,7 +42,7 @@ const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
 pub enum CoreError {
     #[error("it cannot be read")]
     Io(#[from] io::Error),
-    #[error("it is no core file of a 64-bit x86 process")]
+    #[error("it is no core file of a 64-bit {} process", tracer_common::arch::NAME)]
     NoCore,
 }
 
@@ -94,7 +94,9 @@ impl Core {
         (&file).take(MAX_HEADER_BYTES).read_to_end(&mut head)?;
         let header = FileHeader64::<Endianness>::parse(head.as_slice()).map_err(|_| CoreError::NoCore)?;
         let endian = header.endian().map_err(|_| CoreError::NoCore)?;
-        if header.e_type.get(endian) != ET_CORE || header.e_machine.get(endian) != object::elf::EM_X86_64 {
+        if header.e_type.get(endian) != ET_CORE
+            || header.e_machine.get(endian) != tracer_common::arch::ELF_MACHINE
+        {
             return Err(CoreError::NoCore);
         }
         let segments = header.program_headers(endian, head.as_slice()).map_err(|_| CoreError::NoCore)?;

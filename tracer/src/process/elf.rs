@@ -1,6 +1,6 @@
 //! Reading an ELF file that may hold anything: segments, sections, symbols, notes.
 //!
-//! Takes an open file of 64-bit little-endian x86-64 code; gives owned, bounded pieces of it. The
+//! Takes an open file of 64-bit little-endian code for this processor; gives owned, bounded pieces of it. The
 //! file is read with `pread`, never mapped: a mapping of a file that its owner truncates would end
 //! the tracer with SIGBUS. Every count and length is bounded before memory is taken for it.
 //!
@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use thiserror::Error;
+use tracer_common::arch;
 
 pub use notes::{Note, Notes};
 pub use symbols::{Symbol, SymbolTable, Symbols};
@@ -30,7 +31,7 @@ const MAX_NOTES_BYTES: u64 = 1 << 20;
 pub enum ElfError {
     #[error("not an ELF file")]
     NotElf,
-    #[error("not a 64-bit x86-64 ELF file")]
+    #[error("not a 64-bit {} ELF file", arch::NAME)]
     OtherMachine,
     #[error("{0} is not well-formed")]
     Malformed(&'static str),
@@ -108,8 +109,8 @@ impl Elf {
         if !header.starts_with(b"\x7fELF") {
             return Err(ElfError::NotElf);
         }
-        // ELFCLASS64, ELFDATA2LSB, EM_X86_64.
-        if header[4] != 2 || header[5] != 1 || u16_at(&header, 18) != 62 {
+        // ELFCLASS64, ELFDATA2LSB.
+        if header[4] != 2 || header[5] != 1 || u16_at(&header, 18) != arch::ELF_MACHINE {
             return Err(ElfError::OtherMachine);
         }
         let (segment_bytes, segment_count) =

@@ -79,7 +79,7 @@ fn release_value(text: &str, key: &str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-/// What a command line of `java` runs: the main class, module or jar. `None` if it cannot be told.
+/// The program that a command line of `java` runs: the main class, module or jar. `None` if it cannot be told.
 pub fn main_class(command: &[String]) -> Option<String> {
     // Other launchers (javac, gradle's, ...) have options of their own.
     if command.first().and_then(|program| program.rsplit('/').next()) != Some("java") {

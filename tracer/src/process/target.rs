@@ -36,7 +36,7 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// What mends it, for the line `help: ...`.
+    /// The remedy, for the line `help: ...`.
     pub fn help(&self) -> String {
         match self {
             Self::NoSuchProcess { .. } => "`tracer list` shows the JVMs of this host".into(),
@@ -164,7 +164,7 @@ pub fn command(pid: u32) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
 }
 
-/// What is used of `/proc/PID/stat` (proc(5)).
+/// The used fields of `/proc/PID/stat` (proc(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub comm: String,
@@ -206,7 +206,7 @@ impl Stat {
     }
 }
 
-/// What is used of `/proc/PID/status`.
+/// The used fields of `/proc/PID/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     pub tgid: u32,

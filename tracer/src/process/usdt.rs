@@ -5,6 +5,7 @@
 //! argument is `SIZE@OPERAND` in the assembler's AT&T syntax; SIZE is negative if signed.
 //! Notes and arguments that cannot be read are passed over, each alone.
 
+use tracer_common::arch::dwarf_number;
 use tracer_common::table::{USDT_ARGUMENTS, UsdtArgument, UsdtSpec, usdt_location};
 
 use super::elf::{Elf, ElfError, Notes, u64_at, until_zero};
@@ -89,12 +90,12 @@ fn parse_argument(text: &str) -> Option<UsdtArgument> {
         argument.value = integer(constant)?;
     } else if let Some(name) = operand.strip_prefix('%') {
         argument.location = usdt_location::REGISTER;
-        argument.register = register(name)?;
+        argument.register = dwarf_number(name)?;
     } else {
         let (displacement, base) = operand.strip_suffix(')')?.split_once('(')?;
         argument.location = usdt_location::MEMORY;
         argument.value = if displacement.is_empty() { 0 } else { integer(displacement)? };
-        argument.register = register(base.strip_prefix('%')?)?;
+        argument.register = dwarf_number(base.strip_prefix('%')?)?;
     }
     Some(argument)
 }
@@ -108,26 +109,6 @@ fn integer(text: &str) -> Option<i64> {
     };
     // A 64-bit constant may be written unsigned.
     Some(if negative { value.cast_signed().wrapping_neg() } else { value.cast_signed() })
-}
-
-/// The DWARF number of a general register, whatever part of it is named. The high bytes (`ah`,
-/// ...) are not offered: they do not begin at bit 0.
-fn register(name: &str) -> Option<u8> {
-    const NAMES: [[&str; 4]; 8] = [
-        ["rax", "eax", "ax", "al"],
-        ["rdx", "edx", "dx", "dl"],
-        ["rcx", "ecx", "cx", "cl"],
-        ["rbx", "ebx", "bx", "bl"],
-        ["rsi", "esi", "si", "sil"],
-        ["rdi", "edi", "di", "dil"],
-        ["rbp", "ebp", "bp", "bpl"],
-        ["rsp", "esp", "sp", "spl"],
-    ];
-    if let Some(number) = NAMES.iter().position(|names| names.contains(&name)) {
-        return u8::try_from(number).ok();
-    }
-    let number = name.strip_prefix('r')?.trim_end_matches(['d', 'w', 'b']);
-    number.parse().ok().filter(|number| (8..=15).contains(number))
 }
 
 #[cfg(test)]

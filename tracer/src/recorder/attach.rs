@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracer_common::{config::Config, table::may_halt, unwind::MAX_FRAMES};
+use tracer_common::{config::Config, table::may_stop, unwind::MAX_FRAMES};
 
 use super::{
     ErrorKind, Options, RecordError,
@@ -16,8 +16,9 @@ use crate::{
         ProbeError, btf,
         kernel::cpu_count,
         load::Sizes,
+        plan,
         probes::{ProbeSet, Probes},
-        survey, tracefs,
+        tracefs,
     },
     process::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
     unwind::modules::ModuleTables,
@@ -91,6 +92,8 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         ..Sizes::default()
     };
     let mut probes = Probes::load(pid, &config(target, options), sizes, options.probes).map_err(lacking)?;
+    // Before the first probe: none is ever without it.
+    probes.start_guard(is_ours.then_some(pid)).map_err(lacking)?;
     phase("programs loaded");
     let mut kernel = probes.unwind_tables().map_err(lacking)?;
     kernel.write_rows(0, modules.rows()).map_err(lacking)?;
@@ -104,7 +107,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         error => lacking(error),
     };
     if watches_allocator {
-        probes.attach_allocator(survey::place(target, found.functions)).map_err(unplaced)?;
+        probes.attach_allocator(plan::place(target, found.functions)).map_err(unplaced)?;
         phase("allocator probes attached");
     } else {
         probes.note(
@@ -116,8 +119,8 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
     }
     probes.attach_tracepoints().map_err(lacking)?;
     if is_ours {
-        probes.attach_leaving(target);
-        tables.allow_halt(may_halt::AT_UNKNOWN_CODE).map_err(|error| lacking(error.into()))?;
+        probes.attach_exit_points(target);
+        tables.allow_stop(may_stop::AT_UNKNOWN_CODE).map_err(|error| lacking(error.into()))?;
     }
     if let Some(jvm) = &mut expected_jvm {
         jvm.attach(&mut probes);

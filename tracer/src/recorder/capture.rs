@@ -5,9 +5,10 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
-use tracer_common::table::{NO_STACK, OVERFLOW_STACK};
+use tracer_common::stack::StackId;
 
 use super::{
     EndReason, Notify, Options, RecordError, attach::Attached, census::Censuses, intake::Intake,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     ingest::event::{Event, EventKind, EventSource},
-    probe::probes::Detaching,
+    probe::{heartbeat::Heartbeat, probes::Detaching},
     process::{Target, mapping},
     recording::{self, Call, End, Writer},
     session::{Session, collections::Collection},
@@ -66,9 +67,10 @@ impl Capture {
                 session.mappings.set_program_break(mapping.end);
             }
         }
-        let reserved = [(OVERFLOW_STACK, "[stack table full]"), (NO_STACK, "[no room to walk the stack]")];
+        let reserved =
+            [(StackId::OVERFLOW, "[stack table full]"), (StackId::NOT_WALKED, "[no room to walk the stack]")];
         for (stack, name) in reserved {
-            writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
+            writer.stack(stack.0, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
         let overhead = OverheadControl::new(pid, options, &mut attached.probes);
         write_notes(&mut attached, &mut writer)?;
@@ -110,9 +112,17 @@ impl Capture {
         self.attached.ring.as_fd().try_clone_to_owned()
     }
 
-    /// Why no more events will come of the target, if that is so.
-    pub(super) fn end_of_target(&self) -> Option<EndReason> {
-        self.target.end()
+    /// Why no more events will come, if that is so.
+    pub(super) fn end_of_events(&self) -> Option<EndReason> {
+        let guard_is_gone = self.attached.probes.heartbeat().is_some_and(Heartbeat::guard_is_gone);
+        guard_is_gone.then_some(EndReason::ProbesGone).or_else(|| self.target.end())
+    }
+
+    /// Has the programs end recording by themselves after `duration`, should this process not do it.
+    pub(super) fn end_in(&self, duration: Duration) {
+        if let Some(heartbeat) = self.attached.probes.heartbeat() {
+            heartbeat.end_in(duration);
+        }
     }
 
     /// Is there a JVM of which not everything was understood yet?
@@ -179,7 +189,7 @@ impl Capture {
             EventKind::Mapping(record) => self.stacks.mapped(&record),
             EventKind::NmethodLoaded(nmethod) => self.stacks.nmethod_loaded(nmethod),
             EventKind::GcBegan { .. } => self.intake.collection_began(),
-            EventKind::Halted { leaving } => self.target.stopped(leaving),
+            EventKind::Stopped { is_exiting } => self.target.stopped(is_exiting),
             EventKind::Exec { .. } => self.target.replaced(),
             EventKind::Allocated(record) => self.intake.call(Call { freed: false, record }),
             EventKind::Freed(record) => self.intake.call(Call { freed: true, record }),
@@ -251,6 +261,7 @@ impl Capture {
         let switched = self.attached.set_enabled(false);
         let end_ns = monotonic_ns();
         switched?;
+        self.note_deafness(reason)?;
         self.memory.ask_last(end_ns);
         self.censuses.session_ended(end_ns);
         let detaching = self.attached.probes.detach();
@@ -268,7 +279,13 @@ impl Capture {
         totals.write_live(attached, session, writer, started_ns, end_ns)?;
         for (tid, thread) in session.threads.iter() {
             let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
-            writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
+            writer.thread(
+                tid,
+                name,
+                thread.started_ns,
+                thread.ended_ns,
+                thread.creator_stack.map(|stack| stack.0),
+            )?;
         }
         write_collections(session, writer)?;
         totals.write_code(session, writer, end_ns)?;
@@ -286,6 +303,20 @@ impl Capture {
         let duration_ns = end_ns.saturating_sub(started_ns);
         writer.finish(&End { duration_ns, reason: reason.as_str().to_owned() })?;
         Ok((lost_count, detaching))
+    }
+
+    /// Notes for how long nothing was recorded because this process did not run.
+    fn note_deafness(&mut self, reason: EndReason) -> Result<(), RecordError> {
+        let deaf = self.attached.probes.heartbeat().map(Heartbeat::deaf).unwrap_or_default();
+        if deaf.is_zero() && reason != EndReason::ProbesGone {
+            return Ok(());
+        }
+        let until = if reason == EndReason::ProbesGone { "; then the probes were taken away" } else { "" };
+        self.writer.note(&format!(
+            "the recorder did not run (it was stopped, or got no CPU): nothing was recorded for {:.1} s{until}",
+            deaf.as_secs_f64()
+        ))?;
+        Ok(())
     }
 
     /// Writes how far the numbers can be trusted; gives how much was lost.

@@ -38,6 +38,9 @@ pub(super) fn run(
     runtime.block_on(async {
         let events = readable(capture.events_fd().map_err(unwaitable)?).map_err(unwaitable)?;
         let exit = readable(exit).map_err(unwaitable)?;
+        if let Some(duration) = duration {
+            capture.end_in(duration);
+        }
         let deadline = sleep(duration.unwrap_or(NEVER));
         tokio::pin!(deadline);
         let mut ticks = every(TICK);
@@ -79,7 +82,7 @@ pub(super) fn run(
             }
             // Whichever of these took the events in.
             capture.resume_target()?;
-            if let Some(reason) = capture.end_of_target() {
+            if let Some(reason) = capture.end_of_events() {
                 return Ok(reason);
             }
         }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io};
 
 use tracer_common::{
+    stack::StackId,
     table::{Allocation, key},
     zlib,
 };
@@ -66,10 +67,10 @@ impl InflateWindows {
         tables: &Tables,
         now_ns: u64,
         is_end: bool,
-    ) -> io::Result<HashMap<u64, u64>> {
+    ) -> io::Result<HashMap<StackId, u64>> {
         let memory = LiveMemory::open(self.pid).ok();
         let mut looks = if is_end { usize::MAX } else { MAX_LOOKS };
-        let mut by_stack: HashMap<u64, u64> = HashMap::new();
+        let mut by_stack: HashMap<StackId, u64> = HashMap::new();
         tables.for_each_live(|address, stack, allocation| {
             if address & key::INFLATE == 0 {
                 return;

@@ -9,6 +9,8 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{ErrorKind, RecordError, stopped::StoppedTarget};
 
 /// `offsetof(struct user, u_debugreg)` on x86-64 (`sys/user.h`).
@@ -64,6 +66,8 @@ impl Launched {
         self.child.id()
     }
 
+    /// Runs the program to its entry point, and leaves it stopped as a SIGSTOP does: whoever sends it a SIGCONT lets
+    /// it run on, should the recorder not come to that.
     fn run_to_entry(&mut self) -> io::Result<()> {
         let pid = self.pid();
         self.wait_for_trap()?;
@@ -72,7 +76,18 @@ impl Launched {
         ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, ENABLE_FIRST)?;
         ptrace(libc::PTRACE_CONT, pid, 0, 0)?;
         self.wait_for_trap()?;
-        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, 0)
+        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, 0)?;
+        ptrace(libc::PTRACE_DETACH, pid, 0, libc::SIGSTOP as usize)?;
+        self.wait_until_stopped()
+    }
+
+    fn wait_until_stopped(&mut self) -> io::Result<()> {
+        let mut wait_status = 0;
+        // SAFETY: waits for the child, which nobody else does; the status is written to a local.
+        if unsafe { libc::waitpid(self.pid() as libc::pid_t, &raw mut wait_status, libc::WUNTRACED) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if libc::WIFSTOPPED(wait_status) { Ok(()) } else { Err(io::Error::other("it ended before that")) }
     }
 
     fn wait_for_trap(&mut self) -> io::Result<()> {
@@ -99,7 +114,8 @@ impl Launched {
     /// It is gone.
     pub(super) fn release(&mut self) -> io::Result<()> {
         self.released = true;
-        ptrace(libc::PTRACE_DETACH, self.pid(), 0, 0)
+        let pid = Pid::from_raw(self.pid() as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process(pid, Signal::CONT)?)
     }
 
     /// Waits for its end, and gives its exit status as a shell would. No probe is attached any more: it runs on, if it

@@ -8,7 +8,7 @@ use crate::{
     process::{
         Module, Target,
         elf::{Elf, ElfError},
-        held, module,
+        lifecycle, module,
     },
 };
 
@@ -20,18 +20,21 @@ use crate::{
 pub(super) fn watch(probes: &mut Probes, target: &Target) -> Result<(), ProbeError> {
     probes.attach_faults()?;
     for (path, file) in mapped(&target.modules) {
-        probes.attach_held(path, &file)?;
+        probes.attach_lifecycle(path, &file)?;
     }
     let mut expected = expected::libraries(target);
-    expected.retain(|(_, path)| held::may_hold(module::file_name(path)));
+    expected.retain(|(_, path)| lifecycle::may_define(module::file_name(path)));
     // A JDK with a zlib of its own will hardly load the system's.
     let calls_zlib = |(file, _): &(File, String)| {
-        file.try_clone().map_err(ElfError::from).and_then(Elf::read).is_ok_and(|elf| held::calls_zlib(&elf))
+        file.try_clone()
+            .map_err(ElfError::from)
+            .and_then(Elf::read)
+            .is_ok_and(|elf| lifecycle::calls_zlib(&elf))
     };
     let wants_zlib = expected.iter().any(calls_zlib);
     for (file, path) in &expected {
-        if wants_zlib || !held::is_zlib(module::file_name(path)) {
-            probes.attach_held(path, &expected::opened_path(file))?;
+        if wants_zlib || !lifecycle::is_zlib(module::file_name(path)) {
+            probes.attach_lifecycle(path, &expected::opened_path(file))?;
         }
     }
     Ok(())
@@ -43,11 +46,11 @@ pub(super) fn watch(probes: &mut Probes, target: &Target) -> Result<(), ProbeErr
 /// # Errors
 /// As for [`watch`].
 pub(super) fn follow(probes: &mut Probes, modules: &[Module]) -> Result<(), ProbeError> {
-    if !probes.watches_held() || probes.is_detached() {
+    if !probes.watches_lifecycle() || probes.is_detached() {
         return Ok(());
     }
     for (path, file) in mapped(modules) {
-        if probes.attach_held(path, &file)? {
+        if probes.attach_lifecycle(path, &file)? {
             probes.note(&format!(
                 "light: {path} was loaded in the session, and not expected: what it held in its first moments is not counted"
             ));
@@ -57,6 +60,6 @@ pub(super) fn follow(probes: &mut Probes, modules: &[Module]) -> Result<(), Prob
 }
 
 fn mapped(modules: &[Module]) -> impl Iterator<Item = (&str, PathBuf)> {
-    let can_hold = modules.iter().filter(|module| held::may_hold(module.name()));
+    let can_hold = modules.iter().filter(|module| lifecycle::may_define(module.name()));
     can_hold.map(|module| (module.path.as_str(), module.file.clone()))
 }

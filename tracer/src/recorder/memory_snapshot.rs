@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::stack::StackId;
+
 use crate::{
     limits::Limit,
     recording::{CodeCache, Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack},
@@ -52,7 +54,7 @@ impl MemorySnapshot {
         let total = self.map.total();
         let memory_limit = self.limits.iter().find(|limit| limit.id == "cgroup-memory");
         let of = |owner: Owner| self.map.parts.iter().filter(move |part| part.owner == owner);
-        let mut mapped: BTreeMap<u64, Usage> = BTreeMap::new();
+        let mut mapped: BTreeMap<StackId, Usage> = BTreeMap::new();
         for part in of(Owner::Unexplained) {
             for (stack, bytes) in mappings.mapped_by(part.range.start, part.range.end) {
                 mapped.entry(stack).or_default().add(&share(&part.usage, bytes));
@@ -70,7 +72,7 @@ impl MemorySnapshot {
             mapped: mapped
                 .into_iter()
                 .map(|(stack, usage)| MappedMemory {
-                    stack,
+                    stack: stack.0,
                     reserved_bytes: usage.reserved_bytes,
                     committed_bytes: usage.committed_bytes,
                     resident_bytes: usage.resident_bytes,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     probe::{
         calibrate::TrapCosts,
-        plan,
+        points,
         probes::Probes,
         run_times::{Counting, Runs},
     },
@@ -127,18 +127,18 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
             before.get(runs.program.as_str()).map_or((0, 0), |before| (before.count, before.time_ns));
         let count = runs.count.saturating_sub(count);
         // It runs at the faults of every process, and asks there whose they are.
-        let of_target = match runs.program == plan::FAULTS.0 {
+        let of_target = match runs.program == points::FAULTS.0 {
             true => (fault_count as f64 / count.max(1) as f64).min(1.0),
             false => 1.0,
         };
         let time_ns = (runs.time_ns.saturating_sub(time_ns) as f64 * running * of_target) as u64;
-        let trap_ns = match plan::point_of(&runs.program) {
-            plan::Point::Entry => traps.entry_ns,
-            plan::Point::Return => traps.return_ns,
-            plan::Point::Tracepoint => 0,
+        let trap_ns = match points::point_of(&runs.program) {
+            points::Point::Entry => traps.entry_ns,
+            points::Point::Return => traps.return_ns,
+            points::Point::Tracepoint => 0,
         };
         let traps_ns = count.saturating_mul(trap_ns);
-        if plan::is_of_allocator(&runs.program) {
+        if points::is_of_allocator(&runs.program) {
             reading.traps_ns += traps_ns;
             reading.programs_ns += time_ns;
         } else {

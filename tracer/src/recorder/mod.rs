@@ -7,6 +7,7 @@
 mod attach;
 mod capture;
 mod census;
+mod confine;
 mod control;
 mod error;
 mod event_loop;
@@ -44,6 +45,7 @@ use rustix::{
 
 use self::{capture::Capture, census::Censuses, launch::Launched, symbolizer::SymbolizerThread};
 pub use self::{
+    confine::confine,
     control::{Control, Controller, control},
     error::{ErrorKind, RecordError, chain},
     notice::{EndReason, Notice, NoticedTarget, Notify},
@@ -52,8 +54,8 @@ pub use self::{
 use crate::{
     probe::{
         kernel::{Features, Status},
+        plan,
         probes::Detaching,
-        survey,
     },
     process::{self, Target},
     recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
@@ -101,7 +103,11 @@ impl Recorder {
         let features = Features::read();
         require_host(&features)?;
         let target = process::inspect(pid)?;
-        if let Some(lacking) = survey::seccomp_requirement(&target, &features) {
+        let memory = plan::memory_requirement(&target);
+        if memory.status == Status::Missing {
+            return Err(memory.into());
+        }
+        if let Some(lacking) = plan::seccomp_requirement(&target, &features) {
             return Err(lacking.into());
         }
         let file = options.output.path_for(&target.comm, pid);

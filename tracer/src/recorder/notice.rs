@@ -39,6 +39,9 @@ pub enum EndReason {
     TargetReplaced,
     /// It took too much of the target's CPU time, at the lowest level too.
     Overhead,
+    /// The recorder did not run for some seconds (it was stopped, or got no CPU), or its guard was killed: the probes
+    /// are gone.
+    ProbesGone,
 }
 
 impl EndReason {
@@ -50,6 +53,7 @@ impl EndReason {
             Self::TargetExited => "target exited",
             Self::TargetReplaced => "target became another program",
             Self::Overhead => "recording took too much of the target's CPU time",
+            Self::ProbesGone => "the recorder did not run, and the probes were taken away",
         }
     }
 }

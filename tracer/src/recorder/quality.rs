@@ -38,21 +38,46 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
     Ok(lost.iter().map(|(_, count)| count).sum())
 }
 
+/// What becomes of a counter in a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It is a loss of this name.
+    Loss(&'static str),
+    /// It is another number, under this name.
+    Number(&'static str),
+    /// It tells how the programs worked, and says nothing of the numbers.
+    Work,
+}
+
+const fn used_as(counter: Counter) -> Use {
+    match counter {
+        Counter::LostLiveFull => Use::Loss("lost_live_table_full"),
+        Counter::LostStackFull => Use::Loss("lost_stack_table_full"),
+        Counter::LostStackRecord => Use::Loss("lost_stack_record"),
+        Counter::LostEvent => Use::Loss("lost_event"),
+        Counter::LostPending => Use::Loss("lost_pending"),
+        Counter::LostScratch => Use::Loss("lost_scratch"),
+        Counter::LostPointerRead => Use::Loss("lost_pointer_read"),
+        Counter::MissedFrees => Use::Loss("missed_frees"),
+        Counter::MemoMismatch => Use::Loss("memo_mismatch"),
+        Counter::UnmatchedFrees => Use::Number("unmatched_frees"),
+        Counter::WalksMade => Use::Number("stacks_remembered"),
+        Counter::WriteFaults => Use::Number("fault_count"),
+        Counter::HeapWriteFaults => Use::Number("java_heap_fault_count"),
+        // The walks that these ended or mended are counted by their end.
+        Counter::TrampolinesReplaced | Counter::UnknownMapping => Use::Work,
+        // Beside a count that is told.
+        Counter::LostLiveFullBytes => Use::Work,
+    }
+}
+
 /// Losses by reason; reasons without a loss are left out.
 fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
-    let reasons = [
-        ("lost_live_table_full", counters.get(Counter::LostLiveFull)),
-        ("lost_stack_table_full", counters.get(Counter::LostStackFull)),
-        ("lost_stack_record", counters.get(Counter::LostStackRecord)),
-        ("lost_event", counters.get(Counter::LostEvent)),
-        ("lost_pending", counters.get(Counter::LostPending)),
-        ("lost_scratch", counters.get(Counter::LostScratch)),
-        ("lost_pointer_read", counters.get(Counter::LostPointerRead)),
-        ("missed_frees", counters.get(Counter::MissedFrees)),
-        ("memo_mismatch", counters.get(Counter::MemoMismatch)),
-        ("malformed_records", malformed_count),
-    ];
-    reasons.into_iter().filter(|(_, count)| *count > 0).collect()
+    let counted = Counter::ALL.into_iter().filter_map(|counter| match used_as(counter) {
+        Use::Loss(name) => Some((name, counters.get(counter))),
+        Use::Number(_) | Use::Work => None,
+    });
+    counted.chain([("malformed_records", malformed_count)]).filter(|(_, count)| *count > 0).collect()
 }
 
 /// How far the numbers can be trusted. `completed_count` stacks are complete though the kernel did not finish them.
@@ -89,4 +114,28 @@ pub(super) fn stop_name(stop: u32) -> &'static str {
         (Stop::VirtualThread, "virtual thread's older frames in the heap"),
     ];
     NAMES.iter().find(|(known, _)| *known as u32 == stop).map_or("unknown", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_counter_and_every_stop_has_a_name_of_its_own() {
+        let name = |counter| match used_as(counter) {
+            Use::Loss(name) | Use::Number(name) => Some(name),
+            Use::Work => None,
+        };
+        let named: Vec<&str> = Counter::ALL.into_iter().filter_map(name).collect();
+        assert_eq!(named.iter().collect::<BTreeSet<_>>().len(), named.len());
+        let losses = Counter::ALL.into_iter().filter(|counter| matches!(used_as(*counter), Use::Loss(_)));
+        assert_eq!(losses.count(), 9);
+        // 0 is none.
+        let stops: BTreeSet<&str> = (1..Stop::COUNT as u32).map(stop_name).collect();
+        assert_eq!(stops.len(), Stop::COUNT - 1);
+        assert!(!stops.contains("unknown"));
+        assert_eq!(stop_name(Stop::COUNT as u32), "unknown");
+    }
 }

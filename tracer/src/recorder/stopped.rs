@@ -2,7 +2,7 @@
 //! unknown code, until that is known, and at its end, until the recording is closed.
 
 use rustix::process::{Pid, Signal, kill_process};
-use tracer_common::table::may_halt;
+use tracer_common::table::may_stop;
 
 use super::{EndReason, ErrorKind, RecordError};
 use crate::ingest::tables::Tables;
@@ -66,8 +66,8 @@ impl TargetState {
             return Ok(());
         }
         self.stop_count += 1;
-        let next = if self.stop_count < MAX_STOPS { may_halt::AT_UNKNOWN_CODE } else { may_halt::AT_END };
-        let allowed = tables.allow_halt(next);
+        let next = if self.stop_count < MAX_STOPS { may_stop::AT_UNKNOWN_CODE } else { may_stop::AT_END };
+        let allowed = tables.allow_stop(next);
         self.stopped = None;
         tracing::debug!("the target is resumed");
         allowed.map_err(|error| RecordError::caused(ErrorKind::Failed, &error))

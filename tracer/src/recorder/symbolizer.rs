@@ -7,6 +7,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use tracer_common::stack::StackId;
+
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
@@ -29,7 +31,7 @@ enum Request {
 /// A stack with names.
 #[derive(Debug)]
 pub(super) struct SymbolizedStack {
-    pub(super) id: u64,
+    pub(super) id: StackId,
     pub(super) frames: Vec<Frame>,
     /// A number of [`tracer_common::unwind::Stop`].
     pub(super) stop: u32,

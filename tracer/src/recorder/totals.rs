@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{counter::Counter, table::StackTotals};
+use tracer_common::{counter::Counter, stack::StackId, table::StackTotals};
 
 use super::{RecordError, attach::Attached, inflate_windows::InflateWindows};
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 
 /// The totals as they were written last, so that only changes are.
 pub(super) struct Totals {
-    stacks: HashMap<u64, StackTotals>,
-    mappings: HashMap<(u64, MappingKind), StackTotals>,
+    stacks: HashMap<StackId, StackTotals>,
+    mappings: HashMap<(StackId, MappingKind), StackTotals>,
     code: CodeTotals,
     windows: InflateWindows,
 }
@@ -52,7 +52,7 @@ impl Totals {
         time_ns: u64,
         is_end: bool,
     ) -> Result<(), RecordError> {
-        let windows = match attached.probes.watches_held() {
+        let windows = match attached.probes.watches_lifecycle() {
             true => self.windows.look(&attached.tables, time_ns, is_end),
             false => Ok(HashMap::new()),
         };
@@ -64,7 +64,7 @@ impl Totals {
             .for_each_stack(|stack, mut totals| {
                 totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
                 if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
-                    changed.push((stack, totals));
+                    changed.push((stack.0, totals));
                 }
             })
             .map_err(|error| RecordError::unreadable(&error))?;
@@ -73,7 +73,7 @@ impl Totals {
         let mut changed = Vec::new();
         for (&(stack, kind), &totals) in session.mappings.totals() {
             if self.mappings.insert((stack, kind), totals) != Some(totals) {
-                changed.push((stack, kind.as_str(), totals));
+                changed.push((stack.0, kind.as_str(), totals));
             }
         }
         writer.mapping_totals(time_ns, &changed)?;
@@ -114,8 +114,8 @@ impl Totals {
             return Ok(());
         }
         let counters = attached.tables.counters().map_err(|error| RecordError::unreadable(&error))?;
-        let by = |(&(stack, owner), touches): (&(u64, &'static str), &Touches)| TouchedBy {
-            stack,
+        let by = |(&(stack, owner), touches): (&(StackId, &'static str), &Touches)| TouchedBy {
+            stack: stack.0,
             owner: owner.to_owned(),
             sample_count: touches.sample_count,
             fault_count: touches.fault_count,

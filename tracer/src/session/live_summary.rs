@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{sampling::Weighed, table::Allocation};
+use tracer_common::{sampling::Weighed, stack::StackId, table::Allocation};
 
 /// Slices of a session by which births are told apart.
 const SLICES: u64 = 32;
@@ -15,8 +15,8 @@ pub struct LiveSummary {
     started_ns: u64,
     slice_ns: u64,
     epoch_shift: u32,
-    threads: HashMap<(u64, u32), Sum>,
-    births: HashMap<(u64, u32, u64), Sum>,
+    threads: HashMap<(StackId, u32), Sum>,
+    births: HashMap<(StackId, u32, u64), Sum>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +47,7 @@ impl LiveSummary {
     }
 
     /// Adds a live allocation of the stack with this id.
-    pub fn add(&mut self, stack: u64, allocation: &Allocation) {
+    pub fn add(&mut self, stack: StackId, allocation: &Allocation) {
         let weighed = allocation.weighed();
         self.threads.entry((stack, allocation.tid)).or_default().add(weighed);
         let slice = allocation.time_ns.saturating_sub(self.started_ns) / self.slice_ns;
@@ -58,13 +58,13 @@ impl LiveSummary {
 
     /// Stack, thread, bytes, count.
     pub fn by_thread(&self) -> Vec<(u64, u32, u64, u64)> {
-        self.threads.iter().map(|(&(stack, tid), sum)| (stack, tid, sum.bytes, sum.count)).collect()
+        self.threads.iter().map(|(&(stack, tid), sum)| (stack.0, tid, sum.bytes, sum.count)).collect()
     }
 
     /// Stack, epoch, start of the slice in which it was born (`CLOCK_MONOTONIC`), bytes, count.
     pub fn survivors(&self) -> Vec<(u64, u32, u64, u64, u64)> {
-        let row = |(&(stack, epoch, born_ns), sum): (&(u64, u32, u64), &Sum)| {
-            (stack, epoch, born_ns, sum.bytes, sum.count)
+        let row = |(&(stack, epoch, born_ns), sum): (&(StackId, u32, u64), &Sum)| {
+            (stack.0, epoch, born_ns, sum.bytes, sum.count)
         };
         self.births.iter().map(row).collect()
     }
@@ -78,7 +78,7 @@ mod tests {
         let mut summary = LiveSummary::new(1_000, 1_000 + 3_200, collections);
         for &(time_ns, epoch) in live {
             summary.add(
-                7,
+                StackId(7),
                 &Allocation { weighed: Weighed::once(10).0, time_ns, tid: 3, epoch, ..Allocation::ZERO },
             );
         }

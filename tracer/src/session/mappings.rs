@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{
     record::{MappingRecord, mapping_call},
+    stack::StackId,
     table::StackTotals,
 };
 
@@ -46,7 +47,7 @@ impl MappingKind {
 /// A mapping of the session.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
-    stack: u64,
+    stack: StackId,
     kind: MappingKind,
     /// What is still mapped of it.
     left_bytes: u64,
@@ -58,7 +59,7 @@ pub struct Mappings {
     /// Owner: an index into `owned`; `None`: mapped before the session, or by the allocator.
     space: Intervals<Option<u32>>,
     owned: Vec<Owned>,
-    totals: BTreeMap<(u64, MappingKind), StackTotals>,
+    totals: BTreeMap<(StackId, MappingKind), StackTotals>,
     program_break: Option<u64>,
     /// Is the call that is taken in one of a thread that frees for the collector?
     by_collector: bool,
@@ -77,8 +78,8 @@ impl Mappings {
 
     /// Who mapped `[start, end)` in the session: the bytes of each stack. What was mapped before, or by the
     /// allocator, is nobody's.
-    pub fn mapped_by(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
-        let mut bytes: BTreeMap<u64, u64> = BTreeMap::new();
+    pub fn mapped_by(&self, start: u64, end: u64) -> Vec<(StackId, u64)> {
+        let mut bytes: BTreeMap<StackId, u64> = BTreeMap::new();
         for (range, owner) in self.space.pieces(start, end) {
             if let Some(owned) = owner.flatten().and_then(|index| self.owned.get(index as usize)) {
                 *bytes.entry(owned.stack).or_default() += range.end - range.start;
@@ -88,7 +89,7 @@ impl Mappings {
     }
 
     /// Totals by stack and kind: bytes mapped and unmapped, mappings made and gone.
-    pub fn totals(&self) -> &BTreeMap<(u64, MappingKind), StackTotals> {
+    pub fn totals(&self) -> &BTreeMap<(StackId, MappingKind), StackTotals> {
         &self.totals
     }
 
@@ -118,7 +119,7 @@ impl Mappings {
         }
     }
 
-    fn map(&mut self, start: u64, end: u64, stack: Option<u64>, kind: MappingKind) {
+    fn map(&mut self, start: u64, end: u64, stack: Option<StackId>, kind: MappingKind) {
         let Some(stack) = stack else {
             self.space.fill(start, end, None);
             return;
@@ -192,7 +193,7 @@ impl Mappings {
         }
     }
 
-    fn set_break(&mut self, address: u64, stack: Option<u64>) {
+    fn set_break(&mut self, address: u64, stack: Option<StackId>) {
         let old = self.program_break.replace(address);
         match old {
             Some(old) if address > old => self.map(old, round_up(address), stack, MappingKind::Brk),
@@ -210,7 +211,7 @@ fn round_up(bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const STACK: u64 = 77;
+    const STACK: StackId = StackId(77);
 
     fn mmap(address: u64, pages: u64) -> MappingRecord {
         MappingRecord {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     fn munmap(address: u64, pages: u64) -> MappingRecord {
-        MappingRecord { call: mapping_call::MUNMAP, stack: 0, ..mmap(address, pages) }
+        MappingRecord { call: mapping_call::MUNMAP, stack: StackId::ABSENT, ..mmap(address, pages) }
     }
 
     fn mremap(old: u64, old_pages: u64, new: u64, pages: u64) -> MappingRecord {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::table;
+use tracer_common::{stack::StackId, table};
 
 /// A thread of the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Thread {
     /// `None`: still live.
     pub ended_ns: Option<u64>,
     /// The stack that created it, if that was seen.
-    pub creator_stack: Option<u64>,
+    pub creator_stack: Option<StackId>,
 }
 
 /// All threads of the session, by (thread id, how many had that id before).
@@ -32,7 +32,7 @@ impl Threads {
     }
 
     /// A thread was created.
-    pub fn started(&mut self, tid: u32, name: String, time_ns: u64, creator_stack: Option<u64>) {
+    pub fn started(&mut self, tid: u32, name: String, time_ns: u64, creator_stack: Option<StackId>) {
         // The list of those that were there is made while threads start: one can be in both.
         if let Some(thread) = self.latest_mut(tid)
             && thread.ended_ns.is_none()
@@ -101,7 +101,7 @@ mod tests {
     fn an_id_that_is_used_again_is_another_thread() {
         let mut threads = Threads::default();
         threads.present(1, "main".into());
-        threads.started(2, "java".into(), 10, Some(5));
+        threads.started(2, "java".into(), 10, Some(StackId(5)));
         threads.named(2, "pool-1-thread-1".into());
         threads.ended(2, "pool-1-thread-1", 20);
         threads.started(2, "java".into(), 30, None);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::stack::StackId;
+
 /// Of one stack and owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touches {
@@ -17,7 +19,7 @@ pub struct Touches {
 /// A fault whose place is not known yet.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
-    stack: u64,
+    stack: StackId,
     address: u64,
     log2_weight: u32,
     time_ns: u64,
@@ -32,12 +34,12 @@ pub const NOWHERE: &str = "anonymous";
 #[derive(Debug, Default)]
 pub struct Touched {
     waiting: Vec<Fault>,
-    touches: BTreeMap<(u64, &'static str), Touches>,
+    touches: BTreeMap<(StackId, &'static str), Touches>,
 }
 
 impl Touched {
     /// A fault at `address`, taken with a chance of one in 2^`log2_weight`.
-    pub fn add(&mut self, time_ns: u64, stack: u64, address: u64, log2_weight: u32) {
+    pub fn add(&mut self, time_ns: u64, stack: StackId, address: u64, log2_weight: u32) {
         if self.waiting.len() >= MAX_WAITING {
             self.place(u64::MAX, |_| None);
         }
@@ -57,7 +59,7 @@ impl Touched {
     }
 
     /// By stack, and by the id of the owner.
-    pub fn touches(&self) -> &BTreeMap<(u64, &'static str), Touches> {
+    pub fn touches(&self) -> &BTreeMap<(StackId, &'static str), Touches> {
         &self.touches
     }
 }
@@ -69,24 +71,24 @@ mod tests {
     #[test]
     fn a_sample_stands_for_as_many_as_its_chance_says() {
         let mut touched = Touched::default();
-        touched.add(10, 7, 0x1000, 4);
-        touched.add(11, 7, 0x2000, 0);
-        touched.add(12, 7, 0x9000, 1);
-        touched.add(20, 7, 0x1000, 1);
+        touched.add(10, StackId(7), 0x1000, 4);
+        touched.add(11, StackId(7), 0x2000, 0);
+        touched.add(12, StackId(7), 0x9000, 1);
+        touched.add(20, StackId(7), 0x1000, 1);
         touched.place(20, |address| (address < 0x8000).then_some("thread-stack"));
         let stack = Touches { sample_count: 2, fault_count: 17, variance: 16 * 15 };
-        assert_eq!(touched.touches()[&(7, "thread-stack")], stack);
+        assert_eq!(touched.touches()[&(StackId(7), "thread-stack")], stack);
         // The last one came after the look.
         let nowhere = Touches { sample_count: 1, fault_count: 2, variance: 2 };
-        assert_eq!(touched.touches()[&(7, NOWHERE)], nowhere);
+        assert_eq!(touched.touches()[&(StackId(7), NOWHERE)], nowhere);
     }
 
     #[test]
     fn what_waits_is_bounded() {
         let mut touched = Touched::default();
         for _ in 0..=MAX_WAITING {
-            touched.add(1, 1, 0, 0);
+            touched.add(1, StackId(1), 0, 0);
         }
-        assert_eq!(touched.touches()[&(1, NOWHERE)].sample_count, MAX_WAITING as u64);
+        assert_eq!(touched.touches()[&(StackId(1), NOWHERE)].sample_count, MAX_WAITING as u64);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::PLT_ENTRY_BYTES;
+
 use crate::process::elf::{Elf, Section, SymbolTable};
 
-/// Bytes of one entry, on x86-64.
-const ENTRY_BYTES: u64 = 16;
 /// Bytes of one `Elf64_Rela`.
 const RELOCATION_BYTES: usize = 24;
 /// Entries of one table.
@@ -38,7 +38,7 @@ impl Plt {
     /// The name of the entry at ELF virtual address `vaddr`. `None`: it is in no linkage table.
     pub(super) fn name(&self, vaddr: u64) -> Option<String> {
         let (range, reserved) = self.tables.iter().find(|(range, _)| range.contains(&vaddr))?;
-        let entry = usize::try_from((vaddr - range.start) / ENTRY_BYTES).ok()?;
+        let entry = usize::try_from((vaddr - range.start) / PLT_ENTRY_BYTES).ok()?;
         let function = entry.checked_sub(*reserved).and_then(|index| self.functions.get(index));
         Some(match function {
             Some(function) if !function.is_empty() => format!("{function}@plt"),

@@ -27,7 +27,7 @@ const MAX_PROBLEMS: usize = 256;
 const MAX_VDSO_BYTES: u64 = 1 << 20;
 const VDSO: &str = "[vdso]";
 
-/// What an [`ModuleTables::update`] did.
+/// The outcome of a [`ModuleTables::update`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// Indices of the rows that were appended.
@@ -44,7 +44,7 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// What did not fit.
+/// Modules and rows that did not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overflow {
     /// Modules without rows because the row array is full.
@@ -74,7 +74,7 @@ pub struct ModuleTables {
 
 type Inode = (u32, u32, u64);
 
-/// What makes two files the same for the unwinder.
+/// The identity of a file for the unwinder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     BuildId { id: Vec<u8>, size_bytes: u64 },

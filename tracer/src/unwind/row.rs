@@ -6,6 +6,7 @@ use gimli::{
     CfaRule, EndianSlice, LittleEndian, Register, RegisterRule, UnwindContextStorage, UnwindExpression,
     UnwindSection, UnwindTableRow, X86_64, constants as dw,
 };
+use tracer_common::arch::SIGNAL_SP;
 use tracer_common::unwind::{Row, rule};
 
 /// How gimli reads sections here.
@@ -21,9 +22,8 @@ impl UnwindContextStorage<usize> for Storage {
     type Stack = Box<[UnwindTableRow<usize, Self>; 8]>;
 }
 
-/// The offset of `ucontext.uc_mcontext.gregs[REG_RSP]` from rsp in a signal trampoline (Linux,
-/// x86-64): how glibc and the kernel describe its CFA.
-const SIGNAL_RSP_OFFSET: [u8; 2] = [0xa0, 0x01];
+/// [`SIGNAL_SP`] as a signed LEB128 of two bytes: how glibc and the kernel describe a signal trampoline's CFA.
+const SIGNAL_SP_OFFSET: [u8; 2] = [SIGNAL_SP as u8 | 0x80, (SIGNAL_SP >> 7) as u8];
 
 /// Turns gimli's `row` into one that begins at `pc`. `signal`: the function is marked as a signal
 /// trampoline.
@@ -33,14 +33,14 @@ pub(super) fn from_gimli<'a, S: UnwindSection<Slice<'a>>>(
     signal: bool,
     pc: u32,
 ) -> Row {
-    let unsupported = Row { pc, cfa_words: 0, rule: rule::UNSUPPORTED, rbp_words: 0 };
+    let unsupported = Row { pc, cfa_words: 0, rule: rule::UNSUPPORTED, fp_words: 0 };
     let cfa = cfa_rule(section, row.cfa(), signal);
     if cfa.rule == rule::SIGNAL {
         return Row { pc, ..cfa };
     }
     match row.register(X86_64::RA) {
         Some(RegisterRule::Undefined) => {
-            return Row { pc, cfa_words: 0, rule: rule::ROOT, rbp_words: 0 };
+            return Row { pc, cfa_words: 0, rule: rule::ROOT, fp_words: 0 };
         }
         Some(RegisterRule::Offset(-8)) => {}
         _ => return unsupported,
@@ -48,15 +48,15 @@ pub(super) fn from_gimli<'a, S: UnwindSection<Slice<'a>>>(
     if cfa.rule == rule::UNSUPPORTED {
         return unsupported;
     }
-    let rbp_words = match row.register(X86_64::RBP) {
+    let fp_words = match row.register(X86_64::RBP) {
         None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => 0,
-        Some(RegisterRule::Offset(offset)) if cfa.rule != rule::RBP_INDIRECT => {
+        Some(RegisterRule::Offset(offset)) if cfa.rule != rule::FP_INDIRECT => {
             match i8::try_from(offset / 8) {
                 Ok(words) if offset % 8 == 0 && words != 0 => words,
                 _ => return unsupported,
             }
         }
-        Some(RegisterRule::Expression(expression)) if cfa.rule == rule::RBP_INDIRECT => {
+        Some(RegisterRule::Expression(expression)) if cfa.rule == rule::FP_INDIRECT => {
             match expression_bytes(section, &expression) {
                 Some(&[BREG_RBP, 0]) => -1,
                 _ => return unsupported,
@@ -64,7 +64,7 @@ pub(super) fn from_gimli<'a, S: UnwindSection<Slice<'a>>>(
         }
         Some(_) => return unsupported,
     };
-    Row { pc, rbp_words, ..cfa }
+    Row { pc, fp_words, ..cfa }
 }
 
 const BREG_RBP: u8 = dw::DW_OP_breg6.0;
@@ -81,15 +81,15 @@ const PLUS: u8 = dw::DW_OP_plus.0;
 
 /// The rule and offset of the CFA; pc and rbp are left 0.
 fn cfa_rule<'a, S: UnwindSection<Slice<'a>>>(section: &S, cfa: &CfaRule<usize>, signal: bool) -> Row {
-    let row = |rule, cfa_words| Row { pc: 0, cfa_words, rule, rbp_words: 0 };
+    let row = |rule, cfa_words| Row { pc: 0, cfa_words, rule, fp_words: 0 };
     let unsupported = row(rule::UNSUPPORTED, 0);
     match cfa {
         CfaRule::RegisterAndOffset { register, offset } => {
             let Ok(words) = u16::try_from(offset / 8) else { return unsupported };
             match *register {
                 _ if offset % 8 != 0 => unsupported,
-                X86_64::RSP => row(rule::RSP, words),
-                X86_64::RBP => row(rule::RBP, words),
+                X86_64::RSP => row(rule::SP, words),
+                X86_64::RBP => row(rule::FP, words),
                 _ => unsupported,
             }
         }
@@ -98,12 +98,12 @@ fn cfa_rule<'a, S: UnwindSection<Slice<'a>>>(section: &S, cfa: &CfaRule<usize>, 
             Some(&[BREG_RSP, 8, BREG_RIP, 0, LIT15, AND, limit @ LIT0..=LIT15, GE, LIT3, SHL, PLUS]) => {
                 row(rule::PLT, u16::from(limit - LIT0))
             }
-            Some(&[BREG_RSP, low, high, DEREF]) if signal && [low, high] == SIGNAL_RSP_OFFSET => {
+            Some(&[BREG_RSP, low, high, DEREF]) if signal && [low, high] == SIGNAL_SP_OFFSET => {
                 row(rule::SIGNAL, 0)
             }
             // `DW_OP_breg6 -8n, DW_OP_deref`, the offset a signed LEB128 of one byte.
             Some(&[BREG_RBP, offset @ 0x40..=0x7f, DEREF]) if offset % 8 == 0 => {
-                row(rule::RBP_INDIRECT, u16::from(0x80 - offset) / 8)
+                row(rule::FP_INDIRECT, u16::from(0x80 - offset) / 8)
             }
             _ => unsupported,
         },

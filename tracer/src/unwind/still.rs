@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-#[path = "../../tests/hotspot_support/held.rs"]
-mod held;
+#[path = "../../tests/hotspot_support/stopped_thread.rs"]
+mod stopped_thread;
 #[path = "../../tests/common/wait.rs"]
 mod wait;
 
-pub(crate) use held::Held;
+pub(crate) use stopped_thread::StoppedThread;
 
 use super::modules::ModuleTables;
 use crate::process::mapping::Mapping;

@@ -1,6 +1,6 @@
 //! Compiles the call-frame information of one ELF file to unwind rows.
 //!
-//! Takes an ELF image (x86-64); gives its rows, sorted by pc and as few as can be. The file is
+//! Takes an ELF image; gives its rows, sorted by pc and as few as can be. The file is
 //! foreign: time and memory are bounded by the limits below, what is broken is counted and left
 //! out, and nothing panics.
 
@@ -12,6 +12,7 @@ use gimli::{
 };
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadRef, elf};
+use tracer_common::arch;
 use tracer_common::unwind::{Row, rule};
 
 use super::row::{self, Slice, Storage};
@@ -38,7 +39,7 @@ const MAX_SYMBOLS: usize = 1 << 20;
 pub enum TableError {
     #[error("not an ELF file that can be read: {0}")]
     Elf(#[from] object::Error),
-    #[error("not for x86-64")]
+    #[error("not for {}", arch::NAME)]
     Machine,
     #[error("no executable segment")]
     NoCode,
@@ -64,11 +65,11 @@ pub struct Table {
     pub first_vaddr: u64,
     /// The executable segments.
     pub segments: Vec<Segment>,
-    /// What was left out.
+    /// Entries that were left out.
     pub omitted: Omitted,
 }
 
-/// What a table lacks.
+/// Entries that a table does not have, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Omitted {
     /// Entries that could not be evaluated; their functions have [`rule::UNSUPPORTED`].
@@ -80,7 +81,7 @@ pub struct Omitted {
 }
 
 impl Table {
-    /// What to subtract from a pc in a mapping of this file that begins at `start` with
+    /// The value to subtract from a pc in a mapping of this file that begins at `start` with
     /// `file_offset`, before it is looked up in the rows (modulo 2^64): `Module::bias`.
     /// `None`: the mapping is of no executable segment.
     pub fn bias(&self, start: u64, file_offset: u64) -> Option<u64> {
@@ -109,7 +110,7 @@ impl Table {
 /// If there is nothing to compile: [`TableError`].
 pub fn compile<'data, R: ReadRef<'data>>(data: R) -> Result<Table, TableError> {
     let file = ElfFile64::<Endianness, R>::parse(data)?;
-    if file.elf_header().e_machine.get(file.endian()) != elf::EM_X86_64 || !file.is_little_endian() {
+    if file.elf_header().e_machine.get(file.endian()) != arch::ELF_MACHINE || !file.is_little_endian() {
         return Err(TableError::Machine);
     }
     let segments = executable_segments(&file);
@@ -379,7 +380,7 @@ impl Compiler {
 }
 
 fn plain(pc: u32, rule: u8) -> Row {
-    Row { pc, cfa_words: 0, rule, rbp_words: 0 }
+    Row { pc, cfa_words: 0, rule, fp_words: 0 }
 }
 
 /// Appends `row` unless the last one says the same.

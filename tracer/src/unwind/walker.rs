@@ -13,7 +13,7 @@ use tracer_common::walk::{self, Bisect, ModuleRows, Source, State};
 use super::modules::ModuleTables;
 use crate::process::memory::ProcessMemory;
 
-/// What a walk in user space reads from.
+/// The memory and tables that a walk in user space reads.
 #[derive(Debug)]
 pub struct Walker<'a, M> {
     memory: &'a M,

@@ -82,7 +82,9 @@ impl Recorder {
     pub(crate) fn launched_pid(&self) -> u32 {
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()));
         let children = children.expect("the recorder's children");
-        children.trim().parse().unwrap_or_else(|error| panic!("{children:?}: {error}"))
+        let guard = self.guard().to_string();
+        let mut others = children.split_ascii_whitespace().filter(|child| *child != guard);
+        others.next().and_then(|child| child.parse().ok()).unwrap_or_else(|| panic!("no child: {children:?}"))
     }
 
     /// Starts the recorder that `command` describes, which writes to `file`.
@@ -112,9 +114,26 @@ impl Recorder {
         self.process.signal(signal);
     }
 
-    /// The kinds of its links between programs and what runs them.
+    /// The kinds of its links between programs and what runs them. Its guard alone has them.
     pub(crate) fn links(&self) -> Vec<String> {
-        told(self.pid(), "link_type:")
+        assert_eq!(
+            told(self.pid(), "link_type:"),
+            [] as [String; 0],
+            "links that the guard does not own alone"
+        );
+        told(self.guard(), "link_type:")
+    }
+
+    /// The process that owns its links.
+    pub(crate) fn guard(&self) -> u32 {
+        let parent = format!("PPid:\t{}\n", self.pid());
+        let is_guard = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/status"))
+                .is_ok_and(|status| status.starts_with("Name:\ttracer-guard\n") && status.contains(&parent))
+        };
+        let processes = fs::read_dir("/proc").expect("list the processes").flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(is_guard).expect("a guard of the recorder")
     }
 
     /// Ends the recording as Ctrl-C does.

@@ -4,9 +4,9 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub(crate) mod dump;
-pub(crate) mod held;
 pub(crate) mod image;
 pub(crate) mod snapshot;
+pub(crate) mod stopped_thread;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

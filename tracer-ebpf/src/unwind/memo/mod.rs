@@ -4,18 +4,18 @@
 //! and on tables and code that an epoch guards. A [`Segment`] keeps a piece of a walk: the state at
 //! its start, every word that it read, and where it came out. If the state is the same again and all of
 //! the words are, a walk would read the same and come out at the same place: so it is taken from here,
-//! after one read of the stack and a comparison ([`take`]).
+//! after one read of the stack and a comparison ([`lookup`]).
 //!
 //! A segment goes from the walk's start, or from the first frame in a block of [`BLOCK_BYTES`] of
 //! addresses, to the first frame in another block. So stacks that differ near the leaf alone share
 //! the segments of their callers, wherever they begin.
 //!
-//! What is not remembered ([`make`]): frames in stubs and adapters of the JVM (whose code can go without a
+//! Not remembered ([`build`]) are frames in stubs and adapters of the JVM (whose code can go without a
 //! word), interrupted frames, return addresses that a return probe replaced, and, where the JVM does not
 //! tell when code and classes go, all Java frames.
 
-pub mod make;
-pub mod take;
+pub mod build;
+pub mod lookup;
 
 use core::ffi::c_void;
 
@@ -26,7 +26,7 @@ use crate::config;
 
 /// Addresses that a segment covers, but for the rest of its last frame.
 const BLOCK_BYTES: u64 = 2048;
-/// What a frame can read below its stack pointer: an interpreter frame's slots, which are 64 below a
+/// Bytes that a frame can read below its stack pointer: an interpreter frame's slots, which are 64 below a
 /// frame pointer that can be 64 below it.
 const BELOW_BYTES: u64 = 128;
 /// The words around a segment's start, up to the end of a frame that goes a little beyond its block.
@@ -35,7 +35,7 @@ const NEAR_BYTES: u64 = NEAR_WORDS * 8;
 /// The words of a last frame that goes far beyond.
 const TAIL_WORDS: u64 = 16;
 const TAIL_BYTES: u64 = TAIL_WORDS * 8;
-/// What is read of the stack at once, at most.
+/// Words of the stack that are read at once, at most.
 const AHEAD_WORDS: usize = 512;
 /// The power of two that bounds an index in the window: of a segment's own, behind all that begin before it.
 const WINDOW_WORDS: usize = 1024;
@@ -57,7 +57,7 @@ pub struct Segment {
     pc: u64,
     sp: u64,
     fp: u64,
-    /// What held besides the stack.
+    /// The epoch in which it was made.
     epoch: u64,
     /// [`State::flags`] where it begins.
     flags: u32,
@@ -66,7 +66,7 @@ pub struct Segment {
     frame_count: u32,
     /// The [`Stop`](tracer_common::unwind::Stop) that ended the walk here; 0: it goes on.
     stop: u32,
-    /// Of its frames, as [`Path`] sums them.
+    /// The sum of its frames, as [`Path`] makes it.
     path: Path,
     /// Where it comes out.
     end_pc: u64,
@@ -111,10 +111,10 @@ impl Path {
 
 const NOT_LOADED: u32 = u32::MAX;
 
-/// What a walk needs to use and make segments.
+/// Scratch memory of a walk that uses and makes segments.
 #[repr(C)]
 pub struct Scratch {
-    /// Of the whole walk so far.
+    /// The sum of the whole walk so far.
     pub path: Path,
     /// The segment in the making.
     making: Segment,
@@ -124,7 +124,7 @@ pub struct Scratch {
     window_bytes: u64,
     /// The word of the window at which the part begins that a segment is about.
     first: u64,
-    /// What [`make::stack_word`] read.
+    /// The word that [`build::stack_word`] read.
     pub word: u64,
     /// Where the frame pointer was loaded from in this segment, and what it is. 0: it was not.
     fp_address: u64,

@@ -9,15 +9,15 @@ use super::{Checked, reason};
 use crate::cli::print::printable;
 use crate::probe::{
     calibrate::Cost,
-    placement::{InsidePlace, Placement, Role},
-    survey::Surveyed,
+    placement::{InsideSite, Placement, Role},
+    plan::PlannedFunction,
 };
 use crate::process::allocator::SkipReason;
 
 /// Of every probe that a recording of the process would set.
 pub(super) fn list(out: &mut String, checked: &Checked) {
-    tables(out, "", &checked.survey.functions, checked.cost);
-    tables(out, " with --probes light", &checked.survey.held, checked.cost);
+    tables(out, "", &checked.plan.functions, checked.cost);
+    tables(out, " with --probes light", &checked.plan.lifecycle, checked.cost);
     if let Some(cost) = checked.cost {
         let _ = writeln!(
             out,
@@ -28,7 +28,7 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
         );
     }
     let mut skipped: BTreeMap<(&str, SkipReason), Vec<&str>> = BTreeMap::new();
-    for of in &checked.survey.skipped {
+    for of in &checked.plan.skipped {
         skipped.entry((&of.path, of.reason)).or_default().push(&of.name);
     }
     for ((path, why), names) in skipped {
@@ -40,20 +40,20 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
             printable(&names.join(", "))
         );
     }
-    if !checked.survey.usdt_sites.is_empty() {
+    if !checked.plan.usdt_sites.is_empty() {
         let _ = writeln!(out, "\nthe JVM's own probes, and at how many places");
-        for (name, sites) in &checked.survey.usdt_sites {
+        for (name, sites) in &checked.plan.usdt_sites {
             let _ = writeln!(out, "  {name:<26} {sites}");
         }
     }
 }
 
 /// One table for each module; the functions come module by module.
-fn tables(out: &mut String, set: &str, functions: &[Surveyed], cost: Option<Cost>) {
+fn tables(out: &mut String, set: &str, functions: &[PlannedFunction], cost: Option<Cost>) {
     for of_module in functions.chunk_by(|left, right| left.function.module == right.function.module) {
-        let path = of_module.first().map(|surveyed| surveyed.function.path.as_str()).unwrap_or_default();
+        let path = of_module.first().map(|planned| planned.function.path.as_str()).unwrap_or_default();
         let _ = writeln!(out, "\nprobes in {}{set}", printable(path));
-        let rows: Vec<[String; 4]> = of_module.iter().flat_map(|surveyed| rows(surveyed, cost)).collect();
+        let rows: Vec<[String; 4]> = of_module.iter().flat_map(|planned| rows(planned, cost)).collect();
         let widths: [usize; 3] = std::array::from_fn(|column| {
             rows.iter()
                 .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
@@ -69,12 +69,12 @@ fn tables(out: &mut String, set: &str, functions: &[Surveyed], cost: Option<Cost
 }
 
 /// Of each place: function, address, instruction, and how the kernel gets past it.
-fn rows(surveyed: &Surveyed, cost: Option<Cost>) -> Vec<[String; 4]> {
-    if surveyed.inside.is_empty() {
-        return vec![row(surveyed, cost)];
+fn rows(planned: &PlannedFunction, cost: Option<Cost>) -> Vec<[String; 4]> {
+    if planned.inside.is_empty() {
+        return vec![row(planned, cost)];
     }
-    let name = printable(&surveyed.function.names.join(", "));
-    let row = |inside: &InsidePlace| {
+    let name = printable(&planned.function.names.join(", "));
+    let row = |inside: &InsideSite| {
         let place = &inside.placement;
         [
             format!("{name} (inside)"),
@@ -83,7 +83,7 @@ fn rows(surveyed: &Surveyed, cost: Option<Cost>) -> Vec<[String; 4]> {
             format!("emulated; {}", known(inside.role)),
         ]
     };
-    surveyed.inside.iter().map(row).collect()
+    planned.inside.iter().map(row).collect()
 }
 
 /// What a probe inside a function finds.
@@ -100,7 +100,7 @@ fn address(place: &Placement) -> String {
 }
 
 /// Of a function that is probed at its entry.
-fn row(Surveyed { function, placement, .. }: &Surveyed, cost: Option<Cost>) -> [String; 4] {
+fn row(PlannedFunction { function, placement, .. }: &PlannedFunction, cost: Option<Cost>) -> [String; 4] {
     let name = printable(&function.names.join(", "));
     let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
     match placement {
@@ -127,13 +127,13 @@ fn time(nanoseconds: u64) -> String {
 }
 
 /// Of these functions. `saves_ns`: for each call, against a probe at the entry.
-pub(super) fn json(functions: &[Surveyed], cost: Option<Cost>) -> Vec<Value> {
+pub(super) fn json(functions: &[PlannedFunction], cost: Option<Cost>) -> Vec<Value> {
     let role = |role: Role| match role {
         Role::Whole => "size-and-address",
         Role::Size => "size",
         Role::Address => "address",
     };
-    let inside = |inside: &InsidePlace| {
+    let inside = |inside: &InsideSite| {
         json!({
             "knows": role(inside.role),
             "vaddr": inside.placement.vaddr,
@@ -142,7 +142,7 @@ pub(super) fn json(functions: &[Surveyed], cost: Option<Cost>) -> Vec<Value> {
             "instruction": inside.placement.instruction_text,
         })
     };
-    let probe = |Surveyed { function, placement, inside: places }: &Surveyed| {
+    let probe = |PlannedFunction { function, placement, inside: places }: &PlannedFunction| {
         let place = placement.as_ref().ok();
         let stepped = place.and_then(|place| place.stepped_at_entry.as_ref());
         let saves = cost.filter(|_| place.is_some()).map(|cost| match stepped {

@@ -27,6 +27,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         tell(&notice, duration);
     });
     let recorder = Recorder::start(&args.options(), notify)?;
+    if let Err(error) = recorder::confine() {
+        tracing::warn!("this process keeps every system call: {error}");
+    }
     let finished = recorder.run(&mut control)?;
     signals.finished();
     report::summary(&finished.file)?;

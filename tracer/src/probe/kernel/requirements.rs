@@ -1,4 +1,4 @@
-//! What recording needs of a host, judged from its [`Features`]: met or not, and what mends it.
+//! The requirements of recording on a host, judged from its [`Features`]: met or not, and what mends it.
 
 use super::{Capabilities, Features, Tracefs};
 
@@ -7,12 +7,12 @@ use super::{Capabilities, Features, Tracefs};
 pub struct Requirement {
     /// Fixed name, for programs.
     pub id: &'static str,
-    /// What is required, for people.
+    /// The requirement, for people.
     pub title: &'static str,
     pub status: Status,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What mends it; given if it is not met.
+    /// The way to meet it; given if it is not met.
     pub help: Option<String>,
 }
 
@@ -55,6 +55,7 @@ impl Features {
             self.uprobes_requirement(),
             self.tracefs_requirement(),
             self.lockdown(),
+            self.measurement(),
         ]
     }
 
@@ -179,6 +180,20 @@ impl Features {
                 "use a kernel built with CONFIG_FTRACE=y, as distributions' are",
             ),
         }
+    }
+
+    fn measurement(&self) -> Requirement {
+        let (id, title) = ("measurement", "measuring what recording takes");
+        if self.capabilities.has(Capabilities::SYS_ADMIN) {
+            return Requirement::met(id, title, "permitted");
+        }
+        Requirement::lacking(
+            id,
+            title,
+            Status::Warning,
+            "CAP_SYS_ADMIN is missing: --max-overhead is not kept to",
+            "give tracer CAP_SYS_ADMIN, or bound the recording by `-d` and `--sample-bytes`",
+        )
     }
 
     fn lockdown(&self) -> Requirement {

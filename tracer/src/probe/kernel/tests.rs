@@ -56,6 +56,9 @@ fn capabilities_do_for_root() {
     features.user_id = 1000;
     features.capabilities = Capabilities(1 << 39 | 1 << 38 | 1 << 19 | 1 << 40);
     assert!(missing(&features).is_empty());
+    let requirements = features.requirements();
+    let warned: Vec<_> = requirements.iter().filter(|one| one.status == Status::Warning).collect();
+    assert_eq!(warned.iter().map(|one| one.id).collect::<Vec<_>>(), ["measurement"]);
     features.tracefs = Tracefs::NotMounted;
     assert_eq!(missing(&features), ["tracefs"]);
     // CAP_SYS_ADMIN does for three of them, not for CAP_SYS_PTRACE.
@@ -97,5 +100,5 @@ fn where_tracefs_is() {
 fn this_host() {
     let features = Features::read();
     assert!(features.version() > (2, 6, 0), "{features:?}");
-    assert_eq!(features.requirements().len(), 8);
+    assert_eq!(features.requirements().len(), 9);
 }

@@ -6,6 +6,8 @@
 
 mod syscall;
 
+pub(super) use self::syscall::link_to_event;
+
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::CString,
@@ -42,7 +44,7 @@ pub struct Program {
     at_return: bool,
 }
 
-/// What is to be loaded.
+/// The code of a program that is to be loaded.
 struct Code {
     program: aya_obj::Program,
     function: aya_obj::Function,
@@ -128,7 +130,7 @@ impl Program {
         link().map_err(|error| failed("bpf_link_create", error))
     }
 
-    /// What the kernel tells of it; `None` if it is not loaded.
+    /// The kernel's information about it; `None` if it is not loaded.
     ///
     /// # Errors
     /// The kernel does not tell.
@@ -171,7 +173,7 @@ fn relocate(object: &mut Object, ebpf: &Ebpf) -> Result<(), EbpfRelocationError>
     object.relocate_calls(&sections)
 }
 
-/// Of the kinds of map that the object has.
+/// The descriptor of a map, of the kinds that the object has.
 fn descriptor(map: &Map) -> Option<&MapFd> {
     match map {
         Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data) => {

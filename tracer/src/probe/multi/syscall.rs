@@ -16,11 +16,12 @@ const BTF_LOAD: c_int = 18;
 const LINK_CREATE: c_int = 28;
 
 const PROG_TYPE_KPROBE: u32 = 2;
+const PERF_EVENT: u32 = 41;
 const TRACE_UPROBE_MULTI: u32 = 48;
 /// At the functions' returns (`BPF_F_UPROBE_MULTI_RETURN`).
 const AT_RETURN: u32 = 1;
 
-/// Of what the verifier says, the end, which tells why it refuses.
+/// Bytes of the verifier's log that are kept: its end, which tells why it refuses.
 const LOG_BYTES: usize = 1 << 20;
 /// It says what it does, and sums up (`BPF_LOG_LEVEL1`, `BPF_LOG_STATS`).
 const LOG_LEVEL: u32 = 1 | 4;
@@ -81,6 +82,16 @@ struct LinkAttr {
     uprobe_flags: u32,
     pid: i32,
     padding: u32,
+}
+
+/// For `BPF_LINK_CREATE`, of a perf event.
+#[repr(C)]
+struct EventLinkAttr {
+    program: u32,
+    event: u32,
+    attach_type: u32,
+    flags: u32,
+    cookie: u64,
 }
 
 /// For `BPF_OBJ_GET_INFO_BY_FD`.
@@ -162,7 +173,7 @@ pub(super) fn load(
 }
 
 /// # Safety
-/// What `attr` has addresses of lives until after the call, in the sizes that are told. The log is written.
+/// The memory that `attr` has addresses of lives until after the call, in the sizes that are told. The log is written.
 unsafe fn load_as(attr: LoadAttr) -> io::Result<OwnedFd> {
     let mut attempts = 1..ATTEMPTS;
     loop {
@@ -199,7 +210,24 @@ pub(super) fn link(
     unsafe { bpf_descriptor(LINK_CREATE, &mut attr) }
 }
 
-/// What the kernel tells of a program.
+/// Attaches a program to a perf event, which is kept as long as the link. The program is told `cookie`.
+pub(in crate::probe) fn link_to_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let mut attr = EventLinkAttr {
+        program: program.as_raw_fd() as u32,
+        event: event.as_raw_fd() as u32,
+        attach_type: PERF_EVENT,
+        flags: 0,
+        cookie,
+    };
+    // SAFETY: numbers alone.
+    unsafe { bpf_descriptor(LINK_CREATE, &mut attr) }
+}
+
+/// The kernel's information about a program.
 pub(super) fn info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     // SAFETY: integers, for which zeros are values.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };

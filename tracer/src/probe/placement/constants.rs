@@ -8,7 +8,7 @@ use iced_x86::{Code as Opcode, Instruction, InstructionInfoFactory, Mnemonic, Op
 use super::effect::{Effect, bit};
 use super::graph::{Graph, Node};
 
-/// What each general register is, by its number, as far as it is known.
+/// The value of each general register, by its number, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State([Option<u64>; 16]);
 
@@ -25,7 +25,7 @@ impl State {
         }
     }
 
-    /// What both know.
+    /// The values that both know.
     fn meet(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|number| {
             let (left, right) = (self.0.get(number)?, other.0.get(number)?);
@@ -48,7 +48,7 @@ impl State {
         self
     }
 
-    /// What the instruction leaves in its first operand, a register, if that is known.
+    /// The value that the instruction leaves in its first operand, a register, if that is known.
     fn result(&self, instruction: &Instruction) -> Option<u64> {
         let (to, from) = (instruction.op0_register(), instruction.op1_register());
         if !matches!(to.size(), 4 | 8) || instruction.op0_kind() != OpKind::Register {
@@ -71,7 +71,7 @@ impl State {
 pub(super) struct Constants(Vec<Option<State>>);
 
 impl Constants {
-    /// Of the function that is called in this state.
+    /// The states of the function that is called in this state.
     pub(super) fn of(graph: &Graph, called: State) -> Self {
         let mut infos = InstructionInfoFactory::new();
         let mut states: Vec<Option<State>> = vec![None; graph.nodes.len()];

@@ -1,4 +1,4 @@
-//! What one instruction does to the general registers.
+//! The effect of one instruction on the general registers.
 
 use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
 
@@ -9,7 +9,7 @@ pub(super) type Set = u32;
 pub(super) const ZERO: Set = 1 << 16;
 pub(super) const REGISTERS: Set = ZERO - 1;
 
-/// What a function may change that is called (System V ABI): rax, rcx, rdx, rsi, rdi, r8 to r11.
+/// Registers that a called function may change (System V ABI): rax, rcx, rdx, rsi, rdi, r8 to r11.
 const CALLER_SAVED: Set = 0b0000_1111_1100_0111;
 
 /// The bit of the whole register; none if it is no general one.
@@ -18,7 +18,7 @@ pub(super) fn bit(register: Register) -> Set {
     if full.is_gpr64() { 1 << full.number() } else { 0 }
 }
 
-/// What an instruction does to values.
+/// The effect of an instruction on values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effect {
     pub(super) written: Set,

@@ -11,16 +11,16 @@ use crate::unwind::table::Table;
 
 /// Larger functions are not looked through.
 const MAX_INSTRUCTIONS: usize = 4096;
-/// Of a called function, to tell whether it returns.
+/// Instructions of a called function that are looked at to tell whether it returns.
 const MAX_CALLEE_INSTRUCTIONS: usize = 256;
 
 /// An instruction, and those that can be next.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) instruction: Instruction,
-    /// Of a branch: where it leads if it is not taken.
+    /// The next instruction; of a branch, the one that follows if it is not taken.
     pub(super) next: Option<usize>,
-    /// Of a branch: where it leads if it is taken.
+    /// The target of a branch if it is taken.
     pub(super) taken: Option<usize>,
     pub(super) previous: Vec<usize>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Of the function at `entry`. None if it cannot be known whole: a jump that goes by a table, say.
+    /// The graph of the function at `entry`; none if it cannot be known whole: a jump that goes by a table, say.
     pub(super) fn of(code: &Code, table: &Table, entry: u64) -> Option<Self> {
         let graph = Self::within(code, table, entry, MAX_INSTRUCTIONS, &BTreeSet::new())?;
         let known = Constants::of(&graph, State::UNKNOWN);
@@ -136,7 +136,7 @@ fn ways(code: &Code, table: &Table, instruction: &Instruction) -> Option<(Option
 /// Can what is behind a call be reached from it? Not if it is another function: its frame is another, while a call leaves
 /// the stack pointer as it was. Functions are apart by nops.
 fn comes_back(code: &Code, table: &Table, call: &Instruction) -> bool {
-    let frame = |address| row(table, address).map(|row| (row.rule, row.cfa_words, row.rbp_words));
+    let frame = |address| row(table, address).map(|row| (row.rule, row.cfa_words, row.fp_words));
     let mut behind = call.next_ip();
     while let Some(instruction) = decode(code, behind)
         && instruction.mnemonic() == Mnemonic::Nop

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use iced_x86::Register;
-use tracer_common::place::{self, Place};
+use tracer_common::site::{self, ProbeSite};
 use tracer_common::unwind::{Row, rule};
 
 use super::effect::{REGISTERS, ZERO};
@@ -20,7 +20,7 @@ use super::values::Values;
 use super::{CALL, Code, Placement, is_emulated, is_refused};
 use crate::unwind::table::Table;
 
-/// What a probe at such a place does.
+/// The role of a probe at such a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Size and address are known.
@@ -33,11 +33,11 @@ pub enum Role {
 
 /// A place inside a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InsidePlace {
+pub struct InsideSite {
     pub placement: Placement,
     pub role: Role,
     /// Where the values are.
-    pub values: Place,
+    pub values: ProbeSite,
 }
 
 /// An instruction at which a probe can be, and what is known there.
@@ -50,22 +50,22 @@ struct Candidate {
 impl Code {
     /// The places inside the function at `entry` of `size` bytes, whose only argument is the size of the memory that it
     /// returns. Empty if it must be probed at entry and return. `table`: the unwind rows of its file.
-    pub fn places_inside(&self, table: &Table, entry: u64, size: u64) -> Vec<InsidePlace> {
+    pub fn places_inside(&self, table: &Table, entry: u64, size: u64) -> Vec<InsideSite> {
         self.choose_inside(table, entry, size).unwrap_or_default()
     }
 
-    fn choose_inside(&self, table: &Table, entry: u64, size: u64) -> Option<Vec<InsidePlace>> {
+    fn choose_inside(&self, table: &Table, entry: u64, size: u64) -> Option<Vec<InsideSite>> {
         let graph = Graph::of(self, table, entry)?;
         let values = Values::of(&graph, Register::RDI);
         let chooser = Chooser::new(self, table, &graph, &values, entry..entry.checked_add(size)?);
         let (whole, sizes, addresses) = chooser.choose()?;
         let roles = [(whole, Role::Whole), (sizes, Role::Size), (addresses, Role::Address)];
         let chosen = roles.iter().flat_map(|(nodes, role)| nodes.iter().map(|node| (*node, *role)));
-        let mut places: Vec<InsidePlace> = chosen
+        let mut places: Vec<InsideSite> = chosen
             .map(|(index, role)| {
                 let candidate = chooser.candidates.get(index)?.as_ref()?;
                 let instruction = &graph.nodes.get(index)?.instruction;
-                Some(InsidePlace {
+                Some(InsideSite {
                     placement: self.placement(instruction, entry, true),
                     role,
                     values: candidate.place(role),
@@ -77,7 +77,7 @@ impl Code {
     }
 
     /// Does nothing else in the segment branch to one of the places?
-    fn only_from_within(&self, graph: &Graph, places: &[InsidePlace]) -> bool {
+    fn only_from_within(&self, graph: &Graph, places: &[InsideSite]) -> bool {
         let own: BTreeSet<u64> = graph.nodes.iter().map(|node| node.instruction.next_ip()).collect();
         let targets: BTreeSet<u64> = places.iter().map(|place| place.placement.vaddr).collect();
         !self.far_branches().any(|(end, target)| targets.contains(&target) && !own.contains(&end))
@@ -85,14 +85,14 @@ impl Code {
 }
 
 impl Candidate {
-    fn place(&self, role: Role) -> Place {
-        let lowest = |set: u32| place::register(set.trailing_zeros() as usize);
-        Place {
-            size_register: if role == Role::Address { place::NO_REGISTER } else { lowest(self.size) },
-            address_register: if role == Role::Size { place::NO_REGISTER } else { lowest(self.address) },
-            frame_by_rbp: self.row.rule == rule::RBP,
+    fn place(&self, role: Role) -> ProbeSite {
+        let lowest = |set: u32| site::register(set.trailing_zeros() as usize);
+        ProbeSite {
+            size_register: if role == Role::Address { site::NO_REGISTER } else { lowest(self.size) },
+            address_register: if role == Role::Size { site::NO_REGISTER } else { lowest(self.address) },
+            frame_by_fp: self.row.rule == rule::FP,
             cfa_words: self.row.cfa_words,
-            rbp_words: self.row.rbp_words,
+            fp_words: self.row.fp_words,
         }
     }
 }
@@ -118,7 +118,7 @@ impl<'a> Chooser<'a> {
             let encoding = code.encoding(&node.instruction)?;
             let emulated = is_emulated(encoding) && encoding.first() != Some(&CALL);
             let row = graph::row(table, node.instruction.ip())?;
-            let is_whole_row = matches!(row.rule, rule::RSP | rule::RBP);
+            let is_whole_row = matches!(row.rule, rule::SP | rule::FP);
             if !emulated || is_refused(&node.instruction, encoding) || !is_whole_row {
                 return None;
             }
@@ -213,7 +213,7 @@ impl<'a> Chooser<'a> {
         self.graph.nodes.get(index).into_iter().flat_map(Node::following)
     }
 
-    /// What can come after `index`.
+    /// The instructions that can come after `index`.
     fn from(&self, index: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         let mut open: Vec<usize> = self.following(index).collect();
@@ -225,7 +225,7 @@ impl<'a> Chooser<'a> {
         found
     }
 
-    /// What can lead to one of `to`, themselves included, without passing `avoided`.
+    /// The instructions that can lead to one of `to`, themselves included, without passing `avoided`.
     fn reaching(&self, to: &BTreeSet<usize>, avoided: &BTreeSet<usize>) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         let mut open: Vec<usize> = to.iter().copied().collect();

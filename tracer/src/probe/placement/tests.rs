@@ -198,14 +198,14 @@ fn this_machine_s_libc() {
 mod inside {
     use super::*;
     use crate::unwind::table::{Omitted, Segment, Table};
-    use tracer_common::place::{NO_REGISTER, register};
+    use tracer_common::site::{NO_REGISTER, register};
     use tracer_common::unwind::{Row, rule};
 
     fn row(pc: u32, cfa_words: u16) -> Row {
-        Row { pc, cfa_words, rule: rule::RSP, rbp_words: 0 }
+        Row { pc, cfa_words, rule: rule::SP, fp_words: 0 }
     }
 
-    fn inside(bytes: &[u8], rows: &[Row]) -> Vec<InsidePlace> {
+    fn inside(bytes: &[u8], rows: &[Row]) -> Vec<InsideSite> {
         let length = bytes.len() as u64;
         let table = Table {
             rows: rows.to_vec(),
@@ -231,7 +231,7 @@ mod inside {
         assert_eq!(place.role, Role::Whole);
         let values = place.values;
         assert_eq!((values.size_register, values.address_register), (register(7), register(0)));
-        assert_eq!((values.cfa_words, values.rbp_words, values.frame_by_rbp), (1, 0, false));
+        assert_eq!((values.cfa_words, values.fp_words, values.frame_by_fp), (1, 0, false));
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod inside {
     fn this_machine_s_malloc() {
         let target = process::inspect(std::process::id()).unwrap();
         let found = allocator::find(&target, None);
-        let placed = crate::probe::survey::place(&target, found.functions);
+        let placed = crate::probe::plan::place(&target, found.functions);
         let malloc = placed.iter().find(|placed| placed.function.function == Function::Malloc).unwrap();
         for place in &malloc.inside {
             println!("{:#x} {:?} {}", place.placement.vaddr, place.role, place.placement.instruction_text);

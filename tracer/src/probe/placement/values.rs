@@ -9,12 +9,12 @@ use super::graph::{Graph, Node};
 const NEVER: Set = 1 << 17;
 const ALL: Set = REGISTERS | ZERO | NEVER;
 
-/// Of each instruction of the graph, before it runs.
+/// The known values before each instruction of the graph runs.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
     /// Registers that surely have what `argument` had at the function's entry.
     pub(super) argument: Vec<Set>,
-    /// What surely is the function's result, if it returns.
+    /// Registers that surely have the function's result, if it returns.
     pub(super) result: Vec<Set>,
 }
 
@@ -89,7 +89,7 @@ fn results(graph: &Graph, effects: &[Effect]) -> Vec<Set> {
     sets
 }
 
-/// Of a branch that a register's being zero decides: the register, and whether the branch is taken then.
+/// The register whose being zero decides a branch, and whether the branch is taken then.
 fn zero_way(graph: &Graph, branch: &Node) -> Option<(Set, bool)> {
     let on_taken = match branch.instruction.mnemonic() {
         Mnemonic::Je => true,

@@ -1,8 +1,8 @@
 //! The functions of the malloc family, and the symbols by which they are known.
 
-use crate::process::held::Held;
+use crate::process::lifecycle::LifecycleFunction;
 
-/// What an allocator function does with its arguments. Where two names share one address, the
+/// The meaning of an allocator function's arguments. Where two names share one address, the
 /// earlier here is taken (glibc: `aligned_alloc` and `memalign`, whose arguments are alike).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Function {
@@ -31,7 +31,7 @@ pub enum Function {
     /// C23's `free_aligned_sized(pointer, alignment, size)`.
     FreeAlignedSized,
     /// Not of the family: one by which memory is held in another way.
-    Held(Held),
+    Lifecycle(LifecycleFunction),
 }
 
 impl Function {
@@ -50,14 +50,14 @@ impl Function {
             Self::Pvalloc => "pvalloc",
             Self::FreeSized => "free_sized",
             Self::FreeAlignedSized => "free_aligned_sized",
-            Self::Held(held) => held.name(),
+            Self::Lifecycle(held) => held.name(),
         }
     }
 
     /// Does it give memory (so that its return matters)?
     pub fn allocates(self) -> bool {
         match self {
-            Self::Held(held) => held.begins(),
+            Self::Lifecycle(held) => held.begins(),
             _ => !matches!(self, Self::Free | Self::FreeSized | Self::FreeAlignedSized),
         }
     }

@@ -1,4 +1,4 @@
-//! What the symbol tables of a target's modules say of the malloc family: definitions and imports.
+//! Symbols of the malloc family in a target's modules: definitions and imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) struct Definition {
     pub(super) size: u64,
 }
 
-/// What the symbol tables of a target's modules say.
+/// The symbols of the family in a target's modules.
 #[derive(Default)]
 pub(super) struct Scan {
     /// Index of the executable's module.

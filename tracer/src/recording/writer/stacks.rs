@@ -108,7 +108,7 @@ impl Writer {
             let mut insert =
                 database.prepare_cached("INSERT INTO call VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             for Call { freed, record } in calls {
-                let stack = writer.rows.stack(database, record.stack)?;
+                let stack = writer.rows.stack(database, record.stack.0)?;
                 let [time, address, size] = [record.header.time_ns, record.address, record.size_bytes]
                     .map(|value| signed(Some(value)));
                 let weight = 1_i64.checked_shl(record.header.detail).unwrap_or(1);

@@ -11,7 +11,7 @@ use crate::process::memory::LiveMemory;
 use crate::process::module::modules;
 use crate::process::{jvm, mapping};
 use crate::symbolize::FrameKind;
-use crate::unwind::still::{Held, Started, tables, threads};
+use crate::unwind::still::{Started, StoppedThread, tables, threads};
 use crate::unwind::walker::Walker;
 
 /// Java homes with a `java`: those installed, and those that `TRACER_TEST_JDKS` names, separated by
@@ -98,7 +98,7 @@ fn check(home: &Path, folder: &Path, options: &[&str], warm: &str) {
 
     let (mut complete, mut compared, mut chain_seen) = (0, 0, false);
     for (tid, comm) in threads(pid) {
-        let Some(held) = Held::new(tid) else { continue };
+        let Some(held) = StoppedThread::new(tid) else { continue };
         let stack = walker.walk(held.state);
         let began = Instant::now();
         let frames = symbolizer.stack(&stack.frames);

@@ -82,11 +82,11 @@ fn rows_say_what_gimli_says() {
                 continue;
             }
             let offset = i64::from(row.cfa_words) * 8;
-            let rbp = i64::from(row.rbp_words) * 8;
+            let rbp = i64::from(row.fp_words) * 8;
             let got = match row.rule {
-                rule::RSP => Some((0x10000 + offset, rbp)),
-                rule::RBP => Some((0x20000 + offset, rbp)),
-                rule::UNSUPPORTED | rule::RBP_INDIRECT | rule::SIGNAL => None,
+                rule::SP => Some((0x10000 + offset, rbp)),
+                rule::FP => Some((0x20000 + offset, rbp)),
+                rule::UNSUPPORTED | rule::FP_INDIRECT | rule::SIGNAL => None,
                 other => panic!("{path} {address:#x}: rule {other}"),
             };
             strange += usize::from(got.is_none());
@@ -109,7 +109,7 @@ fn thread_entries_plt_and_signal_trampolines_are_known() {
     let libc = std::fs::read(LIBC).unwrap();
     let loader = std::fs::read(LOADER).unwrap();
     // `malloc` begins with an ordinary frame.
-    assert_eq!((row_at(&libc, "malloc").rule, row_at(&libc, "malloc").cfa_words), (rule::RSP, 1));
+    assert_eq!((row_at(&libc, "malloc").rule, row_at(&libc, "malloc").cfa_words), (rule::SP, 1));
     let libc_rules: Vec<u8> = compile(&*libc).unwrap().rows.iter().map(|row| row.rule).collect();
     assert!(libc_rules.contains(&rule::ROOT), "clone");
     assert!(libc_rules.contains(&rule::SIGNAL), "__restore_rt");
@@ -159,16 +159,16 @@ fn overlapping_and_unsorted_entries_keep_the_rows_sorted() {
     let mut compiler = Compiler::new(0, &[Segment { vaddr: 0, file_offset: 0, file_size_bytes: 0x1000 }]);
     for (start, end, words) in [(0x100, 0x180, 1), (0x40, 0x120, 2), (0x50, 0x60, 3), (0x300, 0x310, 1)] {
         let first_row = compiler.rows.len();
-        compiler.rows.push(Row { pc: start, cfa_words: words, rule: rule::RSP, rbp_words: 0 });
+        compiler.rows.push(Row { pc: start, cfa_words: words, rule: rule::SP, fp_words: 0 });
         compiler.spans.push(Span { start, end, first_row, row_count: 1 });
     }
     let (rows, omitted) = compiler.finish();
     let rows: Vec<_> = rows.iter().map(|row| (row.pc, row.rule, row.cfa_words)).collect();
     let expected = [
-        (0x40, rule::RSP, 2),
-        (0x120, rule::RSP, 1),
+        (0x40, rule::SP, 2),
+        (0x120, rule::SP, 1),
         (0x180, rule::GAP, 0),
-        (0x300, rule::RSP, 1),
+        (0x300, rule::SP, 1),
         (0x310, rule::GAP, 0),
     ];
     assert_eq!(rows, expected);

@@ -10,7 +10,7 @@ use tracer_common::unwind::frame_kind;
 use super::*;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{ImageMemory, LiveMemory};
-use crate::unwind::still::{Held, Started, tables, threads};
+use crate::unwind::still::{Started, StoppedThread, tables, threads};
 
 /// Compiles the program with `flags`, starts it, and waits until its thread rests.
 fn start_chain(flags: &[&str], folder: &Path) -> Started {
@@ -81,7 +81,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         let tables = tables(pid, &mappings, &memory);
         assert_eq!(tables.problems().1, 0, "{:?}", tables.problems());
 
-        let held = Held::new(threads[1].0).unwrap();
+        let held = StoppedThread::new(threads[1].0).unwrap();
         let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
         assert_eq!(stack.stop, Stop::Complete, "{flags:?}: {:x?}", stack.frames);
         let names = names(pid, &mappings, &stack.frames);
@@ -92,7 +92,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         // The same from saved stack bytes, when the process is gone.
         let (image, state) = (saved_stacks(&mappings, &memory), held.state);
         drop(held);
-        let main = Held::new(threads[0].0).unwrap();
+        let main = StoppedThread::new(threads[0].0).unwrap();
         let main_stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(main.state);
         assert_eq!(main_stack.stop, Stop::Complete, "{flags:?}: the main thread, to _start");
         drop(main);
@@ -144,7 +144,7 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
     let mut walked = Vec::new();
     for (tid, comm) in threads(pid) {
         if runs_no_java(&comm) {
-            let Some(held) = Held::new(tid) else { continue };
+            let Some(held) = StoppedThread::new(tid) else { continue };
             let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
             assert_eq!(stack.stop, Stop::Complete, "{comm}: {:x?}", stack.frames);
             assert!(stack.frames.len() > 4, "{comm}: {:x?}", stack.frames);
@@ -195,7 +195,7 @@ fn compare_with_gdb(folder: &Path, target: &Started, wanted: impl Fn(&str) -> bo
         let wanted = threads(pid).into_iter().filter(|(_, comm)| wanted(comm));
         wanted
             .filter_map(|(tid, _)| {
-                let held = Held::new(tid)?;
+                let held = StoppedThread::new(tid)?;
                 Some((tid, Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state)))
             })
             .collect()

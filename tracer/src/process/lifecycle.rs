@@ -1,5 +1,5 @@
-//! The few functions by which memory is held without the program calling malloc itself: zlib's init and end, and
-//! those that the JDK's Unsafe asks the JVM for memory with. They are what is watched where malloc is not.
+//! Lifecycle functions: the few by which memory is held without the program calling malloc itself, which are zlib's init
+//! and end, and those with which the JDK's Unsafe asks the JVM for memory. They are watched where malloc is not.
 //!
 //! Takes an ELF file and its name; gives the functions that it has. zlib is the system's `libz.so`, which exports
 //! them, or inside the JDK's `libzip.so`, which keeps their symbols to itself; where those were stripped, its JNI
@@ -8,9 +8,9 @@
 use super::allocator::Function;
 use super::elf::{Elf, ElfError, Symbol, SymbolTable, Symbols};
 
-/// What such a function does.
+/// The effect of a lifecycle function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Held {
+pub enum LifecycleFunction {
     /// `inflateInit2_(stream, ...)`, and what takes and returns the same.
     InflateInit,
     /// `deflateInit_(stream, ...)`.
@@ -39,35 +39,35 @@ pub enum Held {
     FreeMemory,
 }
 
-const ZLIB: [(&str, Held); 8] = [
-    ("inflateInit2_", Held::InflateInit),
-    ("inflateInit_", Held::InflateInit),
-    ("inflateCopy", Held::InflateInit),
-    ("inflateEnd", Held::InflateEnd),
-    ("deflateInit2_", Held::DeflateInit2),
-    ("deflateInit_", Held::DeflateInit),
-    ("deflateCopy", Held::DeflateCopy),
-    ("deflateEnd", Held::DeflateEnd),
+const ZLIB: [(&str, LifecycleFunction); 8] = [
+    ("inflateInit2_", LifecycleFunction::InflateInit),
+    ("inflateInit_", LifecycleFunction::InflateInit),
+    ("inflateCopy", LifecycleFunction::InflateInit),
+    ("inflateEnd", LifecycleFunction::InflateEnd),
+    ("deflateInit2_", LifecycleFunction::DeflateInit2),
+    ("deflateInit_", LifecycleFunction::DeflateInit),
+    ("deflateCopy", LifecycleFunction::DeflateCopy),
+    ("deflateEnd", LifecycleFunction::DeflateEnd),
 ];
-/// Of those, the ones that libzip uses: nobody else can call its own.
-const ZLIB_OF_LIBZIP: [(&str, Held); 4] = [ZLIB[0], ZLIB[3], ZLIB[4], ZLIB[7]];
-const JNI: [(&str, Held); 4] = [
-    ("Java_java_util_zip_Inflater_init", Held::InflaterInit),
-    ("Java_java_util_zip_Inflater_end", Held::InflaterEnd),
-    ("Java_java_util_zip_Deflater_init", Held::DeflaterInit),
-    ("Java_java_util_zip_Deflater_end", Held::DeflaterEnd),
+/// Those that libzip uses: nobody else can call its own.
+const ZLIB_OF_LIBZIP: [(&str, LifecycleFunction); 4] = [ZLIB[0], ZLIB[3], ZLIB[4], ZLIB[7]];
+const JNI: [(&str, LifecycleFunction); 4] = [
+    ("Java_java_util_zip_Inflater_init", LifecycleFunction::InflaterInit),
+    ("Java_java_util_zip_Inflater_end", LifecycleFunction::InflaterEnd),
+    ("Java_java_util_zip_Deflater_init", LifecycleFunction::DeflaterInit),
+    ("Java_java_util_zip_Deflater_end", LifecycleFunction::DeflaterEnd),
 ];
 /// Without the 0 in JDK 8.
-const UNSAFE: [(&str, Held); 6] = [
-    ("Unsafe_AllocateMemory0", Held::AllocateMemory),
-    ("Unsafe_ReallocateMemory0", Held::ReallocateMemory),
-    ("Unsafe_FreeMemory0", Held::FreeMemory),
-    ("Unsafe_AllocateMemory", Held::AllocateMemory),
-    ("Unsafe_ReallocateMemory", Held::ReallocateMemory),
-    ("Unsafe_FreeMemory", Held::FreeMemory),
+const UNSAFE: [(&str, LifecycleFunction); 6] = [
+    ("Unsafe_AllocateMemory0", LifecycleFunction::AllocateMemory),
+    ("Unsafe_ReallocateMemory0", LifecycleFunction::ReallocateMemory),
+    ("Unsafe_FreeMemory0", LifecycleFunction::FreeMemory),
+    ("Unsafe_AllocateMemory", LifecycleFunction::AllocateMemory),
+    ("Unsafe_ReallocateMemory", LifecycleFunction::ReallocateMemory),
+    ("Unsafe_FreeMemory", LifecycleFunction::FreeMemory),
 ];
 
-impl Held {
+impl LifecycleFunction {
     /// The name of the first function that does it.
     pub fn name(self) -> &'static str {
         let mut all = ZLIB.iter().chain(&JNI).chain(&UNSAFE);
@@ -85,7 +85,7 @@ impl Held {
 
 /// A function of a library.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldFunction {
+pub struct LifecycleSymbol {
     pub function: Function,
     pub name: &'static str,
     /// ELF virtual address.
@@ -94,16 +94,16 @@ pub struct HeldFunction {
     pub size: u64,
 }
 
-/// What a library has of them.
+/// The lifecycle functions of a library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holding {
-    pub functions: Vec<HeldFunction>,
-    /// What cannot be watched in it, or only in another way.
+pub struct LifecycleFunctions {
+    pub functions: Vec<LifecycleSymbol>,
+    /// A sentence about functions that cannot be watched in it, or only in another way.
     pub lacks: Option<&'static str>,
 }
 
 /// Can a library of this name hold something?
-pub fn may_hold(name: &str) -> bool {
+pub fn may_define(name: &str) -> bool {
     is_zlib(name) || matches!(name, "libzip.so" | "libjvm.so")
 }
 
@@ -116,12 +116,12 @@ pub fn is_zlib(name: &str) -> bool {
 ///
 /// # Errors
 /// Its symbols cannot be read.
-pub fn read(name: &str, elf: &Elf) -> Result<Holding, ElfError> {
+pub fn read(name: &str, elf: &Elf) -> Result<LifecycleFunctions, ElfError> {
     if is_zlib(name) {
         let functions = named(&elf.symbols(SymbolTable::Dynamic)?, &ZLIB);
         let lacks =
             functions.is_empty().then_some("it exports none of zlib's functions: streams are not seen");
-        return Ok(Holding { functions, lacks });
+        return Ok(LifecycleFunctions { functions, lacks });
     }
     match name {
         "libjvm.so" => {
@@ -129,24 +129,24 @@ pub fn read(name: &str, elf: &Elf) -> Result<Holding, ElfError> {
             let lacks = functions.is_empty().then_some(
                 "it has no symbols of its own (.symtab): direct buffers and other memory of Unsafe are not seen",
             );
-            Ok(Holding { functions, lacks })
+            Ok(LifecycleFunctions { functions, lacks })
         }
         "libzip.so" => {
             let functions = named(&elf.symbols(SymbolTable::Full)?, &ZLIB_OF_LIBZIP);
             if !functions.is_empty() {
-                return Ok(Holding { functions, lacks: None });
+                return Ok(LifecycleFunctions { functions, lacks: None });
             }
             let exported = elf.symbols(SymbolTable::Dynamic)?;
             // The system's zlib is then a library of its own.
             if imports_zlib(&exported) {
-                return Ok(Holding::default());
+                return Ok(LifecycleFunctions::default());
             }
             let functions = named(&exported, &JNI);
             let lacks = "it was stripped: Inflater and Deflater are watched at their native methods, and what the \
                          JVM itself inflates is not seen";
-            Ok(Holding { functions, lacks: Some(lacks) })
+            Ok(LifecycleFunctions { functions, lacks: Some(lacks) })
         }
-        _ => Ok(Holding::default()),
+        _ => Ok(LifecycleFunctions::default()),
     }
 }
 
@@ -159,8 +159,8 @@ fn imports_zlib(exported: &Symbols) -> bool {
     exported.iter().any(|symbol| symbol.section == 0 && symbol.name == b"inflateInit2_")
 }
 
-fn named(symbols: &Symbols, wanted: &[(&'static str, Held)]) -> Vec<HeldFunction> {
-    let mut functions: Vec<HeldFunction> = Vec::new();
+fn named(symbols: &Symbols, wanted: &[(&'static str, LifecycleFunction)]) -> Vec<LifecycleSymbol> {
+    let mut functions: Vec<LifecycleSymbol> = Vec::new();
     let defined = symbols.iter().filter(|symbol| symbol.section != 0 && symbol.kind == Symbol::FUNCTION);
     for symbol in defined {
         let Some((name, held)) = wanted.iter().find(|(name, _)| name.as_bytes() == symbol.name) else {
@@ -169,7 +169,7 @@ fn named(symbols: &Symbols, wanted: &[(&'static str, Held)]) -> Vec<HeldFunction
         // A second name of one address would count each call twice.
         if !functions.iter().any(|known| known.vaddr == symbol.vaddr) {
             let Symbol { vaddr, size, .. } = symbol;
-            functions.push(HeldFunction { function: Function::Held(*held), name, vaddr, size });
+            functions.push(LifecycleSymbol { function: Function::Lifecycle(*held), name, vaddr, size });
         }
     }
     functions.sort_by_key(|function| (function.function, function.vaddr));
@@ -193,10 +193,10 @@ mod tests {
             ("libzstd.so.1", false),
             ("libz.something", false),
         ] {
-            assert_eq!(may_hold(name), expected, "{name}");
+            assert_eq!(may_define(name), expected, "{name}");
         }
-        assert_eq!(Held::InflateInit.name(), "inflateInit2_");
-        assert_eq!(Held::FreeMemory.name(), "Unsafe_FreeMemory0");
+        assert_eq!(LifecycleFunction::InflateInit.name(), "inflateInit2_");
+        assert_eq!(LifecycleFunction::FreeMemory.name(), "Unsafe_FreeMemory0");
     }
 
     /// Of each library the functions that must be there, where it is installed.

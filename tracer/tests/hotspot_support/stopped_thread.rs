@@ -3,12 +3,12 @@
 use tracer_common::walk::State;
 
 /// A thread held by ptrace until dropped, which must be on the thread that made it.
-pub(crate) struct Held {
+pub(crate) struct StoppedThread {
     tid: i32,
     pub(crate) state: State,
 }
 
-impl Held {
+impl StoppedThread {
     /// None: it has ended, as threads of a JVM do at any time.
     pub(crate) fn new(tid: u32) -> Option<Self> {
         let tid = tid as i32;
@@ -34,7 +34,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for StoppedThread {
     fn drop(&mut self) {
         // SAFETY: as above.
         unsafe {

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
-use tracer_common::{counter::Counter, table::Allocation};
+use tracer_common::{counter::Counter, stack::StackIndex, table::Allocation};
 
 use crate::{atomic, counters, unwind::trampoline};
 
@@ -31,10 +31,10 @@ pub struct Call {
     /// realloc: what was at the old address (`stack` = 0: not in the live table).
     pub old: Allocation,
     /// The index of the stack, if it is walked at entry.
-    pub stack: u64,
+    pub stack: StackIndex,
 }
 
-/// What a [`Call`] calls, as far as its return differs.
+/// The function of a [`Call`], as far as its return differs.
 pub mod function {
     /// The result is the address.
     pub const ALLOCATE: u64 = 0;
@@ -47,39 +47,39 @@ pub mod function {
 }
 
 /// A power of two.
-const SEATS: u32 = 1 << 13;
-/// Threads that can be without a seat.
+const CALL_SLOTS: u32 = 1 << 13;
+/// Threads that can be without a slot of their own.
 const THREADS: u32 = 1 << 15;
 
-/// By the lower bits of the tid: most threads have a seat of their own, which is found at once.
+/// Calls by the lower bits of the tid: most threads have a slot of their own, which is found at once.
 #[map]
-static SEATED: Array<Call> = Array::with_max_entries(SEATS, 0);
+static CALLS: Array<Call> = Array::with_max_entries(CALL_SLOTS, 0);
 
-/// By pid and tid: threads that found their seat taken.
+/// Calls by pid and tid, of threads whose slot in [`CALLS`] another thread has.
 #[map]
-static STANDING: HashMap<u64, Call> = HashMap::with_max_entries(THREADS, BPF_F_NO_PREALLOC);
+static CALLS_OVERFLOW: HashMap<u64, Call> = HashMap::with_max_entries(THREADS, BPF_F_NO_PREALLOC);
 
-/// The seat of `thread`, be it taken by this or another thread, or free.
+/// The slot of `thread` in [`CALLS`], which this or another thread may have, or nobody.
 #[inline(always)]
-fn seat(thread: u64) -> Option<*mut Call> {
-    SEATED.get_ptr_mut(thread as u32 & (SEATS - 1))
+fn own_slot(thread: u64) -> Option<*mut Call> {
+    CALLS.get_ptr_mut(thread as u32 & (CALL_SLOTS - 1))
 }
 
 /// Where `thread` keeps its call, if it has called anything yet.
 #[inline(always)]
 fn find(thread: u64) -> Option<*mut Call> {
-    let seat = seat(thread)?;
+    let slot = own_slot(thread)?;
     // SAFETY: a valid map value.
-    if unsafe { (*seat).thread } == thread { Some(seat) } else { STANDING.get_ptr_mut(thread) }
+    if unsafe { (*slot).thread } == thread { Some(slot) } else { CALLS_OVERFLOW.get_ptr_mut(thread) }
 }
 
-/// A free seat for `thread`.
+/// The slot of `thread` in [`CALLS`], if nobody has it.
 #[inline(always)]
-fn take_seat(thread: u64) -> Option<*mut Call> {
-    let seat = seat(thread)?;
+fn claim_own_slot(thread: u64) -> Option<*mut Call> {
+    let slot = own_slot(thread)?;
     // SAFETY: a map value.
-    let is_taken = unsafe { atomic::replace(&raw mut (*seat).thread, 0, thread) };
-    is_taken.then_some(seat)
+    let is_taken = unsafe { atomic::replace(&raw mut (*slot).thread, 0, thread) };
+    is_taken.then_some(slot)
 }
 
 /// Notes that `call.thread` entered an allocator call, and gives where. None: it is an inner call, to be
@@ -87,15 +87,15 @@ fn take_seat(thread: u64) -> Option<*mut Call> {
 #[inline(always)]
 pub fn enter(call: &Call) -> Option<*mut Call> {
     let Some(slot) = find(call.thread) else {
-        if let Some(slot) = take_seat(call.thread) {
+        if let Some(slot) = claim_own_slot(call.thread) {
             // SAFETY: a valid map value, which only this thread uses.
             unsafe { *slot = *call };
             return Some(slot);
         }
-        if STANDING.insert(call.thread, call, BPF_ANY as u64).is_err() {
+        if CALLS_OVERFLOW.insert(call.thread, call, BPF_ANY as u64).is_err() {
             counters::add(Counter::LostPending, 1);
         }
-        return STANDING.get_ptr_mut(call.thread);
+        return CALLS_OVERFLOW.get_ptr_mut(call.thread);
     };
     // SAFETY: a valid map value, which only this thread uses.
     unsafe {
@@ -165,18 +165,18 @@ pub fn inside(thread: u64) -> bool {
 /// Forgets a thread that ended.
 #[inline(always)]
 pub fn forget(thread: u64) {
-    if let Some(seat) = seat(thread)
+    if let Some(slot) = own_slot(thread)
         // SAFETY: a valid map value, and no other thread's.
-        && unsafe { (*seat).thread } == thread
+        && unsafe { (*slot).thread } == thread
     {
         // SAFETY: as above.
         unsafe {
-            (*seat).sp = 0;
-            atomic::set(&raw mut (*seat).thread, 0);
+            (*slot).sp = 0;
+            atomic::set(&raw mut (*slot).thread, 0);
         }
         return;
     }
-    let _ = STANDING.remove(thread);
+    let _ = CALLS_OVERFLOW.remove(thread);
 }
 
 /// Is the call in `slot` still under way, when another is entered at `sp`? It is as long as its return address is

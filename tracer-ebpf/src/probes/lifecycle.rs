@@ -1,8 +1,8 @@
-//! What is held behind a few rare calls, for a recording that leaves malloc alone: zlib's streams, by their
-//! init and end, and the memory that the JDK's Unsafe asks for.
+//! Lifecycle functions, for a recording that leaves malloc alone: a few rare calls behind which memory is held. They are
+//! zlib's init and end of a stream, and those by which the JDK's Unsafe asks for memory.
 //!
-//! The stack is walked at the call's entry: so the function itself is in it, which says what is held. What an
-//! inner call does (`deflateInit_` calls `deflateInit2_`) is the outer one's business.
+//! The stack is walked at the call's entry: so the function itself is in it, which says what is held. An
+//! inner call (`deflateInit_` calls `deflateInit2_`) is part of the outer one.
 
 use aya_ebpf::{
     EbpfContext,
@@ -13,75 +13,69 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     sampling::Weighed,
-    table::{Allocation, held, key},
+    stack::StackIndex,
+    table::{Allocation, key, lifecycle},
     zlib,
 };
 
 use super::allocator::reallocated;
 use crate::{
-    config, counters, live,
-    pending::{self, Call},
+    config, counters,
+    in_flight::{self, Call},
+    live,
+    regs::{self, Position},
     stacks, unwind,
 };
 
 #[uprobe]
-pub fn held_enter(ctx: ProbeContext) -> u32 {
+pub fn lifecycle_enter(ctx: ProbeContext) -> u32 {
     if let Some(thread) = config::target_thread()
         && let Some(call) = begin(&ctx, thread)
     {
-        // SAFETY: the context of a uprobe is the thread's registers.
-        let (pc, sp, fp) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp, (*ctx.regs).rbp) };
-        let stack = unwind::capture(pc, sp, fp, Weighed::NONE.0, unwind::EXACT);
+        let Position { pc, sp, fp } = regs::position(&ctx);
+        let stack = unwind::capture(pc, sp, fp, Weighed::NONE, unwind::EXACT);
         // SAFETY: a valid map value, which only this thread uses.
         unsafe { (*call).stack = stack };
     }
     0
 }
 
-/// The first five arguments, each read by itself: merged into one read at a chosen offset, the verifier would
-/// refuse it.
-#[inline(always)]
-fn arguments(ctx: &ProbeContext) -> [u64; 5] {
-    // SAFETY: the context of a uprobe is the thread's registers.
-    unsafe {
-        let regs = &*ctx.regs;
-        [
-            core::ptr::read_volatile(&raw const regs.rdi),
-            core::ptr::read_volatile(&raw const regs.rsi),
-            core::ptr::read_volatile(&raw const regs.rdx),
-            core::ptr::read_volatile(&raw const regs.rcx),
-            core::ptr::read_volatile(&raw const regs.r8),
-        ]
-    }
-}
-
 /// Notes the call. Apart: what it needs of the BPF stack would lie below the walk.
 #[inline(never)]
 fn begin(ctx: &ProbeContext, thread: u64) -> Option<*mut Call> {
-    // SAFETY: the helper takes the program's own context, which is the thread's registers.
-    let (function, sp) = unsafe { (bpf_get_attach_cookie(ctx.as_ptr()), (*ctx.regs).rsp) };
-    let [first, second, third, fourth, fifth] = arguments(ctx);
+    // SAFETY: the helper takes the program's own context.
+    let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let sp = regs::sp(ctx);
+    let [first, second, third, fourth, fifth] = regs::arguments(ctx);
     let (size_bytes, what) = match function {
-        held::INFLATE_INIT => (zlib::INFLATE_BYTES, first | key::INFLATE),
-        held::DEFLATE_INIT => (default_deflate_bytes(), first | key::DEFLATE),
-        held::DEFLATE_INIT2 => {
+        lifecycle::INFLATE_INIT => (zlib::INFLATE_BYTES, first | key::INFLATE),
+        lifecycle::DEFLATE_INIT => (default_deflate_bytes(), first | key::DEFLATE),
+        lifecycle::DEFLATE_INIT2 => {
             let bytes = zlib::deflate_bytes(fourth as i32, fifth as u32);
             (bytes, first | key::DEFLATE)
         }
-        held::DEFLATE_COPY => {
+        lifecycle::DEFLATE_COPY => {
             let bytes = live::size_bytes(second | key::DEFLATE).unwrap_or(default_deflate_bytes());
             (bytes, first | key::DEFLATE)
         }
-        held::INFLATER_INIT => (zlib::INFLATE_BYTES, key::INFLATE),
-        held::DEFLATER_INIT => (default_deflate_bytes(), key::DEFLATE),
-        held::ALLOCATE_MEMORY => (third, 0),
-        held::REALLOCATE_MEMORY => (fourth, old_block(third)),
+        lifecycle::INFLATER_INIT => (zlib::INFLATE_BYTES, key::INFLATE),
+        lifecycle::DEFLATER_INIT => (default_deflate_bytes(), key::DEFLATE),
+        lifecycle::ALLOCATE_MEMORY => (third, 0),
+        lifecycle::REALLOCATE_MEMORY => (fourth, old_block(third)),
         _ => return None,
     };
-    let call = Call { thread, sp, size_bytes, argument: what, function, old: Allocation::ZERO, stack: 0 };
-    let call = pending::enter(&call)?;
+    let call = Call {
+        thread,
+        sp,
+        size_bytes,
+        argument: what,
+        function,
+        old: Allocation::ZERO,
+        stack: StackIndex(0),
+    };
+    let call = in_flight::enter(&call)?;
     // The old block leaves the table before anyone else can be given its address.
-    if function == held::REALLOCATE_MEMORY
+    if function == lifecycle::REALLOCATE_MEMORY
         && what != 0
         && let Some(old) = live::take(what)
     {
@@ -103,11 +97,10 @@ fn old_block(address: u64) -> u64 {
 }
 
 #[uretprobe]
-pub fn held_return(ctx: RetProbeContext) -> u32 {
+pub fn lifecycle_return(ctx: RetProbeContext) -> u32 {
     if let Some(thread) = config::target_thread() {
-        // SAFETY: the context of a return probe is the thread's registers.
-        let (result, sp) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rsp) };
-        if let Some(call) = pending::leave(thread, sp) {
+        let (result, sp) = (regs::result(&ctx), regs::sp(&ctx));
+        if let Some(call) = in_flight::leave(thread, sp) {
             // SAFETY: a valid map value, which only this thread uses.
             finish(unsafe { &*call }, result);
         }
@@ -119,34 +112,34 @@ pub fn held_return(ctx: RetProbeContext) -> u32 {
 fn finish(call: &Call, result: u64) {
     let what = match call.function {
         // Z_OK, an int.
-        held::INFLATE_INIT..=held::DEFLATE_COPY if result as u32 != 0 => return,
-        held::INFLATE_INIT..=held::DEFLATE_COPY => call.argument,
-        held::REALLOCATE_MEMORY => {
+        lifecycle::INFLATE_INIT..=lifecycle::DEFLATE_COPY if result as u32 != 0 => return,
+        lifecycle::INFLATE_INIT..=lifecycle::DEFLATE_COPY => call.argument,
+        lifecycle::REALLOCATE_MEMORY => {
             reallocated(call, result);
             old_block(result)
         }
-        held::ALLOCATE_MEMORY => old_block(result),
+        lifecycle::ALLOCATE_MEMORY => old_block(result),
         _ if result == 0 => return,
         _ => result | call.argument,
     };
     if what == 0 || call.size_bytes < config::get().min_size_bytes {
         return;
     }
-    let stack = call.stack as u32;
+    let stack = call.stack;
     let weighed = Weighed::once(call.size_bytes);
     stacks::book_allocation(stack, weighed);
     live::insert(what, weighed, stack, call.thread as u32);
 }
 
-/// The end of what is held.
+/// The end of a stream or block.
 #[uprobe]
-pub fn held_leave(ctx: ProbeContext) -> u32 {
+pub fn lifecycle_end(ctx: ProbeContext) -> u32 {
     if let Some(thread) = config::target_thread() {
         // SAFETY: the helper takes the program's own context.
         let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-        let [first, _, third, ..] = arguments(&ctx);
+        let [first, _, third, ..] = regs::arguments(&ctx);
         let address = match function {
-            held::INFLATE_END | held::DEFLATE_END => first,
+            lifecycle::INFLATE_END | lifecycle::DEFLATE_END => first,
             _ => third,
         };
         if address != 0 {
@@ -158,11 +151,11 @@ pub fn held_leave(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn end(thread: u64, function: u64, address: u64) {
-    let inflates = matches!(function, held::INFLATE_END | held::INFLATER_END);
+    let inflates = matches!(function, lifecycle::INFLATE_END | lifecycle::INFLATER_END);
     let what = address
         | match function {
             _ if inflates => key::INFLATE,
-            held::DEFLATE_END | held::DEFLATER_END => key::DEFLATE,
+            lifecycle::DEFLATE_END | lifecycle::DEFLATER_END => key::DEFLATE,
             _ => key::JDK,
         };
     match live::take(what) {
@@ -175,7 +168,7 @@ fn end(thread: u64, function: u64, address: u64) {
             }
             live::book_free(what, &allocation);
         }
-        None if pending::inside(thread) => {}
+        None if in_flight::inside(thread) => {}
         None => counters::add(Counter::UnmatchedFrees, 1),
     }
 }

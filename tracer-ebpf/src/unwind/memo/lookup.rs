@@ -15,7 +15,7 @@ use crate::{
     unwind::scratch::{self, Slot},
 };
 
-/// What [`take_segment`] took: nothing, a piece after which the walk goes on, or one in which it ended.
+/// The outcome of [`take_segment`]: nothing, a piece after which the walk goes on, or one in which it ended.
 pub const NOTHING: u64 = 0;
 pub const PART: u64 = 1;
 pub const END: u64 = 2;

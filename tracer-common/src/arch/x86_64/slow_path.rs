@@ -1,9 +1,9 @@
-//! Calls out of line: where compiled code calls the JVM with the stack pointer below its frame.
+//! Slow paths of barriers: where compiled code calls the JVM with the stack pointer below its frame.
 //!
 //! C2 puts the slow paths of some collectors' barriers (ZGC, G1 from 24 on) behind a method's own
-//! instructions: each makes room on the stack, saves live registers there, calls the JVM, restores
-//! the registers, gives the room back and jumps to where it came from. No table of the JVM has the
-//! room's size, so the instructions after the call are read: nothing but restores, then
+//! instructions: each makes a frame on the stack, saves live registers there, calls the JVM, restores
+//! the registers, frees the frame and jumps to where it came from. No table of the JVM has the
+//! frame's size, so the instructions after the call are read: nothing but restores, then
 //! `add rsp, N`, then a jump. An epilogue frees its frame the same way, but goes on to a `pop`.
 //!
 //! One instruction at a time, from the 8 bytes at its start, so that BPF can loop in its own way.
@@ -11,12 +11,12 @@
 /// Instructions looked at after a call: 32 general registers, 32 vectors, 8 masks, and a few more.
 pub const MAX_RESTORES: u32 = 80;
 /// The most that a slow path can need: what [`MAX_RESTORES`] registers take, bytes.
-const MAX_ROOM_BYTES: u64 = 4096;
+const MAX_FRAME_BYTES: u64 = 4096;
 
-/// The way from a call's return address through the instructions after it:
-/// `while room.wants() { room.take(word at room.pc) }`.
+/// The frame that a slow path made, found by the instructions after its call:
+/// `while frame.wants() { frame.take(word at frame.pc) }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct SlowPathFrame {
     /// The instruction to be read next.
     pub pc: u64,
     bytes: u64,
@@ -29,7 +29,7 @@ const JUMPED: u64 = 1;
 /// Something that no slow path has.
 const OTHER: u64 = 2;
 
-impl Room {
+impl SlowPathFrame {
     /// After the call that returns to `pc`.
     #[inline(always)]
     pub fn after(pc: u64) -> Self {
@@ -48,7 +48,7 @@ impl Room {
         match decode(word) {
             Instruction::Restore { length } if self.bytes == 0 => self.pc = self.pc.wrapping_add(length),
             Instruction::Free { bytes, length }
-                if self.bytes == 0 && bytes != 0 && bytes <= MAX_ROOM_BYTES && bytes & 7 == 0 =>
+                if self.bytes == 0 && bytes != 0 && bytes <= MAX_FRAME_BYTES && bytes & 7 == 0 =>
             {
                 self.bytes = bytes;
                 self.pc = self.pc.wrapping_add(length);
@@ -65,7 +65,7 @@ impl Room {
     }
 }
 
-/// What of an instruction matters here.
+/// An instruction, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instruction {
     /// Moves a register to another, or a stack slot to a register.
@@ -168,18 +168,18 @@ fn stack_operand(rest: u64, before: u64) -> Instruction {
 mod tests {
     use super::*;
 
-    fn room(code: &[u8]) -> u64 {
-        let mut room = Room::after(0);
+    fn freed_bytes(code: &[u8]) -> u64 {
+        let mut frame = SlowPathFrame::after(0);
         let mut steps = 0;
-        while room.wants() && steps < MAX_RESTORES {
+        while frame.wants() && steps < MAX_RESTORES {
             let mut bytes = [0; 8];
-            let rest = code.get(room.pc as usize..).unwrap_or_default();
+            let rest = code.get(frame.pc as usize..).unwrap_or_default();
             let length = rest.len().min(8);
             bytes[..length].copy_from_slice(&rest[..length]);
-            room.take(u64::from_le_bytes(bytes));
+            frame.take(u64::from_le_bytes(bytes));
             steps += 1;
         }
-        room.bytes()
+        frame.bytes()
     }
 
     const ADD_48: &[u8] = &[0x48, 0x83, 0xc4, 0x30];
@@ -207,35 +207,39 @@ mod tests {
             &[0xc5, 0xf8, 0x77],                                     // vzeroupper
         ];
         for restore in restores {
-            assert_eq!(room(&[restore, ADD_48, JUMP].concat()), 48, "{restore:x?}");
+            assert_eq!(freed_bytes(&[restore, ADD_48, JUMP].concat()), 48, "{restore:x?}");
         }
-        assert_eq!(room(&[&restores.concat(), ADD_48, JUMP].concat()), 48);
+        assert_eq!(freed_bytes(&[&restores.concat(), ADD_48, JUMP].concat()), 48);
         let far = [0x48, 0x81, 0xc4, 0x40, 0x02, 0, 0];
-        assert_eq!(room(&[&far[..], &[0xeb, 0x80]].concat()), 0x240);
+        assert_eq!(freed_bytes(&[&far[..], &[0xeb, 0x80]].concat()), 0x240);
     }
 
     #[test]
     fn other_calls_took_nothing() {
         let epilogue = [ADD_48, &[0x5d], JUMP].concat();
-        assert_eq!(room(&epilogue), 0, "add rsp; pop rbp");
+        assert_eq!(freed_bytes(&epilogue), 0, "add rsp; pop rbp");
         assert_eq!(
-            room(&[&[0x48, 0x8b, 0x44, 0x24, 8], &[0x85, 0xc0][..], ADD_48, JUMP].concat()),
+            freed_bytes(&[&[0x48, 0x8b, 0x44, 0x24, 8], &[0x85, 0xc0][..], ADD_48, JUMP].concat()),
             0,
             "test"
         );
-        assert_eq!(room(&[ADD_48, ADD_48, JUMP].concat()), 0, "freed twice");
-        assert_eq!(room(&[&[0x66, 0x0f, 0x7e, 0x04, 0x24][..], ADD_48, JUMP].concat()), 0, "a store");
-        assert_eq!(room(JUMP), 0, "nothing was saved");
-        assert_eq!(room(&[&[0x48, 0x8b, 0x03], ADD_48, JUMP].concat()), 0, "from elsewhere than the stack");
-        assert_eq!(room(&[&[0x48, 0x83, 0xc4, 0x33][..], JUMP].concat()), 0, "no words");
-        assert_eq!(room(&[&[0x48, 0x83, 0xc4, 0xf8][..], JUMP].concat()), 0, "less than nothing");
-        assert_eq!(room(&[&[0x48, 0x81, 0xc4, 0, 0, 1, 0][..], JUMP].concat()), 0, "too much");
-        assert_eq!(room(&[]), 0);
-        assert_eq!(room(&[0xc3]), 0);
+        assert_eq!(freed_bytes(&[ADD_48, ADD_48, JUMP].concat()), 0, "freed twice");
+        assert_eq!(freed_bytes(&[&[0x66, 0x0f, 0x7e, 0x04, 0x24][..], ADD_48, JUMP].concat()), 0, "a store");
+        assert_eq!(freed_bytes(JUMP), 0, "nothing was saved");
+        assert_eq!(
+            freed_bytes(&[&[0x48, 0x8b, 0x03], ADD_48, JUMP].concat()),
+            0,
+            "from elsewhere than the stack"
+        );
+        assert_eq!(freed_bytes(&[&[0x48, 0x83, 0xc4, 0x33][..], JUMP].concat()), 0, "no words");
+        assert_eq!(freed_bytes(&[&[0x48, 0x83, 0xc4, 0xf8][..], JUMP].concat()), 0, "less than nothing");
+        assert_eq!(freed_bytes(&[&[0x48, 0x81, 0xc4, 0, 0, 1, 0][..], JUMP].concat()), 0, "too much");
+        assert_eq!(freed_bytes(&[]), 0);
+        assert_eq!(freed_bytes(&[0xc3]), 0);
     }
 
     #[test]
     fn restores_without_end_are_given_up() {
-        assert_eq!(room(&[0x48, 0x89, 0xc2].repeat(MAX_RESTORES as usize + 1)), 0);
+        assert_eq!(freed_bytes(&[0x48, 0x89, 0xc2].repeat(MAX_RESTORES as usize + 1)), 0);
     }
 }

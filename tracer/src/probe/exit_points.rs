@@ -34,7 +34,11 @@ fn points_in(module: &Module, table: SymbolTable) -> Result<Vec<UprobePoint>, El
     let places = functions
         .into_iter()
         .filter_map(|(vaddr, size)| Code::containing(&elf, vaddr).ok()?.place(vaddr, size, needs).ok());
-    let point =
-        |file_offset| UprobePoint { program: "leave", file: module.file.clone(), file_offset, cookie: None };
+    let point = |file_offset| UprobePoint {
+        program: "exiting",
+        file: module.file.clone(),
+        file_offset,
+        cookie: None,
+    };
     Ok(places.map(|place| point(place.file_offset)).collect())
 }

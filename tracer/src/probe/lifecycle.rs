@@ -7,13 +7,13 @@ use std::{collections::BTreeSet, fs::File, os::unix::fs::MetadataExt, path::Path
 
 use super::{
     attach::UprobePoint,
-    plan,
-    survey::{HeldLibrary, Surveyed, place_held},
+    plan::{LifecycleLibrary, PlannedFunction, place_lifecycle},
+    points,
 };
 use crate::process::{
     allocator::Function,
     elf::{Elf, ElfError},
-    held::Held,
+    lifecycle::LifecycleFunction,
 };
 
 /// A file, by device and inode.
@@ -23,17 +23,17 @@ pub type FileId = (u64, u64);
 ///
 /// # Errors
 /// It cannot be read.
-pub fn survey(
+pub fn place(
     path: &str,
     file: &Path,
     known: &mut BTreeSet<FileId>,
-) -> Result<Option<HeldLibrary>, ElfError> {
+) -> Result<Option<LifecycleLibrary>, ElfError> {
     let opened = File::open(file)?;
     let metadata = opened.metadata()?;
     if !known.insert((metadata.dev(), metadata.ino())) {
         return Ok(None);
     }
-    place_held(&Elf::read(opened)?, path, file, 0).map(Some)
+    place_lifecycle(&Elf::read(opened)?, path, file, 0).map(Some)
 }
 
 /// The functions by which one kind of thing begins and ends.
@@ -41,35 +41,38 @@ pub fn survey(
 pub struct Group {
     /// The things.
     pub what: &'static str,
-    functions: Vec<Surveyed>,
+    functions: Vec<PlannedFunction>,
 }
 
 /// The functions of a library, by what they hold.
-pub fn groups(functions: Vec<Surveyed>) -> Vec<Group> {
+pub fn groups(functions: Vec<PlannedFunction>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for surveyed in functions {
-        let Function::Held(held) = surveyed.function.function else { continue };
+    for planned in functions {
+        let Function::Lifecycle(held) = planned.function.function else { continue };
         let what = what(held);
         match groups.iter_mut().find(|group| group.what == what) {
-            Some(group) => group.functions.push(surveyed),
-            None => groups.push(Group { what, functions: vec![surveyed] }),
+            Some(group) => group.functions.push(planned),
+            None => groups.push(Group { what, functions: vec![planned] }),
         }
     }
     groups
 }
 
-fn what(held: Held) -> &'static str {
+fn what(held: LifecycleFunction) -> &'static str {
     match held {
-        Held::InflateInit | Held::InflateEnd | Held::InflaterInit | Held::InflaterEnd => {
-            "zlib's inflate streams"
-        }
-        Held::DeflateInit
-        | Held::DeflateInit2
-        | Held::DeflateCopy
-        | Held::DeflateEnd
-        | Held::DeflaterInit
-        | Held::DeflaterEnd => "zlib's deflate streams",
-        Held::AllocateMemory | Held::ReallocateMemory | Held::FreeMemory => "blocks of Unsafe",
+        LifecycleFunction::InflateInit
+        | LifecycleFunction::InflateEnd
+        | LifecycleFunction::InflaterInit
+        | LifecycleFunction::InflaterEnd => "zlib's inflate streams",
+        LifecycleFunction::DeflateInit
+        | LifecycleFunction::DeflateInit2
+        | LifecycleFunction::DeflateCopy
+        | LifecycleFunction::DeflateEnd
+        | LifecycleFunction::DeflaterInit
+        | LifecycleFunction::DeflaterEnd => "zlib's deflate streams",
+        LifecycleFunction::AllocateMemory
+        | LifecycleFunction::ReallocateMemory
+        | LifecycleFunction::FreeMemory => "blocks of Unsafe",
     }
 }
 
@@ -79,17 +82,17 @@ impl Group {
     /// # Errors
     /// A function cannot be probed, or one is missing that must be there; says why.
     pub fn points(&self) -> Result<Vec<UprobePoint>, String> {
-        let begins = |surveyed: &&Surveyed| surveyed.function.function.allocates();
+        let begins = |planned: &&PlannedFunction| planned.function.function.allocates();
         let (beginnings, ends): (Vec<_>, Vec<_>) = self.functions.iter().partition(begins);
         if beginnings.is_empty() || ends.is_empty() {
             return Err("only some of the functions are there".to_owned());
         }
-        let mut points = Vec::new();
-        for Surveyed { function, placement, .. } in ends.into_iter().chain(beginnings) {
+        let mut all = Vec::new();
+        for PlannedFunction { function, placement, .. } in ends.into_iter().chain(beginnings) {
             let place =
                 placement.as_ref().map_err(|error| format!("{}: {error}", function.function.name()))?;
-            points.extend(plan::allocator_points(function, place.file_offset));
+            all.extend(points::allocator_points(function, place.file_offset));
         }
-        Ok(points)
+        Ok(all)
     }
 }

@@ -1,0 +1,268 @@
+//! The guard: a small process that alone owns the probes' links, so that they go when the recorder is silent or dead.
+//!
+//! The kernel detaches a probe when the last descriptor of its link is closed. A recorder that is killed closes them
+//! by that; one that is stopped (SIGSTOP), or gets no CPU, does not. So each link is handed to the guard and kept
+//! nowhere else. The guard ends, and the links with it, when the recorder's end of the socket is closed, or when
+//! nothing came from there for [`SILENCE`]. It then resumes a program that the recorder started (SIGCONT).
+//!
+//! It is forked from the recorder and does nothing but system calls: it takes no lock and no memory, which another
+//! thread may have had in its hands at the fork.
+
+mod messages;
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+
+use self::messages::{LINKS_AT_ONCE, Message};
+
+/// The guard ends when it heard nothing from the recorder for so long.
+pub const SILENCE: Duration = Duration::from_secs(6);
+
+/// Descriptors that the guard can have. Each link is one; a JVM's probes need some 60.
+const MAX_DESCRIPTORS: usize = 8192;
+
+/// A set of links that are detached together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Group {
+    /// Probes on the allocator.
+    Allocator = 1,
+    /// All other probes but those of [`Self::Exit`].
+    Others = 2,
+    /// Probes where the target ends, which stay longest.
+    Exit = 3,
+}
+
+/// The recorder's side of the guard. When it is dropped, the guard ends and the links that it has are detached.
+#[derive(Debug)]
+pub struct Guard {
+    socket: OwnedFd,
+    pid: libc::pid_t,
+}
+
+impl Guard {
+    /// Starts the guard. `started`: the program that the recorder started, which it resumes in the end.
+    ///
+    /// # Errors
+    /// The kernel makes no socket or no process.
+    pub fn start(started: Option<u32>) -> io::Result<Self> {
+        let (ours, its) = messages::pair()?;
+        let started = started.and_then(|pid| libc::pid_t::try_from(pid).ok()).unwrap_or(0);
+        // SAFETY: the child does nothing but system calls (see the module) and never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => run(its.as_raw_fd(), started),
+            pid => Ok(Self { socket: ours, pid }),
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Hands links over: after this they are the guard's alone.
+    ///
+    /// # Errors
+    /// The guard is gone; the links are detached then.
+    pub fn keep(&self, group: Group, links: Vec<OwnedFd>) -> io::Result<()> {
+        let descriptors: Vec<RawFd> = links.iter().map(AsRawFd::as_raw_fd).collect();
+        descriptors
+            .chunks(LINKS_AT_ONCE)
+            .try_for_each(|chunk| messages::send(self.socket.as_raw_fd(), Message::Keep(group as u8), chunk))
+    }
+
+    /// Takes the links of `group` back, to be detached by whoever drops them.
+    ///
+    /// # Errors
+    /// The guard is gone, and the links with it.
+    pub fn give_back(&self, group: Group) -> io::Result<Vec<OwnedFd>> {
+        messages::send(self.socket.as_raw_fd(), Message::GiveBack(group as u8), &[])?;
+        let mut links = Vec::new();
+        loop {
+            let mut descriptors = [-1; LINKS_AT_ONCE];
+            let (_, count) = messages::receive(self.socket.as_raw_fd(), &mut descriptors)?;
+            if count == 0 {
+                return Ok(links);
+            }
+            links.extend(descriptors.iter().take(count).map(|descriptor| messages::own(*descriptor)));
+        }
+    }
+
+    /// The socket by which [`beat`] tells the guard that the recorder runs; another descriptor of it.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+}
+
+impl Drop for Guard {
+    /// The guard is told to end, which works though [`Self::socket`] has given out other descriptors.
+    fn drop(&mut self) {
+        let _ = messages::send(self.socket.as_raw_fd(), Message::End, &[]);
+        let mut status = 0;
+        // SAFETY: waits for our own child, and writes to a local.
+        unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
+    }
+}
+
+/// Tells the guard that the recorder runs.
+///
+/// # Errors
+/// The guard is gone.
+pub fn beat(socket: &OwnedFd) -> io::Result<()> {
+    messages::send(socket.as_raw_fd(), Message::Beat, &[])
+}
+
+/// The guard's whole life.
+fn run(socket: RawFd, started: libc::pid_t) -> ! {
+    // SAFETY: system calls alone, on descriptors of this process and on locals.
+    unsafe {
+        // No terminal sends it a signal, and nobody else but by its pid.
+        libc::setsid();
+        libc::prctl(libc::PR_SET_NAME, c"tracer-guard".as_ptr());
+        libc::prctl(libc::PR_SET_PDEATHSIG, 0);
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+        // Nothing of the recorder's stays open here but the socket, which is 0 from now on, and the program's.
+        let program = if started > 0 { libc::syscall(libc::SYS_pidfd_open, started, 0) as RawFd } else { -1 };
+        libc::dup2(socket, 0);
+        if program >= 0 {
+            libc::dup2(program, 1);
+            libc::close_range(2, u32::MAX, 0);
+        } else {
+            libc::close_range(1, u32::MAX, 0);
+        }
+        serve();
+        // The links first, so that nothing stops the program any more.
+        libc::close_range(2, u32::MAX, 0);
+        if program >= 0 {
+            libc::syscall(libc::SYS_pidfd_send_signal, 1, libc::SIGCONT, 0, 0);
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Keeps links until the recorder is silent, ends, or says so.
+fn serve() {
+    let mut groups = [0_u8; MAX_DESCRIPTORS];
+    loop {
+        let mut wait = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, a local.
+        match unsafe { libc::poll(&raw mut wait, 1, SILENCE.as_millis() as libc::c_int) } {
+            0 => return,
+            -1 => continue,
+            _ => {}
+        }
+        let mut descriptors = [-1; LINKS_AT_ONCE];
+        let Ok((message, count)) = messages::receive(0, &mut descriptors) else { return };
+        match message {
+            Message::Beat => {}
+            Message::Keep(group) => {
+                for descriptor in descriptors.iter().take(count) {
+                    if let Some(entry) = groups.get_mut(*descriptor as usize) {
+                        *entry = group;
+                    }
+                }
+            }
+            Message::GiveBack(group) => give_back(&mut groups, group),
+            Message::End => return,
+        }
+    }
+}
+
+/// Sends the links of `group` back, then a message without any.
+fn give_back(groups: &mut [u8; MAX_DESCRIPTORS], group: u8) {
+    let mut sent = [-1; LINKS_AT_ONCE];
+    let mut count = 0;
+    for descriptor in 0..=MAX_DESCRIPTORS {
+        let is_end = descriptor == MAX_DESCRIPTORS;
+        if count == LINKS_AT_ONCE || (is_end && count > 0) {
+            let links = sent.get(..count).unwrap_or_default();
+            let _ = messages::send(0, Message::Keep(group), links);
+            // SAFETY: descriptors that this process received, and has no other use for.
+            links.iter().for_each(|link| unsafe {
+                libc::close(*link);
+            });
+            count = 0;
+        }
+        if let Some(entry) = groups.get_mut(descriptor).filter(|entry| **entry == group)
+            && let Some(slot) = sent.get_mut(count)
+        {
+            *entry = 0;
+            *slot = descriptor as RawFd;
+            count += 1;
+        }
+    }
+    let _ = messages::send(0, Message::Keep(group), &[]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, pipe},
+        thread,
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// A pipe whose writing end stands for a link: the reading end tells when the last descriptor of it is closed.
+    fn link() -> (io::PipeReader, OwnedFd) {
+        let (reader, writer) = pipe().unwrap();
+        (reader, writer.into())
+    }
+
+    fn is_closed_within(mut reader: io::PipeReader, limit: Duration) -> bool {
+        let thread = thread::spawn(move || reader.read(&mut [0]).unwrap());
+        let begun = Instant::now();
+        while !thread.is_finished() && begun.elapsed() < limit {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread.is_finished()
+    }
+
+    #[test]
+    fn links_come_back_by_group() {
+        let guard = Guard::start(None).unwrap();
+        let (mut readers, mut links) = (Vec::new(), Vec::new());
+        for _ in 0..LINKS_AT_ONCE + 3 {
+            let (reader, writer) = link();
+            readers.push(reader);
+            links.push(writer);
+        }
+        let (other, writer) = link();
+        guard.keep(Group::Others, vec![writer]).unwrap();
+        guard.keep(Group::Allocator, links).unwrap();
+        assert_eq!(guard.give_back(Group::Exit).unwrap().len(), 0);
+        let back = guard.give_back(Group::Allocator).unwrap();
+        assert_eq!(back.len(), LINKS_AT_ONCE + 3);
+        drop(back);
+        for reader in readers {
+            assert!(is_closed_within(reader, Duration::from_secs(2)));
+        }
+        drop(guard);
+        assert!(is_closed_within(other, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn silence_ends_it() {
+        let guard = Guard::start(None).unwrap();
+        let (reader, writer) = link();
+        guard.keep(Group::Others, vec![writer]).unwrap();
+        let socket = guard.socket().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < SILENCE + Duration::from_secs(1) {
+            beat(&socket).unwrap();
+            thread::sleep(Duration::from_millis(200));
+        }
+        assert!(is_closed_within(reader, SILENCE + Duration::from_secs(3)));
+        assert!(beat(&socket).is_err());
+    }
+}

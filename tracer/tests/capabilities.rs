@@ -1,0 +1,100 @@
+//! `check` and `record` agree for what capabilities this process has, and docs/requirements.md has the table of it. Needs
+//! root; it takes capabilities away from root, as a container does.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::fixture::c_program;
+use common::process::Process;
+use common::recorder::{Recorder, tracer};
+use rustix::process::Signal;
+
+const NEEDED: [&str; 5] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search", "checkpoint_restore"];
+
+/// Runs `tracer` with these capabilities alone, where tracefs is mounted.
+fn with(capabilities: &[&str], arguments: &[&str]) -> Output {
+    let set: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+    let tracer = tracer();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c"]);
+    command.arg(
+        "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; set=$1; shift; \
+         exec setpriv --bounding-set=\"$set\" \"$@\"",
+    );
+    command.arg("sh").arg(format!("-all{set}")).arg(tracer.get_program()).args(arguments);
+    command.env("NO_COLOR", "1").output().expect("run setpriv (util-linux)")
+}
+
+/// The row of the table in docs/requirements.md: what is left out, and what both commands do then.
+fn row(left_out: &str, status: Option<i32>) -> String {
+    let left_out = if left_out.is_empty() {
+        "none of these".to_owned()
+    } else {
+        format!("`CAP_{}`", left_out.to_uppercase())
+    };
+    format!("| {left_out} | {} |", status.map_or("a signal".to_owned(), |status| status.to_string()))
+}
+
+#[test]
+fn check_and_record_agree() {
+    let Some(_turn) = common::privileged() else { return };
+    // Of another user: its memory is not root's by ownership.
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--clear-groups"]).arg(c_program("malloc"));
+    let (program, mut lines, _errors) = Process::start(&mut command);
+    lines.until("started");
+    let pid = program.pid().to_string();
+    let file = std::env::temp_dir().join(format!("tracer-capabilities-{pid}.trec"));
+    let page =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("docs/requirements.md");
+    let page = fs::read_to_string(page).expect("read the page");
+    let mut rows = Vec::new();
+    for left_out in NEEDED.into_iter().chain([""]) {
+        let kept: Vec<&str> = NEEDED.into_iter().filter(|name| *name != left_out).collect();
+        let checked = with(&kept, &["check", "-p", &pid]);
+        let output = file.to_str().expect("a path");
+        let recorded = with(&kept, &["record", "-p", &pid, "-d", "1s", "--force", "-o", output]);
+        let text = |output: &Output| {
+            String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+        };
+        assert_eq!(
+            checked.status.code(),
+            recorded.status.code(),
+            "without {left_out}:\n{}\n{}",
+            text(&checked),
+            text(&recorded)
+        );
+        rows.push(row(left_out, recorded.status.code()));
+    }
+    let _ = fs::remove_file(&file);
+    program.signal(Signal::KILL);
+    assert!(
+        page.contains(&rows.join("\n")),
+        "docs/requirements.md has another table than:\n{}",
+        rows.join("\n")
+    );
+}
+
+/// What the recorder has left once its probes are attached.
+#[test]
+fn a_recorder_is_confined() {
+    let Some(_turn) = common::privileged() else { return };
+    let (program, mut lines, _errors) = Process::start(&mut Command::new(c_program("malloc")));
+    lines.until("started");
+    let recorder = Recorder::attach(program.pid(), "confined", &[]);
+    let status = fs::read_to_string(format!("/proc/{}/status", recorder.pid())).expect("its status");
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    assert_eq!(recorder.stop().status.code(), Some(0));
+
+    let recorder = Recorder::launch("confined-launched", Command::new("sleep").arg("2"));
+    let status = fs::read_to_string(format!("/proc/{}/status", recorder.launched_pid())).expect("its status");
+    for line in ["NoNewPrivs:\t0", "Seccomp:\t0"] {
+        assert!(status.contains(line), "the program is confined, too: {status}");
+    }
+    assert_eq!(recorder.wait().status.code(), Some(0));
+}
