@@ -8,7 +8,10 @@ use std::{arch::naked_asm, ffi::CStr, io, os::fd::OwnedFd, thread};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::perf_event::{self, Scope};
+use super::{
+    perf_event::{self, Scope},
+    tracefs,
+};
 use crate::process::mapping;
 
 /// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
@@ -25,6 +28,8 @@ const EMULATED: u64 = 3;
 /// a trap is dear.
 const BATCHES: usize = 9;
 const CALLS: u32 = 500;
+/// System calls in a batch: a millisecond or two.
+const SYSTEM_CALLS: u32 = 10_000;
 
 /// This very file, whatever its path.
 const SELF: &CStr = c"/proc/self/exe";
@@ -34,6 +39,9 @@ const SELF: &CStr = c"/proc/self/exe";
 pub struct Cost {
     pub emulated_ns: u64,
     pub single_stepped_ns: u64,
+    /// The time that every system call of every process on the host takes more while a tracepoint of system calls is
+    /// attached to; `None` if it could not be measured.
+    pub system_call_ns: Option<u64>,
 }
 
 impl Cost {
@@ -55,13 +63,39 @@ impl Cost {
         }
         let bare = median(bare);
         let cost = |batches| median(batches).saturating_sub(bare) / u64::from(CALLS);
-        Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped) })
+        let system_call_ns = system_call_ns()
+            .map_err(|error| tracing::debug!(%error, "the cost of system calls was not measured"))
+            .ok();
+        Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped), system_call_ns })
     }
 
     /// How many times dearer a probe that is single-stepped is.
     pub fn ratio(&self) -> f64 {
         self.single_stepped_ns as f64 / self.emulated_ns.max(1) as f64
     }
+}
+
+/// How much longer a system call takes while one of the tracepoints is attached to by which mappings are seen: all
+/// tasks take the slow way into the kernel then, whichever call they make.
+fn system_call_ns() -> io::Result<u64> {
+    tracefs::ensure()?;
+    let id = tracefs::tracepoint_id("syscalls", "sys_enter_mremap")?;
+    let call_ns = || median((0..BATCHES).map(|_| system_calls_ns()).collect()) / u64::from(SYSTEM_CALLS);
+    let bare_ns = call_ns();
+    let event = perf_event::tracepoint(id)?;
+    let traced_ns = call_ns();
+    drop(event);
+    Ok(traced_ns.saturating_sub(bare_ns))
+}
+
+/// CPU time of this thread for a batch of system calls.
+fn system_calls_ns() -> u64 {
+    let begun = thread_ns();
+    for _ in 0..SYSTEM_CALLS {
+        // SAFETY: it has no arguments, and only gives a number.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+    }
+    thread_ns().saturating_sub(begun)
 }
 
 /// The cost of traps, on an instruction that the kernel emulates.
@@ -98,15 +132,16 @@ impl TrapCosts {
 
 /// CPU time of this thread for a batch of calls: others' turns are not in it.
 fn batch_ns() -> u64 {
-    let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-    };
-    let begun = now();
+    let begun = thread_ns();
     for call in 0..CALLS {
         probed(u64::from(call));
     }
-    now().saturating_sub(begun)
+    thread_ns().saturating_sub(begun)
+}
+
+fn thread_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 fn median(mut values: Vec<u64>) -> u64 {

@@ -26,6 +26,14 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
             time(cost.emulated_ns),
             time(cost.single_stepped_ns)
         );
+        if let Some(system_call_ns) = cost.system_call_ns {
+            let _ = writeln!(
+                out,
+                "while a process is recorded, every system call of every process on this host takes {} more\n  \
+                 (tracepoints of the mapping calls; measured on one of tracer's own)",
+                time(system_call_ns)
+            );
+        }
     }
     let mut skipped: BTreeMap<(&str, SkipReason), Vec<&str>> = BTreeMap::new();
     for of in &checked.plan.skipped {
@@ -123,7 +131,11 @@ fn how(placement: &Placement, cost: Option<Cost>) -> String {
 }
 
 fn time(nanoseconds: u64) -> String {
-    format!("{:.1} µs", nanoseconds as f64 / 1_000.0)
+    if nanoseconds < 1_000 {
+        format!("{nanoseconds} ns")
+    } else {
+        format!("{:.1} µs", nanoseconds as f64 / 1_000.0)
+    }
 }
 
 /// Of these functions. `saves_ns`: for each call, against a probe at the entry.
@@ -183,7 +195,7 @@ mod tests {
             offset_from_entry: 3,
             stepped_at_entry: stepped.map(str::to_owned),
         };
-        let cost = Some(Cost { emulated_ns: 700, single_stepped_ns: 6_650 });
+        let cost = Some(Cost { emulated_ns: 700, single_stepped_ns: 6_650, system_call_ns: Some(64) });
         let moved = placement(Some("test rdi, rdi"), true);
         assert_eq!(
             how(&moved, cost),
