@@ -28,20 +28,55 @@ pub(crate) struct Options {
     recording: PathBuf,
 }
 
+/// Compares what viewers show with the report.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = prepare()?;
+    let [(pprof, _), ..] = PACKAGES;
+    shell::run(
+        Command::new("node")
+            .arg("xtask/outputs/consumers.mjs")
+            .arg(tracer()?)
+            .arg(&options.recording)
+            .args([Path::new(pprof), &folder.join("venv/bin/python"), &folder]),
+    )
+}
+
+/// Checks the page's modules, and drives the page.
+pub(crate) fn page(options: &Options) -> Result<()> {
+    let folder = prepare()?;
+    let files = std::fs::read_dir("tracer/src/output/html")?.flatten().map(|entry| entry.path());
+    let modules = files.filter(|file| file.extension().is_some_and(|ending| ending == "js"));
+    shell::run(
+        Command::new("node")
+            .arg(folder.join("node_modules/typescript/bin/tsc"))
+            .args([
+                "--allowJs",
+                "--checkJs",
+                "--noEmit",
+                "--strict",
+                "--target",
+                "es2023",
+                "--module",
+                "es2022",
+            ])
+            .args(["--lib", "es2023,dom,dom.iterable"])
+            .args(modules),
+    )?;
+    shell::run(
+        Command::new("node")
+            .arg("xtask/outputs/page.mjs")
+            .arg(tracer()?)
+            .arg(&options.recording)
+            .arg(&folder),
+    )
+}
+
+fn tracer() -> Result<PathBuf> {
     let tracer = std::env::current_dir()?.join("target/debug/tracer");
     if !tracer.is_file() {
         bail!("there is no {}\nhelp: cargo xtask build", tracer.display());
     }
-    let [(pprof, _), ..] = PACKAGES;
-    shell::run(
-        Command::new("node").arg("xtask/outputs/consumers.mjs").arg(&tracer).arg(&options.recording).args([
-            Path::new(pprof),
-            &folder.join("venv/bin/python"),
-            &folder,
-        ]),
-    )
+    Ok(tracer)
 }
 
 /// Gets the programs, once; gives the folder that they are in.
