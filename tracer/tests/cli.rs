@@ -344,7 +344,11 @@ fn check_and_list_attach_nothing() {
     assert!(!check.stdout.is_empty());
     let list = tracer_output(&["list", "--format", "json"]);
     assert_eq!(list.status.code(), Some(0), "{}", stderr(&list));
-    serde_json::from_slice::<serde_json::Value>(&list.stdout).expect("a list in JSON");
+    let list = serde_json::from_slice::<serde_json::Value>(&list.stdout).expect("a list in JSON");
+    common::schema::check("list", &list);
+    let json = tracer_output(&["check", "-p", &target.pid().to_string(), "--format", "json"]);
+    let json = serde_json::from_slice::<serde_json::Value>(&json.stdout).expect("a check in JSON");
+    common::schema::check("check", &json);
     common::recorder::assert_text_untouched(target.pid());
 }
 

@@ -23,7 +23,9 @@ fn tracer(arguments: &[&str]) -> Output {
 fn maps(pid: u32) -> Value {
     let output = tracer(&["maps", "-p", &pid.to_string(), "--format", "json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("maps is JSON")
+    let maps = serde_json::from_slice(&output.stdout).expect("maps is JSON");
+    common::schema::check("maps", &maps);
+    maps
 }
 
 fn address(part: &Value, key: &str) -> u64 {

@@ -18,7 +18,7 @@ use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::target::{Status, Target, TargetError};
-use crate::process::{allocator, inspect};
+use crate::process::{ForeignText, allocator, inspect};
 use crate::{limits, vmmap};
 
 /// Threads of a process that are looked at.
@@ -31,7 +31,7 @@ pub enum TakeError {
     Target(#[from] TargetError),
     /// What was read of a process that ended on the way is not whole.
     #[error("process {pid} ({comm}) ended while it was read")]
-    Ended { pid: u32, comm: String },
+    Ended { pid: u32, comm: ForeignText },
     #[error("it was not through in {} s", after.as_secs())]
     Late { after: Duration },
     #[error("core file {}: {source}", path.display())]
@@ -113,7 +113,7 @@ fn take(pid: u32, deadline: Option<Instant>) -> Result<Census, TakeError> {
     let heading = Census {
         target: Subject {
             pid,
-            comm: target.comm.clone(),
+            comm: target.comm.raw().to_owned(),
             command: target.command.clone(),
             container: target.container.clone(),
             jvm: None,

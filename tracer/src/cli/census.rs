@@ -4,10 +4,8 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use super::check::Format;
 use super::failure::{Failure, status};
-use super::print::print;
-use super::writing::Color;
+use super::writing::{Color, Format, plain_formats, print};
 use crate::census::{self, TakeError};
 use crate::output::{census as output, json};
 use crate::process::TargetError;
@@ -24,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
     pub format: Format,
     /// When to colour text
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
@@ -45,8 +43,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     };
     let census = census.map_err(|error| failure(&error))?;
     let text = match args.format {
-        Format::Text => output::render(&census, args.color.is_on(io::stdout().is_terminal())),
         Format::Json => json::pretty(&census),
+        _ => output::render(&census, args.color.is_on(io::stdout().is_terminal())),
     };
     print(&text)?;
     Ok(status::DONE)

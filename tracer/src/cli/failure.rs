@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::process::displayable;
 use crate::recorder::chain;
 use crate::recording::WriteError;
 
@@ -47,9 +48,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "error: {}", self.error.trim_end())?;
+        // Whatever of it is foreign: a line stays a line, and does nothing to a terminal.
+        write!(out, "error: {}", displayable(self.error.trim_end()))?;
         if let Some(help) = &self.help {
-            write!(out, "\nhelp: {help}")?;
+            write!(out, "\nhelp: {}", displayable(help))?;
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ pub mod failure;
 pub mod list;
 pub mod maps;
 mod output_file;
-pub mod print;
 pub mod push;
 pub mod record;
 pub mod report;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::{Failure, status};
-use super::print::print;
 use super::report::profile;
+use super::writing::print;
 use crate::output::units;
 use crate::push::{self, Destination, Patience, Protocol, PushError, SendError};
 

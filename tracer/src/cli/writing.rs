@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, status};
@@ -123,6 +124,21 @@ impl Color {
             Color::Never => false,
         }
     }
+}
+
+/// Text and JSON: the formats of results that have no stacks.
+pub(super) fn plain_formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(["text", "json"])
+        .map(|name| if name == "json" { Format::Json } else { Format::Text })
+}
+
+/// Writes `text` to stdout, whole.
+///
+/// # Errors
+/// Stdout cannot be written (a full disk, say).
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()), "stdout")
 }
 
 /// Where it goes.

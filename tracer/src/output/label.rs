@@ -3,19 +3,9 @@
 use std::borrow::Cow;
 
 use crate::attribute::{known_name, plain_name};
+pub use crate::process::displayable as clean;
 use crate::profile::SiteFrame;
 use crate::symbolize::FrameKind;
-
-/// `text` without what would act on a terminal or break a line: control characters, and those that
-/// turn the direction of writing.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    let acts = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
-            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
-    };
-    if text.contains(acts) { Cow::Owned(text.replace(acts, "\u{fffd}")) } else { Cow::Borrowed(text) }
-}
 
 /// The function without parameters; without a name, with its module.
 pub(super) fn function(frame: &SiteFrame) -> String {
@@ -69,12 +59,6 @@ pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_cannot_act() {
-        assert_eq!(clean("a\u{1b}[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
-        assert!(matches!(clean("com.acme.Größe.<init>"), Cow::Borrowed(_)));
-    }
 
     #[test]
     fn what_does_not_fit_is_cut_in_the_middle() {

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use super::style::Style;
-use super::text::{table, verdicts};
-use super::{clean, label, units};
+use super::text::verdicts;
+use super::{clean, label, table, units};
 use crate::limits::{Fits, Limit, Unit};
 
+/// Columns of a line.
+const WIDTH: usize = 80;
 /// From here on a limit is near, percent.
 const NEAR_PERCENT: u64 = 90;
 
@@ -48,7 +50,7 @@ pub(super) fn amount(limit: &Limit, value: u64) -> String {
 }
 
 /// Writes the limits as a table, and in a paragraph those that cannot be met.
-pub(super) fn table(limits: &[Limit], style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn listed(limits: &[Limit], style: Style, out: &mut dyn Write) -> io::Result<()> {
     let (mut met, other): (Vec<&Limit>, Vec<&Limit>) =
         limits.iter().partition(|limit| limit.percent().is_some());
     met.sort_by_key(|limit| std::cmp::Reverse(limit.percent()));
@@ -61,7 +63,7 @@ pub(super) fn table(limits: &[Limit], style: Style, out: &mut dyn Write) -> io::
             limit.used.map(|used| amount(limit, used)).unwrap_or_default(),
             limit.limit.map(|most| amount(limit, most)).unwrap_or_default(),
             format!("{percent} %"),
-            label::fit(&clean(set_by), 34).into_owned(),
+            label::fit(&clean(set_by), 26).into_owned(),
         ]);
     }
     table::write_lines(&rows, style, false, out)?;
@@ -96,7 +98,7 @@ pub(super) fn warnings(
         let set_by = limit.set_by.as_deref().map(|by| format!(" ({})", clean(by))).unwrap_or_default();
         let text =
             format!("LIMIT: {}: {} of {}{set_by}", name(limit), amount(limit, used), amount(limit, most));
-        for line in verdicts::lines(&text, super::text::WIDTH) {
+        for line in verdicts::lines(&text, WIDTH) {
             writeln!(out, "{}", style.warn(&line))?;
         }
     }
@@ -109,7 +111,7 @@ pub(super) fn warnings(
         units::bytes(fits.heap_max_bytes.saturating_add(fits.rest_bytes)),
         limit.map_or_else(|| "-".to_owned(), units::bytes)
     );
-    for line in verdicts::lines(&text, super::text::WIDTH) {
+    for line in verdicts::lines(&text, WIDTH) {
         writeln!(out, "{}", style.warn(&line))?;
     }
     Ok(())
@@ -122,7 +124,7 @@ mod tests {
     fn rendered(limits: &[Limit], fits: Option<&Fits>) -> String {
         let mut out = Vec::new();
         warnings(limits, fits, Style { color: false }, &mut out).expect("memory");
-        table(limits, Style { color: false }, &mut out).expect("memory");
+        listed(limits, Style { color: false }, &mut out).expect("memory");
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -1,11 +1,13 @@
-//! Profiles rendered: text, JSON, folded stacks, flame graphs, and the files of other profilers' viewers.
+//! Results rendered: of profiles text, JSON, folded stacks, flame graphs and the files of other profilers' viewers; of a
+//! census, a map, the list of JVMs and a check text and JSON.
 //!
-//! Takes a profile and options, and writes to what it is given. Touches no files, no terminals and
-//! nothing left of `profile`. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
+//! Takes what the stages found, with options, and writes to what it is given, or gives text. Touches no files and no
+//! terminals. Foreign text goes through [`clean`]. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
 //! which the caller takes for success.
 
 mod calls;
 pub mod census;
+pub mod check;
 pub mod dhat;
 mod dictionary;
 pub mod diff;
@@ -15,6 +17,8 @@ pub mod html;
 pub mod json;
 mod label;
 mod limits;
+pub mod list;
+pub mod maps;
 pub mod otlp;
 mod palette;
 pub mod pprof;
@@ -22,6 +26,7 @@ mod program;
 mod samples;
 mod stacks;
 mod style;
+mod table;
 pub mod text;
 
 use std::path::PathBuf;

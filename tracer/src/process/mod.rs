@@ -8,6 +8,7 @@ pub mod container;
 pub mod core;
 pub mod cpu_time;
 pub mod elf;
+mod foreign_text;
 pub mod jvm;
 pub mod lifecycle;
 pub mod mapping;
@@ -18,6 +19,7 @@ pub mod root;
 pub mod target;
 pub mod usdt;
 
+pub use foreign_text::{ForeignText, displayable};
 pub use jvm::JvmInfo;
 pub use module::Module;
 pub use target::{Target, TargetError, inspect};

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::jvm::{self, JvmInfo};
 use super::mapping::{self, Mapping};
 use super::module::{self, Module};
-use super::{container, root};
+use super::{ForeignText, container, root};
 
 /// The most read of a file of `/proc/PID`, bytes. A command line can be 2 MiB and more.
 const MAX_PROC_BYTES: u64 = 4 << 20;
@@ -24,13 +24,13 @@ pub enum TargetError {
     #[error("{tid} is a thread of process {pid}, not a process")]
     IsThread { tid: u32, pid: u32 },
     #[error("process {pid} ({comm}) is a kernel thread")]
-    KernelThread { pid: u32, comm: String },
+    KernelThread { pid: u32, comm: ForeignText },
     #[error("process {pid} ({comm}) has ended; its parent has not yet collected it")]
-    Ended { pid: u32, comm: String },
+    Ended { pid: u32, comm: ForeignText },
     #[error("not permitted to read process {pid} ({comm})")]
-    NotPermitted { pid: u32, comm: String },
+    NotPermitted { pid: u32, comm: ForeignText },
     #[error("process {pid} ({comm}) runs 32-bit or foreign code; only x86-64 can be traced")]
-    OtherMachine { pid: u32, comm: String },
+    OtherMachine { pid: u32, comm: ForeignText },
     #[error("process {pid}: {source}")]
     Io { pid: u32, source: io::Error },
 }
@@ -64,7 +64,7 @@ pub struct Target {
     pub namespace_pids: Vec<u32>,
     /// Start in clock ticks after boot: tells it from a later process with the same pid.
     pub start_time_ticks: u64,
-    pub comm: String,
+    pub comm: ForeignText,
     pub command: Vec<String>,
     /// Its program's path in its own root; with ` (deleted)` if it was replaced.
     pub exe: Option<String>,
@@ -167,7 +167,7 @@ pub fn command(pid: u32) -> Vec<String> {
 /// The used fields of `/proc/PID/stat` (proc(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    pub comm: String,
+    pub comm: ForeignText,
     state: char,
     flags: u64,
     pub start_time_ticks: u64,
@@ -187,7 +187,7 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The comm may hold spaces and parentheses: its end is the last one.
         let (head, tail) = text.rsplit_once(')')?;
-        let comm = head.split_once('(')?.1.to_owned();
+        let comm = ForeignText::from(head.split_once('(')?.1);
         let mut fields = tail.split_ascii_whitespace();
         // Fields 3 (state), 9 (flags) and 22 (start time), counted from 1.
         let state = fields.next()?.chars().next()?;
@@ -261,7 +261,7 @@ mod tests {
         let text =
             "7 (a) b (c)) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0 18446744073709551615 1 1";
         let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.comm.as_str(), stat.start_time_ticks), ("a) b (c)", 98765));
+        assert_eq!((stat.comm.raw(), stat.start_time_ticks), ("a) b (c)", 98765));
         assert!(!stat.is_kernel_thread() && !stat.has_ended());
         assert_eq!(Stat::parse("7 (x) S 1"), None);
         assert_eq!(Stat::parse(""), None);
@@ -280,7 +280,7 @@ mod tests {
     fn a_process_of_its_own() {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         // Until its exec, the child's program is this test; when it sleeps, all of it is there.
-        let asleep = |stat: Stat| stat.comm == "sleep" && stat.state == 'S';
+        let asleep = |stat: Stat| stat.comm.raw() == "sleep" && stat.state == 'S';
         while !Stat::read(child.id()).is_ok_and(asleep) {
             std::thread::yield_now();
         }
@@ -289,7 +289,7 @@ mod tests {
         child.wait().unwrap();
         let target = target.unwrap();
         assert_eq!(target.command, ["sleep", "60"]);
-        assert_eq!(target.comm, "sleep");
+        assert_eq!(target.comm.raw(), "sleep");
         assert!(target.jvm.is_none() && target.start_time_ticks > 0 && target.rss_bytes > 0);
         assert!(
             target

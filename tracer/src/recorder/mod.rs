@@ -110,7 +110,7 @@ impl Recorder {
         if let Some(lacking) = plan::seccomp_requirement(&target, &features) {
             return Err(lacking.into());
         }
-        let file = options.output.path_for(&target.comm, pid);
+        let file = options.output.path_for(target.comm.raw(), pid);
         notify(Notice::Attaching { target: noticed(&target), file: file.clone() });
         let begun = Instant::now();
         let writer = Writer::create(&file, options.output.replace, &header(&target, options))?;
@@ -180,7 +180,7 @@ fn header(target: &Target, options: &Options) -> Header {
     Header {
         target: TargetInfo {
             pid: target.pid,
-            comm: target.comm.clone(),
+            comm: target.comm.raw().to_owned(),
             command: target.command.clone(),
             exe: target.exe.clone(),
             container: target.container.clone(),

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::process::ForeignText;
+
 /// Called with each notice, in the thread that runs the recorder.
 pub type Notify = Box<dyn FnMut(Notice)>;
 
@@ -23,7 +25,7 @@ pub enum Notice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticedTarget {
     pub pid: u32,
-    pub comm: String,
+    pub comm: ForeignText,
     pub is_jvm: bool,
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;
+pub(crate) mod schema;
 pub(crate) mod wait;
 
 use std::io::Write;

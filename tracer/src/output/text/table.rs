@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 
 use super::{Options, Style, View, WIDTH, clean, label, units};
 use crate::profile::{Category, Profile, Totals};
@@ -112,42 +112,4 @@ fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -
     [id.to_owned()].into_iter().chain(numbers).chain(words).collect()
 }
 
-/// What a column takes beside its cells.
-pub(in crate::output) const PADDING: usize = 2;
-
-/// A table without borders; the columns `numbers` are aligned at the right.
-pub(in crate::output) fn new(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.force_no_tty();
-    table.set_header(header.to_vec());
-    for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if at == 0 { 2 } else { 1 }, 1));
-        if numbers.contains(&at) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-/// Writes a table, no line wider than the report or with blanks at its end.
-pub(in crate::output) fn write_lines(
-    table: &Table,
-    style: Style,
-    total: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let last = table.row_count();
-    for (at, line) in table.lines().enumerate() {
-        // Styled as lines: the escapes of styled cells would count as columns.
-        let line: String = line.chars().take(WIDTH).collect();
-        let line = line.trim_end();
-        let line = match at {
-            0 => style.dim(line),
-            at if at == last && total => style.bold(line),
-            _ => line.to_owned(),
-        };
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
-}
+pub(in crate::output) use crate::output::table::{PADDING, new, write_lines};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{Checked, reason};
-use crate::cli::print::printable;
+use crate::output::clean;
 use crate::probe::{
     calibrate::Cost,
     placement::{InsideSite, Placement, Role},
@@ -40,13 +40,8 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
         skipped.entry((&of.path, of.reason)).or_default().push(&of.name);
     }
     for ((path, why), names) in skipped {
-        let _ = writeln!(
-            out,
-            "\nnot probed in {}: {}\n  {}",
-            printable(path),
-            reason(why),
-            printable(&names.join(", "))
-        );
+        let _ =
+            writeln!(out, "\nnot probed in {}: {}\n  {}", clean(path), reason(why), clean(&names.join(", ")));
     }
     if !checked.plan.usdt_sites.is_empty() {
         let _ = writeln!(out, "\nthe JVM's own probes, and at how many places");
@@ -60,7 +55,7 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
 fn tables(out: &mut String, set: &str, functions: &[PlannedFunction], cost: Option<Cost>) {
     for of_module in functions.chunk_by(|left, right| left.function.module == right.function.module) {
         let path = of_module.first().map(|planned| planned.function.path.as_str()).unwrap_or_default();
-        let _ = writeln!(out, "\nprobes in {}{set}", printable(path));
+        let _ = writeln!(out, "\nprobes in {}{set}", clean(path));
         let rows: Vec<[String; 4]> = of_module.iter().flat_map(|planned| rows(planned, cost)).collect();
         let widths: [usize; 3] = std::array::from_fn(|column| {
             rows.iter()
@@ -81,7 +76,7 @@ fn rows(planned: &PlannedFunction, cost: Option<Cost>) -> Vec<[String; 4]> {
     if planned.inside.is_empty() {
         return vec![row(planned, cost)];
     }
-    let name = printable(&planned.function.names.join(", "));
+    let name = clean(&planned.function.names.join(", ")).into_owned();
     let row = |inside: &InsideSite| {
         let place = &inside.placement;
         [
@@ -109,7 +104,7 @@ fn address(place: &Placement) -> String {
 
 /// Of a function that is probed at its entry.
 fn row(PlannedFunction { function, placement, .. }: &PlannedFunction, cost: Option<Cost>) -> [String; 4] {
-    let name = printable(&function.names.join(", "));
+    let name = clean(&function.names.join(", ")).into_owned();
     let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
     match placement {
         Ok(placement) => [name, address(placement), placement.instruction_text.clone(), how(placement, cost)],
