@@ -11,7 +11,7 @@ use crate::process::elf::{Elf, ElfError, SymbolTable};
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
 /// In `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
-const PRIVATE: [&str; 15] = [
+const PRIVATE: [&str; 16] = [
     RETURN_BARRIER,
     RUNTIME_VENDOR_VERSION,
     METASPACE,
@@ -27,6 +27,7 @@ const PRIVATE: [&str; 15] = [
     C1_QUEUE,
     C2_QUEUE,
     STRING_TABLE_OBJECT,
+    PERF_MEMORY,
 ];
 /// `StubRoutines::_cont_returnBarrier`.
 pub(super) const RETURN_BARRIER: &str = "_ZN12StubRoutines19_cont_returnBarrierE";
@@ -54,6 +55,8 @@ const C1_QUEUE: &str = "_ZN13CompileBroker17_c1_compile_queueE";
 const C2_QUEUE: &str = "_ZN13CompileBroker17_c2_compile_queueE";
 pub(super) const COMPILE_QUEUES: [&str; 2] = [C1_QUEUE, C2_QUEUE];
 
+/// `PerfMemory::_start`.
+pub(super) const PERF_MEMORY: &str = "_ZN10PerfMemory6_startE";
 /// `StringTable::_the_table` (to 12).
 pub(super) const STRING_TABLE_OBJECT: &str = "_ZN11StringTable10_the_tableE";
 /// Variables whose names several source files have: each is the one nearest to a variable of its file

@@ -295,6 +295,7 @@ impl Capture {
         let lost_count = self.write_quality()?;
         let Self { mut attached, mut session, mut writer, stacks, totals, memory, censuses, .. } = self;
         memory.finish(end_ns, &mut attached, &mut session, &mut writer)?;
+        write_collections(&mut session, &mut writer)?;
         session.touched.place(u64::MAX, |_| None);
         totals.write_touched(&attached, &session, &mut writer)?;
         censuses.finish(&mut writer)?;
@@ -339,7 +340,8 @@ fn write_notes(attached: &mut Attached, writer: &mut Writer) -> Result<(), Recor
 }
 
 fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), RecordError> {
-    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended() {
+    let became_full = session.collections.take_full();
+    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended().iter().chain(&became_full) {
         writer.gc(recording::Collection { begin_ns, end_ns, full })?;
     }
     Ok(())

@@ -98,6 +98,9 @@ impl MemoryRecord {
                 set.map_err(|error| RecordError::caused(ErrorKind::Failed, &error))?;
             }
         }
+        if let Some(cycles) = snapshot.cycles {
+            session.collections.paused(snapshot.time_ns(), cycles.pause_count, cycles.pauses_per_cycle);
+        }
         writer.memory(snapshot.time_ns(), &snapshot.memory(&session.mappings))?;
         writer.thread_stacks(&snapshot.thread_stacks())?;
         self.is_sampled = true;

@@ -168,6 +168,7 @@ impl Observer {
             jvm: self.jvm.as_ref(),
             code_heaps: &self.code_heaps,
         });
+        let cycles = self.jvm.as_ref().and_then(|jvm| jvm.concurrent_cycles().ok().flatten());
         let took_ns = cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
@@ -180,6 +181,7 @@ impl Observer {
             walked_heap: request.walks_heap,
             map,
             limits,
+            cycles,
             code,
         })
     }

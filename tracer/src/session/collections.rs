@@ -7,7 +7,8 @@ pub struct Collection {
     pub begin_ns: u64,
     /// `None`: it has not ended.
     pub end_ns: Option<u64>,
-    /// The whole heap, while the application stood still.
+    /// The whole heap: while the application stood still, or in the cycle of a concurrent collector that began with
+    /// this pause or later.
     pub full: bool,
 }
 
@@ -19,6 +20,17 @@ pub struct Collections {
     under_way: Vec<Collection>,
     /// Of `ended`: given by [`Collections::take_ended`].
     taken: usize,
+    cycles: Cycles,
+    /// Ended collections with which a whole cycle began, as it turned out later.
+    became_full: Vec<Collection>,
+}
+
+/// How often a concurrent collector had paused when the JVM's counters were last read.
+#[derive(Debug, Default)]
+struct Cycles {
+    last: Option<(u64, u64)>,
+    /// Pauses of a cycle were seen since: the time and count before the first of them.
+    since: Option<(u64, u64)>,
 }
 
 impl Collections {
@@ -32,6 +44,31 @@ impl Collections {
         let begun = self.under_way.pop();
         let collection = begun.unwrap_or(Collection { begin_ns: time_ns, end_ns: None, full: false });
         self.ended.push(Collection { end_ns: Some(time_ns), ..collection });
+    }
+
+    /// At `time_ns` a concurrent collector had paused so often; a cycle has `pauses_per_cycle` at most. A cycle is over
+    /// when the count stands still, or has moved so far that a whole one lies in between.
+    pub fn paused(&mut self, time_ns: u64, count: u64, pauses_per_cycle: u64) {
+        let Some(last) = self.cycles.last.replace((time_ns, count)) else { return };
+        let moved = count != last.1;
+        if moved {
+            self.cycles.since.get_or_insert(last);
+        }
+        let Some((since_ns, before)) = self.cycles.since else { return };
+        if moved && count.saturating_sub(before) < pauses_per_cycle.saturating_mul(2) {
+            return;
+        }
+        self.cycles.since = None;
+        // The earliest that may be its first: what was born later counts as not looked at.
+        if let Some(first) = self.ended.iter_mut().find(|collection| collection.begin_ns >= since_ns) {
+            first.full = true;
+            self.became_full.push(*first);
+        }
+    }
+
+    /// Those of which it turned out since the last call that they began a cycle which looked at the whole heap.
+    pub fn take_full(&mut self) -> Vec<Collection> {
+        std::mem::take(&mut self.became_full)
     }
 
     /// How many ended.
@@ -54,6 +91,35 @@ impl Collections {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cycle_is_whole_when_its_pauses_are_over() {
+        let mut collections = Collections::default();
+        let pause = |collections: &mut Collections, begin_ns| {
+            collections.begin(begin_ns, false);
+            collections.end(begin_ns + 1);
+        };
+        let full = |collections: &mut Collections| -> Vec<u64> {
+            collections.take_full().iter().map(|collection| collection.begin_ns).collect()
+        };
+        pause(&mut collections, 5);
+        collections.paused(100, 3, 3);
+        // Of a young collection, then two of a cycle's three; the third comes after the next look.
+        [120, 130, 140].map(|at| pause(&mut collections, at));
+        collections.paused(200, 5, 3);
+        assert!(full(&mut collections).is_empty());
+        pause(&mut collections, 210);
+        collections.paused(300, 6, 3);
+        assert!(full(&mut collections).is_empty());
+        collections.paused(400, 6, 3);
+        assert_eq!(full(&mut collections), [120]);
+        // They follow one another without a rest.
+        [410, 420, 510, 520].map(|at| pause(&mut collections, at));
+        collections.paused(500, 9, 3);
+        collections.paused(600, 12, 3);
+        assert_eq!(full(&mut collections), [410]);
+        assert!(collections.take_ended().iter().filter(|collection| collection.full).count() == 2);
+    }
 
     #[test]
     fn a_collection_within_another_ends_first() {

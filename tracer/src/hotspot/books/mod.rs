@@ -6,6 +6,7 @@
 
 mod buffers;
 mod code;
+mod cycles;
 mod heap;
 mod jni;
 mod layout;
@@ -16,6 +17,7 @@ mod tables;
 
 pub use self::buffers::DirectBuffers;
 pub use self::code::{CodeBook, CodeHeap};
+pub use self::cycles::ConcurrentCycles;
 pub use self::heap::{HeapSpace, JavaHeap};
 pub use self::jni::{JniReferences, References};
 pub(super) use self::layout::BooksLayout;
@@ -108,6 +110,14 @@ impl Hotspot {
     /// See [`BookError`]; from JDK 12 on, a libjvm without its full symbol table does not tell.
     pub fn tables(&self) -> Result<Tables, BookError> {
         tables::read(&*self.memory, &self.layout, &self.symbols)
+    }
+
+    /// Cycles of a concurrent collector since the JVM's start. None: the collector has none.
+    ///
+    /// # Errors
+    /// See [`BookError`]; a libjvm without its full symbol table does not tell, and `-XX:-UsePerfData` leaves them out.
+    pub fn concurrent_cycles(&self) -> Result<Option<ConcurrentCycles>, BookError> {
+        cycles::read(self.reader(), &self.symbols)
     }
 
     /// Methods that wait for a compiler.
