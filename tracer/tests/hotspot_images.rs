@@ -64,6 +64,24 @@ fn images_say_what_their_jvms_said() {
 
 /// A frame whose cookie is another's gets no name, unless it was seen before.
 #[test]
+fn code_that_was_interrupted_has_its_methods_name() {
+    let mut seen = 0;
+    for (name, image) in images() {
+        let compiled = frames(&image.expected).into_iter().find(|frame| frame.kind == frame_kind::COMPILED);
+        let Some(frame) = compiled else { continue };
+        let mut jvm = Hotspot::with_symbols(symbols(&image), image.memory()).expect(&name);
+        let whole = jvm.resolve(&frame);
+        let at = Frame { kind: frame_kind::STUB, aux: 0, extra: 0, ..frame };
+        let frames = jvm.resolve(&at);
+        let [interrupted] = &*frames else { panic!("{name}: {frames:?}") };
+        assert_eq!(Some(interrupted.function()), whole.last().map(|outer| outer.function()), "{name}");
+        assert_eq!(interrupted.line, None, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[test]
 fn stale_frames_have_no_wrong_name() {
     for (name, image) in images() {
         let open = || Hotspot::with_symbols(symbols(&image), image.memory()).expect(&name);

@@ -71,12 +71,21 @@ impl Names {
         match frame.kind {
             frame_kind::COMPILED => self.compiled(source, frame),
             frame_kind::INTERPRETED => [self.interpreted(source, frame)].into(),
-            frame_kind::STUB => [stub(source, frame)].into(),
+            frame_kind::STUB => [self.interrupted(source, frame).unwrap_or_else(|| stub(source, frame))].into(),
             frame_kind::CONTINUATION => {
                 [JavaFrame { kind: Kind::Continuation, ..JavaFrame::unknown(None) }].into()
             }
             _ => [JavaFrame::unknown(None)].into(),
         }
+    }
+
+    /// The method in whose compiled code a thread was interrupted, by a page fault: its stack was not walked, so all
+    /// that is known is where it was. What was inlined there, and the line, are not told.
+    fn interrupted(&mut self, source: Source<'_>, frame: &Frame) -> Option<JavaFrame> {
+        let is_unknown = frame.aux == 0 && !source.code_cache.interpreter.contains(&frame.pc);
+        let blob = is_unknown.then(|| source.code_cache.find(source.reader, frame.pc).ok()).flatten()?;
+        let Compiled { class, method, signature, tier, .. } = self.read(source, blob)?;
+        Some(JavaFrame { kind: Kind::Method, class, method, signature, tier, ..JavaFrame::unknown(None) })
     }
 
     fn compiled(&mut self, source: Source<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
