@@ -36,7 +36,8 @@ pub(super) struct Method {
     pub(super) signature: Arc<str>,
     pub(super) file: Option<Arc<str>>,
     pub(super) native: bool,
-    /// Of a native method: the code that is called, which is the JVM's own until the method is linked.
+    /// Of a native method: the code that is called, which is the JVM's own until the method is linked. None: it cannot
+    /// be read.
     pub(super) native_function: Option<u64>,
     /// (bytecode index, line), in the order of the class file.
     lines: Box<[(u32, u32)]>,
@@ -94,7 +95,8 @@ impl Method {
             },
             native: access_flags & NATIVE != 0,
             native_function: match access_flags & INTRINSIC {
-                NATIVE => Some(reader.u64(address + layout.method_bytes)?),
+                // A method has its name without it.
+                NATIVE => reader.u64(address + layout.method_bytes).ok(),
                 _ => None,
             },
             lines: lines(reader, layout, &identity)?,

@@ -71,7 +71,9 @@ impl Names {
         match frame.kind {
             frame_kind::COMPILED => self.compiled(source, frame),
             frame_kind::INTERPRETED => [self.interpreted(source, frame)].into(),
-            frame_kind::STUB => [self.interrupted(source, frame).unwrap_or_else(|| stub(source, frame))].into(),
+            frame_kind::STUB => {
+                [self.interrupted(source, frame).unwrap_or_else(|| stub(source, frame))].into()
+            }
             frame_kind::CONTINUATION => {
                 [JavaFrame { kind: Kind::Continuation, ..JavaFrame::unknown(None) }].into()
             }

@@ -341,7 +341,8 @@ fn write_notes(attached: &mut Attached, writer: &mut Writer) -> Result<(), Recor
 
 fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), RecordError> {
     let became_full = session.collections.take_full();
-    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended().iter().chain(&became_full) {
+    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended().iter().chain(&became_full)
+    {
         writer.gc(recording::Collection { begin_ns, end_ns, full })?;
     }
     Ok(())

@@ -7,7 +7,6 @@
 use super::{BookError, not_described};
 use crate::hotspot::read::{Reader, pointer};
 use crate::hotspot::symbols::{PERF_MEMORY, Symbols};
-use crate::hotspot::vmstructs::{Field, Width};
 
 /// How the memory begins, as a big-endian number.
 const MAGIC: u32 = 0xcafe_c0c0;
@@ -53,7 +52,8 @@ pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Option<Concu
     let variable = symbols.address(PERF_MEMORY).ok_or_else(|| not_described("its performance counters"))?;
     let start = pointer(reader.u64(variable)?)?;
     let prologue = reader.bytes(start, PROLOGUE_BYTES as u64, PROLOGUE_BYTES)?;
-    let is_known = number(&prologue, 0).map(u32::swap_bytes) == Some(MAGIC) && prologue.get(MAJOR) == Some(&2);
+    let is_known =
+        number(&prologue, 0).map(u32::swap_bytes) == Some(MAGIC) && prologue.get(MAJOR) == Some(&2);
     let used = number(&prologue, USED).filter(|_| is_known);
     let used = used.ok_or_else(|| not_described("its performance counters as known"))?;
     Ok(cycles(&reader.bytes(start, u64::from(used), MAX_BYTES)?))
