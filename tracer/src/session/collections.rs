@@ -105,7 +105,9 @@ mod tests {
         pause(&mut collections, 5);
         collections.paused(100, 3, 3);
         // Of a young collection, then two of a cycle's three; the third comes after the next look.
-        [120, 130, 140].map(|at| pause(&mut collections, at));
+        for at in [120, 130, 140] {
+            pause(&mut collections, at);
+        }
         collections.paused(200, 5, 3);
         assert!(full(&mut collections).is_empty());
         pause(&mut collections, 210);
@@ -114,7 +116,9 @@ mod tests {
         collections.paused(400, 6, 3);
         assert_eq!(full(&mut collections), [120]);
         // They follow one another without a rest.
-        [410, 420, 510, 520].map(|at| pause(&mut collections, at));
+        for at in [410, 420, 510, 520] {
+            pause(&mut collections, at);
+        }
         collections.paused(500, 9, 3);
         collections.paused(600, 12, 3);
         assert_eq!(full(&mut collections), [410]);
