@@ -60,7 +60,10 @@ const STAGES: [(&str, &[&str]); 20] = [
     (
         "output",
         &[
+            "process",
+            "probe",
             "session",
+            "glibc",
             "symbolize",
             "vmmap",
             "limits",
@@ -71,7 +74,7 @@ const STAGES: [(&str, &[&str]); 20] = [
             "profile",
         ],
     ),
-    ("push", &["recording", "profile", "output"]),
+    ("push", &["attribute", "recording", "profile", "output"]),
     (
         "cli",
         &[

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::class_owners::ClassOwners;
 use super::rows::{self, Rows};
 use super::{
-    Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, limits,
-    memory, owners, quality, threads, touched,
+    Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, findings,
+    limits, memory, owners, quality, threads, touched,
 };
 use crate::attribute::Rules;
 use crate::recording::{Recording, Stack, State, Step};
@@ -36,6 +36,7 @@ impl Profile {
             session: session(recording),
             quality: quality::build(recording),
             totals,
+            findings: findings::of(&categories),
             categories,
             sites,
             threads,

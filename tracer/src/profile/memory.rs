@@ -40,8 +40,29 @@ pub struct Memory {
     pub unexplained_bytes: Option<u64>,
     /// None: malloc's heap was not gone through, or is not glibc's.
     pub heap: Option<Heap>,
+    /// None: it was not looked at twice.
+    pub growth: Option<ResidentGrowth>,
     /// By time.
     pub series: Vec<Moment>,
+}
+
+/// By how much the process's memory grew in the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResidentGrowth {
+    /// Since when: the first look, after the start of the session.
+    pub since_ns: u64,
+    /// Of the process, as the kernel counts them.
+    pub rss_bytes: Option<i64>,
+    /// By owner, the largest first; those that shrank last.
+    pub parts: Vec<PartGrowth>,
+}
+
+/// By how much an owner's part grew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartGrowth {
+    pub id: String,
+    pub name: String,
+    pub resident_bytes: i64,
 }
 
 /// What one owner has.
@@ -127,8 +148,41 @@ pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
         parts,
         unexplained_bytes: memory.unexplained_bytes.map(|bytes| bytes.saturating_sub(explained)),
         heap: memory.heap.as_ref().map(heap),
+        growth: growth(recording),
         series: series(recording),
     }
+}
+
+/// The difference between the first look at the memory and the last.
+fn growth(recording: &Recording) -> Option<ResidentGrowth> {
+    let samples = &recording.memory_series;
+    let first = samples.first()?;
+    let last = samples.last().filter(|last| last.time_ns > first.time_ns)?;
+    let more = |before: u64, after: u64| after.cast_signed().saturating_sub(before.cast_signed());
+    let mut parts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for sample in samples {
+        let (before, after) = parts.entry(&sample.id).or_default();
+        if sample.time_ns == first.time_ns {
+            *before = sample.resident_bytes;
+        } else if sample.time_ns == last.time_ns {
+            *after = sample.resident_bytes;
+        }
+    }
+    let part = |(id, (before, after)): (&str, (u64, u64))| PartGrowth {
+        name: Owner::from_id(id).map_or_else(|| id.to_owned(), |owner| owner.name().to_owned()),
+        id: id.to_owned(),
+        resident_bytes: more(before, after),
+    };
+    let mut parts: Vec<PartGrowth> =
+        parts.into_iter().map(part).filter(|part| part.resident_bytes != 0).collect();
+    parts.sort_by_key(|part| Reverse(part.resident_bytes));
+    let rss_at = |time_ns: u64| recording.resident.iter().find(|sample| sample.time_ns == time_ns);
+    let rss = rss_at(first.time_ns).zip(rss_at(last.time_ns));
+    Some(ResidentGrowth {
+        since_ns: first.time_ns.saturating_sub(recording.session.started_ns),
+        rss_bytes: rss.map(|(before, after)| more(before.rss_bytes, after.rss_bytes)),
+        parts,
+    })
 }
 
 /// Gives the categories of mappings the resident bytes of their parts.
@@ -190,6 +244,10 @@ fn unseen_name(recording: &Recording) -> &'static str {
     let mut censuses = recording.censuses.iter();
     match censuses.find(|census| census.moment == CensusMoment::Begin) {
         _ if recording.session.probes == recording::LIGHT => "malloc: not watched",
+        // From some moment on, to keep within the budget.
+        _ if recording.session.steps.iter().any(|step| step.level != "sampled") => {
+            "malloc: in use, not seen allocated"
+        }
         // By samples, or since the end of the session.
         Some(census) if census.census.as_ref().is_err_and(|why| why == BEGAN_WITH_SESSION) => {
             "malloc: in use, not seen allocated"

@@ -10,6 +10,7 @@ mod class_owners;
 mod code;
 pub mod diff;
 pub mod errors;
+mod findings;
 mod limits;
 mod memory;
 mod owners;
@@ -29,7 +30,8 @@ use serde::Serialize;
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
-pub use memory::{Arena, Heap, Memory, MemoryPart, Moment};
+pub use findings::{Finding, RowName};
+pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
@@ -60,6 +62,8 @@ pub struct Profile {
     pub categories: Vec<Category>,
     /// The allocator's first, each by live bytes.
     pub sites: Vec<Site>,
+    /// The largest first.
+    pub findings: Vec<Finding>,
     pub threads: Threads,
     pub code_cache: CodeCache,
     pub memory: Memory,
@@ -257,5 +261,7 @@ impl From<&Frame> for SiteFrame {
     }
 }
 
+#[cfg(test)]
+mod hours;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::class_owners::{ClassOwners, shares};
 use super::code::CodeCache;
-use super::{Category, Creator, Kind, OwnerShare, Site};
+use super::{Category, Creator, Kind, OwnerShare, Site, Verdict};
 
 /// Owners named for a category at most.
 const OWNERS: usize = 5;
@@ -83,18 +83,17 @@ fn of_code(code: &CodeCache) -> Vec<OwnerShare> {
     shares
 }
 
-/// A leak may be lost in what else goes on in its category.
+/// A finding of one site may be lost in what else goes on in its category.
 fn inherit(category: &mut Category, sites: &[&Site]) {
     let Some(verdict) = category.verdict.as_mut().filter(|it| !it.kind.is_finding()) else { return };
-    let leaks =
-        |site: &&&Site| site.owner.is_some() && site.verdict.as_ref().is_some_and(|it| it.kind == Kind::Leak);
-    let Some((site, leak)) = sites.iter().find(leaks).and_then(|site| Some((site, site.verdict.as_ref()?)))
-    else {
-        return;
+    let of_kind = |kind: Kind| {
+        let mut found = sites.iter().filter(move |site| site.owner.is_some());
+        found.find_map(|site| Some((site, site.verdict.as_ref().filter(|it| it.kind == kind)?)))
     };
+    let Some((site, found)) = of_kind(Kind::Leak).or_else(|| of_kind(Kind::GcPending)) else { return };
     let owner = site.owner.as_deref().unwrap_or_default();
-    verdict.evidence = format!("of {owner} alone: {}", leak.evidence);
-    (verdict.kind, verdict.advice) = (leak.kind, leak.advice.clone());
+    let evidence = format!("of {owner} alone: {}", found.evidence);
+    *verdict = Verdict { evidence, ..found.clone() };
 }
 
 #[cfg(test)]

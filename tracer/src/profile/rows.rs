@@ -10,7 +10,7 @@ use super::code::CodeCache;
 use super::{
     CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
 };
-use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::attribute::{Attribution, FrameTraits, Rules, plain_name};
 use crate::recording::{Recording, Source, Stack, Total};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
@@ -206,21 +206,25 @@ fn class_churn(
     names: &[u32],
     code_cache: &CodeCache,
 ) -> ClassChurn {
-    let loaders = groups.add();
+    let (loaders, loading) = (groups.add(), groups.add());
     let mut generating: BTreeMap<u32, GroupId> = BTreeMap::new();
     for site in sites {
         let is_loader =
             site.attribution.category == "class" && site.attribution.kind.as_deref() == Some("loader");
         let line = generating_line(recording, site, names);
         let of_line = line.map(|line| *generating.entry(line).or_insert_with(|| groups.add()));
-        for group in of_line.into_iter().chain(is_loader.then_some(loaders)) {
+        let frames = site.stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));
+        let is_loading = site.source == "allocator"
+            && verdict::loads_class(frames.map(|frame| plain_name(&frame.function)));
+        let of_classes = is_loader.then_some(loaders).into_iter().chain(is_loading.then_some(loading));
+        for group in of_line.into_iter().chain(of_classes) {
             for row in groups.rows(site.group).to_vec() {
                 groups.put(row, group);
             }
         }
     }
     let generated_bytes = code_cache.generated_bytes();
-    ClassChurn { loaders, generating: generating.into_values().collect(), generated_bytes }
+    ClassChurn { loaders, loading, generating: generating.into_values().collect(), generated_bytes }
 }
 
 /// The line of code for which a site generates classes. None: it does not.

@@ -83,6 +83,7 @@ impl Profile {
     pub fn keep_category(&mut self, category: &str) {
         self.categories.retain(|row| row.id == category);
         self.sites.retain(|site| site.category == category);
+        self.findings = super::findings::of(&self.categories);
         self.series.keep_category(category);
         self.totals = Totals::none(self.totals.variances.map(|_| Variances::default()));
         for row in self.categories.iter().filter(|row| row.source == "allocator") {

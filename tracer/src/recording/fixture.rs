@@ -245,7 +245,7 @@ pub(crate) fn write(path: &Path) -> Writer {
                 unexplained_bytes: Some(3 << 20),
                 parts: [
                     ("java-heap", 64 << 20, 32 << 20, 20 << 20),
-                    ("malloc-arena", 128 << 20, 160 << 20, 180 << 20),
+                    ("malloc-arena", 256 << 20, 200 << 20, 180 << 20),
                     ("thread-stack", 16 << 20, 16 << 20, 9_839_072),
                     ("unexplained", 4 << 20, 4 << 20, 3 << 20),
                 ]

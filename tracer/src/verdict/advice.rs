@@ -121,6 +121,15 @@ const TABLE: &[Advice] = &[
         held: "nothing; mapped pages can be dropped by the kernel",
     },
     Advice {
+        category: "library",
+        kind: "",
+        leak: "a library stays until the class loader that loaded it is collected: load it once, from a loader that stays \
+               (a shared class, the server's own folder), and let go of old loaders",
+        pending: "a library is unloaded when the class loader that loaded it is collected: load it once, from a loader that \
+                  stays",
+        held: "nothing; libraries are loaded once",
+    },
+    Advice {
         category: "jvmti",
         kind: "",
         leak: "run without the agent (-javaagent, -agentpath) to see whether it goes, then update it",

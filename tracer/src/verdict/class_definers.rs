@@ -9,6 +9,8 @@ use super::history::GroupId;
 pub struct ClassChurn {
     /// What class loaders themselves take.
     pub loaders: GroupId,
+    /// All stacks on which classes are loaded or defined.
+    pub loading: GroupId,
     /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
     pub generating: Vec<GroupId>,
     /// What code such classes have at the end; None: not known.
@@ -41,6 +43,18 @@ const DEFINES: [&str; 12] = [
     "jdk.internal.misc.Unsafe.defineClass",
     "sun.misc.Unsafe.define",
 ];
+/// Beginnings of functions that load a class, beside those that define one.
+const LOADS: [&str; 6] = [
+    "ClassLoader::load_class",
+    "SystemDictionary::load_",
+    "SystemDictionary::resolve_",
+    "SystemDictionary::parse_stream",
+    "KlassFactory::create_from_stream",
+    "ClassFileParser::",
+];
+/// Beginnings of functions that define a class that is there already anew.
+const REDEFINES: [&str; 3] =
+    ["VM_RedefineClasses", "JvmtiEnv::RetransformClasses", "JvmtiEnv::RedefineClasses"];
 /// The JDK's own loaders: what they define is the program.
 const OF_PROGRAM: &str = "jdk.internal.loader.";
 /// Beginnings of Java frames that tell the generator.
@@ -88,6 +102,13 @@ impl Generator {
     }
 }
 
+/// Does a stack, leaf first, load or define a class? One that is there already, and is defined anew, is none.
+pub fn loads_class<'a>(functions: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let begins = |begins: &[&str], name: &str| begins.iter().any(|begin| name.starts_with(begin));
+    functions.clone().any(|name| begins(&DEFINES, name) || begins(&LOADS, name))
+        && !functions.clone().any(|name| begins(&REDEFINES, name))
+}
+
 /// Is the Java method with this name one that can ask for a class, not a part of the machinery that makes it?
 pub fn asks(function: &str) -> bool {
     !BETWEEN.iter().any(|begin| function.starts_with(begin))
@@ -111,6 +132,10 @@ mod tests {
         assert!(
             !asks(lookup) && !asks("java.lang.System$1.defineClass") && asks("com.sun.tools.javac.Main.run")
         );
+        assert!(loads_class(["os::malloc", loader, "Acme.deploy"].into_iter()));
+        let redefine =
+            ["Metaspace::allocate", "ClassFileParser::parse_methods", "VM_RedefineClasses::doit_prologue"];
+        assert!(!loads_class(redefine.into_iter()) && !loads_class(["StringTable::intern"].into_iter()));
         assert_eq!(Generator::of_class("Acme$$Lambda"), Generator::Lambda);
         assert_eq!(Generator::of_class("jdk.proxy1.$Proxy7"), Generator::Proxy);
         assert_eq!(Generator::of_class("Acme$Copied"), Generator::Loader);

@@ -2,9 +2,9 @@
 
 use super::classify::{self, COLLECTED_SHARE, Evidence, SMALL_BYTES, TESTED_SHARE, at, between};
 use super::history::Point;
+use super::sentence::Figures;
 use crate::attribute::Nature;
 use crate::recording::Collection;
-use crate::units;
 
 /// What one collection led to.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +51,14 @@ impl Collected {
             .collect();
         let freed_bytes = match case.nature {
             Nature::Unloaded if !case.unloads => 0,
-            Nature::Unloaded => collections.iter().map(|freed| freed.freed_bytes).sum(),
+            Nature::Unloaded => {
+                collections.iter().map(|freed| freed.freed_bytes).fold(0, u64::saturating_add)
+            }
             _ => end.collected_bytes,
         };
         let survivors = |of: &Freed| {
             let old = case.births.iter().filter(|birth| birth.epoch <= of.epoch);
-            let sum: u64 = old.map(|birth| birth.live_bytes).sum();
+            let sum = old.map(|birth| birth.live_bytes).fold(0, u64::saturating_add);
             // Without births: what was there then and was not freed since, at the least.
             let then = at(case.history, of.begin_ns);
             let least = then.live_bytes().saturating_sub(end.freed_bytes.saturating_sub(then.freed_bytes));
@@ -100,28 +102,29 @@ impl Collected {
         self.freed_bytes >= self.small_bytes && self.freed_bytes.saturating_mul(10) >= self.end_live_bytes
     }
 
-    /// Did they free most of what they could? The evidence.
-    pub(super) fn mostly(&self) -> Option<String> {
-        let survivors = self.survivors_bytes?;
+    /// Did they free most of what they could?
+    pub(super) fn frees_most(&self) -> bool {
+        let Some(survivors) = self.survivors_bytes else { return false };
         let share = self.freed_bytes as f64 / self.freed_bytes.saturating_add(survivors).max(1) as f64;
-        let best = self.collections.iter().max_by_key(|freed| freed.freed_bytes)?;
-        (self.freed_bytes >= self.small_bytes && share >= COLLECTED_SHARE).then(|| {
-            let kind = if best.full { "full GC" } else { "GC" };
-            let of = units::bytes(best.of_bytes.max(best.freed_bytes));
-            let mut evidence = format!(
-                "a {kind} at {:.1} s freed {} of {of}",
-                best.begin_ns as f64 / 1e9,
-                units::bytes(best.freed_bytes)
-            );
-            if self.collections.len() > 1 {
-                evidence += &format!(
-                    " ({} freed {} in all)",
-                    units::counted(self.count(), "collection"),
-                    units::bytes(self.freed_bytes)
-                );
-            }
-            evidence
-        })
+        self.freed_bytes >= self.small_bytes && share >= COLLECTED_SHARE
+    }
+
+    /// What they freed: the one that freed most, and all of them.
+    pub(super) fn describe(&self, figures: &mut Figures) -> String {
+        let all = figures.bytes("collected_bytes", self.freed_bytes);
+        let Some(best) = self.collections.iter().max_by_key(|freed| freed.freed_bytes) else {
+            return format!("collections freed {all}");
+        };
+        let kind = if best.full { "full GC" } else { "GC" };
+        let when = figures.time("collection_begin_ns", best.begin_ns);
+        let freed = figures.bytes("collection_freed_bytes", best.freed_bytes);
+        let of = figures.bytes("collection_of_bytes", best.of_bytes.max(best.freed_bytes));
+        let mut evidence = format!("a {kind} at {when} freed {freed} of {of}");
+        if self.collections.len() > 1 {
+            let count = figures.counted("collections_count", self.count(), "collection");
+            evidence += &format!(" ({count} freed {all} in all)");
+        }
+        evidence
     }
 
     /// Did enough survive to be more than what is on its way out?
@@ -133,28 +136,31 @@ impl Collected {
 
     /// How most of what is live came through collections; None: too little of it has been through any
     /// that would have found it.
-    pub(super) fn survived(&self, live_bytes: u64) -> Option<String> {
-        let tested = self.tested_bytes?;
+    pub(super) fn survived(&self, live_bytes: u64, figures: &mut Figures) -> Option<String> {
+        let tested = self.tested_bytes?.min(live_bytes);
         if (tested as f64) < live_bytes as f64 * TESTED_SHARE {
             return None;
         }
+        let count = figures.count("survived_count", self.tested_count);
+        let full = figures.count("survived_full_count", self.tested_full_count);
         let gcs = match (self.tested_count, self.tested_full_count) {
             (1, 1) => "a full GC".to_owned(),
-            (count, full) if count == full => format!("{count} full GCs"),
-            (count, 0) => format!("{} (none full)", units::counted(count, "GC")),
-            (count, full) => format!("{} ({full} full)", units::counted(count, "GC")),
+            (all, some) if all == some => format!("{count} full GCs"),
+            (1, 0) => format!("{count} GC (none full)"),
+            (_, 0) => format!("{count} GCs (none full)"),
+            _ => format!("{count} GCs ({full} full)"),
         };
         let freed = match self.freed_bytes {
             0 => "freed nothing".to_owned(),
-            bytes => format!("freed {}", units::bytes(bytes)),
+            bytes => format!("freed {}", figures.bytes("collected_bytes", bytes)),
         };
-        Some(format!("{} survived {gcs}, which {freed}", units::bytes(tested)))
+        Some(format!("{} survived {gcs}, which {freed}", figures.bytes("survived_bytes", tested)))
     }
 
     /// What they freed, for a sentence about something else.
-    pub(super) fn told_in_passing(&self) -> Option<String> {
+    pub(super) fn in_passing(&self, figures: &mut Figures) -> Option<String> {
         (self.freed_bytes >= SMALL_BYTES)
-            .then(|| format!("{} of it by collections", units::bytes(self.freed_bytes)))
+            .then(|| format!("{} of it by collections", figures.bytes("collected_bytes", self.freed_bytes)))
     }
 }
 
@@ -205,7 +211,7 @@ fn median_epoch(case: &Evidence<'_>, test: &Freed, collections: &[Freed], tested
         return half.map_or(test.epoch, |freed| freed.epoch);
     }
     let old = || case.births.iter().filter(|birth| birth.epoch <= test.epoch);
-    let half = old().map(|birth| birth.live_bytes).sum::<u64>() / 2;
+    let half = old().map(|birth| birth.live_bytes).fold(0, u64::saturating_add) / 2;
     let mut sum = 0_u64;
     let reaches = |birth: &&classify::Birth| {
         sum = sum.saturating_add(birth.live_bytes);

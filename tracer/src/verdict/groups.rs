@@ -1,15 +1,15 @@
 //! The verdict and the growth of each group of rows, from all that the recording has of the stacks behind it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::classify::{Birth, Evidence, Finding, classify_growth};
+use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
 use super::thread_cohort::ThreadCohort;
 use super::trend::{self, Trend};
-use super::{AllocatorRetention, ClassChurn, Verdict, metaspace};
+use super::{AllocatorRetention, ClassChurn, ClassGrowth, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
-use crate::recording::{CodeSample, Collection, Recording, Source};
+use crate::recording::{CodeSample, Collection, Recording, Source, Step};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
@@ -22,6 +22,16 @@ const LOADERS_MIN_BYTES: u64 = 16 << 10;
 /// What defining a hundred generated classes allocates, at the least.
 const GENERATED_MIN_BYTES: u64 = 64 << 10;
 
+/// Bytes of metaspace, at most, for each byte that loading a class allocates: a class takes some 10 KiB of it, and some
+/// hundreds of bytes of tables and names.
+const METASPACE_PER_LOADED: u64 = 64;
+
+/// The time in which a group was watched.
+struct Watched {
+    until_ns: u64,
+    why: &'static str,
+}
+
 /// All that the verdicts on the rows of one recording rest on.
 pub struct GroupVerdicts<'a> {
     recording: &'a Recording,
@@ -33,6 +43,8 @@ pub struct GroupVerdicts<'a> {
     /// By group, by birth; of the allocator alone.
     births: HashMap<GroupId, Vec<Birth>>,
     makes_classes: bool,
+    /// The group of all stacks on which classes are loaded.
+    loading: GroupId,
     /// What code such classes have at the end; None: not known.
     generated_bytes: Option<u64>,
     unloads: bool,
@@ -77,6 +89,7 @@ impl<'a> GroupVerdicts<'a> {
             collections,
             births,
             makes_classes,
+            loading: churn.loading,
             generated_bytes,
             unloads,
         }
@@ -100,14 +113,27 @@ impl<'a> GroupVerdicts<'a> {
     /// How fast a group grows (bytes a second; None: the session was too short), and what its course means.
     /// `category`: its category, `kind`: what of it.
     pub fn of_group(&self, group: GroupId, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
-        let history = self.watched(group);
-        (growth(&history), self.verdict(group, history, category, kind))
+        let mut history = self.history(group);
+        let watched = self.watched(group);
+        if let Some(watched) = &watched {
+            history.retain(|point| point.time_ns <= watched.until_ns);
+        }
+        let slope = growth(&history);
+        let mut verdict = self.verdict(group, history, category, kind);
+        if let Some(watched) = watched {
+            let until = verdict.figures.time("watched_until_ns", watched.until_ns);
+            verdict.evidence += &format!("; it was watched until {until}, when {}", watched.why);
+        }
+        // The sentence and the column are one number.
+        let told = verdict.figures.rate("growth_bytes_per_s");
+        (slope.map(|slope| told.unwrap_or(slope)), verdict)
     }
 
     /// The same of metaspace, by what the JVM's books say was committed of it. None: they were not read often enough.
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;
-        let verdict = self.verdict_of(&history, &[], 0, "", (category, None));
+        let classes = self.metaspace_growth(&history);
+        let verdict = self.verdict_of(&history, &[], 0, None, classes, (category, None));
         let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
         let trend = Trend::of(&history.iter().map(seconds).collect::<Vec<_>>());
         Some((trend.map(|trend| trend.slope.round() as i64), verdict))
@@ -123,17 +149,45 @@ impl<'a> GroupVerdicts<'a> {
         Some(AllocatorRetention::new(self.history(all), compilers_bytes, recording.target.pid))
     }
 
-    /// The history of a group as long as it was watched.
-    fn watched(&self, group: GroupId) -> Vec<Point> {
-        let mut history = self.history(group);
+    /// Until when a group was watched. None: to the end of the session.
+    fn watched(&self, group: GroupId) -> Option<Watched> {
         let sources = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
-        let left = self.recording.session.steps.iter().find(|step| step.level == "light");
-        if let Some(left) = left.filter(|_| is_of_allocator) {
-            let end_ns = self.since(left.time_ns);
-            history.retain(|point| point.time_ns <= end_ns);
+        let ends = |step: &&Step| step.level == "detached" || step.level == "light" && is_of_allocator;
+        let step = self.recording.session.steps.iter().find(ends)?;
+        let why = match step.level.as_str() {
+            "light" => "malloc was left alone to keep within the budget",
+            _ => "recording ended to keep within the budget",
+        };
+        Some(Watched { until_ns: self.since(step.time_ns), why })
+    }
+
+    /// What makes a group of what is kept for classes grow: stacks that load some, over and over or not, or others.
+    fn class_growth(&self, group: GroupId, history: &[Point], category: &str) -> ClassGrowth {
+        let is_code = category == "code-cache";
+        if self.makes_classes && (!is_code || self.is_generated(history)) {
+            return ClassGrowth::Churn;
         }
-        history
+        let loading: HashSet<usize> = self.groups.rows(self.loading).iter().copied().collect();
+        let (loads, others): (Vec<usize>, Vec<usize>) =
+            self.groups.rows(group).iter().partition(|row| loading.contains(row));
+        let late = |rows: &[usize]| late_grown(&self.history.of_rows(rows));
+        match is_code || late(&loads) >= late(&others) {
+            true => ClassGrowth::Loading,
+            false => ClassGrowth::Other,
+        }
+    }
+
+    /// The same of metaspace, of which no stack is known: against what defining classes allocates beside it.
+    fn metaspace_growth(&self, history: &[Point]) -> ClassGrowth {
+        if self.makes_classes {
+            return ClassGrowth::Churn;
+        }
+        let loading = late_allocated(&self.history(self.loading));
+        match loading.saturating_mul(METASPACE_PER_LOADED) >= late_grown(history) {
+            true => ClassGrowth::Loading,
+            false => ClassGrowth::Other,
+        }
     }
 
     /// The compiled code that was installed in the session.
@@ -160,14 +214,18 @@ impl<'a> GroupVerdicts<'a> {
             "thread-stack" => ThreadCohort::of(self.recording, &self.history, self.groups.rows(group)),
             _ => None,
         };
-        let (history, things) = match &threads {
-            Some(cohort) => cohort.history(&history, self.times_ns()),
-            None => (history, String::new()),
+        let (history, threads) = match &threads {
+            Some(cohort) => {
+                let (history, threads) = cohort.history(&history, self.times_ns());
+                (history, Some(threads))
+            }
+            None => (history, None),
         };
         let births = self.births.get(&group).filter(|_| category != "code-cache");
         let noise_bytes = noise_bytes(self.recording, self.groups.rows(group), &history);
         let births: &[Birth] = births.map_or(&[], Vec::as_slice);
-        self.verdict_of(&history, births, noise_bytes, &things, (category, kind))
+        let classes = self.class_growth(group, &history, category);
+        self.verdict_of(&history, births, noise_bytes, threads, classes, (category, kind))
     }
 
     /// The meaning of this history of a category, or of this kind of it.
@@ -176,24 +234,26 @@ impl<'a> GroupVerdicts<'a> {
         history: &[Point],
         births: &[Birth],
         noise_bytes: u64,
-        things: &str,
+        threads: Option<Threads>,
+        classes: ClassGrowth,
         (category, kind): (&str, Option<&str>),
     ) -> Verdict {
         let pid = self.recording.target.pid;
-        let Finding { kind: found, evidence } = classify_growth(&Evidence {
+        let Finding { kind: found, proof, evidence, figures, advice: own } = classify_growth(&Evidence {
             nature: self.rules.nature(category, kind),
             history,
             collections: self.collections.as_deref(),
             births,
-            makes_classes: self.makes_classes && (category != "code-cache" || self.is_generated(history)),
+            classes,
             unloads: self.unloads,
             is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
             noise_bytes,
             pid,
-            things,
+            threads,
         });
-        Verdict { kind: found, evidence, advice: advice(found, category, kind, pid) }
+        let advice = own.map_or_else(|| advice(found, category, kind, pid), str::to_owned);
+        Verdict { kind: found, proof, evidence, advice, figures }
     }
 
     /// Can half of the code that was added be of generated classes? The rest levels off.
@@ -217,6 +277,13 @@ fn allocates_on(history: &[Point]) -> bool {
         _ => false,
     };
     late.clone().filter(grows).count() * 2 > late.count()
+}
+
+/// By how much more is live at the end than half-way through.
+fn late_grown(history: &[Point]) -> u64 {
+    let Some(end) = history.last() else { return 0 };
+    let middle = history.iter().rfind(|point| point.time_ns <= end.time_ns / 2);
+    end.live_bytes().saturating_sub(middle.map_or(0, Point::live_bytes))
 }
 
 /// Allocated in the second half of the time.

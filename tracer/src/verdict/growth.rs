@@ -1,10 +1,12 @@
 //! Does a group grow, and how fast? Growth is told of what is live, or, where collections keep freeing, of
 //! what survived them.
 
-use super::classify::{self, Birth, Evidence, Shape, TRICKLE_BYTES};
+use super::classify::{self, Birth, Evidence, TRICKLE_BYTES};
 use super::collected::Collected;
+use super::history::Point;
+use super::sentence::Figures;
+use super::shape::Shape;
 use super::trend::Trend;
-use crate::units;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
 /// slows down more is levelling off, and what came at the end alone may be a burst.
@@ -17,6 +19,14 @@ const TRICKLE_BIRTHS: usize = 16;
 
 /// If it brings less than this part of one, growth slows down.
 const SLOW_SHARE: f64 = 0.8;
+
+/// What goes on as before brings this part of an average third in each of the last two.
+const EVEN_SHARE: f64 = 0.65;
+
+/// If the load grew by this part of what is held at least, what is held follows it.
+const LOAD_SHARE: f64 = 0.5;
+/// Calls in the last third of the time that tell how much is asked for.
+const CALLS_MIN: u64 = 5;
 
 /// The part of what grew in the first two thirds of the time that must be left of what was allocated then.
 const OLD_SHARE: f64 = 0.5;
@@ -31,10 +41,19 @@ pub(super) struct Growth {
     late_bytes: f64,
     span_s: f64,
     of_survivors: bool,
-    /// Older allocations are being freed, so that it may level off.
-    pub(super) forgets: bool,
-    /// The evidence for that.
-    pub(super) forgotten: String,
+    /// How older allocations are freed meanwhile. None: they stay.
+    turnover: Option<Turnover>,
+}
+
+/// How older allocations are freed while what is live grows.
+#[derive(Debug)]
+enum Turnover {
+    /// Growth slows down, and less is left of the first third of the time than of the second.
+    Slows { first_share: f64, second_share: f64 },
+    /// What is held is young, and grows as what is asked for does: it follows the load.
+    FollowsLoad { left_bytes: u64, of_bytes: u64 },
+    /// What is held is young, and grows though no more is asked for than before: each allocation stays longer.
+    StaysLonger { middle_per_s: f64, late_per_s: f64, of_bytes: bool },
 }
 
 impl Growth {
@@ -47,9 +66,7 @@ impl Growth {
         // What lives for a limited time grows ever more slowly until as much dies as is born.
         let slows = growth.late_bytes * 3.0 < growth.grown_bytes * SLOW_SHARE;
         let forgotten = forgotten(case, first_ns).filter(|_| slows);
-        if let Some(forgotten) = forgotten.or_else(|| growth.is_young(case, first_ns)) {
-            (growth.forgets, growth.forgotten) = (true, forgotten);
-        }
+        growth.turnover = forgotten.or_else(|| growth.young(case, first_ns));
         Some(growth)
     }
 
@@ -66,7 +83,7 @@ impl Growth {
         let mut births = case.births.iter().peekable();
         for time_ns in times.filter(|&time| first_ns < time && time <= last_ns).chain([last_ns]) {
             while let Some(birth) = births.next_if(|birth| birth.born_ns < time_ns) {
-                sum += birth.live_bytes;
+                sum = sum.saturating_add(birth.live_bytes);
             }
             points.push((time_ns, sum));
         }
@@ -103,47 +120,122 @@ impl Growth {
             late_bytes: to.1 - late,
             span_s,
             of_survivors: false,
-            forgets: false,
-            forgotten: String::new(),
+            turnover: None,
         })
     }
 
-    /// Is what makes up the growth young? Then it follows the load: what leaks is as old as the growth.
-    fn is_young(&self, case: &Evidence<'_>, first_ns: u64) -> Option<String> {
+    /// What makes up the growth, if it is young: what leaks is as old as the growth.
+    fn young(&self, case: &Evidence<'_>, first_ns: u64) -> Option<Turnover> {
         let end_ns = case.history.last().filter(|_| !case.births.is_empty())?.time_ns;
         let span_ns = end_ns.saturating_sub(first_ns) / 3 * 2;
         let born = case.births.iter().filter(|birth| birth.born_ns < first_ns + span_ns);
-        let left_bytes: u64 = born.map(|birth| birth.live_bytes).sum();
+        let left_bytes = born.map(|birth| birth.live_bytes).fold(0, u64::saturating_add);
         let grown_bytes = self.trend.slope * span_ns as f64 / 1e9;
         ((left_bytes as f64) < grown_bytes * OLD_SHARE).then(|| {
-            let allocated = classify::at(case.history, first_ns + span_ns).allocated_bytes;
-            let [left, allocated] = [left_bytes, allocated].map(units::bytes);
-            format!("only {left} is left of the {allocated} allocated in the first two thirds of the time")
+            let of_bytes = classify::at(case.history, first_ns + span_ns).allocated_bytes;
+            let stays_longer =
+                self.brings(TRICKLE_SHARE).then(|| stays_longer(case.history, first_ns)).flatten();
+            stays_longer.unwrap_or(Turnover::FollowsLoad { left_bytes, of_bytes })
+        })
+    }
+
+    /// Do the second and the last third of the time each bring at least this part of an average third?
+    fn brings(&self, share: f64) -> bool {
+        self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0
+    }
+
+    /// Is it as fast at the end as before? What an application loads when it starts slows down.
+    pub(super) fn is_even(&self) -> bool {
+        self.brings(EVEN_SHARE)
+    }
+
+    /// How older allocations are freed, so that it may level off. None: they stay, or stay ever longer.
+    pub(super) fn forgotten(&self, figures: &mut Figures) -> Option<String> {
+        match *self.turnover.as_ref()? {
+            Turnover::Slows { first_share, second_share } => {
+                let first = figures.share("first_third_left_share", first_share);
+                let second = figures.share("second_third_left_share", second_share);
+                Some(format!("only {first} is left of the first third of it, and {second} of the second"))
+            }
+            Turnover::FollowsLoad { left_bytes, of_bytes } => {
+                let left = figures.bytes("left_bytes", left_bytes);
+                let of = figures.bytes("left_of_bytes", of_bytes);
+                Some(format!("only {left} is left of the {of} allocated in the first two thirds of the time"))
+            }
+            Turnover::StaysLonger { .. } => None,
+        }
+    }
+
+    /// That each allocation stays longer than the ones before. None: older allocations are not freed, or no more than
+    /// asked for.
+    pub(super) fn waits(&self, figures: &mut Figures) -> Option<String> {
+        let Some(Turnover::StaysLonger { middle_per_s, late_per_s, of_bytes }) = self.turnover else {
+            return None;
+        };
+        Some(if of_bytes {
+            let middle = figures.bytes_per_s("middle_allocated_bytes_per_s", middle_per_s);
+            let late = figures.bytes_per_s("late_allocated_bytes_per_s", late_per_s);
+            format!("each stays longer than the ones before, at {middle} and then {late} allocated")
+        } else {
+            let middle = figures.count_per_s("middle_allocations_per_s", middle_per_s);
+            let late = figures.count_per_s("late_allocations_per_s", late_per_s);
+            format!(
+                "each stays longer than the ones before, at {middle} and then {late} allocations a second"
+            )
         })
     }
 
     /// Is it more than chance, more than nothing, and does it go on all the time?
     pub(super) fn is_real(&self, case: &Evidence<'_>) -> bool {
         let bytes = self.grown_bytes.min(self.trend.slope * self.span_s);
-        let brings = |share: f64| self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0;
         let is_much = bytes >= case.least_bytes() as f64;
         // The first third may be a start that ended.
         let is_chance = self.middle_bytes + self.late_bytes < case.noise_bytes as f64;
         // A trickle: less, but drop by drop, all the time.
         let trickles = case.is_applications
             && bytes >= TRICKLE_BYTES as f64
-            && brings(TRICKLE_SHARE)
+            && self.brings(TRICKLE_SHARE)
             && spread_births(case) >= TRICKLE_BIRTHS;
-        self.trend.rises() && !is_chance && (is_much && brings(LATE_SHARE) || trickles)
+        self.trend.rises() && !is_chance && (is_much && self.brings(LATE_SHARE) || trickles)
     }
 
     /// As the end of a sentence.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn describe(&self, figures: &mut Figures) -> String {
         let Trend { slope, low, high } = self.trend;
-        let [slope, low, high] = [slope, low, high].map(units::bytes_per_s);
+        let grew = figures.bytes_per_s("growth_bytes_per_s", slope);
+        let low = figures.bytes_per_s("growth_low_bytes_per_s", low);
+        let high = figures.bytes_per_s("growth_high_bytes_per_s", high);
+        figures.keep("grown_bytes", self.grown_bytes.max(0.0) as u64);
         let what = if self.of_survivors { "what survives grew" } else { "it grew" };
-        format!("{what} by {slope} (95 %: {low} to {high})")
+        format!("{what} by {grew} (95 %: {low} to {high})")
     }
+}
+
+/// Whether what is held grows though no more is asked for than before: what is live, and what is asked for a second, in
+/// the last third of the time against the second. None: it grows as the load does.
+fn stays_longer(history: &[Point], first_ns: u64) -> Option<Turnover> {
+    let end = history.last()?;
+    let third_ns = end.time_ns.saturating_sub(first_ns) / 3;
+    let (one_ns, two_ns) = (first_ns + third_ns, first_ns + 2 * third_ns);
+    let [one, two] = [one_ns, two_ns].map(|time_ns| classify::at(history, time_ns));
+    // What is enlarged by realloc is asked for anew each time, ever larger: calls tell the load, if they are known.
+    let of_bytes = end.allocated_count == 0;
+    let asked = |point: Point| if of_bytes { point.allocated_bytes } else { point.allocated_count };
+    let rate = |from: Point, to: Point| {
+        let seconds = to.time_ns.saturating_sub(from.time_ns).max(1) as f64 / 1e9;
+        asked(to).saturating_sub(asked(from)) as f64 / seconds
+    };
+    let (middle_per_s, late_per_s) = (rate(one, two), rate(two, *end));
+    let live = |from_ns: u64, to_ns: u64| {
+        let points = classify::between(history, from_ns, to_ns);
+        points.iter().map(|point| point.live_bytes() as f64).sum::<f64>() / points.len().max(1) as f64
+    };
+    let (middle_live, late_live) = (live(one_ns, two_ns), live(two_ns, end.time_ns));
+    let is_known =
+        middle_per_s > 0.0 && middle_live > 0.0 && (of_bytes || asked(*end) - asked(two) >= CALLS_MIN);
+    let more = |late: f64, middle: f64| late / middle - 1.0;
+    let is_longer = is_known && more(late_per_s, middle_per_s) < more(late_live, middle_live) * LOAD_SHARE;
+    is_longer.then_some(Turnover::StaysLonger { middle_per_s, late_per_s, of_bytes })
 }
 
 /// At how many moments was something allocated that is left?
@@ -162,9 +254,9 @@ fn between(points: &[(f64, f64)], time: f64) -> Option<f64> {
     Some(one.1 + (other.1 - one.1) * share.clamp(0.0, 1.0))
 }
 
-/// Are lifetimes finite, as far as births tell: is less left of what was allocated in the first third of
-/// the time than of what was allocated in the second?
-fn forgotten(case: &Evidence<'_>, first_ns: u64) -> Option<String> {
+/// What is left of the first third of the time and of the second, if lifetimes are finite, as far as births tell: less of
+/// the first.
+fn forgotten(case: &Evidence<'_>, first_ns: u64) -> Option<Turnover> {
     if case.births.is_empty() {
         return None;
     }
@@ -174,17 +266,13 @@ fn forgotten(case: &Evidence<'_>, first_ns: u64) -> Option<String> {
     let allocated = |time_ns| classify::at(case.history, time_ns).allocated_bytes;
     let left = |from_ns: u64, to_ns: u64| -> u64 {
         let born = |birth: &&Birth| from_ns <= birth.born_ns && birth.born_ns < to_ns;
-        case.births.iter().filter(born).map(|birth| birth.live_bytes).sum()
+        case.births.iter().filter(born).map(|birth| birth.live_bytes).fold(0, u64::saturating_add)
     };
     let (one, two) = (allocated(one_ns), allocated(two_ns).saturating_sub(allocated(one_ns)));
     let (left_one, left_two) = (left(0, one_ns), left(one_ns, two_ns));
     let share = |left: u64, of: u64| left.min(of) as f64 / of.max(1) as f64;
+    let (first_share, second_share) = (share(left_one, one), share(left_two, two));
     let gone = one.saturating_sub(left_one);
-    let forgets =
-        share(left_one, one) < share(left_two, two) / 2.0 && gone.saturating_mul(4) >= end.live_bytes();
-    forgets.then(|| {
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
-        let (one, two) = (percent(share(left_one, one)), percent(share(left_two, two)));
-        format!("only {one} is left of the first third of it, and {two} of the second")
-    })
+    let forgets = first_share < second_share / 2.0 && gone.saturating_mul(4) >= end.live_bytes();
+    forgets.then_some(Turnover::Slows { first_share, second_share })
 }

@@ -9,6 +9,9 @@ pub struct Point {
     pub time_ns: u64,
     pub allocated_bytes: u64,
     pub freed_bytes: u64,
+    /// Allocations; 0 where only bytes are known.
+    pub allocated_count: u64,
+    pub freed_count: u64,
     /// Of `freed_bytes`: freed by threads that work off what collections found.
     pub collected_bytes: u64,
 }
@@ -17,6 +20,11 @@ impl Point {
     /// Allocated and not freed by then.
     pub fn live_bytes(&self) -> u64 {
         self.allocated_bytes.saturating_sub(self.freed_bytes)
+    }
+
+    /// Allocations that were not freed by then.
+    pub fn live_count(&self) -> u64 {
+        self.allocated_count.saturating_sub(self.freed_count)
     }
 }
 
@@ -128,6 +136,8 @@ impl History {
                 }
                 point.allocated_bytes = point.allocated_bytes.saturating_add(now.allocated_bytes);
                 point.freed_bytes = point.freed_bytes.saturating_add(now.freed_bytes);
+                point.allocated_count = point.allocated_count.saturating_add(now.allocated_count);
+                point.freed_count = point.freed_count.saturating_add(now.freed_count);
                 point.collected_bytes = point.collected_bytes.saturating_add(now.collected_bytes);
             }
         }

@@ -12,6 +12,8 @@ mod groups;
 mod growth;
 mod history;
 mod metaspace;
+pub(crate) mod sentence;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod thread_cohort;
@@ -21,9 +23,10 @@ mod trend;
 use serde::Serialize;
 
 pub use allocator_retention::AllocatorRetention;
-pub use class_definers::{ClassChurn, Generator, asks};
+pub use class_definers::{ClassChurn, Generator, asks, loads_class};
 pub use groups::GroupVerdicts;
 pub use history::{GroupId, Point, RowGroups};
+pub use sentence::{Figure, Figures};
 pub(crate) use trend::Trend;
 
 /// What a row's course means. Exactly one holds.
@@ -66,12 +69,40 @@ impl Kind {
     }
 }
 
+/// The ground on which a verdict stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The objects that hold it were found, from a root.
+    Reachability,
+    /// Collections freed it, or had the chance and did not.
+    Collection,
+    /// Its growth in the time that it was watched.
+    Course,
+    /// Nothing: it cannot be told, or not yet.
+    None,
+}
+
+/// What makes grow what the JVM keeps for classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClassGrowth {
+    /// Class loaders are made and stay, or classes are generated over and over, and this is of them.
+    Churn,
+    /// Classes are loaded, as when an application starts.
+    Loading,
+    /// Hardly a class is defined: redefinition, interned strings, or something else that the program asks for.
+    Other,
+}
+
 /// The meaning of a row's course.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
     pub kind: Kind,
+    pub proof: Proof,
     /// One sentence, with numbers.
     pub evidence: String,
     /// What an engineer can do.
     pub advice: String,
+    /// The numbers of the sentence, by name.
+    pub figures: Figures,
 }

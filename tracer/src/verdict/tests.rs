@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::Kind;
 use super::classify::{Birth, Evidence, Finding, classify_growth};
 use super::history::Point;
+use super::sentence::tests::holds;
+use super::{ClassGrowth, Kind, Proof};
 use crate::attribute::Nature;
 use crate::recording::Collection;
 
@@ -20,6 +21,7 @@ fn history(moments: impl IntoIterator<Item = (u64, u64, u64)>) -> Vec<Point> {
         allocated_bytes: allocated,
         freed_bytes: freed + collected,
         collected_bytes: collected,
+        ..Point::default()
     };
     [(0, (0, 0, 0))].into_iter().chain((1..).zip(moments)).map(point).collect()
 }
@@ -45,13 +47,13 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         history,
         collections: Some(gcs),
         births,
-        makes_classes: true,
+        classes: ClassGrowth::Churn,
         unloads: true,
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 4711,
-        things: "",
+        threads: None,
     })
 }
 
@@ -64,13 +66,13 @@ fn the_chance_of_sampling_is_no_growth() {
             history: &grows,
             collections: Some(&[]),
             births: &births(0..15, 1_000 * KIB, &[]),
-            makes_classes: true,
+            classes: ClassGrowth::Churn,
             unloads: true,
             is_applications: false,
             usual_bytes: 0,
             noise_bytes,
             pid: 4711,
-            things: "",
+            threads: None,
         };
         classify_growth(&case).kind
     };
@@ -141,13 +143,13 @@ fn without_a_collection_nobody_can_tell() {
         history: &history,
         collections: None,
         births: &births,
-        makes_classes: true,
+        classes: ClassGrowth::Churn,
         unloads: true,
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 1,
-        things: "",
+        threads: None,
     };
     let found = classify_growth(&case);
     assert_eq!(found.kind, Kind::GcPending);
@@ -174,7 +176,8 @@ fn a_pool_fills_and_stays_while_work_goes_on() {
     assert_eq!(found.kind, Kind::Pool);
     assert_eq!(
         found.evidence,
-        "rose to 15.6 MiB by 4.0 s, and stayed for 11.0 s while 5.4 MiB more was allocated and freed"
+        "rose to 15.6 MiB by 4.0 s, and is 15.6 MiB after another 11.0 s, in which 5.4 MiB more was allocated and 5.4 MiB \
+         was freed"
     );
 }
 
@@ -235,24 +238,24 @@ fn classes_of_loaders_that_were_there_are_a_start() {
     let gcs = [gc(5, true), gc(10, true)];
     let young = gcs.map(|gc| Collection { full: false, ..gc });
     let births = births(0..15, 1_000 * KIB, &gcs);
-    let of = |makes_classes, gcs, unloads| Evidence {
+    let of = |classes, gcs, unloads| Evidence {
         nature: Nature::Unloaded,
         history: &history,
         collections: Some(gcs),
         births: &births,
-        makes_classes,
+        classes,
         unloads,
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 1,
-        things: "",
+        threads: None,
     };
-    assert_eq!(classify_growth(&of(false, &gcs, true)).kind, Kind::TooShort);
-    assert_eq!(classify_growth(&of(true, &gcs, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(ClassGrowth::Loading, &gcs, true)).kind, Kind::TooShort);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &gcs, true)).kind, Kind::Leak);
     // A young collection looks for no class loaders, unless some went.
-    assert_eq!(classify_growth(&of(true, &young, false)).kind, Kind::GcPending);
-    assert_eq!(classify_growth(&of(true, &young, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, false)).kind, Kind::GcPending);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, true)).kind, Kind::Leak);
 }
 
 /// As `verdict`, of what the application asks for.
@@ -262,13 +265,13 @@ fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births:
         history,
         collections: Some(gcs),
         births,
-        makes_classes: false,
+        classes: ClassGrowth::Loading,
         unloads: true,
         is_applications: true,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 4711,
-        things: "",
+        threads: None,
     })
 }
 
@@ -282,13 +285,13 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         history: &history,
         collections: Some(&gcs),
         births: &[],
-        makes_classes: false,
+        classes: ClassGrowth::Loading,
         unloads,
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
         pid: 1,
-        things: "",
+        threads: None,
     };
     assert_eq!(classify_growth(&case(true)).kind, Kind::GcPending);
     assert_eq!(classify_growth(&case(false)).kind, Kind::Transient);
@@ -370,6 +373,47 @@ proptest! {
         prop_assert_eq!(found.kind, expected, "{}", found.evidence);
     }
 
+    /// Every number of a sentence is one of its figures, and the figures are those of the history.
+    #[test]
+    fn sentences_are_true_of_the_numbers(
+        rate in 1_u64..4_000, base in 0_u64..20_000, seconds in 5_u64..90, freed_share in 0_u64..=100,
+        late_share in 0_u64..=100, bend in 0_u64..90, collects in any::<bool>(), full in any::<bool>(),
+        noise in prop::collection::vec(0_u64..300, 90), applications in any::<bool>(),
+        nature in prop::sample::select(vec![Nature::Owned, Nature::Collected, Nature::Unloaded, Nature::Bounded]),
+        classes in prop::sample::select(vec![ClassGrowth::Churn, ClassGrowth::Loading, ClassGrowth::Other]),
+    ) {
+        let allocated = |at: u64| (base + at.min(bend) * rate + at.saturating_sub(bend) * rate * late_share / 100
+            + (0..at).map(|second| noise[(second % 90) as usize]).sum::<u64>()) * KIB;
+        let gcs: Vec<Collection> = if collects { (1..seconds / 4 + 1).map(|at| gc(at * 4 - 1, full)).collect() } else { Vec::new() };
+        let moments = (1..=seconds).map(|at| {
+            let freed = allocated(at.saturating_sub(1)) * freed_share / 100;
+            let collected = if collects { allocated(at / 4 * 4) * freed_share / 200 } else { 0 };
+            (allocated(at), freed - freed.min(collected), freed.min(collected))
+        });
+        let history = history(moments);
+        let end = history.last().copied().unwrap_or_default();
+        let each = end.live_bytes() / seconds;
+        let births = births(seconds - seconds / 2..seconds, each, &gcs);
+        let found = classify_growth(&Evidence {
+            nature, history: &history, collections: Some(&gcs), births: &births, classes, unloads: true,
+            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: 4711, threads: None,
+        });
+        let known = ["95 %", "jcmd 4711 GC.run"];
+        prop_assert_eq!(holds(&found.evidence, &found.figures, &known), Ok(()));
+        let figure = |name: &str| found.figures.whole(name);
+        prop_assert_eq!(figure("live_bytes"), Some(end.live_bytes()));
+        prop_assert_eq!(figure("allocated_bytes"), Some(end.allocated_bytes));
+        prop_assert_eq!(figure("freed_bytes"), Some(end.freed_bytes));
+        let at_most = |name: &str, most: u64| figure(name).is_none_or(|value| value <= most);
+        prop_assert!(at_most("more_freed_bytes", end.freed_bytes) && at_most("more_allocated_bytes", end.allocated_bytes));
+        prop_assert!(at_most("survived_bytes", end.live_bytes()), "{}", found.evidence);
+        prop_assert!(at_most("collected_bytes", end.freed_bytes), "{}", found.evidence);
+        prop_assert!(at_most("reached_ns", end.time_ns) && at_most("peak_ns", end.time_ns));
+        let grows = found.figures.rate("growth_bytes_per_s").is_some_and(|rate| rate > 0);
+        prop_assert!(found.kind != Kind::Leak || grows || found.evidence.contains("enlarged"), "{}", found.evidence);
+        prop_assert!(found.kind != Kind::Leak || found.proof != Proof::None);
+    }
+
     #[test]
     fn anything_has_one_verdict(
         moments in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..40),
@@ -377,7 +421,7 @@ proptest! {
         born in prop::collection::vec((any::<u64>(), any::<u32>(), 0_u64..1 << 50), 0..40),
     ) {
         let history: Vec<Point> = (0_u64..).zip(moments).map(|(at, (allocated_bytes, freed_bytes, collected_bytes))| {
-            Point { time_ns: at * SECOND_NS, allocated_bytes, freed_bytes, collected_bytes }
+            Point { time_ns: at * SECOND_NS, allocated_bytes, freed_bytes, collected_bytes, ..Point::default() }
         }).collect();
         let gcs: Vec<Collection> = gcs.into_iter()
             .map(|(begin_ns, end_ns, full)| Collection { begin_ns, end_ns, full }).collect();
@@ -387,4 +431,84 @@ proptest! {
             prop_assert!(!verdict(nature, &history, &gcs, &births).evidence.is_empty());
         }
     }
+}
+
+/// Kibibytes allocated and freed, and calls of each, by second.
+fn counted(moments: impl IntoIterator<Item = (u64, u64, u64, u64)>) -> Vec<Point> {
+    let point = |(second, (allocated, freed, allocated_count, freed_count))| Point {
+        time_ns: second * SECOND_NS,
+        allocated_bytes: allocated * KIB,
+        freed_bytes: freed * KIB,
+        allocated_count,
+        freed_count,
+        collected_bytes: 0,
+    };
+    [(0, (0, 0, 0, 0))].into_iter().chain((1..).zip(moments)).map(point).collect()
+}
+
+#[test]
+fn a_queue_whose_pieces_are_replaced_grows_without_bound() {
+    // 200 pieces of 16 KiB a second come, and 150 go: what is there is young, and waits ever longer.
+    let queue = counted((1..=30).map(|at| (at * 3_200, at * 2_400, at * 200, at * 150)));
+    let left = births(23..30, 3_200 * KIB, &[]);
+    let found = verdict(Nature::Owned, &queue, &[], &left);
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert!(found.evidence.contains("at 200.0 and then 200.0 allocations a second"), "{}", found.evidence);
+    // However long it is recorded.
+    let long = counted((1..=80).map(|at| (at * 3_200, at * 2_400, at * 200, at * 150)));
+    assert_eq!(verdict(Nature::Owned, &long, &[], &births(60..80, 3_200 * KIB, &[])).kind, Kind::Leak);
+    // The load rises: as much more is asked for as is held.
+    let load = counted(
+        (1..=30).map(|at| (at * at * 100, (at - 1) * (at - 1) * 100, at * at * 10, (at - 1) * (at - 1) * 10)),
+    );
+    let found = verdict(Nature::Owned, &load, &[], &births(29..30, 5_900 * KIB, &[]));
+    assert_eq!(found.kind, Kind::TooShort, "{}", found.evidence);
+}
+
+#[test]
+fn a_block_that_is_enlarged_is_no_pool() {
+    // By realloc, a little each time.
+    let grows = counted((1..=30).map(|at| (at * (at + 1) * 500, at * (at - 1) * 500, at * 10, at * 10 - 1)));
+    let found = verdict(Nature::Owned, &grows, &[], &births(29..30, 30_000 * KIB, &[]));
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    // By doubling: it is flat for ever longer.
+    let size = |at: u64| 1_024 * at.next_power_of_two();
+    let freed = |at: u64| (0..at.next_power_of_two().ilog2()).map(|step| 1_024 << step).sum::<u64>();
+    let blocks = |at: u64| u64::from(at.next_power_of_two().ilog2()) + 1;
+    let doubles = counted((1..=60).map(|at| (size(at) + freed(at), freed(at), blocks(at), blocks(at) - 1)));
+    let found = verdict(Nature::Owned, &doubles, &[], &births(33..34, 65_536 * KIB, &[]));
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert!(found.evidence.contains("was enlarged from"), "{}", found.evidence);
+    // A table that got its size when the program started.
+    let table = counted((1..=60).map(|at| {
+        (size(at.min(4)) + freed(at.min(4)), freed(at.min(4)), blocks(at.min(4)), blocks(at.min(4)) - 1)
+    }));
+    assert_ne!(verdict(Nature::Owned, &table, &[], &births(3..4, 4_096 * KIB, &[])).kind, Kind::Leak);
+}
+
+#[test]
+fn what_the_jvm_keeps_grows_without_new_classes() {
+    let even = history((1..=30).map(|at| (at * 700 * KIB, 0, 0)));
+    let slows = history((1..=30_u64).map(|at| (at.isqrt() * 3_800 * KIB, 0, 0)));
+    let gcs = [gc(6, false), gc(12, false), gc(18, false), gc(24, false)];
+    let of = |history: &[Point], classes| {
+        classify_growth(&Evidence {
+            nature: Nature::Unloaded,
+            history,
+            collections: Some(&gcs),
+            births: &[],
+            classes,
+            unloads: false,
+            is_applications: false,
+            usual_bytes: 1 << 20,
+            noise_bytes: 0,
+            pid: 4711,
+            threads: None,
+        })
+    };
+    let found = of(&even, ClassGrowth::Other);
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert!(found.evidence.contains("hardly a class defined"), "{}", found.evidence);
+    assert_eq!(of(&even, ClassGrowth::Loading).kind, Kind::TooShort);
+    assert_ne!(of(&slows, ClassGrowth::Other).kind, Kind::Leak);
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::classify::Threads;
 use super::history::{History, Point};
 use crate::recording::Recording;
-use crate::units;
 
 /// Threads of the session: when each started and ended, in nanoseconds since the session started.
 pub(super) struct ThreadCohort {
@@ -35,7 +35,7 @@ impl ThreadCohort {
     }
 
     /// What their stacks take, of what `mapped` says of each on average; and how many threads that is.
-    pub(super) fn history(&self, mapped: &[Point], times_ns: &[u64]) -> (Vec<Point>, String) {
+    pub(super) fn history(&self, mapped: &[Point], times_ns: &[u64]) -> (Vec<Point>, Threads) {
         let by = |time_ns: u64| {
             let started = self.threads.iter().filter(|thread| thread.started_ns <= time_ns).count() as u64;
             let ended = self
@@ -55,12 +55,13 @@ impl ThreadCohort {
                 time_ns,
                 allocated_bytes: started.saturating_mul(each),
                 freed_bytes: ended.saturating_mul(each),
+                allocated_count: started,
+                freed_count: ended,
                 collected_bytes: 0,
             }
         };
-        let told =
-            format!("{} of {} still run", units::count(started - ended), units::counted(started, "thread"));
-        (times_ns.iter().map(point).collect(), told)
+        let threads = Threads { started_count: started, running_count: started.saturating_sub(ended) };
+        (times_ns.iter().map(point).collect(), threads)
     }
 }
 

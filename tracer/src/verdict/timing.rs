@@ -3,6 +3,7 @@
 
 use super::classify::{Evidence, SMALL_BYTES, at};
 use super::history::Point;
+use super::sentence::Figures;
 use crate::attribute::Nature;
 
 /// Fewer collections that freed something may be chance.
@@ -17,8 +18,18 @@ const SLACK_NS: u64 = 300_000_000;
 /// A course in which what was freed counts as freed by collections.
 pub(super) struct Followed {
     pub(super) history: Vec<Point>,
-    /// Why.
-    pub(super) told: String,
+    /// The part of all frees that follow collections, and of the time in which they do.
+    freed_share: f64,
+    time_share: f64,
+}
+
+impl Followed {
+    /// Why they count so.
+    pub(super) fn describe(&self, figures: &mut Figures) -> String {
+        let freed = figures.share("followed_share", self.freed_share);
+        let time = figures.share("followed_time_share", self.time_share);
+        format!("{freed} of its frees came right after collections, in {time} of the time")
+    }
 }
 
 /// None: frees do not follow collections, or it is known already by whom they were.
@@ -52,12 +63,6 @@ pub(super) fn followed(case: &Evidence<'_>) -> Option<Followed> {
     follows.then(|| {
         let history =
             case.history.iter().map(|point| Point { collected_bytes: point.freed_bytes, ..*point }).collect();
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
-        let told = format!(
-            "{} of its frees came right after collections, in {} of the time",
-            percent(freed_share),
-            percent(time_share),
-        );
-        Followed { history, told }
+        Followed { history, freed_share, time_share }
     })
 }

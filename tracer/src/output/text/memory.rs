@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{Style, clean, label, table, units};
-use crate::profile::{Memory, MemoryPart, Profile};
+use super::{Style, clean, label, table, units, verdicts};
+use crate::profile::{Memory, MemoryPart, PartGrowth, Profile};
 
 /// Parts shown; what is smaller is one line.
 const PARTS: usize = 14;
@@ -39,7 +39,28 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     if !facts.is_empty() {
         writeln!(out, "  {}", facts.join(", "))?;
     }
+    growth(memory, out)?;
     limit(memory, style, out)
+}
+
+/// Parts named beside the growth of resident memory, at most; what moved less than this is not worth a name.
+const GROWN_PARTS: usize = 5;
+const GROWN_BYTES: u64 = 256 << 10;
+
+fn growth(memory: &Memory, out: &mut dyn Write) -> io::Result<()> {
+    let Some(growth) = &memory.growth else { return Ok(()) };
+    let Some(rss) = growth.rss_bytes else { return Ok(()) };
+    let moved = growth.parts.iter().filter(|part| part.resident_bytes.unsigned_abs() >= GROWN_BYTES);
+    let mut moved: Vec<&PartGrowth> = moved.collect();
+    moved.sort_by_key(|part| std::cmp::Reverse(part.resident_bytes.unsigned_abs()));
+    let parts = moved.iter().take(GROWN_PARTS);
+    let parts: Vec<String> = parts
+        .map(|part| format!("{} {}", clean(&part.name), units::bytes_more(part.resident_bytes)))
+        .collect();
+    let by = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    let since = units::duration(growth.since_ns);
+    let text = format!("resident since {since}: {}{by}", units::bytes_more(rss));
+    verdicts::paragraph(&text, 2, Style { color: false }, out)
 }
 
 fn limit(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {

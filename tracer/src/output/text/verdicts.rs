@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Style, WIDTH, clean};
-use crate::profile::{Category, Kind, OwnerShare, Profile, Site, Verdict};
+use crate::profile::{Category, Kind, OwnerShare, Profile, RowName, Site, Verdict};
 
 /// Owners named for a category at most.
 const OWNERS: usize = 3;
@@ -11,19 +11,23 @@ const OWNERS: usize = 3;
 /// The categories in which somebody must do something, if there are any.
 pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let verdicts = profile.categories.iter().filter_map(|row| Some((row, row.verdict.as_ref()?)));
-    let found: Vec<_> = verdicts.clone().filter(|(_, verdict)| verdict.kind.is_finding()).collect();
     let is_short =
         verdicts.clone().next().is_some() && verdicts.clone().all(|(_, it)| it.kind == Kind::TooShort);
-    if found.is_empty() && !is_short {
+    if profile.findings.is_empty() && !is_short {
         return Ok(());
     }
     writeln!(out)?;
     writeln!(out, "{}", style.bold("Verdicts"))?;
-    for (row, verdict) in &found {
-        let mapped = if row.source == "mapping" { " (mapped)" } else { "" };
-        writeln!(out, "  {}{mapped}: {}", style.bold(&clean(&row.id)), style.warn(verdict.kind.as_str()))?;
+    for finding in &profile.findings {
+        let Some((first, others)) = finding.rows.split_first() else { continue };
+        let Some((row, verdict)) = verdicts.clone().find(|(row, _)| first.is_of(row)) else { continue };
+        writeln!(out, "  {}: {}", style.bold(&name(first)), style.warn(verdict.kind.as_str()))?;
         paragraph(&clean(&verdict.evidence), 4, Style { color: false }, out)?;
         owners(row, style, out)?;
+        if !others.is_empty() {
+            let others: Vec<String> = others.iter().map(name).collect();
+            paragraph(&format!("with it grow: {}", others.join(", ")), 4, style, out)?;
+        }
         advice(verdict, 4, style, out)?;
     }
     if let Some((_, verdict)) = verdicts.clone().next()
@@ -32,6 +36,11 @@ pub(super) fn of_categories(profile: &Profile, style: Style, out: &mut dyn Write
         reasons(verdict, 2, style, out)?;
     }
     Ok(())
+}
+
+/// A row as it is called.
+fn name(row: &RowName) -> String {
+    format!("{}{}", clean(&row.category), if row.source == "mapping" { " (mapped)" } else { "" })
 }
 
 /// Whose it is.
