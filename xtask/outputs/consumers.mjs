@@ -51,7 +51,7 @@ function checkPprof() {
   const largest = report.categories.find((row) => row.source === "allocator");
   const of = pprofTotal("-top", "-unit=B", `-tagfocus=category=^${largest.id}$`, "-sample_index=inuse_space", file);
   equal(`pprof -tagfocus category=${largest.id} shows a part of`, of, totals.live_bytes);
-  const focused = run(pprof, "-top", "-unit=B", `-tagfocus=category=^${largest.id}$`, file).match(/accounting for (\d+)B/);
+  const focused = run(pprof, "-top", "-unit=B", "-nodefraction=0", "-nodecount=1000000", `-tagfocus=category=^${largest.id}$`, file).match(/accounting for (\d+)B/);
   equal(`pprof -tagfocus category=${largest.id}`, Number(focused?.[1]), largest.live_bytes);
   const tags = run(pprof, "-tags", "-unit=B", file);
   equal("pprof -tags has the category", tags.includes(largest.id) && tags.includes("category"), true);

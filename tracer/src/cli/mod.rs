@@ -66,9 +66,10 @@ pub fn run() -> u8 {
     })
 }
 
-/// Warnings on stderr; more of it with RUST_LOG.
+/// Warnings on stderr; more of it with RUST_LOG. A certificate that is not trusted is an error of the command.
 fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,rustls_platform_verifier=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

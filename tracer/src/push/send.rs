@@ -122,7 +122,13 @@ fn attempt(agent: &Agent, request: &Request, tried: u32) -> Result<Outcome, Send
     Ok(match post.send(request.body.as_slice()) {
         Ok(answer) => outcome(answer, url, tried),
         Err(error) => {
-            let is_final = matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_));
+            let is_final = match &error {
+                // A certificate that is not trusted, or a server that does not speak TLS.
+                ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+                error => {
+                    matches!(error, ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Rustls(_))
+                }
+            };
             let error = SendError::Unreachable { url, why: why(&error), tries: tried };
             if is_final { Outcome::Never(error) } else { Outcome::Later(error, None) }
         }
@@ -164,6 +170,7 @@ fn why(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "it closed the connection before it answered".to_owned()
         }
+        ureq::Error::Io(error) => clean(&error.to_string()).into_owned(),
         error => clean(&error.to_string()).into_owned(),
     }
 }
