@@ -312,6 +312,10 @@ impl Capture {
         if deaf.is_zero() && reason != EndReason::ProbesGone {
             return Ok(());
         }
+        if deaf.is_zero() {
+            self.writer.note("the guard of the probes was killed, and the probes went with it")?;
+            return Ok(());
+        }
         let until = if reason == EndReason::ProbesGone { "; then the probes were taken away" } else { "" };
         self.writer.note(&format!(
             "the recorder did not run (it was stopped, or got no CPU): nothing was recorded for {:.1} s{until}",

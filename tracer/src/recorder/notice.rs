@@ -55,7 +55,9 @@ impl EndReason {
             Self::TargetExited => "target exited",
             Self::TargetReplaced => "target became another program",
             Self::Overhead => "recording took too much of the target's CPU time",
-            Self::ProbesGone => "the recorder did not run, and the probes were taken away",
+            Self::ProbesGone => {
+                "the probes were taken away: the recorder did not run, or its guard was killed"
+            }
         }
     }
 }
