@@ -16,6 +16,7 @@ use object::elf::{ET_CORE, FileHeader64, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use rustix::fs::SeekFrom;
 
+use super::hold::ThreadRegisters;
 use super::mapping::Mapping;
 use super::memory::ProcessMemory;
 use super::pagemap::{PAGE_BYTES, PageState, Residency};
@@ -23,6 +24,7 @@ use super::pagemap::{PAGE_BYTES, PageState, Residency};
 /// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`).
 const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
+const NT_X86_XSTATE: u32 = 0x202;
 const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
@@ -33,6 +35,8 @@ const ADDRESS_END: u64 = 1 << 47;
 const MAX_FILES: u64 = 1 << 16;
 /// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (of 64-bit processes).
 const STATUS_PID: usize = 32;
+/// `pr_reg` in it: 27 registers.
+const STATUS_REGISTERS: std::ops::Range<usize> = 112..112 + 27 * 8;
 const INFO_PID: usize = 24;
 const INFO_NAME: std::ops::Range<usize> = 40..56;
 const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
@@ -81,6 +85,7 @@ pub struct Core {
     pub arguments: String,
     /// Ids of the threads.
     pub tids: Vec<u32>,
+    threads: Vec<ThreadRegisters>,
 }
 
 impl Core {
@@ -113,6 +118,7 @@ impl Core {
             comm: String::new(),
             arguments: String::new(),
             tids: Vec::new(),
+            threads: Vec::new(),
         };
         for segment in segments {
             let (offset, bytes) = (segment.p_offset(endian), segment.p_filesz(endian));
@@ -151,7 +157,23 @@ impl Core {
             let start = 12 + (name as usize).next_multiple_of(4);
             let Some(note) = rest.get(start..).and_then(|rest| rest.get(..length as usize)) else { return };
             match kind {
-                NT_PRSTATUS => self.tids.extend(half(note, STATUS_PID)),
+                NT_PRSTATUS => {
+                    self.tids.extend(half(note, STATUS_PID));
+                    let registers = note.get(STATUS_REGISTERS).unwrap_or_default().as_chunks::<8>().0;
+                    let registers = registers.iter().map(|word| u64::from_le_bytes(*word)).collect();
+                    self.threads.push(ThreadRegisters::new(
+                        half(note, STATUS_PID).unwrap_or(0),
+                        registers,
+                        &[],
+                    ));
+                }
+                // Those of the thread whose status came before.
+                NT_X86_XSTATE => {
+                    if let Some(thread) = self.threads.last_mut() {
+                        let vector = note.as_chunks::<8>().0.iter();
+                        thread.vector = vector.map(|word| u64::from_le_bytes(*word)).collect();
+                    }
+                }
                 NT_PRPSINFO => {
                     self.pid = half(note, INFO_PID).unwrap_or(0);
                     self.comm = text(note.get(INFO_NAME));
@@ -202,6 +224,11 @@ impl Core {
                 self.same.insert(path, file);
             }
         }
+    }
+
+    /// Registers of the threads.
+    pub fn threads(&self) -> &[ThreadRegisters] {
+        &self.threads
     }
 
     /// The file at `path` is there and the one that was mapped.

@@ -9,6 +9,7 @@ pub mod core;
 pub mod cpu_time;
 pub mod elf;
 mod foreign_text;
+pub mod hold;
 pub mod jvm;
 pub mod lifecycle;
 pub mod mapping;
