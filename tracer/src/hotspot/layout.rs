@@ -13,6 +13,7 @@ pub(super) use self::runtime::{FieldsLayout, FlagLayout, ObjectLayout, ThreadLay
 
 use super::HotspotError;
 use super::books::BooksLayout;
+use super::heap::HeapLayout;
 use super::vmstructs::{Field, VmStructs, Width};
 
 /// Everything that is used of one JVM.
@@ -26,6 +27,8 @@ pub(super) struct Layout {
     pub(super) threads: Option<ThreadLayout>,
     pub(super) ranges: RangesLayout,
     pub(super) books: BooksLayout,
+    /// What reading the heap needs, or what of it this JVM does not describe.
+    pub(super) heap: Result<HeapLayout, String>,
     /// What an absent subject lacked.
     pub(super) missing: Vec<String>,
 }
@@ -46,7 +49,8 @@ impl Layout {
         let threads = optional(ThreadLayout::new(structs), &mut missing);
         let ranges = RangesLayout::new(structs);
         let books = BooksLayout::new(structs);
-        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, books, missing })
+        let heap = HeapLayout::new(structs).map_err(|error| error.to_string());
+        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, books, heap, missing })
     }
 }
 

@@ -11,6 +11,7 @@ mod code_cache;
 mod copied;
 mod fields;
 mod frame;
+pub mod heap;
 mod history;
 mod identity;
 mod layout;

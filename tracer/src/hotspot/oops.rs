@@ -69,6 +69,26 @@ impl Objects {
         })
     }
 
+    /// Base and shift of compressed references.
+    pub(super) fn compressed_references(&self) -> Option<(u64, u32)> {
+        self.compressed_oops
+    }
+
+    /// Base and shift of compressed class pointers.
+    pub(super) fn compressed_classes(&self) -> Option<(u64, u32)> {
+        self.compressed_classes
+    }
+
+    /// The bit of the mark word from which on it has the class.
+    pub(super) fn compact_shift(&self) -> Option<u32> {
+        self.compact
+    }
+
+    /// Bytes from an array's start to its length.
+    pub(super) fn array_length_offset(&self) -> u64 {
+        self.header_bytes()
+    }
+
     pub(super) fn layout(&self) -> &ObjectLayout {
         &self.layout
     }

@@ -60,7 +60,7 @@ pub(super) fn read(
 }
 
 /// The stack of the thread at `address`.
-fn stack(reader: Reader<'_>, layout: &ThreadLayout, address: u64) -> Option<Range<u64>> {
+pub(super) fn stack(reader: Reader<'_>, layout: &ThreadLayout, address: u64) -> Option<Range<u64>> {
     let (base, size) = layout.stack?;
     let end = reader.pointer_field(address, base).ok()?;
     let bytes = reader.field(address, size).ok()?;
@@ -69,7 +69,7 @@ fn stack(reader: Reader<'_>, layout: &ThreadLayout, address: u64) -> Option<Rang
 }
 
 /// Addresses of the threads.
-fn list(reader: Reader<'_>, layout: &ThreadLayout) -> Result<Vec<u64>, ReadError> {
+pub(super) fn list(reader: Reader<'_>, layout: &ThreadLayout) -> Result<Vec<u64>, ReadError> {
     match layout.list {
         ThreadsLayout::Array { list, length, threads } => {
             let list = reader.pointer(list)?;

@@ -13,7 +13,7 @@ pub(in crate::hotspot) struct BooksLayout {
     pub(super) symbol_table: Option<u64>,
     pub(super) string_table: Option<u64>,
     pub(super) hashtable: Option<HashtableLayout>,
-    pub(super) heap: HeapUseLayout,
+    pub(in crate::hotspot) heap: HeapUseLayout,
     /// `HeapBlock::Header::_length`, and the bytes of a `CodeHeap`.
     pub(super) block_segments: Option<Field>,
     pub(super) code_heap_bytes: Option<u64>,
@@ -66,10 +66,10 @@ pub(super) enum JniKind {
 
 /// What of the heap is used, by collector: where a region or space has its top, or the heap its counters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct HeapUseLayout {
-    pub(super) region_top: Option<Field>,
-    pub(super) parallel_top: Option<Field>,
-    pub(super) serial_top: Option<Field>,
+pub(in crate::hotspot) struct HeapUseLayout {
+    pub(in crate::hotspot) region_top: Option<Field>,
+    pub(in crate::hotspot) parallel_top: Option<Field>,
+    pub(in crate::hotspot) serial_top: Option<Field>,
     pub(super) z: Option<Pool>,
     /// ZGC of one generation where both are (21 to 23).
     pub(super) old_z: Option<Pool>,

@@ -20,7 +20,7 @@ pub use self::code::{CodeBook, CodeHeap};
 pub use self::cycles::ConcurrentCycles;
 pub use self::heap::{HeapSpace, JavaHeap};
 pub use self::jni::{JniReferences, References};
-pub(super) use self::layout::BooksLayout;
+pub(super) use self::layout::{BooksLayout, HeapUseLayout};
 pub use self::loaders::{LoaderType, Loaders};
 pub use self::metaspace::Metaspace;
 pub use self::queue::CompileQueue;

@@ -1,0 +1,294 @@
+//! A local copy of the used part of a Java heap, by the heap's own addresses.
+//!
+//! The address range from the first used space to the last is reserved and takes memory only where something was
+//! copied. Reading outside of what was used gives nothing, so whoever follows references needs no other check.
+
+use std::io;
+use std::ops::Range;
+
+use memmap2::{MmapMut, MmapOptions};
+
+use crate::process::memory::ProcessMemory;
+
+/// Spaces begin at multiples of this.
+pub(super) const GRANULE_BYTES: u64 = 1 << 16;
+/// Objects are numbered by words in 32 bits.
+pub(super) const MAX_EXTENT_BYTES: u64 = 8 << 32;
+/// Read by one call: a larger piece is not faster.
+const PIECE_BYTES: u64 = 1 << 20;
+const PAGE_BYTES: u64 = 4096;
+
+/// What lies in a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpaceKind {
+    /// Threads allocate here, and collections empty it.
+    Young,
+    Old,
+    /// One large object begins here.
+    Humongous,
+    /// It goes on here.
+    HumongousRest,
+}
+
+/// A used part of the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub bottom: u64,
+    /// Exclusive; what lies above is not used.
+    pub top: u64,
+    pub kind: SpaceKind,
+}
+
+impl Space {
+    /// Used bytes.
+    pub fn bytes(&self) -> u64 {
+        self.top.saturating_sub(self.bottom)
+    }
+}
+
+/// Used bytes of all spaces.
+pub fn used_bytes(spaces: &[Space]) -> u64 {
+    spaces.iter().map(Space::bytes).sum()
+}
+
+/// The used spaces of a heap, sorted by address, and the range in which there can be others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spaces {
+    pub used: Vec<Space>,
+    pub extent: Range<u64>,
+}
+
+/// A copy that is filled while the target is held.
+#[derive(Debug)]
+pub struct HeapCopy {
+    base: u64,
+    memory: MmapMut,
+    /// For each granule, where its used part ends; 0 if nothing of it is used.
+    tops: Vec<u64>,
+    spaces: Vec<Space>,
+}
+
+impl HeapCopy {
+    /// Reserves room for what can be in `extent`.
+    ///
+    /// # Errors
+    /// The range is too large, or the kernel does not give it.
+    pub fn reserve(extent: Range<u64>) -> io::Result<Self> {
+        let base = extent.start;
+        let bytes = extent.end.saturating_sub(base).next_multiple_of(GRANULE_BYTES);
+        if bytes > MAX_EXTENT_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "objects lie further apart than 32 GiB"));
+        }
+        let length = usize::try_from(bytes.max(GRANULE_BYTES)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let memory = MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
+        // Not every kernel has them.
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new() })
+    }
+
+    /// Can what lies in `spaces` be copied to it?
+    pub fn has_room_for(&self, spaces: &[Space]) -> bool {
+        let end = self.base + self.memory.len() as u64;
+        spaces.iter().all(|space| self.base <= space.bottom && space.top <= end)
+    }
+
+    /// Has the kernel give the pages of `range` now, so that filling them does not wait for it.
+    pub fn populate(&mut self, range: Range<u64>) {
+        let Some(range) = self.offsets(&range) else { return };
+        let pages = range.start / PAGE_BYTES as usize * PAGE_BYTES as usize..range.end;
+        // Where the kernel cannot (before 5.14), filling them takes longer.
+        let _ = self.memory.advise_range(
+            memmap2::Advice::PopulateWrite,
+            pages.start,
+            pages.end.saturating_sub(pages.start),
+        );
+    }
+
+    /// Copies the spaces but for what lies in `skipped` (sorted), with two threads. `go_on` is asked before each piece.
+    ///
+    /// # Errors
+    /// Memory cannot be read, or `TimedOut` when it shall not go on.
+    pub fn fill(
+        &mut self,
+        memory: &(dyn ProcessMemory + Sync),
+        spaces: &[Space],
+        skipped: &[Range<u64>],
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> io::Result<()> {
+        let mut pieces: Vec<(u64, &mut [u8])> = Vec::new();
+        let mut wanted: Vec<Range<u64>> = Vec::new();
+        for space in spaces {
+            for part in without(space.bottom..space.top, skipped) {
+                let mut next = part.start;
+                while next < part.end {
+                    let end = part.end.min(next + PIECE_BYTES);
+                    wanted.push(next..end);
+                    next = end;
+                }
+            }
+        }
+        wanted.sort_by_key(|range| range.start);
+        let base = self.base;
+        let (mut rest, mut at) = (self.memory.as_mut(), base);
+        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "spaces of the heap overlap");
+        for range in wanted {
+            let gap = range.start.checked_sub(at).ok_or_else(outside)? as usize;
+            let length = (range.end - range.start) as usize;
+            let (_, behind) = rest.split_at_mut_checked(gap).ok_or_else(outside)?;
+            let (piece, behind) = behind.split_at_mut_checked(length).ok_or_else(outside)?;
+            pieces.push((range.start, piece));
+            (rest, at) = (behind, range.end);
+        }
+        let half = pieces.len() / 2;
+        let second = pieces.split_off(half);
+        let copy = |pieces: Vec<(u64, &mut [u8])>| -> io::Result<()> {
+            for (address, piece) in pieces {
+                if !go_on() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                memory.read(address, piece)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| copy(second));
+            let own = copy(pieces);
+            let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a reading thread ended")));
+            own.and(other)
+        })?;
+        self.set_spaces(spaces);
+        Ok(())
+    }
+
+    /// A copy with these bytes in its spaces, in their order.
+    #[cfg(test)]
+    pub(super) fn made(spaces: &[Space], bytes: &[Vec<u8>]) -> Self {
+        let bottom = spaces.iter().map(|space| space.bottom).min().expect("a space");
+        let top = spaces.iter().map(|space| space.top).max().expect("a space");
+        let mut copy = Self::reserve(bottom..top).expect("reserved");
+        for (space, bytes) in spaces.iter().zip(bytes) {
+            let at = (space.bottom - copy.base) as usize;
+            copy.memory[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        copy.set_spaces(spaces);
+        copy
+    }
+
+    fn set_spaces(&mut self, spaces: &[Space]) {
+        self.spaces = spaces.to_vec();
+        self.tops = vec![0; self.memory.len() / GRANULE_BYTES as usize + 1];
+        for space in spaces {
+            let first = (space.bottom - self.base) / GRANULE_BYTES;
+            let count = space.bytes().div_ceil(GRANULE_BYTES);
+            let tops = self.tops.iter_mut().skip(first as usize).take(count as usize);
+            tops.for_each(|top| *top = (*top).max(space.top));
+        }
+    }
+
+    /// What was copied.
+    pub fn spaces(&self) -> &[Space] {
+        &self.spaces
+    }
+
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub(super) fn extent_bytes(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    /// Does `address` lie below the top of a used space?
+    #[inline]
+    pub(super) fn contains(&self, address: u64) -> bool {
+        let granule = address.wrapping_sub(self.base) / GRANULE_BYTES;
+        usize::try_from(granule)
+            .ok()
+            .and_then(|granule| self.tops.get(granule))
+            .is_some_and(|top| address < *top)
+    }
+
+    /// The four bytes at `address`; none outside.
+    #[inline]
+    pub(super) fn half(&self, address: u64) -> Option<u32> {
+        let at = usize::try_from(address.wrapping_sub(self.base)).ok()?;
+        let bytes = self.memory.get(at..at.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    /// The eight bytes at `address`; none outside.
+    #[inline]
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.wrapping_sub(self.base)).ok()?;
+        let bytes = self.memory.get(at..at.checked_add(8)?)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    /// `length` bytes from `address`.
+    pub(super) fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(address.wrapping_sub(self.base)).ok()?;
+        self.memory.get(at..at.checked_add(length)?)
+    }
+
+    fn offsets(&self, range: &Range<u64>) -> Option<Range<usize>> {
+        let start = usize::try_from(range.start.checked_sub(self.base)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(self.base)?).ok()?;
+        (start < end && end <= self.memory.len()).then_some(start..end)
+    }
+}
+
+/// `range` without what is in `skipped` (sorted by start, not overlapping).
+pub(super) fn without(range: Range<u64>, skipped: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let mut start = range.start;
+    let first = skipped.partition_point(|other| other.end <= range.start);
+    for other in skipped.iter().skip(first).take_while(|other| other.start < range.end) {
+        if other.start > start {
+            parts.push(start..other.start);
+        }
+        start = start.max(other.end);
+    }
+    if start < range.end {
+        parts.push(start..range.end);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::memory::ImageMemory;
+
+    const BASE: u64 = 0x7_0000_0000;
+
+    #[test]
+    fn spaces_are_copied_without_what_is_skipped() {
+        let bytes: Vec<u8> = (0..3 << 20).map(|index: u32| (index >> 8) as u8 | 1).collect();
+        let image = ImageMemory::new(vec![(BASE, bytes.clone())]);
+        let old = Space { bottom: BASE, top: BASE + (2 << 20) + 8, kind: SpaceKind::Old };
+        let spaces = [old];
+        let mut copy = HeapCopy::reserve(BASE..old.top).expect("reserved");
+        let skipped = [BASE + 4096..BASE + (1 << 20)];
+        copy.populate(BASE..old.top);
+        copy.fill(&image, &spaces, &skipped, &|| true).expect("copied");
+        assert_eq!(copy.bytes(BASE, 4096), Some(&bytes[..4096]));
+        assert_eq!(copy.word(BASE + 4096), Some(0));
+        assert_eq!(copy.bytes(BASE + (1 << 20), 1 << 20), Some(&bytes[1 << 20..2 << 20]));
+        assert!(copy.contains(BASE) && copy.contains(old.top - 1));
+        assert!(!copy.contains(old.top) && !copy.contains(BASE - 1) && !copy.contains(u64::MAX));
+        assert_eq!(
+            (copy.word(BASE - 8), copy.half(u64::MAX), copy.word(BASE + (4 << 20))),
+            (None, None, None)
+        );
+        let late = copy.fill(&image, &spaces, &[], &|| false).expect_err("not in time");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert!(copy.fill(&image, &[old, old], &[], &|| true).is_err(), "they overlap");
+    }
+
+    #[test]
+    fn a_range_without_parts() {
+        assert_eq!(without(10..20, &[0..12, 14..15, 19..30]), [12..14, 15..19]);
+        assert_eq!(without(10..20, &[0..10, 20..30]), vec![10..20; 1]);
+        assert_eq!(without(10..20, &[0..25]), []);
+    }
+}

@@ -1,0 +1,438 @@
+//! What holds objects from outside of the heap: class loaders, threads, JNI and the JVM itself.
+//!
+//! Read while the target is held. Much of it is not described by the JVM, and is found by proof before: a loader's list
+//! of handles is the field that leads to the handle of one of its mirrors; an `OopStorage` is what libjvm's data points
+//! to and whose first block names it as owner.
+//! Source: HotSpot 11 to 25, `classfile/classLoaderData.hpp`, `gc/shared/oopStorage.inline.hpp`,
+//! `runtime/jniHandles.hpp`.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::{HeapAccess, HeapError};
+use crate::hotspot::pages::Pages;
+use crate::hotspot::read::{ReadError, Reader, pointer};
+use crate::hotspot::threads;
+use crate::hotspot::vmstructs::{Field, Width};
+use crate::process::hold::ThreadRegisters;
+use crate::process::mapping::Mapping;
+use crate::process::pagemap::{self, PAGE_BYTES, Residency};
+
+const WORD_BYTES: u64 = 8;
+/// Loaders, and holders of hidden classes, of one JVM.
+const MAX_LOADERS: usize = 1 << 20;
+/// Loaders that are asked for a proof of where handles are.
+const MAX_PROOFS: usize = 64;
+/// A chunk of a loader's handles: so many, then how many are used, then the next chunk.
+const CHUNK_SLOTS: u64 = 32;
+const CHUNK_BYTES: u64 = 272;
+const CHUNK_USED: Field = Field { offset: 256, width: Width::Four };
+const CHUNK_NEXT: Field = Field { offset: 264, width: Width::Eight };
+const MAX_CHUNKS: usize = 1 << 18;
+/// A block of an `OopStorage`: so many references, then a mask of those in use, then the storage.
+const BLOCK_SLOTS: u64 = 64;
+const BLOCK_BYTES: u64 = 528;
+const BLOCK_MASK: u64 = 512;
+const BLOCK_OWNER: u64 = 520;
+const ARRAY_HEADER_BYTES: u64 = 24;
+const MAX_BLOCKS: u64 = 1 << 20;
+/// Words of a storage among which its array of blocks is.
+const ARRAY_WORDS: Range<u64> = 1..7;
+const MAX_STORAGES: usize = 256;
+const MAX_NAME: usize = 64;
+/// Blocks of a thread's local handles.
+const MAX_LOCAL_BLOCKS: usize = 1 << 16;
+/// Below the stack pointer, what a function may use without moving it.
+const RED_ZONE_BYTES: u64 = 128;
+/// Of all stacks together.
+const MAX_STACK_BYTES: u64 = 1 << 30;
+/// libjvm's writable data.
+const MAX_DATA_BYTES: u64 = 64 << 20;
+/// The last version whose own references are plain variables.
+const LAST_WITH_STATICS: u32 = 15;
+/// Storages of these names do not hold what is in them.
+const WEAK: [&str; 4] = ["Weak", "StringTable", "ResolvedMethod", "TagMap"];
+
+/// Where paths begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// Handles of the loader with this object; 0 for the JVM's own.
+    Loader {
+        object: u64,
+    },
+    /// The object of the thread with this index, its local JNI references, its stack and registers.
+    Thread(usize),
+    Local(usize),
+    Stack(usize),
+    /// What native code or the JVM holds.
+    Storage {
+        name: String,
+    },
+    /// The JVM's own variables.
+    Statics,
+}
+
+/// All roots.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    pub(super) loaders: Vec<LoaderRoots>,
+    pub(super) threads: Vec<ThreadRoots>,
+    pub(super) storages: Vec<StorageRoots>,
+    pub(super) statics: Vec<u64>,
+    /// References of loaders by the address of their handle.
+    pub(super) handles: HashMap<u64, u64>,
+    /// Memory in which threads allocate and where no object is yet, sorted.
+    pub(super) unallocated: Vec<Range<u64>>,
+}
+
+/// What a loader holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LoaderRoots {
+    /// Of its `ClassLoaderData`.
+    pub(super) address: u64,
+    pub(super) object: u64,
+    pub(super) is_holder: bool,
+    pub(super) handles: Vec<u64>,
+}
+
+/// What a thread holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ThreadRoots {
+    pub(super) object: u64,
+    pub(super) locals: Vec<u64>,
+    /// Words that may be references.
+    pub(super) stack: Vec<u64>,
+    pub(super) registers: Vec<u64>,
+}
+
+/// What an `OopStorage` holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StorageRoots {
+    pub(super) name: String,
+    pub(super) weak: bool,
+    pub(super) objects: Vec<u64>,
+}
+
+/// Where roots were proved to be.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    handles: Field,
+    storages: Vec<StoragePlace>,
+    data: Vec<Range<u64>>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { handles: word(0), storages: Vec::new(), data: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct StoragePlace {
+    address: u64,
+    name: String,
+    array: Field,
+}
+
+impl HeapAccess<'_> {
+    /// Proves where roots are. `libjvm`: the mappings of the JVM's library are those of this path.
+    pub(super) fn find_places(&self, mappings: &[Mapping], libjvm: &str) -> Result<Places, HeapError> {
+        let data = writable_data(mappings, libjvm);
+        let handles = self.find_handles()?;
+        let storages = self.find_storages(&data, mappings)?;
+        // Every JVM has some that native code holds.
+        if !storages
+            .iter()
+            .any(|storage| storage.name == "JNI Global" || storage.name == "JNI Global Handles")
+        {
+            return Err(HeapError::missing("the storage of JNI's references"));
+        }
+        Ok(Places { handles, storages, data })
+    }
+
+    fn find_handles(&self) -> Result<Field, HeapError> {
+        let layout = &self.layout.loaders;
+        let mut next = self.reader.u64(layout.head)?;
+        for _ in 0..MAX_PROOFS {
+            if next == 0 {
+                break;
+            }
+            let record = self.reader.record(next, layout.bytes)?;
+            let class = record.field(layout.classes)?;
+            let mirror = self.reader.field(class, self.layout.classes.mirror).unwrap_or(0);
+            let known = [record.field(layout.object)?, mirror];
+            for offset in (0..layout.bytes).step_by(8).filter(|offset| *offset != layout.object.offset) {
+                let field = Field { offset, width: Width::Eight };
+                let Ok(first) = record.pointer(field) else { continue };
+                let Ok(chunks) = self.chunks(first) else { continue };
+                let proves = |chunk: &(u64, Vec<u64>)| {
+                    let slots = chunk.0..chunk.0 + CHUNK_SLOTS * WORD_BYTES;
+                    known.iter().any(|handle| *handle != 0 && slots.contains(handle))
+                };
+                if chunks.iter().any(proves) {
+                    return Ok(field);
+                }
+            }
+            next = record.field(layout.next)?;
+        }
+        Err(HeapError::missing("what class loaders hold"))
+    }
+
+    /// The chunks of handles from `first` on: address and used slots.
+    fn chunks(&self, first: u64) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
+        let mut chunks = Vec::new();
+        let mut next = first;
+        while next != 0 {
+            if chunks.len() >= MAX_CHUNKS {
+                return Err(ReadError::OutOfBounds(next));
+            }
+            let record = self.reader.record(next, CHUNK_BYTES)?;
+            let used = record.field(CHUNK_USED)?;
+            if used > CHUNK_SLOTS {
+                return Err(ReadError::OutOfBounds(used));
+            }
+            let slots = (0..used).map(|index| record.field(word(index)));
+            chunks.push((next, slots.collect::<Result<_, _>>()?));
+            next = record.field(CHUNK_NEXT)?;
+        }
+        Ok(chunks)
+    }
+
+    fn find_storages(
+        &self,
+        data: &[Range<u64>],
+        mappings: &[Mapping],
+    ) -> Result<Vec<StoragePlace>, HeapError> {
+        let pages = Pages::new(self.memory);
+        let reader = Reader::new(&pages);
+        let mut found: Vec<StoragePlace> = Vec::new();
+        let mut seen = HashSet::new();
+        for value in self.words(data)? {
+            let is_memory = || {
+                let after = mappings.partition_point(|mapping| mapping.start <= value);
+                let mapping = after.checked_sub(1).and_then(|index| mappings.get(index));
+                mapping.is_some_and(|mapping| {
+                    value < mapping.end && mapping.writable && !mapping.shared && !mapping.is_file()
+                })
+            };
+            if pointer(value).is_err() || !seen.insert(value) || !is_memory() {
+                continue;
+            }
+            if let Some(storage) = self.storage_at(reader, value) {
+                found.push(storage);
+            }
+            if found.len() > MAX_STORAGES {
+                return Err(ReadError::OutOfBounds(value).into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The `OopStorage` at `address`, if it is one that holds something.
+    fn storage_at(&self, reader: Reader<'_>, address: u64) -> Option<StoragePlace> {
+        let record = reader.record(address, self.layout.threads.storage_bytes).ok()?;
+        let name = reader.c_string(record.field(word(0)).ok()?, MAX_NAME).ok()?;
+        let array = ARRAY_WORDS.map(word).find(|field| {
+            let Ok(array) = record.pointer(*field) else { return false };
+            let Ok(header) = reader.record(array, ARRAY_HEADER_BYTES + WORD_BYTES) else { return false };
+            let number = |index| header.field(word(index)).unwrap_or(0);
+            let (capacity, count, first) = (number(0), number(1), number(ARRAY_HEADER_BYTES / WORD_BYTES));
+            (1..=capacity.min(MAX_BLOCKS)).contains(&count)
+                && pointer(first).is_ok_and(|first| reader.u64(first + BLOCK_OWNER) == Ok(address))
+        })?;
+        Some(StoragePlace { address, name, array })
+    }
+
+    /// Reads all roots, while the target is held. `held` are its threads; without them, stacks are searched whole.
+    ///
+    /// # Errors
+    /// Something makes no sense.
+    pub fn roots(&self, held: &[ThreadRegisters], residency: &dyn Residency) -> Result<Roots, HeapError> {
+        let mut roots = Roots::default();
+        self.read_loaders(&mut roots)?;
+        self.read_threads(held, residency, &mut roots)?;
+        for place in &self.places.storages {
+            let weak = WEAK.iter().any(|weak| place.name.contains(weak));
+            let objects = if weak { Vec::new() } else { self.storage(place)? };
+            roots.storages.push(StorageRoots { name: place.name.clone(), weak, objects });
+        }
+        // What native code holds says more than what the JVM holds.
+        roots.storages.sort_by_key(|storage| !storage.name.starts_with("JNI"));
+        if self.feature <= LAST_WITH_STATICS {
+            roots.statics = self.words(&self.places.data)?;
+        }
+        roots.unallocated.sort_by_key(|range| range.start);
+        Ok(roots)
+    }
+
+    fn read_loaders(&self, roots: &mut Roots) -> Result<(), HeapError> {
+        let layout = &self.layout.loaders;
+        let mut seen = HashSet::new();
+        let mut next = self.reader.u64(layout.head)?;
+        while next != 0 {
+            if roots.loaders.len() >= MAX_LOADERS || !seen.insert(next) {
+                return Err(ReadError::OutOfBounds(next).into());
+            }
+            let record = self.reader.record(next, layout.bytes)?;
+            let mut loader = LoaderRoots {
+                address: next,
+                object: match record.field(layout.object)? {
+                    0 => 0,
+                    handle => self.reader.u64(pointer(handle)?)?,
+                },
+                is_holder: record.field(layout.is_holder)? != 0,
+                handles: Vec::new(),
+            };
+            if let Ok(first) = record.pointer(self.places.handles) {
+                for (chunk, slots) in self.chunks(first)? {
+                    for (index, object) in (0..).zip(slots).filter(|(_, object)| *object != 0) {
+                        roots.handles.insert(chunk + index * WORD_BYTES, object);
+                        loader.handles.push(object);
+                    }
+                }
+            }
+            roots.loaders.push(loader);
+            next = record.field(layout.next)?;
+        }
+        Ok(())
+    }
+
+    fn read_threads(
+        &self,
+        held: &[ThreadRegisters],
+        residency: &dyn Residency,
+        roots: &mut Roots,
+    ) -> Result<(), HeapError> {
+        let layout = &self.layout.threads;
+        let mut stack_bytes = 0;
+        for address in threads::list(self.reader, self.threads)? {
+            let record = self.reader.record(address, layout.thread_bytes)?;
+            let object = record.field(self.threads.object)?;
+            let object = match self.threads.object_is_handle {
+                true => pointer(object).and_then(|handle| self.reader.u64(handle)).unwrap_or(0),
+                false => object,
+            };
+            let locals = self.locals(record.field(layout.local_handles)?)?;
+            let (top, end) = (record.field(layout.buffer.0)?, record.field(layout.buffer.1)?);
+            let end = end.max(record.field(layout.buffer_end)?);
+            if top != 0 && top <= end {
+                let end = (end + self.buffer_reserve).next_multiple_of(self.shape.alignment);
+                roots.unallocated.push(top..end);
+            }
+            let mut thread = ThreadRoots { object, locals, ..ThreadRoots::default() };
+            if let Some(range) = threads::stack(self.reader, self.threads, address) {
+                let registers = held.iter().find(|thread| range.contains(&thread.stack_pointer));
+                if let Some(registers) = registers {
+                    thread.registers = registers.general.iter().chain(&registers.vector).copied().collect();
+                }
+                let parts = match registers {
+                    Some(registers) => vec![
+                        (registers.stack_pointer & !7).saturating_sub(RED_ZONE_BYTES).max(range.start)
+                            ..range.end,
+                    ],
+                    None => resident_parts(residency, &range),
+                };
+                stack_bytes += parts.iter().map(|part| part.end - part.start).sum::<u64>();
+                if stack_bytes > MAX_STACK_BYTES {
+                    return Err(ReadError::OutOfBounds(stack_bytes).into());
+                }
+                thread.stack = self.words(&parts)?;
+            }
+            roots.threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// JNI's local references, from the block at `first` on, those of frames that were pushed too.
+    fn locals(&self, first: u64) -> Result<Vec<u64>, ReadError> {
+        let layout = &self.layout.threads;
+        let pushed = Field { offset: layout.handles_next.offset + 2 * WORD_BYTES, width: Width::Eight };
+        let mut objects = Vec::new();
+        let mut seen = HashSet::new();
+        let mut blocks = vec![first];
+        while let Some(block) = blocks.pop() {
+            if block == 0 || pointer(block).is_err() || !seen.insert(block) || seen.len() > MAX_LOCAL_BLOCKS {
+                continue;
+            }
+            // A frame's block may be gone when it makes no sense.
+            let Ok(record) = self.reader.record(block, layout.handle_block_bytes) else { continue };
+            let top = record.field(layout.handles_top)?;
+            if top > layout.handles_capacity {
+                continue;
+            }
+            for index in 0..top {
+                let at = Field { offset: layout.handles.offset + index * WORD_BYTES, width: Width::Eight };
+                // Free ones lead to each other, with a bit that no object's address has.
+                objects.extend(record.field(at).ok().filter(|object| *object != 0 && object & 7 == 0));
+            }
+            blocks.push(record.field(layout.handles_next)?);
+            blocks.extend(record.field(pushed).ok());
+        }
+        Ok(objects)
+    }
+
+    /// What an `OopStorage` holds.
+    fn storage(&self, place: &StoragePlace) -> Result<Vec<u64>, ReadError> {
+        let array = self.reader.pointer_field(place.address, place.array)?;
+        let count = self.reader.u64(array + WORD_BYTES)?;
+        if count > MAX_BLOCKS {
+            return Err(ReadError::OutOfBounds(count));
+        }
+        let blocks =
+            self.reader.bytes(array + ARRAY_HEADER_BYTES, count * WORD_BYTES, MAX_BLOCKS as usize * 8)?;
+        let mut objects = Vec::new();
+        for block in blocks.as_chunks::<8>().0 {
+            let record = self.reader.record(u64::from_le_bytes(*block), BLOCK_BYTES)?;
+            if record.field(word(BLOCK_OWNER / WORD_BYTES))? != place.address {
+                return Err(ReadError::BadPointer(place.address));
+            }
+            let mask = record.field(word(BLOCK_MASK / WORD_BYTES))?;
+            for index in (0..BLOCK_SLOTS).filter(|index| mask >> index & 1 != 0) {
+                objects.extend(record.field(word(index)).ok().filter(|object| *object != 0));
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The words of ranges.
+    fn words(&self, ranges: &[Range<u64>]) -> Result<Vec<u64>, ReadError> {
+        let mut words = Vec::new();
+        for range in ranges {
+            let bytes = self.reader.bytes(range.start, range.end - range.start, MAX_STACK_BYTES as usize)?;
+            words.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
+        }
+        Ok(words)
+    }
+}
+
+const fn word(index: u64) -> Field {
+    Field { offset: index * WORD_BYTES, width: Width::Eight }
+}
+
+/// libjvm's data that can be written to, and the memory behind it that no file has.
+fn writable_data(mappings: &[Mapping], libjvm: &str) -> Vec<Range<u64>> {
+    let mut data: Vec<Range<u64>> = Vec::new();
+    for mapping in mappings.iter().filter(|mapping| mapping.readable && mapping.writable && !mapping.shared) {
+        let follows = mapping.inode == 0
+            && mapping.path.is_empty()
+            && data.last().is_some_and(|range| range.end == mapping.start);
+        let range = mapping.start..mapping.end;
+        if (mapping.path == libjvm || follows) && range.end - range.start <= MAX_DATA_BYTES {
+            data.push(range);
+        }
+    }
+    data
+}
+
+fn resident_parts(residency: &dyn Residency, range: &Range<u64>) -> Vec<Range<u64>> {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    // What was found before the page map failed counts.
+    let _ = pagemap::each_resident(residency, range.start, range.end, |page| {
+        let page = page.max(range.start)..(page + PAGE_BYTES).min(range.end);
+        match parts.last_mut() {
+            Some(last) if last.end == page.start => last.end = page.end,
+            _ => parts.push(page),
+        }
+    });
+    parts
+}
