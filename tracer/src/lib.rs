@@ -12,6 +12,7 @@ pub mod attribute;
 pub mod census;
 pub mod cli;
 pub mod glibc;
+pub mod holders;
 pub mod hotspot;
 pub mod ingest;
 pub mod limits;

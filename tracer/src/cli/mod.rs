@@ -4,6 +4,7 @@ pub mod census;
 pub mod check;
 pub mod diff;
 pub mod failure;
+pub mod holders;
 pub mod list;
 pub mod maps;
 mod output_file;
@@ -37,6 +38,7 @@ enum Command {
     List(list::Args),
     Check(check::Args),
     Census(census::Args),
+    Holders(holders::Args),
 }
 
 /// Runs the command line, and gives the exit status.
@@ -59,6 +61,7 @@ pub fn run() -> u8 {
         Command::List(args) => list::run(args),
         Command::Check(args) => check::run(args),
         Command::Census(args) => census::run(args),
+        Command::Holders(args) => holders::run(args),
     };
     outcome.unwrap_or_else(|failure: Failure| {
         eprintln!("{failure}");

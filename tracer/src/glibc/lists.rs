@@ -78,6 +78,8 @@ pub(super) struct Lists<'a> {
     lines: RefCell<Vec<Option<Line>>>,
     pub(super) freed: Vec<Freed>,
     pub(super) cache_count: u64,
+    /// Where the memory of each of these free chunks begins.
+    pub(super) free_addresses: Vec<u64>,
 }
 
 struct Line {
@@ -163,25 +165,27 @@ impl<'a> Lists<'a> {
     pub(super) fn new(source: &'a Source<'a>, arenas: &'a [Arena], sizes: &'a mut Sizes) -> Self {
         let freed = vec![Freed::default(); arenas.len()];
         let lines = RefCell::new((0..LINES).map(|_| None).collect());
-        Self { source, arenas, sizes, links: None, lines, freed, cache_count: 0 }
+        Self { source, arenas, sizes, links: None, lines, freed, cache_count: 0, free_addresses: Vec::new() }
     }
 
     /// Adds the fast bins of the arena with this index.
     pub(super) fn fast_bins(&mut self, index: usize, layout: &Layout) {
         let mut first = layout.fast_bins;
         for attempt in 0..ATTEMPTS {
+            let mut addresses = Vec::new();
             let lists: Result<Vec<u64>, Broken> = (0..)
                 .zip(&first)
                 .map(|(bin, first)| {
                     let bytes = SMALLEST_BYTES + bin * STEP_BYTES;
                     let first = if *first == 0 { 0 } else { first.wrapping_add(HEADER_BYTES) };
                     let list = List { first, bytes: Some(bytes), limit: MAX_LENGTH, to_headers: true };
-                    self.follow(list, &mut |_, _| {})
+                    self.follow(list, &mut |at, _| addresses.push(at))
                 })
                 .collect();
             let Some(freed) = self.freed.get_mut(index) else { return };
             match lists {
                 Ok(lengths) => {
+                    self.free_addresses.append(&mut addresses);
                     for (bin, length) in (0..).zip(lengths) {
                         let bytes = SMALLEST_BYTES + bin * STEP_BYTES;
                         freed.fast.bytes += bytes * length;
@@ -228,6 +232,7 @@ impl<'a> Lists<'a> {
             }
             self.cache_count += 1;
             for (at, bytes) in chunks {
+                self.free_addresses.push(at);
                 if let Some(freed) = self.arena_of(at).and_then(|index| self.freed.get_mut(index)) {
                     freed.cached.add(bytes);
                     self.sizes.remove(bytes);

@@ -157,6 +157,9 @@ pub struct Malloc {
     pub sizes: Sizes,
     /// Threads whose cache was found with something in it.
     pub cache_count: u64,
+    /// Where the memory of free chunks begins that only lists tell from those in use (caches of threads, fast bins),
+    /// sorted.
+    pub free_addresses: Vec<u64>,
 }
 
 impl Malloc {
@@ -199,7 +202,8 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
     for (cache, form) in &walker.caches {
         lists.cache(*cache, *form);
     }
-    let (freed, cache_count) = (lists.freed, lists.cache_count);
+    let (freed, cache_count, mut free_addresses) = (lists.freed, lists.cache_count, lists.free_addresses);
+    free_addresses.sort_unstable();
     for (arena, freed) in arenas.iter_mut().zip(freed) {
         let holdings = &mut arena.holdings;
         holdings.fast = freed.fast;
@@ -215,7 +219,7 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
         main.holdings.inconsistent.count += 1;
     }
     let mapped = mmapped::find(source, &arenas, parameters.as_ref(), &mut sizes, visit);
-    Ok(Malloc { arenas, has_all_arenas: found.is_whole, mapped, sizes, cache_count })
+    Ok(Malloc { arenas, has_all_arenas: found.is_whole, mapped, sizes, cache_count, free_addresses })
 }
 
 fn finished(source: &Source<'_>, layout: &Layout, mut heaps: Vec<Heap>, holdings: Holdings) -> Arena {

@@ -13,6 +13,7 @@ mod dictionary;
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
+pub mod holders;
 pub mod html;
 pub mod json;
 mod label;

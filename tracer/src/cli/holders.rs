@@ -1,0 +1,178 @@
+//! `tracer holders`: who keeps native memory, from each block to the Java field that has its address and to what holds
+//! that. The one command that holds a process for a moment.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::Format;
+use super::failure::{Failure, status};
+use super::print::print;
+use super::writing::Color;
+use crate::holders::{self, Holders, HoldersError, Image, Options};
+use crate::hotspot::Hotspot;
+use crate::output::holders::{self as output, Heading};
+use crate::output::units::parse_bytes;
+use crate::process::core::Core;
+use crate::process::inspect;
+use crate::process::target::{Target, TargetError};
+
+/// Say who keeps native memory: which Java field has the address of which block, and what holds that, or nobody
+///
+/// The process is held by ptrace while its Java heap is copied: how long is predicted and said before, and measured. Names of
+/// classes, fields and threads are shown, never contents. JDK 11, 17, 21 and 25 with G1, Parallel or Serial.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The process to look at
+    #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
+    pub pid: Option<u32>,
+    /// The core file of a process that has ended, to look at instead
+    #[arg(long, value_name = "FILE")]
+    pub core: Option<PathBuf>,
+    /// Hold the process no longer than this; if the prediction is longer, look without stopping it
+    #[arg(long, value_name = "MS", default_value = "500", value_parser = milliseconds)]
+    pub max_pause: Duration,
+    /// Never stop the process: several looks, which say who holds, but prove no garbage
+    #[arg(long)]
+    pub no_stop: bool,
+    /// Only blocks whose owner is of this class, or that are held through it (its name, with or without packages)
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<String>,
+    /// Use no more memory than this [default: half of what the host has available]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// When to colour text
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(number) if (1..=60_000).contains(&number) => Ok(Duration::from_millis(number)),
+        _ => Err("a number of milliseconds from 1 to 60000 is needed".to_owned()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No such process, not permitted, a JVM or collector that is not understood (status 3), or any other reason to refuse.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let (mut heading, result) = match (&args.core, args.pid) {
+        (Some(path), _) => of_core(path, args)?,
+        (None, Some(pid)) => of_pid(pid, args)?,
+        (None, None) => {
+            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
+        }
+    };
+    let mut holders = match result {
+        Ok(holders) => holders,
+        Err(error) => {
+            if args.format == Format::Json {
+                print(&format!("{:#}\n", output::refusal(&error, &heading)))?;
+            }
+            return Err(failure(&error));
+        }
+    };
+    if let Some(class) = &args.class {
+        holders.keep_class(class);
+    }
+    heading.command.truncate(1 << 10);
+    let text = match args.format {
+        Format::Text => output::render(&holders, &heading, args.color.is_on(io::stdout().is_terminal())),
+        Format::Json => format!("{:#}\n", output::value(&holders, &heading)),
+    };
+    print(&text)?;
+    Ok(status::DONE)
+}
+
+fn options(args: &Args) -> Options {
+    Options { max_pause: args.max_pause, no_stop: args.no_stop, max_memory_bytes: args.max_memory }
+}
+
+type Answer = (Heading, Result<Holders, HoldersError>);
+
+fn of_pid(pid: u32, args: &Args) -> Result<Answer, Failure> {
+    let target = inspect(pid).map_err(|error| {
+        let status = match error {
+            TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. } => status::LACKING,
+            _ => status::FAILED,
+        };
+        Failure::caused(status, &error).help(error.help())
+    })?;
+    let holders = holders::of_process(&target, &options(args), &mut |notice| {
+        eprintln!("{}", output::notice(notice, pid));
+    });
+    // What was read of a process that ended on the way is not whole, and why it cannot be read is no news.
+    if holders.is_err() && !target.is_alive() {
+        let error = format!("process {pid} ended while it was looked at");
+        return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
+    }
+    Ok((heading(&target), holders))
+}
+
+fn heading(target: &Target) -> Heading {
+    Heading {
+        pid: target.pid,
+        comm: target.comm.clone(),
+        command: target.command.clone(),
+        container: target.container.clone(),
+        java_home: target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone()),
+        version: target.jvm.as_ref().and_then(|jvm| jvm.version.clone()),
+        core: None,
+    }
+}
+
+fn of_core(path: &Path, args: &Args) -> Result<Answer, Failure> {
+    let core = Core::open(path).map_err(|error| {
+        let failure = Failure::caused(status::FAILED, &error);
+        Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
+            .help("name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one")
+    })?;
+    let core = Arc::new(core);
+    let mut heading = Heading {
+        pid: core.pid,
+        comm: core.comm.clone(),
+        command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
+        core: Some(path.to_owned()),
+        ..Heading::default()
+    };
+    let mappings = core.mappings();
+    let libjvm = mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0);
+    let Some(libjvm) = libjvm else {
+        let error = HoldersError::NotProved("no HotSpot JVM is in the core file".to_owned());
+        return Ok((heading, Err(error)));
+    };
+    if !core.has_file(&libjvm.path) {
+        let error = format!("{} is not here, or not the one that the process had", libjvm.path);
+        return Ok((heading, Err(HoldersError::Refused(error))));
+    }
+    let hotspot = match Hotspot::open(Path::new(&libjvm.path), libjvm.start, core.clone()) {
+        Ok(hotspot) => hotspot,
+        Err(error) => return Ok((heading, Err(HoldersError::NotProved(error.to_string())))),
+    };
+    heading.version = Some(hotspot.version().to_owned());
+    let image = Image {
+        memory: &*core,
+        residency: &*core,
+        mappings: &mappings,
+        libjvm: &libjvm.path,
+        threads: core.threads(),
+    };
+    let holders = holders::of_image(&hotspot, &image, &options(args));
+    Ok((heading, holders))
+}
+
+fn failure(error: &HoldersError) -> Failure {
+    match error {
+        HoldersError::NotProved(_) => Failure::new(status::LACKING, error)
+            .help("`tracer census` reads other JVMs and collectors; `jcmd PID GC.heap_dump` tells what holds objects"),
+        HoldersError::Refused(_) | HoldersError::Late => {
+            Failure::new(status::FAILED, error).help("`tracer holders --no-stop` looks without holding the process")
+        }
+    }
+}

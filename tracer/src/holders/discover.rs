@@ -1,0 +1,97 @@
+//! Which `long` fields of which classes have the addresses of native blocks: found by their values, without a list.
+//!
+//! A random value is the address of a live block with a chance of the blocks' bytes in 2^47 (4e-7 for 60 MiB), so a field is
+//! believed if nearly all of its values are such, all equally far from the block's beginning, or if several different
+//! blocks are found by it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::blocks::Blocks;
+use crate::hotspot::heap::{ClassId, Look, Object};
+
+/// Below this, a block proves no field: small blocks are many.
+const MIN_PROOF_BYTES: u64 = 64;
+/// How far from its block's beginning an address can be: what libraries put before what they hand out.
+const MAX_OFFSET: u64 = 4096;
+/// Part of a field's values that must be addresses, per cent, and different blocks that are enough without.
+const MIN_SHARE: u64 = 90;
+const MIN_BLOCKS: usize = 3;
+/// With so many blocks, the least part of its values, per cent: less is what chance brings.
+const MIN_SHARE_OF_MANY: u64 = 1;
+/// Hits kept.
+const MAX_HITS: usize = 1 << 25;
+
+/// A field of a class by which blocks are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct FieldId {
+    pub(super) class: ClassId,
+    /// From the object's start.
+    pub(super) offset: u32,
+}
+
+/// An object that has the address of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    /// Index of the block.
+    pub(super) block: usize,
+    pub(super) field: FieldId,
+    pub(super) object: Object,
+    distance: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) hits: Vec<Hit>,
+    /// Places at which dead objects made no sense.
+    pub(super) bad_places: u64,
+}
+
+#[derive(Default)]
+struct Evidence {
+    values: u64,
+    /// By the distance from the block's beginning: hits, and the blocks that prove.
+    by_distance: BTreeMap<u64, (u64, HashSet<usize>)>,
+}
+
+impl Evidence {
+    /// The distance at which the field has addresses, if it has.
+    fn distance(&self) -> Option<u64> {
+        let (distance, (hits, blocks)) = self.by_distance.iter().max_by_key(|(_, (hits, _))| *hits)?;
+        let share = 100 * hits / self.values.max(1);
+        let is_nearly_all = share >= MIN_SHARE && !blocks.is_empty();
+        let is_many = blocks.len() >= MIN_BLOCKS && share >= MIN_SHARE_OF_MANY;
+        (is_nearly_all || is_many).then_some(*distance)
+    }
+}
+
+/// Finds every object that has the address of a block.
+pub(super) fn find(look: &mut Look<'_, '_>, blocks: &Blocks) -> Found {
+    let range = blocks.range();
+    let mut evidence: HashMap<FieldId, Evidence> = HashMap::new();
+    let mut hits = Vec::new();
+    let bad_places = look.each_long(&mut |object, offset, value| {
+        let field = FieldId { class: object.class, offset };
+        let evidence = evidence.entry(field).or_default();
+        evidence.values += 1;
+        if !range.contains(&value) || value % 8 != 0 {
+            return;
+        }
+        let Some((block, distance)) = blocks.find(value).filter(|(_, distance)| *distance <= MAX_OFFSET)
+        else {
+            return;
+        };
+        let (count, proofs) = evidence.by_distance.entry(distance).or_default();
+        *count += 1;
+        if blocks.get(block).is_some_and(|block| block.bytes >= MIN_PROOF_BYTES) {
+            proofs.insert(block);
+        }
+        if hits.len() < MAX_HITS {
+            hits.push(Hit { block, field, object, distance });
+        }
+    });
+    let believed: HashMap<FieldId, u64> =
+        evidence.iter().filter_map(|(field, evidence)| Some((*field, evidence.distance()?))).collect();
+    hits.retain(|hit| believed.get(&hit.field) == Some(&hit.distance));
+    Found { hits, bad_places }
+}

@@ -1,0 +1,241 @@
+//! One look at the heap of a live process while it is held: prediction first, then hold, copy, let go.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{HoldersError, Notice};
+use crate::hotspot::heap::{HeapAccess, HeapCopy, Roots, Space, SpaceKind, Spaces, used_bytes};
+use crate::process::hold::Hold;
+use crate::process::memory::BulkMemory;
+use crate::process::pagemap::{PAGE_BYTES, PageState, Residency};
+
+/// A collection that stops the program is waited for so long, looking this often.
+const COLLECTION: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(20);
+/// The next young collection is waited for so long at most: after it, there is least to copy.
+const YOUNG: Duration = Duration::from_secs(8);
+const YOUNG_POLL: Duration = Duration::from_millis(1);
+/// Over this time it is seen how fast the program allocates.
+const RATE: Duration = Duration::from_millis(100);
+/// Below this, waiting for a collection is not worth it.
+const SHORT: Duration = Duration::from_millis(30);
+/// Read to learn how fast memory is read.
+const SAMPLE_BYTES: u64 = 64 << 20;
+/// What stopping one thread and reading its registers takes, and what else there is to do.
+const THREAD_NS: u64 = 60_000;
+const FIXED_NS: u64 = 2_000_000;
+/// How fast memory is read where there is too little to learn it, bytes a second.
+const USUAL_RATE: f64 = 3e9;
+
+/// What will happen to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    pub pause: Duration,
+    pub used_bytes: u64,
+    /// Of tracer's own memory.
+    pub memory_bytes: u64,
+}
+
+/// Copy and roots of one moment.
+pub(super) struct Snapshot {
+    pub(super) copy: HeapCopy,
+    pub(super) roots: Roots,
+    pub(super) held: Duration,
+    pub(super) retries: u64,
+}
+
+/// Tracer's own memory for a look at a heap with so many used bytes: the copy, a bit for each word, and eight bytes for each
+/// object, which are of 24 bytes at least where there are many.
+pub(super) fn memory_bytes(used_bytes: u64) -> u64 {
+    used_bytes + used_bytes / 64 + used_bytes / 4 + (32 << 20)
+}
+
+/// Refuses heaps of which something is swapped out.
+pub(super) fn refuse_swapped(residency: &dyn Residency, spaces: &[Space]) -> Result<(), HoldersError> {
+    let mut states = [PageState::Absent; 512];
+    let mut swapped = 0_u64;
+    for space in spaces {
+        let mut next = space.bottom - space.bottom % PAGE_BYTES;
+        while next < space.top {
+            let count = (space.top - next).div_ceil(PAGE_BYTES).min(512) as usize;
+            let states = states.get_mut(..count).unwrap_or_default();
+            residency.pages(next, states).map_err(|error| HoldersError::Refused(error.to_string()))?;
+            swapped += states.iter().filter(|state| **state == PageState::Swapped).count() as u64;
+            next += count as u64 * PAGE_BYTES;
+        }
+    }
+    if swapped > 0 {
+        return Err(HoldersError::Refused(format!(
+            "{} KiB of the Java heap are swapped out: reading them would bring them back into memory",
+            swapped * PAGE_BYTES / 1024
+        )));
+    }
+    Ok(())
+}
+
+/// The process that is looked at.
+pub(super) struct Stopper<'a> {
+    pub(super) pid: u32,
+    pub(super) access: &'a HeapAccess<'a>,
+    pub(super) residency: &'a dyn Residency,
+    pub(super) max_pause: Duration,
+}
+
+impl Stopper<'_> {
+    /// Predicts what a hold will take. The copy is made ready for it.
+    pub(super) fn predict(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Prediction, HoldersError> {
+        let begin = Instant::now();
+        // Everything but stacks and copy, as it will be done.
+        self.access.spaces()?;
+        self.access.roots(&[], &NoPages)?;
+        let books = begin.elapsed();
+        for space in &spaces.used {
+            copy.populate(space.bottom..space.top);
+        }
+        let sample = sample(&spaces.used);
+        let begin = Instant::now();
+        copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).map_err(unreadable)?;
+        let took = begin.elapsed().as_secs_f64();
+        let sampled = used_bytes(&sample) as f64;
+        let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
+        let threads =
+            std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, |tasks| tasks.count() as u64);
+        let used = used_bytes(&spaces.used);
+        let copying = Duration::from_secs_f64(used as f64 / rate);
+        let pause = books + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
+        Ok(Prediction { pause, used_bytes: used, memory_bytes: memory_bytes(used) })
+    }
+
+    /// Waits for the end of the next young collection if it will come soon and is worth it.
+    pub(super) fn await_young_collection(&self, prediction: &Prediction) -> Result<(), HoldersError> {
+        if prediction.pause < SHORT {
+            return Ok(());
+        }
+        let young = |spaces: &Spaces| {
+            let young = spaces.used.iter().filter(|space| space.kind == SpaceKind::Young);
+            young.map(Space::bytes).sum::<u64>()
+        };
+        let (before, total) = (young(&self.access.spaces()?), self.access.collections()?.total);
+        thread::sleep(RATE);
+        let after = young(&self.access.spaces()?);
+        let grows =
+            after.saturating_sub(before).saturating_mul(YOUNG.as_nanos() as u64 / RATE.as_nanos() as u64);
+        // A collection comes when eden is full; how large it is allowed to be is not asked: twice what there is.
+        let is_near = self.access.collections()?.total != total || grows >= after.max(16 << 20);
+        if after * 4 < prediction.used_bytes || !is_near {
+            return Ok(());
+        }
+        let deadline = Instant::now() + YOUNG;
+        while Instant::now() < deadline {
+            let now = self.access.collections()?;
+            if now.total != total && !now.active {
+                return Ok(());
+            }
+            thread::sleep(YOUNG_POLL);
+        }
+        Ok(())
+    }
+
+    /// Holds the process, copies its heap and roots, and lets it go.
+    pub(super) fn take(
+        &self,
+        mut copy: HeapCopy,
+        notice: &mut dyn FnMut(&Notice),
+    ) -> Result<Snapshot, HoldersError> {
+        let deadline = Instant::now() + COLLECTION;
+        let mut retries = 0;
+        loop {
+            let hold = Hold::begin(self.pid, self.max_pause)
+                .map_err(|error| HoldersError::Refused(error.to_string()))?;
+            let begin = Instant::now();
+            let taken = self.copy_held(&hold, &mut copy, begin);
+            let released = hold.release();
+            match taken {
+                Ok(Some(roots)) if released.in_time => {
+                    notice(&Notice::Held { held: released.held });
+                    return Ok(Snapshot { copy, roots, held: released.held, retries });
+                }
+                // A collection is under way.
+                Ok(None) if Instant::now() < deadline => {
+                    retries += 1;
+                    thread::sleep(RETRY);
+                }
+                Ok(None) => {
+                    return Err(HoldersError::Refused(format!(
+                        "a collection of process {} does not end in {} s",
+                        self.pid,
+                        COLLECTION.as_secs()
+                    )));
+                }
+                Ok(Some(_)) => return Err(self.late()),
+                Err(HoldersError::Late) => return Err(self.late()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn late(&self) -> HoldersError {
+        HoldersError::Refused(format!(
+            "the heap was not copied in {} ms, and process {} was let go",
+            self.max_pause.as_millis(),
+            self.pid
+        ))
+    }
+
+    /// None: a collection is under way.
+    fn copy_held(
+        &self,
+        hold: &Hold,
+        copy: &mut HeapCopy,
+        begin: Instant,
+    ) -> Result<Option<Roots>, HoldersError> {
+        let before = self.access.collections()?;
+        if before.active {
+            return Ok(None);
+        }
+        let spaces = self.access.spaces()?;
+        if !copy.has_room_for(&spaces.used) {
+            return Err(HoldersError::Refused("the Java heap has moved".to_owned()));
+        }
+        let max_pause = self.max_pause;
+        let go_on = || begin.elapsed() < max_pause;
+        copy.fill(&BulkMemory::new(self.pid), &spaces.used, &[], &go_on).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::TimedOut => HoldersError::Late,
+                _ => unreadable(error),
+            }
+        })?;
+        let roots = self.access.roots(hold.threads(), self.residency)?;
+        let after = self.access.collections()?;
+        Ok((before == after).then_some(roots))
+    }
+}
+
+fn unreadable(error: io::Error) -> HoldersError {
+    HoldersError::Refused(format!("the Java heap cannot be read: {error}"))
+}
+
+/// The first of the spaces, as many as are worth a sample.
+fn sample(spaces: &[Space]) -> Vec<Space> {
+    let mut left = SAMPLE_BYTES;
+    let mut sample = Vec::new();
+    for space in spaces {
+        let bytes = space.bytes().min(left);
+        left -= bytes;
+        if bytes > 0 {
+            sample.push(Space { top: space.bottom + bytes, ..*space });
+        }
+    }
+    sample
+}
+
+/// No page is in memory.
+pub(super) struct NoPages;
+
+impl Residency for NoPages {
+    fn pages(&self, _address: u64, states: &mut [PageState]) -> io::Result<()> {
+        states.fill(PageState::Absent);
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Looks at a heap that goes on changing, several times, and what they say together.
+//!
+//! Objects move, blocks do not: so everything is by the address of the block. Who was seen to hold it in any look holds it,
+//! and the path was true at that moment. What no look found a holder of is `unseen`, never garbage: the holder may have
+//! been moving.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use super::HoldersError;
+use super::blocks::Blocks;
+use super::verdict::{State, Verdict, Verdicts, judge};
+use crate::hotspot::heap::{HeapAccess, HeapCopy};
+use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::Residency;
+
+/// Looks that count, tries for them, and the time between.
+const LOOKS: u64 = 5;
+const MAX_TRIES: u64 = 40;
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// Looks several times. Gives how many looks count, and how many did not.
+pub(super) fn look(
+    access: &HeapAccess<'_>,
+    memory: &(dyn ProcessMemory + Sync),
+    residency: &dyn Residency,
+    mut copy: HeapCopy,
+    blocks: &dyn Fn() -> Result<Blocks, HoldersError>,
+) -> Result<(Verdicts, Blocks, u64, u64), HoldersError> {
+    let mut best: BTreeMap<u64, Verdict> = BTreeMap::new();
+    let mut all = Verdicts::default();
+    let mut last_blocks = Blocks::default();
+    let (mut looks, mut failed) = (0, 0);
+    while looks < LOOKS && looks + failed < MAX_TRIES {
+        thread::sleep(BETWEEN);
+        let before = access.collections()?;
+        if before.active {
+            failed += 1;
+            continue;
+        }
+        let Ok(spaces) = access.spaces() else {
+            failed += 1;
+            continue;
+        };
+        let copied =
+            copy.has_room_for(&spaces.used) && copy.fill(memory, &spaces.used, &[], &|| true).is_ok();
+        let roots = access.roots(&[], residency);
+        // A collection that came between moved objects.
+        let (true, Ok(roots), true) = (copied, roots, access.collections()? == before) else {
+            failed += 1;
+            continue;
+        };
+        last_blocks = blocks()?;
+        let found = access.look(&copy, roots, |look| judge(look, &last_blocks))?;
+        looks += 1;
+        all.quality = found.quality;
+        all.bad_places = found.bad_places;
+        for mut verdict in found.verdicts {
+            if verdict.state >= State::Collectable {
+                verdict.state = State::Unseen;
+                verdict.path = std::sync::Arc::default();
+            }
+            let known = best.entry(verdict.block.address).or_insert_with(|| verdict.clone());
+            if verdict.state < known.state || verdict.block != known.block {
+                *known = verdict;
+            }
+        }
+    }
+    if looks == 0 {
+        return Err(HoldersError::Refused(format!(
+            "no moment without a collection was found in {MAX_TRIES} looks"
+        )));
+    }
+    // Of blocks that are gone nothing is said.
+    all.verdicts = best.into_values().filter(|verdict| last_blocks.has(verdict.block)).collect();
+    Ok((all, last_blocks, looks, failed))
+}

@@ -1,0 +1,160 @@
+//! Who holds each block: the best that can be said of all objects that have its address.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::blocks::{Block, Blocks};
+use super::discover::{self, FieldId, Hit};
+use crate::hotspot::heap::{ClassId, Look, Quality, Reach, Step};
+
+/// Paths that are worked out for one look: what is held is grouped by its path, so all of them, up to here.
+const MAX_PATHS: usize = 1 << 20;
+/// Classes of the JDK whose objects are views of memory that others own: that nobody has such an object says nothing.
+const VIEWS: [&str; 3] =
+    ["java.nio.Direct", "jdk.internal.foreign.NativeMemorySegmentImpl", "sun.nio.ch.Util"];
+
+/// How a block is held, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// From a static field, a thread's object, a class loader, JNI.
+    Held,
+    /// From a word on a thread's stack or in its registers.
+    Stack,
+    /// By soft references alone.
+    Soft,
+    /// By a cleaner or finalizer alone: garbage, which a collection frees.
+    Collectable,
+    /// Unreachable, and nothing will free it.
+    Lost,
+    /// No holder was seen, in looks without stopping.
+    Unseen,
+    /// No Java object has its address.
+    None,
+}
+
+impl State {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Stack => "stack",
+            Self::Soft => "soft",
+            Self::Collectable => "collectable",
+            Self::Lost => "lost",
+            Self::Unseen => "unseen",
+            Self::None => "none",
+        }
+    }
+
+    fn of(reach: Option<Reach>) -> Self {
+        match reach {
+            Some(Reach::Held) => Self::Held,
+            Some(Reach::Stack) => Self::Stack,
+            Some(Reach::Soft) => Self::Soft,
+            Some(Reach::Collectable) => Self::Collectable,
+            None => Self::Lost,
+        }
+    }
+}
+
+/// The field that has a block's address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Owner {
+    /// The object's class, with dots.
+    pub class: String,
+    pub field: String,
+}
+
+/// What is said of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) block: Block,
+    pub(super) owner: Owner,
+    pub(super) state: State,
+    /// From the root to the owner; empty if nothing leads to it.
+    pub(super) path: Arc<[Step]>,
+}
+
+/// What one look found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdicts {
+    /// One for each block that an object has the address of, sorted by address.
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) quality: Quality,
+    /// Places at which dead objects made no sense.
+    pub(super) bad_places: u64,
+}
+
+/// The best of an object's hits on a block.
+#[derive(Clone, Copy)]
+struct Best {
+    state: State,
+    /// In the order of marking: the smaller, the shorter the path.
+    index: Option<usize>,
+    hit: Hit,
+}
+
+impl Best {
+    fn rank(&self) -> (State, usize) {
+        (self.state, self.index.unwrap_or(usize::MAX))
+    }
+}
+
+/// Judges every block that a Java object has the address of.
+pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
+    let found = discover::find(look, blocks);
+    // What a cleaner itself has is held as long as the object whose end it waits for.
+    let waiting: HashMap<u64, u64> = found
+        .hits
+        .iter()
+        .filter_map(|hit| Some((hit.object.address, look.waits_for(hit.object.address, hit.object.class)?)))
+        .collect();
+    let indices = look.indices(&waiting.values().copied().collect::<HashSet<u64>>());
+    let mut best: HashMap<usize, Best> = HashMap::new();
+    let mut views: HashMap<ClassId, bool> = HashMap::new();
+    for hit in found.hits {
+        let class = hit.object.class;
+        let is_view = *views.entry(class).or_insert_with(|| {
+            let name = look.class_name(class);
+            VIEWS.iter().any(|view| name.starts_with(view)) && !name.contains('$')
+        });
+        let index = match waiting.get(&hit.object.address) {
+            Some(referent) => indices.get(referent).copied(),
+            None => hit.object.index,
+        };
+        let state = match (index, waiting.contains_key(&hit.object.address)) {
+            (None, true) => State::Collectable,
+            (None, false) if is_view => State::None,
+            (index, _) => State::of(index.map(|index| look.reach(index))),
+        };
+        let other = Best { state, index, hit };
+        best.entry(hit.block)
+            .and_modify(|best| {
+                if other.rank() < best.rank() {
+                    *best = other
+                }
+            })
+            .or_insert(other);
+    }
+    let mut owners: HashMap<FieldId, Owner> = HashMap::new();
+    let mut order: Vec<(usize, Best)> =
+        best.into_iter().filter(|(_, best)| best.state != State::None).collect();
+    order.sort_unstable_by_key(|(block, _)| *block);
+    let mut verdicts = Vec::with_capacity(order.len());
+    let mut paths: HashMap<Rc<[Step]>, Arc<[Step]>> = HashMap::new();
+    for (block, best) in order {
+        let Some(block) = blocks.get(block) else { continue };
+        let field = best.hit.field;
+        let owner = owners.entry(field).or_insert_with(|| Owner {
+            class: look.class_name(field.class).to_string(),
+            field: look.field(field.class, field.offset).map(|name| name.to_string()).unwrap_or_default(),
+        });
+        let has_path = verdicts.len() < MAX_PATHS && best.state < State::Collectable;
+        let path = best.index.filter(|_| has_path).map(|index| look.path(index)).unwrap_or_default();
+        let path = paths.entry(path.clone()).or_insert_with(|| path.iter().cloned().collect()).clone();
+        verdicts.push(Verdict { block, owner: owner.clone(), state: best.state, path });
+    }
+    Verdicts { verdicts, quality: look.quality(), bad_places: found.bad_places }
+}

@@ -1,0 +1,115 @@
+//! Schema `tracer.holders/1`. What is not known is null, and `unknown` has the reason by its path.
+
+use serde_json::{Map, Value, json};
+
+use super::Heading;
+use crate::holders::{Group, Holders, HoldersError, Method};
+use crate::hotspot::heap::{Step, StepKind};
+
+/// Groups that are listed.
+const MAX_GROUPS: usize = 1000;
+
+/// The answer as one JSON value.
+pub fn value(holders: &Holders, heading: &Heading) -> Value {
+    let pause = &holders.pause;
+    let nanoseconds = |duration: Option<std::time::Duration>| {
+        duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    };
+    let heap = &holders.quality.heap;
+    let unknown: Map<String, Value> =
+        holders.unknown.iter().map(|(path, why)| ((*path).to_owned(), Value::from(why.as_str()))).collect();
+    let findings = holders.findings.iter().map(|finding| {
+        json!({
+            "kind": finding.kind,
+            "bytes": finding.bytes,
+            "count": finding.count,
+            "evidence": finding.evidence,
+            "advice": finding.advice,
+        })
+    });
+    json!({
+        "schema": "tracer.holders/1",
+        "target": target(heading, Some(holders.gc)),
+        "heap": {"used_bytes": holders.heap_bytes},
+        "pause": {
+            "method": match pause.method {
+                Method::Ptrace => "ptrace",
+                Method::None => "none",
+                Method::Core => "core",
+            },
+            "held_ns": nanoseconds(pause.held),
+            "predicted_ns": nanoseconds(pause.predicted),
+            "looks": pause.looks,
+        },
+        "quality": {
+            "objects": heap.objects,
+            "unknown": heap.unknown,
+            "outside": heap.outside,
+            "retries": holders.quality.retries,
+            "dead_places_skipped": holders.quality.bad_places,
+            "consistent": holders.quality.consistent,
+        },
+        "group_count": holders.groups.len(),
+        "groups": groups(&holders.groups),
+        "findings": findings.collect::<Vec<_>>(),
+        "unknown": unknown,
+    })
+}
+
+/// The first groups.
+pub fn groups(groups: &[Group]) -> Vec<Value> {
+    groups.iter().take(MAX_GROUPS).map(group).collect()
+}
+
+fn group(group: &Group) -> Value {
+    json!({
+        "owner": group.owner.as_ref().map(|owner| json!({"class": owner.class, "field": owner.field})),
+        "state": group.state.as_str(),
+        "path": group.path.iter().map(step).collect::<Vec<_>>(),
+        "count": group.count,
+        "bytes": group.bytes,
+        "exact": group.exact,
+    })
+}
+
+fn step(step: &Step) -> Value {
+    let kind = match step.kind {
+        StepKind::Static => "static",
+        StepKind::Field => "field",
+        StepKind::Element => "element",
+        StepKind::Thread => "thread",
+        StepKind::Stack => "stack",
+        StepKind::Loader => "loader",
+        StepKind::Jni => "jni",
+        StepKind::Internal => "internal",
+    };
+    json!({"kind": kind, "class": step.class.as_deref(), "name": step.name.as_deref()})
+}
+
+/// Why there is no answer, in the same schema.
+pub fn refusal(error: &HoldersError, heading: &Heading) -> Value {
+    let why = error.to_string();
+    json!({
+        "schema": "tracer.holders/1",
+        "target": target(heading, None),
+        "pause": null,
+        "quality": null,
+        "group_count": null,
+        "groups": null,
+        "findings": null,
+        "unknown": {"pause": why, "quality": why, "group_count": why, "groups": why, "findings": why},
+    })
+}
+
+fn target(heading: &Heading, gc: Option<&str>) -> Value {
+    json!({
+        "pid": heading.pid,
+        "comm": heading.comm,
+        "command": heading.command,
+        "container": heading.container,
+        "java_home": heading.java_home,
+        "jvm_version": heading.version,
+        "gc": gc,
+        "core": heading.core.as_ref().map(|core| core.display().to_string()),
+    })
+}
