@@ -2,7 +2,7 @@
 //!
 //! A stage uses the stages to its left, never those to its right:
 //! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → limits →
-//! census → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
+//! census → holders → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
 //! do not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
 
 // What goes wrong is an error with a help, and stdout is written where a closed pipe is no panic. Tests may.

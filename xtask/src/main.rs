@@ -36,7 +36,7 @@ enum Task {
     /// Build both sides into target/debug/tracer (or release), the BPF object embedded
     Build(build::Options),
     /// Set up, then run every check and test; as root, the privileged ones too
-    Test,
+    Test(test::Options),
     /// Boot older and newer kernels in QEMU, load every BPF program in each, and trace real processes
     Kernels(kernels::Options),
     /// Open what tracer writes in pprof, dh_view, speedscope and OpenTelemetry's decoder
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup(options) => setup::run(&options),
         Task::Build(options) => build::run(&options),
-        Task::Test => test::run(),
+        Task::Test(options) => test::run(&options),
         Task::Kernels(options) => kernels::run(&options),
         Task::Outputs(options) => outputs::run(&options),
         Task::Page(options) => outputs::page(&options),

@@ -7,7 +7,41 @@ use anyhow::{Result, bail};
 
 use crate::{build, kernels, proto, setup, shell};
 
-pub(crate) fn run() -> Result<()> {
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only this part, but all of it
+    part: Option<Part>,
+}
+
+/// A part of the tests that a run of all of them samples.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Part {
+    /// `tracer holders` against every JDK of the matrix with every collector (as root)
+    Holders,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.part {
+        Some(Part::Holders) => {
+            let mut tests = shell::cargo();
+            tests.args([
+                "test",
+                "--package",
+                "tracer",
+                "--test",
+                "holders",
+                "--",
+                "--nocapture",
+                "--test-threads",
+                "1",
+            ]);
+            shell::run(tests.env("TRACER_ALL_HOLDERS", "1"))
+        }
+        None => all(),
+    }
+}
+
+fn all() -> Result<()> {
     let strict = shell::is_on("TRACER_REQUIRE_ROOT");
     if strict && !shell::is_root() {
         bail!("TRACER_REQUIRE_ROOT is set, but this is not root\nhelp: sudo -E cargo xtask test");

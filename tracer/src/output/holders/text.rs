@@ -106,7 +106,10 @@ impl Page {
         let title = format!("{:>11} {:>9}  {:<11}  who has the address", "bytes", "blocks", "state");
         let title = self.style.bold(&title);
         self.line(&title);
-        for group in groups.iter().take(MAX_ROWS) {
+        // What no object has is at the end: nobody can change it.
+        let (owned, others): (Vec<&Group>, Vec<&Group>) =
+            groups.iter().partition(|group| group.owner.is_some());
+        for group in owned.iter().take(MAX_ROWS).chain(&others) {
             let about = if group.exact { "" } else { "~" };
             let owner = group.owner.as_ref().map_or_else(
                 || "no Java object".to_owned(),
@@ -121,15 +124,15 @@ impl Page {
             ));
             self.path(&group.path);
         }
-        if groups.len() > MAX_ROWS {
-            let rest = groups.iter().skip(MAX_ROWS);
+        if owned.len() > MAX_ROWS {
+            let rest = owned.iter().skip(MAX_ROWS);
             let sum = rest.clone().map(|group| group.bytes).fold(0, u64::saturating_add);
             let blocks = rest.map(|group| group.count).sum();
             self.line(&format!(
                 "{:>11} {:>9}  in {} (--format json has them)",
                 bytes(sum),
                 count(blocks),
-                counted((groups.len() - MAX_ROWS) as u64, "more group")
+                counted((owned.len() - MAX_ROWS) as u64, "more group")
             ));
         }
     }
