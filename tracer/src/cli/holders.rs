@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::Format;
 use super::failure::{Failure, status};
-use super::print::print;
-use super::writing::Color;
+use super::writing::{Color, Format, plain_formats, print};
 use crate::holders::{self, Holders, HoldersError, Image, Options};
 use crate::hotspot::Hotspot;
 use crate::output::holders::{self as output, Heading};
@@ -43,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,
     /// How to write the result
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
     pub format: Format,
     /// When to colour text
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
@@ -83,8 +81,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     }
     heading.command.truncate(1 << 10);
     let text = match args.format {
-        Format::Text => output::render(&holders, &heading, args.color.is_on(io::stdout().is_terminal())),
         Format::Json => format!("{:#}\n", output::value(&holders, &heading)),
+        _ => output::render(&holders, &heading, args.color.is_on(io::stdout().is_terminal())),
     };
     print(&text)?;
     Ok(status::DONE)
@@ -118,7 +116,7 @@ fn of_pid(pid: u32, args: &Args) -> Result<Answer, Failure> {
 fn heading(target: &Target) -> Heading {
     Heading {
         pid: target.pid,
-        comm: target.comm.clone(),
+        comm: target.comm.to_string(),
         command: target.command.clone(),
         container: target.container.clone(),
         java_home: target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone()),
