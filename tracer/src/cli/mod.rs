@@ -13,7 +13,7 @@ pub mod record;
 pub mod report;
 pub mod writing;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -64,7 +64,8 @@ pub fn run() -> u8 {
         Command::Holders(args) => holders::run(args),
     };
     outcome.unwrap_or_else(|failure: Failure| {
-        eprintln!("{failure}");
+        // Stderr may be gone, or full: there is nobody to tell then.
+        let _ = writeln!(io::stderr(), "{failure}");
         failure.status
     })
 }
@@ -79,5 +80,7 @@ fn start_log() {
         .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
+        // Stderr may be gone: that must not end a recording.
+        .log_internal_errors(false)
         .init();
 }

@@ -130,7 +130,8 @@ pub fn inspect(pid: u32) -> Result<Target, TargetError> {
         let refused = refused.map(|error| error.kind()).any(|kind| kind == io::ErrorKind::PermissionDenied);
         return Err(match refused {
             true => TargetError::NotPermitted { pid, comm },
-            false if Stat::read(pid).map_or(true, |stat| stat.has_ended()) => {
+            // A process that ends gives its memory back first.
+            false if mappings.is_empty() || Stat::read(pid).map_or(true, |stat| stat.has_ended()) => {
                 TargetError::Ended { pid, comm }
             }
             false => TargetError::OtherMachine { pid, comm },

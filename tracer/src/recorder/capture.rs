@@ -11,7 +11,7 @@ use std::{
 use tracer_common::stack::StackId;
 
 use super::{
-    EndReason, Notify, Options, RecordError, attach::Attached, census::Censuses, intake::Intake,
+    EndReason, Notify, Numbers, Options, RecordError, attach::Attached, census::Censuses, intake::Intake,
     memory::MemoryRecord, monotonic_ns, overhead::OverheadControl, quality, stacks::StackPipeline,
     stopped::TargetState, symbolizer::SymbolizerThread, totals::Totals,
 };
@@ -20,7 +20,7 @@ use crate::{
     probe::{heartbeat::Heartbeat, probes::Detaching},
     process::{Target, mapping},
     recording::{self, Call, End, Writer},
-    session::{Session, collections::Collection},
+    session::{Session, collections::Collection, threads::Thread},
     symbolize::{Frame, FrameKind},
 };
 
@@ -216,9 +216,13 @@ impl Capture {
         attached.probes.flush_log();
         self.stacks.write(writer)?;
         self.totals.write(attached, session, writer, time_ns, false)?;
+        for (tid, thread) in session.threads.take_ended() {
+            write_thread(writer, tid, &thread)?;
+        }
         write_collections(session, writer)?;
         self.totals.write_code(session, writer, time_ns)?;
-        self.write_quality()?;
+        let lost_count = self.write_quality()?;
+        self.intake.set_lost_count(lost_count);
         let Self { attached, session, writer, .. } = self;
         write_notes(attached, writer)?;
         self.memory.tick(time_ns, attached, session, writer)?;
@@ -226,6 +230,15 @@ impl Capture {
         self.totals.write_touched(attached, session, writer)?;
         writer.tick(time_ns)?;
         Ok(())
+    }
+
+    /// Numbers as they were at the last tick.
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers {
+            live_bytes: self.totals.live_bytes(),
+            lost_count: self.intake.lost_count(),
+            overhead_percent: self.overhead.percent(),
+        }
     }
 
     /// Is the overhead measured?
@@ -278,14 +291,7 @@ impl Capture {
         write_notes(attached, writer)?;
         totals.write_live(attached, session, writer, started_ns, end_ns)?;
         for (tid, thread) in session.threads.iter() {
-            let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
-            writer.thread(
-                tid,
-                name,
-                thread.started_ns,
-                thread.ended_ns,
-                thread.creator_stack.map(|stack| stack.0),
-            )?;
+            write_thread(writer, tid, thread)?;
         }
         write_collections(session, writer)?;
         totals.write_code(session, writer, end_ns)?;
@@ -349,6 +355,13 @@ fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), R
     {
         writer.gc(recording::Collection { begin_ns, end_ns, full })?;
     }
+    Ok(())
+}
+
+fn write_thread(writer: &mut Writer, tid: u32, thread: &Thread) -> Result<(), RecordError> {
+    let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
+    let creator = thread.creator_stack.map(|stack| stack.0);
+    writer.thread(tid, name, thread.started_ns, thread.ended_ns, creator)?;
     Ok(())
 }
 

@@ -4,8 +4,11 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// Something that a caller asks of a recording under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
+pub(super) enum Request {
+    /// End it in order.
     Stop,
+    /// Write what is known by now, and say so.
+    Write,
 }
 
 /// The caller's end; may be used from any thread.
@@ -27,13 +30,19 @@ impl Controller {
     pub fn stop(&self) {
         let _ = self.0.send(Request::Stop);
     }
+
+    /// Has everything that is known by now written to the file, which [`Notice::Written`](super::Notice::Written) then
+    /// says.
+    pub fn write(&self) {
+        let _ = self.0.send(Request::Write);
+    }
 }
 
 impl Control {
-    /// Returns when the recording is to be stopped; never, if nobody can ask for it any more.
-    pub(super) async fn stopped(&mut self) {
+    /// The next request; never returns, if nobody can ask for anything any more.
+    pub(super) async fn next(&mut self) -> Request {
         match self.0.recv().await {
-            Some(Request::Stop) => {}
+            Some(request) => request,
             None => std::future::pending().await,
         }
     }

@@ -8,7 +8,10 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Control, EndReason, Notify, RecordError, capture::Capture, monotonic_ns};
+use super::{
+    Control, EndReason, Notice, Notify, RecordError, capture::Capture, control::Request, monotonic_ns,
+    progress::ProgressMeter,
+};
 
 /// Time between two writes of what changed.
 const TICK: Duration = Duration::from_secs(1);
@@ -49,10 +52,18 @@ pub(super) fn run(
         let window_ends = sleep(WINDOW);
         tokio::pin!(window_ends);
         let mut in_window = false;
+        let mut progress = ProgressMeter::new(duration);
+        let began = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                () = control.stopped() => return Ok(EndReason::Interrupted),
+                request = control.next() => match request {
+                    Request::Stop => return Ok(EndReason::Interrupted),
+                    Request::Write => {
+                        capture.tick(monotonic_ns())?;
+                        notify(Notice::Written);
+                    }
+                },
                 () = &mut deadline => return Ok(EndReason::Duration),
                 ready = exit.readable() => {
                     drop(ready.map_err(unwaitable)?);
@@ -69,7 +80,10 @@ pub(super) fn run(
                         return Ok(EndReason::Overhead);
                     }
                 }
-                _ = ticks.tick() => capture.tick(monotonic_ns())?,
+                _ = ticks.tick() => {
+                    capture.tick(monotonic_ns())?;
+                    notify(Notice::Progress(progress.observe(began.elapsed(), capture.numbers())));
+                }
                 _ = jvm_polls.tick(), if capture.awaits_jvm() => capture.poll_jvm()?,
                 ready = events.readable() => {
                     let mut ready = ready.map_err(unwaitable)?;

@@ -11,6 +11,8 @@ pub(super) struct Intake {
     /// Allocations and frees, if every one is kept.
     calls: Vec<Call>,
     malformed_count: u64,
+    /// Everything that was lost up to the last tick.
+    lost_count: u64,
     /// When the last tick was, `CLOCK_MONOTONIC`.
     ticked_ns: u64,
     /// A collection began after the last tick.
@@ -25,6 +27,14 @@ impl Intake {
 
     pub(super) fn malformed_count(&self) -> u64 {
         self.malformed_count
+    }
+
+    pub(super) fn set_lost_count(&mut self, lost_count: u64) {
+        self.lost_count = lost_count;
+    }
+
+    pub(super) fn lost_count(&self) -> u64 {
+        self.lost_count
     }
 
     pub(super) fn call(&mut self, call: Call) {

@@ -66,6 +66,11 @@ impl Launched {
         self.child.id()
     }
 
+    /// Its process id, unless it has ended.
+    pub(super) fn running_pid(&mut self) -> Option<u32> {
+        matches!(self.child.try_wait(), Ok(None)).then(|| self.pid())
+    }
+
     /// Runs the program to its entry point, and leaves it stopped as a SIGSTOP does: whoever sends it a SIGCONT lets
     /// it run on, should the recorder not come to that.
     fn run_to_entry(&mut self) -> io::Result<()> {

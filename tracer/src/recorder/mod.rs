@@ -25,6 +25,7 @@ mod notice;
 mod options;
 mod overhead;
 mod pending;
+mod progress;
 mod quality;
 mod stacks;
 mod stopped;
@@ -50,6 +51,7 @@ pub use self::{
     error::{ErrorKind, RecordError, chain},
     notice::{EndReason, Notice, NoticedTarget, Notify},
     options::{Memo, Options, OutputFile, Subject},
+    progress::{Numbers, Progress},
 };
 use crate::{
     probe::{
@@ -81,7 +83,7 @@ pub struct Finished {
     pub lost_count: u64,
     pub reason: EndReason,
     // Before `launched`: it stands still at its end until this is dropped.
-    detaching: Detaching,
+    detaching: Option<Detaching>,
     launched: Option<Launched>,
 }
 
@@ -110,14 +112,14 @@ impl Recorder {
         if let Some(lacking) = plan::seccomp_requirement(&target, &features) {
             return Err(lacking.into());
         }
-        let file = options.output.path_for(target.comm.raw(), pid);
+        let file = options.output.path_for(&target, SystemTime::now());
         notify(Notice::Attaching { target: noticed(&target), file: file.clone() });
         let begun = Instant::now();
         let writer = Writer::create(&file, options.output.replace, &header(&target, options))?;
         // Taken while the probes are attached: memory that is there before the session is not what its first moments add.
         let censuses = Censuses::start(pid, options.takes_censuses, launched.is_some());
         let attached = attach::attach(&target, options, launched.is_some())
-            .map_err(|error| if target.is_alive() { error } else { ended(&target) })?;
+            .map_err(|error| reason_of_target(&target).unwrap_or(error))?;
         let symbolizer = SymbolizerThread::start(pid, target.modules.clone())
             .map_err(|error| RecordError::failed(format!("cannot start a thread: {error}")))?;
         let exit = watch_exit(pid)?;
@@ -142,18 +144,24 @@ impl Recorder {
         let reason = event_loop::run(&mut capture, &mut notify, duration, exit, control)?;
         notify(Notice::Ending(reason));
         let (lost_count, detaching) = capture.finish(started_ns, reason)?;
-        Ok(Finished { file, lost_count, reason, detaching, launched })
+        Ok(Finished { file, lost_count, reason, detaching: Some(detaching), launched })
     }
 }
 
 impl Finished {
+    /// Waits until every probe is gone. Gives the pid of the program that the recorder started, if it still runs.
+    pub fn wait_detached(&mut self) -> Option<u32> {
+        drop(self.detaching.take());
+        self.launched.as_mut().and_then(Launched::running_pid)
+    }
+
     /// Waits until every probe is gone and, for a program that the recorder started, until it has ended; gives its exit
     /// status, as a shell would.
     ///
     /// # Errors
     /// The program cannot be waited for.
-    pub fn wait(self) -> Result<Option<u8>, RecordError> {
-        drop(self.detaching);
+    pub fn wait(mut self) -> Result<Option<u8>, RecordError> {
+        drop(self.detaching.take());
         let Some(launched) = self.launched else { return Ok(None) };
         let pid = launched.pid();
         let status = launched.wait();
@@ -171,9 +179,23 @@ fn noticed(target: &Target) -> NoticedTarget {
     NoticedTarget { pid: target.pid, comm: target.comm.clone(), is_jvm: target.jvm.is_some() }
 }
 
-fn ended(target: &Target) -> RecordError {
-    RecordError::failed(format!("pid {} ({}) ended while it was being attached to", target.pid, target.comm))
-        .with_help("start the program again; `tracer list` shows the JVMs that run")
+/// The target's own reason why attaching to it failed, if it has one: it ended, or executed another program.
+fn reason_of_target(target: &Target) -> Option<RecordError> {
+    let Target { pid, comm, .. } = target;
+    if !target.is_alive() {
+        let ended = RecordError::failed(format!("pid {pid} ({comm}) ended while it was being attached to"));
+        return Some(ended.with_help("start the program again; `tracer list` shows the JVMs that run"));
+    }
+    // Another program, or the same again, which is hardly ever loaded at the same address.
+    let place = |target: &Target| target.executable().map(|module| (module.path.clone(), module.load_bias));
+    let now = process::inspect(*pid).ok()?;
+    (place(target) != place(&now)).then(|| {
+        RecordError::failed(format!(
+            "pid {pid} ({comm}) became another program ({}) while it was being attached to",
+            now.comm
+        ))
+        .with_help(format!("tracer record -p {pid} records that one"))
+    })
 }
 
 fn header(target: &Target, options: &Options) -> Header {

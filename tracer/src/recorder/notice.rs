@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::Progress;
 use crate::process::ForeignText;
 
 /// Called with each notice, in the thread that runs the recorder.
 pub type Notify = Box<dyn FnMut(Notice)>;
 
 /// Something that the caller may want to tell its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The target is known, and attaching begins.
     Attaching { target: NoticedTarget, file: PathBuf },
@@ -17,7 +18,11 @@ pub enum Notice {
     /// Recording took too much of the target's CPU time, and less is recorded from here on. The text says how much
     /// it was, and what is done.
     BudgetStep { text: String },
-    /// Recording ends, for this reason; what is left to write and to detach may take a moment.
+    /// Where the recording is, about once a second.
+    Progress(Progress),
+    /// Everything that is known by now is in the file, as the caller asked.
+    Written,
+    /// Recording ends, for this reason; the last census and snapshot are taken, and what is left is written.
     Ending(EndReason),
 }
 
@@ -55,9 +60,7 @@ impl EndReason {
             Self::TargetExited => "target exited",
             Self::TargetReplaced => "target became another program",
             Self::Overhead => "recording took too much of the target's CPU time",
-            Self::ProbesGone => {
-                "the probes were taken away: the recorder did not run, or its guard was killed"
-            }
+            Self::ProbesGone => "the recorder did not run, and the probes were taken away",
         }
     }
 }

@@ -1,10 +1,21 @@
 //! Options of one recording, as types: flags and their texts are the caller's.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use tracer_common::config::memo;
 
-use crate::{probe::probes::ProbeSet, recording::LIGHT, session::budget::Level};
+use crate::{
+    probe::probes::ProbeSet,
+    process::{Target, jvm},
+    recording::LIGHT,
+    session::budget::Level,
+};
+
+/// Characters of a target's name in a file's.
+const MAX_NAME_CHARS: usize = 64;
 
 /// Everything that a recording is asked for.
 pub struct Options {
@@ -38,7 +49,7 @@ pub enum Subject {
 /// The file to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputFile {
-    /// None: `tracer-NAME.PID.trec` in the current folder.
+    /// None: `tracer-NAME-PID-TIME.trec` in the current folder; the time is UTC.
     pub path: Option<PathBuf>,
     /// Replaces a file that exists.
     pub replace: bool,
@@ -90,14 +101,27 @@ impl Options {
 }
 
 impl OutputFile {
-    /// The path for a target with this name and pid.
-    pub(super) fn path_for(&self, comm: &str, pid: u32) -> PathBuf {
-        self.path.clone().unwrap_or_else(|| {
-            let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-            let comm: String = comm.chars().map(safe).collect();
-            PathBuf::from(format!("tracer-{comm}.{pid}.trec"))
-        })
+    /// The path for a recording of `target` that begins at `time`.
+    pub(super) fn path_for(&self, target: &Target, time: SystemTime) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| default_path(target.pid, &name(target), time))
     }
+}
+
+/// The name of a target in the names of files: the main class without its package, the jar, or the process's name.
+fn name(target: &Target) -> String {
+    let main = jvm::main_class(&target.command).unwrap_or_default();
+    let main = main.rsplit('/').next().unwrap_or_default();
+    let main = main.strip_suffix(".jar").unwrap_or_else(|| main.rsplit('.').next().unwrap_or_default());
+    if main.is_empty() { target.comm.raw().to_owned() } else { main.to_owned() }
+}
+
+fn default_path(pid: u32, name: &str, time: SystemTime) -> PathBuf {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(safe).take(MAX_NAME_CHARS).collect();
+    // `2026-11-30T02:21:24Z`, without what file systems and shells do not like.
+    let time = humantime::format_rfc3339_seconds(time).to_string();
+    let time: String = time.trim_end_matches('Z').replace('T', "-").replace(':', "");
+    PathBuf::from(format!("tracer-{name}-{pid}-{time}.trec"))
 }
 
 impl Memo {
@@ -108,5 +132,18 @@ impl Memo {
             Self::On => memo::ON,
             Self::Checked => memo::CHECKED,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_name_says_who_and_when() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let path = default_path(7, "a b/../\u{1b}c", time);
+        assert_eq!(path, PathBuf::from("tracer-a_b_..__c-7-2001-09-09-014640.trec"));
+        assert!(default_path(7, &"x".repeat(1_000), time).as_os_str().len() < 120);
     }
 }

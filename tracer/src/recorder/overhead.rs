@@ -7,6 +7,7 @@ use crate::{
     probe::probes::Probes,
     recording::{Step, Writer},
     session::budget::Level,
+    units,
 };
 
 /// See the module.
@@ -46,6 +47,12 @@ impl OverheadControl {
         self.sample_bytes
     }
 
+    /// Overhead so far, percent of the target's CPU time. None: not measured.
+    pub(super) fn percent(&self) -> Option<f64> {
+        let overhead = self.meter.as_ref()?.overhead();
+        (overhead.target_ns > 0).then(|| overhead.probes_ns as f64 * 100.0 / overhead.target_ns as f64)
+    }
+
     /// Opens a measuring window.
     pub(super) fn open_window(&mut self, time_ns: u64, probes: &mut Probes) {
         if let Some(meter) = &mut self.meter {
@@ -75,7 +82,7 @@ impl OverheadControl {
             Level::Sampled(bytes) => {
                 set_sampling(attached, bytes)?;
                 self.sample_bytes = Some(bytes);
-                let size = interval(bytes);
+                let size = units::bytes(bytes.into());
                 ("sampled", format!("from here on one allocation in about {size} is recorded"))
             }
             Level::Light => {
@@ -98,14 +105,6 @@ impl OverheadControl {
         });
         writer.steps(&self.steps, self.sample_bytes.map(u64::from))?;
         Ok(level == Level::Detached)
-    }
-}
-
-/// The interval in words; it is a whole number of KiB.
-fn interval(bytes: u32) -> String {
-    match bytes >> 20 {
-        0 => format!("{}.0 KiB", bytes >> 10),
-        mebibytes => format!("{mebibytes}.0 MiB"),
     }
 }
 

@@ -84,15 +84,19 @@ fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
 /// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of one
 /// that is older than the session.
 fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
-    let stacks_total = counters.stops.iter().sum::<u64>();
+    let walked = counters.stops.iter().sum::<u64>();
+    // A walk that found no room was not made, but its allocation has no stack either.
+    let stacks_total = walked.saturating_add(counters.get(Counter::LostScratch));
+    let complete = counters.stops[Stop::Complete as usize].saturating_add(completed_count);
     Quality {
         unmatched_frees: match heaviest_sample {
             Some(_) => None,
             None => Some(counters.get(Counter::UnmatchedFrees)),
         },
         stacks_total: Some(stacks_total),
-        stacks_remembered: Some(stacks_total.saturating_sub(counters.get(Counter::WalksMade))),
-        stacks_complete: Some(counters.stops[Stop::Complete as usize] + completed_count),
+        stacks_remembered: Some(walked.saturating_sub(counters.get(Counter::WalksMade))),
+        // Frames that did not arrive are not there, however far they were walked.
+        stacks_complete: Some(complete.saturating_sub(counters.get(Counter::LostStackRecord))),
         heaviest_sample,
     }
 }

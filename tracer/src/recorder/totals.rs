@@ -40,6 +40,14 @@ impl Totals {
         sum.0.checked_div(sum.1).unwrap_or(0)
     }
 
+    /// Bytes that were allocated in the session and are not freed.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let sum = |sum: u64, totals: &StackTotals| {
+            sum.saturating_add(totals.allocated_bytes.saturating_sub(totals.freed_bytes))
+        };
+        self.stacks.values().fold(0, sum)
+    }
+
     /// Writes the totals of allocations and mappings.
     ///
     /// # Errors

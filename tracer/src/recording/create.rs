@@ -1,12 +1,12 @@
-//! Placing a recording's file: a new one never takes another's place by accident, and an old one
-//! that is to be replaced stays whole until the session really runs.
+//! Placing a recording's file: it is made under another name, and has its own once it is whole. A new one never takes
+//! another's place by accident, and an old one that is to be replaced stays whole until the session really runs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
 use super::WriteError;
@@ -15,15 +15,15 @@ use super::WriteError;
 pub(super) struct PendingFile {
     /// The file's final, absolute path.
     pub(super) path: PathBuf,
-    /// Where it is written until [`PendingFile::take`], when it replaces another.
+    /// Where it is written until [`PendingFile::take`].
     temporary: Option<PathBuf>,
+    replaces: bool,
     /// Holds the lock which says that a recorder is alive.
     _lock: File,
 }
 
 impl PendingFile {
-    /// Creates the empty file (mode 0600, never through a link), beside the one it will replace
-    /// if there is one.
+    /// Creates the empty file (mode 0600, never through a link) beside its place.
     ///
     /// # Errors
     /// It exists and not `force`; it is being written; it is not a plain file; its folder cannot
@@ -58,18 +58,13 @@ impl PendingFile {
             }
             Err(error) => return Err(failed(error)),
         };
-        let temporary = replaces.then(|| beside(&path));
-        if let Some(temporary) = &temporary {
-            // Of a process of the same pid that was killed; the name is this process's alone.
-            remove(temporary);
-        }
-        let lock = create_new(temporary.as_ref().unwrap_or(&path)).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => WriteError::Exists { path: path.clone() },
-            _ => failed(error),
-        })?;
+        remove_abandoned(&path);
+        let temporary = beside(&path);
+        let lock = create_new(&temporary).map_err(failed)?;
+        give_to_invoker(&lock);
         // Where locks do not work (some network file systems), only the hint to readers is lost.
         let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        Ok(PendingFile { path, temporary, _lock: lock })
+        Ok(PendingFile { path, temporary: Some(temporary), replaces, _lock: lock })
     }
 
     /// Where the file is now.
@@ -82,9 +77,22 @@ impl PendingFile {
         self.temporary.is_some()
     }
 
-    /// Replaces the old file. The database must be closed: SQLite finds its log by its name.
+    /// Is there an old file, which stays in its place as long as possible?
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces
+    }
+
+    /// Puts the file in its place. The database must be closed: SQLite finds its log by its name.
+    ///
+    /// # Errors
+    /// There is a file now where none was, or it cannot be renamed.
     pub(super) fn take(&mut self) -> io::Result<()> {
-        if let Some(temporary) = &self.temporary {
+        if let Some(temporary) = self.temporary.clone() {
+            if !self.replaces {
+                rename_new(&temporary, &self.path)?;
+                self.temporary = None;
+                return Ok(());
+            }
             // The old recording's log would be read as the new one's.
             for log in logs(&self.path) {
                 match fs::remove_file(&log) {
@@ -92,7 +100,7 @@ impl PendingFile {
                     _ => {}
                 }
             }
-            fs::rename(temporary, &self.path)?;
+            fs::rename(&temporary, &self.path)?;
             self.temporary = None;
         }
         Ok(())
@@ -112,6 +120,44 @@ pub(super) fn is_being_written(file: &File) -> bool {
 /// Is there a log beside the database `path`?
 pub(super) fn has_log(path: &Path) -> bool {
     logs(path).next().is_some_and(|log| log.exists())
+}
+
+/// Renames, unless `to` exists.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // This file system cannot do it at once.
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Removes unfinished files that recorders for `path` left when they were killed.
+fn remove_abandoned(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let start = format!(".{}.", name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".new"));
+        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        // That of another process with this one's pid was left, too.
+        if pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists() {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Gives the file to the user for whom sudo runs this process, who will want to read and to remove it.
+fn give_to_invoker(file: &File) {
+    let id = |name| std::env::var(name).ok().and_then(|id| id.parse().ok());
+    if rustix::process::geteuid().is_root()
+        && let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID"))
+    {
+        // Where it cannot be given, root keeps it.
+        let _ = fchown(file, Some(uid), Some(gid));
+    }
 }
 
 fn create_new(path: &Path) -> io::Result<File> {

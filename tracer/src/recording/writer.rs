@@ -57,6 +57,10 @@ impl Writer {
         if let Err(error) = started {
             return Err(writer.fail(&error));
         }
+        if !writer.place.replaces() {
+            writer.take_place()?;
+        }
+        writer.write(|_, database| database.execute_batch("BEGIN"))?;
         Ok(writer)
     }
 
@@ -140,12 +144,8 @@ impl Writer {
         meta(&database, "started_ns", &header.session.started_ns.to_string())?;
         meta(&database, "target", &target)?;
         meta(&database, "session", &session)?;
+        // No log yet: its name would stay behind.
         database.execute_batch("COMMIT")?;
-        // Not under the temporary name: the log's name would stay behind.
-        if !self.place.waits() {
-            pragma(&database, "PRAGMA journal_mode = WAL")?;
-        }
-        database.execute_batch("BEGIN")?;
         self.database = Some(database);
         Ok(())
     }
@@ -158,12 +158,16 @@ impl Writer {
         }
     }
 
-    /// Closes the database, puts it where the old file is, and goes on there.
+    /// Closes the database, puts it in its place, and goes on there.
     fn take_place(&mut self) -> Result<(), WriteError> {
         drop(self.database.take());
         if let Err(source) = self.place.take() {
             self.failed = true;
-            return Err(WriteError::Create { path: self.place.path.clone(), source });
+            let path = self.place.path.clone();
+            return Err(match source.kind() {
+                std::io::ErrorKind::AlreadyExists => WriteError::Exists { path },
+                _ => WriteError::Create { path, source },
+            });
         }
         let reopened = open(self.place.current())
             .and_then(|database| pragma(&database, "PRAGMA journal_mode = WAL").map(|()| database));

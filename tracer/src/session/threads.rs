@@ -71,6 +71,15 @@ impl Threads {
         self.threads.iter().map(|((tid, _), thread)| (*tid, thread))
     }
 
+    /// Takes out the threads that have ended: a program may make them without end.
+    pub fn take_ended(&mut self) -> Vec<(u32, Thread)> {
+        let ended = self.threads.extract_if(.., |_, thread| thread.ended_ns.is_some());
+        let ended: Vec<_> = ended.map(|((tid, _), thread)| (tid, thread)).collect();
+        let threads = &self.threads;
+        self.latest.retain(|tid, generation| threads.contains_key(&(*tid, *generation)));
+        ended
+    }
+
     /// Does this thread free what unreachable Java objects held?
     pub fn frees_for_the_collector(&self, tid: u32) -> bool {
         let thread = self.latest.get(&tid).and_then(|&generation| self.threads.get(&(tid, generation)));
@@ -115,6 +124,32 @@ mod tests {
                 (2, "java", Some(30), None)
             ]
         );
+    }
+
+    #[test]
+    fn threads_that_ended_take_no_memory_once_they_are_taken() {
+        let mut threads = Threads::default();
+        threads.present(1, "main".into());
+        for tid in 2..10_000 {
+            threads.started(tid, "java".into(), u64::from(tid), None);
+            threads.ended(tid, "java", u64::from(tid) + 1);
+            if tid % 100 == 0 {
+                assert!((1..=100).contains(&threads.take_ended().len()));
+            }
+        }
+        threads.take_ended();
+        assert_eq!((threads.threads.len(), threads.latest.len()), (1, 1));
+        // An id that was used before is that of a new thread.
+        threads.started(2, "java".into(), 20_000, Some(StackId(7)));
+        threads.ended(2, "java", 20_001);
+        let thread = Thread {
+            name: "java".into(),
+            started_ns: Some(20_000),
+            ended_ns: Some(20_001),
+            creator_stack: Some(StackId(7)),
+        };
+        assert_eq!(threads.take_ended(), [(2, thread)]);
+        assert!(threads.take_ended().is_empty());
     }
 
     #[test]

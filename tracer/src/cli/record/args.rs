@@ -14,21 +14,31 @@ use crate::{
 /// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a process is recorded that runs already, if nothing else is said.
+const DEFAULT_DURATION: Duration = Duration::from_secs(60);
+
 /// Record a process's native memory: attach, watch, detach, keep what was seen in a file
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Stops at -d, at Ctrl-C or SIGTERM (a second one leaves at once), or when the target exits; then prints \
-the categories and the next command to run.")]
+Stops at -d, at Ctrl-C, SIGTERM or SIGHUP (a second one leaves at once), or when the target exits; then prints \
+the categories and the next command to run. SIGUSR1 prints them at once, and recording goes on. A command runs on \
+after -d, and its exit status is that of tracer.")]
 pub struct Args {
-    /// The process to record
-    #[arg(short, long, value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
-    pub pid: Option<u32>,
+    /// The process to record: its pid, or the main class, container id or pod uid of a JVM
+    #[arg(
+        short,
+        long,
+        value_name = "PID|NAME",
+        required_unless_present = "command",
+        conflicts_with = "command"
+    )]
+    pub pid: Option<String>,
 
-    /// How long: seconds, or with a unit (90, 90s, 5m)
-    #[arg(short, long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-    pub duration: Duration,
+    /// How long: seconds, or with a unit (90, 90s, 5m) [default: 60s; with a command, to its end]
+    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
 
-    /// The file to write [default: tracer-COMM.PID.trec]
+    /// The file to write [default: tracer-NAME-PID-TIME.trec]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -57,6 +67,10 @@ pub struct Args {
     /// Keep every allocation and free in the file, not only their totals
     #[arg(long)]
     pub events: bool,
+
+    /// No status line and no answer at the end
+    #[arg(short, long)]
+    pub quiet: bool,
 
     /// Exit with status 4 if anything was lost
     #[arg(long)]
@@ -102,7 +116,8 @@ impl From<Memo> for recorder::Memo {
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "not a time; write for example 90, 90s, 5m or 1h30m".to_owned())?,
     };
     if duration.is_zero() {
         return Err("a session of no length records nothing; give at least 1s".to_owned());
@@ -149,16 +164,17 @@ fn parse_interval(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// The options of the recording that these flags describe.
-    pub fn options(&self) -> Options {
-        let subject = match self.pid {
-            Some(pid) => Subject::Process(pid),
-            None => Subject::Command(self.command.clone()),
-        };
+    /// How long to record. None: to the end of the command.
+    pub fn duration(&self) -> Option<Duration> {
+        self.duration.or(self.command.is_empty().then_some(DEFAULT_DURATION))
+    }
+
+    /// The options of the recording of `subject` that these flags describe.
+    pub fn options(&self, subject: Subject) -> Options {
         Options {
             subject,
             output: OutputFile { path: self.output.clone(), replace: self.force },
-            duration: Some(self.duration),
+            duration: self.duration(),
             probes: match self.probes {
                 Probes::Full => ProbeSet::Full,
                 Probes::Light => ProbeSet::Light,
@@ -180,6 +196,9 @@ impl Args {
         if self.sample_bytes.is_some() && self.probes == Probes::Light {
             let what = "--sample-bytes: with --probes light no allocator call is watched, so there is nothing to sample";
             return Err(Failure::new(status::USAGE, what).help("leave one of the two out"));
+        }
+        if self.pid.as_deref() == Some("") {
+            return Err(Failure::new(status::USAGE, "-p: the pid or name is empty"));
         }
         if self.output.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
             return Err(Failure::new(status::USAGE, "-o: the file name is empty"));

@@ -1,0 +1,270 @@
+//! `tracer record` as a person has it: in a terminal, stopped by keys and signals, with stderr that is gone. Needs root.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Instant;
+
+use common::fixture::c_program;
+use common::process::{Lines, Process};
+use common::recorder::{Recorder, tracer};
+use common::wait::LIMIT;
+use rustix::process::Signal;
+
+/// A C program that waits to be told.
+fn started() -> (Process, Lines) {
+    let (target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("malloc")));
+    stdout.until("started");
+    (target, stdout)
+}
+
+/// A `tracer` whose controlling terminal is one of ours.
+struct Terminal {
+    child: Child,
+    keys: File,
+    bytes: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Terminal {
+    fn start(command: &mut Command) -> Terminal {
+        let size = libc::winsize { ws_row: 24, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 };
+        let (mut main, mut other) = (-1, -1);
+        // SAFETY: it writes two descriptors, and reads the size; the name and the settings are left out.
+        let opened = unsafe {
+            libc::openpty(
+                &raw mut main,
+                &raw mut other,
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                &raw const size,
+            )
+        };
+        assert_eq!(opened, 0, "a pseudo-terminal");
+        // SAFETY: both were just opened, and are nobody else's.
+        let (main, other) = unsafe { (File::from_raw_fd(main), OwnedFd::from_raw_fd(other)) };
+        let another = || Stdio::from(other.try_clone().expect("a descriptor"));
+        command.stdin(another()).stdout(another()).stderr(another());
+        // SAFETY: both calls are async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        let child = command.spawn().expect("start tracer");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(other);
+        let (sender, bytes) = mpsc::channel();
+        let mut reader = main.try_clone().expect("a descriptor");
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // It fails when the last process that has the terminal open is gone.
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Terminal { child, keys: main, bytes, seen: String::new() }
+    }
+
+    fn until(&mut self, text: &str) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.seen.contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("{error}: no {text:?} in {:?}", self.seen),
+            }
+        }
+    }
+
+    fn press_ctrl_c(&mut self) {
+        self.keys.write_all(b"\x03").expect("press a key");
+    }
+
+    /// The lines that are on the screen when it has ended, and its exit status.
+    fn end(mut self) -> (String, Vec<String>, Option<i32>) {
+        let status = self.child.wait().expect("wait").code();
+        while let Ok(bytes) = self.bytes.recv_timeout(LIMIT) {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        let lines = screen(&self.seen);
+        (self.seen, lines, status)
+    }
+}
+
+/// What a terminal shows after these characters.
+fn screen(text: &str) -> Vec<String> {
+    let (mut lines, mut column) = (vec![Vec::new()], 0);
+    let mut rest = text.chars().peekable();
+    while let Some(char) = rest.next() {
+        let line: &mut Vec<char> = lines.last_mut().expect("a line");
+        match char {
+            '\r' => column = 0,
+            '\n' => {
+                lines.push(Vec::new());
+                column = 0;
+            }
+            '\x1b' => {
+                let code: String =
+                    std::iter::from_fn(|| rest.next_if(|char| !char.is_ascii_alphabetic())).collect();
+                match (code.as_str(), rest.next()) {
+                    ("[", Some('K')) => line.truncate(column),
+                    (_, Some('m')) => {}
+                    other => panic!("{other:?} in {text:?}"),
+                }
+            }
+            char => {
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = char;
+                column += 1;
+            }
+        }
+    }
+    lines.into_iter().map(|line| line.into_iter().collect()).collect()
+}
+
+fn record(pid: u32, file: &std::path::Path) -> Command {
+    let mut command = tracer();
+    command.args(["record", "-p", &pid.to_string(), "-o"]).arg(file).env("TERM", "xterm");
+    command
+}
+
+#[test]
+fn a_status_line_leaves_no_trace() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut terminal = Terminal::start(&mut record(target.pid(), &folder.path().join("a.trec")));
+    terminal.until(" s left, ");
+    terminal.press_ctrl_c();
+    let (seen, lines, status) = terminal.end();
+    assert_eq!(status, Some(0), "{seen}");
+    assert!(seen.contains("attaching to malloc"), "{seen}");
+    let ready = lines.iter().position(|line| line.starts_with("ready: ")).expect("a line of its own");
+    assert!(lines[ready].starts_with("ready: recording malloc (pid "), "{lines:#?}");
+    for line in &lines {
+        assert!(!line.contains(" s left, ") && !line.contains("attaching"), "left: {line:?} in {lines:#?}");
+    }
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some(""),
+        "the cursor is at the start of a line: {lines:#?}"
+    );
+    // The terminal has 60 columns, and no status line goes on in the next.
+    let status_lines = seen.split(['\r', '\n']).filter(|part| part.contains(" s left, "));
+    assert!(status_lines.into_iter().all(|part| part.chars().count() < 60 + "\x1b[K".len()), "{seen:?}");
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut terminal = Terminal::start(&mut record(target.pid(), &folder.path().join("a.trec")));
+    terminal.until(" s left, ");
+    terminal.press_ctrl_c();
+    terminal.until("writing what is left");
+    terminal.press_ctrl_c();
+    let (seen, lines, status) = terminal.end();
+    // Unless it was faster.
+    if status != Some(0) {
+        assert_eq!(status, Some(1), "{seen}");
+        assert!(lines.iter().any(|line| line.contains("interrupted twice")) || lines.len() > 5, "{lines:#?}");
+    }
+    assert!(lines.iter().all(|line| !line.contains("what is left")), "{lines:#?}");
+}
+
+#[test]
+fn a_dumb_terminal_and_a_quiet_recorder_have_no_status_line() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started();
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, term, flags) in [("dumb", "dumb", &["-d", "2s"][..]), ("quiet", "xterm", &["-q", "-d", "2s"])]
+    {
+        let mut command = record(target.pid(), &folder.path().join(name));
+        let (seen, lines, status) = Terminal::start(command.args(flags).env("TERM", term)).end();
+        assert_eq!(status, Some(0), "{seen}");
+        assert!(!seen.contains('\x1b') && !seen.contains("s left"), "{name}: {seen:?}");
+        assert_eq!(lines.iter().filter(|line| !line.is_empty()).count() == 1, name == "quiet", "{lines:#?}");
+    }
+}
+
+#[test]
+fn the_answer_so_far_is_given_when_asked_for() {
+    let Some(_turn) = common::privileged() else { return };
+    let (mut target, mut stdout) = started();
+    let mut recorder = Recorder::attach(target.pid(), "terminal-answer", &[]);
+    target.tell("go");
+    stdout.next();
+    recorder.signal(Signal::USR1);
+    recorder.stdout.until("next: ");
+    let first = recorder.stdout.seen.len();
+    // A terminal that is closed ends the recording in order.
+    recorder.signal(Signal::HUP);
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    assert!(recording.stdout.lines().count() > first, "and one at the end:\n{}", recording.stdout);
+    assert_eq!(recording.report()["session"]["ended"], "interrupted");
+    assert!(!recording.stderr.contains('\r'), "no status line in a pipe: {:?}", recording.stderr);
+}
+
+#[test]
+fn a_full_stderr_ends_no_recording_and_sudo_s_user_has_the_file() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started();
+    let folder = tempfile::tempdir().expect("a folder");
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    let pid = target.pid().to_string();
+    let output = tracer()
+        .args(["record", "-p", &pid, "-d", "1s"])
+        .current_dir(folder.path())
+        .env("SUDO_UID", "4711")
+        .env("SUDO_GID", "4712")
+        .stderr(full)
+        .output()
+        .expect("run tracer");
+    assert_eq!(output.status.code(), Some(0));
+    let files: Vec<_> = fs::read_dir(folder.path()).expect("the folder").flatten().collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let name = file.file_name().to_string_lossy().into_owned();
+    assert!(name.starts_with(&format!("tracer-malloc-{pid}-20")) && name.ends_with(".trec"), "{name}");
+    let metadata = file.metadata().expect("the recording");
+    assert_eq!((metadata.uid(), metadata.gid()), (4711, 4712));
+}
+
+#[test]
+fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = |name: &str, script: &str| {
+        let file = folder.path().join(name);
+        let mut command = tracer();
+        command.args(["record", "-d", "1s", "-o"]).arg(&file).args(["--", "sh", "-c", script]);
+        Recorder::start(&mut command, file)
+    };
+    let mut recorder = start("status.trec", "sleep 4; exit 7");
+    recorder.until("waiting: sh (pid ");
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(7), "{}", recording.stderr);
+    assert_eq!(recording.report()["session"]["ended"], "duration");
+
+    let mut recorder = start("alone.trec", "exec sleep 1000");
+    let pid = recorder.launched_pid();
+    recorder.until("waiting: sh (pid ");
+    recorder.signal(Signal::INT);
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(0), "tracer ends alone: {}", recording.stderr);
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, Signal::KILL).expect("the command runs on");
+}
