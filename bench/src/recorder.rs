@@ -135,7 +135,18 @@ impl Recording {
             .arg(&self.file)
             .output()
             .context("cannot run tracer")?;
-        serde_json::from_slice(&output.stdout).context("the report is not JSON")
+        let mut report: Value = serde_json::from_slice(&output.stdout).context("the report is not JSON")?;
+        // Sites have indices into a table of frames.
+        let table = report["frames"].as_array().cloned().unwrap_or_default();
+        for site in report["sites"].as_array_mut().into_iter().flatten() {
+            for frame in site["frames"].as_array_mut().into_iter().flatten() {
+                let at = frame.as_u64().and_then(|at| usize::try_from(at).ok());
+                if let Some(known) = at.and_then(|at| table.get(at)) {
+                    *frame = known.clone();
+                }
+            }
+        }
+        Ok(report)
     }
 
     /// Frames of the stack that allocated most often.

@@ -37,12 +37,12 @@ pub fn rate(bytes_per_s: i64) -> String {
     format!("{}/s", bytes_more(bytes_per_s))
 }
 
-/// `+1.9 MiB`, `−12 B`, `0 B`.
+/// `+1.9 MiB`, `-12 B`, `0 B`.
 pub fn bytes_more(difference: i64) -> String {
     format!("{}{}", sign(difference), bytes(difference.unsigned_abs()))
 }
 
-/// `+1,234`, `−12`, `0`.
+/// `+1,234`, `-12`, `0`.
 pub fn count_more(difference: i64) -> String {
     format!("{}{}", sign(difference), count(difference.unsigned_abs()))
 }
@@ -51,7 +51,7 @@ fn sign(difference: i64) -> &'static str {
     match difference {
         0 => "",
         1.. => "+",
-        _ => "−",
+        _ => "-",
     }
 }
 
@@ -149,10 +149,10 @@ mod tests {
         ] {
             assert_eq!(plus_minus(value, error), text);
         }
-        assert_eq!(rate(-2_048), "−2.0 KiB/s");
+        assert_eq!(rate(-2_048), "-2.0 KiB/s");
         assert_eq!(rate(0), "0 B/s");
         assert_eq!(bytes_more(1_024), "+1.0 KiB");
-        assert_eq!(count_more(-1_234), "−1,234");
+        assert_eq!(count_more(-1_234), "-1,234");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(999), "999");
         assert_eq!(counted(1, "thread"), "1 thread");

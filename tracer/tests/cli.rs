@@ -372,7 +372,7 @@ fn recordings_and_censuses_are_compared() {
     let (base, new) = (census("base.json"), census("new.json"));
     let output = tracer_output(&["diff", text(&base), text(&new), "--format", "json"]);
     let diff: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((&diff["schema"], &diff["kind"]), (&"tracer.diff/1".into(), &"censuses".into()));
+    assert_eq!((&diff["schema"], &diff["kind"]), (&"tracer.diff/2".into(), &"censuses".into()));
     let in_use = &diff["census"]["facts"][0];
     assert!(in_use["bytes"]["base"].as_u64() > Some(0) && in_use["bytes"]["difference"] == 0, "{in_use}");
     assert_refused(&tracer_output(&["diff", text(&file), text(&new)]), USAGE, &["cannot be compared"]);

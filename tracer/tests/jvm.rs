@@ -145,7 +145,7 @@ fn light_probes_see_direct_buffers() {
     assert_touched(&traced.report);
     // Each is filled with zeros once, and so touched.
     let filled = rows(&traced.report["touched"], "sites").iter().filter(|site| {
-        site["category"] == "direct-buffer" && site["owner"].as_str() == Some("DirectBuffers.allocate")
+        site["category"] == "direct-buffer" && site["owner"]["function"] == "DirectBuffers.allocate"
     });
     let sum = |key: &str| filled.clone().map(|site| number(site, key)).sum::<u64>();
     let error = number(&traced.report["touched"], "standard_error_bytes");

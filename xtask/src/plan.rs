@@ -21,6 +21,7 @@ pub(crate) struct Found {
     pub(crate) cpio: bool,
     /// The second opinion on native stacks.
     pub(crate) gdb: bool,
+    pub(crate) jsonschema: bool,
     /// Fetched JDKs of the test matrix, by version.
     pub(crate) jdks: Vec<String>,
     /// JDK 8 with the names of its functions.
@@ -86,6 +87,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.gdb {
         package("gdb", "walks native stacks, for the tests to compare with");
+    }
+    if tests && !found.jsonschema {
+        package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
     }
 
     let mut steps = Vec::new();
@@ -199,6 +203,7 @@ mod tests {
             qemu: true,
             busybox: true,
             gdb: true,
+            jsonschema: true,
             cpio: true,
             jdks: MATRIX.map(str::to_owned).to_vec(),
             jdk_8: true,

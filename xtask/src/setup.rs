@@ -101,6 +101,7 @@ fn look() -> Found {
         qemu: shell::which("qemu-system-x86_64").is_some(),
         busybox: shell::which("busybox").is_some(),
         gdb: shell::which("gdb").is_some(),
+        jsonschema: has_jsonschema(),
         cpio: shell::which("cpio").is_some(),
         jdks: jdk::fetched(),
         jdk_8: jdk::has_jdk_8(),
@@ -157,4 +158,10 @@ pub(crate) fn persist(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
         thread::sleep(Duration::from_secs(pause_s));
     }
     attempt()
+}
+
+/// Does Python have the validator of JSON Schema?
+fn has_jsonschema() -> bool {
+    let output = Command::new("python3").args(["-c", "import jsonschema"]).output();
+    output.is_ok_and(|output| output.status.success())
 }

@@ -16,7 +16,7 @@ use super::report::{ViewArg, profile};
 use super::writing::{Format, SourceArg, WritingArgs};
 use crate::census::Census;
 use crate::output::diff as output;
-use crate::output::{Options, View, clean, pprof, units};
+use crate::output::{Options, View, clean, pprof, report2, units};
 use crate::profile::Profile;
 use crate::profile::diff::Diff;
 
@@ -44,9 +44,13 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "VIEW")]
     pub view: Option<ViewArg>,
 
-    /// Whole stacks in text
+    /// The sites behind the lines, with whole stacks, in text
     #[arg(short, long)]
     pub verbose: bool,
+
+    /// Every line and site in text, however small its change
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Runs the command.
@@ -83,6 +87,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
+        all: args.all,
+        width: writing.width,
+        pretty: args.writing.pretty,
         file: None,
     };
     if format == Format::Flamegraph && output::is_empty(&diff, &options) {
@@ -92,7 +99,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     }
     let render = |out: &mut dyn Write| match format {
         Format::Text => output::text(&diff, &options, out),
-        Format::Json => output::json(&diff, &options, out),
+        Format::Json => report2::diff(&diff, &options, out),
+        Format::Json1 => output::json(&diff, &options, out),
         Format::Folded => output::folded(&diff, &options, out),
         Format::Flamegraph => output::flamegraph(&diff, &options, out),
         // Formats that know no differences were refused.

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, SourceArg, WritingArgs, written};
+use super::writing::{Color, Format, SourceArg, WritingArgs, terminal_width, written};
 use crate::attribute::Rules;
-use crate::output::{Options, View, clean, dhat, flamegraph, folded, html, json, otlp, pprof, text, units};
+use crate::output::{
+    Options, View, clean, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
+};
 use crate::profile::Profile;
 use crate::recording;
 
@@ -32,9 +34,13 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t, value_name = "VIEW")]
     pub view: ViewArg,
 
-    /// Whole stacks and all threads in text
+    /// Whole stacks in text
     #[arg(short, long)]
     pub verbose: bool,
+
+    /// Every table in text, and every finding
+    #[arg(long)]
+    pub all: bool,
 
     /// Exit with status 4 if the recording is not whole or anything was lost
     #[arg(long)]
@@ -89,7 +95,8 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
     let profile = profile(file, None)?;
     let stdout = io::stdout();
     let color = Color::Auto.is_on(stdout.is_terminal());
-    let options = Options { color, file: Some(file.to_owned()), ..Options::default() };
+    let width = terminal_width(stdout.is_terminal());
+    let options = Options { color, width, file: Some(file.to_owned()), ..Options::default() };
     let mut out = BufWriter::new(stdout.lock());
     written(text::summary(&profile, &options, &mut out).and_then(|()| out.flush()), "stdout")
 }
@@ -111,6 +118,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
+        all: args.all,
+        width: writing.width,
+        pretty: args.writing.pretty,
         file: Some(args.file.clone()),
     };
     if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
@@ -127,7 +137,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     }
     let render = |out: &mut dyn Write| match format {
         Format::Text => text::render(&profile, &options, out),
-        Format::Json => json::render(&profile, &options, out),
+        Format::Json => report2::report(&profile, &options, out),
+        Format::Json1 => json::render(&profile, &options, out),
         Format::Folded => folded::render(&profile, &options, out),
         Format::Flamegraph => flamegraph::render(&profile, &options, out),
         Format::Html => html::render(&profile, &options, out),

@@ -20,6 +20,10 @@ pub struct WritingArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
+    /// Indent JSON, one value a line
+    #[arg(long)]
+    pub pretty: bool,
+
     /// Replace OUT if it exists
     #[arg(long, requires = "output")]
     pub force: bool,
@@ -55,8 +59,10 @@ pub struct WritingArgs {
 pub enum Format {
     /// Tables and stacks for people
     Text,
-    /// Everything, for programs (docs/file-format.md)
+    /// Everything, for programs: tracer.report/2, tracer.diff/2 (docs/file-format.md)
     Json,
+    /// The same as earlier versions wrote it, for this version only: tracer.report/1, tracer.diff/1
+    Json1,
     /// One line a stack, root first, for flame graph tools
     Folded,
     /// An SVG for the browser
@@ -145,6 +151,8 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 pub(super) struct Writing {
     pub(super) format: Format,
     pub(super) color: bool,
+    /// Columns of the terminal; 0: it is none.
+    pub(super) width: usize,
     file: Option<OutputFile>,
 }
 
@@ -175,7 +183,8 @@ impl WritingArgs {
             .help("add --format html, folded, flamegraph, pprof, otlp or dhat"));
         }
         let file = self.output.as_deref().map(|path| OutputFile::create(path, self.force)).transpose()?;
-        Ok(Writing { format, color: self.color.is_on(terminal && file.is_none()), file })
+        let on_terminal = terminal && file.is_none();
+        Ok(Writing { format, color: self.color.is_on(on_terminal), width: terminal_width(on_terminal), file })
     }
 }
 
@@ -223,4 +232,10 @@ fn by_ending(output: Option<&Path>) -> Format {
         "dhat" => Format::Dhat,
         _ => Format::Text,
     }
+}
+
+/// The columns of stdout's terminal; 0: it is none, or does not tell.
+pub(super) fn terminal_width(is_terminal: bool) -> usize {
+    let size = is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
+    size.map_or(0, |size| usize::from(size.ws_col))
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::attribute::{known_name, plain_name};
 pub use crate::process::displayable as clean;
 use crate::profile::SiteFrame;
@@ -42,18 +44,27 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// `text` in at most `width` characters; what is left out is in the middle, marked by `…`.
+/// `text` in at most `width` columns; what is left out is in the middle, marked by `…`.
 pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
-    let length = text.chars().count();
-    if length <= width {
+    if text.width() <= width {
         return Cow::Borrowed(text);
     }
     let keep = width.saturating_sub(1);
     // The end says more: the method, the library's version.
     let tail = keep * 2 / 3;
-    let head: String = text.chars().take(keep - tail).collect();
-    let tail: String = text.chars().skip(length - tail).collect();
+    let head = of_columns(text.chars(), keep - tail);
+    let tail: String = of_columns(text.chars().rev(), tail).chars().rev().collect();
     Cow::Owned(format!("{head}…{tail}"))
+}
+
+/// As many characters as fit.
+fn of_columns(chars: impl Iterator<Item = char>, width: usize) -> String {
+    let mut used = 0;
+    let fits = |char: &char| {
+        used += char.width().unwrap_or(0);
+        used <= width
+    };
+    chars.take_while(fits).collect()
 }
 
 #[cfg(test)]

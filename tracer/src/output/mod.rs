@@ -5,12 +5,14 @@
 //! terminals. Foreign text goes through [`clean`]. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
 //! which the caller takes for success.
 
+pub mod answer;
 mod calls;
 pub mod census;
 pub mod check;
 pub mod dhat;
 mod dictionary;
 pub mod diff;
+mod fitted;
 pub mod flamegraph;
 pub mod folded;
 pub mod holders;
@@ -24,6 +26,7 @@ pub mod otlp;
 mod palette;
 pub mod pprof;
 mod program;
+pub mod report2;
 mod samples;
 mod stacks;
 mod style;
@@ -56,6 +59,12 @@ pub struct Options {
     pub color: bool,
     /// Whole stacks, all threads.
     pub verbose: bool,
+    /// Every table.
+    pub all: bool,
+    /// Columns of the terminal. 0: there is none.
+    pub width: usize,
+    /// JSON indented, one value a line.
+    pub pretty: bool,
     /// The recording, for commands to run next.
     pub file: Option<PathBuf>,
 }

@@ -60,7 +60,8 @@ fn text_of_an_unfinished_recording_of_a_program() {
 
 #[test]
 fn json() {
-    insta::assert_snapshot!(rendered(json::render, &profile(), &options()));
+    let options = Options { pretty: true, ..options() };
+    insta::assert_snapshot!(rendered(report2::report, &profile(), &options));
 }
 
 #[test]
@@ -69,9 +70,25 @@ fn folded() {
 }
 
 #[test]
+fn text_with_every_table() {
+    insta::assert_snapshot!(rendered(
+        text::render,
+        &profile(),
+        &Options { all: true, width: 120, ..options() }
+    ));
+}
+
+#[test]
+fn json_of_the_first_version() {
+    insta::assert_snapshot!("json1", rendered(json::render, &profile(), &options()));
+}
+
+#[test]
 fn no_line_is_wider_than_the_report() {
-    for color in [false, true] {
-        let text = rendered(text::render, &profile(), &Options { color, ..options() });
+    let widths = [40, 80, 120, 200];
+    for (color, width) in widths.into_iter().flat_map(|width| [(false, width), (true, width)]) {
+        let all = width != 80;
+        let text = rendered(text::render, &profile(), &Options { color, width, all, ..options() });
         for line in text.lines() {
             let mut plain = String::new();
             let mut escape = false;
@@ -83,7 +100,7 @@ fn no_line_is_wider_than_the_report() {
                     char => plain.push(char),
                 }
             }
-            assert!(plain.chars().count() <= 100, "{plain}");
+            assert!(plain.chars().count() <= width, "{width}: {plain}");
         }
         assert_eq!(text.contains('\x1b'), color);
     }
@@ -110,12 +127,12 @@ fn sums_are_the_profiles() {
             let counted = units::count(expected);
             assert!(svg.contains(&format!(" ({counted} bytes, 100%)")), "{view:?} {top:?}: {counted}");
         }
-        let text = rendered(text::render, &profile, &Options { view, ..options() });
+        let text = rendered(text::render, &profile, &Options { view, all: true, width: 120, ..options() });
         let total = text.lines().find(|line| line.trim_start().starts_with("total")).expect("total");
         assert!(total.contains(&units::bytes(expected)), "{total}");
     }
     let json: serde_json::Value =
-        serde_json::from_str(&rendered(json::render, &profile, &options())).expect("json");
+        serde_json::from_str(&rendered(report2::report, &profile, &options())).expect("json");
     assert_eq!(json["totals"]["live_bytes"], profile.totals.live_bytes);
     let sites = json["sites"].as_array().expect("sites").iter();
     let live: u64 = sites
@@ -260,19 +277,4 @@ proptest! {
             prop_assert_eq!(folded_sum(&profile, &lines), profile.totals.live_bytes);
         }
     }
-}
-
-#[test]
-fn what_took_more_than_it_might_says_why_nothing_was_done() {
-    let heading = |of_cpu, limit| {
-        let mut profile = profile();
-        profile.session.max_overhead_percent = Some(limit);
-        profile.session.overhead_percent = Some(35.0);
-        profile.session.overhead_percent_of_cpu = Some(of_cpu);
-        rendered(text::render, &profile, &options())
-    };
-    let idle = heading(1.2, 10);
-    assert!(idle.contains("More than 10 % of it, but 1.2 % of one CPU: less than 2 % is never"), "{idle}");
-    assert!(heading(35.0, 10).contains("never for long enough"));
-    assert!(!heading(1.2, 40).contains("of it, but"));
 }

@@ -17,7 +17,7 @@ impl Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let mut code_cache = code::build(recording);
-        let Rows { sites, mut categories, series, retention, peak_times } =
+        let Rows { sites, by_line, mut categories, series, retention, peak_times } =
             rows::build(recording, rules, &shown, &code_cache);
         let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
@@ -37,6 +37,7 @@ impl Profile {
             quality: quality::build(recording),
             totals,
             findings: findings::of(&categories),
+            by_line,
             categories,
             sites,
             threads,

@@ -5,6 +5,7 @@
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
+pub mod by_line;
 pub mod census;
 mod class_owners;
 mod code;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use by_line::{CreatorLine, LineRow, LineShare, Place};
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
@@ -58,6 +60,9 @@ pub struct Profile {
     pub quality: Quality,
     /// The sum over the rows whose source is the allocator.
     pub totals: Totals,
+    /// The allocator's first, each by live bytes.
+    #[serde(skip)]
+    pub by_line: Vec<LineRow>,
     /// The allocator's first, each by live bytes.
     pub categories: Vec<Category>,
     /// The allocator's first, each by live bytes.
@@ -232,7 +237,7 @@ pub struct SiteThread {
     pub live_count: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct SiteFrame {
     pub function: String,
     pub kind: FrameKind,

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use super::build::{Shown, at, frames};
+use super::by_line::{self, LineRow};
 use super::code::CodeCache;
 use super::{
     CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
@@ -24,6 +25,8 @@ const SOURCES: [&str; 2] = ["allocator", "mapping"];
 pub(super) struct Rows {
     /// The allocator's first, each by live bytes.
     pub(super) sites: Vec<Site>,
+    /// The allocator's first, each by live bytes.
+    pub(super) by_line: Vec<LineRow>,
     /// The allocator's first, each by live bytes.
     pub(super) categories: Vec<Category>,
     pub(super) series: Series,
@@ -70,6 +73,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
     let Drafts { mut groups, sites, mut categories, all } = drafts;
     let all = all.unwrap_or_else(|| groups.add());
     name_first_kinds(&mut categories, &sites);
+    let lines = line_groups(&mut groups, recording, &sites);
     let churn = class_churn(&mut groups, recording, &sites, &names, code_cache);
     let verdicts = GroupVerdicts::new(recording, rules, &groups, &churn);
     let is_compilers = |row: &&CategoryDraft| row.id == "compiler" && row.source == "allocator";
@@ -89,8 +93,9 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
         }
     }
     let (peaks, peak_times) = peak::of(recording, &site_of, sites.len(), |time_ns| verdicts.since(time_ns));
-    let sites = finish_sites(sites, &peaks, shown, &verdicts);
-    Rows { sites, categories, series, retention, peak_times }
+    let (sites, lines) = finish_sites(sites, lines, &peaks, shown, &verdicts);
+    let by_line = by_line::build(&sites, &lines, &verdicts);
+    Rows { sites, by_line, categories, series, retention, peak_times }
 }
 
 /// Sites and categories while rows are added to them.
@@ -198,6 +203,25 @@ fn name_first_kinds(categories: &mut [CategoryDraft], sites: &[SiteDraft<'_>]) {
     }
 }
 
+/// The group of each site's line: the sites of one method of the application, or those without one, of a source,
+/// category and kind.
+fn line_groups(groups: &mut RowGroups, recording: &Recording, sites: &[SiteDraft<'_>]) -> Vec<GroupId> {
+    let mut by_key: HashMap<(&str, &str, Option<&str>, Option<String>), GroupId> = HashMap::new();
+    let mut of_sites = Vec::with_capacity(sites.len());
+    for site in sites {
+        let Attribution { category, kind, owner, .. } = &site.attribution;
+        let owner = owner.and_then(|owner| at(&recording.frames, *site.stack.frames.get(owner)?));
+        let method = owner.map(|frame| by_line::function(frame.kind, &frame.function));
+        let key = (site.source, category.as_str(), kind.as_deref(), method);
+        let group = *by_key.entry(key).or_insert_with(|| groups.add());
+        for row in groups.rows(site.group).to_vec() {
+            groups.put(row, group);
+        }
+        of_sites.push(group);
+    }
+    of_sites
+}
+
 /// Groups of their own: class loaders, and each line that has classes generated.
 fn class_churn(
     groups: &mut RowGroups,
@@ -279,27 +303,31 @@ fn judge_metaspace(categories: &mut Vec<Category>, rules: &Rules, verdicts: &Gro
     }
 }
 
+/// The sites in their order, and the group of each one's line. `lines`: those of the drafts.
 fn finish_sites(
     drafts: Vec<SiteDraft<'_>>,
+    lines: Vec<GroupId>,
     peaks: &[Peak],
     shown: &Shown,
     verdicts: &GroupVerdicts<'_>,
-) -> Vec<Site> {
-    let site = |(draft, &peak): (SiteDraft<'_>, &Peak)| {
-        (draft.group, Site { peak, ..finish_site(draft, shown, verdicts) })
+) -> (Vec<Site>, Vec<GroupId>) {
+    let site = |((draft, line), &peak): ((SiteDraft<'_>, GroupId), &Peak)| {
+        (draft.group, line, Site { peak, ..finish_site(draft, shown, verdicts) })
     };
-    let mut sites: Vec<(GroupId, Site)> = drafts.into_iter().zip(peaks).map(site).collect();
+    let mut sites: Vec<(GroupId, GroupId, Site)> =
+        drafts.into_iter().zip(lines).zip(peaks).map(site).collect();
     // Stable: what is equal stays in the order of the recording.
-    sites.sort_by_key(|(_, site)| {
+    sites.sort_by_key(|(.., site)| {
         (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
     });
     for source in SOURCES {
-        let of_source = sites.iter_mut().filter(|(_, site)| site.source == source);
-        for (group, site) in of_source.take(series::SITES) {
+        let of_source = sites.iter_mut().filter(|(.., site)| site.source == source);
+        for (group, _, site) in of_source.take(series::SITES) {
             site.series = Some(series::RowSeries::of(&verdicts.history(*group)));
         }
     }
-    sites.into_iter().map(|(_, site)| site).collect()
+    let lines = sites.iter().map(|(_, line, _)| *line).collect();
+    (sites.into_iter().map(|(.., site)| site).collect(), lines)
 }
 
 fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>) -> Site {

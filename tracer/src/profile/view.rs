@@ -1,5 +1,7 @@
 //! What of each site is looked at, and which part of a profile.
 
+use std::collections::HashMap;
+
 use super::{Kind, Profile, Site, Totals, Variances};
 
 /// What of a site is shown and sorted by.
@@ -82,7 +84,8 @@ impl Profile {
     /// Keeps only the categories and sites of `category`; the totals become theirs.
     pub fn keep_category(&mut self, category: &str) {
         self.categories.retain(|row| row.id == category);
-        self.sites.retain(|site| site.category == category);
+        self.by_line.retain(|row| row.category == category);
+        self.keep_sites(|site| site.category == category, None);
         self.findings = super::findings::of(&self.categories);
         self.series.keep_category(category);
         self.totals = Totals::none(self.totals.variances.map(|_| Variances::default()));
@@ -93,13 +96,25 @@ impl Profile {
 
     /// Keeps only the sites that a view shows, by its bytes. The totals stay those of all.
     pub fn keep_view(&mut self, view: View) {
-        self.sites.retain(|site| view == View::Live || view.shows(site));
         if view != View::Live {
-            self.sites.sort_by(|one, other| {
-                let key = |site: &Site| (site.source, std::cmp::Reverse(view.bytes(&site.totals)));
-                key(one).cmp(&key(other))
-            });
+            self.keep_sites(|site| view.shows(site), Some(view));
         }
+    }
+
+    /// Keeps some sites, in the order of a view if one is given; rows by line have the new indices of theirs.
+    fn keep_sites(&mut self, is_kept: impl Fn(&Site) -> bool, order: Option<View>) {
+        let sites = std::mem::take(&mut self.sites).into_iter().enumerate();
+        let mut kept: Vec<(usize, Site)> = sites.filter(|(_, site)| is_kept(site)).collect();
+        if let Some(view) = order {
+            kept.sort_by_key(|(_, site)| (site.source, std::cmp::Reverse(view.bytes(&site.totals))));
+        }
+        let places: HashMap<usize, usize> =
+            kept.iter().enumerate().map(|(new, (old, _))| (*old, new)).collect();
+        for row in &mut self.by_line {
+            row.sites = row.sites.iter().filter_map(|site| places.get(site).copied()).collect();
+            row.sites.sort_unstable();
+        }
+        self.sites = kept.into_iter().map(|(_, site)| site).collect();
     }
 
     /// Was the allocator left alone, and only what is held behind a few rare calls seen?

@@ -7,6 +7,7 @@
 
 pub(crate) mod core;
 pub(crate) mod fixture;
+pub(crate) mod kept;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;

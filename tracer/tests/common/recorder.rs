@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::fixture::target_folder;
 use super::process::{Lines, Process};
+use super::report::with_frames;
 use super::wait::LIMIT;
 
 /// The `tracer` of this build, or the one that `TRACER_BINARY` names.
@@ -155,7 +156,8 @@ impl Recording {
     /// The JSON report.
     pub(crate) fn report(&self) -> Value {
         let text = self.render(&["--format", "json"]);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("the report is not JSON: {error}\n{text}"))
+        let report = serde_json::from_str(&text);
+        with_frames(report.unwrap_or_else(|error| panic!("the report is not JSON: {error}\n{text}")))
     }
 
     /// What `tracer report` prints for it.

@@ -2,6 +2,20 @@
 
 use serde_json::Value;
 
+/// A report with frames where it has indices into its table of frames.
+pub(crate) fn with_frames(mut report: Value) -> Value {
+    let table = report["frames"].as_array().cloned().unwrap_or_default();
+    let expand = |row: &mut Value| {
+        for frame in row["frames"].as_array_mut().into_iter().flatten() {
+            let at = frame.as_u64().and_then(|at| usize::try_from(at).ok()).expect("an index");
+            *frame = table.get(at).unwrap_or_else(|| panic!("no frame {at}")).clone();
+        }
+    };
+    report["sites"].as_array_mut().into_iter().flatten().for_each(expand);
+    report["threads"]["creators"].as_array_mut().into_iter().flatten().for_each(expand);
+    report
+}
+
 /// The six totals that every row has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -85,7 +99,7 @@ pub(crate) fn sites_through<'a>(report: &'a Value, source: &str, function: &str)
 
 /// What holds in every report of a recording that lost nothing.
 pub(crate) fn assert_sound(report: &Value) {
-    assert_eq!(report["schema"], "tracer.report/1");
+    assert_eq!(report["schema"], "tracer.report/2");
     assert_nothing_lost(report);
     assert_balanced(report);
 }
@@ -106,7 +120,7 @@ pub(crate) fn assert_balanced(report: &Value) {
         assert_eq!(Some(live_bytes), allocated_bytes.checked_sub(freed_bytes), "bytes of {row}");
         assert_eq!(Some(live_count), allocated_count.checked_sub(freed_count), "counts of {row}");
     }
-    for key in ["categories", "sites"] {
+    for key in ["by_line", "categories", "sites"] {
         let sum = Totals::sum(of_source(report, key, "allocator"));
         assert_eq!(sum, Totals::of(totals), "the {key} add up to the totals");
     }

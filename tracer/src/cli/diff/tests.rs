@@ -37,7 +37,7 @@ fn files() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
 fn every_format_goes_to_stdout() {
     let (folder, recording, before, after) = files();
     for (format, begins) in
-        [("text", "base"), ("json", "{\n  \"schema\": \"tracer.diff/1\""), ("folded", "start_thread;")]
+        [("text", "base"), ("json", "{\"schema\":\"tracer.diff/2\""), ("folded", "start_thread;")]
     {
         let text = diff(&recording, &recording, &["--format", format]).expect(format);
         assert!(text.starts_with(begins), "{format}: {text}");

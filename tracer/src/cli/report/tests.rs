@@ -28,8 +28,8 @@ fn report(file: &Path, args: &[&str]) -> Result<String, Failure> {
 fn every_format_goes_to_stdout() {
     let (_folder, path) = fixture::finished();
     for (format, begins) in [
-        ("text", "java (pid 4711)"),
-        ("json", "{\n  \"schema\": \"tracer.report/1\""),
+        ("text", "com.acme.Feed (pid 4711)"),
+        ("json", "{\"schema\":\"tracer.report/2\""),
         ("folded", "start_thread;"),
         ("flamegraph", "<?xml"),
     ] {

@@ -1,6 +1,7 @@
 //! What differs, rendered: as text, JSON (`tracer.diff/1`), folded stacks with two numbers, and a flame graph of
 //! differences.
 
+mod by_line;
 mod flamegraph;
 mod stacks;
 mod text;

@@ -111,7 +111,7 @@ fn a_flame_graph_says_what_grew_and_what_is_gone() {
     for text in [
         "java: live native memory, from 8.4 MiB to",
         ">all: live native memory, from 8.4 MiB to",
-        "direct-buffer (−3.0 MiB)",
+        "direct-buffer (-3.0 MiB)",
         "com.acme.Feed.open (+",
     ] {
         assert!(svg.contains(text), "{text}");

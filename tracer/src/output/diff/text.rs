@@ -5,8 +5,10 @@ mod parts;
 use std::io::{self, Write};
 
 use self::parts::size;
+use super::by_line;
 
 use crate::census::Finding;
+use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
 use crate::output::text::{WIDTH, census, sites, table, verdicts};
 use crate::output::{Options, View, clean, label, units};
@@ -32,6 +34,9 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
         writeln!(out)?;
         return writeln!(out, "Nothing differs.");
     }
+    for source in ["allocator", "mapping"] {
+        by_line::rows(diff, source, options, &mut Screen::new(options, out))?;
+    }
     if options.category.is_none() {
         parts::memory(&diff.memory, style, out)?;
     }
@@ -43,8 +48,10 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
     for source in ["allocator", "mapping"] {
         categories(diff, source, options.view, style, out)?;
     }
-    for source in ["allocator", "mapping"] {
-        all_sites(diff, source, options, style, out)?;
+    if options.verbose || options.all {
+        for source in ["allocator", "mapping"] {
+            all_sites(diff, source, options, style, out)?;
+        }
     }
     if options.category.is_none() {
         parts::threads(diff.threads.as_ref(), style, out)?;

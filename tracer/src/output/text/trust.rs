@@ -22,13 +22,12 @@ const REASONS: [(&str, &str); 10] = [
 pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let trust = &profile.quality;
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("How far to trust this"))?;
+    writeln!(out, "{}", style.bold("Data quality"))?;
     if trust.lost.is_empty() {
         writeln!(out, "  nothing lost")?;
     }
     for (reason, count) in &trust.lost {
-        let told = REASONS.iter().find(|(known, _)| known == reason).map(|(_, text)| *text);
-        let text = told.map_or_else(|| clean(reason).replace('_', " "), str::to_owned);
+        let text = told(reason);
         writeln!(out, "  {}", style.warn(&format!("LOST {}: {text}", units::count(*count))))?;
     }
     if trust.stacks_total > 0 {
@@ -62,14 +61,16 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
         )?;
     }
     if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
-        writeln!(
-            out,
-            "  {} of memory that was not seen allocated (before the session, mostly)",
-            units::counted(count, "free")
-        )?;
+        writeln!(out, "  {} freed, too (normal)", units::counted(count, "older block"))?;
     }
     for note in &trust.notes {
         writeln!(out, "  note: {}", clean(note))?;
     }
     Ok(())
+}
+
+/// What a reason for a loss means.
+pub(super) fn told(reason: &str) -> String {
+    let told = REASONS.iter().find(|(known, _)| *known == reason).map(|(_, text)| *text);
+    told.map_or_else(|| clean(reason).replace('_', " "), str::to_owned)
 }

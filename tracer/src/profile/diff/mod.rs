@@ -4,6 +4,7 @@
 //! to base they are the same with the other sign. Nothing is left out because it did not change: that is for
 //! outputs to decide.
 
+mod by_line;
 mod facts;
 mod notes;
 mod pair;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use by_line::LinePair;
 pub use facts::{CensusDiff, FactPair};
 pub use pair::{Difference, Pair, Rates, TotalsPair};
 pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, ThreadsDiff, ThreadsPair};
@@ -39,6 +41,9 @@ pub struct Diff {
     /// None, like all that is of recordings only: two censuses.
     pub totals: Option<TotalsPair>,
     pub rates: Option<Rates>,
+    /// The allocator's first, each by how much more is live.
+    #[serde(skip)]
+    pub by_line: Vec<LinePair>,
     /// The allocator's first, each by how much more is live.
     pub categories: Vec<CategoryPair>,
     /// The allocator's first, each by how much more is live.
@@ -97,6 +102,7 @@ impl Diff {
             notes: notes::of_profiles(base, new),
             rates: Some(Rates::of(&totals, durations_ns)),
             totals: Some(totals),
+            by_line: by_line::pairs(&base.by_line, &new.by_line, durations_ns),
             categories: categories(&base.categories, &new.categories, durations_ns),
             sites: sites::pairs(&base.sites, &new.sites, durations_ns),
             memory: MemoryDiff::of(&base.memory, &new.memory),
@@ -118,6 +124,7 @@ impl Diff {
             notes: notes::of_targets(&target(base), &target(new)),
             totals: None,
             rates: None,
+            by_line: Vec::new(),
             categories: Vec::new(),
             sites: Vec::new(),
             memory: MemoryDiff::of_parts(
@@ -150,6 +157,7 @@ impl Diff {
 
     fn sort_by(&mut self, view: View) {
         let growth = |totals: &TotalsPair| Reverse(view.growth(&totals.difference));
+        self.by_line.sort_by_key(|row| (row.source, growth(&row.totals)));
         self.categories.sort_by_key(|row| (row.source, growth(&row.totals)));
         self.sites.sort_by_key(|row| (row.source, growth(&row.totals)));
     }

@@ -1,0 +1,113 @@
+//! Whose memory, how long, how much.
+
+use std::io;
+
+use super::screen::Screen;
+use crate::output::{clean, units};
+use crate::profile::{Profile, Target};
+use crate::recording::State;
+
+pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
+    let (target, session) = (&profile.target, &profile.session);
+    let name = format!("{} (pid {})", clean(&name(target)), target.pid);
+    screen.ends(&name, &format!("{}, {}", jvm(target), units::duration(session.duration_ns)), true)?;
+    screen.ends(&resident(profile), &not_freed(profile), false)?;
+    if let Some(bytes) = session.sample_bytes {
+        let text = format!(
+            "sampled, one allocation in about {}: sizes are estimates, ± is the standard error",
+            units::bytes(bytes)
+        );
+        screen.paragraph("", &text)?;
+    }
+    if profile.is_light() {
+        let text =
+            "light: malloc was not watched; this is what is held behind zlib's and the JDK's own calls";
+        screen.paragraph("", text)?;
+    }
+    for step in &session.steps {
+        screen.paragraph("", &format!("After {} {}.", units::duration(step.time_ns), clean(&step.text)))?;
+    }
+    if let (Some(limit), false) = (session.max_overhead_percent, session.steps.is_empty()) {
+        let text = format!("To record all of it: --max-overhead none, or a higher limit than {limit} %.");
+        screen.paragraph("", &text)?;
+    }
+    match &profile.state {
+        State::Finished(reason)
+            if ["duration", "interrupted", "target exited"].contains(&reason.as_str()) =>
+        {
+            Ok(())
+        }
+        State::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
+        State::Recording => {
+            screen.paragraph("", "Still being recorded: this is what was there at the last tick.")
+        }
+        State::Unfinished => screen.paragraph(
+            "",
+            "Not finished: the recorder was killed or could not write on. All up to its last tick is here.",
+        ),
+    }
+}
+
+/// The main class, the jar, or the program.
+fn name(target: &Target) -> String {
+    if target.jvm.is_none() {
+        return target.comm.clone();
+    }
+    let mut words = target.command.iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-cp" | "-classpath" | "--class-path" | "-p" | "--module-path" | "--add-modules"
+            | "--add-opens" | "--add-exports" | "--add-reads" => _ = words.next(),
+            "-jar" => {
+                let jar = words.next().map(String::as_str).unwrap_or_default();
+                return jar.rsplit('/').next().unwrap_or(jar).to_owned();
+            }
+            "-m" | "--module" => return words.next().cloned().unwrap_or_default(),
+            word if word.starts_with(['-', '@']) => {}
+            word => return word.to_owned(),
+        }
+    }
+    target.comm.clone()
+}
+
+/// `JDK 17.0.15, G1`.
+fn jvm(target: &Target) -> String {
+    let Some(jvm) = &target.jvm else { return "not a JVM".to_owned() };
+    let version = jvm.version.as_deref().unwrap_or("of unknown version");
+    let version = version.split(['+', '-']).next().unwrap_or(version);
+    let gc = jvm.gc.as_deref().map(|gc| format!(", {}", clean(gc))).unwrap_or_default();
+    format!("JDK {}{gc}", clean(version))
+}
+
+/// `RSS 232.0 -> 487.1 MiB (peak 545.0)`.
+fn resident(profile: &Profile) -> String {
+    let seen = || profile.series.rss_bytes.iter().flatten().copied();
+    let Some(end) = profile.memory.rss_bytes.or(seen().last()) else {
+        return "RSS not known".to_owned();
+    };
+    let start = seen().next().unwrap_or(end);
+    let peak = seen().max().unwrap_or(end).max(end).max(start);
+    let peak = if peak > start.max(end) { format!(" (peak {})", units::bytes(peak)) } else { String::new() };
+    let (from, to) = (units::bytes(start), units::bytes(end));
+    if from == to {
+        return format!("RSS {to}{peak}");
+    }
+    let unit = to.rsplit(' ').next().unwrap_or_default();
+    let from = from.strip_suffix(unit).map_or(from.as_str(), str::trim_end);
+    format!("RSS {from} -> {to}{peak}")
+}
+
+/// `269.0 MiB not freed of 901.6 MiB allocated`.
+fn not_freed(profile: &Profile) -> String {
+    let totals = &profile.totals;
+    if totals.allocated_count == 0 {
+        return "nothing was allocated".to_owned();
+    }
+    let error = units::plus_minus(totals.live_bytes, totals.errors.live_bytes_error);
+    let error = if error.is_empty() { error } else { format!(" {error}") };
+    format!(
+        "{}{error} not freed of {} allocated",
+        units::bytes(totals.live_bytes),
+        units::bytes(totals.allocated_bytes)
+    )
+}

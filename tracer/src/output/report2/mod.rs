@@ -1,0 +1,28 @@
+//! JSON of the second version: the schemas `tracer.report/2` and `tracer.diff/2`.
+//!
+//! Takes a profile, or what differs between two, and writes one document: frames are a table, and all else has indices
+//! into it; rows by line come before the sites behind them. What is not known is `null`, with the reason in `unknown`.
+
+mod diff;
+mod frames;
+mod report;
+mod rows;
+mod unknown;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+pub use self::diff::render as diff;
+pub use self::report::render as report;
+
+/// Writes a document in one line, or indented.
+fn write(document: &impl Serialize, pretty: bool, out: &mut dyn Write) -> io::Result<()> {
+    let done = if pretty {
+        serde_json::to_writer_pretty(&mut *out, document)
+    } else {
+        serde_json::to_writer(&mut *out, document)
+    };
+    done?;
+    out.write_all(b"\n")
+}

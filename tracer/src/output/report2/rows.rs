@@ -1,0 +1,158 @@
+//! Rows as the second version writes them: totals, verdicts, lines, sites.
+
+use serde::Serialize;
+
+use super::frames::FrameTable;
+use crate::profile::{
+    Category, Errors, Kind, LineRow, LineShare, OwnerShare, Place, RowSeries, Site, SiteThread, Totals,
+    Verdict,
+};
+use crate::verdict::{Figures, Proof};
+
+/// The six totals; with their standard errors only where they are estimates.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Six {
+    allocated_bytes: u64,
+    allocated_count: u64,
+    freed_bytes: u64,
+    freed_count: u64,
+    live_bytes: u64,
+    live_count: u64,
+    #[serde(flatten)]
+    errors: Option<Errors>,
+}
+
+impl From<&Totals> for Six {
+    fn from(totals: &Totals) -> Six {
+        Six {
+            allocated_bytes: totals.allocated_bytes,
+            allocated_count: totals.allocated_count,
+            freed_bytes: totals.freed_bytes,
+            freed_count: totals.freed_count,
+            live_bytes: totals.live_bytes,
+            live_count: totals.live_count,
+            errors: totals.variances.map(|_| totals.errors),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct VerdictOut<'a> {
+    kind: Kind,
+    proof: Proof,
+    evidence: &'a str,
+    advice: &'a str,
+    figures: &'a Figures,
+}
+
+impl<'a> From<&'a Verdict> for VerdictOut<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        let Verdict { kind, proof, evidence, advice, figures } = verdict;
+        Self { kind: *kind, proof: *proof, evidence, advice, figures }
+    }
+}
+
+/// A row by line.
+#[derive(Serialize)]
+pub(super) struct LineOut<'a> {
+    source: &'a str,
+    category: &'a str,
+    kind: Option<&'a str>,
+    line: Option<&'a Place>,
+    lines: &'a [LineShare],
+    #[serde(flatten)]
+    totals: Six,
+    resident_bytes: Option<u64>,
+    growth_bytes_per_s: Option<i64>,
+    growth_count_per_s: Option<f64>,
+    verdict: Option<VerdictOut<'a>>,
+    sites: Vec<usize>,
+    threads: &'a [SiteThread],
+    /// Nobody looked for holders.
+    kept_by: Option<()>,
+}
+
+impl<'a> LineOut<'a> {
+    /// `sites`: how many of them the document has.
+    pub(super) fn new(row: &'a LineRow, sites: usize) -> Self {
+        Self {
+            source: row.source,
+            category: &row.category,
+            kind: row.kind.as_deref(),
+            line: row.line.as_ref(),
+            lines: &row.lines,
+            totals: (&row.totals).into(),
+            resident_bytes: row.resident_bytes,
+            growth_bytes_per_s: row.growth_bytes_per_s,
+            growth_count_per_s: row.growth_count_per_s,
+            verdict: row.verdict.as_ref().map(Into::into),
+            sites: row.sites.iter().copied().filter(|&site| site < sites).collect(),
+            threads: &row.threads,
+            kept_by: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct CategoryOut<'a> {
+    id: &'a str,
+    name: &'a str,
+    source: &'a str,
+    #[serde(flatten)]
+    totals: Six,
+    resident_bytes: Option<u64>,
+    owners: &'a [OwnerShare],
+    growth_bytes_per_s: Option<i64>,
+    verdict: Option<VerdictOut<'a>>,
+}
+
+impl<'a> From<&'a Category> for CategoryOut<'a> {
+    fn from(row: &'a Category) -> Self {
+        Self {
+            id: &row.id,
+            name: &row.name,
+            source: row.source,
+            totals: (&row.totals).into(),
+            resident_bytes: row.resident_bytes,
+            owners: &row.owners,
+            growth_bytes_per_s: row.growth_bytes_per_s,
+            verdict: row.verdict.as_ref().map(Into::into),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SiteOut<'a> {
+    category: &'a str,
+    kind: Option<&'a str>,
+    source: &'a str,
+    #[serde(flatten)]
+    totals: Six,
+    growth_bytes_per_s: Option<i64>,
+    verdict: Option<VerdictOut<'a>>,
+    owner: Option<Place>,
+    path: Vec<Place>,
+    threads: &'a [SiteThread],
+    frames: Vec<u32>,
+    complete: Option<bool>,
+    series: Option<&'a RowSeries>,
+}
+
+impl<'a> SiteOut<'a> {
+    pub(super) fn new(site: &'a Site, frames: &mut FrameTable<'a>) -> Self {
+        Self {
+            category: &site.category,
+            kind: site.kind.as_deref(),
+            source: site.source,
+            totals: (&site.totals).into(),
+            growth_bytes_per_s: site.growth_bytes_per_s,
+            verdict: site.verdict.as_ref().map(Into::into),
+            owner: site.line(),
+            path: site.places(),
+            threads: &site.threads,
+            frames: frames.indices(&site.frames),
+            complete: site.complete,
+            series: site.series.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The reasons for what is `null`, by path.
+
+use std::collections::BTreeMap;
+
+use crate::profile::Profile;
+use crate::recording::State;
+
+/// Reasons by path; `[]` stands for any row of a list.
+pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
+    let mut reasons: BTreeMap<String, String> = BTreeMap::new();
+    let mut put = |path: &str, why: &str| _ = reasons.insert(path.to_owned(), why.to_owned());
+    if profile.by_line.iter().any(|row| row.resident_bytes.is_none()) {
+        put("by_line[].resident_bytes", resident(profile));
+    }
+    put("by_line[].kept_by", "nobody looked for holders on the Java heap");
+    let growth = "the session was too short, or had too few moments, to tell growth";
+    if profile.by_line.iter().any(|row| row.growth_bytes_per_s.is_none()) {
+        put("by_line[].growth_bytes_per_s", growth);
+    }
+    if profile.by_line.iter().any(|row| row.growth_count_per_s.is_none()) {
+        put("by_line[].growth_count_per_s", growth);
+    }
+    let ended = match &profile.state {
+        State::Finished(_) => None,
+        State::Recording => Some("it is still being recorded"),
+        State::Unfinished => Some("the recorder was killed, or could not write on"),
+    };
+    if let Some(why) = ended {
+        put("session.ended", why);
+    }
+    if profile.target.jvm.is_some() && profile.session.gc_count.is_none() {
+        put("session.gc_count", "this JVM does not tell when it collects");
+    }
+    if profile.target.jvm.is_none() {
+        put("target.jvm", "the process is not a JVM");
+    }
+    if profile.session.overhead_percent.is_none() {
+        put("session.overhead_percent", "it was not measured");
+    }
+    if profile.memory.rss_bytes.is_none() {
+        put("memory.rss_bytes", ended.unwrap_or("the process's memory was not looked at"));
+    }
+    if profile.memory.limit_bytes.is_none() {
+        put("memory.limit_bytes", "no control group limits it, or the limit could not be read");
+    }
+    if profile.limits.is_none() {
+        put("limits", "they were not looked at: an earlier version, or the process was gone");
+    }
+    if profile.fits.is_none() {
+        put("fits", "there is no JVM or no limit, or they were not looked at");
+    }
+    if profile.memory.heap.is_none() {
+        put("memory.heap", "malloc's heap was not gone through, or is not glibc's");
+    }
+    if profile.touched.is_none() {
+        put("touched", "page faults were not sampled: that is for --probes light");
+    }
+    for (moment, census) in [("begin", &profile.census.begin), ("end", &profile.census.end)] {
+        if census.is_none() {
+            let told = profile.census.unknown.get(moment).map(String::as_str);
+            let why = told.or(ended).unwrap_or("the recording has none");
+            put(&format!("census.{moment}"), why);
+        }
+    }
+    reasons
+}
+
+fn resident(profile: &Profile) -> &'static str {
+    if profile.is_light() {
+        "light: malloc was not watched"
+    } else if profile.session.sample_bytes.is_some() {
+        "sampled: not every live block is known"
+    } else {
+        "the recording does not say which pages of live blocks were in memory"
+    }
+}

@@ -1,0 +1,54 @@
+//! Who started threads, by line.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Place;
+use crate::profile::{SiteFrame, Threads};
+
+/// The threads that one method of the application started, over its lines, tiers and lambdas.
+#[derive(Clone, Debug)]
+pub struct CreatorLine<'a> {
+    /// With the line that started most. None: no frame of the application is on the stacks.
+    pub owner: Option<Place>,
+    pub count: u64,
+    /// Of them, live at the end.
+    pub live: u64,
+    pub stack_reserved_bytes: u64,
+    pub stack_resident_bytes: u64,
+    /// The stack that started most.
+    pub frames: &'a [Arc<SiteFrame>],
+}
+
+impl Threads {
+    /// The creators by line, those that started most first.
+    pub fn creators_by_line(&self) -> Vec<CreatorLine<'_>> {
+        let mut rows: Vec<CreatorLine<'_>> = Vec::new();
+        let mut by_function: HashMap<Option<String>, usize> = HashMap::new();
+        // The creators come with those that started most first.
+        for creator in &self.creators {
+            let owner = creator.path.owner.and_then(|at| creator.frames.get(at));
+            let owner = owner.map(|frame| Place::from(&**frame));
+            let function = owner.as_ref().map(|place| place.function.clone());
+            let at = *by_function.entry(function).or_insert_with(|| {
+                rows.push(CreatorLine {
+                    owner,
+                    count: 0,
+                    live: 0,
+                    stack_reserved_bytes: 0,
+                    stack_resident_bytes: 0,
+                    frames: &creator.frames,
+                });
+                rows.len() - 1
+            });
+            let Some(row) = rows.get_mut(at) else { continue };
+            row.count = row.count.saturating_add(creator.count);
+            row.live = row.live.saturating_add(creator.live);
+            row.stack_reserved_bytes = row.stack_reserved_bytes.saturating_add(creator.stack_reserved_bytes);
+            row.stack_resident_bytes = row.stack_resident_bytes.saturating_add(creator.stack_resident_bytes);
+        }
+        rows.sort_by_key(|row| Reverse(row.count));
+        rows
+    }
+}

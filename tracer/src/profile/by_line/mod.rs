@@ -1,0 +1,204 @@
+//! What each line of the application holds: the unit in which a report answers.
+//!
+//! Takes finished sites, each with the group of its line; gives one row for each (source, category, kind, method of the
+//! application), merged over the method's lines, tiers, lambdas, accessors and proxies. What has no line of the
+//! application is one row for each (source, category, kind). Rows of a source add up to its totals.
+
+mod creators;
+mod name;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+pub use self::creators::CreatorLine;
+pub use self::name::{readable, with_initials, without_package};
+use super::threads::pattern;
+use super::{Site, SiteFrame, SiteThread, Totals};
+use crate::attribute::plain_name;
+use crate::symbolize::FrameKind;
+use crate::verdict::{GroupId, GroupVerdicts, Verdict};
+
+/// A place in a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// As people read it, the same in every run: [`readable`].
+    pub function: String,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    /// A Java method: its packages can be shortened.
+    #[serde(skip)]
+    pub is_java: bool,
+}
+
+impl From<&SiteFrame> for Place {
+    fn from(frame: &SiteFrame) -> Place {
+        Place {
+            function: function(frame.kind, &frame.function),
+            file: frame.file.clone(),
+            line: frame.line.filter(|&line| line > 0),
+            is_java: frame.kind == FrameKind::Java,
+        }
+    }
+}
+
+/// The name of a function by which lines are merged.
+pub(super) fn function(kind: FrameKind, function: &str) -> String {
+    match kind {
+        FrameKind::Java => readable(function).into_owned(),
+        _ => plain_name(function).to_owned(),
+    }
+}
+
+/// What one method of the application holds of a category and kind.
+#[derive(Clone, Debug)]
+pub struct LineRow {
+    /// `allocator` or `mapping`.
+    pub source: &'static str,
+    pub category: String,
+    pub kind: Option<String>,
+    /// With the line that holds most. None: no frame of the application is on the stacks.
+    pub line: Option<Place>,
+    /// By what each holds.
+    pub lines: Vec<LineShare>,
+    pub totals: Totals,
+    /// Of the live bytes, those on pages that are in memory. None: not known.
+    pub resident_bytes: Option<u64>,
+    /// None: the session was too short to tell.
+    pub growth_bytes_per_s: Option<i64>,
+    pub growth_count_per_s: Option<f64>,
+    pub verdict: Option<Verdict>,
+    /// Indices into the profile's sites, those that hold most first.
+    pub sites: Vec<usize>,
+    /// By pattern of their names, those that hold most first.
+    pub threads: Vec<SiteThread>,
+}
+
+/// One line of the method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LineShare {
+    /// None: not known.
+    pub line: Option<u32>,
+    pub live_bytes: u64,
+    pub live_count: u64,
+}
+
+/// The rows of sites, the allocator's first, each by live bytes. `groups`: that of each site's line, of whose rows
+/// verdicts and growth are.
+pub(super) fn build(sites: &[Site], groups: &[GroupId], verdicts: &GroupVerdicts<'_>) -> Vec<LineRow> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut by_group: HashMap<GroupId, usize> = HashMap::new();
+    for (index, &group) in groups.iter().enumerate() {
+        let draft = *by_group.entry(group).or_insert_with(|| {
+            drafts.push(Draft { group, sites: Vec::new() });
+            drafts.len() - 1
+        });
+        if let Some(draft) = drafts.get_mut(draft) {
+            draft.sites.push(index);
+        }
+    }
+    let mut rows: Vec<LineRow> = drafts.iter().filter_map(|draft| draft.finish(sites, verdicts)).collect();
+    rows.sort_by_key(|row| (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes)));
+    rows
+}
+
+/// The sites of a row.
+struct Draft {
+    group: GroupId,
+    sites: Vec<usize>,
+}
+
+impl Draft {
+    fn finish(&self, all: &[Site], verdicts: &GroupVerdicts<'_>) -> Option<LineRow> {
+        let sites = || self.sites.iter().filter_map(|&site| all.get(site));
+        let first = sites().next()?;
+        // Of one site, all is known already.
+        let (growth_bytes_per_s, verdict) = match self.sites.as_slice() {
+            [_] => (first.growth_bytes_per_s, first.verdict.clone()),
+            _ => {
+                let (growth, verdict) = verdicts.of_group(self.group, &first.category, first.kind.as_deref());
+                (growth, Some(verdict))
+            }
+        };
+        let mut row = merged(sites());
+        row.sites = self.sites.clone();
+        row.growth_bytes_per_s = growth_bytes_per_s;
+        row.growth_count_per_s = verdicts.growth_count_per_s(self.group);
+        row.verdict = verdict;
+        Some(row)
+    }
+}
+
+/// The sum of sites of one line; without growth and verdict.
+fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
+    let mut totals = Totals::default();
+    let mut lines: BTreeMap<Option<u32>, (u64, u64)> = BTreeMap::new();
+    let mut threads: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut shown: Option<(&Site, u64)> = None;
+    for site in sites.clone() {
+        totals.add(&site.totals);
+        let line = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0);
+        let sum = lines.entry(line).or_default();
+        *sum = (sum.0.saturating_add(site.totals.live_bytes), sum.1.saturating_add(site.totals.live_count));
+        for thread in &site.threads {
+            let live = threads.entry(pattern(&thread.name)).or_default();
+            let (bytes, count) = (thread.live_bytes, thread.live_count);
+            *live = (live.0.saturating_add(bytes), live.1.saturating_add(count));
+        }
+    }
+    let mut lines: Vec<LineShare> = lines
+        .into_iter()
+        .map(|(line, (live_bytes, live_count))| LineShare { line, live_bytes, live_count })
+        .collect();
+    lines.sort_by_key(|share| Reverse(share.live_bytes));
+    let most = lines.first().and_then(|share| share.line);
+    for site in sites {
+        let is_most = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0) == most;
+        let weight = site.totals.live_bytes;
+        if is_most && shown.is_none_or(|(_, other)| other < weight) {
+            shown = Some((site, weight));
+        }
+    }
+    let thread = |(name, (live_bytes, live_count))| SiteThread { name, live_bytes, live_count };
+    let mut threads: Vec<SiteThread> = threads.into_iter().map(thread).collect();
+    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+    let shown = shown.map(|(site, _)| site);
+    let line = shown.and_then(owner).map(Place::from);
+    LineRow {
+        source: shown.map_or("allocator", |site| site.source),
+        category: shown.map(|site| site.category.clone()).unwrap_or_default(),
+        kind: shown.and_then(|site| site.kind.clone()),
+        lines: if line.is_some() { lines } else { Vec::new() },
+        line,
+        totals,
+        resident_bytes: None,
+        growth_bytes_per_s: None,
+        growth_count_per_s: None,
+        verdict: None,
+        sites: Vec::new(),
+        threads,
+    }
+}
+
+/// The frame that a person can change.
+fn owner(site: &Site) -> Option<&SiteFrame> {
+    site.frames.get(site.path.owner?).map(AsRef::as_ref)
+}
+
+impl Site {
+    /// Leaf → cause → line, as far as they are known.
+    pub fn places(&self) -> Vec<Place> {
+        let path = [self.path.leaf, self.path.cause, self.path.owner];
+        let mut frames: Vec<usize> = path.into_iter().flatten().collect();
+        frames.dedup();
+        frames.into_iter().filter_map(|at| self.frames.get(at)).map(|frame| Place::from(&**frame)).collect()
+    }
+
+    /// The line that a person can change.
+    pub fn line(&self) -> Option<Place> {
+        owner(self).map(Place::from)
+    }
+}
