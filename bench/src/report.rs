@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use tracer::recording::{End, Header, Trust, Writer};
+use tracer::recording::{End, Header, Quality, Writer};
 use tracer::symbolize::{Frame, FrameKind, Tier};
 use tracer_common::table::StackTotals;
 
@@ -150,7 +150,7 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         .collect();
     writer.live_by_thread(&live)?;
     let walks = options.stacks * each;
-    writer.trust(&Trust {
+    writer.quality(&Quality {
         unmatched_frees: Some(0),
         stacks_total: Some(walks),
         stacks_complete: Some(walks),

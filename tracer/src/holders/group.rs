@@ -24,6 +24,9 @@ pub struct Group {
     pub exact: bool,
 }
 
+/// Properties that the blocks of a group share.
+type Key = (Owner, State, Arc<[Step]>);
+
 /// Groups, those with most bytes first. `before`: the blocks that were there before the look.
 pub(super) fn of(
     verdicts: &[Verdict],
@@ -32,7 +35,7 @@ pub(super) fn of(
     before: &Blocks,
     taken: &[bool],
 ) -> Vec<Group> {
-    let mut groups: HashMap<(Owner, State, Arc<[Step]>), (Group, BTreeSet<String>)> = HashMap::new();
+    let mut groups: HashMap<Key, (Group, BTreeSet<String>)> = HashMap::new();
     for (verdict, closure) in verdicts.iter().zip(closures) {
         let (path, names) = with_patterns(&verdict.path);
         let key = (verdict.owner.clone(), verdict.state, path);

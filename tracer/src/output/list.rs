@@ -85,7 +85,7 @@ impl Row {
 
     /// Version of the JVM, without its build.
     fn jvm(&self) -> String {
-        let version = || Some(self.target.as_ref()?.jvm.as_ref()?.version.as_deref()?);
+        let version = || self.target.as_ref()?.jvm.as_ref()?.version.as_deref();
         version().map_or("-", |version| version.split(['+', '-']).next().unwrap_or(version)).to_owned()
     }
 

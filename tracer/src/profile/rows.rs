@@ -203,10 +203,13 @@ fn name_first_kinds(categories: &mut [CategoryDraft], sites: &[SiteDraft<'_>]) {
     }
 }
 
+/// Source, category, kind and method of a line's sites.
+type LineKey<'a> = (&'a str, &'a str, Option<&'a str>, Option<String>);
+
 /// The group of each site's line: the sites of one method of the application, or those without one, of a source,
 /// category and kind.
 fn line_groups(groups: &mut RowGroups, recording: &Recording, sites: &[SiteDraft<'_>]) -> Vec<GroupId> {
-    let mut by_key: HashMap<(&str, &str, Option<&str>, Option<String>), GroupId> = HashMap::new();
+    let mut by_key: HashMap<LineKey<'_>, GroupId> = HashMap::new();
     let mut of_sites = Vec::with_capacity(sites.len());
     for site in sites {
         let Attribution { category, kind, owner, .. } = &site.attribution;

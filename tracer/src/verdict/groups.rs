@@ -129,6 +129,22 @@ impl<'a> GroupVerdicts<'a> {
         (slope.map(|slope| told.unwrap_or(slope)), verdict)
     }
 
+    /// Live allocations that a group gains each second: the median of the slopes, as for bytes. None: the session was too
+    /// short.
+    pub fn growth_count_per_s(&self, group: GroupId) -> Option<f64> {
+        let mut history = self.history(group);
+        if let Some(watched) = self.watched(group) {
+            history.retain(|point| point.time_ns <= watched.until_ns);
+        }
+        if history.last()?.time_ns < SPAN_MIN_NS {
+            return None;
+        }
+        let live = |point: &Point| point.allocated_count.saturating_sub(point.freed_count);
+        let points: Vec<_> =
+            history.iter().map(|point| (point.time_ns as f64 / 1e9, live(point) as f64)).collect();
+        Some((trend::slope(&points)? * 1e3).round() / 1e3)
+    }
+
     /// The same of metaspace, by what the JVM's books say was committed of it. None: they were not read often enough.
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_status_line_has_what_is_known() {
-        let numbers = Numbers { live_bytes: 3 << 20, lost_count: 0, overhead_percent: Some(3.14) };
+        let numbers = Numbers { live_bytes: 3 << 20, lost_count: 0, overhead_percent: Some(3.1) };
         let progress = Progress {
             elapsed: Duration::from_secs(3),
             left: Some(Duration::from_millis(57_001)),

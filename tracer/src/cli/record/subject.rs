@@ -58,7 +58,7 @@ fn choose(text: &str, candidates: &[Candidate]) -> Result<u32, Failure> {
         _ => {
             let listed = fits.iter().take(MAX_LISTED).map(|one| format!("\n  {}", one.line()));
             let rest = fits.len().saturating_sub(MAX_LISTED);
-            let rest = (rest > 0).then(|| format!("\n  and {rest} more")).unwrap_or_default();
+            let rest = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
             let error = format!(
                 "-p {}: {} processes have this name:{}{rest}",
                 clean(text),

@@ -376,7 +376,7 @@ impl<'a> ClassTable<'a> {
             let own = format!("L{};", raw.name);
             let is_action = |field: &DeclaredField| {
                 let links = |start: &&str| field.signature.starts_with(*start);
-                let is_link = LINKS.iter().any(|start| links(&start)) || field.signature == OLD_CLEANER;
+                let is_link = LINKS.iter().any(links) || field.signature == OLD_CLEANER;
                 let of_reference = field.signature == own || self.is_above(above, &field.signature);
                 field.is_reference() && !field.is_static && !is_link && !of_reference
             };

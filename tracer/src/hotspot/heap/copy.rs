@@ -268,7 +268,7 @@ mod tests {
         let old = Space { bottom: BASE, top: BASE + (2 << 20) + 8, kind: SpaceKind::Old };
         let spaces = [old];
         let mut copy = HeapCopy::reserve(BASE..old.top).expect("reserved");
-        let skipped = [BASE + 4096..BASE + (1 << 20)];
+        let skipped = Vec::from_iter(std::iter::once(BASE + 4096..BASE + (1 << 20)));
         copy.populate(BASE..old.top);
         copy.fill(&image, &spaces, &skipped, &|| true).expect("copied");
         assert_eq!(copy.bytes(BASE, 4096), Some(&bytes[..4096]));
@@ -289,6 +289,6 @@ mod tests {
     fn a_range_without_parts() {
         assert_eq!(without(10..20, &[0..12, 14..15, 19..30]), [12..14, 15..19]);
         assert_eq!(without(10..20, &[0..10, 20..30]), vec![10..20; 1]);
-        assert_eq!(without(10..20, &[0..25]), []);
+        assert_eq!(without(10..20, &Vec::from_iter(std::iter::once(0..25))), []);
     }
 }

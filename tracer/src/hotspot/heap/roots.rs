@@ -326,10 +326,10 @@ impl HeapAccess<'_> {
                     thread.registers = registers.general.iter().chain(&registers.vector).copied().collect();
                 }
                 let parts = match registers {
-                    Some(registers) => vec![
-                        (registers.stack_pointer & !7).saturating_sub(RED_ZONE_BYTES).max(range.start)
-                            ..range.end,
-                    ],
+                    Some(registers) => {
+                        let top = (registers.stack_pointer & !7).saturating_sub(RED_ZONE_BYTES);
+                        std::iter::once(top.max(range.start)..range.end).collect()
+                    }
                     None => resident_parts(residency, &range),
                 };
                 stack_bytes += parts.iter().map(|part| part.end - part.start).sum::<u64>();

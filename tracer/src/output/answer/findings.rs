@@ -192,7 +192,7 @@ fn header(title: &str, screen: &mut Screen<'_>) -> io::Result<()> {
     let style = screen.style;
     let columns = cells("not freed", "grew", "left");
     let used = title.chars().count() + columns.chars().count();
-    if used + 1 <= screen.width {
+    if used < screen.width {
         let gap = " ".repeat(screen.width - used);
         screen.line(&format!("{}{gap}{}", style.bold(title), style.dim(&columns)))
     } else {

@@ -52,8 +52,8 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     packed.write_all(&data::of(profile, options)?)?;
     let packed = packed.finish()?;
-    write!(out, "<script type=\"application/octet-stream\" id=\"data\">{}</script>\n", base64(&packed))?;
-    write!(out, "<script type=\"module\">{script}</script>\n</html>\n")
+    writeln!(out, "<script type=\"application/octet-stream\" id=\"data\">{}</script>", base64(&packed))?;
+    writeln!(out, "<script type=\"module\">{script}</script>\n</html>")
 }
 
 /// All modules as one: what they import from each other is in scope.

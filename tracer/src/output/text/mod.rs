@@ -65,7 +65,7 @@ fn tables(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Resu
         if let Some(limits) = &profile.limits {
             writeln!(out)?;
             writeln!(out, "{}", style.bold("Limits"))?;
-            limits::table(limits, style, out)?;
+            limits::listed(limits, style, out)?;
         }
         census::censuses(&profile.census, style, out)?;
     }
