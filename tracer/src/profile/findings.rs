@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use super::{Category, Kind};
+use super::{Category, Kind, Verdict};
 
 /// Categories that grow together: what the JVM keeps for classes, and what it keeps for threads.
 const FAMILIES: [&[&str]; 2] = [&["metaspace", "class", "symbol", "code-cache"], &["thread-stack", "thread"]];
@@ -66,11 +66,19 @@ pub(super) fn of(categories: &[Category]) -> Vec<Finding> {
     }
     let others = findings.iter().filter(|finding| finding.kind != Kind::Retention);
     let others_bytes = others.map(|finding| finding.size_bytes).fold(0, u64::saturating_add);
-    findings.sort_by_key(|finding| {
-        let is_last = finding.kind == Kind::Retention && finding.size_bytes <= others_bytes;
-        (is_last, Reverse(finding.size_bytes))
-    });
+    let retention = categories.iter().filter_map(|row| retained_bytes(row.verdict.as_ref()?)).max();
+    let is_small = retention.unwrap_or_default() <= others_bytes;
     findings
+        .sort_by_key(|finding| (finding.kind == Kind::Retention && is_small, Reverse(finding.size_bytes)));
+    findings
+}
+
+/// Bytes that malloc keeps of the memory freed in the recording; what it kept before has grown nothing. None: another
+/// verdict.
+pub fn retained_bytes(verdict: &Verdict) -> Option<u64> {
+    let figure = |name| verdict.figures.whole(name).unwrap_or_default();
+    let freed_bytes = figure("peak_bytes").saturating_sub(figure("live_bytes"));
+    (verdict.kind == Kind::Retention).then(|| figure("kept_bytes").min(freed_bytes))
 }
 
 /// The bytes that a row's finding added, at most those that it has in memory.

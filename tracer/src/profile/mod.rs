@@ -32,7 +32,7 @@ pub use by_line::{CreatorLine, LineRow, LineShare, Place};
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
-pub use findings::{Finding, RowName};
+pub use findings::{Finding, RowName, retained_bytes};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
@@ -41,7 +41,7 @@ pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
 pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
 pub use view::View;
 
-pub use crate::verdict::{Kind, Verdict};
+pub use crate::verdict::{Figures, Kind, Proof, Verdict};
 
 use crate::limits::{Fits, Limit};
 use crate::recording::{State, Step};

@@ -56,7 +56,9 @@ impl AllocatorRetention {
             let when = figures.time("peak_ns", peak.time_ns);
             format!("live bytes fell from {peak_text} at {when} to {live}")
         } else {
-            format!("of what was allocated in the session {live} is live, and {peak_text} was at most")
+            format!(
+                "of what was allocated in the session {live} is live, and never more than {peak_text} was"
+            )
         };
         (Kind::Retention, format!("{kept}: {course}"))
     }

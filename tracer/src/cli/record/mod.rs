@@ -186,7 +186,7 @@ mod tests {
             growth_bytes_per_s: Some(-2_048),
         };
         let text = status_line("java (pid 7)", &progress);
-        assert_eq!(text, "java (pid 7): 58 s left, 3.0 MiB not freed, −2.0 KiB/s, nothing lost, cost 3.1 %");
+        assert_eq!(text, "java (pid 7): 58 s left, 3.0 MiB not freed, -2.0 KiB/s, nothing lost, cost 3.1 %");
         let numbers = Numbers { lost_count: 1_234, overhead_percent: None, ..numbers };
         let progress = Progress { left: None, growth_bytes_per_s: None, numbers, ..progress };
         let text = status_line("java (pid 7)", &progress);

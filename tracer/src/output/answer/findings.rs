@@ -10,8 +10,7 @@ use super::screen::{Screen, names, wrapped};
 use super::{FINDINGS, Options};
 use crate::output::{clean, units};
 use crate::profile::by_line::readable;
-use crate::profile::{Category, Kind, LineRow, Profile, Verdict};
-use crate::verdict::Proof;
+use crate::profile::{Category, Kind, LineRow, Profile, Proof, Verdict, retained_bytes};
 
 /// Rows told where nothing is found.
 const HELD: usize = 5;
@@ -119,7 +118,14 @@ fn all(profile: &Profile) -> Vec<Finding<'_>> {
             growth: row.growth_bytes_per_s,
         });
     }
-    found.sort_by_key(|finding| Reverse(finding.live_bytes.max(finding.mapped_bytes)));
+    let size = |finding: &Finding<'_>| finding.live_bytes.max(finding.mapped_bytes);
+    let others = found.iter().filter(|finding| finding.verdict.kind != Kind::Retention);
+    let others_bytes = others.map(size).fold(0, u64::saturating_add);
+    // Last, unless malloc keeps more of what was freed in the recording than all others hold.
+    found.sort_by_key(|finding| {
+        let is_last = retained_bytes(finding.verdict).is_some_and(|bytes| bytes <= others_bytes);
+        (is_last, Reverse(size(finding)))
+    });
     found
 }
 
@@ -223,6 +229,7 @@ fn tell(
     let cells = cells(&units::bytes(bytes), &growth, &units::count(finding.live_count));
     let title = match (finding.rows.first().and_then(|row| row.line.as_ref()), finding.category) {
         (Some(line), _) => names(line),
+        (None, Some(_)) if finding.verdict.kind == Kind::Retention => vec!["malloc: free, kept".to_owned()],
         (None, Some(category)) => vec![clean(&category.name).into_owned()],
         (None, None) => vec!["(no line of the application)".to_owned()],
     };
@@ -248,6 +255,9 @@ fn tell(
 
 /// What is allocated, and how large each is.
 fn what(finding: &Finding<'_>, profile: &Profile, mapped: bool) -> String {
+    if finding.verdict.kind == Kind::Retention {
+        return "memory that was freed, and that malloc did not give back".to_owned();
+    }
     if let Some(category) = finding.category {
         let share = category.owners.first().map_or(0.0, |owner| owner.share * 100.0);
         let source = if category.source == "mapping" { ", which is mapped" } else { "" };

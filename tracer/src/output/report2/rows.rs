@@ -7,7 +7,7 @@ use crate::profile::{
     Category, Errors, Kind, LineRow, LineShare, OwnerShare, Place, RowSeries, Site, SiteThread, Totals,
     Verdict,
 };
-use crate::verdict::{Figures, Proof};
+use crate::profile::{Figures, Proof};
 
 /// The six totals; with their standard errors only where they are estimates.
 #[derive(Clone, Copy, Serialize)]
