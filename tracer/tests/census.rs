@@ -52,7 +52,7 @@ fn javas() -> Vec<PathBuf> {
 fn start_held(java: &Path, flags: &[&str]) -> (Process, Lines) {
     let mut command = Command::new(java);
     command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=200m"]).args(flags);
-    command.arg("-cp").arg(java_classes()).arg("StoppedThread");
+    command.arg("-cp").arg(java_classes()).arg("Held");
     let (process, mut stdout, _stderr) = Process::start(&mut command);
     stdout.until("ready");
     // A census counts what is there while it is read: exactly, if nothing changes.
@@ -86,7 +86,7 @@ fn check_held(java: &Path, flags: &[&str]) {
         let rows = rows.as_array().unwrap_or_else(|| panic!("{at}: no rows"));
         rows.iter().find(|row| row[key] == name).unwrap_or_else(|| panic!("{at}: no {name}")).clone()
     };
-    let loaders = named(&census["class_loaders"], "type", "StoppedThread$PluginLoader");
+    let loaders = named(&census["class_loaders"], "type", "Held$PluginLoader");
     assert_eq!((number(&loaders, "count"), number(&loaders, "classes")), (300, 300), "{at}");
     // Once for each JVM: what they say does not depend on the collector.
     if flags.is_empty() {
@@ -138,7 +138,7 @@ fn check_metaspace(java: &Path, pid: u32, loaders: &Value, at: &str) {
     assert!(0 < used && used <= committed, "{at} {loaders}");
     let Some(text) = jcmd(java, pid, "VM.classloader_stats") else { return };
     // The class, its parent, the loader; classes, bytes in chunks, bytes used; the type.
-    let rows = text.lines().filter(|line| line.ends_with("StoppedThread$PluginLoader"));
+    let rows = text.lines().filter(|line| line.ends_with("Held$PluginLoader"));
     let cell = |line: &str, index| -> u64 {
         line.split_whitespace().nth(index).and_then(|cell| cell.parse().ok()).expect("a number")
     };

@@ -1,7 +1,7 @@
 //! A census as a document: the schema `tracer.census/1`, which `tracer census` prints, every recording keeps and
 //! every later version reads.
 //!
-//! Owns the types whose fields are the schema's keys. [`super::take`] fills them, within the bounds below; everything
+//! Owns the types whose fields are the schema's keys. `take` fills them, within the bounds below; everything
 //! after that reads fields. A value that is not known is `None`, and `unknown` has the reason by its key; zero means
 //! zero. Keys that a later version added have defaults, so that older documents are read. Nothing is rendered here.
 

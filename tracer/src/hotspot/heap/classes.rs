@@ -18,7 +18,7 @@ const INSTANCE_FLAGS: i32 = 7;
 const OBJECT_ARRAY: u32 = 2;
 const WORD_BYTES: u64 = 8;
 
-/// Index into a [`ClassTable`].
+/// Index into a `ClassTable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(u32);
 

@@ -1,7 +1,7 @@
 //! The answer: the first screen of a report, and all that a recording prints at its end.
 //!
 //! Takes a profile; says, in this order, what runs out, which line of code, how sure, what to change, and how good the
-//! data is, in at most [`FINDINGS`] findings. Below it come the parts of memory and what came and went. No line is wider
+//! data is, in at most `FINDINGS` findings. Below it come the parts of memory and what came and went. No line is wider
 //! than the screen: names are shortened by rules, and sentences wrapped.
 
 mod below;
