@@ -259,7 +259,7 @@ fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
     assert_eq!(recording.status.code(), Some(7), "{}", recording.stderr);
     assert_eq!(recording.report()["session"]["ended"], "duration");
 
-    let mut recorder = start("alone.trec", "exec sleep 1000");
+    let mut recorder = start("alone.trec", "exec sleep 1000 </dev/null >/dev/null 2>&1");
     let pid = recorder.launched_pid();
     recorder.until("waiting: sh (pid ");
     recorder.signal(Signal::INT);

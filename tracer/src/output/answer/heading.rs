@@ -32,10 +32,9 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
         screen.paragraph("", &text)?;
     }
     match &profile.state {
-        State::Finished(reason)
-            if ["duration", "interrupted", "target exited"].contains(&reason.as_str()) =>
-        {
-            Ok(())
+        State::Finished(reason) if ["duration", "interrupted"].contains(&reason.as_str()) => Ok(()),
+        State::Finished(reason) if reason == "target exited" => {
+            screen.paragraph("", "The process exited, and the recording with it.")
         }
         State::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
         State::Recording => {
