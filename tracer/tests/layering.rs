@@ -63,6 +63,7 @@ const STAGES: [(&str, &[&str]); 20] = [
             "process",
             "probe",
             "session",
+            "hotspot",
             "glibc",
             "symbolize",
             "vmmap",
