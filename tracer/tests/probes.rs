@@ -238,7 +238,7 @@ fn sampled_totals_are_right_within_their_errors() {
         assert!(site["live_bytes_error"].is_u64(), "{site}");
     }
     let text = sampled._recording.render(&[]);
-    assert!(text.contains("sampled: one in about 256.0 KiB") && text.contains(" ±"), "{text}");
+    assert!(text.contains("sampled, one allocation in about 256.0 KiB") && text.contains(" ±"), "{text}");
 }
 
 /// `TRACER_SAMPLED_RUNS=100` takes a quarter of an hour.
