@@ -31,6 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 "--test",
                 "holders",
                 "--",
+                "--include-ignored",
                 "--nocapture",
                 "--test-threads",
                 "1",
