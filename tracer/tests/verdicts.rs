@@ -215,7 +215,7 @@ fn census_notes(program: &Program, pid: u32) -> String {
 /// The last line of a case's own figures.
 fn last_truth(stdout: &mut Lines, _stderr: Lines) -> String {
     let lines = stdout.rest();
-    lines.lines().filter(|line| line.starts_with("TRUTH")).next_back().unwrap_or_default().to_owned()
+    lines.lines().rfind(|line| line.starts_with("TRUTH")).unwrap_or_default().to_owned()
 }
 /// The stories that run always, each on another JDK: the story, its JDK.
 const SHORT: [(&str, u32); 7] = [
