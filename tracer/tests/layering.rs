@@ -199,9 +199,9 @@ fn tokens(text: &str) -> Vec<String> {
             let end = rest.find(|char| !is_word(char)).unwrap_or(rest.len());
             tokens.push(rest[..end].to_owned());
             &rest[end..]
-        } else if rest.starts_with("::") {
+        } else if let Some(path) = rest.strip_prefix("::") {
             tokens.push("::".to_owned());
-            &rest[2..]
+            path
         } else {
             if !first.is_whitespace() {
                 tokens.push(first.to_string());
