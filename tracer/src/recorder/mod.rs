@@ -73,6 +73,8 @@ pub struct Recorder {
     started_ns: u64,
     exit: OwnedFd,
     launched: Option<Launched>,
+    /// The notice that [`Self::run`] begins with: what the caller does between the two is done when it is given.
+    ready: Notice,
 }
 
 /// A recording that is closed.
@@ -130,9 +132,9 @@ impl Recorder {
             launched.release().map_err(|error| RecordError::failed(format!("pid {pid}: {error}")))?;
         }
         let probe_count = capture.probe_count();
-        notify(Notice::Ready { target: noticed(&target), probe_count, took: begun.elapsed() });
+        let ready = Notice::Ready { target: noticed(&target), probe_count, took: begun.elapsed() };
         release_memory();
-        Ok(Self { capture, notify, file, duration: options.duration, started_ns, exit, launched })
+        Ok(Self { capture, notify, file, duration: options.duration, started_ns, exit, launched, ready })
     }
 
     /// Records until the time is up, the target ends or `control` stops it; then closes the recording.
@@ -140,7 +142,8 @@ impl Recorder {
     /// # Errors
     /// The kernel refuses, or the recording cannot be written.
     pub fn run(self, control: &mut Control) -> Result<Finished, RecordError> {
-        let Self { mut capture, mut notify, file, duration, started_ns, exit, launched } = self;
+        let Self { mut capture, mut notify, file, duration, started_ns, exit, launched, ready } = self;
+        notify(ready);
         let reason = event_loop::run(&mut capture, &mut notify, duration, exit, control)?;
         notify(Notice::Ending(reason));
         let (lost_count, detaching) = capture.finish(started_ns, reason)?;
