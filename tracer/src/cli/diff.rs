@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
-use super::report::{ViewArg, profile};
+use super::filters::{FilterArgs, check_names};
+use super::report::profile;
 use super::writing::{Format, SourceArg, WritingArgs};
 use crate::census::Census;
 use crate::output::diff as output;
-use crate::output::{Options, View, clean, pprof, report2, units};
-use crate::profile::Profile;
+use crate::output::{Options, View, pprof, report2, units};
 use crate::profile::diff::Diff;
+use crate::profile::{Filter, Profile};
 
 /// The largest census that is read.
 const MAX_CENSUS_BYTES: u64 = 64 << 20;
@@ -40,9 +41,8 @@ pub struct Args {
     #[command(flatten)]
     pub writing: WritingArgs,
 
-    /// What of the recordings to compare [default: live]
-    #[arg(long, value_enum, value_name = "VIEW")]
-    pub view: Option<ViewArg>,
+    #[command(flatten)]
+    pub filters: FilterArgs,
 
     /// The sites behind the lines, with whole stacks, in text
     #[arg(short, long)]
@@ -70,8 +70,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         return Err(Failure::new(status::USAGE, "this format knows no differences")
             .help("compare with --format pprof, text, json, folded or flamegraph"));
     }
-    let view: View = args.view.unwrap_or_default().into();
-    let mut diff = match (Input::read(&args.base, args)?, Input::read(&args.new, args)?) {
+    let view = args.filters.view();
+    let filter = args.filters.filter()?;
+    let mut diff = match (Input::read(&args.base, args, &filter)?, Input::read(&args.new, args, &filter)?) {
         (Input::Recording(base), Input::Recording(new)) => of_recordings(args, *base, *new, view)?,
         (Input::Census(base), Input::Census(new)) => of_censuses(args, format, &base, &new)?,
         (Input::Recording(_), Input::Census(_)) => return Err(mixed(&args.base, &args.new)),
@@ -81,9 +82,10 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     diff.new.file = Some(args.new.display().to_string());
     let options = Options {
         view,
-        category: args.writing.category.clone(),
+        category: args.filters.category(),
         source: args.writing.source.map(SourceArg::as_str),
         lines: args.writing.lines,
+        inverted: args.writing.inverted,
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
@@ -120,12 +122,12 @@ enum Input {
 
 impl Input {
     /// Reads a file, and finds out which it is.
-    fn read(path: &Path, args: &Args) -> Result<Self, Failure> {
+    fn read(path: &Path, args: &Args, filter: &Filter) -> Result<Self, Failure> {
         match census_text(path)? {
             Some(text) => Census::parse(&text).map(Box::new).map(Self::Census).map_err(|why| {
                 Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
             }),
-            None => Ok(Self::Recording(Box::new(profile(path, args.writing.rules.as_deref())?))),
+            None => Ok(Self::Recording(Box::new(profile(path, args.writing.rules.as_deref(), filter)?))),
         }
     }
 }
@@ -173,39 +175,31 @@ fn mixed(recording: &Path, census: &Path) -> Failure {
 
 fn of_recordings(
     args: &Args,
-    mut base: ManuallyDrop<Profile>,
-    mut new: ManuallyDrop<Profile>,
+    base: ManuallyDrop<Profile>,
+    new: ManuallyDrop<Profile>,
     view: View,
 ) -> Result<Diff, Failure> {
-    if let Some(category) = &args.writing.category {
-        let mut ids: Vec<&str> = base.category_ids();
-        ids.extend(new.category_ids());
-        ids.sort_unstable();
-        ids.dedup();
-        if !ids.contains(&category.as_str()) {
-            let error = format!("neither recording has a category `{}`", clean(category));
-            let ids = if ids.is_empty() { "none".to_owned() } else { clean(&ids.join(", ")).into_owned() };
-            return Err(Failure::new(status::USAGE, error).help(format!("their categories are: {ids}")));
-        }
-        base.keep_category(category);
-        new.keep_category(category);
-    }
+    let files = format!("{} and {}", args.base.display(), args.new.display());
+    check_names(&files, &[&base.filtered, &new.filtered])?;
     let mut diff = Diff::of_profiles(&base, &new);
     diff.keep_view(view);
+    if let Some(sort) = args.writing.sort {
+        diff.sort(view, sort.into());
+    }
     Ok(diff)
 }
 
 fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Result<Diff, Failure> {
     let of_recordings = [
-        (format.has_one_source(), "stacks"),
-        (args.view.is_some(), "views (--view)"),
-        (args.writing.category.is_some(), "categories (--category)"),
-        (args.writing.top.is_some(), "sites (--top)"),
-        (args.writing.rules.is_some(), "stacks for rules (--rules)"),
+        (format.has_one_source(), "this format"),
+        (args.writing.sort.is_some(), "--sort"),
+        (args.writing.top.is_some(), "--top"),
+        (args.writing.rules.is_some(), "--rules"),
     ];
-    if let Some((_, what)) = of_recordings.iter().find(|(is_asked, _)| *is_asked) {
-        return Err(Failure::new(status::USAGE, format!("censuses have no {what}: they tell what, not who"))
-            .help("compare recordings for that (`tracer record`)"));
+    let first = of_recordings.iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| *what);
+    if let Some(what) = args.filters.first().or(first) {
+        let error = format!("{what} is of stacks, and censuses have none: they tell what, not who");
+        return Err(Failure::new(status::USAGE, error).help("compare recordings for that (`tracer record`)"));
     }
     Ok(Diff::of_censuses(base, new))
 }

@@ -4,6 +4,7 @@ pub mod census;
 pub mod check;
 pub mod diff;
 pub mod failure;
+pub mod filters;
 pub mod holders;
 pub mod list;
 pub mod maps;
@@ -11,6 +12,7 @@ mod output_file;
 pub mod push;
 pub mod record;
 pub mod report;
+mod values;
 pub mod writing;
 
 use std::io::{self, IsTerminal, Write};

@@ -28,6 +28,10 @@ impl OutputFile {
         let failed = |error: io::Error| cannot_write(path, &error);
         match fs::metadata(path) {
             Ok(meta) if meta.is_file() && !force => return Err(exists(path)),
+            Ok(meta) if meta.is_dir() => {
+                return Err(Failure::new(status::FAILED, format!("{} is a folder", path.display()))
+                    .help("name a file in it, with -o FOLDER/OUT"));
+            }
             Ok(meta) if !meta.is_file() => {
                 let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
                 return Ok(OutputFile { path: path.to_owned(), force, temporary: None, file: Some(file) });

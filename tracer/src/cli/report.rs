@@ -6,15 +6,16 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
+use super::filters::{FilterArgs, check_names, refused};
 use super::writing::{Color, Format, SourceArg, WritingArgs, terminal_width, written};
 use crate::attribute::Rules;
 use crate::output::{
-    Options, View, clean, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
+    Options, clean, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
 };
-use crate::profile::Profile;
+use crate::profile::{Filter, Profile};
 use crate::recording;
 
 /// Show what a recording holds: who holds native memory, and through which calls
@@ -30,9 +31,8 @@ pub struct Args {
     #[command(flatten)]
     pub writing: WritingArgs,
 
-    /// What to look at
-    #[arg(long, value_enum, default_value_t, value_name = "VIEW")]
-    pub view: ViewArg,
+    #[command(flatten)]
+    pub filters: FilterArgs,
 
     /// Whole stacks in text
     #[arg(short, long)]
@@ -51,31 +51,6 @@ pub struct Args {
     pub fail_over: Option<u64>,
 }
 
-/// What of each site is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ViewArg {
-    /// Allocated in the session and not freed
-    #[default]
-    Live,
-    /// All that was allocated in the session
-    Allocated,
-    /// Live where the verdict is leak or gc-pending (in a short session: all that is live)
-    Leaks,
-    /// Allocated and freed again in the session
-    Temporary,
-}
-
-impl From<ViewArg> for View {
-    fn from(view: ViewArg) -> View {
-        match view {
-            ViewArg::Live => View::Live,
-            ViewArg::Allocated => View::Allocated,
-            ViewArg::Leaks => View::Leaks,
-            ViewArg::Temporary => View::Temporary,
-        }
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -92,7 +67,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 /// # Errors
 /// It cannot be read, or stdout cannot be written.
 pub fn summary(file: &Path) -> Result<(), Failure> {
-    let profile = profile(file, None)?;
+    let profile = profile(file, None, &Filter::default())?;
     let stdout = io::stdout();
     let color = Color::Auto.is_on(stdout.is_terminal());
     let width = terminal_width(stdout.is_terminal());
@@ -104,17 +79,20 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
     let writing = args.writing.open(terminal)?;
     let format = writing.format;
-    let mut profile = profile(&args.file, args.writing.rules.as_deref())?;
-    if let Some(category) = &args.writing.category {
-        keep_category(&mut profile, category, &args.file)?;
-    }
-    let view = args.view.into();
+    let filter = args.filters.filter()?;
+    let mut profile = profile(&args.file, args.writing.rules.as_deref(), &filter)?;
+    check_names(&args.file.display().to_string(), &[&profile.filtered])?;
+    let view = args.filters.view();
     profile.keep_view(view);
+    if let Some(sort) = args.writing.sort {
+        profile.sort(view, sort.into());
+    }
     let options = Options {
         view,
-        category: args.writing.category.clone(),
+        category: args.filters.category(),
         source: args.writing.source.map(SourceArg::as_str),
         lines: args.writing.lines,
+        inverted: args.writing.inverted,
         top: args.writing.top,
         color: writing.color,
         verbose: args.verbose,
@@ -124,14 +102,10 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         file: Some(args.file.clone()),
     };
     if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
-        let category = args
-            .writing
-            .category
-            .as_deref()
-            .map(|id| format!(" of category {}", clean(id)))
-            .unwrap_or_default();
+        let flags = &profile.filtered.flags;
+        let of = if flags.is_empty() { String::new() } else { format!(" of {}", clean(&flags.join(" "))) };
         let error =
-            format!("{}: nothing to draw: no bytes{category} in view {}", args.file.display(), view.as_str());
+            format!("{}: nothing to draw: no bytes{of} in view {}", args.file.display(), view.as_str());
         return Err(Failure::new(status::FAILED, error)
             .help(format!("see all that is there with: tracer report {}", args.file.display())));
     }
@@ -150,11 +124,15 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     verdict(args, &profile)
 }
 
-/// The profile of a recording, by the built-in rules and those of a file.
+/// The profile of what of a recording passes, by the built-in rules and those of a file.
 ///
 /// # Errors
-/// One of the files cannot be read.
-pub(super) fn profile(file: &Path, rules: Option<&Path>) -> Result<ManuallyDrop<Profile>, Failure> {
+/// One of the files cannot be read, or the recording does not keep what is asked for.
+pub(super) fn profile(
+    file: &Path,
+    rules: Option<&Path>,
+    filter: &Filter,
+) -> Result<ManuallyDrop<Profile>, Failure> {
     let rules = match rules {
         Some(path) => Rules::load(path).map_err(|error| {
             Failure::new(status::FAILED, error).help("docs/attribution.md describes files of rules")
@@ -165,29 +143,18 @@ pub(super) fn profile(file: &Path, rules: Option<&Path>) -> Result<ManuallyDrop<
         let help = error.help();
         Failure::new(status::FAILED, error).help(help)
     })?;
-    let profile = Profile::build(&recording, &rules);
+    let profile = Profile::filtered(&recording, &rules, filter).map_err(|refusal| refused(file, &refusal))?;
     // A report is the last thing that the process does: to give back millions of small pieces one by one
     // takes as long as a third of the work.
     std::mem::forget(recording);
     Ok(ManuallyDrop::new(profile))
 }
 
-fn keep_category(profile: &mut Profile, category: &str, file: &Path) -> Result<(), Failure> {
-    let ids = profile.category_ids();
-    if !ids.contains(&category) {
-        let error = format!("{} has no category `{}`", file.display(), clean(category));
-        let ids = if ids.is_empty() { "none".to_owned() } else { clean(&ids.join(", ")).into_owned() };
-        return Err(Failure::new(status::USAGE, error).help(format!("its categories are: {ids}")));
-    }
-    profile.keep_category(category);
-    Ok(())
-}
-
 /// What `--fail-over` and `--strict` make of a report that was written.
 fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
     // Of a chosen category, all; of everything, the allocator's: mappings may hold the heap.
-    let rows =
-        profile.categories.iter().filter(|row| args.writing.category.is_some() || row.source == "allocator");
+    let is_chosen = !args.filters.category.is_empty();
+    let rows = profile.categories.iter().filter(|row| is_chosen || row.source == "allocator");
     let live_bytes = rows.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
     if let Some(limit) = args.fail_over.filter(|&limit| live_bytes > limit) {
         let error = format!(

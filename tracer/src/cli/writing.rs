@@ -8,15 +8,17 @@ use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, status};
 use super::output_file::OutputFile;
+use super::values;
+use crate::profile::Sort;
 
 /// The flags.
 #[derive(Clone, Debug, Args)]
 pub struct WritingArgs {
-    /// How to write it [default: by the ending of OUT (.html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else text]
+    /// How to write it [default: by the ending of OUT (.txt, .html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
 
-    /// Write to this file instead of stdout
+    /// Write to this file instead of stdout (-)
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
@@ -28,10 +30,6 @@ pub struct WritingArgs {
     #[arg(long, requires = "output")]
     pub force: bool,
 
-    /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
-    #[arg(long, value_name = "ID")]
-    pub category: Option<String>,
-
     /// What stacks are counted of, in all formats but text and json [default: allocator, or mapping where --category
     /// has nothing else]
     #[arg(long, value_enum, value_name = "SOURCE")]
@@ -41,8 +39,16 @@ pub struct WritingArgs {
     #[arg(long)]
     pub lines: bool,
 
+    /// Stacks from the call that allocated to the thread's entry (folded, flamegraph)
+    #[arg(long)]
+    pub inverted: bool,
+
+    /// What comes first [default: most bytes in the view; of a comparison, those that grew most]
+    #[arg(long, value_enum, value_name = "KEY")]
+    pub sort: Option<SortArg>,
+
     /// Show so many sites at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub top: Option<usize>,
 
     /// Rules of your own, tried before the built-in ones
@@ -107,6 +113,30 @@ impl SourceArg {
     }
 }
 
+/// What rows come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SortArg {
+    /// Bytes in the view
+    Bytes,
+    /// Allocations in the view
+    Count,
+    /// All bytes allocated
+    Allocated,
+    /// Growth of what is not freed
+    Growth,
+}
+
+impl From<SortArg> for Sort {
+    fn from(sort: SortArg) -> Sort {
+        match sort {
+            SortArg::Bytes => Sort::Bytes,
+            SortArg::Count => Sort::Count,
+            SortArg::Allocated => Sort::Allocated,
+            SortArg::Growth => Sort::Growth,
+        }
+    }
+}
+
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -162,16 +192,23 @@ impl WritingArgs {
     /// # Errors
     /// A picture would go to a terminal, or the file exists or cannot be written.
     pub(super) fn open(&self, terminal: bool) -> Result<Writing, Failure> {
-        let format = self.format.unwrap_or_else(|| by_ending(self.output.as_deref()));
-        if format == Format::Flamegraph && self.output.is_none() && terminal {
+        let output = self.output.as_deref();
+        // `-o -` is stdout, as everywhere.
+        let output = output.filter(|path| *path != Path::new("-"));
+        let format = match (self.format, output) {
+            (Some(format), _) => format,
+            (None, Some(path)) => by_ending(path)?,
+            (None, None) => Format::Text,
+        };
+        if format == Format::Flamegraph && output.is_none() && terminal {
             return Err(Failure::new(status::USAGE, "a flame graph is a picture, and stdout is a terminal")
                 .help("write it to a file with -o OUT.svg"));
         }
-        if format == Format::Html && self.output.is_none() && terminal {
+        if format == Format::Html && output.is_none() && terminal {
             return Err(Failure::new(status::USAGE, "a page is for a browser, and stdout is a terminal")
                 .help("write it to a file with -o OUT.html"));
         }
-        if format.is_binary() && self.output.is_none() && terminal {
+        if format.is_binary() && output.is_none() && terminal {
             return Err(Failure::new(status::USAGE, "this format is not text, and stdout is a terminal")
                 .help("write it to a file with -o OUT"));
         }
@@ -182,7 +219,12 @@ impl WritingArgs {
             )
             .help("add --format html, folded, flamegraph, pprof, otlp or dhat"));
         }
-        let file = self.output.as_deref().map(|path| OutputFile::create(path, self.force)).transpose()?;
+        if self.inverted && !matches!(format, Format::Folded | Format::Flamegraph) {
+            return Err(Failure::new(status::USAGE, "--inverted is of folded stacks and flame graphs").help(
+                "add --format folded or flamegraph; a page (-o OUT.html) has an inverted view of its own",
+            ));
+        }
+        let file = output.map(|path| OutputFile::create(path, self.force)).transpose()?;
         let on_terminal = terminal && file.is_none();
         Ok(Writing { format, color: self.color.is_on(on_terminal), width: terminal_width(on_terminal), file })
     }
@@ -215,23 +257,30 @@ pub(super) fn written(result: io::Result<()>, to: &str) -> Result<(), Failure> {
     }
 }
 
-/// The format that the ending of a file means.
-fn by_ending(output: Option<&Path>) -> Format {
-    let name = output.and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+/// The format that the ending of a file means. Pipes and devices have none, and get text.
+fn by_ending(output: &Path) -> Result<Format, Failure> {
+    let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // Files of pprof have several names.
     if [".pb.gz", ".pprof.gz", ".pprof"].iter().any(|ending| name.ends_with(ending)) {
-        return Format::Pprof;
+        return Ok(Format::Pprof);
     }
-    let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str()).unwrap_or_default();
-    match ending {
-        "html" | "htm" => Format::Html,
-        "svg" => Format::Flamegraph,
-        "json" => Format::Json,
-        "folded" | "collapsed" => Format::Folded,
-        "otlp" => Format::Otlp,
-        "dhat" => Format::Dhat,
-        _ => Format::Text,
-    }
+    let ending = output.extension().and_then(|ending| ending.to_str());
+    Ok(match ending {
+        None | Some("txt" | "text" | "log" | "out") => Format::Text,
+        Some("html" | "htm") => Format::Html,
+        Some("svg") => Format::Flamegraph,
+        Some("json") => Format::Json,
+        Some("folded" | "collapsed") => Format::Folded,
+        Some("otlp") => Format::Otlp,
+        Some("dhat") => Format::Dhat,
+        Some(_) if output.exists() && !output.is_file() => Format::Text,
+        Some(ending) => {
+            let error = format!("{}: `.{ending}` is the ending of no format", output.display());
+            return Err(Failure::new(status::USAGE, error).help(
+                "use .txt, .json, .html, .svg, .folded, .pb.gz, .otlp or .dhat, or say which with --format",
+            ));
+        }
+    })
 }
 
 /// The columns of stdout's terminal; 0: it is none, or does not tell.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::calls::Calls;
 use super::stacks::{missing_root, source};
-use super::{Options, label};
+use super::{Options, filtered, label};
 use crate::profile::{Profile, Site, SiteFrame};
 
 /// All of it, by the format's own names.
@@ -63,9 +63,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     let mut frames = Frames::new();
     let mut points = Vec::new();
     let mut rest = Point { fs: vec![frames.word("[other sites]")], ..Point::default() };
-    let mut sites: Vec<&Site> = profile.sites.iter().filter(|site| site.source == source).collect();
-    sites.sort_by_key(|site| std::cmp::Reverse(options.view.bytes(&site.totals)));
-    for (at, site) in sites.into_iter().enumerate() {
+    for (at, site) in profile.sites.iter().filter(|site| site.source == source).enumerate() {
         let point = point(site);
         if at < options.top.unwrap_or(usize::MAX) {
             points.push(Point { fs: frames.stack(site.into()), ..point });
@@ -91,7 +89,8 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         tu: "µs",
         mtu: "s",
         tuth: micros(interval_ns(&profile.series.times_ns)),
-        cmd: label::clean(&command).into_owned(),
+        // The format has no other text.
+        cmd: [vec![label::clean(&command).into_owned()], filtered::of_profile(profile)].concat().join(" "),
         pid: target.pid,
         te: micros(profile.session.duration_ns),
         tg: micros(peak_ns),

@@ -97,16 +97,18 @@ fn what(view: View) -> &'static str {
         View::Allocated => "allocated native memory",
         View::Leaks => "live native memory that still grew",
         View::Temporary => "native memory allocated and freed",
+        View::Peak => "native memory at the peak",
     }
 }
 
 /// What, of which process, how long, how much.
 fn title(profile: &Profile, options: &Options, total_bytes: u64) -> String {
     let what = what(options.view);
-    let category =
-        options.category.as_deref().map(|id| format!(" of {}", label::clean(id))).unwrap_or_default();
+    let flags = &profile.filtered.flags;
+    let only =
+        if flags.is_empty() { String::new() } else { format!(" ({})", label::clean(&flags.join(" "))) };
     format!(
-        "{} (pid {}): {} {what}{category}, {} recorded",
+        "{} (pid {}): {} {what}{only}, {} recorded",
         label::clean(&profile.target.comm),
         profile.target.pid,
         units::bytes(total_bytes),

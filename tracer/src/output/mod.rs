@@ -12,6 +12,7 @@ pub mod check;
 pub mod dhat;
 mod dictionary;
 pub mod diff;
+mod filtered;
 mod fitted;
 pub mod flamegraph;
 pub mod folded;
@@ -41,18 +42,19 @@ pub use label::{clean, fit};
 pub use program::{name as program_name, started_ns};
 
 /// How to render. What of a profile is shown is decided before: see
-/// [`Profile::keep_category`](crate::profile::Profile::keep_category) and
-/// [`Profile::keep_view`](crate::profile::Profile::keep_view).
+/// [`Profile::filtered`](crate::profile::Profile::filtered) and [`Profile::keep_view`](crate::profile::Profile::keep_view).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub view: View,
-    /// The category that was kept; for titles, and because mappings are drawn only then.
+    /// The categories that were kept; for titles, and because mappings are drawn only then.
     pub category: Option<String>,
     /// What stacks are counted of: `allocator` or `mapping`. None: the allocator, or mappings if the category that was
     /// kept has nothing else.
     pub source: Option<&'static str>,
     /// Lines of code in the names of frames.
     pub lines: bool,
+    /// Stacks from the leaf to the root.
+    pub inverted: bool,
     /// Sites shown at most. None: as many as the output shows by itself.
     pub top: Option<usize>,
     /// Escape sequences for a terminal.
@@ -69,6 +71,8 @@ pub struct Options {
     pub file: Option<PathBuf>,
 }
 
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! values in the order of Go's heap profiles.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 
 use super::calls::Calls;
 use super::stacks::source;
@@ -24,7 +23,7 @@ const THREADS: usize = 32;
 /// The type that a view is looked at by.
 pub(super) const fn first_type(view: View) -> &'static str {
     match view {
-        View::Live | View::Leaks => "inuse_space",
+        View::Live | View::Leaks | View::Peak => "inuse_space",
         View::Allocated | View::Temporary => "alloc_space",
     }
 }
@@ -51,12 +50,11 @@ pub(super) struct Sample<'a> {
 /// for what is live, not for what was allocated.
 pub(super) fn of_profile<'a>(profile: &'a Profile, options: &Options) -> Vec<Sample<'a>> {
     let source = source(options, profile.sites.iter().map(|site| site.source));
-    let mut sites: Vec<&Site> = profile.sites.iter().filter(|site| site.source == source).collect();
-    sites.sort_by_key(|site| Reverse(options.view.bytes(&site.totals)));
+    let sites = profile.sites.iter().filter(|site| site.source == source);
     let top = options.top.unwrap_or(usize::MAX);
-    let mut samples = Vec::with_capacity(sites.len());
+    let mut samples = Vec::new();
     let mut rest = [0_u64; 4];
-    for (at, site) in sites.into_iter().enumerate() {
+    for (at, site) in sites.enumerate() {
         let values = values(&site.totals);
         if at >= top {
             rest = sum(rest, values);

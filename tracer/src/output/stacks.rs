@@ -49,14 +49,12 @@ pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
     let top = options.top.unwrap_or(usize::MAX);
     let mut stacks = Vec::new();
     let mut rest_bytes = 0_u64;
-    let mut sites: Vec<&Site> = profile.sites.iter().filter(counted).filter(shown).collect();
-    sites.sort_by_key(|site| std::cmp::Reverse(options.view.bytes(&site.totals)));
-    for (at, site) in sites.into_iter().enumerate() {
+    for (at, site) in profile.sites.iter().filter(counted).filter(shown).enumerate() {
         let bytes = options.view.bytes(&site.totals);
         if at < top {
             stacks.push(Weighted {
                 category: site.category.clone(),
-                levels: levels(site.into(), options.lines),
+                levels: levels(site.into(), options),
                 bytes,
             });
         } else {
@@ -80,9 +78,9 @@ pub(super) fn missing_root(site: Calls<'_>) -> Option<String> {
     }
 }
 
-/// The levels of a site, root first; `lines`: with lines of code. A stack that is not complete says so where its
+/// The levels of a site, root first, or leaf first if they are inverted. A stack that is not complete says so where its
 /// root is not.
-pub(super) fn levels(site: Calls<'_>, lines: bool) -> Vec<Level> {
+pub(super) fn levels(site: Calls<'_>, options: &Options) -> Vec<Level> {
     let mut levels = Vec::with_capacity(site.frames.len() + 1);
     levels.extend(missing_root(site).map(|name| Level { name, kind: Kind::Missing }));
     levels.extend(site.frames.iter().rev().map(|frame| {
@@ -95,12 +93,15 @@ pub(super) fn levels(site: Calls<'_>, lines: bool) -> Vec<Level> {
             FrameKind::Native => Kind::Native,
         };
         let name = label::function(frame);
-        let name = match frame.line.filter(|&line| lines && line > 0) {
+        let name = match frame.line.filter(|&line| options.lines && line > 0) {
             Some(line) => format!("{name}:{line}"),
             None => name,
         };
         Level { name, kind }
     }));
+    if options.inverted {
+        levels.reverse();
+    }
     levels
 }
 

@@ -5,7 +5,7 @@ use tracer_common::table::StackTotals;
 
 use super::*;
 use crate::attribute::Rules;
-use crate::profile::Profile;
+use crate::profile::{Filter, Profile};
 use crate::recording::{self, End, fixture};
 
 type Render = fn(&Profile, &Options, &mut dyn std::io::Write) -> std::io::Result<()>;
@@ -35,10 +35,15 @@ fn text_summary() {
     insta::assert_snapshot!(rendered(text::summary, &profile(), &options()));
 }
 
+fn of_category(id: &str) -> Profile {
+    let (_folder, path) = fixture::finished();
+    let filter = Filter { categories: vec![id.to_owned()], ..Filter::default() };
+    Profile::filtered(&recording::read(&path).expect("read"), &Rules::builtin(), &filter).expect("kept")
+}
+
 #[test]
 fn text_of_a_view_in_full() {
-    let mut profile = profile();
-    profile.keep_category("zlib");
+    let mut profile = of_category("zlib");
     profile.keep_view(View::Allocated);
     let options =
         Options { view: View::Allocated, category: Some("zlib".to_owned()), verbose: true, ..options() };
@@ -163,8 +168,7 @@ fn the_flame_graph_has_a_title_and_a_legend() {
 
 #[test]
 fn a_kept_mapping_category_is_drawn() {
-    let mut profile = profile();
-    profile.keep_category("thread-stack");
+    let profile = of_category("thread-stack");
     let options = Options { category: Some("thread-stack".to_owned()), ..options() };
     assert_eq!(folded_sum(&profile, &options), 1 << 20);
     assert_eq!(profile.totals.live_bytes, 0);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::class_owners::ClassOwners;
+use super::filter::{Filter, Refusal, Selected};
 use super::rows::{self, Rows};
 use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, findings,
@@ -14,18 +15,38 @@ use crate::recording::{Recording, Stack, State, Step};
 impl Profile {
     /// The profile of a recording by these rules.
     pub fn build(recording: &Recording, rules: &Rules) -> Profile {
+        let all = Filter::default();
+        Self::of(recording, rules, &all, Selected::by_stack(recording, rules, &all))
+    }
+
+    /// The profile of what of a recording passes.
+    ///
+    /// # Errors
+    /// The recording does not keep what the filter asks for.
+    pub fn filtered(recording: &Recording, rules: &Rules, filter: &Filter) -> Result<Profile, Refusal> {
+        let selected = Selected::by_stack(recording, rules, filter).cut(recording, filter)?;
+        Ok(Self::of(recording, rules, filter, selected))
+    }
+
+    fn of(recording: &Recording, rules: &Rules, filter: &Filter, selected: Selected) -> Profile {
         let shown: Vec<Arc<SiteFrame>> =
             recording.frames.iter().map(|frame| Arc::new(SiteFrame::from(frame))).collect();
         let mut code_cache = code::build(recording);
-        let Rows { sites, by_line, mut categories, series, retention, peak_times } =
-            rows::build(recording, rules, &shown, &code_cache);
+        let Rows { sites, by_line, mut categories, series, retention, peak_times, mut filtered } =
+            rows::build(recording, rules, filter, selected, &shown, &code_cache);
         let mut totals = Totals::none(Variances::none(recording));
         for category in categories.iter().filter(|category| category.source == "allocator") {
             totals.add(&category.totals);
         }
         memory::set_resident(recording, &mut categories);
         let memory = memory::build(recording, rules);
-        categories.extend(retention.and_then(|retention| memory::kept(&memory, &retention, rules)));
+        let kept = retention.and_then(|retention| memory::kept(&memory, &retention, rules));
+        filtered.known_categories.extend(kept.as_ref().map(|row| row.id.clone()));
+        categories.extend(kept.filter(|row| filter.keeps_category_without_stacks(&row.id)));
+        let is_there = |id: &&String| {
+            filtered.known_categories.contains(id) || categories.iter().any(|row| row.id == **id)
+        };
+        filtered.no_categories = filter.categories.iter().filter(|id| !is_there(id)).cloned().collect();
         let class_owners = ClassOwners::of(&sites);
         code_cache.name_owners(&class_owners);
         let threads = threads::build(recording, rules, &shown);
@@ -36,6 +57,7 @@ impl Profile {
             session: session(recording),
             quality: quality::build(recording),
             totals,
+            filtered,
             findings: findings::of(&categories),
             by_line,
             categories,

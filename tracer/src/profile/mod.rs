@@ -11,6 +11,7 @@ mod class_owners;
 mod code;
 pub mod diff;
 pub mod errors;
+pub mod filter;
 mod findings;
 mod limits;
 mod memory;
@@ -32,6 +33,7 @@ pub use by_line::{CreatorLine, LineRow, LineShare, Place};
 pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
+pub use filter::{Filter, Filtered, LinePattern, Part, Refusal};
 pub use findings::{Finding, RowName, retained_bytes};
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
@@ -39,7 +41,7 @@ pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
 pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
-pub use view::View;
+pub use view::{Sort, View};
 
 pub use crate::verdict::{Figures, Kind, Proof, Verdict};
 
@@ -60,6 +62,8 @@ pub struct Profile {
     pub quality: Quality,
     /// The sum over the rows whose source is the allocator.
     pub totals: Totals,
+    /// What is left out of all rows and totals.
+    pub filtered: Filtered,
     /// The allocator's first, each by live bytes.
     #[serde(skip)]
     pub by_line: Vec<LineRow>,

@@ -2,6 +2,7 @@
 //!
 //! By the moments that the recording keeps, and its end: what rose and fell between two of them is not seen.
 
+use crate::profile;
 use crate::recording::{Recording, Source, Totals};
 
 /// The peaks of one site.
@@ -16,6 +17,22 @@ pub struct Peak {
     pub count_at_peak: u64,
     /// The sum of how long its allocations lived, up to the end: the area below the course of `live_count`.
     pub lifetimes_ns: u64,
+}
+
+impl Peak {
+    /// Of a part of a site, of whose `whole_count` allocations these are the totals: its course is not known, so its most
+    /// is what it has at the end, and its allocations lived as long as all of the site's on average.
+    pub(super) fn of_part(&self, totals: &profile::Totals, whole_count: u64) -> Peak {
+        let lifetimes_ns = u128::from(self.lifetimes_ns) * u128::from(totals.allocated_count);
+        let lifetimes_ns = lifetimes_ns / u128::from(whole_count.max(1));
+        Peak {
+            live_bytes: totals.live_bytes,
+            live_count: totals.live_count,
+            bytes_at_peak: totals.live_bytes,
+            count_at_peak: totals.live_count,
+            lifetimes_ns: u64::try_from(lifetimes_ns).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// When most was live of all sites of a source, after the session started.

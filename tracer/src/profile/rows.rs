@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use super::build::{Shown, at, frames};
 use super::by_line::{self, LineRow};
 use super::code::CodeCache;
+use super::filter::{Filter, Filtered, OfThread, Selected};
 use super::{
     CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
 };
-use crate::attribute::{Attribution, FrameTraits, Rules, plain_name};
-use crate::recording::{Recording, Source, Stack, Total};
+use crate::attribute::{Attribution, Rules, plain_name};
+use crate::recording::{self, Recording, Source, Stack};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
     self, AllocatorRetention, ClassChurn, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
@@ -33,6 +34,7 @@ pub(super) struct Rows {
     /// None: malloc is not glibc's, or was not watched.
     pub(super) retention: Option<AllocatorRetention>,
     pub(super) peak_times: PeakTimes,
+    pub(super) filtered: Filtered,
 }
 
 /// A site while it is put together.
@@ -40,7 +42,10 @@ struct SiteDraft<'a> {
     source: &'static str,
     group: GroupId,
     attribution: Attribution,
+    /// What passes.
     totals: Totals,
+    /// Allocations, passing or not.
+    whole_count: u64,
     /// The stack that the site shows, and its weight among the site's stacks.
     stack: &'a Stack,
     weight: Weight,
@@ -65,25 +70,38 @@ struct Weight {
     allocated_bytes: u64,
 }
 
-/// The rows of a recording; verdicts and threads are theirs already, owners of categories are not.
-pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_cache: &CodeCache) -> Rows {
+/// The rows of what passes of a recording; verdicts and threads are theirs already, owners of categories are not.
+/// Verdicts, growth and courses are those of the stacks that pass, whole.
+pub(super) fn build(
+    recording: &Recording,
+    rules: &Rules,
+    filter: &Filter,
+    selected: Selected,
+    shown: &Shown,
+    code_cache: &CodeCache,
+) -> Rows {
     let names = site::frame_names(&recording.frames);
+    let Selected { rows, compilers, is_of_thread, mut filtered } = selected;
     let mut drafts = Drafts::default();
-    drafts.add_all(recording, rules, &names);
-    let Drafts { mut groups, sites, mut categories, all } = drafts;
+    drafts.add_all(recording, &names, rows, is_of_thread.as_ref());
+    let Drafts { mut groups, sites, mut categories, all, sum, passing } = drafts;
+    filtered.set_rest(&sum, &passing);
     let all = all.unwrap_or_else(|| groups.add());
     name_first_kinds(&mut categories, &sites);
     let lines = line_groups(&mut groups, recording, &sites);
     let churn = class_churn(&mut groups, recording, &sites, &names, code_cache);
+    let of_compilers = (!compilers.is_empty()).then(|| groups.add());
+    for (row, group) in compilers.into_iter().zip(of_compilers.into_iter().cycle()) {
+        groups.put(row, group);
+    }
     let verdicts = GroupVerdicts::new(recording, rules, &groups, &churn);
-    let is_compilers = |row: &&CategoryDraft| row.id == "compiler" && row.source == "allocator";
-    let retention = verdicts.of_allocator(all, categories.iter().find(is_compilers).map(|row| row.group));
+    let retention = verdicts.of_allocator(all, of_compilers);
     let mut series = Series::new(recording, &verdicts);
     for row in &categories {
         series.add(&row.id, row.source, series::RowSeries::of(&verdicts.history(row.group)));
     }
     let mut categories = finish_categories(categories, rules, &verdicts);
-    judge_metaspace(&mut categories, rules, &verdicts);
+    judge_metaspace(&mut categories, rules, filter, &verdicts);
     let mut site_of = vec![None; recording.totals.len()];
     for (number, site) in sites.iter().enumerate() {
         for &row in groups.rows(site.group) {
@@ -93,9 +111,15 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown, code_ca
         }
     }
     let (peaks, peak_times) = peak::of(recording, &site_of, sites.len(), |time_ns| verdicts.since(time_ns));
+    let peaks: Vec<Peak> = if filtered.is_part {
+        let of_parts = peaks.iter().zip(&sites);
+        of_parts.map(|(peak, site)| peak.of_part(&site.totals, site.whole_count)).collect()
+    } else {
+        peaks
+    };
     let (sites, lines) = finish_sites(sites, lines, &peaks, shown, &verdicts);
     let by_line = by_line::build(&sites, &lines, &verdicts);
-    Rows { sites, by_line, categories, series, retention, peak_times }
+    Rows { sites, by_line, categories, series, retention, peak_times, filtered }
 }
 
 /// Sites and categories while rows are added to them.
@@ -104,21 +128,37 @@ struct Drafts<'a> {
     groups: RowGroups,
     sites: Vec<SiteDraft<'a>>,
     categories: Vec<CategoryDraft>,
-    /// All that was allocated. None: nothing was yet.
+    /// All that was allocated, passing or not. None: nothing was yet.
     all: Option<GroupId>,
+    /// The allocator's totals: all of them, and what passes.
+    sum: Totals,
+    passing: Totals,
 }
 
 impl<'a> Drafts<'a> {
-    fn add_all(&mut self, recording: &'a Recording, rules: &Rules, names: &[u32]) {
-        let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
-        let live_threads = live_threads(recording);
+    fn add_all(
+        &mut self,
+        recording: &'a Recording,
+        names: &[u32],
+        rows: Vec<Option<(Attribution, recording::Totals)>>,
+        of_thread: Option<&OfThread>,
+    ) {
+        let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
         let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
-        for (number, row) in recording.totals.iter().enumerate() {
+        for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
             let Some(stack) = at(&recording.stacks, row.stack) else { continue };
             let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
-            let totals = totals_of(row, is_sampled);
-            let attribution = attribution(recording, rules, &traits, stack, row);
             let source = row.source.as_str();
+            if source == "allocator" {
+                let all = *self.all.get_or_insert_with(|| self.groups.add());
+                self.groups.put(number, all);
+                self.sum.add(&totals_of(&row.totals, is_sampled));
+            }
+            let Some((attribution, totals)) = passing else { continue };
+            let totals = totals_of(&totals, is_sampled);
+            if source == "allocator" {
+                self.passing.add(&totals);
+            }
             let of_category = (attribution.category.clone(), source);
             let category = *categories.entry(of_category).or_insert_with(|| {
                 let (id, group) = (attribution.category.clone(), self.groups.add());
@@ -130,21 +170,20 @@ impl<'a> Drafts<'a> {
                 category.totals.add(&totals);
                 self.groups.put(number, category.group);
             }
-            if source == "allocator" {
-                let all = *self.all.get_or_insert_with(|| self.groups.add());
-                self.groups.put(number, all);
-            }
             let weight = Weight { live_bytes: totals.live_bytes, allocated_bytes: totals.allocated_bytes };
             let key = (source, category, attribution.kind.clone(), site::key(recording, stack, names));
             let site = *sites.entry(key).or_insert_with(|| {
                 let (group, attribution) = (self.groups.add(), attribution.clone());
-                let (totals, threads) = (Totals::default(), BTreeMap::new());
-                self.sites.push(SiteDraft { source, group, attribution, totals, stack, weight, threads });
+                let (totals, threads, whole_count) = (Totals::default(), BTreeMap::new(), 0);
+                let draft =
+                    SiteDraft { source, group, attribution, totals, whole_count, stack, weight, threads };
+                self.sites.push(draft);
                 self.sites.len() - 1
             });
             let Some(site) = self.sites.get_mut(site) else { continue };
             self.groups.put(number, site.group);
             site.totals.add(&totals);
+            site.whole_count = site.whole_count.saturating_add(row.totals.allocated_count);
             if weight > site.weight {
                 (site.stack, site.weight, site.attribution) = (stack, weight, attribution);
             }
@@ -159,33 +198,17 @@ impl<'a> Drafts<'a> {
 }
 
 /// The totals of a row, with their variances where it was sampled.
-fn totals_of(row: &Total, is_sampled: bool) -> Totals {
-    let totals = row.totals;
+fn totals_of(totals: &recording::Totals, is_sampled: bool) -> Totals {
     let mut sum = Totals::default();
     sum.add(&Totals {
         allocated_bytes: totals.allocated_bytes,
         allocated_count: totals.allocated_count,
         freed_bytes: totals.freed_bytes,
         freed_count: totals.freed_count,
-        variances: is_sampled.then(|| Variances::of(&totals)),
+        variances: is_sampled.then(|| Variances::of(totals)),
         ..Totals::default()
     });
     sum
-}
-
-fn attribution(
-    recording: &Recording,
-    rules: &Rules,
-    traits: &[FrameTraits],
-    stack: &Stack,
-    row: &Total,
-) -> Attribution {
-    let pairs: Vec<(&Frame, &FrameTraits)> = stack
-        .frames
-        .iter()
-        .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(traits, frame)?)))
-        .collect();
-    rules.classify(&pairs, &row.source, stack.complete == Some(true))
 }
 
 /// Gives each category the kind of the site that holds most of it.
@@ -291,13 +314,20 @@ fn finish_categories(
 
 /// Judges metaspace by what is committed of it; a category of its own if it is a finding and nothing of it was mapped
 /// in the session.
-fn judge_metaspace(categories: &mut Vec<Category>, rules: &Rules, verdicts: &GroupVerdicts<'_>) {
+fn judge_metaspace(
+    categories: &mut Vec<Category>,
+    rules: &Rules,
+    filter: &Filter,
+    verdicts: &GroupVerdicts<'_>,
+) {
     let id = "metaspace";
     let Some((growth_bytes_per_s, verdict)) = verdicts.of_metaspace(id) else { return };
     let of_mappings = |row: &&mut Category| row.id == id && row.source == "mapping";
     if let Some(row) = categories.iter_mut().find(of_mappings) {
         (row.growth_bytes_per_s, row.verdict) = (growth_bytes_per_s, Some(verdict));
-    } else if verdict.kind.is_finding() || verdict.kind == Kind::TooShort {
+    } else if filter.keeps_category_without_stacks(id)
+        && (verdict.kind.is_finding() || verdict.kind == Kind::TooShort)
+    {
         categories.push(Category {
             growth_bytes_per_s,
             verdict: Some(verdict),
@@ -359,12 +389,12 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>
 }
 
 /// Bytes that each thread holds of each stack, by the thread's name.
-fn live_threads(recording: &Recording) -> HashMap<u32, Vec<SiteThread>> {
+fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<u32, Vec<SiteThread>> {
     // The last of a tid is the one that can hold something: its name came last.
     let names: HashMap<u32, &str> =
         recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
     let mut live: HashMap<u32, Vec<SiteThread>> = HashMap::new();
-    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0) {
+    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid)) {
         let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
         let held = SiteThread { name, live_bytes: row.live_bytes, live_count: row.live_count };
         live.entry(row.stack).or_default().push(held);

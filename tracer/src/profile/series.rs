@@ -78,12 +78,6 @@ impl Series {
         let rows = if source == "mapping" { &mut self.mappings } else { &mut self.categories };
         rows.insert(id.to_owned(), course);
     }
-
-    /// Keeps only the rows of `category`.
-    pub(super) fn keep_category(&mut self, category: &str) {
-        self.categories.retain(|id, _| id == category);
-        self.mappings.retain(|id, _| id == category);
-    }
 }
 
 fn pauses(collections: &[recording::Collection], verdicts: &GroupVerdicts<'_>) -> Vec<Pause> {

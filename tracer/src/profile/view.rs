@@ -1,8 +1,9 @@
 //! What of each site is looked at, and which part of a profile.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::{Kind, Profile, Site, Totals, Variances};
+use super::{Kind, Profile, Site, Totals};
 
 /// What of a site is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum View {
     Leaks,
     /// Allocated and freed again in the session.
     Temporary,
+    /// Live when most was live: the totals are those of that moment ([`Part::Peak`](super::Part::Peak)).
+    Peak,
 }
 
 impl View {
@@ -26,13 +29,14 @@ impl View {
             View::Allocated => "allocated",
             View::Leaks => "leaks",
             View::Temporary => "temporary",
+            View::Peak => "peak",
         }
     }
 
     /// The bytes of a row in this view.
     pub const fn bytes(self, totals: &Totals) -> u64 {
         match self {
-            View::Live | View::Leaks => totals.live_bytes,
+            View::Live | View::Leaks | View::Peak => totals.live_bytes,
             View::Allocated => totals.allocated_bytes,
             View::Temporary => totals.freed_bytes,
         }
@@ -41,7 +45,7 @@ impl View {
     /// The allocations of a row in this view.
     pub const fn count(self, totals: &Totals) -> u64 {
         match self {
-            View::Live | View::Leaks => totals.live_count,
+            View::Live | View::Leaks | View::Peak => totals.live_count,
             View::Allocated => totals.allocated_count,
             View::Temporary => totals.freed_count,
         }
@@ -51,7 +55,7 @@ impl View {
     pub const fn errors(self, totals: &Totals) -> (Option<u64>, Option<u64>) {
         let errors = &totals.errors;
         match self {
-            View::Live | View::Leaks => (errors.live_bytes_error, errors.live_count_error),
+            View::Live | View::Leaks | View::Peak => (errors.live_bytes_error, errors.live_count_error),
             View::Allocated => (errors.allocated_bytes_error, errors.allocated_count_error),
             View::Temporary => (errors.freed_bytes_error, errors.freed_count_error),
         }
@@ -69,52 +73,62 @@ impl View {
     }
 }
 
+/// What rows come by, the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// In the view.
+    Bytes,
+    /// Allocations in the view.
+    Count,
+    /// All bytes allocated.
+    Allocated,
+    /// Of what is live.
+    Growth,
+}
+
+impl Sort {
+    fn of(self, view: View, totals: &Totals, growth_bytes_per_s: Option<i64>) -> i128 {
+        match self {
+            Sort::Bytes => view.bytes(totals).into(),
+            Sort::Count => view.count(totals).into(),
+            Sort::Allocated => totals.allocated_bytes.into(),
+            // What is not known comes behind what does not grow.
+            Sort::Growth => growth_bytes_per_s.map_or(i128::MIN, i128::from),
+        }
+    }
+}
+
 impl Profile {
-    /// The ids of the categories that the recording has, each once.
-    pub fn category_ids(&self) -> Vec<&str> {
-        let mut ids: Vec<&str> = Vec::new();
-        for category in &self.categories {
-            if !ids.contains(&category.id.as_str()) {
-                ids.push(&category.id);
-            }
-        }
-        ids
-    }
-
-    /// Keeps only the categories and sites of `category`; the totals become theirs.
-    pub fn keep_category(&mut self, category: &str) {
-        self.categories.retain(|row| row.id == category);
-        self.by_line.retain(|row| row.category == category);
-        self.keep_sites(|site| site.category == category, None);
-        self.findings = super::findings::of(&self.categories);
-        self.series.keep_category(category);
-        self.totals = Totals::none(self.totals.variances.map(|_| Variances::default()));
-        for row in self.categories.iter().filter(|row| row.source == "allocator") {
-            self.totals.add(&row.totals);
-        }
-    }
-
     /// Keeps only the sites that a view shows, by its bytes. The totals stay those of all.
     pub fn keep_view(&mut self, view: View) {
-        if view != View::Live {
-            self.keep_sites(|site| view.shows(site), Some(view));
+        if !matches!(view, View::Live | View::Peak) {
+            self.rearrange_sites(|sites| {
+                sites.retain(|(_, site)| view.shows(site));
+                sites.sort_by_key(|(_, site)| (site.source, Reverse(view.bytes(&site.totals))));
+            });
         }
     }
 
-    /// Keeps some sites, in the order of a view if one is given; rows by line have the new indices of theirs.
-    fn keep_sites(&mut self, is_kept: impl Fn(&Site) -> bool, order: Option<View>) {
-        let sites = std::mem::take(&mut self.sites).into_iter().enumerate();
-        let mut kept: Vec<(usize, Site)> = sites.filter(|(_, site)| is_kept(site)).collect();
-        if let Some(view) = order {
-            kept.sort_by_key(|(_, site)| (site.source, std::cmp::Reverse(view.bytes(&site.totals))));
-        }
+    /// Orders sites, lines and categories, those of the allocator first. Totals stay.
+    pub fn sort(&mut self, view: View, by: Sort) {
+        let key = |source, totals: &Totals, growth| (source, Reverse(by.of(view, totals, growth)));
+        self.categories.sort_by_key(|row| key(row.source, &row.totals, row.growth_bytes_per_s));
+        self.by_line.sort_by_key(|row| key(row.source, &row.totals, row.growth_bytes_per_s));
+        let order = |(_, site): &(usize, Site)| key(site.source, &site.totals, site.growth_bytes_per_s);
+        self.rearrange_sites(|sites| sites.sort_by_key(order));
+    }
+
+    /// Changes which sites there are, or their order; rows by line have the new indices of theirs.
+    fn rearrange_sites(&mut self, change: impl FnOnce(&mut Vec<(usize, Site)>)) {
+        let mut sites: Vec<(usize, Site)> = std::mem::take(&mut self.sites).into_iter().enumerate().collect();
+        change(&mut sites);
         let places: HashMap<usize, usize> =
-            kept.iter().enumerate().map(|(new, (old, _))| (*old, new)).collect();
+            sites.iter().enumerate().map(|(new, (old, _))| (*old, new)).collect();
         for row in &mut self.by_line {
             row.sites = row.sites.iter().filter_map(|site| places.get(site).copied()).collect();
             row.sites.sort_unstable();
         }
-        self.sites = kept.into_iter().map(|(_, site)| site).collect();
+        self.sites = sites.into_iter().map(|(_, site)| site).collect();
     }
 
     /// Was the allocator left alone, and only what is held behind a few rare calls seen?

@@ -160,6 +160,7 @@ impl Totals {
             .map_err(|error| RecordError::unreadable(&error))?;
         writer.live_by_thread(&live.by_thread())?;
         writer.survivors(&live.survivors())?;
+        writer.live_by_size(&live.by_size())?;
         Ok(())
     }
 

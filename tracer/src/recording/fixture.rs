@@ -218,6 +218,15 @@ pub(crate) fn write(path: &Path) -> Writer {
             (CUT, 0, START_NS, 1_999_993, 1),
         ])
         .expect("survivors");
+    writer
+        .live_by_size(&[
+            (INFLATER, 1_024, 120 * 1_024, 80),
+            (INFLATER, 512, 160_160 - 120 * 1_024, 40),
+            (INFLATER_WARM, 8_192, 2_402_400, 180),
+            (BUFFER, 1 << 20, 4 << 20, 4),
+            (CUT, 1 << 20, 1_999_993, 1),
+        ])
+        .expect("sizes");
     writer.lost(&[("lost_event", 0), ("lost_pending", 2)]).expect("lost");
     writer
         .quality(&Quality {

@@ -29,9 +29,9 @@ pub use error::{ReadError, WriteError};
 pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    HeaviestSample, JvmInfo, LIGHT, MappedMemory, Memory, MemoryPart, MemorySample, Overhead, Quality,
-    Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors, TargetInfo,
-    Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
+    HeaviestSample, JvmInfo, LIGHT, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample, Overhead,
+    Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors,
+    TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
 pub use writer::Writer;

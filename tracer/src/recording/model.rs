@@ -107,6 +107,8 @@ pub struct Recording {
     pub series: Vec<Sample>,
     pub threads: Vec<Thread>,
     pub live_by_thread: Vec<ThreadLive>,
+    /// What is live at the end, by size. Empty: not told.
+    pub live_sizes: Vec<LiveSize>,
     /// By begin.
     pub collections: Vec<Collection>,
     /// What is live at the end, by when it was allocated. Empty: not told.
@@ -241,6 +243,17 @@ pub struct ThreadLive {
     /// Index into [`Recording::stacks`].
     pub stack: u32,
     pub tid: u32,
+    pub live_bytes: u64,
+    pub live_count: u64,
+}
+
+/// What of one stack's allocations of one class of sizes is live at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveSize {
+    /// Index into [`Recording::stacks`].
+    pub stack: u32,
+    /// Each has so many bytes or more, and less than twice as many: 0 or a power of two.
+    pub least_bytes: u64,
     pub live_bytes: u64,
     pub live_count: u64,
 }

@@ -12,7 +12,7 @@ use super::columns::{
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, ResidentSample, Sample,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, LiveSize, Recording, ResidentSample, Sample,
     SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, limits,
     memory, touched,
 };
@@ -48,6 +48,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         series: series(database, &stack_ids, &total_ids)?,
         threads: threads(database, &stack_ids)?,
         live_by_thread: live_by_thread(database, &stack_ids)?,
+        live_sizes: live_sizes(database, &stack_ids)?,
         collections: collections(database)?,
         survivors: survivors(database, &stack_ids)?,
         resident: collect(
@@ -286,6 +287,20 @@ fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLi
         Ok(ThreadLive {
             stack: reference(stack_ids, row.get(0)?)?,
             tid: row.get(1)?,
+            live_bytes: unsigned(row, 2)?,
+            live_count: unsigned(row, 3)?,
+        })
+    })
+}
+
+fn live_sizes(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveSize>> {
+    if !has_table(database, "live_size")? {
+        return Ok(Vec::new());
+    }
+    collect(database, "SELECT stack, least_bytes, live_bytes, live_count FROM live_size", |row| {
+        Ok(LiveSize {
+            stack: reference(stack_ids, row.get(0)?)?,
+            least_bytes: unsigned(row, 1)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
         })

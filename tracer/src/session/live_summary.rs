@@ -1,4 +1,4 @@
-//! What is live at the end of a session: by thread, and by when it was allocated.
+//! What is live at the end of a session: by thread, by when it was allocated, and by size.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ pub struct LiveSummary {
     epoch_shift: u32,
     threads: HashMap<(StackId, u32), Sum>,
     births: HashMap<(StackId, u32, u64), Sum>,
+    /// By the power of two that each allocation is at least as large as.
+    sizes: HashMap<(StackId, u64), Sum>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +45,7 @@ impl LiveSummary {
             epoch_shift,
             threads: HashMap::new(),
             births: HashMap::new(),
+            sizes: HashMap::new(),
         }
     }
 
@@ -54,6 +57,8 @@ impl LiveSummary {
         let born_ns = self.started_ns.saturating_add(slice.min(SLICES - 1) * self.slice_ns);
         let epoch = allocation.epoch.checked_shr(self.epoch_shift).unwrap_or(0) << (self.epoch_shift & 31);
         self.births.entry((stack, epoch, born_ns)).or_default().add(weighed);
+        let least_bytes = weighed.size_bytes().checked_ilog2().map_or(0, |power| 1_u64 << power);
+        self.sizes.entry((stack, least_bytes)).or_default().add(weighed);
     }
 
     /// Stack, thread, bytes, count.
@@ -67,6 +72,11 @@ impl LiveSummary {
             (stack.0, epoch, born_ns, sum.bytes, sum.count)
         };
         self.births.iter().map(row).collect()
+    }
+
+    /// Stack, smallest size of the class (0 or a power of two), bytes, count.
+    pub fn by_size(&self) -> Vec<(u64, u64, u64, u64)> {
+        self.sizes.iter().map(|(&(stack, least), sum)| (stack.0, least, sum.bytes, sum.count)).collect()
     }
 }
 
@@ -86,6 +96,17 @@ mod tests {
         rows.sort_unstable();
         assert_eq!(summary.by_thread(), [(7, 3, 10 * live.len() as u64, live.len() as u64)]);
         rows
+    }
+
+    #[test]
+    fn sizes_are_told_apart_by_powers_of_two() {
+        let mut summary = LiveSummary::new(0, 32, 0);
+        for size in [0, 1, 1_023, 1_024, 2_047] {
+            summary.add(StackId(7), &Allocation { weighed: Weighed::once(size).0, ..Allocation::ZERO });
+        }
+        let mut rows = summary.by_size();
+        rows.sort_unstable();
+        assert_eq!(rows, [(7, 0, 0, 1), (7, 1, 1, 1), (7, 512, 1_023, 1), (7, 1_024, 3_071, 2)]);
     }
 
     #[test]

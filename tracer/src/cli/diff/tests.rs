@@ -81,10 +81,10 @@ fn what_cannot_be_compared_is_said() {
         assert!(failure.help.is_some(), "{failure}");
     }
     for (files, args, word) in [
-        ((&recording, &recording), ["--category", "zib"], "their categories are: "),
-        ((&before, &after), ["--category", "zlib"], "categories"),
+        ((&recording, &recording), ["--category", "zib"], "the categories are: "),
+        ((&before, &after), ["--category", "zlib"], "--category is of stacks"),
         ((&before, &after), ["--format", "folded"], "stacks"),
-        ((&before, &after), ["--view", "live"], "views"),
+        ((&before, &after), ["--view", "live"], "--view is of stacks"),
     ] {
         let failure = diff(files.0, files.1, &args).expect_err(word);
         assert_eq!(failure.status, status::USAGE, "{failure}");

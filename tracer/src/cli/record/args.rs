@@ -6,9 +6,13 @@ use clap::{Args as ClapArgs, ValueEnum};
 use tracer_common::sampling::{MAX_INTERVAL, MIN_INTERVAL};
 
 use crate::{
-    cli::failure::{Failure, status},
+    cli::{
+        failure::{Failure, status},
+        values,
+    },
     probe::probes::ProbeSet,
     recorder::{self, Options, OutputFile, Subject},
+    units,
 };
 
 /// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
@@ -51,7 +55,7 @@ pub struct Args {
     pub probes: Probes,
 
     /// Leave out allocations smaller than this (bytes, or with a unit: 512, 4k, 1m)
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::parse_bytes)]
     pub min_size: u64,
 
     /// Record one allocation in about SIZE bytes (with a unit: 512k), and estimate totals from those, with
@@ -114,11 +118,7 @@ impl From<Memo> for recorder::Memo {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "not a time; write for example 90, 90s, 5m or 1h30m".to_owned())?,
-    };
+    let duration = values::time(text)?;
     if duration.is_zero() {
         return Err("a session of no length records nothing; give at least 1s".to_owned());
     }
@@ -126,21 +126,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("longer than 24h; record again when it is over".to_owned());
     }
     Ok(duration)
-}
-
-/// A size in bytes: a number, perhaps with k, m or g (powers of 1,024).
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        unit => return Err(format!("unknown unit {unit:?}; use k, m or g")),
-    };
-    let number: u64 =
-        digits.parse().map_err(|_| "not a size; write for example 4096, 4k or 1m".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
 }
 
 /// 100 is no limit: more than all cannot be taken.
@@ -153,7 +138,7 @@ fn parse_percent(text: &str) -> Result<u32, String> {
 }
 
 fn parse_interval(text: &str) -> Result<u32, String> {
-    let size = parse_size(text)?;
+    let size = units::parse_bytes(text)?;
     match u32::try_from(size) {
         Ok(size) if (MIN_INTERVAL..=MAX_INTERVAL).contains(&size) => Ok(size),
         _ => {
@@ -236,16 +221,6 @@ mod tests {
         assert_eq!(parse_interval("1g"), Ok(1 << 30));
         for wrong in ["0", "1023", "1073741825", "5g", "", "-1"] {
             assert!(parse_interval(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!(parse_size("512"), Ok(512));
-        assert_eq!(parse_size("4k"), Ok(4096));
-        assert_eq!(parse_size("1MiB"), Ok(1 << 20));
-        for wrong in ["", "k", "4x", "-1", "99999999999g", "1.5m"] {
-            assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }
 }

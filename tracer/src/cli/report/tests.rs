@@ -46,7 +46,7 @@ fn unknown_categories_are_answered_with_the_known() {
     assert_eq!(failure.status, status::USAGE);
     let help = failure.help.expect("help");
     let known = "direct-buffer, zlib, native:libacme.so, compiler, thread-stack, allocator";
-    assert_eq!(help, format!("its categories are: {known}"));
+    assert_eq!(help, format!("the categories are: {known}"));
     assert!(
         report(&path, &["--category", "zlib", "--format", "folded"]).expect("folded").lines().count() == 1
     );

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::screen::Screen;
-use crate::output::{clean, units};
+use crate::output::{clean, filtered, units};
 use crate::profile::{Profile, Target};
 use crate::recording::State;
 
@@ -12,6 +12,9 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
     let name = format!("{} (pid {})", clean(&name(target)), target.pid);
     screen.ends(&name, &format!("{}, {}", jvm(target), units::duration(session.duration_ns)), true)?;
     screen.ends(&resident(profile), &not_freed(profile), false)?;
+    for sentence in filtered::of_profile(profile) {
+        screen.paragraph("", &sentence)?;
+    }
     if let Some(bytes) = session.sample_bytes {
         let text = format!(
             "sampled, one allocation in about {}: sizes are estimates, ± is the standard error",
@@ -99,6 +102,9 @@ fn resident(profile: &Profile) -> String {
 /// `269.0 MiB not freed of 901.6 MiB allocated`.
 fn not_freed(profile: &Profile) -> String {
     let totals = &profile.totals;
+    if totals.allocated_count == 0 && !profile.filtered.flags.is_empty() {
+        return "nothing of malloc's passes".to_owned();
+    }
     if totals.allocated_count == 0 {
         return "nothing was allocated".to_owned();
     }

@@ -27,7 +27,7 @@ pub(super) fn both(diff: &Diff, options: &Options) -> Vec<Both> {
     for (at, site) in shown.enumerate() {
         let (base, new) = bytes(site);
         if at < top {
-            let (category, levels) = (site.category.clone(), levels(site.into(), options.lines));
+            let (category, levels) = (site.category.clone(), levels(site.into(), options));
             stacks.push(Both { category, levels, base, new });
         } else {
             rest = (rest.0.saturating_add(base), rest.1.saturating_add(new));

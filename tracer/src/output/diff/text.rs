@@ -11,7 +11,7 @@ use crate::census::Finding;
 use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
 use crate::output::text::{WIDTH, census, sites, table, verdicts};
-use crate::output::{Options, View, clean, label, units};
+use crate::output::{Options, View, clean, filtered, label, units};
 use crate::profile::Kind;
 use crate::profile::diff::{
     CategoryPair, CensusDiff, Compared, Diff, FactPair, Pair, Side, SitePair, TotalsPair, Verdicts,
@@ -64,6 +64,12 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (name, side) in [("base", &diff.base), ("new ", &diff.new)] {
         let file = side.file.as_deref().map(|file| clean(file).into_owned()).unwrap_or_default();
         writeln!(out, "{}  {}", style.bold(&format!("{name}  {file}")), told(side))?;
+    }
+    for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
+        let sentences = filtered::told(filtered).join(" ");
+        if !sentences.is_empty() {
+            verdicts::paragraph(&format!("{name}: {sentences}"), 0, Style { color: false }, out)?;
+        }
     }
     for note in &diff.notes {
         verdicts::paragraph(&format!("note: {}", clean(note)), 0, Style { color: false }, out)?;
@@ -162,6 +168,7 @@ fn what(view: View) -> &'static str {
         View::Leaks => "live bytes of what leaks or waits for a collection",
         View::Allocated => "all bytes",
         View::Temporary => "bytes that were freed again",
+        View::Peak => "live bytes at each one's peak",
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::columns::Columns;
 use crate::output::stacks::{missing_root, source};
-use crate::output::{Options, label, program_name};
+use crate::output::{Options, filtered, label, program_name};
 use crate::profile::{Profile, Site, SiteFrame};
 use crate::symbolize::FrameKind;
 
@@ -60,6 +60,7 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
         "session": profile.session,
         "trust": profile.quality,
         "totals": profile.totals,
+        "filtered": filtered::of_profile(profile),
         "categories": profile.categories,
         "threads": threads,
         "code_cache": code,

@@ -219,7 +219,7 @@ function heading(facts, report) {
   }
   const sampled = session.sample_bytes === null ? "" : " (estimates: sampled)";
   const source = facts.source === "mapping" ? "mapped" : "allocated";
-  byId("found-lines").append(element("p", {}, `${memory.rss_bytes === null ? "" : `${bytes(memory.rss_bytes)} in memory at the end. `}${bytes(totals.live_bytes)} of ${bytes(totals.allocated_bytes)} ${source} in the session were not freed${sampled}.`));
+  byId("found-lines").append(...facts.filtered.map((/** @type {string} */ text) => element("p", {}, text)), element("p", {}, `${memory.rss_bytes === null ? "" : `${bytes(memory.rss_bytes)} in memory at the end. `}${bytes(totals.live_bytes)} of ${bytes(totals.allocated_bytes)} ${source} in the session were not freed${sampled}.`));
   document.documentElement.dataset.ready = color("page") ? "yes" : "no";
 }
 

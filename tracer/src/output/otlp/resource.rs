@@ -2,7 +2,7 @@
 
 use super::proto::any_value::Value;
 use super::proto::{AnyValue, ArrayValue, KeyValue};
-use crate::output::{clean, program_name};
+use crate::output::{clean, filtered, program_name};
 use crate::profile::Profile;
 
 /// What is known of the process. `service`: the name of the service; None: the program's.
@@ -20,10 +20,12 @@ pub(super) fn attributes(profile: &Profile, service: Option<&str>) -> Vec<KeyVal
         attributes.push(of("process.command_args", array));
     }
     let jvm = target.jvm.as_ref();
+    let filter = filtered::of_profile(profile).join(" ");
     let known = [
         ("process.runtime.name", jvm.and_then(|jvm| jvm.vendor.as_deref())),
         ("process.runtime.version", jvm.and_then(|jvm| jvm.version.as_deref())),
         ("container.id", target.container.as_deref()),
+        ("tracer.filter", Some(filter.as_str()).filter(|filter| !filter.is_empty())),
     ];
     let known = known.into_iter().filter_map(|(key, value)| Some((key, value?)));
     attributes.extend(known.map(|(key, value)| of(key, text(clean(value).into_owned()))));

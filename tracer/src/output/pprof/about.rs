@@ -1,6 +1,6 @@
 //! What a profile is of, and how far it can be trusted, as lines for people.
 
-use crate::output::{Options, units};
+use crate::output::{Options, filtered, units};
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, Session, Target, View};
 
@@ -14,6 +14,7 @@ pub(super) fn of_profile(profile: &Profile, options: &Options) -> Vec<String> {
     lines.extend(profile.target.container.as_ref().map(|id| format!("container: {id}")));
     lines.extend(session(&profile.session));
     lines.extend(selection(options));
+    lines.extend(filtered::of_profile(profile));
     let quality = &profile.quality;
     lines.push(format!("complete stacks: {}", units::share(quality.stacks_complete, quality.stacks_total)));
     if quality.lost.is_empty() {
@@ -36,6 +37,9 @@ pub(super) fn of_diff(diff: &Diff, options: &Options) -> Vec<String> {
         lines.extend(lost.map(|(reason, count)| format!("{name}: lost: {reason} {}", units::count(*count))));
     }
     lines.extend(selection(options));
+    for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
+        lines.extend(filtered::told(filtered).into_iter().map(|sentence| format!("{name}: {sentence}")));
+    }
     lines.extend(diff.notes.iter().map(|note| format!("note: {note}")));
     lines
 }
@@ -64,12 +68,7 @@ fn session(session: &Session) -> Vec<String> {
     lines
 }
 
-/// What was selected.
-fn selection(options: &Options) -> Vec<String> {
-    let mut lines = Vec::new();
-    if options.view == View::Leaks {
-        lines.push("view: leaks".to_owned());
-    }
-    lines.extend(options.category.as_ref().map(|id| format!("category: {id}")));
-    lines
+/// The view; it is no filter.
+fn selection(options: &Options) -> Option<String> {
+    (options.view == View::Leaks).then(|| "view: leaks".to_owned())
 }

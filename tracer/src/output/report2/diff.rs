@@ -10,8 +10,8 @@ use super::rows::Six;
 use super::write;
 use crate::output::Options;
 use crate::profile::diff::{
-    CategoryPair, CensusDiff, CodeDiff, Compared, Diff, Difference, LinePair, MemoryDiff, Rates, Side,
-    SitePair, ThreadsDiff, TotalsPair, Verdicts,
+    CategoryPair, CensusDiff, CodeDiff, Compared, Diff, Difference, FilteredPair, LinePair, MemoryDiff,
+    Rates, Side, SitePair, ThreadsDiff, TotalsPair, Verdicts,
 };
 use crate::profile::{Place, SiteFrame};
 
@@ -33,6 +33,7 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
         notes: &diff.notes,
         totals: diff.totals.as_ref().map(Into::into),
         rates: diff.rates.as_ref(),
+        filtered: diff.filtered.as_ref(),
         by_line: diff.by_line.iter().map(Into::into).collect(),
         categories: diff.categories.iter().map(Into::into).collect(),
         sites: diff.sites.iter().take(top).map(|site| SiteOut::new(site, &mut frames)).collect(),
@@ -49,7 +50,7 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
 fn reasons(diff: &Diff) -> BTreeMap<&'static str, &'static str> {
     let mut reasons = BTreeMap::new();
     if diff.kind == Compared::Censuses {
-        for path in ["totals", "rates", "threads", "code_cache", "base.session", "new.session"] {
+        for path in ["totals", "rates", "filtered", "threads", "code_cache", "base.session", "new.session"] {
             reasons.insert(path, "censuses were compared, which are of one moment and know no stacks");
         }
     }
@@ -68,6 +69,7 @@ struct Document<'a> {
     notes: &'a [String],
     totals: Option<PairOut<'a>>,
     rates: Option<&'a Rates>,
+    filtered: Option<&'a FilteredPair>,
     by_line: Vec<LineOut<'a>>,
     categories: Vec<CategoryOut<'a>>,
     sites: Vec<SiteOut<'a>>,

@@ -11,8 +11,8 @@ use super::{unknown, write};
 use crate::limits::{Fits, Limit};
 use crate::output::Options;
 use crate::profile::{
-    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Memory, Place, Profile, Quality, Series,
-    Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
+    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Memory, Place, Profile, Quality,
+    Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
 };
 
 /// The schema's name.
@@ -36,6 +36,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         session: &profile.session,
         trust: &profile.quality,
         totals: (&profile.totals).into(),
+        filtered: &profile.filtered,
         by_line,
         categories: profile.categories.iter().map(Into::into).collect(),
         sites,
@@ -60,6 +61,7 @@ struct Report<'a> {
     session: &'a Session,
     trust: &'a Quality,
     totals: Six,
+    filtered: &'a Filtered,
     by_line: Vec<LineOut<'a>>,
     categories: Vec<CategoryOut<'a>>,
     sites: Vec<SiteOut<'a>>,

@@ -20,6 +20,9 @@ pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
     if profile.by_line.iter().any(|row| row.growth_count_per_s.is_none()) {
         put("by_line[].growth_count_per_s", growth);
     }
+    if profile.filtered.is_part && profile.by_line.iter().all(|row| row.threads.is_empty()) {
+        put("by_line[].threads", "the recording does not keep the threads of what passes the filter");
+    }
     let ended = match &profile.state {
         State::Finished(_) => None,
         State::Recording => Some("it is still being recorded"),

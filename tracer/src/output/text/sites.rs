@@ -34,6 +34,7 @@ pub(super) fn sites(
         if source == "mapping" { ("unmapped", "mapped") } else { ("freed", "allocated") };
     let what = match view {
         View::Live => "by live bytes".to_owned(),
+        View::Peak => "by bytes live at the peak".to_owned(),
         View::Allocated => format!("by {allocated} bytes"),
         View::Leaks => "that leak, wait for a collection, or were seen too short to tell".to_owned(),
         View::Temporary => format!("by bytes {allocated} and {freed} again"),
@@ -94,6 +95,7 @@ fn heading(number: usize, site: &Site, view: View, style: Style, out: &mut dyn W
     let things = units::counted(view.count(totals), if mapping { "mapping" } else { "allocation" });
     let word = match view {
         View::Live | View::Leaks => "live",
+        View::Peak => "live at the peak",
         View::Allocated if mapping => "mapped",
         View::Allocated => "allocated",
         View::Temporary if mapping => "mapped and unmapped",

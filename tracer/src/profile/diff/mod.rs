@@ -23,7 +23,7 @@ pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, Threads
 pub use sites::{SitePair, Verdicts};
 
 use super::census;
-use super::{Category, Jvm, Profile, Session, Target, Totals, View};
+use super::{Category, Filtered, Jvm, Profile, Session, Sort, Target, Totals, View};
 use crate::census::Census;
 
 /// The schema's name.
@@ -41,6 +41,8 @@ pub struct Diff {
     /// None, like all that is of recordings only: two censuses.
     pub totals: Option<TotalsPair>,
     pub rates: Option<Rates>,
+    /// What is left out of all rows and totals. None: censuses.
+    pub filtered: Option<FilteredPair>,
     /// The allocator's first, each by how much more is live.
     #[serde(skip)]
     pub by_line: Vec<LinePair>,
@@ -53,6 +55,13 @@ pub struct Diff {
     pub code_cache: Option<CodeDiff>,
     /// Of recordings, those at their ends. None: one of them has none.
     pub census: Option<CensusDiff>,
+}
+
+/// What is left out on each side.
+#[derive(Clone, Debug, Serialize)]
+pub struct FilteredPair {
+    pub base: Filtered,
+    pub new: Filtered,
 }
 
 /// What was compared.
@@ -101,6 +110,7 @@ impl Diff {
             new: Side::of(new),
             notes: notes::of_profiles(base, new),
             rates: Some(Rates::of(&totals, durations_ns)),
+            filtered: Some(FilteredPair { base: base.filtered.clone(), new: new.filtered.clone() }),
             totals: Some(totals),
             by_line: by_line::pairs(&base.by_line, &new.by_line, durations_ns),
             categories: categories(&base.categories, &new.categories, durations_ns),
@@ -124,6 +134,7 @@ impl Diff {
             notes: notes::of_targets(&target(base), &target(new)),
             totals: None,
             rates: None,
+            filtered: None,
             by_line: Vec::new(),
             categories: Vec::new(),
             sites: Vec::new(),
@@ -155,8 +166,22 @@ impl Diff {
         notes::is_other_length(length(&self.base), length(&self.new))
     }
 
+    /// Orders rows by the difference of what a key is, those of the allocator first.
+    pub fn sort(&mut self, view: View, by: Sort) {
+        self.order(|difference| match by {
+            Sort::Bytes => view.growth(difference),
+            Sort::Count => view.count_growth(difference),
+            Sort::Allocated => difference.allocated_bytes,
+            Sort::Growth => difference.live_bytes,
+        });
+    }
+
     fn sort_by(&mut self, view: View) {
-        let growth = |totals: &TotalsPair| Reverse(view.growth(&totals.difference));
+        self.order(|difference| view.growth(difference));
+    }
+
+    fn order(&mut self, key: impl Fn(&Difference) -> i64) {
+        let growth = |totals: &TotalsPair| Reverse(key(&totals.difference));
         self.by_line.sort_by_key(|row| (row.source, growth(&row.totals)));
         self.categories.sort_by_key(|row| (row.source, growth(&row.totals)));
         self.sites.sort_by_key(|row| (row.source, growth(&row.totals)));
@@ -179,9 +204,20 @@ impl View {
     /// How much more there is in this view.
     pub const fn growth(self, difference: &Difference) -> i64 {
         match self {
-            View::Live | View::Leaks => difference.live_bytes,
+            View::Live | View::Leaks | View::Peak => difference.live_bytes,
             View::Allocated => difference.allocated_bytes,
             View::Temporary => difference.freed_bytes,
+        }
+    }
+}
+
+impl View {
+    /// How many allocations more there are in this view.
+    const fn count_growth(self, difference: &Difference) -> i64 {
+        match self {
+            View::Live | View::Leaks | View::Peak => difference.live_count,
+            View::Allocated => difference.allocated_count,
+            View::Temporary => difference.freed_count,
         }
     }
 }

@@ -49,24 +49,26 @@ pub struct Difference {
 
 impl TotalsPair {
     pub fn new(base: Totals, new: Totals) -> Self {
-        let of = |part: fn(&Totals) -> u64| difference(part(&base), part(&new));
-        Self {
-            difference: Difference {
-                allocated_bytes: of(|totals| totals.allocated_bytes),
-                allocated_count: of(|totals| totals.allocated_count),
-                freed_bytes: of(|totals| totals.freed_bytes),
-                freed_count: of(|totals| totals.freed_count),
-                live_bytes: of(|totals| totals.live_bytes),
-                live_count: of(|totals| totals.live_count),
-            },
-            base,
-            new,
-        }
+        Self { difference: Difference::new(&base, &new), base, new }
     }
 
     /// Is one side another than the other?
     pub fn differs(&self) -> bool {
         self.base != self.new
+    }
+}
+
+impl Difference {
+    pub fn new(base: &Totals, new: &Totals) -> Self {
+        let of = |part: fn(&Totals) -> u64| difference(part(base), part(new));
+        Self {
+            allocated_bytes: of(|totals| totals.allocated_bytes),
+            allocated_count: of(|totals| totals.allocated_count),
+            freed_bytes: of(|totals| totals.freed_bytes),
+            freed_count: of(|totals| totals.freed_count),
+            live_bytes: of(|totals| totals.live_bytes),
+            live_count: of(|totals| totals.live_count),
+        }
     }
 }
 
@@ -83,7 +85,7 @@ impl Rates {
     /// The rate that belongs to a view.
     pub const fn in_view(&self, view: View) -> Pair {
         match view {
-            View::Live | View::Leaks => self.live_bytes_per_s,
+            View::Live | View::Leaks | View::Peak => self.live_bytes_per_s,
             View::Allocated => self.allocated_bytes_per_s,
             View::Temporary => self.freed_bytes_per_s,
         }

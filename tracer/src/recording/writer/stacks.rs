@@ -81,6 +81,25 @@ impl Writer {
         })
     }
 
+    /// What is live now, by stack and size: (stack, smallest size of the class, bytes, count). Replaces what was given
+    /// before.
+    pub fn live_by_size(&mut self, live: &[(u64, u64, u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM live_size", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO live_size VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
+            )?;
+            for &(stack, least_bytes, bytes, count) in live {
+                let stack = writer.rows.stack(database, stack)?;
+                let [least_bytes, bytes, count] =
+                    [least_bytes, bytes, count].map(|value| signed(Some(value)));
+                insert.execute(params![stack, least_bytes, bytes, count])?;
+            }
+            Ok(())
+        })
+    }
+
     /// What is live now, by stack, epoch and time of birth: (stack, epoch, born, bytes, count).
     /// Replaces what was given before.
     pub fn survivors(&mut self, survivors: &[(u64, u32, u64, u64, u64)]) -> Result<(), WriteError> {

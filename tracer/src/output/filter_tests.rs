@@ -1,0 +1,113 @@
+//! Whatever the filter, every output has the same totals, and with what was left out they are the recording's.
+
+use proptest::prelude::*;
+use regex::Regex;
+use serde_json::Value;
+
+use super::*;
+use crate::attribute::Rules;
+use crate::profile::{Filter, LinePattern, Part, Profile};
+use crate::recording::{self, fixture};
+
+fn filters() -> impl Strategy<Value = Filter> {
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(|seconds| seconds * fixture::SECOND_NS);
+    let some = |names: &'static [&'static str]| proptest::sample::subsequence(names, 0..3);
+    let part = prop_oneof![
+        Just(None),
+        seconds(0..11).prop_map(|age| Some(Part::Older(age))),
+        (0..1_u64 << 23).prop_map(|bytes| Some(Part::MinSize(bytes))),
+        proptest::sample::select(vec!["main", "pool", "tid", "."])
+            .prop_map(|name| Some(Part::Threads(vec![Regex::new(name).expect("pattern")]))),
+        (seconds(0..6), seconds(6..11))
+            .prop_map(|(from, to)| Some(Part::Range { from_ns: Some(from), to_ns: Some(to) })),
+        Just(Some(Part::Peak)),
+    ];
+    let patterns = |texts: Vec<&str>| -> Vec<Regex> {
+        texts.into_iter().map(|text| Regex::new(text).expect("pattern")).collect()
+    };
+    (
+        some(&["zlib", "compiler", "direct-buffer", "thread-stack"]),
+        some(&["Feed.open", "Pool.fill:9", "Feed.spawn"]),
+        some(&["^malloc", "libjvm", "acme"]),
+        some(&["inflate", "C[0-9]", "libacme"]),
+        part,
+    )
+        .prop_map(move |(categories, lines, include, exclude, part)| Filter {
+            categories: categories.into_iter().map(str::to_owned).collect(),
+            lines: lines.into_iter().map(|line| LinePattern::parse(line).expect("line")).collect(),
+            include: patterns(include),
+            exclude: patterns(exclude),
+            part,
+            flags: vec!["--some".to_owned()],
+        })
+}
+
+const SIX: [&str; 6] =
+    ["allocated_bytes", "allocated_count", "freed_bytes", "freed_count", "live_bytes", "live_count"];
+
+fn six(of: &Value) -> [i64; 6] {
+    SIX.map(|name| of[name].as_i64().expect(name))
+}
+
+fn sum<'a>(rows: impl Iterator<Item = &'a Value>) -> [i64; 6] {
+    let mut sums = [0; 6];
+    for row in rows.filter(|row| row["source"] == "allocator") {
+        for (sum, more) in sums.iter_mut().zip(six(row)) {
+            *sum += more;
+        }
+    }
+    sums
+}
+
+fn json(profile: &Profile, options: &Options) -> Value {
+    let mut out = Vec::new();
+    report2::report(profile, options, &mut out).expect("JSON");
+    serde_json::from_slice(&out).expect("JSON")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_output_has_the_same_totals(filter in filters(), inverted in any::<bool>()) {
+        let (_folder, path) = fixture::finished();
+        let recording = recording::read(&path).expect("read");
+        let options = Options { source: Some("allocator"), inverted, ..Options::default() };
+        let all = six(&json(&Profile::build(&recording, &Rules::builtin()), &options)["totals"]);
+        let profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("kept");
+        let document = json(&profile, &options);
+        let totals = six(&document["totals"]);
+        let [allocated_bytes, allocated_count, _, _, live_bytes, live_count] = totals;
+        for ((all, passes), rest) in all.iter().zip(totals).zip(six(&document["filtered"])) {
+            prop_assert_eq!(*all, passes + rest);
+        }
+        for table in ["by_line", "categories", "sites"] {
+            prop_assert_eq!(sum(document[table].as_array().expect(table).iter()), totals, "{}", table);
+        }
+
+        let mut lines = Vec::new();
+        folded::render(&profile, &options, &mut lines).expect("folded");
+        let lines = String::from_utf8(lines).expect("text");
+        let bytes = |line: &str| line.rsplit_once(' ').expect("bytes").1.parse::<i64>().expect("bytes");
+        prop_assert_eq!(lines.lines().map(bytes).sum::<i64>(), live_bytes);
+        let expected = [allocated_count, allocated_bytes, live_count, live_bytes];
+        let mut file = Vec::new();
+        pprof::render(&profile, &options, &mut file).expect("pprof");
+        prop_assert_eq!(pprof::tests::sums(&pprof::tests::decoded(&file)), expected);
+        let sums = otlp::tests::sums(&otlp::encode(&profile, &options, None));
+        prop_assert_eq!(samples::TYPES.map(|(of, _)| sums.get(of).copied().unwrap_or_default()), expected);
+        let mut points = Vec::new();
+        dhat::render(&profile, &options, &mut points).expect("DHAT");
+        let points: Value = serde_json::from_slice(&points).expect("JSON");
+        let points = points["pps"].as_array().expect("points");
+        let sums = ["tbk", "tb", "ebk", "eb"]
+            .map(|field| points.iter().filter_map(|point| point[field].as_i64()).sum::<i64>());
+        prop_assert_eq!(sums, expected);
+        let mut screen = Vec::new();
+        text::render(&profile, &options, &mut screen).expect("text");
+        let screen = String::from_utf8(screen).expect("text");
+        let told = format!("{} not freed of", units::bytes(profile.totals.live_bytes));
+        prop_assert!(profile.totals.allocated_count == 0 || screen.contains(&told), "{}", screen);
+        prop_assert!(screen.contains("Only --some."), "{}", screen);
+    }
+}

@@ -1,0 +1,117 @@
+//! Filters: which of a recording's allocations a report is about.
+//!
+//! Takes a recording with the attribution of its rows; gives what of each row passes, and the sum of the rest. Here and
+//! nowhere else, before anything is rendered, so every output has the same totals. What a recording does not keep is a
+//! [`Refusal`] with the reason. Must not touch verdicts: they are of the whole course of the stacks that pass.
+
+mod kept;
+mod line;
+mod range;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use regex::Regex;
+use serde::Serialize;
+
+pub use line::LinePattern;
+pub(super) use select::{OfThread, Selected};
+
+use super::Totals;
+use super::diff::Difference;
+
+/// What is asked for. Of one kind, any may fit; all kinds must.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Ids of categories.
+    pub categories: Vec<String>,
+    pub lines: Vec<LinePattern>,
+    /// Of the function or the module of any frame.
+    pub include: Vec<Regex>,
+    /// The same; none may fit.
+    pub exclude: Vec<Regex>,
+    /// A part of each row.
+    pub part: Option<Part>,
+    /// As they were given.
+    pub flags: Vec<String>,
+}
+
+/// A part of what each stack allocated. Times are ns.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Live at the end, and at least this old then.
+    Older(u64),
+    /// Live at the end, and at least so many bytes each.
+    MinSize(u64),
+    /// Live at the end, and allocated by threads of such names.
+    Threads(Vec<Regex>),
+    /// Allocated between these times since the session started, and live at the second one. None: its start or end.
+    Range { from_ns: Option<u64>, to_ns: Option<u64> },
+    /// As it was when most was live.
+    Peak,
+}
+
+impl Filter {
+    /// Is a category shown that no stack is of?
+    pub(super) fn keeps_category_without_stacks(&self, id: &str) -> bool {
+        let is_of_stacks =
+            self.part.is_some() || [self.lines.len(), self.include.len(), self.exclude.len()] != [0; 3];
+        !is_of_stacks && (self.categories.is_empty() || self.categories.iter().any(|wanted| wanted == id))
+    }
+}
+
+/// What did not pass.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Filtered {
+    /// As they were given; empty: there was no filter.
+    pub flags: Vec<String>,
+    /// The allocator's totals that did not pass: together with those of the profile they are the recording's. Live bytes
+    /// are negative where more was live at an earlier moment than at the end.
+    #[serde(flatten)]
+    pub rest: Difference,
+    /// How coarse what is kept is, in sentences.
+    pub notes: Vec<String>,
+    /// Categories that were asked for and are not there.
+    #[serde(skip)]
+    pub no_categories: Vec<String>,
+    /// Lines that were asked for and are not there.
+    #[serde(skip)]
+    pub no_lines: Vec<String>,
+    /// The categories and lines that are there, those with most live bytes first.
+    #[serde(skip)]
+    pub known_categories: Vec<String>,
+    #[serde(skip)]
+    pub known_lines: Vec<String>,
+    /// The part of each row is told, but not how it came about: its course, its threads.
+    #[serde(skip)]
+    pub is_part: bool,
+}
+
+impl Filtered {
+    /// Sets the rest: all, less what passes.
+    pub(super) fn set_rest(&mut self, all: &Totals, passes: &Totals) {
+        self.rest = Difference::new(passes, all);
+    }
+}
+
+/// Why a recording cannot answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("--older: the recording does not keep when what is not freed was allocated; {WHY}")]
+    NoBirths,
+    #[error("--thread: the recording does not keep which thread allocated what is not freed; {WHY}")]
+    NoThreads,
+    #[error("--min-size: the recording keeps no sizes of single allocations; {WHY}")]
+    NoSizes,
+    #[error("{flag}: the recording keeps no moments between its start and its end")]
+    NoMoments { flag: &'static str },
+    #[error("{flag}: the recording is only {length} long")]
+    BeyondEnd { flag: &'static str, length: String },
+    #[error(
+        "--from and --to: the recording keeps no two moments between them; the nearest are {apart} apart"
+    )]
+    NoRange { apart: String },
+}
+
+/// Of what is written at the end of a recording alone.
+const WHY: &str = "it was made by an earlier tracer, or was not finished";

@@ -1,0 +1,247 @@
+//! A range of time: what each row allocated in it, and what of that was live at its end.
+//!
+//! A recording keeps cumulative totals at moments. Allocated in a range is the difference; but which of its frees were
+//! of what was allocated before is kept only as far as it is live at the very end (births). So live is what is sure, and
+//! what may come on top is told.
+
+use std::collections::HashMap;
+
+use super::Refusal;
+use super::kept::slice_ns;
+use crate::recording::{Recording, Source, Totals};
+use crate::units;
+
+/// Totals of every row at both ends of a range.
+pub(super) struct Range {
+    /// Since the session started.
+    from_ns: u64,
+    at_from: Vec<Totals>,
+    at_to: Vec<Totals>,
+    /// By stack: live at the recording's end and surely allocated in the range, and not surely.
+    births: HashMap<u32, [(u64, u64); 2]>,
+    is_to_end: bool,
+    has_births: bool,
+}
+
+/// What of a row is in a range.
+pub(super) struct Within {
+    pub(super) totals: Totals,
+    /// Live bytes that may be in it, too.
+    pub(super) perhaps_bytes: u64,
+}
+
+/// The moments that a recording keeps, since its session started: start and end are two of them.
+fn moments(recording: &Recording) -> Vec<u64> {
+    let since = |time_ns: u64| time_ns.saturating_sub(recording.session.started_ns);
+    let kept = recording.series.iter().map(|sample| since(sample.time_ns));
+    let mut moments: Vec<u64> = std::iter::once(0)
+        .chain(kept.filter(|&time_ns| time_ns < recording.duration_ns))
+        .chain([recording.duration_ns])
+        .collect();
+    moments.sort_unstable();
+    moments.dedup();
+    moments
+}
+
+/// The largest step between two moments that are kept.
+fn step_ns(moments: &[u64]) -> u64 {
+    let steps = moments.windows(2).filter_map(|pair| Some(pair.last()? - pair.first()?));
+    steps.max().unwrap_or(0)
+}
+
+impl Range {
+    /// The range between the kept moments that are nearest to these times, and the sentence that says so.
+    pub(super) fn new(
+        recording: &Recording,
+        from_ns: Option<u64>,
+        to_ns: Option<u64>,
+    ) -> Result<(Range, String), Refusal> {
+        let moments = moments(recording);
+        let length = || units::duration(recording.duration_ns);
+        for (flag, time_ns) in [("--from", from_ns), ("--to", to_ns)] {
+            if time_ns.is_some_and(|time_ns| time_ns > recording.duration_ns) {
+                return Err(Refusal::BeyondEnd { flag, length: length() });
+            }
+        }
+        let nearest = |wanted_ns: u64| {
+            moments.iter().copied().min_by_key(|moment| moment.abs_diff(wanted_ns)).unwrap_or(wanted_ns)
+        };
+        let from = from_ns.map_or(0, nearest);
+        let to = to_ns.map_or(recording.duration_ns, nearest);
+        if from >= to {
+            return Err(Refusal::NoRange { apart: units::duration(step_ns(&moments)) });
+        }
+        let note = format!(
+            "The range is from {} to {}: moments that the recording keeps, at most {} apart.",
+            seconds(from),
+            seconds(to),
+            units::duration(step_ns(&moments))
+        );
+        Ok((Range::between(recording, from, to), note))
+    }
+
+    /// Up to the moment at which most was live of the allocator's rows that pass, and the sentence that says so.
+    pub(super) fn to_peak(
+        recording: &Recording,
+        passes: impl Fn(usize) -> bool,
+    ) -> Result<(Range, String), Refusal> {
+        if recording.series.is_empty() {
+            return Err(Refusal::NoMoments { flag: "--view peak" });
+        }
+        let moments = moments(recording);
+        let (mut most, mut peak_ns) = (0, recording.duration_ns);
+        let mut live = vec![0_u64; recording.totals.len()];
+        let mut sum = 0_u64;
+        let counts = |row: usize| {
+            passes(row) && recording.totals.get(row).is_some_and(|row| row.source == Source::Allocator)
+        };
+        let mut set = |row: usize, totals: &Totals, sum: &mut u64| {
+            if let Some(live) = live.get_mut(row).filter(|_| counts(row)) {
+                let now = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
+                *sum = sum.saturating_sub(std::mem::replace(live, now)).saturating_add(now);
+            }
+        };
+        for sample in &recording.series {
+            for row in &sample.rows {
+                set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals, &mut sum);
+            }
+            if sum > most {
+                let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
+                (most, peak_ns) = (sum, time_ns.min(recording.duration_ns));
+            }
+        }
+        for (row, total) in recording.totals.iter().enumerate() {
+            set(row, &total.totals, &mut sum);
+        }
+        if sum >= most {
+            peak_ns = recording.duration_ns;
+        }
+        let note = format!(
+            "The peak is at {}: of the moments that the recording keeps, at most {} apart, the one with most not freed.",
+            seconds(peak_ns),
+            units::duration(step_ns(&moments))
+        );
+        Ok((Range::between(recording, 0, peak_ns), note))
+    }
+
+    fn between(recording: &Recording, from_ns: u64, to_ns: u64) -> Range {
+        let started_ns = recording.session.started_ns;
+        let (first_ns, last_ns) = (started_ns + from_ns, started_ns + to_ns);
+        let slice_ns = slice_ns(recording);
+        let is_to_end = to_ns >= recording.duration_ns;
+        let mut births: HashMap<u32, [(u64, u64); 2]> = HashMap::new();
+        for row in &recording.survivors {
+            let until_ns = row.born_ns.saturating_add(slice_ns);
+            if until_ns <= first_ns || row.born_ns >= last_ns {
+                continue;
+            }
+            let is_sure = row.born_ns >= first_ns && (is_to_end || until_ns <= last_ns);
+            let [sure, perhaps] = births.entry(row.stack).or_default();
+            let sum = if is_sure { sure } else { perhaps };
+            *sum = (sum.0.saturating_add(row.live_bytes), sum.1.saturating_add(row.live_count));
+        }
+        Range {
+            from_ns,
+            at_from: totals_at(recording, from_ns),
+            at_to: totals_at(recording, to_ns),
+            births,
+            is_to_end,
+            has_births: !recording.survivors.is_empty(),
+        }
+    }
+
+    /// What of a row is in the range. `stack`: its stack, if it is one of the allocator's.
+    pub(super) fn of_row(&self, row: usize, stack: Option<u32>) -> Within {
+        let at = |totals: &[Totals]| totals.get(row).copied().unwrap_or_default();
+        let (from, to) = (at(&self.at_from), at(&self.at_to));
+        if self.from_ns == 0 {
+            return Within { totals: to, perhaps_bytes: 0 };
+        }
+        let bytes = Bounds::new(
+            [from.allocated_bytes, to.allocated_bytes],
+            [from.freed_bytes, to.freed_bytes],
+            self.births_of(stack).map(|(bytes, _)| bytes),
+            self.is_to_end && self.has_births && stack.is_some(),
+        );
+        let count = Bounds::new(
+            [from.allocated_count, to.allocated_count],
+            [from.freed_count, to.freed_count],
+            self.births_of(stack).map(|(_, count)| count),
+            self.is_to_end && self.has_births && stack.is_some(),
+        );
+        let allocated_bytes = to.allocated_bytes.saturating_sub(from.allocated_bytes);
+        let allocated_count = to.allocated_count.saturating_sub(from.allocated_count);
+        let variance = |from: u64, to: u64| to.saturating_sub(from);
+        let freed_bytes = allocated_bytes - bytes.least;
+        let collected_bytes = to.collected_bytes.saturating_sub(from.collected_bytes).min(freed_bytes);
+        Within {
+            totals: Totals {
+                allocated_bytes,
+                allocated_count,
+                freed_bytes,
+                freed_count: allocated_count - count.least,
+                collected_bytes,
+                allocated_bytes_variance: variance(
+                    from.allocated_bytes_variance,
+                    to.allocated_bytes_variance,
+                ),
+                allocated_count_variance: variance(
+                    from.allocated_count_variance,
+                    to.allocated_count_variance,
+                ),
+                freed_bytes_variance: variance(from.freed_bytes_variance, to.freed_bytes_variance),
+                freed_count_variance: variance(from.freed_count_variance, to.freed_count_variance),
+            },
+            perhaps_bytes: bytes.most - bytes.least,
+        }
+    }
+
+    fn births_of(&self, stack: Option<u32>) -> [(u64, u64); 2] {
+        stack.and_then(|stack| self.births.get(&stack)).copied().unwrap_or_default()
+    }
+}
+
+/// Between which numbers the truth is.
+struct Bounds {
+    least: u64,
+    most: u64,
+}
+
+impl Bounds {
+    /// Of what was allocated in the range and live at its end. Cumulative numbers are at the range's start and end;
+    /// `births` are what is surely and perhaps in it, and all that there can be if `are_all`.
+    fn new(allocated: [u64; 2], freed: [u64; 2], births: [u64; 2], are_all: bool) -> Bounds {
+        let [[allocated_from, allocated_to], [freed_from, freed_to]] = [allocated, freed];
+        let allocated = allocated_to.saturating_sub(allocated_from);
+        let freed = freed_to.saturating_sub(freed_from);
+        let [sure, perhaps] = births;
+        // All that was live at the start may have been freed, or nothing of it.
+        let most = allocated.min(allocated_to.saturating_sub(freed_to));
+        let most = if are_all { most.min(sure.saturating_add(perhaps)) } else { most };
+        let least = allocated.saturating_sub(freed).max(sure).min(most);
+        Bounds { least, most }
+    }
+}
+
+/// The totals of each row at the last moment that is kept up to a time.
+fn totals_at(recording: &Recording, time_ns: u64) -> Vec<Totals> {
+    if time_ns >= recording.duration_ns {
+        return recording.totals.iter().map(|row| row.totals).collect();
+    }
+    let mut totals = vec![Totals::default(); recording.totals.len()];
+    let until_ns = recording.session.started_ns + time_ns;
+    for sample in recording.series.iter().take_while(|sample| sample.time_ns <= until_ns) {
+        for row in &sample.rows {
+            let at = usize::try_from(row.total).unwrap_or(usize::MAX);
+            if let Some(total) = totals.get_mut(at) {
+                *total = row.totals;
+            }
+        }
+    }
+    totals
+}
+
+/// `12.3 s`: moments, unlike lengths, are always told in seconds.
+fn seconds(time_ns: u64) -> String {
+    format!("{:.1} s", time_ns as f64 / 1e9)
+}

@@ -1,0 +1,254 @@
+//! Which rows of a recording pass, and what of each.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::kept::{self, Live};
+use super::range::Range;
+use super::{Filter, Filtered, Part, Refusal};
+use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::profile::build::at;
+use crate::profile::by_line;
+use crate::recording::{Recording, Source, Stack, Total, Totals};
+use crate::symbolize::Frame;
+use crate::units;
+
+/// What passes.
+pub(in crate::profile) struct Selected {
+    /// Of each row of the recording's totals: what it is of, and what of it passes. None: nothing.
+    pub(in crate::profile) rows: Vec<Option<(Attribution, Totals)>>,
+    /// Rows of compilers, passing or not.
+    pub(in crate::profile) compilers: Vec<usize>,
+    /// Does what this thread allocated pass? None: the threads of what passes are not known.
+    pub(in crate::profile) is_of_thread: Option<OfThread>,
+    pub(in crate::profile) filtered: Filtered,
+}
+
+/// Tells for a tid.
+pub(in crate::profile) type OfThread = Box<dyn Fn(u32) -> bool>;
+
+/// A part of each row, as far as the recording knows it.
+enum Kept {
+    Live(Live),
+    Range(Box<Range>),
+}
+
+impl Selected {
+    /// The rows whose stacks pass, whole.
+    pub(in crate::profile) fn by_stack(recording: &Recording, rules: &Rules, filter: &Filter) -> Selected {
+        let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+        let marked = |patterns| -> Vec<bool> {
+            recording.frames.iter().map(|frame| matches(patterns, frame)).collect()
+        };
+        let (is_wanted, is_unwanted) = (marked(&filter.include), marked(&filter.exclude));
+        let mut known = Known::default();
+        let mut compilers = Vec::new();
+        let mut rows = Vec::with_capacity(recording.totals.len());
+        for (number, row) in recording.totals.iter().enumerate() {
+            let Some(stack) = at(&recording.stacks, row.stack) else {
+                rows.push(None);
+                continue;
+            };
+            let attribution = attribution(recording, rules, &traits, stack, row);
+            if attribution.category == "compiler" && row.source == Source::Allocator {
+                compilers.push(number);
+            }
+            known.add(recording, stack, &attribution, row, filter);
+            let has = |flags: &[bool]| stack.frames.iter().any(|&frame| at(flags, frame) == Some(&true));
+            let passes = (filter.categories.is_empty() || filter.categories.contains(&attribution.category))
+                && (filter.include.is_empty() || has(&is_wanted))
+                && !has(&is_unwanted)
+                && (filter.lines.is_empty() || is_of_lines(recording, stack, &attribution, filter));
+            rows.push(passes.then_some((attribution, row.totals)));
+        }
+        let is_of_thread: Option<OfThread> = Some(Box::new(|_| true));
+        Selected { rows, compilers, is_of_thread, filtered: known.finish(filter) }
+    }
+
+    /// Of these rows the part that is asked for.
+    ///
+    /// # Errors
+    /// The recording does not keep it.
+    pub(in crate::profile) fn cut(self, recording: &Recording, filter: &Filter) -> Result<Selected, Refusal> {
+        let Selected { mut rows, compilers, mut filtered, is_of_thread } = self;
+        let Some(asked) = &filter.part else {
+            return Ok(Selected { rows, compilers, is_of_thread, filtered });
+        };
+        filtered.is_part = true;
+        let passes = |row: usize| matches!(rows.get(row), Some(Some(_)));
+        let kept = part(recording, asked, passes, &mut filtered.notes)?;
+        let mut perhaps_bytes = 0_u64;
+        for (number, (row, passing)) in recording.totals.iter().zip(&mut rows).enumerate() {
+            let Some((_, totals)) = passing else { continue };
+            let of_allocator = row.source == Source::Allocator;
+            *totals = match &kept {
+                Kept::Live(live) if of_allocator => live_totals(&row.totals, live.of_stack(row.stack)),
+                // Mappings are not kept by thread, size or age.
+                Kept::Live(_) => Totals::default(),
+                Kept::Range(range) => {
+                    let within = range.of_row(number, of_allocator.then_some(row.stack));
+                    let more = if of_allocator { within.perhaps_bytes } else { 0 };
+                    perhaps_bytes = perhaps_bytes.saturating_add(more);
+                    within.totals
+                }
+            };
+            if totals.allocated_count == 0 && totals.allocated_bytes == 0 {
+                *passing = None;
+            }
+        }
+        if perhaps_bytes > 0 {
+            filtered.notes.push(format!(
+                "Not freed is what surely was allocated in the range; up to {} more may have been: the recording does \
+                 not keep when what was freed had been allocated.",
+                units::bytes(perhaps_bytes)
+            ));
+        }
+        let has_mappings = recording.totals.iter().any(|row| row.source != Source::Allocator);
+        if matches!(kept, Kept::Live(_)) && has_mappings {
+            filtered.notes.push("Mappings are left out: they are not kept so.".to_owned());
+        }
+        let is_of_thread: Option<OfThread> = match asked {
+            Part::Threads(names) => {
+                let is_of = kept::is_of_threads(recording, names);
+                let tids = recording.live_by_thread.iter().map(|row| row.tid);
+                let tids: HashSet<u32> = tids.filter(|&tid| is_of(tid)).collect();
+                Some(Box::new(move |tid| tids.contains(&tid)))
+            }
+            _ => None,
+        };
+        Ok(Selected { rows, compilers, is_of_thread, filtered })
+    }
+}
+
+fn part(
+    recording: &Recording,
+    asked: &Part,
+    passes: impl Fn(usize) -> bool,
+    notes: &mut Vec<String>,
+) -> Result<Kept, Refusal> {
+    let mut noted = |(kept, note): (Kept, String)| {
+        notes.extend((!note.is_empty()).then_some(note));
+        kept
+    };
+    let live = |(live, note)| (Kept::Live(live), note);
+    let range = |(range, note)| (Kept::Range(Box::new(range)), note);
+    Ok(match asked {
+        Part::Older(age_ns) => noted(live(kept::older(recording, *age_ns)?)),
+        Part::MinSize(bytes) => noted(live(kept::larger(recording, *bytes)?)),
+        Part::Threads(names) => Kept::Live(kept::of_threads(recording, names)?),
+        Part::Range { from_ns, to_ns } => noted(range(Range::new(recording, *from_ns, *to_ns)?)),
+        Part::Peak => noted(range(Range::to_peak(recording, passes)?)),
+    })
+}
+
+/// Live allocations alone, at most the row's: threads are counted a moment after totals.
+fn live_totals(row: &Totals, (bytes, count): (u64, u64)) -> Totals {
+    let allocated_bytes = bytes.min(row.allocated_bytes.saturating_sub(row.freed_bytes));
+    let allocated_count = count.min(row.allocated_count.saturating_sub(row.freed_count));
+    Totals {
+        allocated_bytes,
+        allocated_count,
+        // Of all that is live of the stack: no less than that of a part.
+        allocated_bytes_variance: row.allocated_bytes_variance.saturating_sub(row.freed_bytes_variance),
+        allocated_count_variance: row.allocated_count_variance.saturating_sub(row.freed_count_variance),
+        ..Totals::default()
+    }
+}
+
+fn matches(patterns: &[regex::Regex], frame: &Frame) -> bool {
+    let module = frame.module.as_deref().unwrap_or_default();
+    patterns.iter().any(|pattern| pattern.is_match(&frame.function) || pattern.is_match(module))
+}
+
+fn attribution(
+    recording: &Recording,
+    rules: &Rules,
+    traits: &[FrameTraits],
+    stack: &Stack,
+    row: &Total,
+) -> Attribution {
+    let pairs: Vec<(&Frame, &FrameTraits)> = stack
+        .frames
+        .iter()
+        .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(traits, frame)?)))
+        .collect();
+    rules.classify(&pairs, &row.source, stack.complete == Some(true))
+}
+
+/// The line of the application that a stack is of.
+fn line_of<'a>(
+    recording: &'a Recording,
+    stack: &Stack,
+    attribution: &Attribution,
+) -> Option<(String, &'a Frame)> {
+    let owner = at(&recording.frames, *stack.frames.get(attribution.owner?)?)?;
+    Some((by_line::function(owner.kind, &owner.function), owner))
+}
+
+fn is_of_lines(recording: &Recording, stack: &Stack, attribution: &Attribution, filter: &Filter) -> bool {
+    line_of(recording, stack, attribution)
+        .is_some_and(|(function, frame)| filter.lines.iter().any(|line| line.is_of(&function, frame.line)))
+}
+
+/// What categories and lines there are.
+#[derive(Default)]
+struct Known {
+    categories: BTreeMap<(&'static str, String), (u64, u64)>,
+    /// Live bytes; filled only where lines are asked for.
+    lines: HashMap<String, u64>,
+    found_lines: Vec<usize>,
+}
+
+impl Known {
+    fn add(
+        &mut self,
+        recording: &Recording,
+        stack: &Stack,
+        attribution: &Attribution,
+        row: &Total,
+        filter: &Filter,
+    ) {
+        let live_bytes = row.totals.allocated_bytes.saturating_sub(row.totals.freed_bytes);
+        let of_category =
+            self.categories.entry((row.source.as_str(), attribution.category.clone())).or_default();
+        of_category.0 = of_category.0.saturating_add(live_bytes);
+        of_category.1 = of_category.1.saturating_add(row.totals.allocated_bytes);
+        if filter.lines.is_empty() {
+            return;
+        }
+        if let Some((function, frame)) = line_of(recording, stack, attribution) {
+            let fits = |line: &super::LinePattern| line.is_of(&function, frame.line);
+            self.found_lines
+                .extend((0..filter.lines.len()).filter(|&at| filter.lines.get(at).is_some_and(fits)));
+            let name = match frame.line.filter(|&line| line > 0) {
+                Some(line) => format!("{function}:{line}"),
+                None => function,
+            };
+            let sum = self.lines.entry(name).or_default();
+            *sum = sum.saturating_add(live_bytes);
+        }
+    }
+
+    fn finish(self, filter: &Filter) -> Filtered {
+        let mut categories: Vec<_> = self.categories.into_iter().collect();
+        categories.sort_by(|((source, _), one), ((other_source, _), other)| {
+            (source, Reverse(one)).cmp(&(other_source, Reverse(other)))
+        });
+        let mut known_categories: Vec<String> = Vec::new();
+        for ((_, id), _) in categories {
+            if !known_categories.contains(&id) {
+                known_categories.push(id);
+            }
+        }
+        let mut lines: Vec<_> = self.lines.into_iter().collect();
+        lines.sort_by_key(|(name, live_bytes)| (Reverse(*live_bytes), name.clone()));
+        let no_lines = filter.lines.iter().enumerate().filter(|(at, _)| !self.found_lines.contains(at));
+        Filtered {
+            flags: filter.flags.clone(),
+            no_lines: no_lines.map(|(_, line)| line.to_string()).collect(),
+            known_categories,
+            known_lines: lines.into_iter().map(|(name, _)| name).collect(),
+            ..Filtered::default()
+        }
+    }
+}

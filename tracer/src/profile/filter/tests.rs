@@ -1,0 +1,218 @@
+//! Filters against the truth of a made-up program, each of whose allocations is known.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use regex::Regex;
+
+use super::*;
+use crate::attribute::Rules;
+use crate::profile::Profile;
+use crate::recording::{self, End, Recording, Writer, fixture};
+use crate::symbolize::Tier;
+
+/// As many seconds as a recording has slices of births, so that each is one second long.
+const SECONDS: u64 = 32;
+
+/// An allocation; times are in milliseconds, and never whole seconds.
+#[derive(Clone, Debug)]
+struct Block {
+    stack: u64,
+    tid: u32,
+    size: u64,
+    born: u64,
+    freed: Option<u64>,
+}
+
+impl Block {
+    fn is_live_at(&self, millis: u64) -> bool {
+        self.born <= millis && self.freed.is_none_or(|freed| freed > millis)
+    }
+}
+
+fn blocks() -> impl Strategy<Value = Vec<Block>> {
+    let moment = || (0..SECONDS, 1..1_000_u64).prop_map(|(second, millis)| second * 1_000 + millis);
+    let block = (1..4_u64, 1..4_u32, 1..5_000_u64, moment(), proptest::option::of(moment()));
+    let block = block.prop_map(|(stack, tid, size, born, freed)| Block {
+        stack,
+        tid,
+        size,
+        born,
+        freed: freed.filter(|&freed| freed > born),
+    });
+    proptest::collection::vec(block, 0..60)
+}
+
+fn totals_at(blocks: &[Block], stack: u64, millis: u64) -> tracer_common::table::StackTotals {
+    let of_stack = || blocks.iter().filter(|block| block.stack == stack && block.born <= millis);
+    let sum = |blocks: &mut dyn Iterator<Item = &Block>| {
+        blocks.fold((0, 0), |(bytes, count), block| (bytes + block.size, count + 1))
+    };
+    fixture::totals(sum(&mut of_stack()), sum(&mut of_stack().filter(|block| !block.is_live_at(millis))))
+}
+
+fn write(path: &Path, blocks: &[Block]) -> Recording {
+    let mut writer = Writer::create(path, false, &fixture::header()).expect("create");
+    for stack in 1..4 {
+        let frames = [
+            fixture::native("malloc", "/lib/libc.so.6"),
+            fixture::java(&format!("com.acme.Shop.sell{stack}"), 10 + stack as u32, Tier::C2),
+        ];
+        writer.stack(stack, &frames, true, "complete").expect("stack");
+    }
+    for tid in 1..4_u32 {
+        writer.thread(tid, Some(&format!("worker-{tid}")), None, None, None).expect("thread");
+    }
+    for second in 1..=SECONDS {
+        let time_ns = fixture::START_NS + second * fixture::SECOND_NS;
+        let rows: Vec<_> = (1..4).map(|stack| (stack, totals_at(blocks, stack, second * 1_000))).collect();
+        writer.allocator_totals(time_ns, &rows).expect("totals");
+        writer.tick(time_ns).expect("tick");
+    }
+    let live = || blocks.iter().filter(|block| block.is_live_at(SECONDS * 1_000));
+    let births: Vec<_> = live()
+        .map(|block| {
+            let born_ns = fixture::START_NS + block.born / 1_000 * fixture::SECOND_NS;
+            (block.stack, 0, born_ns, block.size, 1)
+        })
+        .collect();
+    writer.survivors(&births).expect("births");
+    let mut threads = std::collections::BTreeMap::new();
+    for block in live() {
+        let sum = threads.entry((block.stack, block.tid)).or_insert((0, 0));
+        *sum = (sum.0 + block.size, sum.1 + 1);
+    }
+    let threads: Vec<_> =
+        threads.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
+    writer.live_by_thread(&threads).expect("threads");
+    let sizes: Vec<_> = live().map(|block| (block.stack, 1 << block.size.ilog2(), block.size, 1)).collect();
+    writer.live_by_size(&sizes).expect("sizes");
+    let end = End { duration_ns: SECONDS * fixture::SECOND_NS, reason: "duration".to_owned() };
+    writer.finish(&end).expect("finish");
+    recording::read(path).expect("read")
+}
+
+fn recorded(blocks: &[Block]) -> Recording {
+    let (_folder, path) = fixture::folder();
+    write(&path, blocks)
+}
+
+fn of(recording: &Recording, part: Part) -> Result<Profile, Refusal> {
+    let filter = Filter { part: Some(part), flags: vec!["--part".to_owned()], ..Filter::default() };
+    Profile::filtered(recording, &Rules::builtin(), &filter)
+}
+
+/// Live bytes and allocations of blocks.
+fn sum<'a>(blocks: impl Iterator<Item = &'a Block>) -> (u64, u64) {
+    blocks.fold((0, 0), |(bytes, count), block| (bytes + block.size, count + 1))
+}
+
+fn seconds(seconds: u64) -> u64 {
+    seconds * fixture::SECOND_NS
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Parts of what is live at the end, where what is asked for is as fine as what is kept, are the truth.
+    #[test]
+    fn parts_of_what_is_live(blocks in blocks(), age in 0..=SECONDS, power in 0..14_u32, tid in 1..4_u32) {
+        let recording = recorded(&blocks);
+        let end = SECONDS * 1_000;
+        let live = || blocks.iter().filter(|block| block.is_live_at(end));
+        let found = |part| {
+            let totals = of(&recording, part).expect("kept").totals;
+            (totals.live_bytes, totals.live_count)
+        };
+        let older = sum(live().filter(|block| block.born <= end - age * 1_000));
+        prop_assert_eq!(found(Part::Older(seconds(age))), older);
+        let larger = sum(live().filter(|block| block.size >= 1 << power));
+        prop_assert_eq!(found(Part::MinSize(1 << power)), larger);
+        let thread = Regex::new(&format!("-{tid}$")).expect("pattern");
+        let of_thread = sum(live().filter(|block| block.tid == tid));
+        prop_assert_eq!(found(Part::Threads(vec![thread])), of_thread);
+    }
+
+    /// Between what is surely in a range and what may be in it, too, is the truth; from the start it is known.
+    #[test]
+    fn ranges(blocks in blocks(), from in 0..SECONDS, length in 1..=SECONDS) {
+        let recording = recorded(&blocks);
+        let to = (from + length).min(SECONDS);
+        let part = Part::Range { from_ns: Some(seconds(from)), to_ns: Some(seconds(to)) };
+        let profile = of(&recording, part).expect("kept");
+        let within = || blocks.iter().filter(|block| block.born > from * 1_000 && block.born <= to * 1_000);
+        let truth = sum(within().filter(|block| block.is_live_at(to * 1_000)));
+        let totals = profile.totals;
+        prop_assert_eq!((totals.allocated_bytes, totals.allocated_count), sum(within()));
+        prop_assert!(totals.live_bytes <= truth.0 && totals.live_count <= truth.1);
+        let is_told = profile.filtered.notes.iter().any(|note| note.contains("more may have been"));
+        if !is_told || from == 0 || to == SECONDS {
+            prop_assert_eq!((totals.live_bytes, totals.live_count), truth);
+        }
+    }
+
+    /// The peak is the moment with most live.
+    #[test]
+    fn peaks(blocks in blocks()) {
+        let recording = recorded(&blocks);
+        let at = |second: u64| sum(blocks.iter().filter(|block| block.is_live_at(second * 1_000))).0;
+        let most = (1..=SECONDS).map(at).max();
+        prop_assert_eq!(Some(of(&recording, Part::Peak).expect("kept").totals.live_bytes), most);
+    }
+}
+
+#[test]
+fn what_a_file_does_not_keep_is_refused() {
+    let (_folder, path) = fixture::finished();
+    let mut recording = recording::read(&path).expect("read");
+    recording.survivors.clear();
+    recording.live_by_thread.clear();
+    recording.live_sizes.clear();
+    recording.series.clear();
+    let any = Regex::new("").expect("pattern");
+    assert_eq!(of(&recording, Part::Older(1)).expect_err("births"), Refusal::NoBirths);
+    assert_eq!(of(&recording, Part::MinSize(1)).expect_err("sizes"), Refusal::NoSizes);
+    assert_eq!(of(&recording, Part::Threads(vec![any])).expect_err("threads"), Refusal::NoThreads);
+    assert_eq!(of(&recording, Part::Peak).expect_err("moments"), Refusal::NoMoments { flag: "--view peak" });
+    let range = |from, to| Part::Range { from_ns: Some(seconds(from)), to_ns: Some(seconds(to)) };
+    assert!(matches!(
+        of(&recording, range(0, 99)).expect_err("long"),
+        Refusal::BeyondEnd { flag: "--to", .. }
+    ));
+    assert!(matches!(of(&recording, range(6, 9)).expect_err("coarse"), Refusal::NoRange { .. }));
+}
+
+/// A stack passes or not as a whole, and so keeps its verdict.
+#[test]
+fn stacks_are_chosen_by_line_and_by_frames() {
+    let (_folder, path) = fixture::finished();
+    let recording = recording::read(&path).expect("read");
+    let all = Profile::build(&recording, &Rules::builtin());
+    let patterns = |text: &str| vec![Regex::new(text).expect("pattern")];
+    let with = |filter: Filter| Profile::filtered(&recording, &Rules::builtin(), &filter).expect("kept");
+    let zlib = all.sites.iter().find(|site| site.category == "zlib").expect("zlib");
+    let line = vec![LinePattern::parse("Feed.open:17").expect("line")];
+    for filter in [
+        Filter { lines: line, ..Filter::default() },
+        Filter { include: patterns("inflate"), ..Filter::default() },
+        Filter { include: patterns("libzip"), ..Filter::default() },
+        Filter {
+            exclude: patterns("allocateDirect|libacme|pthread_create"),
+            include: patterns("^com.acme"),
+            ..Filter::default()
+        },
+    ] {
+        let profile = with(filter.clone());
+        let [site] = &profile.sites[..] else { panic!("{filter:?}: {:?}", profile.sites) };
+        assert_eq!(site.totals, zlib.totals, "{filter:?}");
+        let told =
+            |site: &crate::profile::Site| site.verdict.as_ref().map(|verdict| verdict.evidence.clone());
+        assert_eq!(told(site), told(zlib));
+        assert_eq!(site.growth_bytes_per_s, zlib.growth_bytes_per_s);
+    }
+    let none =
+        with(Filter { lines: vec![LinePattern::parse("Feed.open:18").expect("line")], ..Filter::default() });
+    assert_eq!(none.filtered.no_lines, ["Feed.open:18"]);
+    assert!(none.filtered.known_lines.contains(&"com.acme.Feed.open:17".to_owned()));
+    assert_eq!(none.filtered.rest.live_bytes, i64::try_from(all.totals.live_bytes).expect("small"));
+}
