@@ -81,10 +81,17 @@ fn home_of(variable: &str, folder: &str) -> Option<PathBuf> {
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(folder)))
 }
 
-/// The cargo that runs this task, for everything on the user-space side.
+/// The cargo that runs this task, for everything on the user-space side. Dependencies whose build scripts look at the
+/// package are not built anew for it: cargo told this process that it is the package `xtask`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
