@@ -83,7 +83,7 @@ pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_o
 /// Bytes reserved for the saved part of a stack: whole pages, since a page can be read or not.
 pub const SAVED_BYTES: usize = 128 << 10;
 /// The saved part of a stack begins at a multiple of this, at or below `last_sp`.
-pub const SAVED_PAGE_BYTES: usize = 4096;
+pub const SAVED_PAGE_BYTES: usize = crate::arch::PAGE_BYTES as usize;
 
 /// The system call of a [`MappingRecord`].
 pub mod mapping_call {

@@ -12,9 +12,10 @@ use common::report::number;
 use common::skip;
 use rustix::process::Signal;
 use serde_json::Value;
+use tracer::process::Pid;
 
 /// The JSON census of a process.
-fn census(pid: u32) -> Value {
+fn census(pid: Pid) -> Value {
     let output = tracer_output(&["census", "-p", &pid.to_string(), "--format", "json"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "tracer census failed: {stderr}");
@@ -24,7 +25,7 @@ fn census(pid: u32) -> Value {
 }
 
 /// The text census of a process.
-fn text(pid: u32) -> String {
+fn text(pid: Pid) -> String {
     let output = tracer_output(&["census", "-p", &pid.to_string()]);
     assert!(output.status.success());
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -133,7 +134,7 @@ fn check_held(java: &Path, flags: &[&str]) {
 }
 
 /// What the loaders of one type have in metaspace, against what the JVM says, if it has `jcmd`.
-fn check_metaspace(java: &Path, pid: u32, loaders: &Value, at: &str) {
+fn check_metaspace(java: &Path, pid: Pid, loaders: &Value, at: &str) {
     let (committed, used) = (number(loaders, "metaspace_bytes"), number(loaders, "metaspace_used_bytes"));
     assert!(0 < used && used <= committed, "{at} {loaders}");
     let Some(text) = jcmd(java, pid, "VM.classloader_stats") else { return };
@@ -151,7 +152,7 @@ fn check_metaspace(java: &Path, pid: u32, loaders: &Value, at: &str) {
 }
 
 /// What of the Java heap is used, against what the JVM says: it uses some more to answer.
-fn check_heap(java: &Path, pid: u32, heap: &Value, at: &str) {
+fn check_heap(java: &Path, pid: Pid, heap: &Value, at: &str) {
     let used = number(heap, "used_bytes");
     let spaces = heap["spaces"].as_array().expect("spaces");
     let sum: u64 = spaces.iter().map(|space| number(space, "used_bytes")).sum();
@@ -169,7 +170,7 @@ fn check_heap(java: &Path, pid: u32, heap: &Value, at: &str) {
 }
 
 /// The tables of symbols and strings, against what the JVM says.
-fn check_tables(java: &Path, pid: u32, tables: &Value, at: &str) {
+fn check_tables(java: &Path, pid: Pid, tables: &Value, at: &str) {
     let Some(text) = jcmd(java, pid, "VM.symboltable") else { return };
     // "Number of entries       :     19838 =    317408 bytes, each 16", "Total footprint : = 1379400 bytes"
     let cell = |text: &str, line: &str, mark: char| -> u64 {
@@ -191,7 +192,7 @@ fn check_tables(java: &Path, pid: u32, tables: &Value, at: &str) {
 }
 
 /// What the JVM answers to a command of `jcmd`, which lies beside its launcher.
-fn jcmd(java: &Path, pid: u32, command: &str) -> Option<String> {
+fn jcmd(java: &Path, pid: Pid, command: &str) -> Option<String> {
     let jcmd = java.with_file_name("jcmd");
     if !jcmd.exists() {
         return None;

@@ -8,6 +8,7 @@ use std::process::Command;
 use common::fixture::c_program;
 use common::process::Process;
 use tracer::glibc::{self, Malloc, Source};
+use tracer::process::Pid;
 use tracer::process::mapping::{self, Mapping};
 use tracer::process::memory::{ImageMemory, LiveMemory, ProcessMemory};
 use tracer::process::pagemap::{AllResident, PageMap};
@@ -48,7 +49,7 @@ fn parse(lines: &[String]) -> (Vec<Info>, Info) {
     (heaps, info)
 }
 
-fn read(pid: u32) -> Malloc {
+fn read(pid: Pid) -> Malloc {
     let memory = LiveMemory::open(pid).expect("memory");
     let residency = PageMap::open(pid).expect("page map");
     let mappings = mapping::read(pid).expect("maps");
@@ -181,7 +182,7 @@ fn without_fast_bins_caches_and_mappings() {
 }
 
 /// Everything writable of a process.
-fn image(pid: u32) -> (Vec<(u64, Vec<u8>)>, Vec<Mapping>) {
+fn image(pid: Pid) -> (Vec<(u64, Vec<u8>)>, Vec<Mapping>) {
     let memory = LiveMemory::open(pid).expect("memory");
     let mappings = mapping::read(pid).expect("maps");
     let writable = mappings.iter().filter(|mapping| mapping.readable && mapping.writable);

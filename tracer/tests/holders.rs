@@ -22,7 +22,7 @@ use tracer::hotspot::{Hotspot, readable_class_name};
 use tracer::process::hold::Hold;
 use tracer::process::memory::{BulkMemory, LiveMemory};
 use tracer::process::pagemap::PageMap;
-use tracer::process::{inspect, mapping};
+use tracer::process::{Pid, inspect, mapping};
 
 const COLLECTORS: [&str; 3] = ["-XX:+UseG1GC", "-XX:+UseParallelGC", "-XX:+UseSerialGC"];
 const VERSIONS: [u32; 4] = [11, 17, 21, 25];
@@ -107,7 +107,7 @@ fn start(
 }
 
 /// How many objects of each class are reachable, by a look at the held process, and how many only by stacks.
-fn reachable(pid: u32) -> HashMap<String, (u64, u64)> {
+fn reachable(pid: Pid) -> HashMap<String, (u64, u64)> {
     let target = inspect(pid).expect("a process");
     let jvm = target.jvm.as_ref().expect("a JVM");
     let memory = || LiveMemory::open(pid).expect("its memory");
@@ -127,7 +127,7 @@ fn reachable(pid: u32) -> HashMap<String, (u64, u64)> {
     counts
 }
 
-fn jcmd(java: &Path, pid: u32, command: &str) -> String {
+fn jcmd(java: &Path, pid: Pid, command: &str) -> String {
     let jcmd = java.with_file_name("jcmd");
     let output = Command::new(jcmd).arg(pid.to_string()).arg(command).output().expect("jcmd");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -135,7 +135,7 @@ fn jcmd(java: &Path, pid: u32, command: &str) -> String {
 }
 
 /// The JVM's own count of reachable objects, after a full collection.
-fn histogram(java: &Path, pid: u32) -> HashMap<String, u64> {
+fn histogram(java: &Path, pid: Pid) -> HashMap<String, u64> {
     let text = jcmd(java, pid, "GC.class_histogram");
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -199,7 +199,7 @@ fn reachable_objects_are_those_of_the_jvms_own_collection() {
 }
 
 /// The JSON answer.
-fn holders(pid: u32, flags: &[&str]) -> Value {
+fn holders(pid: Pid, flags: &[&str]) -> Value {
     let pid = pid.to_string();
     let output = tracer_output(&[&["holders", "-p", &pid, "--format", "json"], flags].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -368,7 +368,7 @@ fn a_killed_tracer_lets_the_process_run_on() {
     assert_eq!(process.wait().code(), Some(7));
 }
 
-fn is_traced(pid: u32) -> bool {
+fn is_traced(pid: Pid) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
 }
@@ -386,7 +386,7 @@ fn what_is_refused_and_why() {
         stdout.until("ready");
         (process, stdout)
     };
-    let run = |pid: u32, flags: &[&str]| {
+    let run = |pid: Pid, flags: &[&str]| {
         let pid = pid.to_string();
         let output = tracer_output(&[&["holders", "-p", &pid], flags].concat());
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), output.stdout)
@@ -410,7 +410,7 @@ fn what_is_refused_and_why() {
     assert_eq!(status, Some(1), "{stderr}");
     assert!(stderr.contains("held by another debugger"), "{stderr}");
     drop(hold);
-    let (status, stderr, _) = run(1 << 22, &[]);
+    let (status, stderr, _) = run(Pid(1 << 22), &[]);
     assert_eq!(status, Some(1), "{stderr}");
     // A stopped process is looked at as well, and stays stopped.
     process.stop();

@@ -206,7 +206,7 @@ fn write_images() {
         let walker = Walker::new(&live, &tables, hotspot.unwinder_config());
         let mut frames = Vec::new();
         for chain in chains {
-            let stack = walker.walk(StoppedThread::new(chain.tid).expect("it rests").state);
+            let stack = walker.walk(StoppedThread::new(chain.tid.0).expect("it rests").state);
             frames.extend(stack.frames.into_iter().filter(|frame| frame.kind != frame_kind::NATIVE));
         }
         let expected = snapshot(&mut hotspot, &frames);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
 use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
-use tracer::process::{mapping, root};
+use tracer::process::{InnerTid, Tid, mapping, root};
 use tracer::unwind::modules::ModuleTables;
 use tracer::unwind::walker::Walker;
 use tracer_common::unwind::{Frame, Stop, frame_kind};
@@ -82,12 +82,12 @@ fn check_nmethods(jvm: &Jvm, hotspot: &mut Hotspot) -> usize {
 fn check_threads(jvm: &mut Jvm, hotspot: &Hotspot) {
     let printed = jvm.thread_dump();
     let label = &jvm.label;
-    let ours: BTreeMap<u32, Option<String>> =
+    let ours: BTreeMap<InnerTid, Option<String>> =
         hotspot.threads().into_iter().map(|thread| (thread.tid, thread.name)).collect();
     // A compiler without work may have ended meanwhile.
-    let is_there = |tid: u32| Path::new(&format!("/proc/{}/task/{tid}", jvm.pid())).exists();
+    let is_there = |tid: Tid| Path::new(&format!("/proc/{}/task/{tid}", jvm.pid())).exists();
     for thread in printed.iter().filter(|thread| is_there(thread.tid)) {
-        let ours = ours.get(&thread.tid).and_then(Option::as_deref);
+        let ours = ours.get(&InnerTid(thread.tid.0)).and_then(Option::as_deref);
         assert_eq!(ours, Some(thread.name.as_str()), "{label}");
     }
     let names: BTreeSet<_> = ours.values().flatten().map(String::as_str).collect();
@@ -208,7 +208,7 @@ fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
     let mut tiers = BTreeMap::new();
     let mut chains = 0;
     let walk = |thread: &dump::Thread| {
-        let held = StoppedThread::new(thread.tid)?;
+        let held = StoppedThread::new(thread.tid.0)?;
         Some(walker.walk(held.state))
     };
     let stacks: Vec<_> = dump.iter().filter(|thread| !thread.frames.is_empty()).map(walk).collect();

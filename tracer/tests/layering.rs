@@ -13,8 +13,8 @@ const STAGES: [(&str, &[&str]); 20] = [
     ("process", &[]),
     ("unwind", &["process"]),
     ("probe", &["process", "unwind"]),
-    ("ingest", &["probe"]),
-    ("session", &["ingest"]),
+    ("ingest", &["process", "probe"]),
+    ("session", &["process", "ingest"]),
     ("glibc", &["process"]),
     ("hotspot", &["process"]),
     ("symbolize", &["process", "unwind", "ingest", "hotspot"]),
@@ -23,7 +23,7 @@ const STAGES: [(&str, &[&str]); 20] = [
     ("census", &["process", "glibc", "hotspot", "vmmap", "limits"]),
     ("holders", &["process", "unwind", "glibc", "hotspot", "symbolize", "vmmap", "census"]),
     ("attribute", &["process", "symbolize"]),
-    ("recording", &["symbolize", "limits", "census", "holders", "attribute"]),
+    ("recording", &["process", "symbolize", "limits", "census", "holders", "attribute"]),
     (
         "recorder",
         &[
@@ -42,7 +42,7 @@ const STAGES: [(&str, &[&str]); 20] = [
             "recording",
         ],
     ),
-    ("verdict", &["attribute", "recording"]),
+    ("verdict", &["process", "attribute", "recording"]),
     (
         "profile",
         &[

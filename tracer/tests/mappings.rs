@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tracer::process::mapping;
 use tracer::session::mappings::{MappingKind, Mappings};
+use tracer_common::arch::PAGE_BYTES;
 use tracer_common::record::{MappingRecord, mapping_call};
 use tracer_common::stack::StackId;
 
-const PAGE_BYTES: u64 = 4096;
 /// Of the range that calls at fixed addresses are made in.
 const PAGES: u64 = 64;
 const MAP_PRIVATE_ANONYMOUS: u64 = 0x22;

@@ -11,6 +11,7 @@ use common::fixture::{c_program, fetched_java, java_classes, jdk_home};
 use common::process::Process;
 use common::report::{number, rows};
 use serde_json::Value;
+use tracer::process::Pid;
 
 /// Of the ranges that Native Memory Tracking names, what may have no owner, in thousandths: pages that only the JVM
 /// itself can tell (ZGC's small tables).
@@ -20,7 +21,7 @@ fn tracer(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tracer")).args(arguments).output().expect("run tracer")
 }
 
-fn maps(pid: u32) -> Value {
+fn maps(pid: Pid) -> Value {
     let output = tracer(&["maps", "-p", &pid.to_string(), "--format", "json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let maps = serde_json::from_slice(&output.stdout).expect("maps is JSON");

@@ -13,6 +13,7 @@ use tracer::probe::kernel::Features;
 use tracer::probe::load::Sizes;
 use tracer::probe::plan;
 use tracer::probe::probes::{ProbeSet, Probes};
+use tracer::process::Pid;
 use tracer::process::allocator;
 use tracer::process::memory::LiveMemory;
 use tracer_common::config::Config;
@@ -100,7 +101,7 @@ fn another_process_is_left_alone() {
     let (younger, mut stdout, _stderr) = start();
     stdout.until("started");
     assert_text_untouched(younger.pid());
-    assert_text_untouched(std::process::id());
+    assert_text_untouched(Pid(std::process::id()));
     assert!(changed_text(target.pid()).is_some(), "the target has breakpoints");
     let links = recorder.links();
     let (major, minor, _) = Features::read().version();
@@ -152,13 +153,13 @@ fn the_call_site_is_named() {
 }
 
 /// Attaches probes to the entry and the return of every allocator function, which do nothing.
-fn foreign_return_probes(pid: u32) -> Probes {
+fn foreign_return_probes(pid: Pid) -> Probes {
     let target = tracer::process::inspect(pid).expect("the target");
     let memory = LiveMemory::open(pid).expect("its memory");
     let mut functions = plan::place(&target, allocator::find(&target, Some(&memory)).functions);
     functions.iter_mut().for_each(|function| function.inside.clear());
     let config =
-        Config { tgid: pid, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
+        Config { tgid: pid.0, slots_per_cpu: 1, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
     let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full).expect("loaded");
     probes.attach_allocator(functions).expect("attached");
     probes

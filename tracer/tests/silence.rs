@@ -13,12 +13,13 @@ use common::process::Process;
 use common::recorder::{Recorder, changed_text};
 use common::wait::{all_threads_are, state, wait_for};
 use rustix::process::Signal;
+use tracer::process::Pid;
 
 /// The programs' deadline, and what the guard may take after it.
 const LIMIT: Duration = Duration::from_secs(3 + 5);
 
 /// Waits until no breakpoint is left in the target's text; how long that took.
-fn until_untouched(pid: u32) -> Duration {
+fn until_untouched(pid: Pid) -> Duration {
     let begun = Instant::now();
     while changed_text(pid).is_some() {
         assert!(begun.elapsed() < 4 * LIMIT, "breakpoints are left");
@@ -70,7 +71,7 @@ fn a_recorder_whose_guard_is_killed_ends() {
     let (mut program, mut lines, _errors) = Process::start(&mut Command::new(c_program("budget")));
     lines.until("started");
     let recorder = Recorder::attach(program.pid(), "silence-guard", &["-d", "60s"]);
-    let guard = rustix::process::Pid::from_raw(recorder.guard() as i32).expect("a pid");
+    let guard = rustix::process::Pid::from_raw(recorder.guard().raw()).expect("a pid");
     rustix::process::kill_process(guard, Signal::KILL).expect("kill the guard");
     assert!(until_untouched(program.pid()) < LIMIT);
     let recording = recorder.wait();

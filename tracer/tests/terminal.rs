@@ -17,6 +17,7 @@ use common::process::{Lines, Process};
 use common::recorder::{Recorder, tracer};
 use common::wait::LIMIT;
 use rustix::process::Signal;
+use tracer::process::Pid;
 
 /// A C program that waits to be told.
 fn started() -> (Process, Lines) {
@@ -139,7 +140,7 @@ fn screen(text: &str) -> Vec<String> {
     lines.into_iter().map(|line| line.into_iter().collect()).collect()
 }
 
-fn record(pid: u32, file: &std::path::Path) -> Command {
+fn record(pid: Pid, file: &std::path::Path) -> Command {
     let mut command = tracer();
     command.args(["record", "-p", &pid.to_string(), "-o"]).arg(file).env("TERM", "xterm");
     command
@@ -272,6 +273,6 @@ fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
     recorder.signal(Signal::INT);
     let recording = recorder.wait();
     assert_eq!(recording.status.code(), Some(0), "tracer ends alone: {}", recording.stderr);
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
+    let pid = rustix::process::Pid::from_raw(pid.raw()).expect("a pid");
     rustix::process::kill_process(pid, Signal::KILL).expect("the command runs on");
 }

@@ -27,6 +27,7 @@ use programs::{Program, programs};
 use score::{Row, Score, Subject};
 use serde_json::Value;
 use stories::{STORIES, Story};
+use tracer::process::Pid;
 
 /// Time that a story works, unless `TRACER_VERDICT_SECONDS` says otherwise.
 const SECONDS: &str = "9";
@@ -184,7 +185,7 @@ fn record_program(program: &Program, jdk: u32, mut command: Command, id: &str) -
 }
 
 /// Asks a JVM to collect.
-fn collect(jdk: u32, pid: u32) {
+fn collect(jdk: u32, pid: Pid) {
     let mut command = java_command(jdk).expect("the JDK");
     command.args([
         "-Xmx64m",
@@ -198,7 +199,7 @@ fn collect(jdk: u32, pid: u32) {
 }
 
 /// The first finding of a census, where a program has one; fails if it is not the one.
-fn census_notes(program: &Program, pid: u32) -> String {
+fn census_notes(program: &Program, pid: Pid) -> String {
     let Some(wanted) = &program.census else { return String::new() };
     let output = tracer().args(["census", "-p", &pid.to_string()]).output().expect("run tracer");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

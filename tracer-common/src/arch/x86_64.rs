@@ -10,6 +10,15 @@ pub const NAME: &str = "x86-64";
 /// `e_machine` of its ELF files (`EM_X86_64`).
 pub const ELF_MACHINE: u16 = 62;
 
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// The first page is never mapped, so a pointer is not below this.
+pub const ADDRESS_FIRST: u64 = PAGE_BYTES;
+
+/// User addresses end here: four-level page tables. HotSpot and glibc do not ask for more.
+pub const ADDRESS_END: u64 = 1 << 47;
+
 /// A general register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register {

@@ -6,6 +6,8 @@
 //! in the JVM's pools look like those in use.
 //! Source: HotSpot, `memory/arena.hpp` (JDK 8 to 25).
 
+use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
+
 use super::document::ChunkLength;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
@@ -21,7 +23,6 @@ const HEADER_BYTES: u64 = 16;
 const MAX_REST_BYTES: u64 = 48;
 /// The longest chunk that a link leads to.
 const MAX_LENGTH: u64 = 1 << 32;
-const ADDRESS_END: u64 = 1 << 47;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;
 
@@ -100,7 +101,7 @@ fn is_header(header: &[u8]) -> bool {
 }
 
 fn is_link(next: u64) -> bool {
-    next == 0 || next.is_multiple_of(8) && (4096..ADDRESS_END).contains(&next)
+    next == 0 || next.is_multiple_of(8) && (ADDRESS_FIRST..ADDRESS_END).contains(&next)
 }
 
 fn word(bytes: &[u8], offset: usize) -> Option<u64> {

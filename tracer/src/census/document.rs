@@ -22,6 +22,7 @@ pub use self::contents::{
 pub use self::memory::{Memory, MemoryPart};
 use super::groups::NamePattern;
 use crate::limits::{Fits, Limit};
+use crate::process::Pid;
 
 /// The schema's name. It rises only when a reader of the old one would misread a document.
 pub const SCHEMA: &str = "tracer.census/1";
@@ -60,7 +61,7 @@ pub struct Census {
 /// Whose memory it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: String,
     #[serde(default)]
     pub command: Vec<String>,

@@ -7,6 +7,7 @@ mod blocks;
 mod jvm;
 
 use super::document::{Census, Finding, Library};
+use crate::process::Pid;
 use crate::process::module::file_name;
 use crate::units::count;
 
@@ -96,7 +97,7 @@ fn unexplained(census: &Census, findings: &mut Vec<Finding>) {
     let bytes = census.memory.unexplained_bytes.unwrap_or(0);
     let least = MIN_UNEXPLAINED_BYTES.max(rss / UNEXPLAINED_PART);
     let allocator = census.unknown.get("malloc").filter(|_| census.census.malloc.is_none());
-    if let Some(why) = allocator.filter(|_| census.target.pid != 0 && bytes >= MIN_BYTES) {
+    if let Some(why) = allocator.filter(|_| census.target.pid != Pid::default() && bytes >= MIN_BYTES) {
         let evidence = format!(
             "malloc's blocks are not read ({why}): its memory is among the {} % of the resident memory that have no owner",
             percent(bytes, rss)
@@ -218,7 +219,7 @@ mod tests {
     /// A process of 500 MiB in which nothing stands out.
     fn healthy() -> Census {
         let mut census = Census::default();
-        census.target.pid = 1;
+        census.target.pid = Pid(1);
         census.memory = Memory {
             rss_bytes: Some(500 * MIB),
             parts: vec![MemoryPart {

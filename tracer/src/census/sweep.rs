@@ -3,10 +3,12 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::zlib;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
-use crate::process::pagemap::{self, PAGE_BYTES, Residency};
+use crate::process::pagemap::{self, Residency};
 
 /// Read at once.
 const PART_BYTES: usize = 1 << 20;

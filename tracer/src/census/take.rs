@@ -1,7 +1,6 @@
 //! Takes a census: of a live process, or of a core file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::target::{Status, Target, TargetError};
-use crate::process::{ForeignText, allocator, inspect};
+use crate::process::{ForeignText, InnerTid, Pid, Tid, allocator, inspect};
 use crate::{limits, vmmap};
 
 /// Threads of a process that are looked at.
@@ -31,7 +30,7 @@ pub enum TakeError {
     Target(#[from] TargetError),
     /// What was read of a process that ended on the way is not whole.
     #[error("process {pid} ({comm}) ended while it was read")]
-    Ended { pid: u32, comm: ForeignText },
+    Ended { pid: Pid, comm: ForeignText },
     #[error("it was not through in {} s", after.as_secs())]
     Late { after: Duration },
     #[error("core file {}: {source}", path.display())]
@@ -56,7 +55,7 @@ impl TakeError {
 ///
 /// # Errors
 /// No such process, not permitted, or it ended meanwhile.
-pub fn of_process(pid: u32) -> Result<Census, TakeError> {
+pub fn of_process(pid: Pid) -> Result<Census, TakeError> {
     take(pid, None)
 }
 
@@ -64,14 +63,14 @@ pub fn of_process(pid: u32) -> Result<Census, TakeError> {
 ///
 /// # Errors
 /// As [`of_process`], or it was not done by then.
-pub fn by_deadline(pid: u32, deadline: Instant) -> Result<Census, TakeError> {
+pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let census = take(pid, Some(deadline))?;
     // What was cut short is not whole.
     if Instant::now() >= deadline { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
 }
 
-fn take(pid: u32, deadline: Option<Instant>) -> Result<Census, TakeError> {
+fn take(pid: Pid, deadline: Option<Instant>) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let target = inspect(pid)?;
     let unreadable = |error: io::Error| match error.kind() {
@@ -105,7 +104,7 @@ fn take(pid: u32, deadline: Option<Instant>) -> Result<Census, TakeError> {
         residency: &residency,
         mappings: &target.mappings,
         allocator: found.allocators.iter().find(|allocator| allocator.in_use).map(|allocator| allocator.kind),
-        rss_bytes: Status::read(pid).ok().map(|status| status.rss_bytes),
+        rss_bytes: Status::read(pid.leader()).ok().map(|status| status.rss_bytes),
         is_image: false,
         map: Some(&map),
     };
@@ -157,7 +156,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
         _ => Vec::new(),
     };
     let java = names_by_tid(&java);
-    let name = |tid: &u32| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
+    let name = |tid: &InnerTid| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
     let names = core.tids.iter().map(name).collect();
     let source = Source {
         memory: &core,
@@ -197,17 +196,15 @@ fn elapsed_ns(since: Instant) -> u64 {
 fn thread_names(target: &Target, java: &[JavaThread]) -> Known<Vec<String>> {
     let nested = target.namespace_pids.len() > 1;
     let java = names_by_tid(java);
-    let entries = fs::read_dir(format!("/proc/{}/task", target.pid)).map_err(|error| error.to_string())?;
-    let name = |tid: u32| {
-        let inner = || Status::read(tid).ok().and_then(|status| status.namespace_pids.last().copied());
-        let inside = if nested { inner().unwrap_or(tid) } else { tid };
-        let kernel = || fs::read_to_string(format!("/proc/{}/task/{tid}/comm", target.pid)).ok();
-        java.get(&inside).map(|name| (*name).to_owned()).or_else(|| Some(kernel()?.trim_end().to_owned()))
+    let tids = target.pid.threads().map_err(|error| error.to_string())?;
+    let name = |tid: Tid| {
+        let status = nested.then(|| Status::read(tid).ok()).flatten();
+        let inner = status.map_or(InnerTid(tid.0), |status| status.inner_tid(tid));
+        java.get(&inner).map(|name| (*name).to_owned()).or_else(|| target.pid.thread_name(tid))
     };
-    let tids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     Ok(tids.take(MAX_THREADS).filter_map(name).collect())
 }
 
-fn names_by_tid(java: &[JavaThread]) -> BTreeMap<u32, &str> {
+fn names_by_tid(java: &[JavaThread]) -> BTreeMap<InnerTid, &str> {
     java.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect()
 }

@@ -11,6 +11,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
+
 use super::document::Sum;
 use crate::process::memory::ProcessMemory;
 
@@ -26,8 +28,6 @@ const STREAM_BYTES: usize = 112;
 const FIELDS_BYTES: usize = 208;
 /// Before what malloc hands out.
 const HEADER_BYTES: u64 = 8;
-/// User addresses end here.
-const ADDRESS_END: u64 = 1 << 47;
 
 /// What a state does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +214,7 @@ fn is_pointer(value: u64) -> bool {
 }
 
 fn is_address(value: u64) -> bool {
-    (4096..ADDRESS_END).contains(&value)
+    (ADDRESS_FIRST..ADDRESS_END).contains(&value)
 }
 
 fn word(bytes: &[u8], offset: usize) -> Option<u64> {

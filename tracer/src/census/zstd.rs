@@ -8,6 +8,8 @@
 //! A context that has not worked yet, or does so with a dictionary's tables, is not found.
 //! Source: zstd 1.4.4 to 1.5.7, `zstd_compress_internal.h`, `zstd_cwksp.h`, `zstd_decompress_internal.h`.
 
+use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
+
 use super::document::Zstd;
 use super::owners::Owners;
 use crate::process::memory::ProcessMemory;
@@ -31,8 +33,6 @@ const WORD_BYTES: u64 = 8;
 const SLACK_BYTES: u64 = 2 * 4_096;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;
-/// User addresses end here.
-const ADDRESS_END: u64 = 1 << 47;
 
 /// Collects what can be a context: address and length.
 #[derive(Debug, Default)]
@@ -158,7 +158,7 @@ fn length(memory: &dyn ProcessMemory, start: u64, asked: u64) -> Option<u64> {
 }
 
 fn is_pointer(word: u64) -> bool {
-    word.is_multiple_of(8) && (4096..ADDRESS_END).contains(&word)
+    word.is_multiple_of(8) && (ADDRESS_FIRST..ADDRESS_END).contains(&word)
 }
 
 #[cfg(test)]

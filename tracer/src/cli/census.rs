@@ -8,7 +8,7 @@ use super::failure::{Failure, status};
 use super::writing::{Color, Format, plain_formats, print};
 use crate::census::{self, TakeError};
 use crate::output::{census as output, json};
-use crate::process::TargetError;
+use crate::process::{Pid, TargetError};
 
 /// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
 ///
@@ -17,7 +17,7 @@ use crate::process::TargetError;
 pub struct Args {
     /// The process to look at
     #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
-    pub pid: Option<u32>,
+    pub pid: Option<Pid>,
     /// The core file of a process that has ended, to look at instead
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,

@@ -9,7 +9,7 @@ use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::load::has_programs;
 use crate::probe::plan::ProbePlan;
-use crate::process::{self, TargetError};
+use crate::process::{self, Pid, TargetError};
 
 /// Tell whether this host, and a process on it, can be traced; attaches nothing to it
 ///
@@ -18,7 +18,7 @@ use crate::process::{self, TargetError};
 pub struct Args {
     /// Check this process, too
     #[arg(short, long, value_name = "PID")]
-    pub pid: Option<u32>,
+    pub pid: Option<Pid>,
     /// Show all that was checked, each probe's place, what that saves, and what is not probed
     #[arg(short, long)]
     pub verbose: bool,
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn no_such_process_fails() {
-        let args = Args { pid: Some(u32::MAX), verbose: false, format: Format::Text };
+        let args = Args { pid: Some(Pid(u32::MAX)), verbose: false, format: Format::Text };
         let failure = run(&args).unwrap_err();
         assert_eq!(failure.status, status::FAILED);
         assert_eq!(failure.error, "no process with pid 4294967295");

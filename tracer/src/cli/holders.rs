@@ -12,6 +12,7 @@ use crate::holders::{self, Holders, HoldersError, Image, Options};
 use crate::hotspot::Hotspot;
 use crate::output::holders::{self as output, Heading};
 use crate::output::units::parse_bytes;
+use crate::process::Pid;
 use crate::process::core::Core;
 use crate::process::inspect;
 use crate::process::target::{Target, TargetError};
@@ -24,7 +25,7 @@ use crate::process::target::{Target, TargetError};
 pub struct Args {
     /// The process to look at
     #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
-    pub pid: Option<u32>,
+    pub pid: Option<Pid>,
     /// The core file of a process that has ended, to look at instead
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
@@ -94,7 +95,7 @@ fn options(args: &Args) -> Options {
 
 type Answer = (Heading, Result<Holders, HoldersError>);
 
-fn of_pid(pid: u32, args: &Args) -> Result<Answer, Failure> {
+fn of_pid(pid: Pid, args: &Args) -> Result<Answer, Failure> {
     let target = inspect(pid).map_err(|error| {
         let status = match error {
             TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. } => status::LACKING,

@@ -12,6 +12,7 @@ use crate::output::list::{self as output, Row};
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::plan::seccomp_requirement;
 use crate::process;
+use crate::process::Pid;
 use crate::process::mapping::{self, Mapping};
 use crate::process::target::{Stat, TargetError};
 
@@ -56,15 +57,15 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(status::DONE)
 }
 
-fn pids() -> Vec<u32> {
+fn pids() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<Pid> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     pids
 }
 
 /// The row of process `pid`, if it is a JVM or could be one.
-fn row(pid: u32, features: &Features, users: &str) -> Option<Row> {
+fn row(pid: Pid, features: &Features, users: &str) -> Option<Row> {
     let comm = Stat::read(pid).ok()?.comm;
     let hindered = |error: TargetError| {
         let hindrance = Some((error.to_string(), error.help()));

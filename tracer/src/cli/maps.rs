@@ -10,7 +10,7 @@ use crate::output::json;
 use crate::output::maps::{self as output, Maps};
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
-use crate::process::{self, Target};
+use crate::process::{self, Pid, Target};
 use crate::vmmap;
 
 /// Show who owns a process's memory: what is reserved, committed and in memory
@@ -20,7 +20,7 @@ use crate::vmmap;
 pub struct Args {
     /// The process
     #[arg(short, long, value_name = "PID")]
-    pub pid: u32,
+    pub pid: Pid,
     /// Every mapping, too
     #[arg(short, long)]
     pub all: bool,

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::cli::failure::{Failure, status};
+use crate::process::Pid;
 
 /// A file under a temporary name beside its own. Dropped without [`OutputFile::write`], it is gone.
 pub(super) struct OutputFile {
@@ -39,8 +40,7 @@ impl OutputFile {
             _ => {}
         }
         let name = path.file_name().ok_or_else(|| cannot_write(path, &io::ErrorKind::IsADirectory.into()))?;
-        let temporary =
-            path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
+        let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), Pid::own()));
         // Of a process of the same pid that was killed.
         let _ = fs::remove_file(&temporary);
         let file =

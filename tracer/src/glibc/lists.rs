@@ -5,12 +5,13 @@
 
 use std::cell::RefCell;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::arena::{Arena as Layout, heap_of};
 use super::sizes::Sizes;
 use super::source::Source;
 use super::walk::HEADER_BYTES;
 use super::{Amount, Arena};
-use crate::process::pagemap::PAGE_BYTES;
 
 /// Chunks of one list (512 MiB of the smallest).
 const MAX_LENGTH: u64 = 16 << 20;

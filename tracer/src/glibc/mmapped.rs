@@ -7,13 +7,15 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::parameters::Parameters;
 use super::sizes::Sizes;
 use super::source::Source;
 use super::walk::{Chunk, HEADER_BYTES};
 use super::{Amount, Arena, Mapped};
 use crate::process::mapping::Mapping;
-use crate::process::pagemap::{self, PAGE_BYTES};
+use crate::process::pagemap;
 
 const IS_MAPPED: u64 = 2;
 /// Found at most; 65,536 is malloc's own limit, unless it was told another.

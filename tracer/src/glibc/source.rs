@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
+
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 use crate::process::pagemap::Residency;
-
-/// User addresses end here.
-const ADDRESS_END: u64 = 1 << 47;
 
 /// A process, or a saved image of one.
 #[derive(Clone, Copy)]
@@ -31,7 +30,7 @@ impl Source<'_> {
     pub(super) fn words<const COUNT: usize>(&self, address: u64) -> Option<[u64; COUNT]> {
         let mut bytes = [[0; 8]; COUNT];
         let end = address.checked_add(8 * COUNT as u64)?;
-        if address < 4096 || end > ADDRESS_END {
+        if address < ADDRESS_FIRST || end > ADDRESS_END {
             return None;
         }
         self.memory.read(address, bytes.as_flattened_mut()).ok()?;

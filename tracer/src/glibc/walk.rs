@@ -7,12 +7,14 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::Holdings;
 use super::lists::{self, CacheForm};
 use super::sizes::Sizes;
 use super::source::Source;
 use super::window::{Gap, Window};
-use crate::process::pagemap::{PAGE_BYTES, PageState};
+use crate::process::pagemap::PageState;
 
 /// Bits of a chunk's size word.
 const PREVIOUS_IN_USE: u64 = 1;

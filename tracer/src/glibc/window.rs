@@ -3,8 +3,10 @@
 //! Holds at most 1 MiB. Where chunks are large, and most of what would be read is skipped, it reads
 //! less at a time. Only resident pages are read.
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::source::Source;
-use crate::process::pagemap::{PAGE_BYTES, PageState};
+use crate::process::pagemap::PageState;
 
 const MAX_PAGES: usize = 256;
 

@@ -4,11 +4,14 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{HeapAccess, HeapCopy, Roots, Space, SpaceKind, Spaces, used_bytes};
+use crate::process::Pid;
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
-use crate::process::pagemap::{PAGE_BYTES, PageState, Residency};
+use crate::process::pagemap::{PageState, Residency};
 
 /// A collection that stops the program is waited for so long, looking this often.
 const COLLECTION: Duration = Duration::from_secs(2);
@@ -76,7 +79,7 @@ pub(super) fn refuse_swapped(residency: &dyn Residency, spaces: &[Space]) -> Res
 
 /// The process that is looked at.
 pub(super) struct Stopper<'a> {
-    pub(super) pid: u32,
+    pub(super) pid: Pid,
     pub(super) access: &'a HeapAccess<'a>,
     pub(super) residency: &'a dyn Residency,
     pub(super) max_pause: Duration,
@@ -99,8 +102,7 @@ impl Stopper<'_> {
         let took = begin.elapsed().as_secs_f64();
         let sampled = used_bytes(&sample) as f64;
         let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
-        let threads =
-            std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, |tasks| tasks.count() as u64);
+        let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
         let used = used_bytes(&spaces.used);
         let copying = Duration::from_secs_f64(used as f64 / rate);
         let pause = books + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);

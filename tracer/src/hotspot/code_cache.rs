@@ -6,6 +6,7 @@
 
 use std::ops::{ControlFlow, Range};
 
+use tracer_common::arch::PAGE_BYTES;
 use tracer_common::config;
 
 use super::HotspotError;
@@ -112,7 +113,6 @@ impl CodeCache {
 
     /// What is reserved for the segment map of `heap`: a byte for each segment, in whole pages.
     pub(super) fn segment_map(&self, heap: &Heap) -> Option<Range<u64>> {
-        const PAGE_BYTES: u64 = 4096;
         let bytes = (heap.high - heap.low) >> heap.log2_segment_bytes;
         let end = heap.segment_map.checked_add(bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
         Some(heap.segment_map..end)

@@ -6,9 +6,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 
+use tracer_common::arch;
+
 use crate::process::memory::ProcessMemory;
 
-const PAGE_BYTES: usize = 4096;
+const PAGE_BYTES: usize = arch::PAGE_BYTES as usize;
 
 type Page = Box<[u8; PAGE_BYTES]>;
 

@@ -14,6 +14,8 @@ mod metaspace;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use self::evidence::Evidence;
 use super::code_cache::{self, CodeCache};
 use super::layout::{CodeLayout, RangesLayout};
@@ -93,8 +95,8 @@ impl Source<'_> {
         // With polls of each thread it is a bad page and a good one.
         for (symbol, pages) in [(symbols::POLLING_PAGE, 2), (symbols::OS_POLLING_PAGE, 1)] {
             let page = self.symbols.address(symbol).and_then(|at| self.reader.pointer(at).ok());
-            let Some(page) = page.filter(|page| page.is_multiple_of(evidence::PAGE_BYTES)) else { continue };
-            let end = page.saturating_add(pages * evidence::PAGE_BYTES);
+            let Some(page) = page.filter(|page| page.is_multiple_of(PAGE_BYTES)) else { continue };
+            let end = page.saturating_add(pages * PAGE_BYTES);
             if evidence.holds(page, end) {
                 ranges.push(JvmRange { range: page..end, kind: RangeKind::PollingPage, name: None });
             }

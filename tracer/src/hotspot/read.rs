@@ -6,13 +6,10 @@
 
 use std::fmt;
 
+use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
+
 use super::vmstructs::Field;
 use crate::process::memory::ProcessMemory;
-
-/// User addresses end here (four-level page tables; HotSpot does not ask for more).
-const ADDRESS_END: u64 = 1 << 47;
-/// The first page is never mapped.
-const ADDRESS_FIRST: u64 = 4096;
 
 /// Why a read gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

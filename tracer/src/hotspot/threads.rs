@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::layout::{ThreadLayout, ThreadsLayout};
 use super::oops::{Objects, wide};
 use super::read::{ReadError, Reader, pointer};
+use crate::process::InnerTid;
 
 /// Threads of one JVM.
 const MAX_THREADS: u64 = 1 << 16;
@@ -22,7 +23,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JavaThread {
     /// Thread id in the JVM's own pid namespace.
-    pub tid: u32,
+    pub tid: InnerTid,
     /// `Thread.getName()`; none if it could not be read (a thread that starts or ends, a JVM whose
     /// objects are not understood). The first 15 bytes are in `/proc/PID/task/TID/comm` too, but for
     /// the main thread's.
@@ -53,6 +54,7 @@ pub(super) fn read(
     let thread = |address| {
         let os_thread = reader.pointer_field(address, layout.os_thread).ok()?;
         let tid = u32::try_from(reader.field(os_thread, layout.tid).ok()?).ok().filter(|tid| *tid != 0)?;
+        let tid = InnerTid(tid);
         let name = objects.and_then(|objects| name(reader, layout, objects, address));
         Some(JavaThread { tid, name, stack: stack(reader, layout, address) })
     };

@@ -12,6 +12,7 @@ use tracer_common::{
 use zerocopy::FromBytes;
 
 use super::event::{DecodeError, Event, EventKind, Nmethod, Stack, UnwindCheckpoint};
+use crate::process::{InnerTid, Tid};
 
 /// Decodes one record of the ring buffer.
 ///
@@ -25,14 +26,14 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::THREAD_START => {
             let record: ThreadRecord = prefix(bytes)?.0;
             EventKind::ThreadStarted {
-                tid: record.subject_tid,
+                tid: Tid(record.subject_tid),
                 comm: c_text(&record.comm),
                 stack: record.stack.present(),
             }
         }
         kind::THREAD_EXIT => {
             let record: ThreadRecord = prefix(bytes)?.0;
-            EventKind::ThreadExited { tid: record.subject_tid, comm: c_text(&record.comm) }
+            EventKind::ThreadExited { tid: Tid(record.subject_tid), comm: c_text(&record.comm) }
         }
         kind::EXEC => EventKind::Exec { comm: c_text(&prefix::<ThreadRecord>(bytes)?.0.comm) },
         kind::GC_BEGIN => EventKind::GcBegan { full: header.detail != 0 },
@@ -60,7 +61,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::STOPPED => EventKind::Stopped { is_exiting: header.detail == may_stop::AT_END },
         other => return Err(DecodeError::UnknownKind(other)),
     };
-    Ok(Event { time_ns: header.time_ns, tid: header.tid, gc_epoch: header.epoch, kind })
+    Ok(Event { time_ns: header.time_ns, tid: Tid(header.tid), gc_epoch: header.epoch, kind })
 }
 
 fn prefix<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
@@ -106,9 +107,9 @@ fn nmethod(bytes: &[u8]) -> Result<Nmethod, DecodeError> {
     })
 }
 
-fn java_thread(bytes: &[u8]) -> Result<(u32, String), DecodeError> {
+fn java_thread(bytes: &[u8]) -> Result<(InnerTid, String), DecodeError> {
     let record: JavaThreadRecord = prefix(bytes)?.0;
-    Ok((record.os_tid, text(&record.name, record.name_length)))
+    Ok((InnerTid(record.os_tid), text(&record.name, record.name_length)))
 }
 
 fn text(bytes: &[u8], length: u32) -> String {
@@ -147,7 +148,7 @@ mod tests {
     fn a_stack_with_its_frames() {
         let frame = Frame { pc: 0x1234, aux: 0, kind: frame_kind::NATIVE, extra: 0 };
         let event = decode(&stack_bytes(2, &[frame, frame])).unwrap();
-        assert_eq!((event.tid, event.time_ns, event.gc_epoch), (7, 9, 2));
+        assert_eq!((event.tid, event.time_ns, event.gc_epoch), (Tid(7), 9, 2));
         let EventKind::Stack(stack) = event.kind else { panic!("{event:?}") };
         assert_eq!((stack.id.0, stack.frames.len(), stack.is_complete()), (42, 2, true));
     }

@@ -7,12 +7,14 @@ use tracer_common::{
     walk::State,
 };
 
+use crate::process::{InnerTid, Tid};
+
 /// One event. Times are `CLOCK_MONOTONIC`, ns; thread ids those of the initial pid namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub time_ns: u64,
     /// The thread in which it happened.
-    pub tid: u32,
+    pub tid: Tid,
     /// Collections that had ended in the session.
     pub gc_epoch: u32,
     pub kind: EventKind,
@@ -27,13 +29,13 @@ pub enum EventKind {
     Mapping(MappingRecord),
     /// The thread created another.
     ThreadStarted {
-        tid: u32,
+        tid: Tid,
         comm: String,
         stack: Option<StackId>,
     },
     /// A thread ended.
     ThreadExited {
-        tid: u32,
+        tid: Tid,
         comm: String,
     },
     /// The target became another program.
@@ -52,11 +54,11 @@ pub enum EventKind {
     NmethodUnloaded(Nmethod),
     /// A Java thread began to run. The thread id is the JVM's own.
     JavaThreadStarted {
-        os_tid: u32,
+        os_tid: InnerTid,
         name: String,
     },
     JavaThreadStopped {
-        os_tid: u32,
+        os_tid: InnerTid,
         name: String,
     },
     /// A page fault that wrote, of those that are sampled: it was taken with a chance of one in 2^`log2_weight`.

@@ -199,7 +199,7 @@ mod tests {
     fn next_tid(ring: &mut RingSource) -> Option<u32> {
         let event = ring.next()?.expect("an event");
         assert!(matches!(event.kind, EventKind::ThreadExited { .. }), "{event:?}");
-        Some(event.tid)
+        Some(event.tid.0)
     }
 
     #[test]

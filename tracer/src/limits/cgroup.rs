@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Limit, number};
+use crate::process::Pid;
 
 /// Above this a limit is none: version 1 says "none" by a number of pages that fills a long.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
@@ -73,7 +74,7 @@ impl Group {
         line.trim().parse().ok()
     }
 
-    fn memory(&self, pid: u32) -> CgroupMemory {
+    fn memory(&self, pid: Pid) -> CgroupMemory {
         let text = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
         let stat: BTreeMap<&str, u64> = text
             .lines()
@@ -103,16 +104,16 @@ impl Group {
     }
 
     /// What other processes of the group, and of groups below it, have in memory that is not page cache.
-    fn others(&self, pid: u32) -> Option<u64> {
+    fn others(&self, pid: Pid) -> Option<u64> {
         let mut folders = vec![self.folder.clone()];
-        let mut pids: Vec<u32> = Vec::new();
+        let mut pids: Vec<Pid> = Vec::new();
         let mut seen = 0;
         while let Some(folder) = folders.pop() {
             let text = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
             pids.extend(
                 text.lines()
-                    .filter_map(|line| line.parse::<u32>().ok())
-                    .filter(|other| *other != pid && *other != 0),
+                    .filter_map(|line| line.parse::<Pid>().ok())
+                    .filter(|other| *other != pid && other.0 != 0),
             );
             seen += 1;
             if pids.len() > MAX_PROCESSES || seen > MAX_GROUPS {
@@ -125,8 +126,8 @@ impl Group {
                     .map(|entry| entry.path()),
             );
         }
-        let resident = |pid: &u32| {
-            let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let resident = |pid: &Pid| {
+            let text = fs::read_to_string(pid.path("status")).ok()?;
             let of = |name: &str| -> Option<u64> {
                 let line = text.lines().find_map(|line| line.strip_prefix(name))?;
                 line.split_ascii_whitespace().next()?.parse().ok()
@@ -138,7 +139,7 @@ impl Group {
 }
 
 /// `cgroup-memory` and `cgroup-memory-high`.
-pub(super) fn memory(pid: u32) -> Vec<Limit> {
+pub(super) fn memory(pid: Pid) -> Vec<Limit> {
     match read(pid) {
         Some((groups, mounts)) => memory_of(pid, &groups, &mounts),
         None => ["cgroup-memory", "cgroup-memory-high"]
@@ -147,7 +148,7 @@ pub(super) fn memory(pid: u32) -> Vec<Limit> {
     }
 }
 
-fn memory_of(pid: u32, groups: &str, mounts: &str) -> Vec<Limit> {
+fn memory_of(pid: Pid, groups: &str, mounts: &str) -> Vec<Limit> {
     let all: Vec<Group> = [Version::One("memory"), Version::Two]
         .into_iter()
         .flat_map(|version| all(version, groups, mounts))
@@ -196,7 +197,7 @@ fn memory_of(pid: u32, groups: &str, mounts: &str) -> Vec<Limit> {
 }
 
 /// `threads:cgroup`.
-pub(super) fn threads(pid: u32) -> Limit {
+pub(super) fn threads(pid: Pid) -> Limit {
     let limit = Limit::count("threads:cgroup");
     let Some((groups, mounts)) = read(pid) else { return limit.reason("its control groups cannot be read") };
     threads_of(&groups, &mounts)
@@ -221,14 +222,14 @@ fn threads_of(groups: &str, mounts: &str) -> Limit {
 }
 
 /// The memory limit that counts for process `pid`, and what its group uses, bytes.
-pub fn memory_limit(pid: u32) -> Option<(u64, Option<u64>)> {
+pub fn memory_limit(pid: Pid) -> Option<(u64, Option<u64>)> {
     let (groups, mounts) = read(pid)?;
     let limit = memory_of(pid, &groups, &mounts).into_iter().next()?;
     Some((limit.limit?, limit.used))
 }
 
-fn read(pid: u32) -> Option<(String, String)> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+fn read(pid: Pid) -> Option<(String, String)> {
+    let groups = fs::read_to_string(pid.path("cgroup")).ok()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     Some((groups, mounts))
 }
@@ -327,7 +328,7 @@ mod tests {
             ],
         );
         let mounts = format!("30 24 0:26 / {} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate", at.display());
-        let limits = memory_of(1, "0::/pod/app\n", &mounts);
+        let limits = memory_of(Pid(1), "0::/pod/app\n", &mounts);
         let max = &limits[0];
         assert_eq!((max.used, max.limit, max.hits), (Some(900), Some(1000), Some(17)));
         assert_eq!(max.set_by.as_deref(), at.join("pod/memory.max").to_str());
@@ -348,7 +349,7 @@ mod tests {
         assert_eq!((threads.used, threads.limit, threads.hits), (Some(40), Some(100), Some(2)));
         // Without a limit, and outside what is mounted.
         for groups in ["0::/\n", "0::/../../pod\n"] {
-            let limits = memory_of(1, groups, &mounts);
+            let limits = memory_of(Pid(1), groups, &mounts);
             assert!(limits.iter().all(|limit| limit.limit.is_none() && limit.reason.is_some()), "{limits:?}");
         }
     }
@@ -360,7 +361,7 @@ mod tests {
         group(&at.join("a"), &[("memory.max", "5000\n"), ("memory.current", "4990\n")]);
         group(&at.join("a/b"), &[("memory.max", "1000\n"), ("memory.current", "100\n")]);
         let mounts = format!("30 24 0:26 / {} rw - cgroup2 cgroup2 rw", at.display());
-        let limit = &memory_of(1, "0::/a/b\n", &mounts)[0];
+        let limit = &memory_of(Pid(1), "0::/a/b\n", &mounts)[0];
         assert_eq!((limit.limit, limit.left()), (Some(5000), Some(10)));
     }
 
@@ -381,7 +382,7 @@ mod tests {
             ],
         );
         let mounts = format!("30 24 0:26 /docker {} rw - cgroup cgroup rw,memory", at.display());
-        let limits = memory_of(1, "4:memory:/docker/x\n1:cpu:/\n", &mounts);
+        let limits = memory_of(Pid(1), "4:memory:/docker/x\n1:cpu:/\n", &mounts);
         assert_eq!((limits[0].used, limits[0].limit, limits[0].hits), (Some(650), Some(700), Some(12)));
         let memory = limits[0].cgroup.clone().expect("its memory");
         assert_eq!(
@@ -390,7 +391,7 @@ mod tests {
         );
         assert_eq!((memory.slab, memory.kernel_stack), (None, None), "version 1 does not tell");
         assert_eq!(limits[1].reason.as_deref(), Some("control groups of version 1 have none"));
-        let limit = |groups: &str| memory_of(1, groups, &mounts)[0].limit;
+        let limit = |groups: &str| memory_of(Pid(1), groups, &mounts)[0].limit;
         assert_eq!(limit("4:memory:/docker\n"), None);
         assert_eq!(limit("4:cpu,cpuacct:/docker/x\n"), None);
     }

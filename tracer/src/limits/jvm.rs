@@ -4,13 +4,14 @@
 use super::Limit;
 use crate::hotspot::Hotspot;
 use crate::hotspot::books::CodeHeap;
+use crate::process::Pid;
 use crate::process::mapping;
 use crate::vmmap::{Map, Owner};
 
 /// Flags have at least this for "unlimited" (`max_uintx`, rounded).
 const UNLIMITED_BYTES: u64 = 1 << 56;
 
-pub(super) fn limits(pid: u32, jvm: &Hotspot, map: Option<&Map>, code_heaps: &[CodeHeap]) -> Vec<Limit> {
+pub(super) fn limits(pid: Pid, jvm: &Hotspot, map: Option<&Map>, code_heaps: &[CodeHeap]) -> Vec<Limit> {
     let mut limits = vec![java_heap(jvm), direct_buffers(jvm)];
     limits.extend(metaspace(jvm, map));
     limits.extend(code_cache(jvm, code_heaps));
@@ -116,7 +117,7 @@ fn segment(name: &str) -> Option<(&'static str, &'static str)> {
 
 /// With compressed references a heap may lie above the program break, which then cannot grow beyond it. malloc goes on
 /// elsewhere, other users of `brk` do not.
-fn below_heap(pid: u32, map: Option<&Map>) -> Limit {
+fn below_heap(pid: Pid, map: Option<&Map>) -> Limit {
     let limit = Limit::bytes("native-below-heap");
     let mappings = mapping::read(pid).unwrap_or_default();
     let mut breaks = mappings.iter().filter(|mapping| mapping.path == "[heap]");

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::cgroup::{CgroupMemory, memory_limit};
 use crate::hotspot::Hotspot;
 use crate::hotspot::books::CodeHeap;
+use crate::process::Pid;
 use crate::vmmap::{Map, Owner};
 
 /// From here on a limit is none, whatever its unit is.
@@ -122,7 +123,7 @@ impl Limit {
 /// Where limits are read.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    pub pid: u32,
+    pub pid: Pid,
     /// The process's mappings by owner, if they were read.
     pub map: Option<&'a Map>,
     /// None: no JVM, or it cannot be read.
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn limits_of_this_process() {
-        let source = Source { pid: std::process::id(), map: None, jvm: None, code_heaps: &[] };
+        let source = Source { pid: Pid::own(), map: None, jvm: None, code_heaps: &[] };
         let limits = read(&source);
         let of =
             |id: &str| limits.iter().find(|limit| limit.id == id).unwrap_or_else(|| panic!("{limits:?}"));

@@ -3,14 +3,15 @@
 use std::fs;
 
 use super::{Limit, cgroup, number};
+use crate::process::Pid;
 use crate::process::target::Status;
 
 /// Processes of a host that are looked at for the threads of one user.
 const MAX_PROCESSES: usize = 1 << 15;
 
-pub(super) fn limits(pid: u32) -> Vec<Limit> {
-    let own = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+pub(super) fn limits(pid: Pid) -> Vec<Limit> {
+    let own = fs::read_to_string(pid.path("limits")).unwrap_or_default();
+    let status = fs::read_to_string(pid.path("status")).unwrap_or_default();
     let all_threads = all_threads(&fs::read_to_string("/proc/loadavg").unwrap_or_default());
     let kernel = |id: &str, name: &str| {
         let limit =
@@ -28,13 +29,13 @@ pub(super) fn limits(pid: u32) -> Vec<Limit> {
 }
 
 /// RLIMIT_NPROC: all threads of the user; who may do everything is not limited.
-fn of_user(pid: u32, own: &str, status: &str) -> Limit {
+fn of_user(pid: Pid, own: &str, status: &str) -> Limit {
     const CAP_SYS_ADMIN: u64 = 21;
     const CAP_SYS_RESOURCE: u64 = 24;
     let limit = Limit::count("threads:rlimit");
     let capabilities =
         field(status, "CapEff").and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
-    let is_root = Status::read(pid).is_ok_and(|status| status.uid == 0);
+    let is_root = Status::read(pid.leader()).is_ok_and(|status| status.uid == 0);
     if is_root || capabilities & (1 << CAP_SYS_ADMIN | 1 << CAP_SYS_RESOURCE) != 0 {
         return limit.reason("it does not bind this process: root, or a capability that exempts it");
     }
@@ -49,23 +50,23 @@ fn of_user(pid: u32, own: &str, status: &str) -> Limit {
 }
 
 /// Threads of all processes of the user that process `pid` runs as.
-fn user_threads(pid: u32) -> Option<u64> {
+fn user_threads(pid: Pid) -> Option<u64> {
     let user_of = |text: &str| -> Option<u32> { field(text, "Uid")?.parse().ok() };
-    let user = user_of(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
+    let user = user_of(&fs::read_to_string(pid.path("status")).ok()?)?;
     let pids = fs::read_dir("/proc")
         .ok()?
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok());
     let threads = pids.take(MAX_PROCESSES).filter_map(|pid| {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let text = fs::read_to_string(pid.path("status")).ok()?;
         (user_of(&text)? == user).then(|| field(&text, "Threads")?.parse::<u64>().ok())?
     });
     Some(threads.sum())
 }
 
-fn mappings(pid: u32) -> Limit {
+fn mappings(pid: Pid) -> Limit {
     let counted = || {
-        let text = fs::read(format!("/proc/{pid}/maps")).ok()?;
+        let text = fs::read(pid.path("maps")).ok()?;
         Some(text.iter().filter(|byte| **byte == b'\n').count() as u64)
     };
     let limit = Limit::count("mappings").used(counted());

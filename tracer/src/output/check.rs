@@ -12,14 +12,14 @@ use super::json::jvm;
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Requirement, Status};
 use crate::probe::plan::ProbePlan;
-use crate::process::Target;
 use crate::process::allocator::SkipReason;
+use crate::process::{Pid, Target};
 
 /// What was found.
 pub struct Report {
     pub host: Vec<Requirement>,
     /// The process that was asked for.
-    pub pid: Option<u32>,
+    pub pid: Option<Pid>,
     pub process: Vec<Requirement>,
     /// None: no process was asked for, or it cannot be read.
     pub checked: Option<Checked>,
@@ -213,11 +213,11 @@ mod tests {
     #[test]
     fn this_process_in_json() {
         let features = Features::read();
-        let target = process::inspect(std::process::id()).unwrap();
+        let target = process::inspect(Pid::own()).unwrap();
         let plan = ProbePlan::of(&target, &features);
         let report = Report {
             host: vec![requirement(Status::Warning)],
-            pid: Some(1),
+            pid: Some(Pid(1)),
             process: plan.requirements.clone(),
             checked: Some(Checked { plan, target, cost: None }),
         };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::calls::Calls;
 use super::stacks::{missing_root, source};
 use super::{Options, filtered, label};
+use crate::process::Pid;
 use crate::profile::{Profile, Site, SiteFrame};
 
 /// All of it, by the format's own names.
@@ -29,7 +30,7 @@ struct File {
     /// What lives shorter is called short-lived: no moment may have seen it.
     tuth: u64,
     cmd: String,
-    pid: u32,
+    pid: Pid,
     /// The end, and when most was live.
     te: u64,
     tg: u64,

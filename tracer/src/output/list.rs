@@ -6,13 +6,13 @@ use super::json::jvm;
 use super::style::Style;
 use super::{clean, table, units};
 use crate::probe::kernel::Requirement;
-use crate::process::ForeignText;
 use crate::process::jvm::main_class;
 use crate::process::target::Target;
+use crate::process::{ForeignText, Pid};
 
 /// A JVM, or a process that could be one.
 pub struct Row {
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: ForeignText,
     /// None: it cannot be read.
     pub target: Option<Target>,
@@ -126,7 +126,7 @@ mod tests {
 
     fn unreadable() -> Row {
         Row {
-            pid: 12,
+            pid: Pid(12),
             comm: ForeignText::from("ja\u{1b}v\u{202e}a"),
             target: None,
             user: None,
@@ -148,11 +148,11 @@ mod tests {
 
     #[test]
     fn the_largest_comes_first_with_its_main_class_whole() {
-        let mut target = crate::process::inspect(std::process::id()).expect("this process");
+        let mut target = crate::process::inspect(Pid::own()).expect("this process");
         let main = format!("com.acme.{}.Main", "deep.".repeat(30));
         target.command = vec!["java".to_owned(), main.clone()];
         let large = Row {
-            pid: 7,
+            pid: Pid(7),
             comm: ForeignText::from("java"),
             target: Some(target),
             user: Some("app".into()),

@@ -31,12 +31,13 @@ pub fn started_ns(session: &Session) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Pid;
 
     #[test]
     fn programs_have_names() {
         let of = |command: &str| {
             name(&Target {
-                pid: 1,
+                pid: Pid(1),
                 comm: "java".to_owned(),
                 command: command.split_whitespace().map(str::to_owned).collect(),
                 jvm: None,

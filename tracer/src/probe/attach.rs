@@ -23,6 +23,7 @@ use super::{
     perf_event::{self, Scope},
     tracefs,
 };
+use crate::process::Pid;
 
 /// A place in a file at which a program is to run when the target gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct LinkHandle {
 /// The kernel refuses one; the error says which, and none is attached.
 pub fn uprobes(
     programs: &mut Programs,
-    pid: u32,
+    pid: Pid,
     points: &[UprobePoint],
 ) -> Result<Vec<LinkHandle>, ProbeError> {
     let Some(multi) = programs.multi() else {
@@ -76,14 +77,14 @@ pub fn uprobes(
 }
 
 /// Attaches to one point, by a perf event.
-fn single(ebpf: &mut Ebpf, pid: u32, point: &UprobePoint) -> Result<LinkHandle, ProbeError> {
+fn single(ebpf: &mut Ebpf, pid: Pid, point: &UprobePoint) -> Result<LinkHandle, ProbeError> {
     let mut attach = || {
         let program: &mut UProbe = program(ebpf, point.program)?;
         let at_return = matches!(program.kind(), ProbeKind::Return);
         let program = program.fd()?.as_fd();
         let link = || {
             let path = CString::new(point.file.as_os_str().as_bytes())?;
-            let scope = Scope::Process(i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?);
+            let scope = Scope::Process(i32::try_from(pid.0).map_err(|_| io::ErrorKind::InvalidInput)?);
             let event = perf_event::uprobe(&path, point.file_offset, at_return, scope)?;
             multi::link_to_event(program, event.as_fd(), point.cookie.unwrap_or(0))
         };

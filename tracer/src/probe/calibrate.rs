@@ -12,6 +12,7 @@ use super::{
     perf_event::{self, Scope},
     tracefs,
 };
+use crate::process::Pid;
 use crate::process::mapping;
 
 /// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
@@ -151,7 +152,7 @@ fn median(mut values: Vec<u64>) -> u64 {
 
 /// Where in this program's file the code at `address` is.
 fn file_offset(address: u64) -> io::Result<u64> {
-    let mappings = mapping::read(std::process::id())?;
+    let mappings = mapping::read(Pid::own())?;
     let code = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
     code.map(|code| address - code.start + code.offset).ok_or_else(|| io::ErrorKind::NotFound.into())
 }

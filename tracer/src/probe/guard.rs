@@ -17,6 +17,7 @@ use std::{
 };
 
 use self::messages::{LINKS_AT_ONCE, Message};
+use crate::process::Pid;
 
 /// The guard ends when it heard nothing from the recorder for so long.
 pub const SILENCE: Duration = Duration::from_secs(6);
@@ -48,9 +49,9 @@ impl Guard {
     ///
     /// # Errors
     /// The kernel makes no socket or no process.
-    pub fn start(started: Option<u32>) -> io::Result<Self> {
+    pub fn start(started: Option<Pid>) -> io::Result<Self> {
         let (ours, its) = messages::pair()?;
-        let started = started.and_then(|pid| libc::pid_t::try_from(pid).ok()).unwrap_or(0);
+        let started = started.map_or(0, Pid::raw);
         // SAFETY: the child does nothing but system calls (see the module) and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
@@ -60,8 +61,8 @@ impl Guard {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.pid.unsigned_abs()
+    pub fn pid(&self) -> Pid {
+        Pid(self.pid.unsigned_abs())
     }
 
     /// Hands links over: after this they are the guard's alone.

@@ -16,10 +16,10 @@ use std::{
 };
 
 use aya::maps::{Array, MapData};
-use rustix::time::{ClockId, clock_gettime};
 use tracer_common::table::Deadline;
 
 use super::guard;
+use crate::process::clock::monotonic_ns;
 
 /// The programs record for so long after a renewal.
 pub const LIFETIME: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ impl Heartbeat {
     /// The map cannot be written, or there is no thread to be had.
     pub(super) fn start(deadline: Array<MapData, Deadline>, guard: OwnedFd) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let mut beating = Beating { deadline, guard, shared: Arc::clone(&shared), last_ns: now_ns() };
+        let mut beating = Beating { deadline, guard, shared: Arc::clone(&shared), last_ns: monotonic_ns() };
         beating.beat()?;
         let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || beating.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -60,7 +60,7 @@ impl Heartbeat {
     /// Has the programs end recording by themselves shortly after `duration` from now, if nobody does before.
     pub fn end_in(&self, duration: Duration) {
         let until = duration.saturating_add(GRACE);
-        self.shared.end_ns.store(now_ns().saturating_add(ns(until)), Ordering::Relaxed);
+        self.shared.end_ns.store(monotonic_ns().saturating_add(ns(until)), Ordering::Relaxed);
     }
 
     /// How long nothing was recorded since the recorder did not run: it was stopped, or got no CPU.
@@ -114,7 +114,7 @@ impl Beating {
     }
 
     fn beat(&mut self) -> io::Result<()> {
-        let now_ns = now_ns();
+        let now_ns = monotonic_ns();
         let silent_ns = now_ns.saturating_sub(self.last_ns);
         self.last_ns = now_ns;
         self.shared.deaf_ns.fetch_add(silent_ns.saturating_sub(ns(LIFETIME)), Ordering::Relaxed);
@@ -133,9 +133,4 @@ impl Beating {
 
 fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn now_ns() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }

@@ -85,7 +85,7 @@ pub fn memory_requirement(target: &Target) -> Requirement {
             id,
             title,
             Status::Missing,
-            format!("/proc/{}/mem: {error}", target.pid),
+            format!("{}: {error}", target.pid.path("mem").display()),
             "run as root; of capabilities, a process of another user needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
         ),
     }
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_process_without_a_jvm_can_be_traced() {
-        let target = process::inspect(std::process::id()).unwrap();
+        let target = process::inspect(process::Pid::own()).unwrap();
         let plan = ProbePlan::of(&target, &Features::read());
         let status = |id: &str| {
             plan.requirements.iter().find(|requirement| requirement.id == id).map(|found| found.status)
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_filter_matters_on_some_kernels_alone() {
-        let mut target = process::inspect(std::process::id()).unwrap();
+        let mut target = process::inspect(process::Pid::own()).unwrap();
         let mut features = Features::read();
         let missing = |target: &Target, features: &Features| seccomp_requirement(target, features).is_some();
         for (seccomp, release, expected) in

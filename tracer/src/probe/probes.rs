@@ -33,7 +33,7 @@ use super::{
     rows::UnwindTables,
 };
 use crate::process::{
-    Target,
+    Pid, Target,
     elf::{Elf, ElfError},
     usdt,
 };
@@ -65,7 +65,7 @@ pub struct SeenOfJvm {
 
 /// See the module.
 pub struct Probes {
-    pid: u32,
+    pid: Pid,
     /// `None` once detached.
     programs: Option<Programs>,
     usdt_specs: Array<MapData, UsdtSpec>,
@@ -96,7 +96,7 @@ impl Probes {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn load(pid: u32, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
+    pub fn load(pid: Pid, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
         let mut programs = load::load_some(config, sizes, &move |name| match set {
             ProbeSet::Full => !points::is_of_light(name),
             ProbeSet::Light => !points::is_of_allocator(name),
@@ -343,7 +343,7 @@ impl Probes {
     ///
     /// # Errors
     /// There is no process or thread to be had.
-    pub fn start_guard(&mut self, started: Option<u32>) -> Result<(), ProbeError> {
+    pub fn start_guard(&mut self, started: Option<Pid>) -> Result<(), ProbeError> {
         let deadline: Array<MapData, Deadline> = self.take_map("DEADLINE")?.try_into()?;
         let start = || {
             let guard = Guard::start(started)?;

@@ -146,6 +146,7 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Pid;
     use super::scan::link_rank;
     use super::*;
     use crate::process::memory::LiveMemory;
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn its_own_glibc() {
-        let target = target::inspect(std::process::id()).unwrap();
+        let target = target::inspect(Pid::own()).unwrap();
         let memory = LiveMemory::open(target.pid).unwrap();
         for memory in [Some(&memory as &dyn ProcessMemory), None] {
             let found = find(&target, memory);
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_c_library_comes_last_but_for_the_linker() {
-        let own = target::inspect(std::process::id()).unwrap().modules.remove(0);
+        let own = target::inspect(Pid::own()).unwrap().modules.remove(0);
         let rank = |path: &str| link_rank(&Module { path: path.into(), ..own.clone() });
         assert!(rank("/bin/java") < rank("/usr/lib/libjemalloc.so.2"));
         assert!(rank("/usr/lib/libjemalloc.so.2") < rank("/usr/lib/libc.so.6"));
@@ -229,8 +230,8 @@ mod tests {
         {
             std::thread::yield_now();
         }
-        let target = target::inspect(child.id());
-        let memory = LiveMemory::open(child.id());
+        let target = target::inspect(Pid(child.id()));
+        let memory = LiveMemory::open(Pid(child.id()));
         let found = target.map(|target| find(&target, Some(&memory.unwrap())));
         child.kill().unwrap();
         child.wait().unwrap();

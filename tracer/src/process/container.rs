@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use super::Pid;
+
 /// The container of process `pid`, if its control groups name one.
-pub fn of(pid: u32) -> Option<String> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+pub fn of(pid: Pid) -> Option<String> {
+    parse(&fs::read_to_string(pid.path("cgroup")).ok()?)
 }
 
 /// The container id in the text of `/proc/PID/cgroup`: 64 hexadecimal digits (Docker, containerd,

@@ -16,10 +16,14 @@ use object::elf::{ET_CORE, FileHeader64, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use rustix::fs::SeekFrom;
 
+use tracer_common::arch::{ADDRESS_END, PAGE_BYTES};
+
+use super::InnerTid;
+use super::Pid;
 use super::hold::ThreadRegisters;
 use super::mapping::Mapping;
 use super::memory::ProcessMemory;
-use super::pagemap::{PAGE_BYTES, PageState, Residency};
+use super::pagemap::{PageState, Residency};
 
 /// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`).
 const NT_PRSTATUS: u32 = 1;
@@ -29,8 +33,6 @@ const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 const MAX_NOTE_BYTES: u64 = 128 << 20;
-/// User addresses end here. What the kernel dumps beyond (`[vsyscall]`) is of nobody's memory.
-const ADDRESS_END: u64 = 1 << 47;
 /// Files that a core names.
 const MAX_FILES: u64 = 1 << 16;
 /// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (of 64-bit processes).
@@ -79,12 +81,12 @@ pub struct Core {
     named: BTreeMap<u64, Named>,
     /// Those of the named files that are still the same.
     same: BTreeMap<String, File>,
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: String,
     /// As far as a core has them: 80 characters.
     pub arguments: String,
     /// Ids of the threads.
-    pub tids: Vec<u32>,
+    pub tids: Vec<InnerTid>,
     threads: Vec<ThreadRegisters>,
 }
 
@@ -114,7 +116,7 @@ impl Core {
             loads: Vec::new(),
             named: BTreeMap::new(),
             same: BTreeMap::new(),
-            pid: 0,
+            pid: Pid(0),
             comm: String::new(),
             arguments: String::new(),
             tids: Vec::new(),
@@ -126,6 +128,7 @@ impl Core {
                 PT_LOAD => {
                     let start = segment.p_vaddr(endian);
                     let end = start.checked_add(segment.p_memsz(endian));
+                    // The kernel dumps `[vsyscall]` too, which lies beyond.
                     let Some(end) = end.filter(|&end| start < end && end <= ADDRESS_END) else { continue };
                     let file_bytes = bytes.min(end - start).min(length.saturating_sub(offset)).min(unclaimed);
                     unclaimed -= file_bytes;
@@ -158,14 +161,10 @@ impl Core {
             let Some(note) = rest.get(start..).and_then(|rest| rest.get(..length as usize)) else { return };
             match kind {
                 NT_PRSTATUS => {
-                    self.tids.extend(half(note, STATUS_PID));
+                    self.tids.extend(half(note, STATUS_PID).map(InnerTid));
                     let registers = note.get(STATUS_REGISTERS).unwrap_or_default().as_chunks::<8>().0;
                     let registers = registers.iter().map(|word| u64::from_le_bytes(*word)).collect();
-                    self.threads.push(ThreadRegisters::new(
-                        half(note, STATUS_PID).unwrap_or(0),
-                        registers,
-                        &[],
-                    ));
+                    self.threads.push(ThreadRegisters::new(registers, &[]));
                 }
                 // Those of the thread whose status came before.
                 NT_X86_XSTATE => {
@@ -175,7 +174,7 @@ impl Core {
                     }
                 }
                 NT_PRPSINFO => {
-                    self.pid = half(note, INFO_PID).unwrap_or(0);
+                    self.pid = Pid(half(note, INFO_PID).unwrap_or(0));
                     self.comm = text(note.get(INFO_NAME));
                     self.arguments = text(note.get(INFO_ARGUMENTS)).trim_end().to_owned();
                 }

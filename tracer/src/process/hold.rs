@@ -13,6 +13,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::Pid;
+use super::Tid;
+
 /// Notes of core(5), by which ptrace names sets of registers.
 const NT_PRSTATUS: libc::c_int = 1;
 const NT_X86_XSTATE: libc::c_int = 0x202;
@@ -30,21 +33,20 @@ const POLL: Duration = Duration::from_micros(50);
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
     #[error("process {pid} has ended")]
-    Ended { pid: u32 },
+    Ended { pid: Pid },
     #[error("process {pid} is held by another debugger (process {tracer})")]
-    Debugged { pid: u32, tracer: u32 },
+    Debugged { pid: Pid, tracer: u32 },
     #[error("not permitted to hold process {pid}")]
-    NotPermitted { pid: u32 },
+    NotPermitted { pid: Pid },
     #[error("threads of process {pid} did not stop in {} ms", limit.as_millis())]
-    Late { pid: u32, limit: Duration },
+    Late { pid: Pid, limit: Duration },
     #[error("process {pid} cannot be held: {source}")]
-    Io { pid: u32, source: io::Error },
+    Io { pid: Pid, source: io::Error },
 }
 
 /// A thread's registers, as words that may be references.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ThreadRegisters {
-    pub tid: u32,
     pub stack_pointer: u64,
     pub general: Vec<u64>,
     /// The XSAVE area: vector registers.
@@ -53,9 +55,9 @@ pub struct ThreadRegisters {
 
 impl ThreadRegisters {
     /// Takes the general registers in the order of `struct user_regs_struct`, and the XSAVE area.
-    pub fn new(tid: u32, general: Vec<u64>, vector: &[u8]) -> Self {
+    pub fn new(general: Vec<u64>, vector: &[u8]) -> Self {
         let vector = vector.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        Self { tid, stack_pointer: general.get(STACK_POINTER).copied().unwrap_or(0), general, vector }
+        Self { stack_pointer: general.get(STACK_POINTER).copied().unwrap_or(0), general, vector }
     }
 }
 
@@ -81,7 +83,7 @@ impl Hold {
     ///
     /// # Errors
     /// See [`HoldError`]; nothing is held then.
-    pub fn begin(pid: u32, limit: Duration) -> Result<Self, HoldError> {
+    pub fn begin(pid: Pid, limit: Duration) -> Result<Self, HoldError> {
         let (release, released) = mpsc::sync_channel(1);
         let (tell, told) = mpsc::sync_channel(1);
         let worker = thread::Builder::new()
@@ -118,7 +120,7 @@ impl Drop for Hold {
 
 /// The life of the thread that holds.
 fn hold(
-    pid: u32,
+    pid: Pid,
     limit: Duration,
     tell: &SyncSender<Result<Vec<ThreadRegisters>, HoldError>>,
     release: &Receiver<()>,
@@ -141,9 +143,9 @@ fn hold(
 
 /// Threads that were seized; all are let go when this is dropped.
 struct Stopped {
-    pid: u32,
+    pid: Pid,
     /// With the signal that each was about to receive, which it gets when it is let go.
-    threads: Vec<(u32, usize)>,
+    threads: Vec<(Tid, usize)>,
 }
 
 impl Stopped {
@@ -152,11 +154,11 @@ impl Stopped {
         let mut seen = HashSet::new();
         // A thread that still runs may start another: until a listing shows nothing new.
         loop {
-            let tids = tids(pid).map_err(|source| match source.kind() {
+            let tids = pid.threads().map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => HoldError::Ended { pid },
                 _ => HoldError::Io { pid, source },
             })?;
-            let new: Vec<u32> = tids.into_iter().filter(|tid| seen.insert(*tid)).collect();
+            let new: Vec<Tid> = tids.filter(|tid| seen.insert(*tid)).collect();
             if new.is_empty() {
                 break;
             }
@@ -204,7 +206,7 @@ impl Drop for Stopped {
     }
 }
 
-fn seize(tid: u32) -> io::Result<()> {
+fn seize(tid: Tid) -> io::Result<()> {
     ptrace(libc::PTRACE_SEIZE, tid, 0, 0)?;
     match ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0) {
         // It ends: the wait will tell.
@@ -217,12 +219,11 @@ fn seize(tid: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// None: not before the deadline.
-fn wait_stopped(tid: u32, deadline: Instant) -> Result<usize, Option<io::Error>> {
+fn wait_stopped(tid: Tid, deadline: Instant) -> Result<usize, Option<io::Error>> {
     loop {
         let mut status = 0;
         // SAFETY: `status` is written to and outlives the call.
-        let waited =
-            unsafe { libc::waitpid(tid.cast_signed(), &raw mut status, libc::__WALL | libc::WNOHANG) };
+        let waited = unsafe { libc::waitpid(tid.raw(), &raw mut status, libc::__WALL | libc::WNOHANG) };
         match waited {
             0 if Instant::now() >= deadline => return Err(None),
             0 => thread::sleep(POLL),
@@ -246,43 +247,38 @@ fn wait_stopped(tid: u32, deadline: Instant) -> Result<usize, Option<io::Error>>
     }
 }
 
-fn registers(tid: u32) -> Option<ThreadRegisters> {
+fn registers(tid: Tid) -> Option<ThreadRegisters> {
     let mut general = vec![0_u64; GENERAL_REGISTERS];
     let bytes = register_set(tid, NT_PRSTATUS, general.as_mut_ptr().cast(), 8 * GENERAL_REGISTERS).ok()?;
     general.truncate(bytes / 8);
     let mut vector = vec![0_u8; MAX_VECTOR_BYTES];
     let bytes = register_set(tid, NT_X86_XSTATE, vector.as_mut_ptr(), MAX_VECTOR_BYTES).unwrap_or(0);
-    Some(ThreadRegisters::new(tid, general, vector.get(..bytes).unwrap_or_default()))
+    Some(ThreadRegisters::new(general, vector.get(..bytes).unwrap_or_default()))
 }
 
 /// Fills the memory at `buffer` with a set of registers; gives how many bytes were written.
-fn register_set(tid: u32, set: libc::c_int, buffer: *mut u8, bytes: usize) -> io::Result<usize> {
+fn register_set(tid: Tid, set: libc::c_int, buffer: *mut u8, bytes: usize) -> io::Result<usize> {
     let mut vector = libc::iovec { iov_base: buffer.cast(), iov_len: bytes };
     // SAFETY: the kernel writes at most `bytes` to `buffer`, which the caller owns, and the length to `vector`.
-    let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.cast_signed(), set, &raw mut vector) };
+    let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.raw(), set, &raw mut vector) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(vector.iov_len.min(bytes)) }
 }
 
-fn ptrace(request: libc::c_uint, tid: u32, address: usize, data: usize) -> io::Result<()> {
+fn ptrace(request: libc::c_uint, tid: Tid, address: usize, data: usize) -> io::Result<()> {
     // SAFETY: these requests read and write no memory of ours.
-    let done = unsafe { libc::ptrace(request, tid.cast_signed(), address, data) };
+    let done = unsafe { libc::ptrace(request, tid.raw(), address, data) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn tids(pid: u32) -> io::Result<Vec<u32>> {
-    let entries = fs::read_dir(format!("/proc/{pid}/task"))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
-}
-
-fn has_ended(pid: u32, tid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+fn has_ended(pid: Pid, tid: Tid) -> bool {
+    let stat = fs::read_to_string(pid.thread_path(tid, "stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_none_or(|state| matches!(state, 'Z' | 'X' | 'x'))
 }
 
 /// Which process traces this thread; 0 if none does.
-fn tracer_of(pid: u32, tid: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+fn tracer_of(pid: Pid, tid: Tid) -> u32 {
+    let status = fs::read_to_string(pid.thread_path(tid, "status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
     line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
@@ -293,15 +289,19 @@ mod tests {
 
     use super::*;
 
+    fn pid(child: &std::process::Child) -> Pid {
+        Pid(child.id())
+    }
+
     /// The state of a process: `S`, `t` while traced and stopped.
-    fn state(pid: u32) -> char {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    fn state(pid: Pid) -> char {
+        let stat = fs::read_to_string(pid.path("stat")).expect("a process");
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).expect("a state")
     }
 
     fn sleeper() -> std::process::Child {
         let child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep");
-        while state(child.id()) != 'S' {
+        while state(pid(&child)) != 'S' {
             thread::yield_now();
         }
         child
@@ -310,15 +310,15 @@ mod tests {
     #[test]
     fn a_process_is_held_and_let_go() {
         let mut child = sleeper();
-        let hold = Hold::begin(child.id(), Duration::from_secs(10)).expect("ours to hold");
-        assert_eq!(state(child.id()), 't');
+        let hold = Hold::begin(pid(&child), Duration::from_secs(10)).expect("ours to hold");
+        assert_eq!(state(pid(&child)), 't');
         let [thread] = hold.threads() else { panic!("one thread") };
-        assert_eq!((thread.tid, thread.general.len()), (child.id(), GENERAL_REGISTERS));
+        assert_eq!(thread.general.len(), GENERAL_REGISTERS);
         assert!(thread.stack_pointer > 1 << 46 && !thread.vector.is_empty());
-        let second = Hold::begin(child.id(), Duration::from_secs(10));
+        let second = Hold::begin(pid(&child), Duration::from_secs(10));
         assert!(matches!(second, Err(HoldError::Debugged { .. })), "{second:?}");
         assert!(hold.release().in_time);
-        assert_ne!(state(child.id()), 't');
+        assert_ne!(state(pid(&child)), 't');
         child.kill().expect("killed");
         child.wait().expect("waited");
     }
@@ -326,9 +326,9 @@ mod tests {
     #[test]
     fn the_time_is_kept_whatever_the_holder_does() {
         let mut child = sleeper();
-        let hold = Hold::begin(child.id(), Duration::from_millis(20)).expect("ours to hold");
+        let hold = Hold::begin(pid(&child), Duration::from_millis(20)).expect("ours to hold");
         let begin = Instant::now();
-        while state(child.id()) == 't' {
+        while state(pid(&child)) == 't' {
             assert!(begin.elapsed() < Duration::from_secs(10), "it is never let go");
             thread::yield_now();
         }
@@ -341,10 +341,10 @@ mod tests {
     #[test]
     fn a_process_that_dies_while_held() {
         let mut child = sleeper();
-        let hold = Hold::begin(child.id(), Duration::from_secs(10)).expect("ours to hold");
+        let hold = Hold::begin(pid(&child), Duration::from_secs(10)).expect("ours to hold");
         child.kill().expect("killed");
         drop(hold);
         child.wait().expect("waited");
-        assert!(matches!(Hold::begin(child.id(), Duration::from_secs(1)), Err(HoldError::Ended { .. })));
+        assert!(matches!(Hold::begin(pid(&child), Duration::from_secs(1)), Err(HoldError::Ended { .. })));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only files are read here; what the JVM's own structures say is `hotspot`'s.
 
+use super::Pid;
 use super::elf::{Symbol, SymbolTable};
 use super::module::Module;
 use super::root;
@@ -25,7 +26,7 @@ pub struct JvmInfo {
 }
 
 /// The JVM among the modules of process `pid`.
-pub fn find(pid: u32, modules: &[Module]) -> Option<JvmInfo> {
+pub fn find(pid: Pid, modules: &[Module]) -> Option<JvmInfo> {
     // By name first: that needs no file to be read.
     let by_name = modules.iter().find(|module| module.name() == "libjvm.so");
     let libjvm = by_name.or_else(|| modules.iter().find(|module| describes_itself(module)))?;

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
+
+use super::Pid;
 
 /// One line of `/proc/PID/maps`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +36,8 @@ impl Mapping {
     /// The path of this very file, whatever happened to its name: `/proc/PID/map_files/...`.
     /// Opening it needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and follows no link of the
     /// target's file system.
-    pub fn map_file(&self, pid: u32) -> String {
-        format!("/proc/{pid}/map_files/{:x}-{:x}", self.start, self.end)
+    pub fn map_file(&self, pid: Pid) -> PathBuf {
+        pid.path(format!("map_files/{:x}-{:x}", self.start, self.end))
     }
 }
 
@@ -42,8 +45,8 @@ impl Mapping {
 ///
 /// # Errors
 /// No such process, or not permitted.
-pub fn read(pid: u32) -> io::Result<Vec<Mapping>> {
-    Ok(parse(&fs::read_to_string(format!("/proc/{pid}/maps"))?))
+pub fn read(pid: Pid) -> io::Result<Vec<Mapping>> {
+    Ok(parse(&fs::read_to_string(pid.path("maps"))?))
 }
 
 /// Parses the text of a `maps` file. Lines that are not of its form are passed over.

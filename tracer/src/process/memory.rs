@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Pid;
+
 /// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
 pub trait ProcessMemory {
     /// Fills `buffer` from `address`.
@@ -62,8 +64,8 @@ impl LiveMemory {
     ///
     /// # Errors
     /// No such process, or not permitted (needs CAP_SYS_PTRACE).
-    pub fn open(pid: u32) -> io::Result<Self> {
-        Ok(Self { file: File::open(format!("/proc/{pid}/mem"))?, deadline: None })
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        Ok(Self { file: File::open(pid.path("mem"))?, deadline: None })
     }
 
     /// From `deadline` on, every read fails: so whoever reads a great deal of it comes to an end.
@@ -86,12 +88,12 @@ impl ProcessMemory for LiveMemory {
 /// pid, so it is for a process that is known to live (because it is held, say).
 #[derive(Clone, Copy, Debug)]
 pub struct BulkMemory {
-    pid: u32,
+    pid: Pid,
 }
 
 impl BulkMemory {
     /// The memory of process `pid`.
-    pub fn new(pid: u32) -> Self {
+    pub fn new(pid: Pid) -> Self {
         Self { pid }
     }
 }
@@ -106,7 +108,7 @@ impl ProcessMemory for BulkMemory {
             let remote = libc::iovec { iov_base: from as *mut libc::c_void, iov_len: rest.len() };
             // SAFETY: the kernel writes at most `rest.len()` bytes to `rest`; the other address is the target's.
             let read = unsafe {
-                libc::process_vm_readv(self.pid.cast_signed(), &raw const local, 1, &raw const remote, 1, 0)
+                libc::process_vm_readv(self.pid.raw(), &raw const local, 1, &raw const remote, 1, 0)
             };
             match usize::try_from(read) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -4,12 +4,14 @@
 //! Everything read is foreign input and is bounded. Knows nothing of probes.
 
 pub mod allocator;
+pub mod clock;
 pub mod container;
 pub mod core;
 pub mod cpu_time;
 pub mod elf;
 mod foreign_text;
 pub mod hold;
+mod ids;
 pub mod jvm;
 pub mod lifecycle;
 pub mod mapping;
@@ -21,6 +23,7 @@ pub mod target;
 pub mod usdt;
 
 pub use foreign_text::{ForeignText, displayable};
+pub use ids::{InnerTid, Pid, Tid};
 pub use jvm::JvmInfo;
 pub use module::Module;
 pub use target::{Target, TargetError, inspect};

@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use tracer_common::arch::PAGE_BYTES;
+
+use super::Pid;
 use super::elf::{Elf, ElfError, Segment};
 use super::mapping::Mapping;
 use super::root;
-
-const PAGE_BYTES: u64 = 4096;
 
 /// An ELF file as it lies in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub fn file_name(path: &str) -> &str {
 }
 
 /// The modules with code among the mappings of process `pid`, by lowest address.
-pub fn modules(pid: u32, mappings: &[Mapping]) -> Vec<Module> {
+pub fn modules(pid: Pid, mappings: &[Mapping]) -> Vec<Module> {
     let mut files: BTreeMap<(u32, u32, u64), Vec<&Mapping>> = BTreeMap::new();
     for mapping in mappings.iter().filter(|mapping| mapping.is_file()) {
         files.entry((mapping.device_major, mapping.device_minor, mapping.inode)).or_default().push(mapping);
@@ -79,7 +80,7 @@ pub fn modules(pid: u32, mappings: &[Mapping]) -> Vec<Module> {
     modules
 }
 
-fn of_one_file(pid: u32, mappings: &[&Mapping]) -> Vec<Module> {
+fn of_one_file(pid: Pid, mappings: &[&Mapping]) -> Vec<Module> {
     let Some(code) = mappings.iter().find(|mapping| mapping.executable) else {
         return Vec::new();
     };
@@ -92,7 +93,7 @@ fn of_one_file(pid: u32, mappings: &[&Mapping]) -> Vec<Module> {
     }
 }
 
-fn read(pid: u32, mapping: &Mapping) -> Result<(Elf, PathBuf), ElfError> {
+fn read(pid: Pid, mapping: &Mapping) -> Result<(Elf, PathBuf), ElfError> {
     let (file, path) = root::mapped_file(pid, mapping)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
@@ -155,7 +156,7 @@ mod tests {
     /// A function's runtime address must be its symbol's address plus the bias.
     #[test]
     fn its_own_bias() {
-        let pid = std::process::id();
+        let pid = Pid::own();
         let modules = modules(pid, &mapping::read(pid).unwrap());
         let here = its_own_bias as fn() as usize as u64;
         let own = modules.iter().find(|module| module.contains(here)).expect("the test's own module");
@@ -195,6 +196,6 @@ mod tests {
     fn nothing_is_made_of_files_that_are_not_elf() {
         let mut mapping = line(0x7000_0000, 0, true);
         mapping.path = "/etc/passwd".into();
-        assert!(modules(std::process::id(), &[mapping]).is_empty());
+        assert!(modules(Pid::own(), &[mapping]).is_empty());
     }
 }

@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes of a page (x86-64).
-pub const PAGE_BYTES: u64 = 4096;
+use tracer_common::arch::PAGE_BYTES;
+
+use super::Pid;
 
 /// Where a page is (`Documentation/admin-guide/mm/pagemap.rst`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,8 @@ impl PageMap {
     ///
     /// # Errors
     /// No such process, or not permitted.
-    pub fn open(pid: u32) -> io::Result<Self> {
-        Ok(Self { file: File::open(format!("/proc/{pid}/pagemap"))? })
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        Ok(Self { file: File::open(pid.path("pagemap"))? })
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
         for page in touched {
             memory[page * PAGE_BYTES as usize] = 1;
         }
-        let map = PageMap::open(std::process::id()).expect("our own page map");
+        let map = PageMap::open(Pid::own()).expect("our own page map");
         let start = memory.as_ptr() as u64;
         let mut found = Vec::new();
         each_resident(&map, start, start + length as u64, |page| found.push((page - start) / PAGE_BYTES))

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::Pid;
 use super::mapping::Mapping;
 
 /// Opens `path`, as `/proc/PID/maps` prints it, inside the root of process `pid`.
 ///
 /// # Errors
 /// No such process or file, not permitted, or not a regular file.
-pub fn open(pid: u32, path: &str) -> io::Result<File> {
-    let link = format!("/proc/{pid}/root");
+pub fn open(pid: Pid, path: &str) -> io::Result<File> {
+    let link = pid.path("root");
     let root = File::open(&link)?;
     // The kernel prints paths as the *reader* sees them: those of a process that changed its root,
     // but not its mount namespace, begin with that root.
@@ -41,7 +42,7 @@ pub fn open(pid: u32, path: &str) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn read_text(pid: u32, path: &str, limit_bytes: u64) -> io::Result<String> {
+pub fn read_text(pid: Pid, path: &str, limit_bytes: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(pid, path)?.take(limit_bytes).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -51,8 +52,8 @@ pub fn read_text(pid: u32, path: &str, limit_bytes: u64) -> io::Result<String> {
 ///
 /// # Errors
 /// The file cannot be opened, or the path leads to another file than the mapped one.
-pub fn mapped_file(pid: u32, mapping: &Mapping) -> io::Result<(File, PathBuf)> {
-    let by_range = PathBuf::from(mapping.map_file(pid));
+pub fn mapped_file(pid: Pid, mapping: &Mapping) -> io::Result<(File, PathBuf)> {
+    let by_range = mapping.map_file(pid);
     let refused = match File::open(&by_range) {
         Ok(file) => return Ok((file, by_range)),
         Err(error) => error,
@@ -63,7 +64,7 @@ pub fn mapped_file(pid: u32, mapping: &Mapping) -> io::Result<(File, PathBuf)> {
     if metadata.ino() != mapping.inode {
         return Err(io::Error::new(io::ErrorKind::NotFound, "its path leads to another file"));
     }
-    let by_path = PathBuf::from(format!("/proc/{pid}/root{}", mapping.path));
+    let by_path = pid.path(format!("root{}", mapping.path));
     // Opened again by this path the kernel would follow links: then it must have none.
     let resolved = fs::metadata(&by_path)?;
     if (resolved.ino(), resolved.dev()) == (metadata.ino(), metadata.dev()) {
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn reads_inside_its_own_root() {
-        let pid = std::process::id();
+        let pid = Pid::own();
         assert!(read_text(pid, "/proc/self/status", 64).is_ok_and(|text| text.len() == 64));
         assert!(open(pid, "/tmp").is_err(), "a directory is not a file");
         assert!(open(pid, "/no/such/file").is_err());
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_elsewhere_is_refused() {
-        let pid = std::process::id();
+        let pid = Pid::own();
         let mapping = Mapping {
             start: 0x1000,
             end: 0x2000,

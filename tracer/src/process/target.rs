@@ -5,13 +5,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::Path;
 
 use thiserror::Error;
 
 use super::jvm::{self, JvmInfo};
 use super::mapping::{self, Mapping};
 use super::module::{self, Module};
-use super::{ForeignText, container, root};
+use super::{ForeignText, InnerTid, Pid, Tid, container, root};
 
 /// The most read of a file of `/proc/PID`, bytes. A command line can be 2 MiB and more.
 const MAX_PROC_BYTES: u64 = 4 << 20;
@@ -20,19 +21,19 @@ const MAX_PROC_BYTES: u64 = 4 << 20;
 #[derive(Debug, Error)]
 pub enum TargetError {
     #[error("no process with pid {pid}")]
-    NoSuchProcess { pid: u32 },
+    NoSuchProcess { pid: Pid },
     #[error("{tid} is a thread of process {pid}, not a process")]
-    IsThread { tid: u32, pid: u32 },
+    IsThread { tid: Tid, pid: Pid },
     #[error("process {pid} ({comm}) is a kernel thread")]
-    KernelThread { pid: u32, comm: ForeignText },
+    KernelThread { pid: Pid, comm: ForeignText },
     #[error("process {pid} ({comm}) has ended; its parent has not yet collected it")]
-    Ended { pid: u32, comm: ForeignText },
+    Ended { pid: Pid, comm: ForeignText },
     #[error("not permitted to read process {pid} ({comm})")]
-    NotPermitted { pid: u32, comm: ForeignText },
+    NotPermitted { pid: Pid, comm: ForeignText },
     #[error("process {pid} ({comm}) runs 32-bit or foreign code; only x86-64 can be traced")]
-    OtherMachine { pid: u32, comm: ForeignText },
+    OtherMachine { pid: Pid, comm: ForeignText },
     #[error("process {pid}: {source}")]
-    Io { pid: u32, source: io::Error },
+    Io { pid: Pid, source: io::Error },
 }
 
 impl TargetError {
@@ -59,7 +60,7 @@ impl TargetError {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// In the tracer's pid namespace.
-    pub pid: u32,
+    pub pid: Pid,
     /// Its pid in each nested pid namespace, outermost (the tracer's) first.
     pub namespace_pids: Vec<u32>,
     /// Start in clock ticks after boot: tells it from a later process with the same pid.
@@ -97,7 +98,7 @@ impl Target {
 ///
 /// # Errors
 /// See [`TargetError`].
-pub fn inspect(pid: u32) -> Result<Target, TargetError> {
+pub fn inspect(pid: Pid) -> Result<Target, TargetError> {
     let stat = Stat::read(pid).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
         _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
@@ -105,10 +106,10 @@ pub fn inspect(pid: u32) -> Result<Target, TargetError> {
         }
         _ => TargetError::Io { pid, source },
     })?;
-    let status = Status::read(pid).map_err(|source| TargetError::Io { pid, source })?;
+    let status = Status::read(pid.leader()).map_err(|source| TargetError::Io { pid, source })?;
     let comm = stat.comm.clone();
     if status.tgid != pid {
-        return Err(TargetError::IsThread { tid: pid, pid: status.tgid });
+        return Err(TargetError::IsThread { tid: pid.leader(), pid: status.tgid });
     }
     if stat.has_ended() {
         return Err(TargetError::Ended { pid, comm });
@@ -122,7 +123,7 @@ pub fn inspect(pid: u32) -> Result<Target, TargetError> {
         _ => TargetError::Io { pid, source },
     })?;
     let modules = module::modules(pid, &mappings);
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
+    let exe = fs::read_link(pid.path("exe")).ok().map(|path| path.to_string_lossy().into_owned());
     if modules.is_empty() {
         // Reading `maps` may be allowed where reading the mapped files is not.
         let readable = mappings.iter().filter(|mapping| mapping.is_file() && mapping.executable);
@@ -156,8 +157,8 @@ pub fn inspect(pid: u32) -> Result<Target, TargetError> {
 }
 
 /// The command line of process `pid`; empty if it has none, or it cannot be read.
-pub fn command(pid: u32) -> Vec<String> {
-    let bytes = read_bounded(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+pub fn command(pid: Pid) -> Vec<String> {
+    let bytes = read_bounded(&pid.path("cmdline")).unwrap_or_default();
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     if bytes.is_empty() {
         return Vec::new();
@@ -175,12 +176,12 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads it for process or thread `pid`.
+    /// Reads it for process `pid`, which may turn out to be a thread.
     ///
     /// # Errors
     /// No such process.
-    pub fn read(pid: u32) -> io::Result<Self> {
-        let text = String::from_utf8_lossy(&read_bounded(&format!("/proc/{pid}/stat"))?).into_owned();
+    pub fn read(pid: Pid) -> io::Result<Self> {
+        let text = String::from_utf8_lossy(&read_bounded(&pid.path("stat"))?).into_owned();
         Self::parse(&text)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
     }
@@ -210,7 +211,7 @@ impl Stat {
 /// The used fields of `/proc/PID/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    pub tgid: u32,
+    pub tgid: Pid,
     /// Effective user id.
     pub uid: u32,
     pub rss_bytes: u64,
@@ -219,12 +220,17 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads it for process or thread `pid`.
+    /// Reads it for thread `tid`; the first one's is that of the process.
     ///
     /// # Errors
-    /// No such process.
-    pub fn read(pid: u32) -> io::Result<Self> {
-        Ok(Self::parse(&String::from_utf8_lossy(&read_bounded(&format!("/proc/{pid}/status"))?)))
+    /// No such thread.
+    pub fn read(tid: Tid) -> io::Result<Self> {
+        Ok(Self::parse(&String::from_utf8_lossy(&read_bounded(&tid.path("status"))?)))
+    }
+
+    /// The number of thread `tid`, whose status this is, in its process's own pid namespace.
+    pub fn inner_tid(&self, tid: Tid) -> InnerTid {
+        InnerTid(self.namespace_pids.last().copied().unwrap_or(tid.0))
     }
 
     fn parse(text: &str) -> Self {
@@ -233,7 +239,7 @@ impl Status {
         for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
             let mut words = value.split_ascii_whitespace();
             match key {
-                "Tgid" => status.tgid = number(words.next()).unwrap_or(0),
+                "Tgid" => status.tgid = Pid(number(words.next()).unwrap_or(0)),
                 "Uid" => status.uid = number(words.nth(1)).unwrap_or(0),
                 "VmRSS" => status.rss_bytes = u64::from(number(words.next()).unwrap_or(0)) << 10,
                 "Seccomp" => status.seccomp = number(words.next()).unwrap_or(0),
@@ -245,7 +251,7 @@ impl Status {
     }
 }
 
-fn read_bounded(path: &str) -> io::Result<Vec<u8>> {
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_PROC_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -273,7 +279,7 @@ mod tests {
         let text = "Name:\tjava\nTgid:\t70\nUid:\t1\t2\t3\t4\nVmRSS:\t   12 kB\nSeccomp:\t2\nNSpid:\t70\t1\n";
         let status = Status::parse(text);
         let expected =
-            Status { tgid: 70, uid: 2, rss_bytes: 12 << 10, seccomp: 2, namespace_pids: vec![70, 1] };
+            Status { tgid: Pid(70), uid: 2, rss_bytes: 12 << 10, seccomp: 2, namespace_pids: vec![70, 1] };
         assert_eq!(status, expected);
     }
 
@@ -282,10 +288,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         // Until its exec, the child's program is this test; when it sleeps, all of it is there.
         let asleep = |stat: Stat| stat.comm.raw() == "sleep" && stat.state == 'S';
-        while !Stat::read(child.id()).is_ok_and(asleep) {
+        while !Stat::read(Pid(child.id())).is_ok_and(asleep) {
             std::thread::yield_now();
         }
-        let target = inspect(child.id());
+        let target = inspect(Pid(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
         let target = target.unwrap();
@@ -298,7 +304,7 @@ mod tests {
                 .is_some_and(|module| module.name() == "sleep" || module.name() == "coreutils")
         );
         assert!(!target.is_alive());
-        assert!(matches!(inspect(child.id()), Err(TargetError::NoSuchProcess { .. })));
+        assert!(matches!(inspect(Pid(child.id())), Err(TargetError::NoSuchProcess { .. })));
     }
 
     #[test]
@@ -310,7 +316,7 @@ mod tests {
             let _ = stopped.recv();
         });
         let tid = receive.recv().unwrap();
-        assert!(matches!(inspect(tid), Err(TargetError::IsThread { pid, .. }) if pid == std::process::id()));
+        assert!(matches!(inspect(Pid(tid)), Err(TargetError::IsThread { pid, .. }) if pid == Pid::own()));
         drop(stop);
         thread.join().unwrap();
     }
@@ -318,10 +324,10 @@ mod tests {
     #[test]
     fn ended_but_not_collected() {
         let mut child = Command::new("true").spawn().unwrap();
-        while !Stat::read(child.id()).unwrap().has_ended() {
+        while !Stat::read(Pid(child.id())).unwrap().has_ended() {
             std::thread::yield_now();
         }
-        let result = inspect(child.id());
+        let result = inspect(Pid(child.id()));
         child.wait().unwrap();
         assert!(matches!(result, Err(TargetError::Ended { .. })), "{result:?}");
     }

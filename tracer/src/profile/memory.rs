@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::Category;
 use super::build::at;
 use crate::attribute::{FrameTraits, Rules, Source};
@@ -19,7 +21,6 @@ use crate::vmmap::Owner;
 
 /// From this size on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
 const MAPPED_BYTES: u64 = 128 << 10;
-const PAGE_BYTES: u64 = 4096;
 /// Moments of the course that are told.
 const MOMENTS: usize = 256;
 

@@ -46,6 +46,7 @@ pub use view::{Sort, View};
 pub use crate::verdict::{Figures, Kind, Proof, Verdict};
 
 use crate::limits::{Fits, Limit};
+use crate::process::Pid;
 use crate::recording::{State, Step};
 use crate::symbolize::{Frame, FrameKind, Tier};
 
@@ -94,7 +95,7 @@ pub struct Profile {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Target {
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: String,
     pub command: Vec<String>,
     /// None: not a JVM.

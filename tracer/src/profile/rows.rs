@@ -13,6 +13,7 @@ use super::{
     CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
 };
 use crate::attribute::{Attribution, Rules, plain_name};
+use crate::process::Tid;
 use crate::recording::{self, Recording, Source, Stack};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
@@ -391,7 +392,7 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>
 /// Bytes that each thread holds of each stack, by the thread's name.
 fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<u32, Vec<SiteThread>> {
     // The last of a tid is the one that can hold something: its name came last.
-    let names: HashMap<u32, &str> =
+    let names: HashMap<Tid, &str> =
         recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
     let mut live: HashMap<u32, Vec<SiteThread>> = HashMap::new();
     for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid)) {

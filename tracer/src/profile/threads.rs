@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::build::{Shown, at, count, frames};
 use super::{CallPath, SiteFrame};
 use crate::attribute::{FrameTraits, Rules, Source};
+use crate::process::Tid;
 use crate::recording::{Recording, Thread};
 use crate::symbolize::Frame;
 
@@ -69,7 +70,7 @@ type Stack = (u64, u64);
 
 pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Threads {
     let is_live = |thread: &Thread| thread.ended_ns.is_none();
-    let mut stacks: HashMap<u32, Stack> = HashMap::new();
+    let mut stacks: HashMap<Tid, Stack> = HashMap::new();
     let mut cached = CachedStacks::default();
     for stack in &recording.thread_stacks {
         let size = (stack.reserved_bytes, stack.resident_bytes);

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::build::{Shown, at, frames};
 use super::{CallPath, SiteFrame, site};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{Recording, TouchedBy};
 use crate::symbolize::Frame;
 
-/// What a fault brings into memory, where the kernel gives no more at once.
-const PAGE_BYTES: u64 = 4096;
 /// Owners whose memory is of one kind, by which a category is told; what others own is told by the stack.
 const OWNERS: [(&str, &str); 8] = [
     ("java-heap", "java-heap"),

@@ -133,7 +133,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
 fn config(target: &Target, options: &Options) -> Config {
     let cpu_count = cpu_count().max(1);
     let mut config = Config {
-        tgid: target.pid,
+        tgid: target.pid.0,
         events: options.keeps_events.into(),
         min_size_bytes: options.min_size_bytes,
         slots_per_cpu: SLOTS_PER_CPU.max(MIN_SLOTS.div_ceil(cpu_count)),

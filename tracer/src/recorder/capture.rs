@@ -18,7 +18,7 @@ use super::{
 use crate::{
     ingest::event::{Event, EventKind, EventSource},
     probe::{heartbeat::Heartbeat, probes::Detaching},
-    process::{Target, mapping},
+    process::{Pid, Target, Tid, mapping},
     recording::{self, Call, End, Writer},
     session::{Session, collections::Collection, threads::Thread},
     symbolize::{Frame, FrameKind},
@@ -358,7 +358,7 @@ fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), R
     Ok(())
 }
 
-fn write_thread(writer: &mut Writer, tid: u32, thread: &Thread) -> Result<(), RecordError> {
+fn write_thread(writer: &mut Writer, tid: Tid, thread: &Thread) -> Result<(), RecordError> {
     let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
     let creator = thread.creator_stack.map(|stack| stack.0);
     writer.thread(tid, name, thread.started_ns, thread.ended_ns, creator)?;
@@ -366,13 +366,7 @@ fn write_thread(writer: &mut Writer, tid: u32, thread: &Thread) -> Result<(), Re
 }
 
 /// The threads of process `pid` with their names, as the kernel has them.
-fn threads(pid: u32) -> Vec<(u32, String)> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let tid = entry.file_name().to_str()?.parse().ok()?;
-            let comm = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-            Some((tid, comm.trim_end().to_owned()))
-        })
-        .collect()
+fn threads(pid: Pid) -> Vec<(Tid, String)> {
+    let tids = pid.threads().into_iter().flatten();
+    tids.filter_map(|tid| Some((tid, pid.thread_name(tid)?))).collect()
 }

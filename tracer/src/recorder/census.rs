@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{RecordError, monotonic_ns};
+use crate::process::Pid;
 use crate::{
     census::{self, Census},
     recording::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus, Writer},
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The censuses of a session.
 pub(super) struct Censuses {
-    pid: u32,
+    pid: Pid,
     /// Are there censuses at all?
     wanted: bool,
     /// None: the program began with the session.
@@ -28,7 +29,7 @@ pub(super) struct Censuses {
 
 impl Censuses {
     /// Begins with the first census of process `pid`, unless the recorder `started` the program.
-    pub(super) fn start(pid: u32, wanted: bool, started: bool) -> Self {
+    pub(super) fn start(pid: Pid, wanted: bool, started: bool) -> Self {
         let start = || PendingCensus::start(pid, CensusMoment::Begin, monotonic_ns());
         Self { pid, wanted, first: (wanted && !started).then(start), last: None }
     }
@@ -84,7 +85,7 @@ struct PendingCensus {
 }
 
 impl PendingCensus {
-    fn start(pid: u32, moment: CensusMoment, time_ns: u64) -> Self {
+    fn start(pid: Pid, moment: CensusMoment, time_ns: u64) -> Self {
         let deadline = Instant::now() + PATIENCE;
         let (sender, taken) = mpsc::channel();
         thread::spawn(move || sender.send(take(pid, deadline)));
@@ -114,6 +115,6 @@ impl PendingCensus {
     }
 }
 
-fn take(pid: u32, deadline: Instant) -> Result<Box<Census>, String> {
+fn take(pid: Pid, deadline: Instant) -> Result<Box<Census>, String> {
     census::by_deadline(pid, deadline).map(Box::new).map_err(|error| error.to_string())
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     hotspot::Symbols,
     probe::probes::{Probes, SeenOfJvm},
-    process::{Target, root},
+    process::{Pid, Target, root},
 };
 
 /// Files looked at.
@@ -113,11 +113,11 @@ fn home(target: &Target) -> Option<PathBuf> {
 }
 
 /// Shared objects of a folder of the target's root, by their paths there.
-fn shared_objects(pid: u32, folder: &Path) -> Vec<PathBuf> {
+fn shared_objects(pid: Pid, folder: &Path) -> Vec<PathBuf> {
     let Ok(inside) = folder.strip_prefix("/") else {
         return Vec::new();
     };
-    let entries = fs::read_dir(Path::new(&format!("/proc/{pid}/root")).join(inside)).into_iter().flatten();
+    let entries = fs::read_dir(pid.path("root").join(inside)).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| folder.join(entry.file_name()))
@@ -128,7 +128,7 @@ fn shared_objects(pid: u32, folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn opened(pid: u32, path: &Path) -> Option<(File, String)> {
+fn opened(pid: Pid, path: &Path) -> Option<(File, String)> {
     let name = path.to_str()?;
     let file = root::open(pid, name).ok()?;
     let small = file.metadata().is_ok_and(|metadata| metadata.len() <= MAX_BYTES);

@@ -8,6 +8,7 @@ use tracer_common::{
     zlib,
 };
 
+use crate::process::Pid;
 use crate::{
     ingest::tables::Tables,
     process::memory::{LiveMemory, ProcessMemory},
@@ -16,7 +17,7 @@ use crate::{
 /// What inflaters that are live have grown by: an inflater gets its window when it is first used, without a call
 /// that is watched. The kernel side adds it when a stream ends.
 pub(super) struct InflateWindows {
-    pid: u32,
+    pid: Pid,
     streams: HashMap<u64, Stream>,
 }
 
@@ -37,7 +38,7 @@ const MAX_LOOKS: usize = 10_000;
 
 impl InflateWindows {
     /// Of process `pid`.
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(pid: Pid) -> Self {
         Self { pid, streams: HashMap::new() }
     }
 

@@ -13,7 +13,7 @@ use super::{RecordError, attach::Attached, chain, expected::ExpectedJvm, symboli
 use crate::{
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     process::{
-        Module, Target, jvm,
+        InnerTid, Module, Pid, Target, Tid, jvm,
         mapping::{self, Mapping},
         memory::LiveMemory,
         module,
@@ -31,7 +31,7 @@ const REFRESH: Duration = Duration::from_millis(20);
 
 /// Where a recording is with the target's JVM.
 pub(super) struct JvmWatch {
-    pid: u32,
+    pid: Pid,
     state: State,
 }
 
@@ -223,7 +223,7 @@ fn tells_nmethods(config: &Jvm) -> bool {
 
 /// Opens the JVM; its symbols are read once, however often it is not ready, or were read before.
 fn open(
-    pid: u32,
+    pid: Pid,
     info: &jvm::JvmInfo,
     starting: &mut Option<Starting>,
     expected: Option<&ExpectedJvm>,
@@ -244,15 +244,15 @@ fn open(
 }
 
 /// The JVM once more, for one who goes on asking it.
-fn again(pid: u32, starting: &mut Starting) -> Option<Hotspot> {
+fn again(pid: Pid, starting: &mut Starting) -> Option<Hotspot> {
     starting.open(LiveMemory::open(pid).ok()?).ok()
 }
 
 /// Gives the session the Java threads' names in full.
-fn name_threads(pid: u32, hotspot: &Hotspot, session: &mut Session) {
+fn name_threads(pid: Pid, hotspot: &Hotspot, session: &mut Session) {
     let by_inner_tid = host_tids(pid);
     for thread in hotspot.threads() {
-        let tid = by_inner_tid.get(&thread.tid).copied().unwrap_or(thread.tid);
+        let tid = by_inner_tid.get(&thread.tid).copied().unwrap_or(Tid(thread.tid.0));
         if let Some(name) = thread.name {
             session.threads.named(tid, name);
         }
@@ -260,8 +260,7 @@ fn name_threads(pid: u32, hotspot: &Hotspot, session: &mut Session) {
 }
 
 /// Thread ids of `pid` by the ones in its own pid namespace.
-fn host_tids(pid: u32) -> HashMap<u32, u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok());
-    tids.filter_map(|tid| Some((*Status::read(tid).ok()?.namespace_pids.last()?, tid))).collect()
+fn host_tids(pid: Pid) -> HashMap<InnerTid, Tid> {
+    let tids = pid.threads().into_iter().flatten();
+    tids.filter_map(|tid| Some((Status::read(tid).ok()?.inner_tid(tid), tid))).collect()
 }

@@ -9,9 +9,10 @@ use std::{
     process::{Child, Command, ExitStatus},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use super::{ErrorKind, RecordError, stopped::StoppedTarget};
+use crate::process::Pid;
 
 /// `offsetof(struct user, u_debugreg)` on x86-64 (`sys/user.h`).
 const DEBUG_REGISTERS: usize = 848;
@@ -42,7 +43,7 @@ impl Launched {
             command.pre_exec(|| {
                 // Were the recorder killed while the program is stopped, it would be so for ever.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
-                ptrace(libc::PTRACE_TRACEME, 0, 0, 0)
+                ptrace(libc::PTRACE_TRACEME, Pid::default(), 0, 0)
             });
         }
         let child = command.spawn().map_err(|error| {
@@ -62,12 +63,12 @@ impl Launched {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) fn pid(&self) -> Pid {
+        Pid(self.child.id())
     }
 
     /// Its process id, unless it has ended.
-    pub(super) fn running_pid(&mut self) -> Option<u32> {
+    pub(super) fn running_pid(&mut self) -> Option<Pid> {
         matches!(self.child.try_wait(), Ok(None)).then(|| self.pid())
     }
 
@@ -89,7 +90,7 @@ impl Launched {
     fn wait_until_stopped(&mut self) -> io::Result<()> {
         let mut wait_status = 0;
         // SAFETY: waits for the child, which nobody else does; the status is written to a local.
-        if unsafe { libc::waitpid(self.pid() as libc::pid_t, &raw mut wait_status, libc::WUNTRACED) } < 0 {
+        if unsafe { libc::waitpid(self.pid().raw(), &raw mut wait_status, libc::WUNTRACED) } < 0 {
             return Err(io::Error::last_os_error());
         }
         if libc::WIFSTOPPED(wait_status) { Ok(()) } else { Err(io::Error::other("it ended before that")) }
@@ -99,7 +100,7 @@ impl Launched {
         loop {
             let mut wait_status = 0;
             // SAFETY: waits for the child, which nobody else does; the status is written to a local.
-            if unsafe { libc::waitpid(self.pid() as libc::pid_t, &raw mut wait_status, 0) } < 0 {
+            if unsafe { libc::waitpid(self.pid().raw(), &raw mut wait_status, 0) } < 0 {
                 return Err(io::Error::last_os_error());
             }
             if !libc::WIFSTOPPED(wait_status) {
@@ -119,7 +120,7 @@ impl Launched {
     /// It is gone.
     pub(super) fn release(&mut self) -> io::Result<()> {
         self.released = true;
-        let pid = Pid::from_raw(self.pid() as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        let pid = rustix::process::Pid::from_raw(self.pid().raw()).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(kill_process(pid, Signal::CONT)?)
     }
 
@@ -155,8 +156,8 @@ fn exit_code(exit: ExitStatus) -> u8 {
     }
 }
 
-fn entry_point(pid: u32) -> io::Result<u64> {
-    let auxv = fs::read(format!("/proc/{pid}/auxv"))?;
+fn entry_point(pid: Pid) -> io::Result<u64> {
+    let auxv = fs::read(pid.path("auxv"))?;
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
     auxv.chunks_exact(16)
         .map(|pair| (word(&pair[..8]), word(&pair[8..])))
@@ -165,9 +166,9 @@ fn entry_point(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no entry point in its auxiliary vector"))
 }
 
-fn ptrace(request: libc::c_uint, pid: u32, address: usize, data: usize) -> io::Result<()> {
+fn ptrace(request: libc::c_uint, pid: Pid, address: usize, data: usize) -> io::Result<()> {
     // SAFETY: the requests used here read and write no memory of this process.
-    if unsafe { libc::ptrace(request, pid as libc::pid_t, address, data) } < 0 {
+    if unsafe { libc::ptrace(request, pid.raw(), address, data) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

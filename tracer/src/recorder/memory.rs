@@ -5,14 +5,14 @@ use super::{
     ErrorKind, RecordError, attach::Attached, memory_sampler::MemorySampler, memory_snapshot::MemorySnapshot,
 };
 use crate::{
-    process::target::Status,
+    process::{Pid, target::Status},
     recording::{CodeCache, Memory, Writer},
     session::Session,
 };
 
 /// See the module.
 pub(super) struct MemoryRecord {
-    pid: u32,
+    pid: Pid,
     sampler: MemorySampler,
     rss_bytes: Option<u64>,
     /// The code cache as it was walked last.
@@ -23,7 +23,7 @@ pub(super) struct MemoryRecord {
 
 impl MemoryRecord {
     /// For process `pid`.
-    pub(super) fn start(pid: u32) -> Self {
+    pub(super) fn start(pid: Pid) -> Self {
         Self { pid, sampler: MemorySampler::start(pid), rss_bytes: None, code: None, is_sampled: false }
     }
 
@@ -38,7 +38,7 @@ impl MemoryRecord {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), RecordError> {
-        if let Ok(status) = Status::read(self.pid)
+        if let Ok(status) = Status::read(self.pid.leader())
             && status.rss_bytes > 0
         {
             self.rss_bytes = Some(status.rss_bytes);

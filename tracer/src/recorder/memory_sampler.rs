@@ -12,7 +12,7 @@ use crate::{
     census::CodeUse,
     hotspot::{self, Hotspot, Symbols},
     limits,
-    process::{Module, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
+    process::{Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     recording::{CodeCache, CodeHeap, CompiledMethod},
     vmmap,
 };
@@ -45,7 +45,7 @@ struct Request {
 
 impl MemorySampler {
     /// For the memory of process `pid`.
-    pub(super) fn start(pid: u32) -> Self {
+    pub(super) fn start(pid: Pid) -> Self {
         let (requests, asked) = mpsc::sync_channel::<Request>(4);
         let (answer, snapshots) = mpsc::channel();
         thread::spawn(move || {
@@ -127,7 +127,7 @@ fn cpu_ns() -> u64 {
 
 /// Takes samples of one process.
 struct Observer {
-    pid: u32,
+    pid: Pid,
     /// Of the executable mappings: where each is, and of which file.
     code: Vec<(u64, u64)>,
     modules: Vec<Module>,
@@ -138,7 +138,7 @@ struct Observer {
 }
 
 impl Observer {
-    fn new(pid: u32) -> Self {
+    fn new(pid: Pid) -> Self {
         Self { pid, code: Vec::new(), modules: Vec::new(), symbols: None, jvm: None, code_heaps: Vec::new() }
     }
 

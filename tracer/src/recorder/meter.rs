@@ -9,14 +9,14 @@ use crate::{
         probes::Probes,
         run_times::{Counting, Runs},
     },
-    process::cpu_time,
+    process::{Pid, cpu_time},
     recording::Overhead,
     session::budget::{Budget, Level, Reading},
 };
 
 /// See the module.
 pub(super) struct Meter {
-    pid: u32,
+    pid: Pid,
     percent: u32,
     traps: TrapCosts,
     budget: Budget,
@@ -44,7 +44,7 @@ impl Meter {
     ///
     /// # Errors
     /// The kernel refuses to tell what probes cost.
-    pub(super) fn new(pid: u32, percent: u32, level: Level) -> Result<Meter, String> {
+    pub(super) fn new(pid: Pid, percent: u32, level: Level) -> Result<Meter, String> {
         let traps = TrapCosts::measure().map_err(|error| error.to_string())?;
         tracing::debug!(traps.entry_ns, traps.return_ns, "cost of a trap");
         Counting::start().map_err(|error| error.to_string())?;

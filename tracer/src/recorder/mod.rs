@@ -39,10 +39,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::{
-    process::{Pid, PidfdFlags, pidfd_open},
-    time::{ClockId, clock_gettime},
-};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use self::{capture::Capture, census::Censuses, launch::Launched, symbolizer::SymbolizerThread};
 pub use self::{
@@ -59,7 +56,7 @@ use crate::{
         plan,
         probes::Detaching,
     },
-    process::{self, Target},
+    process::{self, Pid, Target, clock::monotonic_ns},
     recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
 };
 
@@ -153,7 +150,7 @@ impl Recorder {
 
 impl Finished {
     /// Waits until every probe is gone. Gives the pid of the program that the recorder started, if it still runs.
-    pub fn wait_detached(&mut self) -> Option<u32> {
+    pub fn wait_detached(&mut self) -> Option<Pid> {
         drop(self.detaching.take());
         self.launched.as_mut().and_then(Launched::running_pid)
     }
@@ -229,14 +226,14 @@ fn header(target: &Target, options: &Options) -> Header {
 }
 
 /// A descriptor that is readable when the process has ended.
-fn watch_exit(pid: u32) -> Result<OwnedFd, RecordError> {
+fn watch_exit(pid: Pid) -> Result<OwnedFd, RecordError> {
     let failure = |error: rustix::io::Errno| match error {
         rustix::io::Errno::SRCH => {
             RecordError::failed(format!("pid {pid} ended while it was being attached to"))
         }
         error => RecordError::failed(format!("cannot watch pid {pid}: {error}")),
     };
-    let pid = Pid::from_raw(pid as i32).ok_or_else(|| failure(rustix::io::Errno::SRCH))?;
+    let pid = rustix::process::Pid::from_raw(pid.raw()).ok_or_else(|| failure(rustix::io::Errno::SRCH))?;
     pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(failure)
 }
 
@@ -252,10 +249,4 @@ fn release_memory() {
 /// Now, RFC 3339.
 fn wall_clock() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
-}
-
-/// Now, `CLOCK_MONOTONIC`, ns.
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

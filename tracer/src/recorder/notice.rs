@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::Progress;
-use crate::process::ForeignText;
+use crate::process::{ForeignText, Pid};
 
 /// Called with each notice, in the thread that runs the recorder.
 pub type Notify = Box<dyn FnMut(Notice)>;
@@ -29,7 +29,7 @@ pub enum Notice {
 /// The process that is recorded; its name is foreign text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticedTarget {
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: ForeignText,
     pub is_jvm: bool,
 }

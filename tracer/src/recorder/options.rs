@@ -9,7 +9,7 @@ use tracer_common::config::memo;
 
 use crate::{
     probe::probes::ProbeSet,
-    process::{Target, jvm},
+    process::{Pid, Target, jvm},
     recording::LIGHT,
     session::budget::Level,
 };
@@ -41,7 +41,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// One that runs already.
-    Process(u32),
+    Process(Pid),
     /// A program, with its arguments, which the recorder starts.
     Command(Vec<String>),
 }
@@ -115,7 +115,7 @@ fn name(target: &Target) -> String {
     if main.is_empty() { target.comm.raw().to_owned() } else { main.to_owned() }
 }
 
-fn default_path(pid: u32, name: &str, time: SystemTime) -> PathBuf {
+fn default_path(pid: Pid, name: &str, time: SystemTime) -> PathBuf {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = name.chars().map(safe).take(MAX_NAME_CHARS).collect();
     // `2026-11-30T02:21:24Z`, without what file systems and shells do not like.
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn a_default_name_says_who_and_when() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let path = default_path(7, "a b/../\u{1b}c", time);
+        let path = default_path(Pid(7), "a b/../\u{1b}c", time);
         assert_eq!(path, PathBuf::from("tracer-a_b_..__c-7-2001-09-09-014640.trec"));
-        assert!(default_path(7, &"x".repeat(1_000), time).as_os_str().len() < 120);
+        assert!(default_path(Pid(7), &"x".repeat(1_000), time).as_os_str().len() < 120);
     }
 }

@@ -3,6 +3,7 @@
 use tracer_common::sampling::OFF;
 
 use super::{ErrorKind, Notice, Notify, Options, RecordError, attach::Attached, meter::Meter, monotonic_ns};
+use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
     recording::{Step, Writer},
@@ -22,7 +23,7 @@ pub(super) struct OverheadControl {
 
 impl OverheadControl {
     /// For process `pid`. If the overhead cannot be measured, that becomes a note of `probes`.
-    pub(super) fn new(pid: u32, options: &Options, probes: &mut Probes) -> Self {
+    pub(super) fn new(pid: Pid, options: &Options, probes: &mut Probes) -> Self {
         let meter = options.max_overhead_percent.and_then(|percent| {
             Meter::new(pid, percent, options.level())
                 .inspect_err(|error| {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     ingest::event::{Nmethod, Stack},
     process::{
-        Target,
+        Pid, Target,
         mapping::{self, Mapping},
         module,
     },
@@ -34,7 +34,7 @@ const READS_OF_MAPPINGS: u32 = 4;
 
 /// See the module.
 pub(super) struct StackPipeline {
-    pid: u32,
+    pid: Pid,
     jvm: JvmWatch,
     pending: PendingStacks,
     symbolizer: SymbolizerThread,

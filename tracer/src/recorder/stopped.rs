@@ -1,11 +1,12 @@
 //! The target as far as it can be stopped or end: a program that the recorder started is stopped where it meets
 //! unknown code, until that is known, and at its end, until the recording is closed.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tracer_common::table::may_stop;
 
 use super::{EndReason, ErrorKind, RecordError};
 use crate::ingest::tables::Tables;
+use crate::process::Pid;
 
 /// How often a program of ours is stopped at most where a walk of it meets unknown code: a JVM does when it uses a
 /// library of its own, and when it begins to run Java code. A program that makes code all the time must not be stopped
@@ -14,7 +15,7 @@ const MAX_STOPS: u32 = 256;
 
 /// See the module.
 pub(super) struct TargetState {
-    pid: u32,
+    pid: Pid,
     stopped: Option<StoppedTarget>,
     is_exiting: bool,
     /// How often it was resumed.
@@ -24,11 +25,11 @@ pub(super) struct TargetState {
 
 /// A program of ours that was stopped; it runs on when this is dropped.
 pub(super) struct StoppedTarget {
-    pub(super) pid: u32,
+    pub(super) pid: Pid,
 }
 
 impl TargetState {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(pid: Pid) -> Self {
         Self { pid, stopped: None, is_exiting: false, stop_count: 0, is_replaced: false }
     }
 
@@ -76,7 +77,7 @@ impl TargetState {
 
 impl Drop for StoppedTarget {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.pid as i32) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid.raw()) {
             let _ = kill_process(pid, Signal::CONT);
         }
     }

@@ -12,7 +12,7 @@ use tracer_common::stack::StackId;
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
-    process::Module,
+    process::{Module, Pid},
     symbolize::{Frame, Symbolizer},
 };
 
@@ -50,7 +50,7 @@ impl SymbolizerThread {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(pid: u32, modules: Vec<Module>) -> std::io::Result<Self> {
+    pub(super) fn start(pid: Pid, modules: Vec<Module>) -> std::io::Result<Self> {
         let (requests, inbox) = channel();
         let (outbox, named) = channel();
         let (opened, is_open) = channel();
@@ -101,7 +101,7 @@ impl SymbolizerThread {
 }
 
 fn serve(
-    pid: u32,
+    pid: Pid,
     modules: Vec<Module>,
     opened: &Sender<()>,
     inbox: &Receiver<Request>,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tracer_common::{counter::Counter, stack::StackId, table::StackTotals};
 
 use super::{RecordError, attach::Attached, inflate_windows::InflateWindows};
+use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
     recording::{CodeSample, Touched, TouchedBy, Writer},
@@ -23,7 +24,7 @@ pub(super) struct Totals {
 
 impl Totals {
     /// For process `pid`.
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(pid: Pid) -> Self {
         Self {
             stacks: HashMap::new(),
             mappings: HashMap::new(),

@@ -6,7 +6,7 @@ use tracer_common::{config::Jvm, unwind::Stop};
 use crate::{
     ingest::event::Stack,
     probe::{ProbeError, rows::UnwindTables},
-    process::{mapping::Mapping, memory::LiveMemory, root},
+    process::{Pid, mapping::Mapping, memory::LiveMemory, root},
     unwind::{modules::ModuleTables, resume},
 };
 
@@ -31,7 +31,7 @@ impl Unwinder {
     /// There is no room for more rows, or a map operation failed.
     pub(super) fn follow(
         &mut self,
-        pid: u32,
+        pid: Pid,
         mappings: &[Mapping],
         awaits_jvm: bool,
     ) -> Result<bool, ProbeError> {

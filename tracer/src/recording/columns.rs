@@ -1,9 +1,10 @@
 //! Values of columns: SQLite has signed integers and text, and a file may hold anything.
 
-use rusqlite::types::FromSql;
-use rusqlite::{Connection, Row};
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, ToSql};
 
 use super::ids::Ids;
+use crate::process::Tid;
 use crate::symbolize::{FrameKind, Tier, UnknownReason};
 
 type Result<T> = rusqlite::Result<T>;
@@ -106,4 +107,16 @@ pub(super) fn tier(text: &str) -> Option<Tier> {
 /// A reason that this version does not know is none; the frame's function says it.
 pub(super) fn unknown(text: String) -> Option<UnknownReason> {
     serde_json::from_value(serde_json::Value::String(text)).ok()
+}
+
+impl FromSql for Tid {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u32::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for Tid {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
 }

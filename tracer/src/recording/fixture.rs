@@ -11,6 +11,7 @@ use super::{
 };
 use crate::census::{Census, Finding, Group, document};
 use crate::limits::Limit;
+use crate::process::{Pid, Tid};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
 
 /// CLOCK_MONOTONIC at the start.
@@ -35,7 +36,7 @@ pub(crate) fn folder() -> (tempfile::TempDir, PathBuf) {
 pub(crate) fn header() -> Header {
     Header {
         target: TargetInfo {
-            pid: 4711,
+            pid: Pid(4711),
             comm: "java".to_owned(),
             command: ["java", "-Xmx64m", "-cp", "app.jar", "com.acme.Feed"].map(str::to_owned).to_vec(),
             exe: Some("/usr/lib/jvm/java-17/bin/java".to_owned()),
@@ -155,13 +156,13 @@ pub(crate) fn write(path: &Path) -> Writer {
         native("start_thread", LIBC),
     ];
     writer.stack(THREAD, &thread, true, "complete").expect("stack");
-    writer.thread(4711, Some("main"), None, None, None).expect("thread");
+    writer.thread(Tid(4711), Some("main"), None, None, None).expect("thread");
     writer
-        .thread(4800, Some("pool-1-thread-1"), Some(START_NS + SECOND_NS), None, Some(THREAD))
+        .thread(Tid(4800), Some("pool-1-thread-1"), Some(START_NS + SECOND_NS), None, Some(THREAD))
         .expect("thread");
     writer
         .thread(
-            4801,
+            Tid(4801),
             Some("pool-1-thread-2"),
             Some(START_NS + SECOND_NS),
             Some(START_NS + 2 * SECOND_NS),
@@ -296,8 +297,8 @@ pub(crate) fn write(path: &Path) -> Writer {
     }
     writer
         .thread_stacks(&[
-            ThreadStack { tid: Some(4711), reserved_bytes: 8 << 20, resident_bytes: 100 << 10 },
-            ThreadStack { tid: Some(4800), reserved_bytes: 1 << 20, resident_bytes: 20 << 10 },
+            ThreadStack { tid: Some(Tid(4711)), reserved_bytes: 8 << 20, resident_bytes: 100 << 10 },
+            ThreadStack { tid: Some(Tid(4800)), reserved_bytes: 1 << 20, resident_bytes: 20 << 10 },
             ThreadStack { tid: None, reserved_bytes: 1 << 20, resident_bytes: 12 << 10 },
         ])
         .expect("stacks");
@@ -343,7 +344,7 @@ pub(crate) fn census(inflaters: u64) -> Census {
     Census {
         schema: document::SCHEMA.to_owned(),
         target: document::Subject {
-            pid: 4711,
+            pid: Pid(4711),
             comm: "java".to_owned(),
             command: ["java", "com.acme.Feed"].map(str::to_owned).to_vec(),
             ..document::Subject::default()

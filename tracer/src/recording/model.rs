@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::attribute::Source;
+use crate::process::Tid;
 use tracer_common::record::AllocationRecord;
 
 use super::{KeptCensus, LimitSample};
@@ -193,7 +194,7 @@ pub struct SeriesRow {
 /// A thread of the target. Tids are used again, so there may be several of one tid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
-    pub tid: u32,
+    pub tid: Tid,
     pub name: Option<String>,
     /// None: it ran already when the session started.
     pub started_ns: Option<u64>,
@@ -242,7 +243,7 @@ pub struct Survivors {
 pub struct ThreadLive {
     /// Index into [`Recording::stacks`].
     pub stack: u32,
-    pub tid: u32,
+    pub tid: Tid,
     pub live_bytes: u64,
     pub live_count: u64,
 }

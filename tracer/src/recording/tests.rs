@@ -10,6 +10,7 @@ use tracer_common::table::StackTotals;
 
 use super::fixture::{self, SECOND_NS, START_NS};
 use super::*;
+use crate::process::Tid;
 use crate::symbolize::{Frame, FrameKind};
 
 fn end() -> End {
@@ -347,12 +348,12 @@ fn no_truncation_or_flipped_byte_panics() {
 fn threads_with_a_used_tid_are_apart() {
     let (_folder, path) = fixture::folder();
     let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
-    writer.thread(7, None, Some(10), None, None).expect("thread");
-    writer.thread(7, Some("first"), None, None, None).expect("thread");
-    writer.thread(7, None, None, Some(20), None).expect("thread");
-    writer.thread(7, Some("second"), Some(30), None, None).expect("thread");
-    writer.thread(7, None, Some(30), Some(40), None).expect("thread");
-    writer.thread(8, Some("old"), None, None, None).expect("thread");
+    writer.thread(Tid(7), None, Some(10), None, None).expect("thread");
+    writer.thread(Tid(7), Some("first"), None, None, None).expect("thread");
+    writer.thread(Tid(7), None, None, Some(20), None).expect("thread");
+    writer.thread(Tid(7), Some("second"), Some(30), None, None).expect("thread");
+    writer.thread(Tid(7), None, Some(30), Some(40), None).expect("thread");
+    writer.thread(Tid(8), Some("old"), None, None, None).expect("thread");
     writer.finish(&end()).expect("finish");
     let threads: Vec<_> = read(&path)
         .expect("read")
@@ -363,9 +364,9 @@ fn threads_with_a_used_tid_are_apart() {
     assert_eq!(
         threads,
         [
-            (7, "first".to_owned(), Some(10), Some(20)),
-            (7, "second".to_owned(), Some(30), Some(40)),
-            (8, "old".to_owned(), None, None)
+            (Tid(7), "first".to_owned(), Some(10), Some(20)),
+            (Tid(7), "second".to_owned(), Some(30), Some(40)),
+            (Tid(8), "old".to_owned(), None, None)
         ]
     );
 }

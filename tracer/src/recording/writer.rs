@@ -15,6 +15,7 @@ use super::database::{meta, open, pragma, signed};
 use super::rows::Rows;
 use super::series::Series;
 use super::{APPLICATION_ID, End, FORMAT_VERSION, Header, WriteError, schema};
+use crate::process::Tid;
 
 /// The source row of the allocator.
 const ALLOCATOR: i64 = 0;
@@ -31,7 +32,7 @@ pub struct Writer {
     failed: bool,
     ticked: bool,
     rows: Rows,
-    threads: HashMap<u32, ThreadRow>,
+    threads: HashMap<Tid, ThreadRow>,
     series: Series,
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::arch::PAGE_BYTES;
 use tracer_common::{
     record::{MappingRecord, mapping_call},
     stack::StackId,
@@ -19,7 +20,6 @@ const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_STACK: u64 = 0x20000;
 const MREMAP_DONTUNMAP: u64 = 4;
-const PAGE_BYTES: u64 = 4096;
 
 /// What a mapping is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

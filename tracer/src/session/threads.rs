@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tracer_common::{stack::StackId, table};
 
+use crate::process::Tid;
+
 /// A thread of the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
@@ -20,19 +22,19 @@ pub struct Thread {
 /// All threads of the session, by (thread id, how many had that id before).
 #[derive(Debug, Default)]
 pub struct Threads {
-    threads: BTreeMap<(u32, u32), Thread>,
+    threads: BTreeMap<(Tid, u32), Thread>,
     /// The one that last had each id.
-    latest: BTreeMap<u32, u32>,
+    latest: BTreeMap<Tid, u32>,
 }
 
 impl Threads {
     /// A thread that was there before the session.
-    pub fn present(&mut self, tid: u32, name: String) {
+    pub fn present(&mut self, tid: Tid, name: String) {
         self.insert(tid, Thread { name, ..Thread::default() });
     }
 
     /// A thread was created.
-    pub fn started(&mut self, tid: u32, name: String, time_ns: u64, creator_stack: Option<StackId>) {
+    pub fn started(&mut self, tid: Tid, name: String, time_ns: u64, creator_stack: Option<StackId>) {
         // The list of those that were there is made while threads start: one can be in both.
         if let Some(thread) = self.latest_mut(tid)
             && thread.ended_ns.is_none()
@@ -45,7 +47,7 @@ impl Threads {
     }
 
     /// A thread ended. `name`: its last one, as the kernel had it.
-    pub fn ended(&mut self, tid: u32, name: &str, time_ns: u64) {
+    pub fn ended(&mut self, tid: Tid, name: &str, time_ns: u64) {
         if self.latest_mut(tid).is_none() {
             self.insert(tid, Thread::default());
         }
@@ -58,7 +60,7 @@ impl Threads {
     }
 
     /// The name of a live thread became known.
-    pub fn named(&mut self, tid: u32, name: String) {
+    pub fn named(&mut self, tid: Tid, name: String) {
         if let Some(thread) = self.latest_mut(tid)
             && thread.ended_ns.is_none()
         {
@@ -67,12 +69,12 @@ impl Threads {
     }
 
     /// Every thread with its id.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Tid, &Thread)> {
         self.threads.iter().map(|((tid, _), thread)| (*tid, thread))
     }
 
     /// Takes out the threads that have ended: a program may make them without end.
-    pub fn take_ended(&mut self) -> Vec<(u32, Thread)> {
+    pub fn take_ended(&mut self) -> Vec<(Tid, Thread)> {
         let ended = self.threads.extract_if(.., |_, thread| thread.ended_ns.is_some());
         let ended: Vec<_> = ended.map(|((tid, _), thread)| (tid, thread)).collect();
         let threads = &self.threads;
@@ -81,7 +83,7 @@ impl Threads {
     }
 
     /// Does this thread free what unreachable Java objects held?
-    pub fn frees_for_the_collector(&self, tid: u32) -> bool {
+    pub fn frees_for_the_collector(&self, tid: Tid) -> bool {
         let thread = self.latest.get(&tid).and_then(|&generation| self.threads.get(&(tid, generation)));
         thread.is_some_and(|thread| {
             let mut comm = [0; 16];
@@ -92,12 +94,12 @@ impl Threads {
         })
     }
 
-    fn insert(&mut self, tid: u32, thread: Thread) {
+    fn insert(&mut self, tid: Tid, thread: Thread) {
         let generation = self.latest.entry(tid).and_modify(|generation| *generation += 1).or_insert(0);
         self.threads.insert((tid, *generation), thread);
     }
 
-    fn latest_mut(&mut self, tid: u32) -> Option<&mut Thread> {
+    fn latest_mut(&mut self, tid: Tid) -> Option<&mut Thread> {
         self.threads.get_mut(&(tid, *self.latest.get(&tid)?))
     }
 }
@@ -109,19 +111,19 @@ mod tests {
     #[test]
     fn an_id_that_is_used_again_is_another_thread() {
         let mut threads = Threads::default();
-        threads.present(1, "main".into());
-        threads.started(2, "java".into(), 10, Some(StackId(5)));
-        threads.named(2, "pool-1-thread-1".into());
-        threads.ended(2, "pool-1-thread-1", 20);
-        threads.started(2, "java".into(), 30, None);
+        threads.present(Tid(1), "main".into());
+        threads.started(Tid(2), "java".into(), 10, Some(StackId(5)));
+        threads.named(Tid(2), "pool-1-thread-1".into());
+        threads.ended(Tid(2), "pool-1-thread-1", 20);
+        threads.started(Tid(2), "java".into(), 30, None);
         let all: Vec<_> =
             threads.iter().map(|(tid, t)| (tid, t.name.as_str(), t.started_ns, t.ended_ns)).collect();
         assert_eq!(
             all,
             [
-                (1, "main", None, None),
-                (2, "pool-1-thread-1", Some(10), Some(20)),
-                (2, "java", Some(30), None)
+                (Tid(1), "main", None, None),
+                (Tid(2), "pool-1-thread-1", Some(10), Some(20)),
+                (Tid(2), "java", Some(30), None)
             ]
         );
     }
@@ -129,10 +131,10 @@ mod tests {
     #[test]
     fn threads_that_ended_take_no_memory_once_they_are_taken() {
         let mut threads = Threads::default();
-        threads.present(1, "main".into());
+        threads.present(Tid(1), "main".into());
         for tid in 2..10_000 {
-            threads.started(tid, "java".into(), u64::from(tid), None);
-            threads.ended(tid, "java", u64::from(tid) + 1);
+            threads.started(Tid(tid), "java".into(), u64::from(tid), None);
+            threads.ended(Tid(tid), "java", u64::from(tid) + 1);
             if tid % 100 == 0 {
                 assert!((1..=100).contains(&threads.take_ended().len()));
             }
@@ -140,37 +142,37 @@ mod tests {
         threads.take_ended();
         assert_eq!((threads.threads.len(), threads.latest.len()), (1, 1));
         // An id that was used before is that of a new thread.
-        threads.started(2, "java".into(), 20_000, Some(StackId(7)));
-        threads.ended(2, "java", 20_001);
+        threads.started(Tid(2), "java".into(), 20_000, Some(StackId(7)));
+        threads.ended(Tid(2), "java", 20_001);
         let thread = Thread {
             name: "java".into(),
             started_ns: Some(20_000),
             ended_ns: Some(20_001),
             creator_stack: Some(StackId(7)),
         };
-        assert_eq!(threads.take_ended(), [(2, thread)]);
+        assert_eq!(threads.take_ended(), [(Tid(2), thread)]);
         assert!(threads.take_ended().is_empty());
     }
 
     #[test]
     fn threads_that_free_for_the_collector_are_known_by_their_names() {
         let mut threads = Threads::default();
-        threads.present(1, "Reference Handl".into());
-        threads.present(2, "java".into());
-        threads.present(3, "main".into());
-        assert!(threads.frees_for_the_collector(1));
-        assert!(![2, 3, 4].into_iter().any(|tid| threads.frees_for_the_collector(tid)));
+        threads.present(Tid(1), "Reference Handl".into());
+        threads.present(Tid(2), "java".into());
+        threads.present(Tid(3), "main".into());
+        assert!(threads.frees_for_the_collector(Tid(1)));
+        assert!(![2, 3, 4].into_iter().any(|tid| threads.frees_for_the_collector(Tid(tid))));
         // The JVM's own name, in full.
-        threads.named(2, "Reference Handler".into());
-        assert!(threads.frees_for_the_collector(2));
+        threads.named(Tid(2), "Reference Handler".into());
+        assert!(threads.frees_for_the_collector(Tid(2)));
     }
 
     #[test]
     fn the_full_name_is_kept_when_the_kernel_cuts_it() {
         let mut threads = Threads::default();
-        threads.present(1, "java".into());
-        threads.named(1, "http-nio-8080-exec-1".into());
-        threads.ended(1, "http-nio-8080-e", 3);
+        threads.present(Tid(1), "java".into());
+        threads.named(Tid(1), "http-nio-8080-exec-1".into());
+        threads.ended(Tid(1), "http-nio-8080-e", 3);
         assert_eq!(threads.iter().next().unwrap().1.name, "http-nio-8080-exec-1");
     }
 }

@@ -20,7 +20,7 @@ use super::{image, perf_map::PerfMap};
 use crate::process::elf::Elf;
 use crate::process::mapping::{self, Mapping};
 use crate::process::module::modules;
-use crate::process::{Module, root};
+use crate::process::{Module, Pid, root};
 
 /// Files that are kept, whether or not they are still mapped.
 const MAX_FILES: usize = 4096;
@@ -33,7 +33,7 @@ const ENTRY_BYTES: u64 = 48;
 
 /// Names for the native code of one process.
 pub(super) struct Native {
-    pid: u32,
+    pid: Pid,
     files: Vec<ModuleFile>,
     /// By start: what was last known to be mapped there.
     ranges: BTreeMap<u64, Range>,
@@ -74,7 +74,7 @@ struct Symbols {
 }
 
 impl Native {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(pid: Pid) -> Self {
         Self {
             pid,
             files: Vec::new(),

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use crate::process::Pid;
 use crate::process::root;
 
 /// What is read of the file; entries that are kept.
@@ -19,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The perf map of one process.
 #[derive(Debug)]
 pub(super) struct PerfMap {
-    pid: u32,
+    pid: Pid,
     /// In the target's own root and pid namespace.
     path: String,
     /// Sorted by start.
@@ -37,7 +38,7 @@ struct Entry {
 }
 
 impl PerfMap {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(pid: Pid) -> Self {
         let path = format!("/tmp/perf-{}.map", namespace_pid(pid).unwrap_or(pid));
         Self { pid, path, entries: Vec::new(), stamp: None, looked: None }
     }
@@ -106,8 +107,8 @@ fn parse_line(line: &str) -> Option<Entry> {
 }
 
 /// The pid that the process has in its own pid namespace.
-fn namespace_pid(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+fn namespace_pid(pid: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(pid.path("status")).ok()?;
     let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     pids.split_whitespace().next_back()?.parse().ok()
 }
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_map_of_this_process_is_found_and_followed() {
-        let pid = std::process::id();
+        let pid = Pid::own();
         let path = format!("/tmp/perf-{pid}.map");
         fs::write(&path, "1000 10 one\n").unwrap();
         let mut map = PerfMap::new(pid);

@@ -7,7 +7,7 @@ use super::java;
 use super::native::Native;
 use crate::hotspot::Hotspot;
 use crate::ingest::event::Nmethod;
-use crate::process::Module;
+use crate::process::{Module, Pid};
 
 /// Compiled methods copied before anything else gets its turn: some milliseconds.
 const COPIED_AT_ONCE: usize = 16;
@@ -22,7 +22,7 @@ pub struct Symbolizer {
 
 impl Symbolizer {
     /// For process `pid`.
-    pub fn new(pid: u32) -> Self {
+    pub fn new(pid: Pid) -> Self {
         Self { native: Native::new(pid), jvm: None, to_copy: Vec::new() }
     }
 

@@ -14,6 +14,7 @@ use super::modules::ModuleTables;
 use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
 use crate::process::root;
+use crate::process::{Pid, Tid};
 
 /// A child process that ends with the test.
 pub(crate) struct Started(Child);
@@ -30,8 +31,8 @@ impl Started {
         Ok(started)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
+    pub(crate) fn pid(&self) -> Pid {
+        Pid(self.0.id())
     }
 
     /// Waits until none of its threads has anything to do.
@@ -48,21 +49,15 @@ impl Drop for Started {
 }
 
 /// The threads of a process with their names, by id.
-pub(crate) fn threads(pid: u32) -> Vec<(u32, String)> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let mut threads: Vec<_> = tasks
-        .map(|task| {
-            let task = task.unwrap();
-            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            (task.file_name().to_str().unwrap().parse().unwrap(), comm.trim().to_owned())
-        })
-        .collect();
+pub(crate) fn threads(pid: Pid) -> Vec<(Tid, String)> {
+    let tids = pid.threads().unwrap();
+    let mut threads: Vec<_> = tids.map(|tid| (tid, pid.thread_name(tid).unwrap_or_default())).collect();
     threads.sort_unstable();
     threads
 }
 
 /// The tables of a process.
-pub(crate) fn tables(pid: u32, mappings: &[Mapping], memory: &LiveMemory) -> ModuleTables {
+pub(crate) fn tables(pid: Pid, mappings: &[Mapping], memory: &LiveMemory) -> ModuleTables {
     let mut tables = ModuleTables::new(1 << 20);
     tables.update(mappings, |m| root::mapped_file(pid, m).map(|(file, _)| file), memory);
     tables

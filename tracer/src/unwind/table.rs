@@ -13,6 +13,7 @@ use gimli::{
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadRef, elf};
 use tracer_common::arch;
+use tracer_common::arch::PAGE_BYTES;
 use tracer_common::unwind::{Row, rule};
 
 use super::row::{self, Slice, Storage};
@@ -86,7 +87,6 @@ impl Table {
     /// `None`: the mapping is of no executable segment.
     pub fn bias(&self, start: u64, file_offset: u64) -> Option<u64> {
         // The kernel maps whole pages, so that a mapping can begin before its segment.
-        const PAGE_BYTES: u64 = 4096;
         let segment = self.segments.iter().find(|segment| {
             let first_page = segment.file_offset & !(PAGE_BYTES - 1);
             let end = segment.file_offset.saturating_add(segment.file_size_bytes);

@@ -1,6 +1,7 @@
 //! One thing to do about a verdict, as specific as the category allows.
 
 use super::Kind;
+use crate::process::Pid;
 
 /// What holds for a category, by what was found of it.
 struct Advice {
@@ -169,7 +170,7 @@ const TABLE: &[Advice] = &[
 ];
 
 /// What to do about `kind` of a row, which may be of a kind itself. `pid` is the target's.
-pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: u32) -> String {
+pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: Pid) -> String {
     let category = match category {
         // Metadata, names and tables all live as long as the classes.
         "metaspace" | "symbol" => "class",
@@ -229,11 +230,11 @@ mod tests {
 
     #[test]
     fn advice_is_that_of_the_kind_of_memory() {
-        assert!(advice(Kind::Leak, "zlib", Some("deflate"), 7).contains("Deflater"));
-        assert!(advice(Kind::GcPending, "zlib", Some("inflate"), 7).contains("Inflater"));
-        assert!(advice(Kind::Leak, "metaspace", None, 7).contains("jcmd 7 VM.classloaders"));
-        assert!(advice(Kind::Leak, "native:libacme.so", None, 7).contains("libacme.so"));
-        assert_eq!(advice(Kind::Steady, "zlib", None, 7), "nothing");
-        assert!(advice(Kind::Retention, "allocator", None, 7).contains("MALLOC_ARENA_MAX"));
+        assert!(advice(Kind::Leak, "zlib", Some("deflate"), Pid(7)).contains("Deflater"));
+        assert!(advice(Kind::GcPending, "zlib", Some("inflate"), Pid(7)).contains("Inflater"));
+        assert!(advice(Kind::Leak, "metaspace", None, Pid(7)).contains("jcmd 7 VM.classloaders"));
+        assert!(advice(Kind::Leak, "native:libacme.so", None, Pid(7)).contains("libacme.so"));
+        assert_eq!(advice(Kind::Steady, "zlib", None, Pid(7)), "nothing");
+        assert!(advice(Kind::Retention, "allocator", None, Pid(7)).contains("MALLOC_ARENA_MAX"));
     }
 }

@@ -4,6 +4,7 @@ use super::advice::advice;
 use super::history::Point;
 use super::sentence::Figures;
 use super::{Kind, Proof, Verdict};
+use crate::process::Pid;
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const KEPT_MIN_BYTES: u64 = 16 << 20;
@@ -13,11 +14,11 @@ pub struct AllocatorRetention {
     history: Vec<Point>,
     /// The most that compilers held of it.
     compilers_bytes: u64,
-    pid: u32,
+    pid: Pid,
 }
 
 impl AllocatorRetention {
-    pub(super) fn new(history: Vec<Point>, compilers_bytes: u64, pid: u32) -> AllocatorRetention {
+    pub(super) fn new(history: Vec<Point>, compilers_bytes: u64, pid: Pid) -> AllocatorRetention {
         AllocatorRetention { history, compilers_bytes, pid }
     }
 
@@ -86,7 +87,7 @@ mod tests {
             freed_bytes: (1_000 - live) * MIB,
             ..Point::default()
         };
-        AllocatorRetention { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: 1 }
+        AllocatorRetention { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: Pid(1) }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::sentence::Figures;
 use super::shape::Shape;
 use super::{ClassGrowth, Kind, Proof, timing};
 use crate::attribute::Nature;
+use crate::process::Pid;
 use crate::recording::Collection;
 
 /// Less than this is no finding: a JVM's own books move by as much in any session.
@@ -54,7 +55,7 @@ pub(super) struct Evidence<'a> {
     pub(super) usual_bytes: u64,
     /// Less may be the chance of sampling.
     pub(super) noise_bytes: u64,
-    pub(super) pid: u32,
+    pub(super) pid: Pid,
     /// What the bytes are beside bytes. None: nothing is said.
     pub(super) threads: Option<Threads>,
 }
@@ -234,7 +235,7 @@ fn reachable(
     nature: Nature,
     collected: &Collected,
     grew: &str,
-    pid: u32,
+    pid: Pid,
     figures: &mut Figures,
 ) -> (Kind, Proof, String) {
     // Threads are no garbage while they run.

@@ -9,6 +9,7 @@ use super::history::Point;
 use super::sentence::tests::holds;
 use super::{ClassGrowth, Kind, Proof};
 use crate::attribute::Nature;
+use crate::process::Pid;
 use crate::recording::Collection;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -52,7 +53,7 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: 4711,
+        pid: Pid(4711),
         threads: None,
     })
 }
@@ -71,7 +72,7 @@ fn the_chance_of_sampling_is_no_growth() {
             is_applications: false,
             usual_bytes: 0,
             noise_bytes,
-            pid: 4711,
+            pid: Pid(4711),
             threads: None,
         };
         classify_growth(&case).kind
@@ -148,7 +149,7 @@ fn without_a_collection_nobody_can_tell() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: 1,
+        pid: Pid(1),
         threads: None,
     };
     let found = classify_growth(&case);
@@ -248,7 +249,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: 1,
+        pid: Pid(1),
         threads: None,
     };
     assert_eq!(classify_growth(&of(ClassGrowth::Loading, &gcs, true)).kind, Kind::TooShort);
@@ -270,7 +271,7 @@ fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births:
         is_applications: true,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: 4711,
+        pid: Pid(4711),
         threads: None,
     })
 }
@@ -290,7 +291,7 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: 1,
+        pid: Pid(1),
         threads: None,
     };
     assert_eq!(classify_growth(&case(true)).kind, Kind::GcPending);
@@ -396,7 +397,7 @@ proptest! {
         let births = births(seconds - seconds / 2..seconds, each, &gcs);
         let found = classify_growth(&Evidence {
             nature, history: &history, collections: Some(&gcs), births: &births, classes, unloads: true,
-            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: 4711, threads: None,
+            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: Pid(4711), threads: None,
         });
         let known = ["95 %", "jcmd 4711 GC.run"];
         prop_assert_eq!(holds(&found.evidence, &found.figures, &known), Ok(()));
@@ -502,7 +503,7 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
             is_applications: false,
             usual_bytes: 1 << 20,
             noise_bytes: 0,
-            pid: 4711,
+            pid: Pid(4711),
             threads: None,
         })
     };

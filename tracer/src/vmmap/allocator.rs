@@ -7,13 +7,14 @@
 
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::smaps::Vma;
 use crate::glibc;
 use crate::process::memory::ProcessMemory;
 
 /// `HEAP_MAX_SIZE`.
 const HEAP_BYTES: u64 = 64 << 20;
-const PAGE_BYTES: u64 = 4096;
 /// Chunks found in one mapping at most.
 const MAX_CHUNKS: usize = 1 << 16;
 

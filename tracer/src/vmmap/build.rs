@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::divide::divide;
 use super::owner::Owner;
 use super::smaps::{self, Usage, Vma};
@@ -14,14 +16,14 @@ use crate::glibc::{self, Malloc};
 use crate::hotspot::{Hotspot, JvmRange, RangeKind};
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
-use crate::process::pagemap::{PAGE_BYTES, Residency};
+use crate::process::pagemap::Residency;
 use crate::process::target::Status;
-use crate::process::{Module, elf::Segment};
+use crate::process::{Module, Pid, Tid, elf::Segment};
 use crate::session::intervals::Intervals;
 
 /// What a map is made from.
 pub struct Source<'a> {
-    pub pid: u32,
+    pub pid: Pid,
     pub modules: &'a [Module],
     pub memory: &'a dyn ProcessMemory,
     /// Tells the owners of one mapping apart.
@@ -49,7 +51,7 @@ pub struct Part {
 pub struct StackUse {
     pub stack: ThreadStack,
     /// Its thread's id as the reader sees it.
-    pub tid: Option<u32>,
+    pub tid: Option<Tid>,
     pub name: String,
     pub usage: Usage,
 }
@@ -113,7 +115,8 @@ impl Map {
 /// No such process (any more), or not permitted.
 pub fn read(source: &Source<'_>) -> io::Result<Map> {
     let vmas = smaps::read(source.pid)?;
-    let rss_bytes = Status::read(source.pid).ok().map(|status| status.rss_bytes).filter(|bytes| *bytes > 0);
+    let rss_bytes =
+        Status::read(source.pid.leader()).ok().map(|status| status.rss_bytes).filter(|bytes| *bytes > 0);
     if vmas.is_empty() {
         // A process that ended meanwhile has no mappings, and reading them is no error.
         return Err(io::ErrorKind::NotFound.into());
@@ -151,7 +154,7 @@ struct Claim {
     owner: Owner,
     name: String,
     /// And its thread's id as the reader sees it.
-    stack: Option<(ThreadStack, Option<u32>)>,
+    stack: Option<(ThreadStack, Option<Tid>)>,
 }
 
 /// Who owns what, as far as it is known before the kernel's names.

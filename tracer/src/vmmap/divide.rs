@@ -3,8 +3,10 @@
 use std::io;
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::smaps::{Usage, Vma};
-use crate::process::pagemap::{PAGE_BYTES, PageState, Residency};
+use crate::process::pagemap::{PageState, Residency};
 
 /// What each piece of a mapping has of the mapping's memory. The sums are those of the mapping.
 pub(super) fn divide(

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
+use crate::process::Pid;
 use crate::process::mapping::{self, Mapping};
 
 /// Lines read at most: a process has at most some 65,530 mappings (`vm.max_map_count`), unless the host
@@ -44,8 +45,8 @@ pub(super) struct Vma {
 ///
 /// # Errors
 /// No such process, or not permitted.
-pub(super) fn read(pid: u32) -> io::Result<Vec<Vma>> {
-    parse(BufReader::with_capacity(1 << 20, File::open(format!("/proc/{pid}/smaps"))?))
+pub(super) fn read(pid: Pid) -> io::Result<Vec<Vma>> {
+    parse(BufReader::with_capacity(1 << 20, File::open(pid.path("smaps"))?))
 }
 
 fn parse(text: impl BufRead) -> io::Result<Vec<Vma>> {
@@ -142,7 +143,7 @@ nonsense
 
     #[test]
     fn its_own() {
-        let vmas = read(std::process::id()).expect("our own");
+        let vmas = read(Pid::own()).expect("our own");
         let resident: u64 = vmas.iter().map(|vma| vma.usage.resident_bytes).sum();
         assert!(resident > 1 << 20, "{resident}");
         assert!(vmas.iter().any(|vma| vma.mapping.path == "[stack]"));

@@ -8,16 +8,16 @@
 //! and alone where glibc is another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use crate::hotspot::JavaThread;
-use crate::process::Module;
 use crate::process::elf::SymbolTable;
 use crate::process::memory::ProcessMemory;
 use crate::process::target::Status;
+use crate::process::{InnerTid, Module, Pid, Tid};
 
-const PAGE_BYTES: u64 = 4096;
 /// Stacks of one process, in use or kept.
 const MAX_STACKS: usize = 1 << 17;
 /// A descriptor is not larger (about 2,300 bytes).
@@ -30,29 +30,24 @@ const MAX_STACK_BYTES: u64 = 16 << 30;
 pub struct ThreadStack {
     pub range: Range<u64>,
     /// In the target's own pid namespace; none: its thread has ended, and the stack waits for another.
-    pub tid: Option<u32>,
+    pub tid: Option<InnerTid>,
 }
 
 /// A thread of the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) name: String,
-    /// In the reader's pid namespace.
-    pub(super) tid: u32,
+    pub(super) tid: Tid,
 }
 
 /// The threads of process `pid`, by their ids in its own pid namespace: in full where the JVM tells a
 /// name, else as the kernel has it.
-pub(super) fn names(pid: u32, java: &[JavaThread]) -> BTreeMap<u32, Named> {
+pub(super) fn names(pid: Pid, java: &[JavaThread]) -> BTreeMap<InnerTid, Named> {
     let mut names = BTreeMap::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-        let Some(tid) = task.file_name().to_str().and_then(|tid| tid.parse::<u32>().ok()) else { continue };
-        let inner = match Status::read(tid) {
-            Ok(status) => status.namespace_pids.last().copied().unwrap_or(tid),
-            Err(_) => continue,
-        };
-        let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        names.insert(inner, Named { name: comm.trim_end().to_owned(), tid });
+    for tid in pid.threads().into_iter().flatten() {
+        let Ok(status) = Status::read(tid) else { continue };
+        let name = pid.thread_name(tid).unwrap_or_default();
+        names.insert(status.inner_tid(tid), Named { name, tid });
     }
     for thread in java {
         if let (Some(named), Some(name)) = (names.get_mut(&thread.tid), &thread.name) {
@@ -66,7 +61,7 @@ pub(super) fn names(pid: u32, java: &[JavaThread]) -> BTreeMap<u32, Named> {
 pub(super) fn glibc(
     modules: &[Module],
     memory: &dyn ProcessMemory,
-    live: &BTreeMap<u32, Named>,
+    live: &BTreeMap<InnerTid, Named>,
 ) -> Vec<ThreadStack> {
     let Some(layout) = Layout::of(modules, memory) else { return Vec::new() };
     let mut stacks = Vec::new();
@@ -136,7 +131,7 @@ impl Layout {
         memory: &dyn ProcessMemory,
         descriptor: u64,
         in_use: bool,
-        live: &BTreeMap<u32, Named>,
+        live: &BTreeMap<InnerTid, Named>,
     ) -> Option<ThreadStack> {
         let mut bytes = vec![0; usize::try_from(self.descriptor_bytes).ok()?];
         memory.read(descriptor, &mut bytes).ok()?;
@@ -146,7 +141,7 @@ impl Layout {
             return None;
         }
         let tid = bytes.get(usize::try_from(self.tid).ok()?..)?.first_chunk::<4>().copied()?;
-        let tid = Some(u32::from_le_bytes(tid)).filter(|tid| in_use && live.contains_key(tid));
+        let tid = Some(InnerTid(u32::from_le_bytes(tid))).filter(|tid| in_use && live.contains_key(tid));
         let end = descriptor.checked_add(self.descriptor_bytes)?;
         let block = words.windows(2).find_map(|pair| {
             let (start, bytes) = (*pair.first()?, *pair.get(1)?);

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use tracer::process::mapping;
 use tracer::process::memory::{LiveMemory, ProcessMemory};
-use tracer::process::pagemap::{PAGE_BYTES, PageMap, each_resident};
+use tracer::process::pagemap::{PageMap, each_resident};
+use tracer::process::{Pid, Tid};
+use tracer_common::arch::PAGE_BYTES;
 
 /// A note: kind and description, named CORE.
 fn note(kind: u32, description: &[u8]) -> Vec<u8> {
@@ -23,7 +25,7 @@ fn note(kind: u32, description: &[u8]) -> Vec<u8> {
 }
 
 /// Writes a core file of the process, which must be stopped.
-pub(crate) fn write(pid: u32, path: &Path) {
+pub(crate) fn write(pid: Pid, path: &Path) {
     let memory = LiveMemory::open(pid).expect("memory");
     let residency = PageMap::open(pid).expect("page map");
     let mut mappings = mapping::read(pid).expect("maps");
@@ -31,13 +33,13 @@ pub(crate) fn write(pid: u32, path: &Path) {
 
     let mut notes = Vec::new();
     let mut info = vec![0; 136];
-    info[24..28].copy_from_slice(&pid.to_le_bytes());
+    info[24..28].copy_from_slice(&pid.0.to_le_bytes());
     info[40..44].copy_from_slice(b"java");
     notes.extend(note(3, &info));
     for task in fs::read_dir(format!("/proc/{pid}/task")).expect("tasks").flatten() {
-        let tid: u32 = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a tid");
+        let tid: Tid = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a tid");
         let mut status = vec![0; 336];
-        status[32..36].copy_from_slice(&tid.to_le_bytes());
+        status[32..36].copy_from_slice(&tid.0.to_le_bytes());
         notes.extend(note(1, &status));
     }
     let files: Vec<_> = mappings.iter().filter(|mapping| mapping.is_file()).collect();

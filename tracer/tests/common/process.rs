@@ -6,7 +6,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
+use tracer::process::Pid;
 
 use super::wait::{LIMIT, all_threads_are, until_at_rest, wait_for};
 
@@ -37,8 +38,8 @@ impl Process {
         (Process { name, child, stdin }, stdout, stderr)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn pid(&self) -> Pid {
+        Pid(self.child.id())
     }
 
     /// Writes one line to its standard input.
@@ -49,7 +50,7 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 

@@ -13,6 +13,7 @@ use super::fixture::target_folder;
 use super::process::{Lines, Process};
 use super::report::with_frames;
 use super::wait::LIMIT;
+use tracer::process::Pid;
 
 /// The `tracer` of this build, or the one that `TRACER_BINARY` names.
 pub(crate) fn tracer() -> Command {
@@ -54,7 +55,7 @@ pub(crate) struct Recording {
 
 impl Recorder {
     /// Starts a recorder on `pid` and returns when it is ready. `name` names the recording.
-    pub(crate) fn attach(pid: u32, name: &str, arguments: &[&str]) -> Recorder {
+    pub(crate) fn attach(pid: Pid, name: &str, arguments: &[&str]) -> Recorder {
         let file = recording_file(name);
         let mut command = tracer();
         command.args(["record", "-p", &pid.to_string(), "--force", "-o"]).arg(&file);
@@ -80,7 +81,7 @@ impl Recorder {
     }
 
     /// The process id of the program that it started.
-    pub(crate) fn launched_pid(&self) -> u32 {
+    pub(crate) fn launched_pid(&self) -> Pid {
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()));
         let children = children.expect("the recorder's children");
         let guard = self.guard().to_string();
@@ -102,7 +103,7 @@ impl Recorder {
         self.stderr.until(start)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> Pid {
         self.process.pid()
     }
 
@@ -126,9 +127,9 @@ impl Recorder {
     }
 
     /// The process that owns its links.
-    pub(crate) fn guard(&self) -> u32 {
+    pub(crate) fn guard(&self) -> Pid {
         let parent = format!("PPid:\t{}\n", self.pid());
-        let is_guard = |pid: &u32| {
+        let is_guard = |pid: &Pid| {
             fs::read_to_string(format!("/proc/{pid}/status"))
                 .is_ok_and(|status| status.starts_with("Name:\ttracer-guard\n") && status.contains(&parent))
         };
@@ -182,7 +183,7 @@ impl Drop for Recording {
 }
 
 /// The BPF programs that a process has open.
-fn program_ids(pid: u32) -> Vec<u32> {
+fn program_ids(pid: Pid) -> Vec<u32> {
     let mut ids: Vec<u32> = told(pid, "prog_id:").iter().filter_map(|id| id.parse().ok()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -190,7 +191,7 @@ fn program_ids(pid: u32) -> Vec<u32> {
 }
 
 /// What the kernel tells, after `key`, of the files that a process has open.
-fn told(pid: u32, key: &str) -> Vec<String> {
+fn told(pid: Pid, key: &str) -> Vec<String> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let about = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
@@ -216,12 +217,12 @@ fn assert_programs_gone(programs: &[u32]) {
 }
 
 /// Every instruction of the target's libraries that can hold probes is as in its file: no breakpoint is left.
-pub(crate) fn assert_text_untouched(pid: u32) {
+pub(crate) fn assert_text_untouched(pid: Pid) {
     assert_eq!(changed_text(pid), None, "a library of process {pid} is changed in its memory");
 }
 
 /// The first instruction of a process's libraries that can hold probes that is not as in its file: where.
-pub(crate) fn changed_text(pid: u32) -> Option<String> {
+pub(crate) fn changed_text(pid: Pid) -> Option<String> {
     use std::os::unix::fs::FileExt;
     let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("open the target's memory");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read the target's mappings");

@@ -1,5 +1,6 @@
 //! Waiting for what a process does, with a limit.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -22,7 +23,7 @@ const RESTING_LOOKS: u32 = 10;
 
 /// Waits until none of a process's threads has anything to do: what a JVM compiles and cleans up in the background is
 /// done, however late it came to it.
-pub(crate) fn until_at_rest(pid: u32) {
+pub(crate) fn until_at_rest(pid: impl Display + Copy) {
     let mut looks = 0;
     wait_for("a process comes to rest", || {
         looks = if all_threads_are(pid, 'S') { looks + 1 } else { 0 };
@@ -39,7 +40,7 @@ pub(crate) fn state(folder: &Path) -> Option<char> {
 }
 
 /// Are all threads of a process in this state, but those that end meanwhile?
-pub(crate) fn all_threads_are(pid: u32, wanted: char) -> bool {
+pub(crate) fn all_threads_are(pid: impl Display, wanted: char) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads");
     tasks.flatten().all(|task| state(&task.path()).is_none_or(|state| state == wanted))
 }

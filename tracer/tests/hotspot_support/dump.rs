@@ -1,12 +1,13 @@
 //! The JVM's own thread dump, parsed.
 
 use tracer::hotspot::readable_class_name;
+use tracer::process::Tid;
 
 /// A Java thread of a dump.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) name: String,
-    pub(crate) tid: u32,
+    pub(crate) tid: Tid,
     /// Innermost first.
     pub(crate) frames: Vec<String>,
 }
@@ -20,7 +21,7 @@ pub(crate) fn threads(lines: &[String]) -> Vec<Thread> {
             let (name, rest) = head.split_once("\" ").expect("a name");
             is_java = rest.starts_with('#');
             if is_java {
-                threads.push(Thread { name: name.to_owned(), tid: tid(rest), frames: Vec::new() });
+                threads.push(Thread { name: name.to_owned(), tid: Tid(tid(rest)), frames: Vec::new() });
             }
         } else if is_java {
             // Behind a lock that was optimized away, the next frame's line begins without a new line.

@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 
 use rustix::process::Signal;
 use tracer::hotspot::Hotspot;
+use tracer::process::Pid;
 use tracer::process::mapping;
 use tracer::process::memory::{LiveMemory, ProcessMemory};
 
@@ -164,7 +165,7 @@ impl Jvm {
         Self { process, stdout, _stderr: stderr, label }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> Pid {
         self.process.pid()
     }
 

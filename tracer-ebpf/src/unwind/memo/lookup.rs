@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_loop, generated::bpf_probe_read_user as raw_read_user};
-use tracer_common::{config::MEMO_WAYS, walk::State};
+use tracer_common::{arch::PAGE_BYTES, config::MEMO_WAYS, walk::State};
 
 use super::{
     AHEAD_WORDS, CHUNK_WORDS, MAX_WORDS, MEMO, NEAR_BYTES, NEAR_WORDS, NOT_LOADED, Scratch, Segment,
@@ -107,8 +107,6 @@ unsafe extern "C" fn way_step(way: u32, search: *mut Search) -> i64 {
     }
     1
 }
-
-const PAGE_BYTES: u64 = 4096;
 
 /// Makes the window have the part of the stack that `segment` is about, from [`Scratch::first`] on; `base` is the
 /// lowest address. What lies above, of callers that come next, is read along: a read costs more than its bytes.

@@ -15,6 +15,7 @@ use std::{
 pub use self::args::Args;
 use self::{console::Console, signals::Signals};
 use super::failure::{Failure, status};
+use crate::process::Pid;
 use crate::{
     cli::report,
     output::{clean, units},
@@ -66,7 +67,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         console.line(&format!(
             "waiting: {} (pid {pid}) runs on, and is not recorded any more; a signal to tracer (pid {}) ends tracer alone",
             clean(program),
-            std::process::id()
+            Pid::own()
         ));
     }
     Ok(finished.wait()?.unwrap_or(own))

@@ -6,7 +6,7 @@ use crate::{
     cli::failure::{Failure, status},
     output::clean,
     process::{
-        container, jvm,
+        Pid, container, jvm,
         target::{Stat, command},
     },
 };
@@ -19,7 +19,7 @@ const MAX_LISTED: usize = 20;
 /// A process that a name may mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Candidate {
-    pid: u32,
+    pid: Pid,
     comm: String,
     main: Option<String>,
     container: Option<String>,
@@ -32,7 +32,7 @@ struct Candidate {
 ///
 /// # Errors
 /// No process, or more than one, has that name.
-pub(super) fn pid_of(text: &str) -> Result<u32, Failure> {
+pub(super) fn pid_of(text: &str) -> Result<Pid, Failure> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let none = |_| Failure::new(status::FAILED, format!("no process with pid {text}")).help(LIST);
         return text.parse().map_err(none);
@@ -42,7 +42,7 @@ pub(super) fn pid_of(text: &str) -> Result<u32, Failure> {
 
 const LIST: &str = "`tracer list` shows the JVMs of this host";
 
-fn choose(text: &str, candidates: &[Candidate]) -> Result<u32, Failure> {
+fn choose(text: &str, candidates: &[Candidate]) -> Result<Pid, Failure> {
     let mut fits: Vec<&Candidate> = candidates.iter().filter(|one| one.is_named(text)).collect();
     // Beside the JVM, a container has shells and the like.
     if fits.iter().any(|one| one.is_jvm) {
@@ -103,19 +103,19 @@ impl Candidate {
 /// Every process that has a program.
 fn candidates() -> Vec<Candidate> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<Pid> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
-    let own = std::process::id();
+    let own = Pid::own();
     pids.into_iter().filter(|&pid| pid != own).filter_map(candidate).collect()
 }
 
-fn candidate(pid: u32) -> Option<Candidate> {
+fn candidate(pid: Pid) -> Option<Candidate> {
     let comm = Stat::read(pid).ok()?.comm;
     let command = command(pid);
     if command.is_empty() {
         return None;
     }
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let groups = fs::read_to_string(pid.path("cgroup")).unwrap_or_default();
     let main = jvm::main_class(&command);
     let container = container::parse(&groups);
     Some(Candidate { pid, comm: comm.raw().to_owned(), is_jvm: main.is_some(), main, container, groups })
@@ -127,7 +127,7 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn java(pid: u32, main: &str, groups: &str) -> Candidate {
+    fn java(pid: Pid, main: &str, groups: &str) -> Candidate {
         let container = container::parse(groups);
         let (comm, main) = ("java".to_owned(), Some(main.to_owned()));
         Candidate { pid, comm, main, container, groups: groups.to_owned(), is_jvm: true }
@@ -138,8 +138,8 @@ mod tests {
         let pod = format!(
             "0::/kubepods.slice/kubepods-pod6f1c2a7e_0b1d_4f57_9a53_aa11bb22cc33.slice/cri-containerd-{ID}.scope"
         );
-        let shell = Candidate { is_jvm: false, main: None, comm: "sh".to_owned(), ..java(4, "", &pod) };
-        let all = [java(2, "com.acme.Shop", "0::/"), java(3, "/opt/app/server.jar", &pod), shell];
+        let shell = Candidate { is_jvm: false, main: None, comm: "sh".to_owned(), ..java(Pid(4), "", &pod) };
+        let all = [java(Pid(2), "com.acme.Shop", "0::/"), java(Pid(3), "/opt/app/server.jar", &pod), shell];
         for (name, pid) in [
             ("Shop", 2),
             ("com.acme.Shop", 2),
@@ -149,7 +149,7 @@ mod tests {
             (&ID[..12], 3),
             ("6f1c2a7e-0b1d-4f57-9a53-aa11bb22cc33", 3),
         ] {
-            assert_eq!(choose(name, &all).expect(name), pid);
+            assert_eq!(choose(name, &all).expect(name), Pid(pid));
         }
         for none in ["", "abc", "Sho", "acme", "0123", "java", "-", "6f1c2a7e-0b1d-4f57-9a53-aa11bb22cc34"] {
             let failure = choose(none, &all).expect_err(none);
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn several_are_listed_and_none_is_chosen() {
         let all = [
-            java(2, "com.acme.Shop", "0::/"),
-            java(3, "org.other.Sh\u{1b}op", "0::/"),
-            java(5, "a.Shop", ""),
+            java(Pid(2), "com.acme.Shop", "0::/"),
+            java(Pid(3), "org.other.Sh\u{1b}op", "0::/"),
+            java(Pid(5), "a.Shop", ""),
         ];
         let failure = choose("Shop", &all).expect_err("two");
         assert_eq!(failure.status, status::USAGE);

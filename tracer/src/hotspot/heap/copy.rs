@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use memmap2::{MmapMut, MmapOptions};
 
+use tracer_common::arch::PAGE_BYTES;
+
 use crate::process::memory::ProcessMemory;
 
 /// Spaces begin at multiples of this.
@@ -16,7 +18,6 @@ pub(super) const GRANULE_BYTES: u64 = 1 << 16;
 pub(super) const MAX_EXTENT_BYTES: u64 = 8 << 32;
 /// Read by one call: a larger piece is not faster.
 const PIECE_BYTES: u64 = 1 << 20;
-const PAGE_BYTES: u64 = 4096;
 
 /// What lies in a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::{HeapAccess, HeapError};
 use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
@@ -16,7 +18,7 @@ use crate::hotspot::threads;
 use crate::hotspot::vmstructs::{Field, Width};
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::Mapping;
-use crate::process::pagemap::{self, PAGE_BYTES, Residency};
+use crate::process::pagemap::{self, Residency};
 
 const WORD_BYTES: u64 = 8;
 /// Loaders, and holders of hidden classes, of one JVM.

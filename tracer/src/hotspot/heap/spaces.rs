@@ -2,6 +2,8 @@
 //!
 //! G1: one space for each region; Parallel and Serial: eden, survivors, old. Others are not understood.
 
+use tracer_common::arch::ADDRESS_END;
+
 use super::copy::{GRANULE_BYTES, Space, SpaceKind, Spaces};
 use super::{HeapAccess, HeapError};
 use crate::hotspot::layout::{End, SpaceField};
@@ -12,8 +14,6 @@ use crate::hotspot::vmstructs::Field;
 const MAX_REGIONS: u64 = 1 << 17;
 /// Bytes read of a region's structure: its fields lie at its beginning.
 const REGION_BYTES: u64 = 320;
-/// No heap is larger.
-const ADDRESS_END: u64 = 1 << 47;
 
 /// Where the collector is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use crate::hotspot::read::{Reader, pointer};
 
-/// Bytes of a page (x86-64).
-pub(super) const PAGE_BYTES: u64 = 4096;
 /// Bytes read of what a word points to.
 const POINTEE_BYTES: u64 = 512;
 /// Of a unit or an alignment that can lie beside an address: larger numbers are lengths.

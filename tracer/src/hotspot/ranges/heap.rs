@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::evidence::{Evidence, PAGE_BYTES};
+use tracer_common::arch::PAGE_BYTES;
+
+use super::evidence::Evidence;
 use super::{JvmRange, RangeKind, Source};
 use crate::hotspot::layout::{End, G1Layout, SpaceField};
 use crate::hotspot::read::ReadError;

@@ -1,5 +1,7 @@
 //! Who keeps native memory, rendered: as text, the findings first, and as JSON (`tracer.holders/1`).
 
+use crate::process::Pid;
+
 mod json;
 mod text;
 
@@ -9,7 +11,7 @@ pub use self::text::{notice, render};
 /// Whose it is.
 #[derive(Clone, Debug, Default)]
 pub struct Heading {
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: String,
     pub command: Vec<String>,
     pub container: Option<String>,

@@ -8,6 +8,7 @@ use crate::holders::{Group, Holders, Method, Notice, State};
 use crate::hotspot::heap::{Step, StepKind};
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
+use crate::process::Pid;
 
 /// Groups that are shown.
 const MAX_ROWS: usize = 40;
@@ -15,7 +16,7 @@ const INDENT: &str = "                                   ";
 const WIDTH: usize = 100;
 
 /// What is about to happen to the process, in one line.
-pub fn notice(notice: &Notice, pid: u32) -> String {
+pub fn notice(notice: &Notice, pid: Pid) -> String {
     match notice {
         Notice::WillHold(prediction) => format!(
             "process {pid} will be held for about {} ({} of Java heap in use); tracer needs {} of memory",

@@ -11,7 +11,7 @@ pub(super) fn attributes(profile: &Profile, service: Option<&str>) -> Vec<KeyVal
     let name = service.map_or_else(|| program_name(target), |name| clean(name).into_owned());
     let mut attributes = vec![
         of("service.name", text(name)),
-        of("process.pid", AnyValue { value: Some(Value::IntValue(target.pid.into())) }),
+        of("process.pid", AnyValue { value: Some(Value::IntValue(target.pid.0.into())) }),
         of("process.executable.name", text(clean(&target.comm).into_owned())),
     ];
     if !target.command.is_empty() {

@@ -27,6 +27,7 @@ use aya::{
 use aya_obj::{Object, ProgramSection, VerifierLog, relocation::EbpfRelocationError};
 
 use super::{ProbeError, load::Facts};
+use crate::process::Pid;
 
 /// The object's programs of uprobes, by name.
 pub struct Programs {
@@ -119,11 +120,11 @@ impl Program {
     ///
     /// # Errors
     /// The kernel refuses one of the places; then none is attached.
-    pub fn attach(&self, pid: u32, file: &Path, places: &[(u64, u64)]) -> Result<OwnedFd, ProgramError> {
+    pub fn attach(&self, pid: Pid, file: &Path, places: &[(u64, u64)]) -> Result<OwnedFd, ProgramError> {
         let program = self.descriptor.as_ref().ok_or(ProgramError::NotLoaded)?;
         let link = || {
             // 0 would be all processes.
-            let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+            let pid = i32::try_from(pid.0).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
             let path = CString::new(file.as_os_str().as_bytes())?;
             syscall::link(program.as_fd(), &path, places, self.at_return, pid)
         };

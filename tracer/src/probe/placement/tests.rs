@@ -173,7 +173,7 @@ fn random_bytes() {
 /// Every allocator function of this machine's C library.
 #[test]
 fn this_machine_s_libc() {
-    let target = process::inspect(std::process::id()).unwrap();
+    let target = process::inspect(process::Pid::own()).unwrap();
     let found = allocator::find(&target, None);
     let mut names = BTreeSet::new();
     for function in &found.functions {
@@ -315,7 +315,7 @@ mod inside {
     /// glibc since 2.32 looks at what its thread's cache gives, which is such a place.
     #[test]
     fn this_machine_s_malloc() {
-        let target = process::inspect(std::process::id()).unwrap();
+        let target = process::inspect(process::Pid::own()).unwrap();
         let found = allocator::find(&target, None);
         let placed = crate::probe::plan::place(&target, found.functions);
         let malloc = placed.iter().find(|placed| placed.function.function == Function::Malloc).unwrap();

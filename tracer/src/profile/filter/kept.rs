@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use regex::Regex;
 
 use super::Refusal;
+use crate::process::Tid;
 use crate::recording::{Recording, Source};
 use crate::units;
 
@@ -85,8 +86,8 @@ pub(super) fn of_threads(recording: &Recording, names: &[Regex]) -> Result<Live,
 }
 
 /// Does a thread have such a name? The last of a tid is the one that can hold something.
-pub(super) fn is_of_threads<'a>(recording: &'a Recording, names: &'a [Regex]) -> impl Fn(u32) -> bool + 'a {
-    let threads: HashMap<u32, &str> =
+pub(super) fn is_of_threads<'a>(recording: &'a Recording, names: &'a [Regex]) -> impl Fn(Tid) -> bool + 'a {
+    let threads: HashMap<Tid, &str> =
         recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
     move |tid| {
         let name = threads.get(&tid).map_or_else(|| format!("[tid {tid}]"), |&name| name.to_owned());

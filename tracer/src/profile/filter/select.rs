@@ -7,6 +7,7 @@ use super::kept::{self, Live};
 use super::range::Range;
 use super::{Filter, Filtered, Part, Refusal};
 use crate::attribute::{Attribution, FrameTraits, Rules};
+use crate::process::Tid;
 use crate::profile::build::at;
 use crate::profile::by_line;
 use crate::recording::{Recording, Source, Stack, Total, Totals};
@@ -25,7 +26,7 @@ pub(in crate::profile) struct Selected {
 }
 
 /// Tells for a tid.
-pub(in crate::profile) type OfThread = Box<dyn Fn(u32) -> bool>;
+pub(in crate::profile) type OfThread = Box<dyn Fn(Tid) -> bool>;
 
 /// A part of each row, as far as the recording knows it.
 enum Kept {
@@ -111,7 +112,7 @@ impl Selected {
             Part::Threads(names) => {
                 let is_of = kept::is_of_threads(recording, names);
                 let tids = recording.live_by_thread.iter().map(|row| row.tid);
-                let tids: HashSet<u32> = tids.filter(|&tid| is_of(tid)).collect();
+                let tids: HashSet<Tid> = tids.filter(|&tid| is_of(tid)).collect();
                 Some(Box::new(move |tid| tids.contains(&tid)))
             }
             _ => None,

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::*;
 use crate::attribute::Rules;
+use crate::process::Tid;
 use crate::profile::Profile;
 use crate::recording::{self, End, Recording, Writer, fixture};
 use crate::symbolize::Tier;
@@ -61,7 +62,7 @@ fn write(path: &Path, blocks: &[Block]) -> Recording {
         writer.stack(stack, &frames, true, "complete").expect("stack");
     }
     for tid in 1..4_u32 {
-        writer.thread(tid, Some(&format!("worker-{tid}")), None, None, None).expect("thread");
+        writer.thread(Tid(tid), Some(&format!("worker-{tid}")), None, None, None).expect("thread");
     }
     for second in 1..=SECONDS {
         let time_ns = fixture::START_NS + second * fixture::SECOND_NS;

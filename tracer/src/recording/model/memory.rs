@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limit;
+use crate::process::Tid;
 
 /// The process's memory at one moment.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -117,7 +118,7 @@ pub struct MemorySample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStack {
     /// None: its thread has ended, and glibc keeps the stack for another.
-    pub tid: Option<u32>,
+    pub tid: Option<Tid>,
     pub reserved_bytes: u64,
     pub resident_bytes: u64,
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::Pid;
+
 /// What is known when a recording starts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Header {
@@ -14,7 +16,7 @@ pub struct Header {
 #[serde(default)]
 pub struct TargetInfo {
     /// In the pid namespace of the tracer.
-    pub pid: u32,
+    pub pid: Pid,
     pub comm: String,
     /// argv.
     pub command: Vec<String>,

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Writer;
+use crate::process::Tid;
 use crate::recording::database::signed;
 use crate::recording::{
     CodeCache, CodeSample, Collection, KeptCensus, Memory, ThreadStack, Touched, WriteError, census, memory,
@@ -26,7 +27,7 @@ impl Writer {
     /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
     pub fn thread(
         &mut self,
-        tid: u32,
+        tid: Tid,
         name: Option<&str>,
         started_ns: Option<u64>,
         ended_ns: Option<u64>,

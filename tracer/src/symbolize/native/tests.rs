@@ -5,6 +5,7 @@ use std::process::Command;
 use proptest::prelude::*;
 
 use super::*;
+use crate::process::Pid;
 
 unsafe extern "C" {
     fn malloc(size: usize) -> *mut std::ffi::c_void;
@@ -12,7 +13,7 @@ unsafe extern "C" {
 }
 
 fn own() -> Native {
-    let pid = std::process::id();
+    let pid = Pid::own();
     let mut native = Native::new(pid);
     native.set_modules(&modules(pid, &mapping::read(pid).unwrap()));
     native
@@ -49,7 +50,7 @@ fn functions_of_this_process() {
 
 #[test]
 fn a_library_that_nobody_told_of_is_found() {
-    let mut native = Native::new(std::process::id());
+    let mut native = Native::new(Pid::own());
     assert!(native.frames(malloc as *const () as u64, true)[0].function.contains("malloc"));
 }
 
@@ -61,7 +62,7 @@ fn what_is_no_code_says_why() {
         (frame.unknown, frame.function.as_str()),
         (Some(UnknownReason::NoMapping), "[unknown: no mapping]")
     );
-    let mappings = mapping::read(std::process::id()).unwrap();
+    let mappings = mapping::read(Pid::own()).unwrap();
     let vdso = mappings.iter().find(|mapping| mapping.path == "[vdso]").unwrap();
     let frame = native.frames(vdso.start + 1, true)[0].clone();
     assert_eq!((frame.unknown, frame.module.as_deref()), (Some(UnknownReason::NoFile), Some("[vdso]")));
@@ -161,7 +162,7 @@ fn a_stripped_library_has_only_its_exported_names() {
 
 #[test]
 fn what_was_mapped_before_is_remembered_until_something_else_is_there() {
-    let mut native = Native::new(std::process::id());
+    let mut native = Native::new(Pid::own());
     let mut map = |start, end, file| {
         native.forget(start, end);
         native.ranges.insert(start, Range { end, file, load_bias: 0 });
@@ -179,9 +180,9 @@ fn what_was_mapped_before_is_remembered_until_something_else_is_there() {
 #[test]
 fn names_outlive_the_process() {
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let pid = child.id();
+    let pid = Pid(child.id());
     // Until it has become `sleep`, and all of its C library is there.
-    while !std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(sleep) S") {
+    while !std::fs::read_to_string(pid.path("stat")).unwrap().contains("(sleep) S") {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let found = modules(pid, &mapping::read(pid).unwrap());

@@ -9,7 +9,7 @@ use tracer_common::unwind::Stop;
 use super::*;
 use crate::process::memory::LiveMemory;
 use crate::process::module::modules;
-use crate::process::{jvm, mapping};
+use crate::process::{Pid, Tid, jvm, mapping};
 use crate::symbolize::FrameKind;
 use crate::unwind::still::{Started, StoppedThread, tables, threads};
 use crate::unwind::walker::Walker;
@@ -29,11 +29,11 @@ fn homes() -> Vec<PathBuf> {
 }
 
 /// A Java thread as `jstack` prints it: its id, and lines `class.method(File.java:12)`.
-fn threads_by_the_jvm(home: &Path, pid: u32) -> Option<Vec<(u32, Vec<String>)>> {
+fn threads_by_the_jvm(home: &Path, pid: Pid) -> Option<Vec<(Tid, Vec<String>)>> {
     let output =
         Command::new(home.join("bin/jcmd")).args([&pid.to_string(), "Thread.print"]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut threads: Vec<(u32, Vec<String>)> = Vec::new();
+    let mut threads: Vec<(Tid, Vec<String>)> = Vec::new();
     for line in text.lines() {
         if let Some((_, id)) = line.split_once(" nid=") {
             let id = id.split([' ', ',']).next()?;
@@ -41,7 +41,7 @@ fn threads_by_the_jvm(home: &Path, pid: u32) -> Option<Vec<(u32, Vec<String>)>> 
                 Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok()?,
                 None => id.parse().ok()?,
             };
-            threads.push((id, Vec::new()));
+            threads.push((Tid(id), Vec::new()));
         } else if let Some(frame) = line.strip_prefix("\tat ")
             && let Some((_, frames)) = threads.last_mut()
             && !is_hidden(frame)
@@ -98,7 +98,7 @@ fn check(home: &Path, folder: &Path, options: &[&str], warm: &str) {
 
     let (mut complete, mut compared, mut chain_seen) = (0, 0, false);
     for (tid, comm) in threads(pid) {
-        let Some(held) = StoppedThread::new(tid) else { continue };
+        let Some(held) = StoppedThread::new(tid.0) else { continue };
         let stack = walker.walk(held.state);
         let began = Instant::now();
         let frames = symbolizer.stack(&stack.frames);

@@ -1,16 +1,17 @@
 //! With the mappings of this very process, and made-up ones.
 
 use super::*;
+use crate::process::Pid;
 use crate::process::mapping;
 use crate::process::memory::{ImageMemory, LiveMemory};
 use crate::process::root;
 
-fn own() -> (u32, Vec<Mapping>, LiveMemory) {
-    let pid = std::process::id();
+fn own() -> (Pid, Vec<Mapping>, LiveMemory) {
+    let pid = Pid::own();
     (pid, mapping::read(pid).unwrap(), LiveMemory::open(pid).unwrap())
 }
 
-fn open(pid: u32) -> impl Fn(&Mapping) -> io::Result<File> {
+fn open(pid: Pid) -> impl Fn(&Mapping) -> io::Result<File> {
     move |mapping| root::mapped_file(pid, mapping).map(|(file, _)| file)
 }
 

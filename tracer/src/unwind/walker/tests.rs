@@ -10,6 +10,7 @@ use tracer_common::unwind::frame_kind;
 use super::*;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{ImageMemory, LiveMemory};
+use crate::process::{Pid, Tid};
 use crate::unwind::still::{Started, StoppedThread, tables, threads};
 
 /// Compiles the program with `flags`, starts it, and waits until its thread rests.
@@ -22,7 +23,7 @@ fn start_chain(flags: &[&str], folder: &Path) -> Started {
 }
 
 /// The names of a stack's frames, from the symbol tables of the mapped files.
-fn names(pid: u32, mappings: &[Mapping], frames: &[Frame]) -> Vec<String> {
+fn names(pid: Pid, mappings: &[Mapping], frames: &[Frame]) -> Vec<String> {
     let mut files: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let mut name = |frame: &Frame| {
         assert_eq!(frame.kind, frame_kind::NATIVE);
@@ -81,7 +82,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         let tables = tables(pid, &mappings, &memory);
         assert_eq!(tables.problems().1, 0, "{:?}", tables.problems());
 
-        let held = StoppedThread::new(threads[1].0).unwrap();
+        let held = StoppedThread::new(threads[1].0.0).unwrap();
         let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
         assert_eq!(stack.stop, Stop::Complete, "{flags:?}: {:x?}", stack.frames);
         let names = names(pid, &mappings, &stack.frames);
@@ -92,7 +93,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
         // The same from saved stack bytes, when the process is gone.
         let (image, state) = (saved_stacks(&mappings, &memory), held.state);
         drop(held);
-        let main = StoppedThread::new(threads[0].0).unwrap();
+        let main = StoppedThread::new(threads[0].0.0).unwrap();
         let main_stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(main.state);
         assert_eq!(main_stack.stop, Stop::Complete, "{flags:?}: the main thread, to _start");
         drop(main);
@@ -144,7 +145,7 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
     let mut walked = Vec::new();
     for (tid, comm) in threads(pid) {
         if runs_no_java(&comm) {
-            let Some(held) = StoppedThread::new(tid) else { continue };
+            let Some(held) = StoppedThread::new(tid.0) else { continue };
             let stack = Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state);
             assert_eq!(stack.stop, Stop::Complete, "{comm}: {:x?}", stack.frames);
             assert!(stack.frames.len() > 4, "{comm}: {:x?}", stack.frames);
@@ -167,7 +168,7 @@ for thread in gdb.selected_inferior().threads():
 ";
 
 /// The backtraces of all threads of `pid`, by thread id.
-fn by_gdb(folder: &Path, pid: u32) -> Option<BTreeMap<u32, Vec<u64>>> {
+fn by_gdb(folder: &Path, pid: Pid) -> Option<BTreeMap<Tid, Vec<u64>>> {
     let script = folder.join("backtraces.gdb");
     std::fs::write(&script, BACKTRACES).unwrap();
     let past_main = ["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on"];
@@ -191,11 +192,11 @@ fn compare_with_gdb(folder: &Path, target: &Started, wanted: impl Fn(&str) -> bo
     let mappings = mapping::read(pid).unwrap();
     let memory = LiveMemory::open(pid).unwrap();
     let tables = tables(pid, &mappings, &memory);
-    let walk = || -> BTreeMap<u32, Stack> {
+    let walk = || -> BTreeMap<Tid, Stack> {
         let wanted = threads(pid).into_iter().filter(|(_, comm)| wanted(comm));
         wanted
             .filter_map(|(tid, _)| {
-                let held = StoppedThread::new(tid)?;
+                let held = StoppedThread::new(tid.0)?;
                 Some((tid, Walker::new(&memory, &tables, Jvm::ZERO).walk(held.state)))
             })
             .collect()
