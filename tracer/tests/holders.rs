@@ -29,6 +29,8 @@ const VERSIONS: [u32; 4] = [11, 17, 21, 25];
 /// Objects that the JVM makes while it answers `jcmd`: of one class, and in all.
 const MADE_BY_JCMD: u64 = 40;
 const ALL_MADE_BY_JCMD: u64 = 250;
+/// What malloc may add to a block, beside rounding.
+const REMAINDER_BYTES: u64 = 16;
 
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -220,7 +222,9 @@ fn buffers(holders: &Value) -> BTreeMap<(u64, String), u64> {
         let count = number(group, "count");
         assert_eq!(group["exact"], true, "{group}");
         let state = group["state"].as_str().expect("a state").to_owned();
-        *found.entry((number(group, "bytes") / count, state)).or_default() += count;
+        // Chunks are of 16 bytes and their kinds 64 apart: the remainders that some have are rounded away.
+        let bytes = number(group, "bytes") / count / REMAINDER_BYTES;
+        *found.entry((bytes * REMAINDER_BYTES, state)).or_default() += count;
     }
     found
 }
@@ -241,7 +245,7 @@ fn check_verdicts(java: &Path, flags: &[&str], how: &str, looks: u32) {
                 let is_buffer = group["owner"]["class"]
                     .as_str()
                     .is_some_and(|class| class.starts_with("java.nio.Direct"));
-                is_buffer && number(group, "bytes") == bytes * number(group, "count")
+                is_buffer && are_of_size(group, *bytes)
             });
             let counts: Vec<(String, u64)> = of_size
                 .map(|group| (group["state"].as_str().expect("a state").to_owned(), number(group, "count")))
@@ -262,6 +266,13 @@ fn check_verdicts(java: &Path, flags: &[&str], how: &str, looks: u32) {
     assert_eq!(process.wait().code(), Some(7), "{at}");
 }
 
+/// Are these blocks of the kind whose blocks have `bytes`? malloc leaves what is too small for a block of its own to the
+/// block before it: some have 16 bytes more, and kinds are 64 apart.
+fn are_of_size(group: &Value, bytes: u64) -> bool {
+    let count = number(group, "count");
+    (bytes * count..=(bytes + REMAINDER_BYTES) * count).contains(&number(group, "bytes"))
+}
+
 /// All garbage is in one group: of several sizes, so it is told by its count and bytes. A collection may have freed it.
 fn check_garbage(answer: &Value, truths: &BTreeMap<(u64, String), Truth>, how: &str, at: &str) {
     let groups = answer["groups"].as_array().expect("groups");
@@ -280,13 +291,16 @@ fn check_garbage(answer: &Value, truths: &BTreeMap<(u64, String), Truth>, how: &
     let all: u64 = garbage().map(|(_, truth)| truth.count).sum();
     let all_bytes: u64 = garbage().map(|((bytes, _), truth)| bytes * truth.count).sum();
     match how {
-        "quiet" => assert_eq!((count, bytes), (all, all_bytes), "{at}: {answer:#}"),
+        "quiet" => {
+            assert_eq!(count, all, "{at}: {answer:#}");
+            let range = all_bytes..=all_bytes + all * REMAINDER_BYTES;
+            assert!(range.contains(&bytes), "{at}: {range:?} {answer:#}");
+        }
         _ => assert!(count <= all, "{at}: {answer:#}"),
     }
 }
 
 #[test]
-#[ignore = "not yet right on a busy JDK 21 with Serial: cargo xtask test holders"]
 fn every_way_of_holding_is_told_right() {
     if !is_root() {
         return;
