@@ -432,3 +432,63 @@ fn what_is_refused_and_why() {
     assert_eq!(status, Some(0), "{stderr}");
     assert!(process.is_stopped());
 }
+
+/// A recording that looked who keeps what was allocated says so of each line, and proves what it could only guess.
+#[test]
+fn a_recording_tells_who_keeps_what_each_line_allocated() {
+    if !is_root() {
+        return;
+    }
+    let java = jdk_home().join("bin/java");
+    let mut command = Command::new(java);
+    command.args(["-Xmx256m", "-cp"]).arg(java_classes()).arg("KeptAndDropped");
+    let (mut process, mut stdout, _stderr) = Process::start(&mut command);
+    stdout.until("ready");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kept.trec");
+    let file = file.to_str().expect("a path");
+    let pid = process.pid().to_string();
+    let output =
+        tracer_output(&["record", "-p", &pid, "-d", "8s", "--holders", "--max-pause", "20000", "-o", file]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("will be held for about") && stderr.contains("was held for"), "{stderr}");
+    let output = tracer_output(&["report", file, "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["holders"]["method"], "ptrace", "{:#}", report["unknown"]);
+    let row = |method: &str| {
+        let rows = report["by_line"].as_array().expect("rows");
+        let mut rows = rows.iter().filter(|row| {
+            row["source"] == "allocator"
+                && row["category"] == "direct-buffer"
+                && row["line"]["function"].as_str().is_some_and(|function| function.ends_with(method))
+        });
+        rows.next().unwrap_or_else(|| panic!("no row of {method}: {report:#}"))
+    };
+    for (method, state, root, kind) in [
+        ("KeptAndDropped.kept", "held", Some(("static", "KEPT")), "leak"),
+        ("KeptAndDropped.dropped", "collectable", None, "gc-pending"),
+        ("KeptAndDropped.onStack", "stack", Some(("stack", "main")), "leak"),
+    ] {
+        let row = row(method);
+        let kept = &row["kept_by"][0];
+        // One that is being made when the process is held has no owner yet.
+        assert_eq!(kept["state"], state, "{row:#}");
+        assert!(number(kept, "count") + 1 >= number(row, "live_count"), "{row:#}");
+        assert!(number(kept, "count") <= number(row, "live_count"), "{row:#}");
+        let step = &kept["path"][0];
+        let root = root.map_or((Value::Null, Value::Null), |(kind, name)| (kind.into(), name.into()));
+        assert_eq!((&step["kind"], &step["name"]), (&root.0, &root.1), "{row:#}");
+        assert_eq!(
+            (&row["verdict"]["kind"], &row["verdict"]["proof"]),
+            (&kind.into(), &"reachability".into())
+        );
+    }
+    let text = tracer_output(&["report", file]).stdout;
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(text.contains("kept by static KeptAndDropped.KEPT -> "), "{text}");
+    assert!(text.contains("kept by a cleaner or finalizer alone: garbage"), "{text}");
+    process.tell("");
+    assert!(stdout.rest().contains("done"));
+    assert_eq!(process.wait().code(), Some(0));
+}

@@ -3,16 +3,22 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::{Failure, status};
+use super::holders::{Answer, milliseconds, of_core, of_pid};
 use super::writing::{Color, Format, plain_formats, print};
-use crate::census::{self, TakeError};
-use crate::output::{census as output, json};
+use crate::census::{self, Census, TakeError};
+use crate::holders::{MAX_PAUSE, Options};
+use crate::output::{self, json};
 use crate::process::{Pid, TargetError};
 
 /// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
 ///
-/// Reads memory only: no probe is attached, and the process is not stopped. For who allocates, record.
+/// Reads memory only: no probe is attached, and the process is not stopped (but by --holders). For who allocates, record.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The process to look at
@@ -21,6 +27,13 @@ pub struct Args {
     /// The core file of a process that has ended, to look at instead
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
+    /// Look who keeps what is there, too: the process is held for a moment, while its Java heap is copied
+    #[arg(long)]
+    pub holders: bool,
+    /// With --holders: hold the process no longer than this [default: 500]; if the prediction is longer, look without
+    /// stopping it
+    #[arg(long, value_name = "MS", value_parser = milliseconds, requires = "holders")]
+    pub max_pause: Option<Duration>,
     /// How to write the result
     #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
     pub format: Format,
@@ -41,13 +54,47 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
         }
     };
-    let census = census.map_err(|error| failure(&error))?;
-    let text = match args.format {
-        Format::Json => json::pretty(&census),
-        _ => output::render(&census, args.color.is_on(io::stdout().is_terminal())),
+    let mut census = census.map_err(|error| failure(&error))?;
+    let color = args.color.is_on(io::stdout().is_terminal());
+    let holders = args.holders.then(|| look(args)).transpose()?;
+    let text = match (args.format, holders) {
+        (Format::Json, None) => json::pretty(&census),
+        (Format::Json, Some((heading, holders))) => {
+            let holders = holders.map(|holders| output::holders::value(&holders, &heading)).map_err(|why| {
+                census.unknown.insert("holders".to_owned(), why.to_string());
+            });
+            json::pretty(&WithHolders { census: &census, holders: holders.ok() })
+        }
+        (_, holders) => {
+            let mut text = output::census::render(&census, color);
+            match holders {
+                Some((heading, Ok(holders))) => {
+                    text += &format!("\n{}", output::holders::render(&holders, &heading, color));
+                }
+                Some((_, Err(why))) => text += &format!("\nHolders are not known: {why}\n"),
+                None => {}
+            }
+            text
+        }
     };
     print(&text)?;
     Ok(status::DONE)
+}
+
+/// A census, and who keeps what is there.
+#[derive(Serialize)]
+struct WithHolders<'a> {
+    #[serde(flatten)]
+    census: &'a Census,
+    holders: Option<Value>,
+}
+
+fn look(args: &Args) -> Result<Answer, Failure> {
+    let options = Options { max_pause: args.max_pause.unwrap_or(MAX_PAUSE), ..Options::default() };
+    match (&args.core, args.pid) {
+        (Some(path), _) => of_core(path, &options),
+        (None, pid) => of_pid(pid.unwrap_or_default(), &options),
+    }
 }
 
 fn failure(error: &TakeError) -> Failure {

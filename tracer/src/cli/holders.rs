@@ -49,7 +49,8 @@ pub struct Args {
     pub color: Color,
 }
 
-fn milliseconds(text: &str) -> Result<Duration, String> {
+/// A time to hold a process.
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(number) if (1..=60_000).contains(&number) => Ok(Duration::from_millis(number)),
         _ => Err("a number of milliseconds from 1 to 60000 is needed".to_owned()),
@@ -62,8 +63,8 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 /// No such process, not permitted, a JVM or collector that is not understood (status 3), or any other reason to refuse.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let (mut heading, result) = match (&args.core, args.pid) {
-        (Some(path), _) => of_core(path, args)?,
-        (None, Some(pid)) => of_pid(pid, args)?,
+        (Some(path), _) => of_core(path, &options(args))?,
+        (None, Some(pid)) => of_pid(pid, &options(args))?,
         (None, None) => {
             return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
         }
@@ -90,12 +91,22 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn options(args: &Args) -> Options {
-    Options { max_pause: args.max_pause, no_stop: args.no_stop, max_memory_bytes: args.max_memory }
+    Options {
+        max_pause: args.max_pause,
+        no_stop: args.no_stop,
+        max_memory_bytes: args.max_memory,
+        ..Options::default()
+    }
 }
 
-type Answer = (Heading, Result<Holders, HoldersError>);
+/// Whose they are, and the answer or why there is none.
+pub type Answer = (Heading, Result<Holders, HoldersError>);
 
-fn of_pid(pid: Pid, args: &Args) -> Result<Answer, Failure> {
+/// Looks at a live process, and says on stderr what happens to it.
+///
+/// # Errors
+/// It is not there, not to be read, or ended meanwhile.
+pub fn of_pid(pid: Pid, options: &Options) -> Result<Answer, Failure> {
     let target = inspect(pid).map_err(|error| {
         let status = match error {
             TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. } => status::LACKING,
@@ -103,8 +114,10 @@ fn of_pid(pid: Pid, args: &Args) -> Result<Answer, Failure> {
         };
         Failure::caused(status, &error).help(error.help())
     })?;
-    let holders = holders::of_process(&target, &options(args), &mut |notice| {
-        eprintln!("{}", output::notice(notice, pid));
+    let holders = holders::of_process(&target, options, &mut |notice| {
+        if let Some(text) = output::notice(notice, pid) {
+            eprintln!("{text}");
+        }
     });
     // What was read of a process that ended on the way is not whole, and why it cannot be read is no news.
     if holders.is_err() && !target.is_alive() {
@@ -126,7 +139,11 @@ fn heading(target: &Target) -> Heading {
     }
 }
 
-fn of_core(path: &Path, args: &Args) -> Result<Answer, Failure> {
+/// Looks at a core file.
+///
+/// # Errors
+/// It is none, or cannot be read.
+pub fn of_core(path: &Path, options: &Options) -> Result<Answer, Failure> {
     let core = Core::open(path).map_err(|error| {
         let failure = Failure::caused(status::FAILED, &error);
         Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
@@ -162,7 +179,7 @@ fn of_core(path: &Path, args: &Args) -> Result<Answer, Failure> {
         libjvm: &libjvm.path,
         threads: core.threads(),
     };
-    let holders = holders::of_image(&hotspot, &image, &options(args));
+    let holders = holders::of_image(&hotspot, &image, options);
     Ok((heading, holders))
 }
 

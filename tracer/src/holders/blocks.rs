@@ -22,7 +22,7 @@ pub(super) struct Block {
 }
 
 /// All blocks in use, sorted by address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
     blocks: Vec<Block>,
 }

@@ -28,27 +28,28 @@ pub(super) struct Closure {
     pub(super) exact: bool,
 }
 
-/// Closures, in the order of the verdicts, and for each block whether it belongs to one.
+/// Closures, in the order of the verdicts, and for each block the index of the verdict to whose closure it belongs.
 pub(super) fn of(
     memory: &dyn ProcessMemory,
     blocks: &Blocks,
     verdicts: &[Verdict],
-) -> (Vec<Closure>, Vec<bool>) {
-    let mut taken = vec![false; blocks.len()];
+) -> (Vec<Closure>, Vec<Option<u32>>) {
+    let mut taken: Vec<Option<u32>> = vec![None; blocks.len()];
     let index: HashMap<u64, usize> = verdicts
         .iter()
         .filter_map(|verdict| Some((verdict.block.address, blocks.at(verdict.block.address)?)))
         .collect();
-    index.values().for_each(|block| {
-        if let Some(taken) = taken.get_mut(*block) {
-            *taken = true;
+    for (number, verdict) in (0..).zip(verdicts) {
+        let block = index.get(&verdict.block.address);
+        if let Some(taken) = block.and_then(|block| taken.get_mut(*block)) {
+            *taken = Some(number);
         }
-    });
+    }
     let range = blocks.range();
     let mut budget = MAX_ALL_BYTES;
     let mut buffer = vec![0_u8; MAX_READ_BYTES];
     let mut closures = Vec::with_capacity(verdicts.len());
-    for verdict in verdicts {
+    for (number, verdict) in (0..).zip(verdicts) {
         let mut closure = Closure { bytes: verdict.block.bytes, exact: true };
         let mut queue: Vec<usize> = Vec::new();
         if !NOT_FOLLOWED
@@ -72,8 +73,8 @@ pub(super) fn of(
                     continue;
                 }
                 let Some(next) = blocks.at(word) else { continue };
-                let Some(taken) = taken.get_mut(next).filter(|taken| !**taken) else { continue };
-                *taken = true;
+                let Some(taken) = taken.get_mut(next).filter(|taken| taken.is_none()) else { continue };
+                *taken = Some(number);
                 closure.exact = false;
                 closure.bytes += blocks.get(next).map_or(0, |block| block.bytes);
                 queue.push(next);

@@ -27,19 +27,56 @@ pub struct Group {
 /// Properties that the blocks of a group share.
 type Key = (Owner, State, Arc<[Step]>);
 
-/// Groups, those with most bytes first. `before`: the blocks that were there before the look.
+/// The group of each block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockGroups {
+    blocks: Blocks,
+    /// In the order of the blocks.
+    groups: Vec<Option<u32>>,
+}
+
+/// What is known of a block by its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockGroup {
+    /// Index of its group.
+    Of(usize),
+    /// No Java object has its address.
+    None,
+    /// There was no such block after the look.
+    Gone,
+}
+
+impl BlockGroups {
+    /// The group of the block that begins at `address`, with room for `size_bytes`.
+    pub fn at(&self, address: u64, size_bytes: u64) -> BlockGroup {
+        let Some(index) = self.blocks.at(address) else { return BlockGroup::Gone };
+        // Another one may have taken its place.
+        if self.blocks.get(index).is_none_or(|block| block.bytes < size_bytes) {
+            return BlockGroup::Gone;
+        }
+        match self.groups.get(index).copied().flatten() {
+            Some(group) => BlockGroup::Of(group as usize),
+            None => BlockGroup::None,
+        }
+    }
+}
+
+/// Groups, those with most bytes first, and that of each block. `before`: the blocks that were there before the look;
+/// `taken`: of each block, the verdict to which it belongs.
 pub(super) fn of(
     verdicts: &[Verdict],
     closures: &[Closure],
-    blocks: &Blocks,
+    blocks: Blocks,
     before: &Blocks,
-    taken: &[bool],
-) -> Vec<Group> {
-    let mut groups: HashMap<Key, (Group, BTreeSet<String>)> = HashMap::new();
+    taken: &[Option<u32>],
+) -> (Vec<Group>, BlockGroups) {
+    let mut numbers: HashMap<Key, usize> = HashMap::new();
+    let mut groups: Vec<(Group, Key, BTreeSet<String>)> = Vec::new();
+    let mut of_verdict = Vec::with_capacity(verdicts.len());
     for (verdict, closure) in verdicts.iter().zip(closures) {
         let (path, names) = with_patterns(&verdict.path);
         let key = (verdict.owner.clone(), verdict.state, path);
-        let (group, all_names) = groups.entry(key).or_insert_with(|| {
+        let number = *numbers.entry(key.clone()).or_insert_with(|| {
             let group = Group {
                 owner: Some(verdict.owner.clone()),
                 state: verdict.state,
@@ -48,34 +85,43 @@ pub(super) fn of(
                 bytes: 0,
                 exact: true,
             };
-            (group, BTreeSet::new())
+            groups.push((group, key, BTreeSet::new()));
+            groups.len() - 1
         });
+        of_verdict.push(number);
+        let Some((group, _, all_names)) = groups.get_mut(number) else { continue };
         group.count += 1;
         group.bytes = group.bytes.saturating_add(closure.bytes);
         group.exact &= closure.exact;
         all_names.extend(names);
     }
-    let mut groups: Vec<Group> = groups
+    let mut groups: Vec<(usize, Group)> = groups
         .into_iter()
-        .map(|((_, _, path), (group, names))| match names.len() {
+        .map(|(group, (_, _, path), names)| match names.len() {
             0 | 1 => group,
             // Several threads of one kind.
             _ => Group { path, ..group },
         })
+        .enumerate()
         .collect();
     let mut none =
         Group { owner: None, state: State::None, path: Arc::default(), count: 0, bytes: 0, exact: true };
-    for (block, _) in blocks.iter().zip(taken).filter(|(block, taken)| !**taken && before.has(*block)) {
+    for (block, _) in blocks.iter().zip(taken).filter(|(block, taken)| taken.is_none() && before.has(*block))
+    {
         none.count += 1;
         none.bytes = none.bytes.saturating_add(block.bytes);
     }
     if none.count > 0 {
-        groups.push(none);
+        groups.push((groups.len(), none));
     }
-    groups.sort_by(|a, b| {
+    groups.sort_by(|(_, a), (_, b)| {
         b.bytes.cmp(&a.bytes).then_with(|| (&a.owner, a.state, &a.path).cmp(&(&b.owner, b.state, &b.path)))
     });
-    groups
+    let places: HashMap<usize, u32> =
+        (0..).zip(&groups).map(|(place, (number, _))| (*number, place)).collect();
+    let group_of = |verdict: &u32| places.get(of_verdict.get(*verdict as usize)?).copied();
+    let of_blocks = taken.iter().map(|verdict| verdict.as_ref().and_then(group_of)).collect();
+    (groups.into_iter().map(|(_, group)| group).collect(), BlockGroups { blocks, groups: of_blocks })
 }
 
 /// The path with the pattern of each thread's name instead of the name, and those names.

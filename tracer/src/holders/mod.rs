@@ -19,9 +19,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use self::finding::Finding;
-pub use self::group::Group;
+pub use self::group::{BlockGroup, BlockGroups, Group};
 pub use self::stopped::Prediction;
 pub use self::verdict::{Owner, State};
+pub use crate::hotspot::heap::{Step, StepKind};
 
 use self::blocks::Blocks;
 use self::stopped::Stopper;
@@ -49,11 +50,13 @@ pub struct Options {
     pub no_stop: bool,
     /// Most memory to use; none: half of what the host has available.
     pub max_memory_bytes: Option<u64>,
+    /// Waits some seconds for a young collection where that makes the pause shorter.
+    pub awaits_collection: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_pause: MAX_PAUSE, no_stop: false, max_memory_bytes: None }
+        Self { max_pause: MAX_PAUSE, no_stop: false, max_memory_bytes: None, awaits_collection: true }
     }
 }
 
@@ -67,6 +70,8 @@ pub enum Notice {
         prediction: Prediction,
         max_pause: Duration,
     },
+    /// Told at the moment of which the answer is: while the process is held, or after the last look.
+    Moment,
     Held {
         held: Duration,
     },
@@ -110,6 +115,17 @@ pub enum Method {
     Core,
 }
 
+impl Method {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ptrace => "ptrace",
+            Self::None => "none",
+            Self::Core => "core",
+        }
+    }
+}
+
 /// What the process had to bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -139,6 +155,8 @@ pub struct Holders {
     pub quality: DataQuality,
     /// Those with most bytes first.
     pub groups: Vec<Group>,
+    /// That of each block; none once groups were chosen.
+    pub block_groups: BlockGroups,
     pub findings: Vec<Finding>,
     /// Used bytes of the Java heap.
     pub heap_bytes: u64,
@@ -159,6 +177,7 @@ impl Holders {
             let owner = group.owner.as_ref().is_some_and(|owner| is_it(&owner.class));
             owner || group.path.iter().any(|step| step.class.as_deref().is_some_and(is_it))
         });
+        self.block_groups = BlockGroups::default();
         self.findings = finding::of(&self.groups);
     }
 }
@@ -215,12 +234,14 @@ pub fn of_process(
         }
         let bulk = BulkMemory::new(pid);
         let (verdicts, blocks, looks, failed) =
-            unstopped::look(&access, &bulk, &residency, copy, &read_blocks)?;
+            unstopped::look(&access, &bulk, &residency, copy, &read_blocks, notice)?;
         let pause = Pause { method: Method::None, held: None, predicted: predicted.map(|p| p.pause), looks };
-        return Ok(finished(&access, &memory, used, pause, failed, &verdicts, &blocks, &before));
+        return Ok(finished(&access, &memory, used, pause, failed, &verdicts, blocks, &before));
     };
     notice(&Notice::WillHold(prediction));
-    stopper.await_young_collection(&prediction)?;
+    if options.awaits_collection {
+        stopper.await_young_collection(&prediction)?;
+    }
     let mut retries = 0;
     for look in 1..=MAX_LOOKS {
         let snapshot = stopper.take(copy, notice)?;
@@ -234,7 +255,7 @@ pub fn of_process(
                 predicted: Some(prediction.pause),
                 looks: look,
             };
-            return Ok(finished(&access, &memory, used, pause, retries, &verdicts, &blocks, &before));
+            return Ok(finished(&access, &memory, used, pause, retries, &verdicts, blocks, &before));
         }
         tracing::debug!(?verdicts.quality, "not consistent");
         retries += 1;
@@ -285,7 +306,8 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
         return Err(HoldersError::Refused("the heap makes no sense: references lead nowhere".to_owned()));
     }
     let pause = Pause { method: Method::Core, held: None, predicted: None, looks: 1 };
-    Ok(finished(&access, image.memory, used, pause, 0, &verdicts, &blocks, &blocks))
+    let before = blocks.clone();
+    Ok(finished(&access, image.memory, used, pause, 0, &verdicts, blocks, &before))
 }
 
 #[expect(clippy::too_many_arguments, reason = "what three ways to look have in common")]
@@ -296,11 +318,11 @@ fn finished(
     pause: Pause,
     retries: u64,
     verdicts: &Verdicts,
-    blocks: &Blocks,
+    blocks: Blocks,
     before: &Blocks,
 ) -> Holders {
-    let (closures, taken) = closure::of(memory, blocks, &verdicts.verdicts);
-    let groups = group::of(&verdicts.verdicts, &closures, blocks, before, &taken);
+    let (closures, taken) = closure::of(memory, &blocks, &verdicts.verdicts);
+    let (groups, block_groups) = group::of(&verdicts.verdicts, &closures, blocks, before, &taken);
     let quality = DataQuality {
         heap: verdicts.quality,
         retries,
@@ -311,7 +333,8 @@ fn finished(
     if pause.method == Method::None {
         unknown.push(("pause.held_ns", "the process was not held".to_owned()));
     }
-    Holders { pause, quality, findings: finding::of(&groups), groups, heap_bytes, gc: access.gc(), unknown }
+    let findings = finding::of(&groups);
+    Holders { pause, quality, groups, block_groups, findings, heap_bytes, gc: access.gc(), unknown }
 }
 
 fn blocks_of(

@@ -152,6 +152,9 @@ impl Stopper<'_> {
                 .map_err(|error| HoldersError::Refused(error.to_string()))?;
             let begin = Instant::now();
             let taken = self.copy_held(&hold, &mut copy, begin);
+            if matches!(taken, Ok(Some(_))) {
+                notice(&Notice::Moment);
+            }
             let released = hold.release();
             match taken {
                 Ok(Some(roots)) if released.in_time => {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use super::HoldersError;
 use super::blocks::Blocks;
 use super::verdict::{State, Verdict, Verdicts, judge};
+use super::{HoldersError, Notice};
 use crate::hotspot::heap::{HeapAccess, HeapCopy};
 use crate::process::memory::ProcessMemory;
 use crate::process::pagemap::Residency;
@@ -27,6 +27,7 @@ pub(super) fn look(
     residency: &dyn Residency,
     mut copy: HeapCopy,
     blocks: &dyn Fn() -> Result<Blocks, HoldersError>,
+    notice: &mut dyn FnMut(&Notice),
 ) -> Result<(Verdicts, Blocks, u64, u64), HoldersError> {
     let mut best: BTreeMap<u64, Verdict> = BTreeMap::new();
     let mut all = Verdicts::default();
@@ -51,6 +52,9 @@ pub(super) fn look(
             failed += 1;
             continue;
         };
+        if looks + 1 == LOOKS {
+            notice(&Notice::Moment);
+        }
         last_blocks = blocks()?;
         let found = access.look(&copy, roots, |look| judge(look, &last_blocks))?;
         looks += 1;

@@ -48,6 +48,13 @@ impl State {
         }
     }
 
+    /// The state that is written so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all =
+            [Self::Held, Self::Stack, Self::Soft, Self::Collectable, Self::Lost, Self::Unseen, Self::None];
+        all.into_iter().find(|state| state.as_str() == text)
+    }
+
     fn of(reach: Option<Reach>) -> Self {
         match reach {
             Some(Reach::Held) => Self::Held,

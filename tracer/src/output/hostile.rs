@@ -56,7 +56,7 @@ fn render_all(profile: &mut Profile, other: &Profile) {
 #[test]
 fn changed_recordings_are_refused_or_reported() {
     let rules = Rules::builtin();
-    let (_whole_folder, whole) = fixture::finished();
+    let (_whole_folder, whole) = fixture::finished_with_holders();
     let whole_profile = Profile::build(&recording::read(&whole).expect("read"), &rules);
     let (folder, _) = fixture::folder();
     let path = folder.path().join("changed.trec");

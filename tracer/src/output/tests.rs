@@ -282,3 +282,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_screen_names_who_keeps_it() {
+    let (_folder, path) = fixture::finished_with_holders();
+    let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
+    let text = rendered(text::summary, &profile, &options());
+    assert!(
+        text.contains("     kept by static com.acme.Feed.OPEN -> Object[] -> Inflater.zsRef (100 %)\n"),
+        "{text}"
+    );
+    assert!(text.contains("was reachable:\n     collections cannot free it\n"), "{text}");
+}

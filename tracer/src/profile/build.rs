@@ -70,6 +70,7 @@ impl Profile {
             touched: touched::build(recording, rules, &shown),
             series,
             census: Censuses::of(recording),
+            holders: recording.holders.as_ref().map(|holders| holders.about.clone()).map_err(Clone::clone),
             peak_times,
             state: recording.state.clone(),
         }

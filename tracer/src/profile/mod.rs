@@ -13,6 +13,7 @@ pub mod diff;
 pub mod errors;
 pub mod filter;
 mod findings;
+pub mod kept;
 mod limits;
 mod memory;
 mod owners;
@@ -35,6 +36,7 @@ pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
 pub use filter::{Filter, Filtered, LinePattern, Part, Refusal};
 pub use findings::{Finding, RowName, retained_bytes};
+pub use kept::KeptBy;
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
@@ -47,7 +49,7 @@ pub use crate::verdict::{Figures, Kind, Proof, Verdict};
 
 use crate::limits::{Fits, Limit};
 use crate::process::Pid;
-use crate::recording::{State, Step};
+use crate::recording::{AboutHolders, State, Step};
 use crate::symbolize::{Frame, FrameKind, Tier};
 
 /// The schema's name.
@@ -85,6 +87,9 @@ pub struct Profile {
     pub touched: Option<Touched>,
     pub series: Series,
     pub census: Censuses,
+    /// How it was found who keeps what is live, or why that is not known.
+    #[serde(skip)]
+    pub holders: Result<AboutHolders, String>,
     /// The moments when most was live.
     #[serde(skip)]
     pub peak_times: PeakTimes,
@@ -221,6 +226,9 @@ pub struct Site {
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub path: CallPath,
+    /// Those that hold most first. None: nobody looked, or it is not malloc's.
+    #[serde(skip)]
+    pub kept_by: Option<Vec<KeptBy>>,
     /// Why the stack is not complete.
     #[serde(skip)]
     pub stop: Option<String>,

@@ -9,6 +9,7 @@ use super::build::{Shown, at, frames};
 use super::by_line::{self, LineRow};
 use super::code::CodeCache;
 use super::filter::{Filter, Filtered, OfThread, Selected};
+use super::kept::{Kept, Sums};
 use super::{
     CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
 };
@@ -52,6 +53,7 @@ struct SiteDraft<'a> {
     weight: Weight,
     /// By name: live bytes, and in how many allocations.
     threads: BTreeMap<String, (u64, u64)>,
+    kept: Sums,
 }
 
 /// A category while it is put together.
@@ -84,7 +86,9 @@ pub(super) fn build(
     let names = site::frame_names(&recording.frames);
     let Selected { rows, compilers, is_of_thread, mut filtered } = selected;
     let mut drafts = Drafts::default();
-    drafts.add_all(recording, &names, rows, is_of_thread.as_ref());
+    // Of a part of a stack's memory it is not known.
+    let kept = if filtered.is_part { None } else { Kept::of(recording) };
+    drafts.add_all(recording, &names, rows, is_of_thread.as_ref(), kept.as_ref());
     let Drafts { mut groups, sites, mut categories, all, sum, passing } = drafts;
     filtered.set_rest(&sum, &passing);
     let all = all.unwrap_or_else(|| groups.add());
@@ -118,7 +122,7 @@ pub(super) fn build(
     } else {
         peaks
     };
-    let (sites, lines) = finish_sites(sites, lines, &peaks, shown, &verdicts);
+    let (sites, lines) = finish_sites(sites, lines, &peaks, shown, &verdicts, kept.as_ref());
     let by_line = by_line::build(&sites, &lines, &verdicts);
     Rows { sites, by_line, categories, series, retention, peak_times, filtered }
 }
@@ -143,6 +147,7 @@ impl<'a> Drafts<'a> {
         names: &[u32],
         rows: Vec<Option<(Attribution, recording::Totals)>>,
         of_thread: Option<&OfThread>,
+        kept: Option<&Kept<'_>>,
     ) {
         let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
         let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
@@ -175,10 +180,18 @@ impl<'a> Drafts<'a> {
             let key = (source, category, attribution.kind.clone(), site::key(recording, stack, names));
             let site = *sites.entry(key).or_insert_with(|| {
                 let (group, attribution) = (self.groups.add(), attribution.clone());
-                let (totals, threads, whole_count) = (Totals::default(), BTreeMap::new(), 0);
-                let draft =
-                    SiteDraft { source, group, attribution, totals, whole_count, stack, weight, threads };
-                self.sites.push(draft);
+                let (totals, threads, kept) = (Totals::default(), BTreeMap::new(), Sums::new());
+                self.sites.push(SiteDraft {
+                    source,
+                    group,
+                    attribution,
+                    totals,
+                    whole_count: 0,
+                    stack,
+                    weight,
+                    threads,
+                    kept,
+                });
                 self.sites.len() - 1
             });
             let Some(site) = self.sites.get_mut(site) else { continue };
@@ -189,6 +202,9 @@ impl<'a> Drafts<'a> {
                 (site.stack, site.weight, site.attribution) = (stack, weight, attribution);
             }
             if source == "allocator" {
+                if let Some(kept) = kept {
+                    kept.add(row.stack, &mut site.kept);
+                }
                 for held in live_threads.get(&row.stack).into_iter().flatten() {
                     let live = site.threads.entry(held.name.clone()).or_default();
                     *live = (live.0.saturating_add(held.live_bytes), live.1.saturating_add(held.live_count));
@@ -344,9 +360,10 @@ fn finish_sites(
     peaks: &[Peak],
     shown: &Shown,
     verdicts: &GroupVerdicts<'_>,
+    kept: Option<&Kept<'_>>,
 ) -> (Vec<Site>, Vec<GroupId>) {
     let site = |((draft, line), &peak): ((SiteDraft<'_>, GroupId), &Peak)| {
-        (draft.group, line, Site { peak, ..finish_site(draft, shown, verdicts) })
+        (draft.group, line, Site { peak, ..finish_site(draft, shown, verdicts, kept) })
     };
     let mut sites: Vec<(GroupId, GroupId, Site)> =
         drafts.into_iter().zip(lines).zip(peaks).map(site).collect();
@@ -364,7 +381,12 @@ fn finish_sites(
     (sites.into_iter().map(|(.., site)| site).collect(), lines)
 }
 
-fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>) -> Site {
+fn finish_site(
+    draft: SiteDraft<'_>,
+    shown: &Shown,
+    verdicts: &GroupVerdicts<'_>,
+    kept: Option<&Kept<'_>>,
+) -> Site {
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
     let (growth_bytes_per_s, verdict) = verdicts.of_group(draft.group, &category, kind.as_deref());
     let frames = frames(shown, draft.stack);
@@ -385,6 +407,7 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, verdicts: &GroupVerdicts<'_>
         series: None,
         peak: Peak::default(),
         path: CallPath { leaf, cause, owner },
+        kept_by: kept.filter(|_| draft.source == "allocator").map(|kept| kept.told(&draft.kept)),
         stop: draft.stack.stop.clone(),
     }
 }

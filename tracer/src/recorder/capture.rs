@@ -11,9 +11,19 @@ use std::{
 use tracer_common::stack::StackId;
 
 use super::{
-    EndReason, Notify, Numbers, Options, RecordError, attach::Attached, census::Censuses, intake::Intake,
-    memory::MemoryRecord, monotonic_ns, overhead::OverheadControl, quality, stacks::StackPipeline,
-    stopped::TargetState, symbolizer::SymbolizerThread, totals::Totals,
+    EndReason, Notify, Numbers, Options, RecordError,
+    attach::Attached,
+    census::Censuses,
+    holders::{HoldersLook, Moment, UNTIL_MOMENT},
+    intake::Intake,
+    memory::MemoryRecord,
+    monotonic_ns,
+    overhead::OverheadControl,
+    quality,
+    stacks::StackPipeline,
+    stopped::TargetState,
+    symbolizer::SymbolizerThread,
+    totals::Totals,
 };
 use crate::{
     ingest::event::{Event, EventKind, EventSource},
@@ -270,9 +280,16 @@ impl Capture {
         mut self,
         started_ns: u64,
         reason: EndReason,
+        holders_pause: Option<Duration>,
+        notify: &mut Notify,
     ) -> Result<(u64, Detaching), RecordError> {
+        let (holders, moment) = match holders_pause {
+            Some(max_pause) => self.look_for_holders(max_pause, notify)?,
+            None => (None, None),
+        };
         let switched = self.attached.set_enabled(false);
         let end_ns = monotonic_ns();
+        drop(moment);
         switched?;
         self.note_deafness(reason)?;
         self.memory.ask_last(end_ns);
@@ -305,11 +322,27 @@ impl Capture {
         session.touched.place(u64::MAX, |_| None);
         totals.write_touched(&attached, &session, &mut writer)?;
         censuses.finish(&mut writer)?;
+        if let Some(holders) = holders {
+            holders.finish(notify, &|each| totals.for_each_live(&attached, each), &mut writer)?;
+        }
         stacks.finish(&mut writer)?;
         writer.tick(end_ns)?;
         let duration_ns = end_ns.saturating_sub(started_ns);
         writer.finish(&End { duration_ns, reason: reason.as_str().to_owned() })?;
         Ok((lost_count, detaching))
+    }
+
+    /// Begins with the look at who keeps what is live, and records until its moment.
+    fn look_for_holders(
+        &mut self,
+        max_pause: Duration,
+        notify: &mut Notify,
+    ) -> Result<(Option<HoldersLook>, Option<Moment>), RecordError> {
+        // The programs would end by themselves.
+        self.end_in(UNTIL_MOMENT);
+        let mut look = HoldersLook::start(self.target.pid, max_pause);
+        let moment = look.moment(notify, || self.drain().map(|_| ()))?;
+        Ok((Some(look), moment))
     }
 
     /// Notes for how long nothing was recorded because this process did not run.

@@ -159,12 +159,19 @@ const ALLOWED: [&[c_long]; 7] = [
     ],
 ];
 
-/// Confines this process, all of its threads, and every program that it would execute.
+/// The low half of the first argument, in `struct seccomp_data`.
+const ARGUMENT_AT: u32 = 16;
+/// Requests of ptrace by which a process is held and its registers are read. Nothing of it can be changed by them.
+const HOLDING: [libc::c_uint; 4] =
+    [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT, libc::PTRACE_GETREGSET, libc::PTRACE_DETACH];
+
+/// Confines this process, all of its threads, and every program that it would execute. `holds`: it may still hold a
+/// process and read its registers.
 ///
 /// # Errors
 /// The kernel was built without seccomp filters, or a thread has a filter of its own.
-pub fn confine() -> io::Result<()> {
-    let filter = filter();
+pub fn confine(holds: bool) -> io::Result<()> {
+    let filter = filter(holds);
     let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
     let program = sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the kernel reads the program, which lives until after the calls, and its filter.
@@ -181,7 +188,7 @@ pub fn confine() -> io::Result<()> {
     }
 }
 
-fn filter() -> Vec<sock_filter> {
+fn filter(holds: bool) -> Vec<sock_filter> {
     const RETURN: u32 = BPF_RET | BPF_K;
     let statement = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let if_equal =
@@ -191,6 +198,13 @@ fn filter() -> Vec<sock_filter> {
     let mut filter = vec![load(PROCESSOR_AT), if_equal(PROCESSOR, 1, 0), refuse, load(NUMBER_AT)];
     for number in ALLOWED.iter().copied().flatten() {
         filter.extend([if_equal(*number as u32, 0, 1), statement(RETURN, libc::SECCOMP_RET_ALLOW)]);
+    }
+    if holds {
+        let requests = u8::try_from(HOLDING.len()).unwrap_or(u8::MAX);
+        filter.extend([if_equal(libc::SYS_ptrace as u32, 0, 2 * requests + 1), load(ARGUMENT_AT)]);
+        for request in HOLDING {
+            filter.extend([if_equal(request, 0, 1), statement(RETURN, libc::SECCOMP_RET_ALLOW)]);
+        }
     }
     filter.push(refuse);
     filter
@@ -240,10 +254,20 @@ mod tests {
     fn a_confined_process_executes_nothing() {
         const IN_CHILD: &str = "TRACER_TEST_CONFINED";
         if std::env::var_os(IN_CHILD).is_some() {
-            confine().unwrap();
+            confine(true).unwrap();
             let refused = Command::new("/bin/true").status().unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
             assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+            let parent = std::os::unix::process::parent_id();
+            let trace = |request: libc::c_uint| {
+                // SAFETY: these requests read and write no memory of ours.
+                let done = unsafe { libc::ptrace(request, parent as libc::pid_t, 0, 0) };
+                (done, io::Error::last_os_error().raw_os_error())
+            };
+            assert_eq!(trace(libc::PTRACE_POKEDATA), (-1, Some(libc::EPERM)));
+            assert_eq!(trace(libc::PTRACE_ATTACH), (-1, Some(libc::EPERM)));
+            // It is not held, which the kernel itself says.
+            assert_eq!(trace(libc::PTRACE_DETACH), (-1, Some(libc::ESRCH)));
             // What it does all the time works, in old and in new threads.
             std::thread::spawn(|| std::fs::read("/proc/self/status").unwrap()).join().unwrap();
             return;

@@ -12,6 +12,7 @@ mod control;
 mod error;
 mod event_loop;
 mod expected;
+mod holders;
 mod inflate_windows;
 mod intake;
 mod jvm;
@@ -67,6 +68,7 @@ pub struct Recorder {
     notify: Notify,
     file: PathBuf,
     duration: Option<Duration>,
+    holders_pause: Option<Duration>,
     started_ns: u64,
     exit: OwnedFd,
     launched: Option<Launched>,
@@ -131,7 +133,8 @@ impl Recorder {
         let probe_count = capture.probe_count();
         let ready = Notice::Ready { target: noticed(&target), probe_count, took: begun.elapsed() };
         release_memory();
-        Ok(Self { capture, notify, file, duration: options.duration, started_ns, exit, launched, ready })
+        let Options { duration, holders_pause, .. } = *options;
+        Ok(Self { capture, notify, file, duration, holders_pause, started_ns, exit, launched, ready })
     }
 
     /// Records until the time is up, the target ends or `control` stops it; then closes the recording.
@@ -139,11 +142,21 @@ impl Recorder {
     /// # Errors
     /// The kernel refuses, or the recording cannot be written.
     pub fn run(self, control: &mut Control) -> Result<Finished, RecordError> {
-        let Self { mut capture, mut notify, file, duration, started_ns, exit, launched, ready } = self;
+        let Self {
+            mut capture,
+            mut notify,
+            file,
+            duration,
+            holders_pause,
+            started_ns,
+            exit,
+            launched,
+            ready,
+        } = self;
         notify(ready);
         let reason = event_loop::run(&mut capture, &mut notify, duration, exit, control)?;
         notify(Notice::Ending(reason));
-        let (lost_count, detaching) = capture.finish(started_ns, reason)?;
+        let (lost_count, detaching) = capture.finish(started_ns, reason, holders_pause, &mut notify)?;
         Ok(Finished { file, lost_count, reason, detaching: Some(detaching), launched })
     }
 }

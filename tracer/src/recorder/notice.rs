@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::Progress;
-use crate::process::{ForeignText, Pid};
+use crate::{
+    holders,
+    process::{ForeignText, Pid},
+};
 
 /// Called with each notice, in the thread that runs the recorder.
 pub type Notify = Box<dyn FnMut(Notice)>;
@@ -22,6 +25,8 @@ pub enum Notice {
     Progress(Progress),
     /// Everything that is known by now is in the file, as the caller asked.
     Written,
+    /// What the look at who keeps memory does to the target.
+    Holders(holders::Notice),
     /// Recording ends, for this reason; the last census and snapshot are taken, and what is left is written.
     Ending(EndReason),
 }

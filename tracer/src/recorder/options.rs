@@ -35,6 +35,8 @@ pub struct Options {
     pub memo: Memo,
     /// Take a census at the start and one at the end.
     pub takes_censuses: bool,
+    /// Look at the end who keeps what was allocated, and hold the target for it no longer than this. None: do not look.
+    pub holders_pause: Option<Duration>,
 }
 
 /// The process to record.
@@ -79,6 +81,7 @@ impl Options {
             keeps_events: false,
             memo: Memo::On,
             takes_censuses: true,
+            holders_pause: None,
         }
     }
 

@@ -15,7 +15,7 @@ const MAX_STOPS: u32 = 256;
 
 /// See the module.
 pub(super) struct TargetState {
-    pid: Pid,
+    pub(super) pid: Pid,
     stopped: Option<StoppedTarget>,
     is_exiting: bool,
     /// How often it was resumed.

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{counter::Counter, stack::StackId, table::StackTotals};
+use tracer_common::{
+    counter::Counter,
+    stack::StackId,
+    table::{Allocation, StackTotals},
+};
 
 use super::{RecordError, attach::Attached, inflate_windows::InflateWindows};
 use crate::process::Pid;
@@ -152,17 +156,29 @@ impl Totals {
         end_ns: u64,
     ) -> Result<(), RecordError> {
         let mut live = LiveSummary::new(started_ns, end_ns, session.collections.ended_count());
-        attached
-            .tables
-            .for_each_live(|address, stack, mut allocation| {
-                allocation.weighed += self.windows.of(address, &allocation);
-                live.add(stack, &allocation);
-            })
-            .map_err(|error| RecordError::unreadable(&error))?;
+        self.for_each_live(attached, &mut |_, stack, allocation| live.add(stack, &allocation))?;
         writer.live_by_thread(&live.by_thread())?;
         writer.survivors(&live.survivors())?;
         writer.live_by_size(&live.by_size())?;
         Ok(())
+    }
+
+    /// Calls `each` with every live allocation: its key in the table, its stack, and itself with all that it has.
+    ///
+    /// # Errors
+    /// The kernel refuses to be read.
+    pub(super) fn for_each_live(
+        &self,
+        attached: &Attached,
+        each: &mut dyn FnMut(u64, StackId, Allocation),
+    ) -> Result<(), RecordError> {
+        attached
+            .tables
+            .for_each_live(|address, stack, mut allocation| {
+                allocation.weighed += self.windows.of(address, &allocation);
+                each(address, stack, allocation);
+            })
+            .map_err(|error| RecordError::unreadable(&error))
     }
 
     /// Notes live streams that nobody looked at.

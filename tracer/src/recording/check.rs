@@ -31,6 +31,12 @@ pub(super) fn check(recording: &mut Recording) -> Result<(), Refused> {
     totals(recording)?;
     process(recording)?;
     memory(&recording.memory)?;
+    if let Ok(holders) = &recording.holders {
+        sum("what is kept", holders.kept.iter().map(|kept| kept.live_bytes))?;
+        sum("what is kept", holders.kept.iter().map(|kept| kept.live_count))?;
+        sum("holders", holders.groups.iter().map(|group| group.bytes))?;
+        sum("holders", holders.groups.iter().map(|group| group.count))?;
+    }
     let quality = &recording.quality;
     let heaviest = quality.heaviest_sample.unwrap_or_default();
     let walks =

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use tracer_common::table::StackTotals;
 
 use super::{
-    CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    JvmInfo, KeptCensus, MappedMemory, Memory, MemoryPart, Quality, SessionInfo, TargetInfo, ThreadStack,
-    Touched, TouchedBy, Writer,
+    AboutHolders, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header,
+    Heap, HeapArena, HolderGroup, HolderState, JvmInfo, KeptCensus, KeptHolders, KeptStack, MappedMemory,
+    Memory, MemoryPart, Quality, SessionInfo, TargetInfo, ThreadStack, Touched, TouchedBy, Writer,
 };
 use crate::census::{Census, Finding, Group, document};
+use crate::holders::{Owner, Step, StepKind};
 use crate::limits::Limit;
 use crate::process::{Pid, Tid};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
@@ -402,6 +403,62 @@ pub(crate) fn finished() -> (tempfile::TempDir, PathBuf) {
     let (folder, path) = folder();
     write(&path).finish(&End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }).expect("finish");
     (folder, path)
+}
+
+/// The finished sample of a recorder that looked who keeps what is live.
+pub(crate) fn finished_with_holders() -> (tempfile::TempDir, PathBuf) {
+    let (folder, path) = folder();
+    let mut writer = write(&path);
+    writer.holders(&holders()).expect("holders");
+    writer.finish(&End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }).expect("finish");
+    (folder, path)
+}
+
+/// The inflaters are kept by a static list, or by a cleaner alone; the buffers by nobody that was found.
+pub(crate) fn holders() -> KeptHolders {
+    let step = |kind, class: &str, name: Option<&str>| Step {
+        kind,
+        class: Some(class.into()),
+        name: name.map(Into::into),
+    };
+    let owner =
+        Owner { class: "java.util.zip.Inflater$InflaterZStreamRef".to_owned(), field: "address".to_owned() };
+    let path = vec![
+        step(StepKind::Static, "com.acme.Feed", Some("OPEN")),
+        step(StepKind::Element, "java.lang.Object[]", None),
+        step(StepKind::Field, "java.util.zip.Inflater", Some("zsRef")),
+    ];
+    let group = |owner: Option<&Owner>, state, path: &[Step], count, bytes| HolderGroup {
+        owner: owner.cloned(),
+        state,
+        path: path.to_vec(),
+        count,
+        bytes,
+        exact: false,
+    };
+    KeptHolders {
+        about: AboutHolders {
+            method: "ptrace".to_owned(),
+            held_ns: Some(42_000_000),
+            predicted_ns: Some(50_000_000),
+            looks: 1,
+            gone_count: 1,
+            unknown: None,
+        },
+        groups: vec![
+            group(Some(&owner), HolderState::Held, &path, 400, 16_000_000),
+            group(None, HolderState::None, &[], 9_000, 4_000_000),
+            group(Some(&owner), HolderState::Collectable, &[], 30, 1_200_000),
+        ],
+        kept: [
+            (INFLATER, 0, 2_400_000, 297),
+            (INFLATER_WARM, 0, 3_000, 1),
+            (INFLATER, 2, 500, 2),
+            (BUFFER, 1, 70, 7),
+        ]
+        .map(|(stack, group, live_bytes, live_count)| KeptStack { stack, group, live_bytes, live_count })
+        .to_vec(),
+    }
 }
 
 /// Numbers at and beyond what a recording may have.

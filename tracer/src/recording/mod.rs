@@ -12,6 +12,7 @@ mod create;
 mod database;
 mod error;
 mod ids;
+mod kept;
 mod limits;
 mod memory;
 mod model;
@@ -26,6 +27,7 @@ mod writer;
 pub use crate::attribute::Source;
 pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
 pub use error::{ReadError, WriteError};
+pub use kept::{AboutHolders, HolderGroup, HolderState, KeptHolders, KeptStack, NOT_ASKED_FOR};
 pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,

@@ -11,7 +11,7 @@ use crate::attribute::Source;
 use crate::process::Tid;
 use tracer_common::record::AllocationRecord;
 
-use super::{KeptCensus, LimitSample};
+use super::{KeptCensus, KeptHolders, LimitSample};
 use crate::symbolize::Frame;
 
 pub use memory::*;
@@ -130,6 +130,8 @@ pub struct Recording {
     pub code_cache: CodeCache,
     /// By time; where it changed.
     pub code_series: Vec<CodeSample>,
+    /// Who kept what was live at the end, or why that is not known.
+    pub holders: Result<KeptHolders, String>,
     /// By moment. Empty: none was taken.
     pub censuses: Vec<KeptCensus>,
     /// Sentences for the person who reads the report.

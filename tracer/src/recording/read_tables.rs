@@ -13,8 +13,8 @@ use super::columns::{
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, LiveSize, Recording, ResidentSample, Sample,
-    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, limits,
-    memory, touched,
+    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, kept,
+    limits, memory, touched,
 };
 use crate::symbolize::Frame;
 
@@ -69,6 +69,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         touched: touched::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
+        holders: kept::read(database, &meta, |stack| reference(&stack_ids, stack))?,
         censuses: census::read(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| text(row, 0))?,
         session,

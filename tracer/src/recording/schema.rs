@@ -66,5 +66,9 @@ CREATE TABLE code_series (time_ns INTEGER PRIMARY KEY, loaded_bytes INTEGER NOT 
     loaded_count INTEGER NOT NULL, unloaded_bytes INTEGER NOT NULL, unloaded_count INTEGER NOT NULL) STRICT;
 CREATE TABLE compiled_method (id INTEGER PRIMARY KEY, method TEXT NOT NULL, tier TEXT,
     bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE holder (id INTEGER PRIMARY KEY, state TEXT NOT NULL, class TEXT, field TEXT, path TEXT NOT NULL,
+    block_count INTEGER NOT NULL, bytes INTEGER NOT NULL, exact INTEGER NOT NULL) STRICT;
+CREATE TABLE kept (stack INTEGER NOT NULL REFERENCES stack, holder INTEGER NOT NULL REFERENCES holder,
+    live_bytes INTEGER NOT NULL, live_count INTEGER NOT NULL, PRIMARY KEY (stack, holder)) STRICT, WITHOUT ROWID;
 CREATE TABLE census (moment TEXT PRIMARY KEY, time_ns INTEGER NOT NULL, json TEXT, unknown TEXT) STRICT;
 ";

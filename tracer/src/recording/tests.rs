@@ -81,6 +81,47 @@ fn a_recording_without_a_census_is_whole() {
 }
 
 #[test]
+fn who_keeps_what_is_live_is_read_as_it_was_written() {
+    let (_folder, path) = fixture::finished_with_holders();
+    let recording = read(&path).expect("read");
+    let (read_back, written) = (recording.holders.expect("a look"), fixture::holders());
+    assert_eq!((&read_back.about, &read_back.groups), (&written.about, &written.groups));
+    let by_id = |kept: &KeptStack| {
+        let stack = &recording.stacks[usize::try_from(kept.stack).expect("an index")];
+        KeptStack { stack: stack.id, ..*kept }
+    };
+    let sorted = |mut kept: Vec<KeptStack>| {
+        kept.sort_unstable_by_key(|kept| (kept.stack, kept.group));
+        kept
+    };
+    assert_eq!(sorted(read_back.kept.iter().map(by_id).collect()), sorted(written.kept));
+    // Who looked in vain says why; who did not look, and an earlier version, has none.
+    let change = |sql: &str| {
+        Connection::open(&path).expect("open").execute_batch(sql).expect("change");
+        read(&path).expect("read").holders
+    };
+    let why = change(r#"UPDATE meta SET value = '{"unknown": "it was ZGC"}' WHERE key = 'holders'"#);
+    assert_eq!(why, Err("it was ZGC".to_owned()));
+    let none = change("DELETE FROM meta WHERE key = 'holders'; DROP TABLE kept; DROP TABLE holder");
+    assert_eq!(none, Err(super::NOT_ASKED_FOR.to_owned()));
+}
+
+#[test]
+fn holders_that_cannot_be_are_refused() {
+    for sql in [
+        "UPDATE holder SET state = 'owned'",
+        "UPDATE holder SET path = '[{}]'",
+        "UPDATE kept SET holder = 99 WHERE holder = 2",
+        "UPDATE kept SET live_bytes = -1",
+        "UPDATE holder SET bytes = 1 << 60",
+    ] {
+        let (_folder, path) = fixture::finished_with_holders();
+        Connection::open(&path).expect("open").execute_batch(sql).expect("change");
+        assert!(matches!(read(&path), Err(ReadError::Corrupt { .. })), "{sql}");
+    }
+}
+
+#[test]
 fn what_a_stranger_calls_a_census_is_told_from_one() {
     let (_folder, path) = fixture::finished();
     let sql = r#"UPDATE census SET json = '[1' WHERE moment = 'begin';

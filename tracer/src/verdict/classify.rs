@@ -5,6 +5,7 @@
 use super::collected::Collected;
 use super::growth::Growth;
 use super::history::Point;
+use super::reachability::Reachability;
 use super::sentence::Figures;
 use super::shape::Shape;
 use super::{ClassGrowth, Kind, Proof, timing};
@@ -56,6 +57,8 @@ pub(super) struct Evidence<'a> {
     /// Less may be the chance of sampling.
     pub(super) noise_bytes: u64,
     pub(super) pid: Pid,
+    /// How they are held at the end. None: nobody looked, or nothing is known of them.
+    pub(super) reachability: Option<Reachability>,
     /// What the bytes are beside bytes. None: nothing is said.
     pub(super) threads: Option<Threads>,
 }
@@ -224,6 +227,11 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     }
     if nature == Nature::Collected && case.nature == Nature::Unloaded {
         grew += ", with hardly a class defined meanwhile";
+    }
+    if let Some(proven) = case.reachability.and_then(|it| it.proves(&mut figures)) {
+        let evidence = format!("{grew}; {}", proven.told);
+        let finding = Finding::new(proven.kind, Proof::Reachability, evidence, figures);
+        return Finding { advice: proven.advice, ..finding };
     }
     let (kind, proof, evidence) = reachable(case, nature, collected, &grew, pid, &mut figures);
     Finding::new(kind, proof, evidence, figures)

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
+use super::reachability::{OfStacks, Reachability};
 use super::thread_cohort::ThreadCohort;
 use super::trend::{self, Trend};
 use super::{AllocatorRetention, ClassChurn, ClassGrowth, Verdict, metaspace};
@@ -48,6 +49,8 @@ pub struct GroupVerdicts<'a> {
     /// What code such classes have at the end; None: not known.
     generated_bytes: Option<u64>,
     unloads: bool,
+    /// None: nobody looked who keeps it.
+    reachability: Option<OfStacks>,
 }
 
 impl<'a> GroupVerdicts<'a> {
@@ -92,6 +95,7 @@ impl<'a> GroupVerdicts<'a> {
             loading: churn.loading,
             generated_bytes,
             unloads,
+            reachability: OfStacks::of(recording),
         }
     }
 
@@ -149,7 +153,7 @@ impl<'a> GroupVerdicts<'a> {
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;
         let classes = self.metaspace_growth(&history);
-        let verdict = self.verdict_of(&history, &[], 0, None, classes, (category, None));
+        let verdict = self.verdict_of(&history, &[], 0, None, classes, None, (category, None));
         let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
         let trend = Trend::of(&history.iter().map(seconds).collect::<Vec<_>>());
         Some((trend.map(|trend| trend.slope.round() as i64), verdict))
@@ -241,7 +245,15 @@ impl<'a> GroupVerdicts<'a> {
         let noise_bytes = noise_bytes(self.recording, self.groups.rows(group), &history);
         let births: &[Birth] = births.map_or(&[], Vec::as_slice);
         let classes = self.class_growth(group, &history, category);
-        self.verdict_of(&history, births, noise_bytes, threads, classes, (category, kind))
+        let reachability = self.reachability(group);
+        self.verdict_of(&history, births, noise_bytes, threads, classes, reachability, (category, kind))
+    }
+
+    /// How what the allocator's rows of a group have is held at the end.
+    fn reachability(&self, group: GroupId) -> Option<Reachability> {
+        let totals = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
+        let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);
+        self.reachability.as_ref()?.sum(stacks)
     }
 
     /// The meaning of this history of a category, or of this kind of it.
@@ -252,6 +264,7 @@ impl<'a> GroupVerdicts<'a> {
         noise_bytes: u64,
         threads: Option<Threads>,
         classes: ClassGrowth,
+        reachability: Option<Reachability>,
         (category, kind): (&str, Option<&str>),
     ) -> Verdict {
         let pid = self.recording.target.pid;
@@ -266,6 +279,7 @@ impl<'a> GroupVerdicts<'a> {
             usual_bytes: self.rules.usual_bytes(category),
             noise_bytes,
             pid,
+            reachability,
             threads,
         });
         let advice = own.map_or_else(|| advice(found, category, kind, pid), str::to_owned);

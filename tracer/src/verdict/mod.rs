@@ -12,6 +12,7 @@ mod groups;
 mod growth;
 mod history;
 mod metaspace;
+mod reachability;
 pub(crate) mod sentence;
 mod shape;
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         usual_bytes: 0,
         noise_bytes: 0,
         pid: Pid(4711),
+        reachability: None,
         threads: None,
     })
 }
@@ -73,6 +74,7 @@ fn the_chance_of_sampling_is_no_growth() {
             usual_bytes: 0,
             noise_bytes,
             pid: Pid(4711),
+            reachability: None,
             threads: None,
         };
         classify_growth(&case).kind
@@ -150,6 +152,7 @@ fn without_a_collection_nobody_can_tell() {
         usual_bytes: 0,
         noise_bytes: 0,
         pid: Pid(1),
+        reachability: None,
         threads: None,
     };
     let found = classify_growth(&case);
@@ -250,6 +253,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         usual_bytes: 0,
         noise_bytes: 0,
         pid: Pid(1),
+        reachability: None,
         threads: None,
     };
     assert_eq!(classify_growth(&of(ClassGrowth::Loading, &gcs, true)).kind, Kind::TooShort);
@@ -272,6 +276,7 @@ fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births:
         usual_bytes: 0,
         noise_bytes: 0,
         pid: Pid(4711),
+        reachability: None,
         threads: None,
     })
 }
@@ -292,6 +297,7 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         usual_bytes: 0,
         noise_bytes: 0,
         pid: Pid(1),
+        reachability: None,
         threads: None,
     };
     assert_eq!(classify_growth(&case(true)).kind, Kind::GcPending);
@@ -397,7 +403,7 @@ proptest! {
         let births = births(seconds - seconds / 2..seconds, each, &gcs);
         let found = classify_growth(&Evidence {
             nature, history: &history, collections: Some(&gcs), births: &births, classes, unloads: true,
-            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: Pid(4711), threads: None,
+            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: Pid(4711), reachability: None, threads: None,
         });
         let known = ["95 %", "jcmd 4711 GC.run"];
         prop_assert_eq!(holds(&found.evidence, &found.figures, &known), Ok(()));
@@ -504,6 +510,7 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
             usual_bytes: 1 << 20,
             noise_bytes: 0,
             pid: Pid(4711),
+            reachability: None,
             threads: None,
         })
     };

@@ -8,8 +8,10 @@ use tracer_common::sampling::{MAX_INTERVAL, MIN_INTERVAL};
 use crate::{
     cli::{
         failure::{Failure, status},
+        holders::milliseconds,
         values,
     },
+    holders::MAX_PAUSE,
     probe::probes::ProbeSet,
     recorder::{self, Options, OutputFile, Subject},
     units,
@@ -71,6 +73,15 @@ pub struct Args {
     /// Keep every allocation and free in the file, not only their totals
     #[arg(long)]
     pub events: bool,
+
+    /// At the end, look who keeps what was allocated: the process is held for a moment, while its Java heap is copied
+    #[arg(long)]
+    pub holders: bool,
+
+    /// With --holders: hold the process no longer than this [default: 500]; if the prediction is longer, look without
+    /// stopping it
+    #[arg(long, value_name = "MS", value_parser = milliseconds, requires = "holders")]
+    pub max_pause: Option<Duration>,
 
     /// No status line and no answer at the end
     #[arg(short, long)]
@@ -170,6 +181,7 @@ impl Args {
             keeps_events: self.events,
             memo: self.memo.into(),
             takes_censuses: true,
+            holders_pause: self.holders.then(|| self.max_pause.unwrap_or(MAX_PAUSE)),
         }
     }
 

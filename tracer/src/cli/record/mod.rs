@@ -18,7 +18,7 @@ use super::failure::{Failure, status};
 use crate::process::Pid;
 use crate::{
     cli::report,
-    output::{clean, units},
+    output::{clean, holders, units},
     recorder::{self, EndReason, ErrorKind, Notice, NoticedTarget, Progress, RecordError, Recorder, Subject},
 };
 
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         telling.tell(&notice);
     });
     let outcome = Recorder::start(&args.options(subject), notify).and_then(|recorder| {
-        if let Err(error) = recorder::confine() {
+        if let Err(error) = recorder::confine(args.holders) {
             tracing::warn!("this process keeps every system call: {error}");
         }
         recorder.run(&mut control)
@@ -79,7 +79,7 @@ struct Teller {
     console: Arc<Console>,
     /// None: to its end.
     duration: Option<Duration>,
-    target: OnceLock<(String, PathBuf)>,
+    target: OnceLock<(String, PathBuf, Pid)>,
     /// One answer on stdout at a time.
     answering: Mutex<()>,
 }
@@ -88,7 +88,7 @@ impl Teller {
     fn tell(self: &Arc<Self>, notice: &Notice) {
         match notice {
             Notice::Attaching { target, file } => {
-                let _ = self.target.set((named(target), file.clone()));
+                let _ = self.target.set((named(target), file.clone(), target.pid));
                 self.console.status(&format!("attaching to {}", named(target)));
             }
             Notice::Ready { target, probe_count, took } => {
@@ -96,18 +96,24 @@ impl Teller {
             }
             Notice::BudgetStep { text } => self.console.line(&format!("budget: {text}")),
             Notice::Progress(progress) => {
-                let target = self.target.get().map(|(target, _)| target.as_str()).unwrap_or_default();
+                let target = self.target.get().map(|(target, ..)| target.as_str()).unwrap_or_default();
                 self.console.status(&status_line(target, progress));
             }
             Notice::Written => {
                 let teller = Arc::clone(self);
                 // Recording goes on meanwhile.
                 thread::spawn(move || {
-                    let answered = teller.target.get().map_or(Ok(()), |(_, file)| teller.answer(file));
+                    let answered = teller.target.get().map_or(Ok(()), |(_, file, _)| teller.answer(file));
                     if let Err(failure) = answered {
                         teller.console.line(&failure.to_string());
                     }
                 });
+            }
+            Notice::Holders(notice) => {
+                let pid = self.target.get().map(|(_, _, pid)| *pid).unwrap_or_default();
+                if let Some(text) = holders::notice(notice, pid) {
+                    self.console.line(&text);
+                }
             }
             Notice::Ending(_) => self.console.status("taking the last census, and writing what is left"),
         }

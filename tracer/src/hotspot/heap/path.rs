@@ -25,7 +25,8 @@ const STRING: &str = "java/lang/String";
 const LATIN1: u8 = 0;
 
 /// What a step goes along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StepKind {
     Static,
     Field,
@@ -41,7 +42,7 @@ pub enum StepKind {
 }
 
 /// A step from a root towards an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Step {
     pub kind: StepKind,
     /// Whose field or element it is, with dots.

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::io;
 
+use super::kept;
 use super::merged::merged;
 use super::screen::{Screen, names, wrapped};
 use super::{FINDINGS, Options};
@@ -236,6 +237,9 @@ fn tell(
     screen.row(&format!("{number:>2} "), &title, &cells)?;
     let indent = "     ";
     screen.paragraph(indent, &what(finding, profile, mapped))?;
+    if let Some(kept) = kept::line(&finding.rows, screen.width - indent.len()) {
+        screen.paragraph(indent, &kept)?;
+    }
     let evidence = clean(&finding.verdict.evidence).into_owned();
     let is_whole = options.verbose || options.all;
     let evidence = if is_whole { evidence } else { without_interval(&evidence) };

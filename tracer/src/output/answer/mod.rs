@@ -7,6 +7,7 @@
 mod below;
 mod findings;
 mod heading;
+mod kept;
 mod limits;
 mod merged;
 mod next;

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Heading;
-use crate::holders::{Group, Holders, HoldersError, Method};
-use crate::hotspot::heap::{Step, StepKind};
+use crate::holders::{Group, Holders, HoldersError};
 
 /// Groups that are listed.
 const MAX_GROUPS: usize = 1000;
@@ -32,11 +31,7 @@ pub fn value(holders: &Holders, heading: &Heading) -> Value {
         "target": target(heading, Some(holders.gc)),
         "heap": {"used_bytes": holders.heap_bytes},
         "pause": {
-            "method": match pause.method {
-                Method::Ptrace => "ptrace",
-                Method::None => "none",
-                Method::Core => "core",
-            },
+            "method": pause.method.as_str(),
             "held_ns": nanoseconds(pause.held),
             "predicted_ns": nanoseconds(pause.predicted),
             "looks": pause.looks,
@@ -65,25 +60,11 @@ fn group(group: &Group) -> Value {
     json!({
         "owner": group.owner.as_ref().map(|owner| json!({"class": owner.class, "field": owner.field})),
         "state": group.state.as_str(),
-        "path": group.path.iter().map(step).collect::<Vec<_>>(),
+        "path": &*group.path,
         "count": group.count,
         "bytes": group.bytes,
         "exact": group.exact,
     })
-}
-
-fn step(step: &Step) -> Value {
-    let kind = match step.kind {
-        StepKind::Static => "static",
-        StepKind::Field => "field",
-        StepKind::Element => "element",
-        StepKind::Thread => "thread",
-        StepKind::Stack => "stack",
-        StepKind::Loader => "loader",
-        StepKind::Jni => "jni",
-        StepKind::Internal => "internal",
-    };
-    json!({"kind": kind, "class": step.class.as_deref(), "name": step.name.as_deref()})
 }
 
 /// Why there is no answer, in the same schema.

@@ -3,9 +3,11 @@
 use crate::process::Pid;
 
 mod json;
+mod path;
 mod text;
 
 pub use self::json::{groups, refusal, value};
+pub(in crate::output) use self::path::in_one_line;
 pub use self::text::{notice, render};
 
 /// Whose it is.

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Heading;
+use super::path::describe_step;
 use crate::holders::{Group, Holders, Method, Notice, State};
-use crate::hotspot::heap::{Step, StepKind};
+use crate::hotspot::heap::Step;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{clean, style::Style};
 use crate::process::Pid;
@@ -15,9 +16,9 @@ const MAX_ROWS: usize = 40;
 const INDENT: &str = "                                   ";
 const WIDTH: usize = 100;
 
-/// What is about to happen to the process, in one line.
-pub fn notice(notice: &Notice, pid: Pid) -> String {
-    match notice {
+/// What is about to happen to the process, in one line. None: nothing that anybody sees.
+pub fn notice(notice: &Notice, pid: Pid) -> Option<String> {
+    Some(match notice {
         Notice::WillHold(prediction) => format!(
             "process {pid} will be held for about {} ({} of Java heap in use); tracer needs {} of memory",
             time(prediction.pause),
@@ -37,7 +38,8 @@ pub fn notice(notice: &Notice, pid: Pid) -> String {
             bytes(*used_bytes),
             bytes(*memory_bytes)
         ),
-    }
+        Notice::Moment => return None,
+    })
 }
 
 /// The answer as text.
@@ -190,29 +192,6 @@ fn describe(state: State) -> &'static str {
         State::Lost => "LOST",
         state => state.as_str(),
     }
-}
-
-fn describe_step(step: &Step) -> String {
-    let class = step.class.as_deref().map(short).unwrap_or_default();
-    let name = step.name.as_deref().unwrap_or_default();
-    let text = match step.kind {
-        StepKind::Static => format!("static {}.{name}", step.class.as_deref().unwrap_or("?")),
-        StepKind::Field => format!("{class}.{}", if name.is_empty() { "?" } else { name }),
-        StepKind::Element => class.to_owned(),
-        StepKind::Thread => format!("thread \"{name}\""),
-        StepKind::Stack if name.is_empty() => "stack of a virtual thread".to_owned(),
-        StepKind::Stack => format!("stack of \"{name}\""),
-        StepKind::Loader => format!("class loader {class}"),
-        StepKind::Jni if name.is_empty() => "JNI global reference".to_owned(),
-        StepKind::Jni => format!("JNI local reference of \"{name}\""),
-        StepKind::Internal => format!("({name})"),
-    };
-    clean(&text).into_owned()
-}
-
-/// A class without its packages.
-fn short(class: &str) -> &str {
-    class.rsplit('.').next().unwrap_or(class)
 }
 
 fn time(duration: Duration) -> String {

@@ -14,6 +14,7 @@ use crate::profile::{
     CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Memory, Place, Profile, Quality,
     Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
 };
+use crate::recording::AboutHolders;
 
 /// The schema's name.
 const SCHEMA: &str = "tracer.report/2";
@@ -48,6 +49,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         touched,
         series: &profile.series,
         census: &profile.census,
+        holders: profile.holders.as_ref().ok(),
         unknown: unknown::reasons(profile),
         frames: frames.into_frames(),
     };
@@ -73,6 +75,7 @@ struct Report<'a> {
     touched: Option<TouchedOut<'a>>,
     series: &'a Series,
     census: &'a Censuses,
+    holders: Option<&'a AboutHolders>,
     unknown: BTreeMap<String, String>,
     frames: Vec<&'a SiteFrame>,
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::frames::FrameTable;
 use crate::profile::{
-    Category, Errors, Kind, LineRow, LineShare, OwnerShare, Place, RowSeries, Site, SiteThread, Totals,
-    Verdict,
+    Category, Errors, KeptBy, Kind, LineRow, LineShare, OwnerShare, Place, RowSeries, Site, SiteThread,
+    Totals, Verdict,
 };
 use crate::profile::{Figures, Proof};
 
@@ -68,8 +68,7 @@ pub(super) struct LineOut<'a> {
     verdict: Option<VerdictOut<'a>>,
     sites: Vec<usize>,
     threads: &'a [SiteThread],
-    /// Nobody looked for holders.
-    kept_by: Option<()>,
+    kept_by: Option<&'a [KeptBy]>,
 }
 
 impl<'a> LineOut<'a> {
@@ -88,7 +87,7 @@ impl<'a> LineOut<'a> {
             verdict: row.verdict.as_ref().map(Into::into),
             sites: row.sites.iter().copied().filter(|&site| site < sites).collect(),
             threads: &row.threads,
-            kept_by: None,
+            kept_by: row.kept_by.as_deref(),
         }
     }
 }
@@ -136,6 +135,7 @@ pub(super) struct SiteOut<'a> {
     frames: Vec<u32>,
     complete: Option<bool>,
     series: Option<&'a RowSeries>,
+    kept_by: Option<&'a [KeptBy]>,
 }
 
 impl<'a> SiteOut<'a> {
@@ -153,6 +153,7 @@ impl<'a> SiteOut<'a> {
             frames: frames.indices(&site.frames),
             complete: site.complete,
             series: site.series.as_ref(),
+            kept_by: site.kept_by.as_deref(),
         }
     }
 }

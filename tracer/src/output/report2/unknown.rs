@@ -12,7 +12,23 @@ pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
     if profile.by_line.iter().any(|row| row.resident_bytes.is_none()) {
         put("by_line[].resident_bytes", resident(profile));
     }
-    put("by_line[].kept_by", "nobody looked for holders on the Java heap");
+    match &profile.holders {
+        Err(why) => {
+            ["holders", "by_line[].kept_by", "sites[].kept_by"].iter().for_each(|path| put(path, why))
+        }
+        Ok(about) => {
+            let why = match profile.filtered.is_part {
+                true => "the filters pass a part of what stacks have, and who keeps which part is not known",
+                false => {
+                    "what was mapped has no owner on the Java heap: holders are those of malloc's blocks"
+                }
+            };
+            ["by_line[].kept_by", "sites[].kept_by"].iter().for_each(|path| put(path, why));
+            if about.held_ns.is_none() {
+                put("holders.held_ns", "the process was not held");
+            }
+        }
+    }
     let growth = "the session was too short, or had too few moments, to tell growth";
     if profile.by_line.iter().any(|row| row.growth_bytes_per_s.is_none()) {
         put("by_line[].growth_bytes_per_s", growth);

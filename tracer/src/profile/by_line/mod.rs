@@ -16,6 +16,7 @@ use serde::Serialize;
 
 pub use self::creators::CreatorLine;
 pub use self::name::{readable, with_initials, without_package};
+use super::kept::{self, KeptBy};
 use super::threads::pattern;
 use super::{Site, SiteFrame, SiteThread, Totals};
 use crate::attribute::plain_name;
@@ -75,6 +76,8 @@ pub struct LineRow {
     pub sites: Vec<usize>,
     /// By pattern of their names, those that hold most first.
     pub threads: Vec<SiteThread>,
+    /// Those that hold most first. None: nobody looked, or it is not malloc's.
+    pub kept_by: Option<Vec<KeptBy>>,
 }
 
 /// One line of the method.
@@ -155,7 +158,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         .collect();
     lines.sort_by_key(|share| Reverse(share.live_bytes));
     let most = lines.first().and_then(|share| share.line);
-    for site in sites {
+    for site in sites.clone() {
         let is_most = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0) == most;
         let weight = site.totals.live_bytes;
         if is_most && shown.is_none_or(|(_, other)| other < weight) {
@@ -167,6 +170,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
     threads.sort_by_key(|thread| Reverse(thread.live_bytes));
     let shown = shown.map(|(site, _)| site);
     let line = shown.and_then(owner).map(Place::from);
+    let kept_by = kept::merged(sites.map(|site| site.kept_by.as_deref()));
     LineRow {
         source: shown.map_or("allocator", |site| site.source),
         category: shown.map(|site| site.category.clone()).unwrap_or_default(),
@@ -180,6 +184,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         verdict: None,
         sites: Vec::new(),
         threads,
+        kept_by,
     }
 }
 

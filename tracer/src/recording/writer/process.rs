@@ -6,8 +6,8 @@ use super::Writer;
 use crate::process::Tid;
 use crate::recording::database::signed;
 use crate::recording::{
-    CodeCache, CodeSample, Collection, KeptCensus, Memory, ThreadStack, Touched, WriteError, census, memory,
-    touched,
+    CodeCache, CodeSample, Collection, KeptCensus, KeptHolders, Memory, ThreadStack, Touched, WriteError,
+    census, kept, memory, touched,
 };
 
 /// What was last written of a thread.
@@ -93,6 +93,11 @@ impl Writer {
     /// The process's memory at this moment; parts of a moment before become the series' alone.
     pub fn memory(&mut self, time_ns: u64, memory: &Memory) -> Result<(), WriteError> {
         self.write(|writer, database| memory::write(database, &mut writer.rows, time_ns, memory))
+    }
+
+    /// Who kept at the end what was allocated, or why that is not known.
+    pub fn holders(&mut self, holders: &KeptHolders) -> Result<(), WriteError> {
+        self.write(|writer, database| kept::write(database, &mut writer.rows, holders))
     }
 
     /// What the process's own books say at a moment of the session.

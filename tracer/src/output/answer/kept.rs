@@ -1,0 +1,43 @@
+//! Who keeps what a finding's line allocated, in one line.
+
+use crate::holders::State;
+use crate::output::holders::in_one_line;
+use crate::profile::kept::merged;
+use crate::profile::{KeptBy, LineRow};
+
+/// From this share of the bytes on, one holder is told as theirs.
+const MOST_SHARE: f64 = 0.5;
+
+/// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. None: nobody looked, or no Java object has any of it.
+pub(super) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
+    let kept = merged(rows.iter().map(|row| row.kept_by.as_deref()))?;
+    let all = sum(&kept);
+    let first = kept.iter().find(|kept| kept.state != State::None)?;
+    // What is held in many ways is told by what they have in common.
+    let same = |kept: &&KeptBy| {
+        kept.state == first.state
+            && (first.path.is_empty() || kept.path.first() == first.path.first())
+            && kept.path.is_empty() == first.path.is_empty()
+    };
+    let bytes = kept.iter().filter(same).map(|kept| kept.bytes).fold(0, u64::saturating_add);
+    let share = bytes as f64 / all.max(1) as f64;
+    let share_text = format!(" ({:.0} %)", 100.0 * share);
+    let before = match first.state {
+        State::Held | State::Stack => "kept by ",
+        State::Soft => "kept softly by ",
+        State::Collectable => {
+            return Some(format!("kept by a cleaner or finalizer alone: garbage{share_text}"));
+        }
+        State::Lost => return Some(format!("kept by nobody: lost{share_text}")),
+        State::Unseen => return Some(format!("no holder was seen without stopping{share_text}")),
+        State::None => return None,
+    };
+    let room = width.saturating_sub(before.len() + share_text.len());
+    let most = if share < MOST_SHARE { "; others hold the rest" } else { "" };
+    let path = in_one_line(&first.path, room.saturating_sub(most.len()));
+    Some(format!("{before}{path}{share_text}{most}"))
+}
+
+fn sum(kept: &[KeptBy]) -> u64 {
+    kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,99 @@
+//! Who kept what a row holds: the groups of the look at the Java heap that the recording has.
+//!
+//! Takes the recording's look; gives each row of the allocator the groups that its live bytes are of. `None` where nobody
+//! looked, or where there is nothing to look for: mappings have no owner on the heap.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::holders::{Owner, State, Step};
+use crate::recording::{KeptStack, Recording};
+
+/// What of a row is held one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptBy {
+    /// Index of the group of the look.
+    #[serde(skip)]
+    group: u32,
+    pub state: State,
+    /// The field that has the address. None: no Java object has it.
+    pub owner: Option<Owner>,
+    /// From the root to the owner.
+    pub path: Arc<[Step]>,
+    /// Live allocations of the session.
+    pub count: u64,
+    pub bytes: u64,
+}
+
+/// Bytes and count by group.
+pub(super) type Sums = BTreeMap<u32, (u64, u64)>;
+
+/// The look of a recording.
+pub(super) struct Kept<'a> {
+    by_stack: HashMap<u64, Vec<&'a KeptStack>>,
+    /// By group: owner and path are shared by all rows.
+    groups: Vec<KeptBy>,
+}
+
+impl<'a> Kept<'a> {
+    /// None: nobody looked.
+    pub(super) fn of(recording: &'a Recording) -> Option<Self> {
+        let holders = recording.holders.as_ref().ok()?;
+        let mut by_stack: HashMap<u64, Vec<&KeptStack>> = HashMap::new();
+        for kept in &holders.kept {
+            by_stack.entry(kept.stack).or_default().push(kept);
+        }
+        let groups = (0..).zip(&holders.groups).map(|(group, of)| KeptBy {
+            group,
+            state: of.state,
+            owner: of.owner.clone(),
+            path: of.path.clone().into(),
+            count: 0,
+            bytes: 0,
+        });
+        Some(Self { by_stack, groups: groups.collect() })
+    }
+
+    /// Adds what a stack has.
+    pub(super) fn add(&self, stack: u32, sums: &mut Sums) {
+        for kept in self.by_stack.get(&u64::from(stack)).into_iter().flatten() {
+            let (bytes, count) = sums.entry(kept.group).or_default();
+            *bytes = bytes.saturating_add(kept.live_bytes);
+            *count = count.saturating_add(kept.live_count);
+        }
+    }
+
+    /// The sums by group, those with most bytes first.
+    pub(super) fn told(&self, sums: &Sums) -> Vec<KeptBy> {
+        let told = sums.iter().filter_map(|(group, (bytes, count))| {
+            let of = self.groups.get(usize::try_from(*group).ok()?)?;
+            Some(KeptBy { bytes: *bytes, count: *count, ..of.clone() })
+        });
+        sorted(told.collect())
+    }
+}
+
+/// What several rows have, by group. None: nobody looked.
+pub fn merged<'a>(rows: impl Iterator<Item = Option<&'a [KeptBy]>>) -> Option<Vec<KeptBy>> {
+    let mut all: Option<BTreeMap<u32, KeptBy>> = None;
+    for row in rows.flatten() {
+        let all = all.get_or_insert_default();
+        for kept in row {
+            all.entry(kept.group)
+                .and_modify(|sum| {
+                    sum.bytes = sum.bytes.saturating_add(kept.bytes);
+                    sum.count = sum.count.saturating_add(kept.count);
+                })
+                .or_insert_with(|| kept.clone());
+        }
+    }
+    Some(sorted(all?.into_values().collect()))
+}
+
+fn sorted(mut kept: Vec<KeptBy>) -> Vec<KeptBy> {
+    kept.sort_by_key(|kept| Reverse(kept.bytes));
+    kept
+}

@@ -1,0 +1,148 @@
+//! What a look at the Java heap says of a group's live bytes at the end: reachable, garbage, lost, or of no Java object.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Kind;
+use super::sentence::Figures;
+use crate::recording::{HolderState, Recording};
+
+/// Part of what is live that must be garbage to say that it waits for a collection.
+const GARBAGE_SHARE: f64 = 0.5;
+/// Part of what is live that must be reachable, or lost, to say that it leaks.
+const REACHABLE_SHARE: f64 = 0.8;
+
+/// What was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proven {
+    pub(super) kind: Kind,
+    pub(super) told: String,
+    /// More to the point than what holds for the category, now that the holders are known.
+    pub(super) advice: Option<&'static str>,
+}
+
+/// Live bytes by how they are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reachability {
+    /// From a root.
+    reachable_bytes: u64,
+    /// Only by a cleaner or finalizer.
+    garbage_bytes: u64,
+    /// Unreachable, and nothing frees them.
+    lost_bytes: u64,
+    all_bytes: u64,
+}
+
+impl Reachability {
+    fn add(&mut self, state: HolderState, bytes: u64) {
+        let sum = match state {
+            HolderState::Held | HolderState::Stack | HolderState::Soft => Some(&mut self.reachable_bytes),
+            HolderState::Collectable => Some(&mut self.garbage_bytes),
+            HolderState::Lost => Some(&mut self.lost_bytes),
+            HolderState::Unseen | HolderState::None => None,
+        };
+        if let Some(sum) = sum {
+            *sum = sum.saturating_add(bytes);
+        }
+        self.all_bytes = self.all_bytes.saturating_add(bytes);
+    }
+
+    /// What it proves of something that grows, with the reason. None: nothing.
+    pub(super) fn proves(&self, figures: &mut Figures) -> Option<Proven> {
+        let share = |bytes: u64| bytes as f64 / self.all_bytes.max(1) as f64;
+        let stays_bytes = self.reachable_bytes.saturating_add(self.lost_bytes);
+        if self.garbage_bytes > 0 && share(self.garbage_bytes) >= GARBAGE_SHARE {
+            let garbage = figures.bytes("garbage_bytes", self.garbage_bytes);
+            let all = figures.bytes("judged_bytes", self.all_bytes);
+            let what = "was garbage that only cleaners or finalizers have: a collection frees it";
+            let told = format!("at the end {garbage} of {all} {what}");
+            return Some(Proven { kind: Kind::GcPending, told, advice: None });
+        }
+        if stays_bytes == 0 || share(stays_bytes) < REACHABLE_SHARE {
+            return None;
+        }
+        let all = figures.bytes("judged_bytes", self.all_bytes);
+        let mut parts = Vec::new();
+        if self.reachable_bytes > 0 {
+            let reachable = figures.bytes("reachable_bytes", self.reachable_bytes);
+            parts.push(format!("{reachable} of {all} was reachable: collections cannot free it"));
+        }
+        if self.lost_bytes > 0 {
+            let lost = figures.bytes("lost_bytes", self.lost_bytes);
+            parts.push(format!("{lost} of {all} was lost: its owners are gone, and nothing frees it"));
+        }
+        let advice = match self.lost_bytes > self.reachable_bytes {
+            true => {
+                "close these objects before dropping them (try-with-resources, finally), since nothing else frees what they have"
+            }
+            false => "bound what keeps it, or remove and close what is done with",
+        };
+        let told = format!("at the end {}", parts.join(", and "));
+        Some(Proven { kind: Kind::Leak, told, advice: Some(advice) })
+    }
+}
+
+/// How what each stack has is held.
+pub(super) struct OfStacks(HashMap<u64, Reachability>);
+
+impl OfStacks {
+    /// None: nobody looked.
+    pub(super) fn of(recording: &Recording) -> Option<Self> {
+        let holders = recording.holders.as_ref().ok()?;
+        let mut of_stacks: HashMap<u64, Reachability> = HashMap::new();
+        for kept in &holders.kept {
+            let group = usize::try_from(kept.group).ok().and_then(|group| holders.groups.get(group));
+            if let Some(group) = group {
+                of_stacks.entry(kept.stack).or_default().add(group.state, kept.live_bytes);
+            }
+        }
+        Some(Self(of_stacks))
+    }
+
+    /// The sum over stacks. None: nothing is known of them.
+    pub(super) fn sum(&self, stacks: impl Iterator<Item = u32>) -> Option<Reachability> {
+        let stacks: HashSet<u64> = stacks.map(u64::from).collect();
+        let mut sum: Option<Reachability> = None;
+        for one in stacks.iter().filter_map(|stack| self.0.get(stack)) {
+            let sum = sum.get_or_insert_default();
+            sum.reachable_bytes = sum.reachable_bytes.saturating_add(one.reachable_bytes);
+            sum.garbage_bytes = sum.garbage_bytes.saturating_add(one.garbage_bytes);
+            sum.lost_bytes = sum.lost_bytes.saturating_add(one.lost_bytes);
+            sum.all_bytes = sum.all_bytes.saturating_add(one.all_bytes);
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::sentence::tests::holds;
+
+    fn proves(parts: &[(HolderState, u64)]) -> Option<Proven> {
+        let mut reachability = Reachability::default();
+        parts.iter().for_each(|&(state, bytes)| reachability.add(state, bytes));
+        let mut figures = Figures::default();
+        let proven = reachability.proves(&mut figures);
+        if let Some(proven) = &proven {
+            holds(&proven.told, &figures, &[]).expect("figures");
+        }
+        proven
+    }
+
+    #[test]
+    fn what_most_of_it_is_decides() {
+        use HolderState::{Collectable, Held, Lost, None as NoObject, Soft, Stack, Unseen};
+        let kind = |parts: &[(HolderState, u64)]| proves(parts).map(|proven| proven.kind);
+        assert_eq!(kind(&[(Held, 90), (Collectable, 10)]), Some(Kind::Leak));
+        assert_eq!(kind(&[(Soft, 40), (Stack, 50), (NoObject, 10)]), Some(Kind::Leak));
+        assert_eq!(kind(&[(Lost, 100)]), Some(Kind::Leak));
+        assert_eq!(kind(&[(Collectable, 50), (Held, 50)]), Some(Kind::GcPending));
+        assert_eq!(kind(&[(Collectable, 40), (Held, 60)]), None, "neither is most of it");
+        assert_eq!(kind(&[(Held, 50), (NoObject, 50)]), None, "half of it is not known");
+        assert_eq!(kind(&[(Unseen, 100)]), None);
+        assert_eq!(kind(&[]), None);
+        let proven = proves(&[(Held, 900 << 10), (Lost, 100 << 10)]).expect("proven");
+        assert!(proven.told.contains("reachable") && proven.told.contains("lost"), "{proven:?}");
+        assert!(proven.advice.is_some_and(|advice| advice.contains("what keeps it")));
+    }
+}
