@@ -1,4 +1,4 @@
-//! Filters and views: the flags that say which allocations a report, a comparison or a push is about.
+//! Filters and views: the flags that say which allocations a report or a comparison is about.
 
 use clap::{Args, ValueEnum};
 use regex::Regex;

@@ -86,3 +86,13 @@ fn start_log() {
         .log_internal_errors(false)
         .init();
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_flags_of_a_command_have_one_name() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, check_names};
 use super::report::profile;
 use super::writing::print;
 use crate::output::units;
+use crate::profile::Filter;
 use crate::push::{self, Destination, Patience, Protocol, PushError, SendError};
 
 /// The largest file of headers that is read.
@@ -46,9 +46,6 @@ pub struct Args {
     /// Rules of your own, tried before the built-in ones
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub filters: FilterArgs,
 }
 
 /// How a server wants a profile.
@@ -81,7 +78,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         headers,
         name: args.name.clone(),
     };
-    print(&send(&args.file, args.rules.as_deref(), &args.filters, &to)?)?;
+    print(&send(&args.file, args.rules.as_deref(), &to)?)?;
     Ok(status::DONE)
 }
 
@@ -89,15 +86,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// The recording cannot be read, or the server did not take it.
-pub(super) fn send(
-    file: &Path,
-    rules: Option<&Path>,
-    filters: &FilterArgs,
-    to: &Destination,
-) -> Result<String, Failure> {
-    let mut profile = profile(file, rules, &filters.filter()?)?;
-    check_names(&file.display().to_string(), &[&profile.filtered])?;
-    profile.keep_view(filters.view());
+pub(super) fn send(file: &Path, rules: Option<&Path>, to: &Destination) -> Result<String, Failure> {
+    let profile = profile(file, rules, &Filter::default())?;
     let sent = push::push(&profile, to, &Patience::default()).map_err(|error| failure(file, &error))?;
     if let Some(partly) = &sent.partly {
         let error = format!("{}: the server took it only in part: {partly}", file.display());
