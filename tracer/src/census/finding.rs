@@ -99,14 +99,14 @@ fn unexplained(census: &Census, findings: &mut Vec<Finding>) {
     let allocator = census.unknown.get("malloc").filter(|_| census.census.malloc.is_none());
     if let Some(why) = allocator.filter(|_| census.target.pid != Pid::default() && bytes >= MIN_BYTES) {
         let evidence = format!(
-            "malloc's blocks are not read ({why}): its memory is among the {} % of the resident memory that have no owner",
+            "malloc's blocks are not read ({why}): its memory is among the {} % of the resident memory that are unexplained",
             percent(bytes, rss)
         );
         let advice = "record: that tells who allocates, whatever the allocator is";
         findings.push(finding("allocator", Some(bytes), evidence, None, advice));
     } else if bytes >= least {
         let evidence = format!(
-            "{} % of the resident memory have no owner: mapped by the program or a library itself, not by malloc or the JVM",
+            "{} % of the resident memory are unexplained: mapped by the program or a library itself, not by malloc or the JVM",
             percent(bytes, rss)
         );
         let advice = "record: that tells who maps such memory while it is watched; tracer maps --all shows where it lies";

@@ -55,7 +55,10 @@ impl Objects {
                 true => Some(compression(objects.oop_base, objects.oop_shift)?),
                 false => None,
             },
-            compressed_classes: match compact || is_set("UseCompressedClassPointers") {
+            compressed_classes: match compact
+                || objects.compresses_classes
+                || is_set("UseCompressedClassPointers")
+            {
                 true => Some(compression(objects.klass_base, objects.klass_shift)?),
                 false => None,
             },

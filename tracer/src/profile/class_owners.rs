@@ -5,21 +5,29 @@
 use std::collections::BTreeMap;
 
 use super::{OwnerShare, Site, SiteFrame};
-use crate::verdict::Generator;
+use crate::verdict::{Generator, redefines_class};
 
 /// What owners had defined in the session.
 #[derive(Debug, Default)]
 pub(super) struct ClassOwners {
     /// Bytes that the definitions allocated.
     bytes: BTreeMap<Generator, BTreeMap<String, u64>>,
+    /// The same of classes that were there and were defined anew.
+    redefined: BTreeMap<String, u64>,
 }
 
 impl ClassOwners {
     pub(super) fn of(sites: &[Site]) -> ClassOwners {
         let mut bytes: BTreeMap<Generator, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut redefined: BTreeMap<String, u64> = BTreeMap::new();
         for site in sites.iter().filter(|site| site.source == "allocator") {
             let functions =
                 site.frames.iter().map(|frame: &std::sync::Arc<SiteFrame>| frame.function.as_str());
+            if let Some(owner) = site.owner.as_ref().filter(|_| redefines_class(functions.clone())) {
+                let sum = redefined.entry(owner.clone()).or_default();
+                *sum = sum.saturating_add(site.totals.allocated_bytes);
+                continue;
+            }
             let Some((owner, generator)) = site.owner.clone().zip(Generator::of(&site.category, functions))
             else {
                 continue;
@@ -27,7 +35,7 @@ impl ClassOwners {
             let sum = bytes.entry(generator).or_default().entry(owner).or_default();
             *sum = sum.saturating_add(site.totals.allocated_bytes);
         }
-        ClassOwners { bytes }
+        ClassOwners { bytes, redefined }
     }
 
     /// Who had most of the classes of a generator defined.
@@ -35,10 +43,10 @@ impl ClassOwners {
         shares(self.bytes.get(&generator)?.clone()).into_iter().next()
     }
 
-    /// Who had classes defined, most first.
+    /// Who had classes defined, anew or not, most first.
     pub(super) fn all(&self) -> Vec<OwnerShare> {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        for (owner, bytes) in self.bytes.values().flatten() {
+        for (owner, bytes) in self.bytes.values().flatten().chain(&self.redefined) {
             *sums.entry(owner.clone()).or_default() += bytes;
         }
         shares(sums)

@@ -273,7 +273,7 @@ fn class_churn(
     names: &[u32],
     code_cache: &CodeCache,
 ) -> ClassChurn {
-    let (loaders, loading) = (groups.add(), groups.add());
+    let (loaders, loading, redefining) = (groups.add(), groups.add(), groups.add());
     let mut generating: BTreeMap<u32, GroupId> = BTreeMap::new();
     for site in sites {
         let is_loader =
@@ -281,9 +281,12 @@ fn class_churn(
         let line = generating_line(recording, site, names);
         let of_line = line.map(|line| *generating.entry(line).or_insert_with(|| groups.add()));
         let frames = site.stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));
-        let is_loading = site.source == "allocator"
-            && verdict::loads_class(frames.map(|frame| plain_name(&frame.function)));
-        let of_classes = is_loader.then_some(loaders).into_iter().chain(is_loading.then_some(loading));
+        let functions = frames.map(|frame| plain_name(&frame.function));
+        let is_allocator = site.source == "allocator";
+        let is_loading = is_allocator && verdict::loads_class(functions.clone());
+        let is_redefining = is_allocator && verdict::redefines_class(functions);
+        let of_classes = [(is_loader, loaders), (is_loading, loading), (is_redefining, redefining)];
+        let of_classes = of_classes.into_iter().filter_map(|(is_of, group)| is_of.then_some(group));
         for group in of_line.into_iter().chain(of_classes) {
             for row in groups.rows(site.group).to_vec() {
                 groups.put(row, group);
@@ -291,7 +294,8 @@ fn class_churn(
         }
     }
     let generated_bytes = code_cache.generated_bytes();
-    ClassChurn { loaders, loading, generating: generating.into_values().collect(), generated_bytes }
+    let generating = generating.into_values().collect();
+    ClassChurn { loaders, loading, redefining, generating, generated_bytes }
 }
 
 /// The line of code for which a site generates classes. None: it does not.

@@ -44,7 +44,9 @@ impl MemoryRecord {
             self.rss_bytes = Some(status.rss_bytes);
             writer.resident(time_ns, status.rss_bytes)?;
         }
-        match self.sampler.poll(time_ns) {
+        let snapshot = self.sampler.poll(time_ns);
+        self.count_pauses(session);
+        match snapshot {
             Some(snapshot) => self.write(snapshot, attached, session, writer),
             None => Ok(()),
         }
@@ -66,7 +68,9 @@ impl MemoryRecord {
         session: &mut Session,
         writer: &mut Writer,
     ) -> Result<(), RecordError> {
-        match self.sampler.last(end_ns) {
+        let snapshot = self.sampler.last(end_ns);
+        self.count_pauses(session);
+        match snapshot {
             Some(snapshot) => self.write(snapshot, attached, session, writer)?,
             None if self.is_sampled => {}
             None => {
@@ -78,6 +82,13 @@ impl MemoryRecord {
             writer.code_cache(code)?;
         }
         Ok(())
+    }
+
+    /// Tells the session how often a concurrent collector paused.
+    fn count_pauses(&self, session: &mut Session) {
+        for (time_ns, cycles) in self.sampler.take_cycles() {
+            session.collections.paused(time_ns, cycles.pause_count, cycles.pauses_per_cycle);
+        }
     }
 
     fn write(
@@ -97,9 +108,6 @@ impl MemoryRecord {
                 let set = attached.tables.set_java_heap(heap.start, heap.end);
                 set.map_err(|error| RecordError::caused(ErrorKind::Failed, &error))?;
             }
-        }
-        if let Some(cycles) = snapshot.cycles {
-            session.collections.paused(snapshot.time_ns(), cycles.pause_count, cycles.pauses_per_cycle);
         }
         writer.memory(snapshot.time_ns(), &snapshot.memory(&session.mappings))?;
         writer.thread_stacks(&snapshot.thread_stacks())?;

@@ -1,16 +1,19 @@
 //! Samples of the process's memory in the course of a recording: taken in a thread of its own, seldom enough to cost
-//! the target next to nothing.
+//! the target next to nothing. Between them the pauses of a concurrent collector are counted, which costs one read.
 
 use std::{
-    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use super::memory_snapshot::MemorySnapshot;
+use super::{memory_snapshot::MemorySnapshot, monotonic_ns};
 use crate::{
     census::CodeUse,
-    hotspot::{self, Hotspot, Symbols},
+    hotspot::{self, Hotspot, Symbols, books::ConcurrentCycles},
     limits,
     process::{Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
     recording::{CodeCache, CodeHeap, CompiledMethod},
@@ -24,13 +27,20 @@ const INTERVAL_NS: u64 = 1_000_000_000;
 const COST_SHARE: u64 = 100;
 /// Samples of one session: with each doubling of it, they become half as frequent.
 const SAMPLES: u64 = 256;
+/// The time between two looks at a concurrent collector's pauses: a cycle is over when they have not changed.
+const CYCLES_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last sample is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A concurrent collector's pauses, at moments of `CLOCK_MONOTONIC` in ns.
+pub(super) type Cycles = Vec<(u64, ConcurrentCycles)>;
 
 /// The thread that takes samples, and when the next is due.
 pub(super) struct MemorySampler {
     requests: SyncSender<Request>,
     snapshots: Receiver<Option<MemorySnapshot>>,
+    /// Not taken yet.
+    cycles: Arc<Mutex<Cycles>>,
     under_way: bool,
     started_ns: Option<u64>,
     due_ns: u64,
@@ -48,15 +58,30 @@ impl MemorySampler {
     pub(super) fn start(pid: Pid) -> Self {
         let (requests, asked) = mpsc::sync_channel::<Request>(4);
         let (answer, snapshots) = mpsc::channel();
+        let cycles = Arc::new(Mutex::new(Cycles::new()));
+        let counted = Arc::clone(&cycles);
         thread::spawn(move || {
             let mut observer = Observer::new(pid);
-            while let Ok(request) = asked.recv() {
-                if answer.send(observer.sample(&request)).is_err() {
-                    return;
+            loop {
+                match asked.recv_timeout(CYCLES_INTERVAL) {
+                    Ok(request) => {
+                        let snapshot = observer.sample(&request);
+                        observer.count_pauses(&counted);
+                        if answer.send(snapshot).is_err() {
+                            return;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => observer.count_pauses(&counted),
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         });
-        Self { requests, snapshots, under_way: false, started_ns: None, due_ns: 0, heap_due_ns: 0 }
+        Self { requests, snapshots, cycles, under_way: false, started_ns: None, due_ns: 0, heap_due_ns: 0 }
+    }
+
+    /// What was counted of a concurrent collector's pauses since the last call.
+    pub(super) fn take_cycles(&self) -> Cycles {
+        std::mem::take(&mut *self.cycles.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks for a sample if one is due, and gives the one that is there by now.
@@ -168,7 +193,6 @@ impl Observer {
             jvm: self.jvm.as_ref(),
             code_heaps: &self.code_heaps,
         });
-        let cycles = self.jvm.as_ref().and_then(|jvm| jvm.concurrent_cycles().ok().flatten());
         let took_ns = cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
@@ -181,9 +205,15 @@ impl Observer {
             walked_heap: request.walks_heap,
             map,
             limits,
-            cycles,
             code,
         })
+    }
+
+    /// Counts the pauses of the JVM's collector, if it is a concurrent one.
+    fn count_pauses(&self, counted: &Mutex<Cycles>) {
+        if let Some(cycles) = self.jvm.as_ref().and_then(|jvm| jvm.concurrent_cycles().ok().flatten()) {
+            counted.lock().unwrap_or_else(PoisonError::into_inner).push((monotonic_ns(), cycles));
+        }
     }
 
     /// Learns of new libraries, and of the JVM once it describes itself.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use tracer_common::stack::StackId;
 
 use crate::{
-    hotspot::books::ConcurrentCycles,
     limits::Limit,
     recording::{CodeCache, Heap, HeapArena, MappedMemory, Memory, MemoryPart, ThreadStack},
     session::mappings::Mappings,
@@ -25,8 +24,6 @@ pub(super) struct MemorySnapshot {
     pub(super) walked_heap: bool,
     pub(super) map: Map,
     pub(super) limits: Vec<Limit>,
-    /// Of a concurrent collector.
-    pub(super) cycles: Option<ConcurrentCycles>,
     /// The code cache; walked when the heap is.
     pub(super) code: Option<CodeCache>,
 }

@@ -122,7 +122,7 @@ const TABLE: &[Advice] = &[
         held: "nothing; mapped pages can be dropped by the kernel",
     },
     Advice {
-        category: "library",
+        category: "libraries",
         kind: "",
         leak: "a library stays until the class loader that loaded it is collected: load it once, from a loader that stays \
                (a shared class, the server's own folder), and let go of old loaders",

@@ -8,6 +8,8 @@ use crate::process::Pid;
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const KEPT_MIN_BYTES: u64 = 16 << 20;
+/// What it keeps since before the session is what a start leaves, unless it is more.
+const KEPT_BEFORE_MIN_BYTES: u64 = 64 << 20;
 
 /// The history of all that was allocated, against which the memory that malloc keeps is judged.
 pub struct AllocatorRetention {
@@ -37,10 +39,11 @@ impl AllocatorRetention {
         let kept = figures.bytes("kept_bytes", kept_bytes);
         let all = figures.bytes("malloc_bytes", all_bytes);
         let kept = format!("malloc keeps {kept} of its {all} free");
-        // A third: under an even load, glibc keeps less.
-        let is_much = kept_bytes >= KEPT_MIN_BYTES && kept_bytes.saturating_mul(3) >= all_bytes;
-        // Into what is kept, noticeably: in the second half of the time, or in all of it, without a fall from a peak.
         let fell = peak.live_bytes().saturating_sub(live_bytes) >= kept_bytes / 2;
+        // A third: under an even load, glibc keeps less.
+        let least_bytes = if fell { KEPT_MIN_BYTES } else { KEPT_BEFORE_MIN_BYTES };
+        let is_much = kept_bytes >= least_bytes && kept_bytes.saturating_mul(3) >= all_bytes;
+        // Into what is kept, noticeably: in the second half of the time, or in all of it, without a fall from a peak.
         let grows = still_grows(&self.history, kept_bytes / 4) || !fell && live_bytes >= kept_bytes / 4;
         if is_much && !grows && self.compilers_bytes >= kept_bytes / 2 {
             let held = figures.bytes("compilers_bytes", self.compilers_bytes);

@@ -11,6 +11,8 @@ pub struct ClassChurn {
     pub loaders: GroupId,
     /// All stacks on which classes are loaded or defined.
     pub loading: GroupId,
+    /// All stacks on which classes that are there already are defined anew.
+    pub redefining: GroupId,
     /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
     pub generating: Vec<GroupId>,
     /// What code such classes have at the end; None: not known.
@@ -106,7 +108,12 @@ impl Generator {
 pub fn loads_class<'a>(functions: impl Iterator<Item = &'a str> + Clone) -> bool {
     let begins = |begins: &[&str], name: &str| begins.iter().any(|begin| name.starts_with(begin));
     functions.clone().any(|name| begins(&DEFINES, name) || begins(&LOADS, name))
-        && !functions.clone().any(|name| begins(&REDEFINES, name))
+        && !redefines_class(functions)
+}
+
+/// Does a stack define a class anew that is there already?
+pub fn redefines_class<'a>(mut functions: impl Iterator<Item = &'a str>) -> bool {
+    functions.any(|name| REDEFINES.iter().any(|begin| name.starts_with(begin)))
 }
 
 /// Is the Java method with this name one that can ask for a class, not a part of the machinery that makes it?
@@ -135,6 +142,7 @@ mod tests {
         assert!(loads_class(["os::malloc", loader, "Acme.deploy"].into_iter()));
         let redefine =
             ["Metaspace::allocate", "ClassFileParser::parse_methods", "VM_RedefineClasses::doit_prologue"];
+        assert!(redefines_class(redefine.into_iter()));
         assert!(!loads_class(redefine.into_iter()) && !loads_class(["StringTable::intern"].into_iter()));
         assert_eq!(Generator::of_class("Acme$$Lambda"), Generator::Lambda);
         assert_eq!(Generator::of_class("jdk.proxy1.$Proxy7"), Generator::Proxy);

@@ -25,6 +25,8 @@ const WATCHED_MIN_NS: u64 = 3_000_000_000;
 pub(super) const COLLECTED_SHARE: f64 = 0.5;
 /// The part of what is live that must have been through collections to say that it survives them.
 pub(super) const TESTED_SHARE: f64 = 0.25;
+/// The same where nothing of what was there is gone: a smaller sample tells as much.
+pub(super) const TESTED_WHOLE_SHARE: f64 = 0.05;
 
 /// What is live at the end of what was allocated at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +143,9 @@ pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
     if collected.frees_most() {
         return collected_mostly(case, &collected, followed.as_ref(), figures);
     }
+    if let Some(finding) = redefined(case, &figures) {
+        return finding;
+    }
     let growth = match collected.matters() {
         true => Growth::of_survivors(case, &collected),
         false => Growth::of_live(case),
@@ -202,11 +207,12 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     // Not classes: what else the JVM keeps for the program goes when the program lets go of it, too.
     let nature = match (case.nature, case.classes) {
         (Nature::Unloaded, ClassGrowth::Other) => Nature::Collected,
+        (Nature::Unloaded, ClassGrowth::Redefinition) => Nature::Owned,
         (nature, _) => nature,
     };
-    if nature == Nature::Unloaded && case.classes == ClassGrowth::Loading
-        || case.classes == ClassGrowth::Other && case.nature == Nature::Unloaded && !growth.is_even()
-    {
+    let is_of_classes = case.nature == Nature::Unloaded;
+    let is_uneven = is_of_classes && case.classes != ClassGrowth::Churn && !growth.is_even();
+    if nature == Nature::Unloaded && case.classes == ClassGrowth::Loading || is_uneven {
         let evidence = format!(
             "{grew}, but little of it is of classes that are made again and again: what an application loads and \
              compiles levels off once it is warm"
@@ -225,8 +231,14 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
         let finding = Finding::new(Kind::Leak, Proof::Course, evidence, figures);
         return Finding { advice: Some(advice), ..finding };
     }
-    if nature == Nature::Collected && case.nature == Nature::Unloaded {
-        grew += ", with hardly a class defined meanwhile";
+    let mut advice = None;
+    match case.classes {
+        ClassGrowth::Other if is_of_classes => grew += ", with hardly a class defined meanwhile",
+        ClassGrowth::Redefinition if is_of_classes => {
+            grew += ", as classes that are there already are defined anew";
+            advice = Some(REDEFINE_ONCE);
+        }
+        _ => {}
     }
     if let Some(proven) = case.reachability.and_then(|it| it.proves(&mut figures)) {
         let evidence = format!("{grew}; {}", proven.told);
@@ -234,7 +246,38 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
         return Finding { advice: proven.advice, ..finding };
     }
     let (kind, proof, evidence) = reachable(case, nature, collected, &grew, pid, &mut figures);
-    Finding::new(kind, proof, evidence, figures)
+    let finding = Finding::new(kind, proof, evidence, figures);
+    Finding { advice, ..finding }
+}
+
+const REDEFINE_ONCE: &str = "redefine or retransform classes once, not over and over: the versions that are replaced \
+                             stay until a full collection, at the least";
+
+/// The verdict of what redefinition made grow until a full collection, whose room is used since. None: it did not.
+fn redefined(case: &Evidence<'_>, figures: &Figures) -> Option<Finding> {
+    let is_of_classes = case.nature == Nature::Unloaded && case.classes == ClassGrowth::Redefinition;
+    let full = case.collections.filter(|_| is_of_classes)?.iter().rev().find(|it| it.full)?;
+    let (first, then) = (case.history.first()?, between(case.history, full.begin_ns, u64::MAX).first()?);
+    let end = case.end();
+    let grown = |from: &Point, to: &Point| to.live_bytes().saturating_sub(from.live_bytes());
+    let since_ns = end.time_ns.saturating_sub(then.time_ns);
+    let rate = |bytes: u64, time_ns: u64| bytes as f64 / time_ns.max(1) as f64;
+    let (before_bytes, since_bytes) = (grown(first, then), grown(then, &end));
+    let stopped = rate(since_bytes, since_ns) * 4.0 <= rate(before_bytes, then.time_ns);
+    if before_bytes < case.least_bytes() || since_ns < WATCHED_MIN_NS || !stopped {
+        return None;
+    }
+    let mut figures = figures.clone();
+    let before = figures.bytes("grown_bytes", before_bytes);
+    let when = figures.time("collection_begin_ns", full.begin_ns);
+    let since = figures.bytes("since_grown_bytes", since_bytes);
+    let time = figures.time("since_ns", since_ns);
+    let evidence = format!(
+        "it grew by {before} until a full GC at {when}, as classes that are there already are defined anew, and by {since} \
+         in the {time} after it: what that freed is used again"
+    );
+    let finding = Finding::new(Kind::GcPending, Proof::Collection, evidence, figures);
+    Some(Finding { advice: Some(REDEFINE_ONCE), ..finding })
 }
 
 /// Whether collections had a chance to free what grows, and what that says.

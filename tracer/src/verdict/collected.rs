@@ -1,10 +1,17 @@
 //! What collections freed of a group, and what survived them.
 
-use super::classify::{self, COLLECTED_SHARE, Evidence, SMALL_BYTES, TESTED_SHARE, at, between};
+use super::classify::{
+    self, COLLECTED_SHARE, Evidence, SMALL_BYTES, TESTED_SHARE, TESTED_WHOLE_SHARE, at, between,
+};
 use super::history::Point;
 use super::sentence::Figures;
 use crate::attribute::Nature;
 use crate::recording::Collection;
+
+/// Time in which cleaners have freed what a collection found.
+const CLEANED_NS: u64 = 2_000_000_000;
+/// So much of what was there survived a collection if nothing of it was garbage: what is live changes between samples.
+const WHOLE_PERCENT: u128 = 90;
 
 /// What one collection led to.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +36,8 @@ pub(super) struct Collected {
     survivors_bytes: Option<u64>,
     /// Live at the end, and allocated before a full collection or two others.
     tested_bytes: Option<u64>,
+    /// Next to nothing of what was there then is gone.
+    tested_whole: bool,
     tested_count: u64,
     tested_full_count: u64,
     end_live_bytes: u64,
@@ -66,13 +75,30 @@ impl Collected {
         };
         let last_full = collections.iter().rev().find(|freed| freed.full);
         let last_but_one = collections.iter().rev().nth(1);
-        let test = last_full.into_iter().chain(last_but_one).max_by_key(|freed| freed.begin_ns);
+        // One alone looked at what is young, as all was; what it found would be freed by now.
+        let is_whole = |of: &Freed| {
+            u128::from(survivors(of)) * 100 >= u128::from(of.of_bytes) * WHOLE_PERCENT && of.of_bytes > 0
+        };
+        // It had grown by then as fast as since, at half the rate at the least.
+        let is_sample = |of: &Freed| {
+            let rate = |bytes: u64, time_ns: u64| bytes as f64 / time_ns.max(1) as f64;
+            let since =
+                rate(end.live_bytes().saturating_sub(of.of_bytes), end.time_ns.saturating_sub(of.begin_ns));
+            rate(of.of_bytes, of.begin_ns) * 2.0 >= since
+        };
+        let only = collections.last().filter(|only| {
+            collections.len() == 1
+                && end.time_ns.saturating_sub(only.begin_ns) >= CLEANED_NS
+                && is_whole(only)
+        });
+        let test = last_full.into_iter().chain(last_but_one).max_by_key(|freed| freed.begin_ns).or(only);
         // The older half of what came through has been through at least these.
         let median = test.map_or(u32::MAX, |test| median_epoch(case, test, &collections, survivors(test)));
         let through = || collections.iter().filter(|freed| freed.epoch >= median);
         Collected {
             survivors_bytes: collections.last().map(survivors),
             tested_bytes: test.map(survivors),
+            tested_whole: test.is_some_and(|test| is_whole(test) && is_sample(test)),
             tested_count: through().count() as u64,
             tested_full_count: through().filter(|freed| freed.full).count() as u64,
             collections,
@@ -138,7 +164,8 @@ impl Collected {
     /// that would have found it.
     pub(super) fn survived(&self, live_bytes: u64, figures: &mut Figures) -> Option<String> {
         let tested = self.tested_bytes?.min(live_bytes);
-        if (tested as f64) < live_bytes as f64 * TESTED_SHARE {
+        let share = if self.tested_whole { TESTED_WHOLE_SHARE } else { TESTED_SHARE };
+        if (tested as f64) < live_bytes as f64 * share {
             return None;
         }
         let count = figures.count("survived_count", self.tested_count);

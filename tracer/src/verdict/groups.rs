@@ -46,6 +46,8 @@ pub struct GroupVerdicts<'a> {
     makes_classes: bool,
     /// The group of all stacks on which classes are loaded.
     loading: GroupId,
+    /// The group of all stacks on which classes that are there already are defined anew.
+    redefining: GroupId,
     /// What code such classes have at the end; None: not known.
     generated_bytes: Option<u64>,
     unloads: bool,
@@ -93,6 +95,7 @@ impl<'a> GroupVerdicts<'a> {
             births,
             makes_classes,
             loading: churn.loading,
+            redefining: churn.redefining,
             generated_bytes,
             unloads,
             reachability: OfStacks::of(recording),
@@ -192,16 +195,27 @@ impl<'a> GroupVerdicts<'a> {
         let (loads, others): (Vec<usize>, Vec<usize>) =
             self.groups.rows(group).iter().partition(|row| loading.contains(row));
         let late = |rows: &[usize]| late_grown(&self.history.of_rows(rows));
-        match is_code || late(&loads) >= late(&others) {
-            true => ClassGrowth::Loading,
-            false => ClassGrowth::Other,
+        if is_code || late(&loads) >= late(&others) {
+            return ClassGrowth::Loading;
         }
+        let is_of_loaders = matches!(category, "metaspace" | "class");
+        if is_of_loaders && self.redefines() { ClassGrowth::Redefinition } else { ClassGrowth::Other }
+    }
+
+    /// Are classes defined anew, more than others are loaded?
+    fn redefines(&self) -> bool {
+        let late = |group| late_allocated(&self.history(group));
+        let redefining = late(self.redefining);
+        redefining > 0 && redefining >= late(self.loading)
     }
 
     /// The same of metaspace, of which no stack is known: against what defining classes allocates beside it.
     fn metaspace_growth(&self, history: &[Point]) -> ClassGrowth {
         if self.makes_classes {
             return ClassGrowth::Churn;
+        }
+        if self.redefines() {
+            return ClassGrowth::Redefinition;
         }
         let loading = late_allocated(&self.history(self.loading));
         match loading.saturating_mul(METASPACE_PER_LOADED) >= late_grown(history) {
@@ -236,7 +250,8 @@ impl<'a> GroupVerdicts<'a> {
         };
         let (history, threads) = match &threads {
             Some(cohort) => {
-                let (history, threads) = cohort.history(&history, self.times_ns());
+                let collections = self.collections.as_deref().unwrap_or_default();
+                let (history, threads) = cohort.history(&history, self.times_ns(), collections);
                 (history, Some(threads))
             }
             None => (history, None),

@@ -4,6 +4,7 @@
 use super::classify::{self, Birth, Evidence, TRICKLE_BYTES};
 use super::collected::Collected;
 use super::history::Point;
+use super::queue::Stays;
 use super::sentence::Figures;
 use super::shape::Shape;
 use super::trend::Trend;
@@ -54,6 +55,8 @@ enum Turnover {
     FollowsLoad { left_bytes: u64, of_bytes: u64 },
     /// What is held is young, and grows though no more is asked for than before: each allocation stays longer.
     StaysLonger { middle_per_s: f64, late_per_s: f64, of_bytes: bool },
+    /// The same of a queue, freed in the order in which it came.
+    Queues(Stays),
 }
 
 impl Growth {
@@ -66,7 +69,12 @@ impl Growth {
         // What lives for a limited time grows ever more slowly until as much dies as is born.
         let slows = growth.late_bytes * 3.0 < growth.grown_bytes * SLOW_SHARE;
         let forgotten = forgotten(case, first_ns).filter(|_| slows);
-        growth.turnover = forgotten.or_else(|| growth.young(case, first_ns));
+        growth.turnover = match forgotten.or_else(|| growth.young(case, first_ns)) {
+            Some(turnover @ (Turnover::Slows { .. } | Turnover::FollowsLoad { .. })) => {
+                Some(Stays::ever_longer(case.history, first_ns).map_or(turnover, Turnover::Queues))
+            }
+            turnover => turnover,
+        };
         Some(growth)
     }
 
@@ -106,7 +114,8 @@ impl Growth {
         Growth::of(&points)
     }
 
-    fn of(points: &[(u64, u64)]) -> Option<Growth> {
+    /// Of values at times.
+    pub(super) fn of(points: &[(u64, u64)]) -> Option<Growth> {
         let seconds: Vec<_> = points.iter().map(|&(time, live)| (time as f64 / 1e9, live as f64)).collect();
         let trend = Trend::of(&seconds)?;
         let (from, to) = (seconds.first()?, seconds.last()?);
@@ -149,6 +158,11 @@ impl Growth {
         self.brings(EVEN_SHARE)
     }
 
+    /// Does it rise all the time, and hardly more slowly at the end?
+    pub(super) fn goes_on(&self) -> bool {
+        self.trend.rises() && self.is_even() && self.late_bytes * 3.0 >= self.grown_bytes * SLOW_SHARE
+    }
+
     /// How older allocations are freed, so that it may level off. None: they stay, or stay ever longer.
     pub(super) fn forgotten(&self, figures: &mut Figures) -> Option<String> {
         match *self.turnover.as_ref()? {
@@ -162,13 +176,20 @@ impl Growth {
                 let of = figures.bytes("left_of_bytes", of_bytes);
                 Some(format!("only {left} is left of the {of} allocated in the first two thirds of the time"))
             }
-            Turnover::StaysLonger { .. } => None,
+            Turnover::StaysLonger { .. } | Turnover::Queues(_) => None,
         }
     }
 
     /// That each allocation stays longer than the ones before. None: older allocations are not freed, or no more than
     /// asked for.
     pub(super) fn waits(&self, figures: &mut Figures) -> Option<String> {
+        if let Some(Turnover::Queues(stays)) = &self.turnover {
+            let early = figures.time("early_stay_ns", stays.early_ns);
+            let late = figures.time("late_stay_ns", stays.late_ns);
+            return Some(format!(
+                "each stays longer than the ones before, {early} at first and {late} at the end"
+            ));
+        }
         let Some(Turnover::StaysLonger { middle_per_s, late_per_s, of_bytes }) = self.turnover else {
             return None;
         };

@@ -12,6 +12,7 @@ mod groups;
 mod growth;
 mod history;
 mod metaspace;
+mod queue;
 mod reachability;
 pub(crate) mod sentence;
 mod shape;
@@ -24,7 +25,7 @@ mod trend;
 use serde::Serialize;
 
 pub use allocator_retention::AllocatorRetention;
-pub use class_definers::{ClassChurn, Generator, asks, loads_class};
+pub use class_definers::{ClassChurn, Generator, asks, loads_class, redefines_class};
 pub use groups::GroupVerdicts;
 pub use history::{GroupId, Point, RowGroups};
 pub use sentence::{Figure, Figures};
@@ -91,8 +92,10 @@ enum ClassGrowth {
     Churn,
     /// Classes are loaded, as when an application starts.
     Loading,
-    /// Hardly a class is defined: redefinition, interned strings, or something else that the program asks for.
+    /// Hardly a class is defined: interned strings, or something else that the program asks for.
     Other,
+    /// Classes that are there already are defined anew: their loaders live.
+    Redefinition,
 }
 
 /// The meaning of a row's course.

@@ -111,7 +111,7 @@ impl Shape {
             [] => 0,
             births => births.iter().filter(|birth| birth.born_ns < half).map(|birth| birth.live_bytes).sum(),
         };
-        if held_bytes.saturating_mul(2) >= live {
+        if live > 0 && held_bytes.saturating_mul(2) >= live {
             return self.pool(case, figures);
         }
         let late = case.history.iter().filter(|point| point.time_ns >= half).map(Point::live_bytes);

@@ -387,7 +387,9 @@ proptest! {
         late_share in 0_u64..=100, bend in 0_u64..90, collects in any::<bool>(), full in any::<bool>(),
         noise in prop::collection::vec(0_u64..300, 90), applications in any::<bool>(),
         nature in prop::sample::select(vec![Nature::Owned, Nature::Collected, Nature::Unloaded, Nature::Bounded]),
-        classes in prop::sample::select(vec![ClassGrowth::Churn, ClassGrowth::Loading, ClassGrowth::Other]),
+        classes in prop::sample::select(vec![
+            ClassGrowth::Churn, ClassGrowth::Loading, ClassGrowth::Other, ClassGrowth::Redefinition,
+        ]),
     ) {
         let allocated = |at: u64| (base + at.min(bend) * rate + at.saturating_sub(bend) * rate * late_share / 100
             + (0..at).map(|second| noise[(second % 90) as usize]).sum::<u64>()) * KIB;
@@ -419,6 +421,13 @@ proptest! {
         let grows = found.figures.rate("growth_bytes_per_s").is_some_and(|rate| rate > 0);
         prop_assert!(found.kind != Kind::Leak || grows || found.evidence.contains("enlarged"), "{}", found.evidence);
         prop_assert!(found.kind != Kind::Leak || found.proof != Proof::None);
+        let says = |words: &str| found.evidence.contains(words);
+        prop_assert!(!says("no collection ran") || gcs.is_empty(), "{}", found.evidence);
+        prop_assert!(!says("full GC") || full, "{}", found.evidence);
+        prop_assert!(!says("freed nothing") || nature == Nature::Unloaded || end.collected_bytes == 0, "{}", found.evidence);
+        prop_assert!(!says("no growth") || end.live_bytes() == 0, "{}", found.evidence);
+        let most = history.iter().map(Point::live_bytes).max();
+        prop_assert!(figure("peak_bytes").is_none_or(|peak| Some(peak) == most), "{}", found.evidence);
     }
 
     #[test]
@@ -519,4 +528,55 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
     assert!(found.evidence.contains("hardly a class defined"), "{}", found.evidence);
     assert_eq!(of(&even, ClassGrowth::Loading).kind, Kind::TooShort);
     assert_ne!(of(&slows, ClassGrowth::Other).kind, Kind::Leak);
+}
+
+#[test]
+fn one_young_collection_is_a_sample() {
+    let grows = history((1..=20).map(|at| (at * 400 * KIB, 0, 0)));
+    let gcs = [gc(3, false)];
+    let found = verdict(Nature::Collected, &grows, &gcs, &births(0..20, 400 * KIB, &gcs));
+    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert!(found.evidence.contains("survived 1 GC (none full)"), "{}", found.evidence);
+    // Half of what was there then is gone; or hardly anything was.
+    let dropped = history((1..=20).map(|at| (at * 400 * KIB, if at > 3 { 600 * KIB } else { 0 }, 0)));
+    let mut kept = births(0..20, 400 * KIB, &gcs);
+    kept.iter_mut().filter(|birth| birth.epoch == 0).for_each(|birth| birth.live_bytes /= 2);
+    assert_ne!(verdict(Nature::Collected, &dropped, &gcs, &kept).kind, Kind::Leak);
+    let late = history((1..=20).map(|at| (if at < 3 { 0 } else { (at - 2) * 400 * KIB }, 0, 0)));
+    assert_eq!(verdict(Nature::Collected, &late, &gcs, &births(2..20, 400 * KIB, &gcs)).proof, Proof::None);
+}
+
+#[test]
+fn what_redefinition_leaves_is_kept_until_a_full_collection() {
+    let of = |history: &[Point], gcs: &[Collection]| {
+        classify_growth(&Evidence {
+            nature: Nature::Unloaded,
+            history,
+            collections: Some(gcs),
+            births: &[],
+            classes: ClassGrowth::Redefinition,
+            unloads: false,
+            is_applications: false,
+            usual_bytes: 1 << 20,
+            noise_bytes: 0,
+            pid: Pid(4711),
+            threads: None,
+            reachability: None,
+        })
+    };
+    // The loaders of classes that are redefined live: no collection need tell.
+    let even = history((1..=26).map(|at| (at * 500 * KIB, 0, 0)));
+    let found = of(&even, &[]);
+    assert_eq!((found.kind, found.proof), (Kind::Leak, Proof::Course), "{}", found.evidence);
+    assert!(found.advice.is_some_and(|advice| advice.contains("retransform classes once")));
+    // After a full collection what it freed is used again.
+    let stops = history((1..=26_u64).map(|at| (at.min(11) * 500 * KIB, 0, 0)));
+    let found = of(&stops, &[gc(4, false), gc(10, true)]);
+    assert_eq!((found.kind, found.proof), (Kind::GcPending, Proof::Collection), "{}", found.evidence);
+    assert_eq!(
+        found.evidence,
+        "it grew by 5.4 MiB until a full GC at 10.1 s, as classes that are there already are defined anew, and by 0 B in the \
+         15.0 s after it: what that freed is used again"
+    );
+    assert_ne!(of(&stops, &[]).kind, Kind::GcPending);
 }

@@ -4,7 +4,14 @@ use std::collections::HashSet;
 
 use super::classify::Threads;
 use super::history::{History, Point};
-use crate::recording::Recording;
+use crate::recording::{Collection, Recording};
+
+/// In these times after a collection threads end that wait for it: at once, or when they look the next time.
+const NOTICE_NS: [u64; 2] = [1_000_000_000, 4_000_000_000];
+/// The part of those that ran when it began, and of all that ended, which must do so.
+const FOLLOW_SHARE: f64 = 0.9;
+/// Fewer ends tell nothing.
+const ENDS_MIN: usize = 8;
 
 /// Threads of the session: when each started and ended, in nanoseconds since the session started.
 pub(super) struct ThreadCohort {
@@ -35,7 +42,12 @@ impl ThreadCohort {
     }
 
     /// What their stacks take, of what `mapped` says of each on average; and how many threads that is.
-    pub(super) fn history(&self, mapped: &[Point], times_ns: &[u64]) -> (Vec<Point>, Threads) {
+    pub(super) fn history(
+        &self,
+        mapped: &[Point],
+        times_ns: &[u64],
+        collections: &[Collection],
+    ) -> (Vec<Point>, Threads) {
         let by = |time_ns: u64| {
             let started = self.threads.iter().filter(|thread| thread.started_ns <= time_ns).count() as u64;
             let ended = self
@@ -49,6 +61,8 @@ impl ThreadCohort {
         // Each mapping serves one thread at a time: as many at least as ran at once.
         let most = times_ns.iter().map(|&time| by(time).0 - by(time).1).max().unwrap_or(0).max(1);
         let each = mapped.last().map_or(0, |point| point.allocated_bytes) / most.max(1);
+        let end_ns = times_ns.last().copied().unwrap_or_default();
+        let follows = NOTICE_NS.into_iter().any(|notice_ns| self.follows(collections, notice_ns, end_ns));
         let point = |&time_ns: &u64| {
             let (started, ended) = by(time_ns);
             Point {
@@ -57,11 +71,47 @@ impl ThreadCohort {
                 freed_bytes: ended.saturating_mul(each),
                 allocated_count: started,
                 freed_count: ended,
-                collected_bytes: 0,
+                collected_bytes: if follows { ended.saturating_mul(each) } else { 0 },
             }
         };
         let threads = Threads { started_count: started, running_count: started.saturating_sub(ended) };
         (times_ns.iter().map(point).collect(), threads)
+    }
+
+    /// Do they end when a collection has found that nobody needs them, and hardly ever otherwise? Then nearly all that
+    /// ran when one began end within `notice_ns`.
+    fn follows(&self, collections: &[Collection], notice_ns: u64, end_ns: u64) -> bool {
+        let ends = || self.threads.iter().filter_map(|thread| thread.ended_ns);
+        let (mut asked, mut answered, mut time_ns, mut followed) = (0, 0, 0, 0);
+        let mut until_ns = 0;
+        for collection in collections {
+            let from_ns = collection.begin_ns;
+            let to_ns = from_ns.saturating_add(notice_ns).min(end_ns);
+            let ran = |thread: &&Life| {
+                thread.started_ns < from_ns && thread.ended_ns.is_none_or(|end| end >= from_ns)
+            };
+            let ran: Vec<&Life> = self.threads.iter().filter(ran).collect();
+            let ended = ran.iter().filter(|thread| thread.ended_ns.is_some_and(|end| end <= to_ns)).count();
+            // One that is cut off by the end of the session has less time.
+            let part = to_ns.saturating_sub(from_ns) as f64 / notice_ns as f64;
+            if ran.len() < ENDS_MIN / 2 {
+                continue;
+            }
+            asked += 1;
+            answered += usize::from(ended as f64 >= ran.len() as f64 * FOLLOW_SHARE * part);
+            let fresh_ns = from_ns.max(until_ns);
+            time_ns += to_ns.saturating_sub(fresh_ns);
+            followed += ends().filter(|&end| fresh_ns <= end && end <= to_ns).count();
+            until_ns = to_ns.max(until_ns);
+        }
+        let all = ends().count();
+        // After one alone they must end at once: that is no chance.
+        let is_sure = answered > 1 || answered == 1 && notice_ns == NOTICE_NS[0];
+        is_sure
+            && answered * 3 >= asked * 2
+            && all >= ENDS_MIN
+            && followed as f64 >= all as f64 * FOLLOW_SHARE
+            && time_ns.saturating_mul(2) <= end_ns
     }
 }
 
@@ -74,4 +124,51 @@ fn caller(recording: &Recording, stack: u32) -> Option<&[u32]> {
         frame.is_some_and(|frame| frame.function.trim_start_matches('_').starts_with("pthread_create"))
     };
     frames.get(frames.iter().rposition(creates)? + 1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    /// Three threads a second; `ends` gives the second in which one that started in another ended.
+    fn cohort(ends: impl Fn(u64) -> Option<u64>) -> ThreadCohort {
+        let life = |number: u64| Life {
+            started_ns: number * SECOND_NS / 3,
+            ended_ns: ends(number / 3).map(|second| second * SECOND_NS + SECOND_NS / 2),
+        };
+        ThreadCohort { threads: (0..78).map(life).collect() }
+    }
+
+    fn follows(cohort: &ThreadCohort, at: &[u64]) -> bool {
+        let collection = |&second: &u64| Collection {
+            begin_ns: second * SECOND_NS,
+            end_ns: Some(second * SECOND_NS),
+            full: false,
+        };
+        let collections: Vec<_> = at.iter().map(collection).collect();
+        NOTICE_NS.into_iter().any(|notice_ns| cohort.follows(&collections, notice_ns, 26 * SECOND_NS))
+    }
+
+    #[test]
+    fn threads_that_a_collection_ends() {
+        let cleared = |at: &'static [u64]| move |born| at.iter().copied().find(|&second| second > born);
+        assert!(follows(&cohort(cleared(&[10])), &[10]));
+        assert!(follows(&cohort(cleared(&[9, 18])), &[9, 18]));
+        // Each looks every three seconds.
+        let polled =
+            |born: u64| [9, 18].into_iter().find(|&second| second > born).map(|second| second + born % 3);
+        assert!(follows(&cohort(polled), &[9, 18]));
+    }
+
+    #[test]
+    fn threads_that_end_otherwise() {
+        // After four seconds each; never; all at once, long after a collection; too often to tell.
+        assert!(!follows(&cohort(|born| (born < 22).then_some(born + 4)), &[9, 18]));
+        assert!(!follows(&cohort(|_| None), &[9, 18]));
+        assert!(!follows(&cohort(|born| (born < 15).then_some(15)), &[9]));
+        let often: Vec<u64> = (1..26).collect();
+        assert!(!follows(&cohort(|born| (born < 25).then_some(born + 1)), &often));
+    }
 }

@@ -35,6 +35,8 @@ pub(in crate::hotspot) struct ObjectLayout {
     pub(in crate::hotspot) klass_base: u64,
     pub(in crate::hotspot) klass_shift: u64,
     pub(in crate::hotspot) klass: Field,
+    /// Class pointers are always compressed (from 27).
+    pub(in crate::hotspot) compresses_classes: bool,
     /// With compact headers: the class is in the mark word above this bit.
     pub(in crate::hotspot) mark_klass_shift: Option<u32>,
     /// Addresses of the pointers to the classes `java.lang.String` and `java.lang.Thread`.
@@ -88,7 +90,8 @@ impl ObjectLayout {
             oop_shift: shift("CompressedOops", "_narrow_oop")?,
             klass_base: base("CompressedKlassPointers", "_narrow_klass")?,
             klass_shift: shift("CompressedKlassPointers", "_narrow_klass")?,
-            klass: structs.field(&["oopDesc::_metadata._klass"])?,
+            klass: structs.field(&["oopDesc::_metadata._klass", "oopDesc::_compressed_klass"])?,
+            compresses_classes: structs.field(&["oopDesc::_compressed_klass"]).is_ok(),
             mark_klass_shift: structs
                 .constant("markWord::klass_shift")
                 .and_then(|shift| u32::try_from(shift).ok())

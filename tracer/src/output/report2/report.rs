@@ -11,8 +11,8 @@ use super::{unknown, write};
 use crate::limits::{Fits, Limit};
 use crate::output::Options;
 use crate::profile::{
-    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Memory, Place, Profile, Quality,
-    Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
+    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Finding, Memory, Place, Profile,
+    Quality, Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
 };
 use crate::recording::AboutHolders;
 
@@ -38,6 +38,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         trust: &profile.quality,
         totals: (&profile.totals).into(),
         filtered: &profile.filtered,
+        findings: &profile.findings,
         by_line,
         categories: profile.categories.iter().map(Into::into).collect(),
         sites,
@@ -64,6 +65,7 @@ struct Report<'a> {
     trust: &'a Quality,
     totals: Six,
     filtered: &'a Filtered,
+    findings: &'a [Finding],
     by_line: Vec<LineOut<'a>>,
     categories: Vec<CategoryOut<'a>>,
     sites: Vec<SiteOut<'a>>,
