@@ -379,3 +379,41 @@ fn recordings_and_censuses_are_compared() {
     let missing = folder.path().join("missing.json");
     assert_refused(&tracer_output(&["diff", text(&base), text(&missing)]), FAILED, &["missing.json"]);
 }
+
+/// By those who read them: mandoc and the shells, where they are installed.
+#[test]
+fn man_pages_and_completions_are_well_formed() {
+    let folder = folder();
+    assert!(tracer_output(&["manual", text(folder.path())]).status.success());
+    let is_there = |program: &str| {
+        let found = std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+        assert!(
+            found || std::env::var_os("TRACER_REQUIRE_ROOT").is_none(),
+            "{program}: cargo xtask setup --tests"
+        );
+        found
+    };
+    if is_there("mandoc") {
+        for page in fs::read_dir(folder.path()).expect("pages").flatten() {
+            let output = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(page.path()).output();
+            let output = output.expect("mandoc");
+            assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        }
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tracer_output(&["completions", shell]);
+        assert!(script.status.success() && !script.stdout.is_empty(), "{shell}");
+        let file = folder.path().join(shell);
+        fs::write(&file, &script.stdout).expect("write");
+        if is_there(shell) {
+            let output = Command::new(shell).arg("-n").arg(&file).output().expect(shell);
+            assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
+        }
+    }
+    // And bash completes by it.
+    let script = "source \"$1\"; COMP_WORDS=(tracer report --old); COMP_CWORD=2; _tracer tracer --old report; echo ${COMPREPLY[*]}";
+    let output = Command::new("bash").args(["-c", script, "bash"]).arg(folder.path().join("bash")).output();
+    let completed = String::from_utf8(output.expect("bash").stdout).expect("text");
+    assert_eq!(completed.trim(), "--older");
+}

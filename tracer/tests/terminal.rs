@@ -276,3 +276,38 @@ fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
     let pid = rustix::process::Pid::from_raw(pid.raw()).expect("a pid");
     rustix::process::kill_process(pid, Signal::KILL).expect("the command runs on");
 }
+
+/// With perf and strace it reaches both, too.
+#[test]
+fn ctrl_c_reaches_a_command_while_it_is_recorded_and_not_when_it_runs_on() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = |name: &str, flags: &[&str], script: &str| {
+        let mut command = tracer();
+        command.args(["record", "-o"]).arg(folder.path().join(name)).args(flags).env("TERM", "xterm");
+        Terminal::start(command.args(["--", "sh", "-c", script]))
+    };
+    let mut terminal = start("both.trec", &[], "trap 'exit 9' INT; echo up; while :; do sleep 0.1; done");
+    terminal.until("ready: ");
+    terminal.until("up");
+    terminal.press_ctrl_c();
+    let (seen, _, status) = terminal.end();
+    assert_eq!(status, Some(9), "the command's own status: {seen}");
+
+    let mut terminal = start("alone.trec", &["-d", "1s"], "echo pid $$; exec sleep 1000");
+    terminal.until("Ctrl-C ends tracer alone");
+    let pid = terminal.seen.split("pid ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let pid: i32 = terminal
+        .seen
+        .split("waiting: sh (pid ")
+        .nth(1)
+        .and_then(|rest| rest.split(')').next())
+        .or(pid)
+        .and_then(|pid| pid.parse().ok())
+        .expect("a pid");
+    terminal.press_ctrl_c();
+    let status = terminal.child.wait().expect("wait").code();
+    let command = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(command, Signal::KILL).expect("the command runs on");
+    assert_eq!(status, Some(0), "{}", terminal.seen);
+}

@@ -9,6 +9,7 @@ mod debian;
 mod demo;
 mod jdk;
 mod kernels;
+mod man;
 mod outputs;
 mod plan;
 mod proto;
@@ -43,6 +44,8 @@ enum Task {
     Outputs(outputs::Options),
     /// Check the page's modules, and drive the page in Chromium
     Page(outputs::Options),
+    /// Write man pages and docs/cli.md from the definition of the flags
+    Man(man::Options),
     /// Make the Rust code of the protobuf formats from tracer/proto
     Proto(proto::Options),
     /// Start a leaking sample JVM, record it for 10 s, print the table and draw the flame graph (as root)
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Kernels(options) => kernels::run(&options),
         Task::Outputs(options) => outputs::run(&options),
         Task::Page(options) => outputs::page(&options),
+        Task::Man(options) => man::run(&options),
         Task::Proto(options) => proto::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),

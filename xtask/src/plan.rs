@@ -22,6 +22,10 @@ pub(crate) struct Found {
     /// The second opinion on native stacks.
     pub(crate) gdb: bool,
     pub(crate) jsonschema: bool,
+    /// What reads man pages and completions.
+    pub(crate) mandoc: bool,
+    pub(crate) zsh: bool,
+    pub(crate) fish: bool,
     /// Fetched JDKs of the test matrix, by version.
     pub(crate) jdks: Vec<String>,
     /// JDK 8 with the names of its functions.
@@ -90,6 +94,10 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.jsonschema {
         package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
+    }
+    let readers = [("mandoc", found.mandoc), ("zsh", found.zsh), ("fish", found.fish)];
+    for (name, _) in readers.into_iter().filter(|(_, is_there)| tests && !is_there) {
+        package(name, "reads man pages or completions, for the tests");
     }
 
     let mut steps = Vec::new();
@@ -204,6 +212,9 @@ mod tests {
             busybox: true,
             gdb: true,
             jsonschema: true,
+            mandoc: true,
+            zsh: true,
+            fish: true,
             cpio: true,
             jdks: MATRIX.map(str::to_owned).to_vec(),
             jdk_8: true,

@@ -17,6 +17,16 @@ pub mod status {
     pub const INCOMPLETE: u8 = 4;
     /// More is live than `--fail-over` allows.
     pub const OVER: u8 = 5;
+
+    /// All of them, with what they mean.
+    pub const ALL: [(u8, &str); 6] = [
+        (DONE, "done"),
+        (FAILED, "failed: a file, a process or a server"),
+        (USAGE, "wrong usage: a flag, a value, a name that fits none or several"),
+        (LACKING, "not permitted, or the kernel or the JVM lacks what is needed; check: something does"),
+        (INCOMPLETE, "done, but data is incomplete (with --strict)"),
+        (OVER, "done, but more is live than --fail-over allows"),
+    ];
 }
 
 /// A failed command: `error: what, and for which pid or file`, then `help: what mends it`.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::failure::{Failure, status};
+use super::record::file_from_stdin;
 use super::report::profile;
 use super::writing::print;
 use crate::output::units;
@@ -24,8 +25,12 @@ An address without a path means OTLP's usual one, /v1development/profiles. A ser
 answer, is asked up to 5 times. Servers and how to look at what they got: docs/outputs.md.")]
 pub struct Args {
     /// The recording
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "file_from_stdin")]
+    pub file: Option<PathBuf>,
+
+    /// The recording's name comes from stdin, or nothing does: for `record --push`
+    #[arg(long, hide = true, conflicts_with = "file")]
+    pub file_from_stdin: bool,
 
     /// Where to send it: http://HOST:PORT, https://HOST/PATH
     #[arg(long, value_name = "URL")]
@@ -78,7 +83,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         headers,
         name: args.name.clone(),
     };
-    print(&send(&args.file, args.rules.as_deref(), &to)?)?;
+    let Some(file) = args.file.clone().or_else(file_from_stdin) else { return Ok(status::DONE) };
+    print(&send(&file, args.rules.as_deref(), &to)?)?;
     Ok(status::DONE)
 }
 
@@ -95,6 +101,20 @@ pub(super) fn send(file: &Path, rules: Option<&Path>, to: &Destination) -> Resul
     }
     let size = units::bytes(sent.bytes);
     Ok(format!("sent {} to {} ({}, {size})\n", file.display(), shown(&sent.url), sent.protocol))
+}
+
+/// Refuses an address that is none, and headers that cannot be read.
+///
+/// # Errors
+/// One of them.
+pub(super) fn check(url: &str, header_file: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = header_file {
+        headers(path)?;
+    }
+    push::check(url).map_err(|error| {
+        Failure::new(status::USAGE, format!("--push: {error}"))
+            .help("name a server as in --push http://localhost:4318")
+    })
 }
 
 /// A URL without its query, which may have a secret.

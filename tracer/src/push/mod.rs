@@ -56,6 +56,14 @@ pub enum PushError {
     Send(#[from] SendError),
 }
 
+/// Is this the address of a server?
+///
+/// # Errors
+/// It is not.
+pub fn check(url: &str) -> Result<(), AddressError> {
+    request::address(url).map(drop)
+}
+
 /// Sends a profile.
 ///
 /// # Errors

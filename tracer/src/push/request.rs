@@ -30,12 +30,18 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
+/// The address of a server.
+pub(super) fn address(url: &str) -> Result<Uri, AddressError> {
+    let uri: Uri = url.parse().map_err(|why| AddressError::NoUrl(url.to_owned(), format!("{why}")))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        _ => Err(AddressError::Scheme(url.to_owned())),
+    }
+}
+
 /// The request that sends a profile.
 pub(super) fn of(profile: &Profile, to: &Destination) -> Result<Request, AddressError> {
-    let uri: Uri = to.url.parse().map_err(|why| AddressError::NoUrl(to.url.clone(), format!("{why}")))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(AddressError::Scheme(to.url.clone()));
-    }
+    let uri = address(&to.url)?;
     let by_path = if uri.path().ends_with("/ingest") { Protocol::Pyroscope } else { Protocol::Otlp };
     let protocol = to.protocol.unwrap_or(by_path);
     let name = to.name.clone().unwrap_or_else(|| program_name(&profile.target));

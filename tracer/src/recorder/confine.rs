@@ -141,6 +141,7 @@ const ALLOWED: [&[c_long]; 7] = [
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_rt_sigtimedwait,
+        libc::SYS_setpgid,
         libc::SYS_tgkill,
         libc::SYS_wait4,
         libc::SYS_waitid,

@@ -25,10 +25,12 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 
 /// Record a process's native memory: attach, watch, detach, keep what was seen in a file
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "tracer record [OPTIONS] (-p <PID|NAME> | -- <CMD>...)")]
 #[command(after_help = "\
 Stops at -d, at Ctrl-C, SIGTERM or SIGHUP (a second one leaves at once), or when the target exits; then prints \
 the categories and the next command to run. SIGUSR1 prints them at once, and recording goes on. A command runs on \
-after -d, and its exit status is that of tracer.")]
+after -d, and its exit status is that of tracer. While a command is recorded, Ctrl-C reaches it too, as with perf and strace; \
+after -d, it ends tracer alone.")]
 pub struct Args {
     /// The process to record: its pid, or the main class, container id or pod uid of a JVM
     #[arg(
@@ -82,6 +84,14 @@ pub struct Args {
     /// stopping it
     #[arg(long, value_name = "MS", value_parser = milliseconds, requires = "holders")]
     pub max_pause: Option<Duration>,
+
+    /// Send the recording to this server at its end, as `tracer push --to` does
+    #[arg(long, value_name = "URL")]
+    pub push: Option<String>,
+
+    /// Headers to send along, one `Name: value` a line
+    #[arg(long, value_name = "F", requires = "push")]
+    pub push_header_file: Option<PathBuf>,
 
     /// No status line and no answer at the end
     #[arg(short, long)]

@@ -2,6 +2,8 @@
 
 mod args;
 mod console;
+mod foreground;
+mod pusher;
 mod signals;
 mod subject;
 
@@ -13,7 +15,8 @@ use std::{
 };
 
 pub use self::args::Args;
-use self::{console::Console, signals::Signals};
+pub(super) use self::pusher::file_from_stdin;
+use self::{console::Console, foreground::Foreground, pusher::Pusher, signals::Signals};
 use super::failure::{Failure, status};
 use crate::process::Pid;
 use crate::{
@@ -33,6 +36,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         None => Subject::Command(args.command.clone()),
     };
     let console = Arc::new(Console::new(!args.quiet));
+    let foreground = Foreground::now();
+    // The recorder may not start programs or open connections later.
+    let pusher = args.push.as_deref().map(|url| Pusher::start(url, args)).transpose()?;
     let (controller, mut control) = recorder::control();
     let signals = Signals::start(controller, Arc::clone(&console))?;
     let teller =
@@ -57,7 +63,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         teller.answer(&finished.file)?;
     }
     let is_lossy = finished.lost_count > 0;
-    let own = if args.strict && is_lossy { status::INCOMPLETE } else { status::DONE };
+    let mut own = if args.strict && is_lossy { status::INCOMPLETE } else { status::DONE };
+    if let Some(pusher) = pusher {
+        console.status("sending it");
+        let is_sent = pusher.push(&finished.file);
+        console.clear();
+        own = if is_sent { own } else { status::FAILED };
+    }
     console.status("detaching");
     let running = finished.wait_detached();
     console.clear();
@@ -65,9 +77,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         signals.waiting();
         let program = args.command.first().map(String::as_str).unwrap_or_default();
         console.line(&format!(
-            "waiting: {} (pid {pid}) runs on, and is not recorded any more; a signal to tracer (pid {}) ends tracer alone",
+            "waiting: {} (pid {pid}) runs on, and is not recorded any more; {} ends tracer alone",
             clean(program),
-            Pid::own()
+            if foreground.leave_group() {
+                "Ctrl-C".to_owned()
+            } else {
+                format!("a signal to tracer (pid {})", Pid::own())
+            }
         ));
     }
     Ok(finished.wait()?.unwrap_or(own))

@@ -369,6 +369,9 @@ fn nothing(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
         || profile.categories.iter().filter(|row| row.source == "allocator" && row.totals.live_bytes > 0);
     let is_kind = |row: &Category| row.verdict.as_ref().is_some_and(|verdict| verdict.kind == Kind::TooShort);
     let is_short = held().next().is_some() && held().all(is_kind);
+    if profile.totals.allocated_count == 0 && is_filtered(profile) {
+        return screen.paragraph("", "Nothing that malloc gave passes the filter.");
+    }
     if profile.categories.is_empty() || profile.totals.allocated_count == 0 {
         screen.paragraph("", "Nothing was allocated in this time.")?;
         return before(profile, screen);
@@ -402,9 +405,14 @@ fn nothing(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     before(profile, screen)
 }
 
+fn is_filtered(profile: &Profile) -> bool {
+    !profile.filtered.flags.is_empty()
+}
+
 /// What was there before the recording, where that is more than what was seen.
 fn before(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
-    let Some(census) = &profile.census.end else { return Ok(()) };
+    // A census cannot be filtered, nor compared with a part.
+    let Some(census) = profile.census.end.as_ref().filter(|_| !is_filtered(profile)) else { return Ok(()) };
     let findings = census.findings.iter();
     let held = findings.filter(|finding| finding.bytes.is_none_or(|bytes| bytes > profile.totals.live_bytes));
     let held: Vec<_> = held.take(FINDINGS).collect();
