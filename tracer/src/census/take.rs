@@ -12,6 +12,7 @@ use super::document::{Census, Subject, Taken};
 use super::fill::{Readings, fill};
 use super::{Known, Source};
 use crate::hotspot::{Hotspot, JavaThread};
+use crate::process::budget::{Budget, allowed_ns};
 use crate::process::core::{Core, CoreError};
 use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
@@ -51,12 +52,32 @@ impl TakeError {
     }
 }
 
-/// Takes the census of process `pid`.
+/// The key in `unknown` of what was not read because the budget was spent.
+const READING: &str = "reading";
+
+/// Takes the census of process `pid`. Its structures may be damaged: what reading takes is bounded by its resident memory,
+/// and a census that was cut short says so.
 ///
 /// # Errors
 /// No such process, not permitted, or it ended meanwhile.
 pub fn of_process(pid: Pid) -> Result<Census, TakeError> {
-    take(pid, None)
+    let resident = Status::read(pid.leader()).map_or(0, |status| status.rss_bytes);
+    let budget = Budget::for_bytes(resident);
+    let mut census = take(pid, &budget)?;
+    mark(&mut census, &budget, resident);
+    Ok(census)
+}
+
+/// Marks a census that was cut short.
+fn mark(census: &mut Census, budget: &Budget, bytes: u64) {
+    if budget.is_spent() {
+        let seconds = allowed_ns(bytes) as f64 / 1e9;
+        let why = format!(
+            "reading was stopped after {seconds:.1} s, which is more than such a process takes unless its structures \
+             are damaged: what is here is not whole"
+        );
+        census.unknown.insert(READING.to_owned(), why);
+    }
 }
 
 /// Takes the census of process `pid`; nothing is read any more from `deadline` on.
@@ -65,12 +86,14 @@ pub fn of_process(pid: Pid) -> Result<Census, TakeError> {
 /// As [`of_process`], or it was not done by then.
 pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
     let begin = Instant::now();
-    let census = take(pid, Some(deadline))?;
+    let budget = Budget::until(deadline);
+    let census = take(pid, &budget)?;
     // What was cut short is not whole.
-    if Instant::now() >= deadline { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
+    let is_late = budget.is_spent() || Instant::now() >= deadline;
+    if is_late { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
 }
 
-fn take(pid: Pid, deadline: Option<Instant>) -> Result<Census, TakeError> {
+fn take(pid: Pid, budget: &Budget) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let target = inspect(pid)?;
     let unreadable = |error: io::Error| match error.kind() {
@@ -78,11 +101,11 @@ fn take(pid: Pid, deadline: Option<Instant>) -> Result<Census, TakeError> {
         io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
         _ => TargetError::Io { pid, source: error },
     };
-    let memory = LiveMemory::open(pid).map_err(unreadable)?.until(deadline);
+    let memory = LiveMemory::open(pid).map_err(unreadable)?.within(budget);
     let residency = PageMap::open(pid).map_err(unreadable)?;
     let found = allocator::find(&target, Some(&memory));
     let mut hotspot = target.jvm.as_ref().map(|jvm| -> Known<Hotspot> {
-        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?.until(deadline);
+        let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?.within(budget);
         Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, memory).map_err(|error| error.to_string())
     });
     let java = match &hotspot {
@@ -141,8 +164,11 @@ fn take(pid: Pid, deadline: Option<Instant>) -> Result<Census, TakeError> {
 /// The file cannot be read, or is no core file of a process of this kind of machine.
 pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     let begin = Instant::now();
-    let core = Core::open(path).map_err(|source| TakeError::Core { path: path.to_owned(), source })?;
-    let core = Arc::new(core);
+    let refused = |source| TakeError::Core { path: path.to_owned(), source };
+    let core = Core::open(path).map_err(refused)?;
+    let stored = core.stored_bytes().map_err(CoreError::Io).map_err(refused)?;
+    let budget = Budget::for_bytes(stored);
+    let core = Arc::new(core.within(&budget));
     let mappings = core.mappings();
     let mut hotspot = libjvm(&mappings).map(|mapping| -> Known<Hotspot> {
         if !core.has_file(&mapping.path) {
@@ -180,6 +206,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     };
     let mut census = fill(heading, &readings, None);
     census.unknown.insert("limits".to_owned(), "a core file does not tell them".to_owned());
+    mark(&mut census, &budget, stored);
     Ok(census)
 }
 

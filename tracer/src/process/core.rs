@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use object::Endianness;
@@ -20,6 +20,7 @@ use tracer_common::arch::{ADDRESS_END, PAGE_BYTES};
 
 use super::InnerTid;
 use super::Pid;
+use super::budget::Budget;
 use super::hold::ThreadRegisters;
 use super::mapping::Mapping;
 use super::memory::ProcessMemory;
@@ -88,6 +89,7 @@ pub struct Core {
     /// Ids of the threads.
     pub tids: Vec<InnerTid>,
     threads: Vec<ThreadRegisters>,
+    budget: Budget,
 }
 
 impl Core {
@@ -121,6 +123,7 @@ impl Core {
             arguments: String::new(),
             tids: Vec::new(),
             threads: Vec::new(),
+            budget: Budget::default(),
         };
         for segment in segments {
             let (offset, bytes) = (segment.p_offset(endian), segment.p_filesz(endian));
@@ -148,6 +151,20 @@ impl Core {
         core.loads.dedup_by(|next, before| next.start < before.end);
         core.find_same();
         Ok(core)
+    }
+
+    /// Takes every read from `budget`; when that is spent, each fails.
+    #[must_use]
+    pub fn within(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
+    }
+
+    /// Bytes that the file really takes: its holes take nothing.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn stored_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
     fn notes(&mut self, notes: &[u8]) {
@@ -299,6 +316,7 @@ impl Core {
 
 impl ProcessMemory for Core {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.budget.read()?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let next = address.checked_add(done as u64).ok_or(io::ErrorKind::InvalidInput)?;
@@ -360,6 +378,7 @@ impl Residency for Core {
 impl Core {
     /// The range of the file around `offset` that is all data, or all hole.
     fn run(&self, offset: u64) -> io::Result<(u64, u64, PageState)> {
+        self.budget.read()?;
         match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) if data > offset => Ok((offset, data, PageState::Absent)),
             Ok(_) => {

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Pid;
+use super::budget::Budget;
 
 /// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
 pub trait ProcessMemory {
@@ -56,7 +56,7 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
 #[derive(Debug)]
 pub struct LiveMemory {
     file: File,
-    deadline: Option<Instant>,
+    budget: Budget,
 }
 
 impl LiveMemory {
@@ -65,21 +65,19 @@ impl LiveMemory {
     /// # Errors
     /// No such process, or not permitted (needs CAP_SYS_PTRACE).
     pub fn open(pid: Pid) -> io::Result<Self> {
-        Ok(Self { file: File::open(pid.path("mem"))?, deadline: None })
+        Ok(Self { file: File::open(pid.path("mem"))?, budget: Budget::default() })
     }
 
-    /// From `deadline` on, every read fails: so whoever reads a great deal of it comes to an end.
+    /// Takes every read from `budget`; when that is spent, each fails.
     #[must_use]
-    pub fn until(self, deadline: Option<Instant>) -> Self {
-        Self { deadline, ..self }
+    pub fn within(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
     }
 }
 
 impl ProcessMemory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+        self.budget.read()?;
         self.file.read_exact_at(buffer, address)
     }
 }

@@ -4,6 +4,7 @@
 //! Everything read is foreign input and is bounded. Knows nothing of probes.
 
 pub mod allocator;
+pub mod budget;
 pub mod clock;
 pub mod container;
 pub mod core;

@@ -66,6 +66,7 @@ impl Rows {
             ("symbols and strings", "symbols"),
             ("compile queues", "compile_queues"),
             ("limits", "limits"),
+            ("all that is missing here", "reading"),
         ] {
             rows.unknown(name, key, census);
         }

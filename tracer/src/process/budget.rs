@@ -1,0 +1,120 @@
+//! The budget of a command for everything that it reads of a foreign process.
+//!
+//! Structures of a process may be damaged, or made to keep their reader busy. Each walk has bounds of its own; this is the
+//! bound of all of them together. When it is spent, every read fails, so all walks end, and what they give is not whole.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time that any process may take, and more for each GiB that it really has in memory.
+const FIXED_NS: u64 = 2_000_000_000;
+const NS_PER_GIB: u64 = 500_000_000;
+/// Reads between two looks at the clock. Each takes at least a system call.
+const READS_PER_LOOK: u64 = 16;
+
+/// A budget, shared by all who read for one command.
+#[derive(Clone, Debug, Default)]
+pub struct Budget(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    limit: Limit,
+    reads: AtomicU64,
+    is_spent: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Limit {
+    Moment(Instant),
+    /// Of the CPU time of the thread that reads: a busy machine does not make a process look damaged.
+    CpuNs {
+        end: u64,
+    },
+}
+
+impl Budget {
+    /// Nothing is read any more from `deadline` on.
+    pub fn until(deadline: Instant) -> Self {
+        Self::new(Limit::Moment(deadline))
+    }
+
+    /// The budget for a process of which `bytes` are really there: 2 s of the calling thread's CPU time, and half a second
+    /// for each GiB. A census takes some 0.1 s for each.
+    pub fn for_bytes(bytes: u64) -> Self {
+        Self::new(Limit::CpuNs { end: thread_cpu_ns().saturating_add(allowed_ns(bytes)) })
+    }
+
+    fn new(limit: Limit) -> Self {
+        Self(Some(Arc::new(Shared { limit, reads: AtomicU64::new(0), is_spent: AtomicBool::new(false) })))
+    }
+
+    /// Counts a read.
+    ///
+    /// # Errors
+    /// `TimedOut`: the budget is spent.
+    pub fn read(&self) -> io::Result<()> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        if !shared.is_spent.load(Ordering::Relaxed) {
+            if !shared.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(READS_PER_LOOK) {
+                return Ok(());
+            }
+            let is_over = match shared.limit {
+                Limit::Moment(deadline) => Instant::now() >= deadline,
+                Limit::CpuNs { end } => thread_cpu_ns() >= end,
+            };
+            if !is_over {
+                return Ok(());
+            }
+            shared.is_spent.store(true, Ordering::Relaxed);
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Did a read fail because it was spent? What was read is not whole then.
+    pub fn is_spent(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.is_spent.load(Ordering::Relaxed))
+    }
+}
+
+/// CPU time for a process of which `bytes` are really there, ns.
+pub fn allowed_ns(bytes: u64) -> u64 {
+    FIXED_NS.saturating_add(((bytes >> 20).saturating_mul(NS_PER_GIB)) >> 10)
+}
+
+fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spent_budget_stays_spent() {
+        let none = Budget::default();
+        assert!(none.read().is_ok() && !none.is_spent());
+        let over = Budget::until(Instant::now());
+        let other = over.clone();
+        assert!(over.read().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert!(other.is_spent() && other.read().is_err());
+        assert!((0..100).all(|_| Budget::for_bytes(0).read().is_ok()));
+        assert_eq!(allowed_ns(0), 2_000_000_000);
+        assert_eq!(allowed_ns(3 << 30), 3_500_000_000);
+        assert!(allowed_ns(u64::MAX) > 1 << 40);
+    }
+
+    #[test]
+    fn a_reader_without_an_end_comes_to_one() {
+        let budget = Budget::new(Limit::CpuNs { end: thread_cpu_ns() + 5_000_000 });
+        let before = thread_cpu_ns();
+        while budget.read().is_ok() {
+            std::hint::black_box(std::fs::metadata("/proc/self").is_ok());
+        }
+        assert!((5_000_000..500_000_000).contains(&(thread_cpu_ns() - before)));
+    }
+}
