@@ -492,3 +492,57 @@ fn a_recording_tells_who_keeps_what_each_line_allocated() {
     assert!(stdout.rest().contains("done"));
     assert_eq!(process.wait().code(), Some(0));
 }
+
+/// Programs that only keep addresses: `Handles`.
+fn start_handles(flags: &[&str]) -> (Process, Lines) {
+    let mut command = Command::new(jdk_home().join("bin/java"));
+    command.args(["-Xmx1g", "-Xmn400m"]).args(flags).arg("-cp").arg(java_classes()).arg("Handles");
+    let (process, mut stdout, _stderr) = Process::start(&mut command);
+    stdout.until("ready");
+    (process, stdout)
+}
+
+/// Lost is only what cannot be another's: not what closed objects have the old addresses of. No number, time or text is
+/// taken for an address, and nothing of any object's contents is in an answer or in a recording.
+#[test]
+fn lost_is_said_of_what_is_lost_alone() {
+    if !is_root() {
+        return;
+    }
+    let (mut process, mut stdout) = start_handles(&[]);
+    let answer = holders(process.pid(), &["--max-pause", "20000"]);
+    let of_class = |class: &str| -> Vec<(String, u64)> {
+        let groups = answer["groups"].as_array().expect("groups").iter();
+        let is_of_class = |group: &&Value| group["owner"]["class"].as_str().is_some_and(|name| name == class);
+        let told =
+            |group: &Value| (group["state"].as_str().expect("a state").to_owned(), number(group, "count"));
+        groups.filter(is_of_class).map(told).collect()
+    };
+    assert_eq!(of_class("Handles$Open"), [("held".to_owned(), 200)], "{answer:#}");
+    let lost = of_class("Handles$Forgotten");
+    // Of some, memory that the JVM has not cleared may still have the address.
+    assert!(matches!(&lost[..], [(state, 190..=200)] if state == "lost"), "{answer:#}");
+    assert_eq!(of_class("Handles$Closed"), [], "{answer:#}");
+    assert_eq!(of_class("Handles$Numbers"), [], "{answer:#}");
+    let why = answer["unknown"]["groups[].state"].as_str().unwrap_or_default();
+    assert!(why.contains("Handles$Closed.handle"), "{why}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("handles.trec");
+    let path = file.to_str().expect("a path");
+    let pid = process.pid().to_string();
+    let output =
+        tracer_output(&["record", "-p", &pid, "-d", "1s", "--holders", "--max-pause", "20000", "-o", path]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = tracer_output(&["holders", "-p", &pid, "--max-pause", "20000"]).stdout;
+    let kept = std::fs::read(&file).expect("the recording");
+    for secret in ["a password that", "another secret of"] {
+        let wide: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for written in [&kept, &text, &answer.to_string().into_bytes()] {
+            let has = |secret: &[u8]| written.windows(secret.len()).any(|window| window == secret);
+            assert!(!has(secret.as_bytes()) && !has(&wide), "{secret}");
+        }
+    }
+    process.tell("");
+    assert!(stdout.rest().contains("done"));
+    assert_eq!(process.wait().code(), Some(0));
+}

@@ -54,6 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 // Every leak to the byte, however slow the machine.
                 "--max-overhead",
                 "none",
+                // Who keeps what each line allocated.
+                "--holders",
                 "--force",
                 "--output",
             ])

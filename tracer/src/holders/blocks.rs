@@ -9,6 +9,11 @@ use crate::glibc::{self, Source};
 
 /// malloc's header, which belongs to the block before while that is in use.
 const HEADER_BYTES: u64 = 8;
+/// Free memory beside a block of the same arena.
+const NEAR_BYTES: u64 = 1 << 20;
+/// Where a block that is mapped alone begins in its first page.
+const MAPPED_ALONE_OFFSET: u64 = 16;
+const PAGE_BYTES: u64 = 4096;
 /// Blocks of one process.
 const MAX_BLOCKS: usize = 1 << 27;
 
@@ -76,6 +81,17 @@ impl Blocks {
         (offset < self.blocks.get(index)?.bytes.saturating_sub(HEADER_BYTES)).then_some((index, offset))
     }
 
+    /// Does `address`, which lies in no block, lie where malloc had one? It does near a block, and where a block begins that
+    /// is mapped alone.
+    pub(super) fn is_freed(&self, address: u64) -> bool {
+        let after = self.blocks.partition_point(|block| block.address <= address);
+        let before = after.checked_sub(1).and_then(|index| self.blocks.get(index));
+        let behind = before.map(|block| address.saturating_sub(block.address.saturating_add(block.bytes)));
+        let ahead = self.blocks.get(after).map(|block| block.address - address);
+        behind.into_iter().chain(ahead).any(|distance| distance <= NEAR_BYTES)
+            || address % PAGE_BYTES == MAPPED_ALONE_OFFSET
+    }
+
     /// The index of the block that begins at `address`.
     #[inline]
     pub(super) fn at(&self, address: u64) -> Option<usize> {
@@ -100,6 +116,8 @@ mod tests {
         assert_eq!(blocks.find(0x1027), Some((0, 0x17)));
         assert_eq!(blocks.find(0x1028), None, "the next one's header");
         assert_eq!((blocks.find(0x100f), blocks.find(0x2008), blocks.at(0x2008)), (None, Some((1, 8)), None));
+        assert!(blocks.is_freed(0x1800) && blocks.is_freed(0x7f00_0000_1010));
+        assert!(!blocks.is_freed(0x7f00_0000_1020));
         assert_eq!(blocks.range(), 0x1010..0x2040);
         assert!(blocks.has(block(0x2000, 0x40)) && !blocks.has(block(0x2000, 0x50)));
     }

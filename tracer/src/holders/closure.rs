@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::blocks::Blocks;
-use super::verdict::Verdict;
+use super::verdict::{State, Verdict};
 use crate::process::memory::ProcessMemory;
 
 /// Read of one block: tables of pointers are at the beginning of what is larger.
@@ -37,6 +37,7 @@ pub(super) fn of(
     let mut taken: Vec<Option<u32>> = vec![None; blocks.len()];
     let index: HashMap<u64, usize> = verdicts
         .iter()
+        .filter(|verdict| verdict.state != State::None)
         .filter_map(|verdict| Some((verdict.block.address, blocks.at(verdict.block.address)?)))
         .collect();
     for (number, verdict) in (0..).zip(verdicts) {

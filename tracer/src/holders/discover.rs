@@ -45,11 +45,15 @@ pub(super) struct Found {
     pub(super) hits: Vec<Hit>,
     /// Places at which dead objects made no sense.
     pub(super) bad_places: u64,
+    /// Fields of which some values are addresses of memory that was freed: objects keep them.
+    pub(super) stale: HashSet<FieldId>,
 }
 
 #[derive(Default)]
 struct Evidence {
     values: u64,
+    /// Of them, addresses of memory that malloc has freed.
+    stale: u64,
     /// By the distance from the block's beginning: hits, and the blocks that prove.
     by_distance: BTreeMap<u64, (u64, HashSet<usize>)>,
 }
@@ -77,10 +81,13 @@ pub(super) fn find(look: &mut Look<'_, '_>, blocks: &Blocks) -> Found {
         if !range.contains(&value) || value % 8 != 0 {
             return;
         }
-        let Some((block, distance)) = blocks.find(value).filter(|(_, distance)| *distance <= MAX_OFFSET)
-        else {
+        let Some((block, distance)) = blocks.find(value) else {
+            evidence.stale += u64::from(blocks.is_freed(value));
             return;
         };
+        if distance > MAX_OFFSET {
+            return;
+        }
         let (count, proofs) = evidence.by_distance.entry(distance).or_default();
         *count += 1;
         if blocks.get(block).is_some_and(|block| block.bytes >= MIN_PROOF_BYTES) {
@@ -93,5 +100,6 @@ pub(super) fn find(look: &mut Look<'_, '_>, blocks: &Blocks) -> Found {
     let believed: HashMap<FieldId, u64> =
         evidence.iter().filter_map(|(field, evidence)| Some((*field, evidence.distance()?))).collect();
     hits.retain(|hit| believed.get(&hit.field) == Some(&hit.distance));
-    Found { hits, bad_places }
+    let stale = evidence.iter().filter(|(_, evidence)| evidence.stale > 0).map(|(field, _)| *field).collect();
+    Found { hits, bad_places, stale }
 }

@@ -74,6 +74,10 @@ pub(super) fn of(
     let mut groups: Vec<(Group, Key, BTreeSet<String>)> = Vec::new();
     let mut of_verdict = Vec::with_capacity(verdicts.len());
     for (verdict, closure) in verdicts.iter().zip(closures) {
+        if verdict.state == State::None {
+            of_verdict.push(usize::MAX);
+            continue;
+        }
         let (path, names) = with_patterns(&verdict.path);
         let key = (verdict.owner.clone(), verdict.state, path);
         let number = *numbers.entry(key.clone()).or_insert_with(|| {

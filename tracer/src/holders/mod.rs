@@ -8,6 +8,7 @@
 mod blocks;
 mod closure;
 mod discover;
+mod doubt;
 mod finding;
 mod group;
 mod stopped;
@@ -203,7 +204,7 @@ pub fn of_process(
             .map_err(|error| HoldersError::NotProved(error.to_string()))?;
     let mappings = mapping::read(pid).map_err(refused)?;
     let access = hotspot.heap(&mappings, &jvm.libjvm.path)?;
-    let spaces = access.spaces()?;
+    let spaces = stopped::unheld(|| access.spaces())?;
     let used = used_bytes(&spaces.used);
     let needed = stopped::memory_bytes(used);
     refuse_memory(needed, options.max_memory_bytes)?;
@@ -236,7 +237,7 @@ pub fn of_process(
         let (verdicts, blocks, looks, failed) =
             unstopped::look(&access, &bulk, &residency, copy, &read_blocks, notice)?;
         let pause = Pause { method: Method::None, held: None, predicted: predicted.map(|p| p.pause), looks };
-        return Ok(finished(&access, &memory, used, pause, failed, &verdicts, blocks, &before));
+        return Ok(finished(&access, &memory, &mappings, used, pause, failed, verdicts, blocks, &before));
     };
     notice(&Notice::WillHold(prediction));
     if options.awaits_collection {
@@ -247,7 +248,7 @@ pub fn of_process(
         let snapshot = stopper.take(copy, notice)?;
         retries += snapshot.retries;
         let blocks = read_blocks()?;
-        let verdicts = access.look(&snapshot.copy, snapshot.roots, |look| judge(look, &blocks))?;
+        let verdicts = access.look(&snapshot.copy, snapshot.roots, |look| judge(look, &blocks, &before))?;
         if verdicts.quality.is_consistent() {
             let pause = Pause {
                 method: Method::Ptrace,
@@ -255,7 +256,9 @@ pub fn of_process(
                 predicted: Some(prediction.pause),
                 looks: look,
             };
-            return Ok(finished(&access, &memory, used, pause, retries, &verdicts, blocks, &before));
+            return Ok(finished(
+                &access, &memory, &mappings, used, pause, retries, verdicts, blocks, &before,
+            ));
         }
         tracing::debug!(?verdicts.quality, "not consistent");
         retries += 1;
@@ -301,27 +304,29 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
         .map_err(|error| HoldersError::Refused(format!("the Java heap cannot be read: {error}")))?;
     let roots = access.roots(image.threads, image.residency)?;
     let blocks = blocks_of(image.memory, image.residency, image.mappings, &java_heap(hotspot))?;
-    let verdicts = access.look(&copy, roots, |look| judge(look, &blocks))?;
+    let verdicts = access.look(&copy, roots, |look| judge(look, &blocks, &blocks))?;
     if !verdicts.quality.is_consistent() {
         return Err(HoldersError::Refused("the heap makes no sense: references lead nowhere".to_owned()));
     }
     let pause = Pause { method: Method::Core, held: None, predicted: None, looks: 1 };
     let before = blocks.clone();
-    Ok(finished(&access, image.memory, used, pause, 0, &verdicts, blocks, &before))
+    Ok(finished(&access, image.memory, image.mappings, used, pause, 0, verdicts, blocks, &before))
 }
 
 #[expect(clippy::too_many_arguments, reason = "what three ways to look have in common")]
 fn finished(
     access: &HeapAccess<'_>,
     memory: &dyn ProcessMemory,
+    mappings: &[Mapping],
     heap_bytes: u64,
     pause: Pause,
     retries: u64,
-    verdicts: &Verdicts,
+    mut verdicts: Verdicts,
     blocks: Blocks,
     before: &Blocks,
 ) -> Holders {
-    let (closures, taken) = closure::of(memory, &blocks, &verdicts.verdicts);
+    let (closures, mut taken) = closure::of(memory, &blocks, &verdicts.verdicts);
+    doubt::take_back(memory, mappings, &blocks, &mut verdicts.verdicts, &mut taken);
     let (groups, block_groups) = group::of(&verdicts.verdicts, &closures, blocks, before, &taken);
     let quality = DataQuality {
         heap: verdicts.quality,
@@ -333,6 +338,7 @@ fn finished(
     if pause.method == Method::None {
         unknown.push(("pause.held_ns", "the process was not held".to_owned()));
     }
+    unknown.extend(doubt::told(&verdicts.verdicts).map(|why| ("groups[].state", why)));
     let findings = finding::of(&groups);
     Holders { pause, quality, groups, block_groups, findings, heap_bytes, gc: access.gc(), unknown }
 }

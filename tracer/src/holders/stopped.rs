@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracer_common::arch::PAGE_BYTES;
 
 use super::{HoldersError, Notice};
-use crate::hotspot::heap::{HeapAccess, HeapCopy, Roots, Space, SpaceKind, Spaces, used_bytes};
+use crate::hotspot::heap::{HeapAccess, HeapCopy, HeapError, Roots, Space, SpaceKind, Spaces, used_bytes};
 use crate::process::Pid;
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
@@ -23,6 +23,8 @@ const YOUNG_POLL: Duration = Duration::from_millis(1);
 const RATE: Duration = Duration::from_millis(100);
 /// Below this, waiting for a collection is not worth it.
 const SHORT: Duration = Duration::from_millis(30);
+/// Tries to read something of a process that runs.
+const UNHELD_TRIES: u32 = 10;
 /// Read to learn how fast memory is read.
 const SAMPLE_BYTES: u64 = 64 << 20;
 /// What stopping one thread and reading its registers takes, and what else there is to do.
@@ -90,17 +92,18 @@ impl Stopper<'_> {
     pub(super) fn predict(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Prediction, HoldersError> {
         let begin = Instant::now();
         // Everything but stacks and copy, as it will be done.
-        self.access.spaces()?;
-        self.access.roots(&[], &NoPages)?;
+        unheld(|| self.access.spaces())?;
+        unheld(|| self.access.roots(&[], &NoPages))?;
         let books = begin.elapsed();
         for space in &spaces.used {
             copy.populate(space.bottom..space.top);
         }
         let sample = sample(&spaces.used);
         let begin = Instant::now();
-        copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).map_err(unreadable)?;
+        // A collection may give back what is read meanwhile: then nothing is learned from it.
+        let is_read = copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).is_ok();
         let took = begin.elapsed().as_secs_f64();
-        let sampled = used_bytes(&sample) as f64;
+        let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
         let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
         let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
         let used = used_bytes(&spaces.used);
@@ -118,9 +121,10 @@ impl Stopper<'_> {
             let young = spaces.used.iter().filter(|space| space.kind == SpaceKind::Young);
             young.map(Space::bytes).sum::<u64>()
         };
-        let (before, total) = (young(&self.access.spaces()?), self.access.collections()?.total);
+        let spaces = || unheld(|| self.access.spaces());
+        let (before, total) = (young(&spaces()?), self.access.collections()?.total);
         thread::sleep(RATE);
-        let after = young(&self.access.spaces()?);
+        let after = young(&spaces()?);
         let grows =
             after.saturating_sub(before).saturating_mul(YOUNG.as_nanos() as u64 / RATE.as_nanos() as u64);
         // A collection comes when eden is full; how large it is allowed to be is not asked: twice what there is.
@@ -215,6 +219,18 @@ impl Stopper<'_> {
         let after = self.access.collections()?;
         Ok((before == after).then_some(roots))
     }
+}
+
+/// Reads what changes meanwhile: what makes no sense is read again.
+pub(super) fn unheld<T>(read: impl Fn() -> Result<T, HeapError>) -> Result<T, HeapError> {
+    for _ in 1..UNHELD_TRIES {
+        match read() {
+            Err(HeapError::Unreadable(why)) => tracing::debug!(why, "read again"),
+            other => return other,
+        }
+        thread::sleep(RETRY);
+    }
+    read()
 }
 
 fn unreadable(error: io::Error) -> HoldersError {

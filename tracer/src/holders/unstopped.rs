@@ -56,7 +56,7 @@ pub(super) fn look(
             notice(&Notice::Moment);
         }
         last_blocks = blocks()?;
-        let found = access.look(&copy, roots, |look| judge(look, &last_blocks))?;
+        let found = access.look(&copy, roots, |look| judge(look, &last_blocks, &last_blocks))?;
         looks += 1;
         all.quality = found.quality;
         all.bad_places = found.bad_places;

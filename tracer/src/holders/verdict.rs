@@ -110,7 +110,9 @@ impl Best {
 }
 
 /// Judges every block that a Java object has the address of.
-pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
+/// What is unreachable is lost only if it was there `before` the look, too, and if its field is not known to keep addresses of
+/// what was freed; else it may be another's, and has no state.
+pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -> Verdicts {
     let found = discover::find(look, blocks);
     // What a cleaner itself has is held as long as the object whose end it waits for.
     let waiting: HashMap<u64, u64> = found
@@ -120,6 +122,7 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
         .collect();
     let indices = look.indices(&waiting.values().copied().collect::<HashSet<u64>>());
     let mut best: HashMap<usize, Best> = HashMap::new();
+    let mut dead: HashMap<(FieldId, usize), u64> = HashMap::new();
     let mut views: HashMap<ClassId, bool> = HashMap::new();
     for hit in found.hits {
         let class = hit.object.class;
@@ -136,6 +139,9 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
             (None, false) if is_view => State::None,
             (index, _) => State::of(index.map(|index| look.reach(index))),
         };
+        if state == State::Lost {
+            *dead.entry((hit.field, hit.block)).or_default() += 1;
+        }
         let other = Best { state, index, hit };
         best.entry(hit.block)
             .and_modify(|best| {
@@ -152,8 +158,12 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
     let mut verdicts = Vec::with_capacity(order.len());
     let mut paths: HashMap<Rc<[Step]>, Arc<[Step]>> = HashMap::new();
     for (block, best) in order {
+        let is_shared = dead.get(&(best.hit.field, block)).is_some_and(|count| *count > 1);
         let Some(block) = blocks.get(block) else { continue };
         let field = best.hit.field;
+        let is_doubtful =
+            best.state == State::Lost && (is_shared || found.stale.contains(&field) || !before.has(block));
+        let state = if is_doubtful { State::None } else { best.state };
         let owner = owners.entry(field).or_insert_with(|| Owner {
             class: look.class_name(field.class).to_string(),
             field: look.field(field.class, field.offset).map(|name| name.to_string()).unwrap_or_default(),
@@ -161,7 +171,7 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks) -> Verdicts {
         let has_path = verdicts.len() < MAX_PATHS && best.state < State::Collectable;
         let path = best.index.filter(|_| has_path).map(|index| look.path(index)).unwrap_or_default();
         let path = paths.entry(path.clone()).or_insert_with(|| path.iter().cloned().collect()).clone();
-        verdicts.push(Verdict { block, owner: owner.clone(), state: best.state, path });
+        verdicts.push(Verdict { block, owner: owner.clone(), state, path });
     }
     Verdicts { verdicts, quality: look.quality(), bad_places: found.bad_places }
 }

@@ -180,6 +180,9 @@ impl Page {
                 counted(quality.bad_places, "place")
             ));
         }
+        for (_, why) in holders.unknown.iter().filter(|(path, _)| *path != "pause.held_ns") {
+            self.line(&format!("  {}", clean(why)));
+        }
         self.line("  states: held; stack (a thread's stack or registers, may be stale); soft; collectable (garbage: only");
         self.line(
             "  a cleaner or finalizer has it); lost (unreachable, and nothing frees it); unseen; ~ is about",
