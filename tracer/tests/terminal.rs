@@ -285,7 +285,14 @@ fn ctrl_c_reaches_a_command_while_it_is_recorded_and_not_when_it_runs_on() {
     let start = |name: &str, flags: &[&str], script: &str| {
         let mut command = tracer();
         command.args(["record", "-o"]).arg(folder.path().join(name)).args(flags).env("TERM", "xterm");
-        Terminal::start(command.args(["--", "sh", "-c", script]))
+        command.args(["--", "sh", "-c", script]);
+        // As from a shell: who leads the session cannot leave its group.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap : INT; \"$@\"; exit $?", "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        Terminal::start(shell.env("TERM", "xterm"))
     };
     let mut terminal = start("both.trec", &[], "trap 'exit 9' INT; echo up; while :; do sleep 0.1; done");
     terminal.until("ready: ");
