@@ -6,7 +6,7 @@ use super::collected::Collected;
 use super::history::Point;
 use super::queue::Stays;
 use super::sentence::Figures;
-use super::shape::Shape;
+use super::shape::{ENLARGED_MAX, Shape};
 use super::trend::Trend;
 
 /// The second and the last third of the time must each bring at least this part of an average third: what
@@ -142,8 +142,11 @@ impl Growth {
         let grown_bytes = self.trend.slope * span_ns as f64 / 1e9;
         ((left_bytes as f64) < grown_bytes * OLD_SHARE).then(|| {
             let of_bytes = classify::at(case.history, first_ns + span_ns).allocated_bytes;
-            let stays_longer =
-                self.brings(TRICKLE_SHARE).then(|| stays_longer(case.history, first_ns)).flatten();
+            // Of many blocks the time that each stays tells more; but one that is enlarged is asked for anew each time.
+            let is_few = case.end().live_count() <= ENLARGED_MAX;
+            let stays_longer = (is_few && self.brings(TRICKLE_SHARE))
+                .then(|| stays_longer(case.history, first_ns))
+                .flatten();
             stays_longer.unwrap_or(Turnover::FollowsLoad { left_bytes, of_bytes })
         })
     }

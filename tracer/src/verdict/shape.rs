@@ -11,7 +11,7 @@ const STEP: f64 = 1.25;
 /// Steps that tell a block which is enlarged again and again from one that got its size.
 const STEPS_MIN: usize = 3;
 /// Blocks that are enlarged: a table or two of one piece of code.
-const ENLARGED_MAX: u64 = 8;
+pub(super) const ENLARGED_MAX: u64 = 8;
 
 /// The outline of a history.
 pub(super) struct Shape {
