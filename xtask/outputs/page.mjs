@@ -59,6 +59,10 @@ try {
   const page = await open("light");
   equal("the head says what was not freed", (await text(page, "#found-lines")).includes(`${bytes(report.totals.live_bytes)} of ${bytes(report.totals.allocated_bytes)} allocated`), true);
   equal("the flame graph has all of it", (await text(page, "#view .said")).startsWith(`all: ${bytes(report.totals.live_bytes)} not freed`), true);
+  const shown = await page.locator("#lines details > summary.finding").evaluateAll((rows) => rows.map((row) => [row.querySelector("b").textContent, row.querySelectorAll(".number")[0].textContent]));
+  const named = (row) => (row.owner ? `${row.owner.function}${row.owner.line ? `:${row.owner.line}` : ""}` : [...new Set(row.rows.map((it) => it.category))].join(", "));
+  const isJava = (row) => !row.owner || !row.owner.file || row.owner.file.endsWith(".java");
+  equal("the findings are the report's, in its order", shown.filter((_, at) => isJava(report.findings[at])), report.findings.filter(isJava).map((row) => [named(row), bytes(row.live_bytes || row.mapped_bytes)]));
   await page.screenshot({ path: join(out, "page-light.png"), fullPage: true });
 
   for (const view of ["inverted", "table", "categories", "threads", "code", "census", "memory", "quality"]) {

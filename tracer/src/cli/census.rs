@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::failure::{Failure, status};
 use super::holders::{Answer, milliseconds, of_core, of_pid};
-use super::writing::{Color, Format, plain_formats, print};
+use super::writing::{Color, Format, plain_formats, print, terminal_width};
 use crate::census::{self, Census, TakeError};
 use crate::holders::{MAX_PAUSE, Options};
 use crate::output::{self, json};
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             json::pretty(&WithHolders { census: &census, holders: holders.ok() })
         }
         (_, holders) => {
-            let mut text = output::census::render(&census, color);
+            let mut text = output::census::render(&census, color, terminal_width());
             match holders {
                 Some((heading, Ok(holders))) => {
                     text += &format!("\n{}", output::holders::render(&holders, &heading, color));

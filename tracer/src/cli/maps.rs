@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, plain_formats, print};
+use super::writing::{Color, Format, plain_formats, print, terminal_width};
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::limits;
 use crate::output::json;
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let maps = Maps { target: &target, map: &map, limit: limits::memory_limit(pid), notes: &notes };
     print(&match args.format {
         Format::Json => json::pretty(&output::json(&maps)),
-        _ => output::text(&maps, args.all, args.color.is_on(io::stdout().is_terminal())),
+        _ => output::text(&maps, args.all, args.color.is_on(io::stdout().is_terminal()), terminal_width()),
     })?;
     Ok(status::DONE)
 }

@@ -42,6 +42,10 @@ pub struct Args {
     #[arg(long)]
     pub all: bool,
 
+    /// Leave out pids, the command line, paths, and names of threads and containers; classes stay
+    #[arg(long)]
+    pub redact: bool,
+
     /// Exit with status 4 if the recording is not whole or anything was lost
     #[arg(long)]
     pub strict: bool,
@@ -70,7 +74,7 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
     let profile = profile(file, None, &Filter::default())?;
     let stdout = io::stdout();
     let color = Color::Auto.is_on(stdout.is_terminal());
-    let width = terminal_width(stdout.is_terminal());
+    let width = terminal_width();
     let options = Options { color, width, file: Some(file.to_owned()), ..Options::default() };
     let mut out = BufWriter::new(stdout.lock());
     written(text::summary(&profile, &options, &mut out).and_then(|()| out.flush()), "stdout")
@@ -87,6 +91,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     if let Some(sort) = args.writing.sort {
         profile.sort(view, sort.into());
     }
+    if args.redact {
+        profile.redact();
+    }
     let options = Options {
         view,
         category: args.filters.category(),
@@ -99,7 +106,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         all: args.all,
         width: writing.width,
         pretty: args.writing.pretty,
-        file: Some(args.file.clone()),
+        file: (!args.redact).then(|| args.file.clone()),
     };
     if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
         let flags = &profile.filtered.flags;

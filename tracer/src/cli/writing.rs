@@ -1,6 +1,6 @@
 //! How and where a report or a comparison is written: the flags that `report` and `diff` share.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -226,7 +226,12 @@ impl WritingArgs {
         }
         let file = output.map(|path| OutputFile::create(path, self.force)).transpose()?;
         let on_terminal = terminal && file.is_none();
-        Ok(Writing { format, color: self.color.is_on(on_terminal), width: terminal_width(on_terminal), file })
+        Ok(Writing {
+            format,
+            color: self.color.is_on(on_terminal),
+            width: if on_terminal { terminal_width() } else { 0 },
+            file,
+        })
     }
 }
 
@@ -284,7 +289,8 @@ fn by_ending(output: &Path) -> Result<Format, Failure> {
 }
 
 /// The columns of stdout's terminal; 0: it is none, or does not tell.
-pub(super) fn terminal_width(is_terminal: bool) -> usize {
-    let size = is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
+pub(super) fn terminal_width() -> usize {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
     size.map_or(0, |size| usize::from(size.ws_col))
 }

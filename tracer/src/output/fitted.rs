@@ -45,7 +45,7 @@ impl Write for Fitted<'_> {
 }
 
 /// `line` in at most `width` columns.
-fn cut(line: &str, width: usize) -> String {
+pub(super) fn cut(line: &str, width: usize) -> String {
     let mut kept = String::with_capacity(line.len());
     let (mut used, mut is_escape) = (0, false);
     for char in line.chars() {

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::style::Style;
 use super::text::verdicts;
 use super::{clean, label, table, units};
 use crate::limits::{Fits, Limit, Unit};
 
-/// Columns of a line.
-const WIDTH: usize = 80;
 /// From here on a limit is near, percent.
 const NEAR_PERCENT: u64 = 90;
 
@@ -55,16 +55,19 @@ pub(super) fn listed(limits: &[Limit], style: Style, out: &mut dyn Write) -> io:
         limits.iter().partition(|limit| limit.percent().is_some());
     met.sort_by_key(|limit| std::cmp::Reverse(limit.percent()));
     let mut rows = table::new(&["limit", "used", "of", "", "set by"], 1..4);
-    for limit in &met {
-        let percent = limit.percent().unwrap_or(0);
-        let set_by = limit.set_by.as_deref().unwrap_or_default();
-        rows.add_row([
-            name(limit),
-            limit.used.map(|used| amount(limit, used)).unwrap_or_default(),
-            limit.limit.map(|most| amount(limit, most)).unwrap_or_default(),
-            format!("{percent} %"),
-            label::fit(&clean(set_by), 26).into_owned(),
-        ]);
+    let cells = |limit: &&Limit| {
+        let number = |value: Option<u64>| value.map(|value| amount(limit, value)).unwrap_or_default();
+        let percent = format!("{} %", limit.percent().unwrap_or(0));
+        [name(limit), number(limit.used), number(limit.limit), percent]
+    };
+    let cells: Vec<[String; 4]> = met.iter().map(cells).collect();
+    // Numbers are whole; who sets it gives way to them.
+    let widest = |column: usize| cells.iter().map(|row| row[column].width()).max().unwrap_or(0).max(4);
+    let used: usize = (0..4).map(|column| widest(column) + table::PADDING).sum();
+    let room = style.width.saturating_sub(used + table::PADDING + 1).max(6);
+    for (row, limit) in cells.into_iter().zip(&met) {
+        let set_by = label::fit(&clean(limit.set_by.as_deref().unwrap_or_default()), room).into_owned();
+        rows.add_row(row.into_iter().chain([set_by]));
     }
     table::write_lines(&rows, style, false, out)?;
     if !other.is_empty() {
@@ -74,7 +77,7 @@ pub(super) fn listed(limits: &[Limit], style: Style, out: &mut dyn Write) -> io:
         };
         let text =
             format!("Not limited, or not known: {}.", other.iter().map(why).collect::<Vec<_>>().join("; "));
-        verdicts::paragraph(&text, 2, Style { color: false }, out)?;
+        verdicts::paragraph(&text, 2, style.plain(), out)?;
     }
     Ok(())
 }
@@ -98,7 +101,7 @@ pub(super) fn warnings(
         let set_by = limit.set_by.as_deref().map(|by| format!(" ({})", clean(by))).unwrap_or_default();
         let text =
             format!("LIMIT: {}: {} of {}{set_by}", name(limit), amount(limit, used), amount(limit, most));
-        for line in verdicts::lines(&text, WIDTH) {
+        for line in verdicts::lines(&text, style.width) {
             writeln!(out, "{}", style.warn(&line))?;
         }
     }
@@ -111,7 +114,7 @@ pub(super) fn warnings(
         units::bytes(fits.heap_max_bytes.saturating_add(fits.rest_bytes)),
         limit.map_or_else(|| "-".to_owned(), units::bytes)
     );
-    for line in verdicts::lines(&text, WIDTH) {
+    for line in verdicts::lines(&text, style.width) {
         writeln!(out, "{}", style.warn(&line))?;
     }
     Ok(())
@@ -123,8 +126,9 @@ mod tests {
 
     fn rendered(limits: &[Limit], fits: Option<&Fits>) -> String {
         let mut out = Vec::new();
-        warnings(limits, fits, Style { color: false }, &mut out).expect("memory");
-        listed(limits, Style { color: false }, &mut out).expect("memory");
+        let style = Style::new(false, 0);
+        warnings(limits, fits, style, &mut out).expect("memory");
+        listed(limits, style, &mut out).expect("memory");
         String::from_utf8(out).expect("UTF-8")
     }
 

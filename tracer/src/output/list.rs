@@ -50,7 +50,7 @@ pub fn text(rows: &[Row], host: Option<&Requirement>, color: bool) -> String {
         }));
         cells.add_row(line);
     }
-    let mut out = table::lines(&cells, usize::MAX, Style { color }, false);
+    let mut out = table::lines(&cells, Style::new(color, 0).unbounded(), false);
     if let Some(lacking) = host {
         out += &format!("\nthis host lacks {}: {}\n", lacking.title, clean(&lacking.found));
     }

@@ -29,9 +29,9 @@ pub struct Maps<'a> {
 }
 
 /// The map as text; `all`: with every mapping.
-pub fn text(maps: &Maps<'_>, all: bool, color: bool) -> String {
+pub fn text(maps: &Maps<'_>, all: bool, color: bool, width: usize) -> String {
     let Maps { target, map, limit, notes } = maps;
-    let style = Style { color };
+    let style = Style::new(color, width);
     let mut heading = format!("{} (pid {})", target.comm, target.pid);
     if let Some(rss) = map.rss_bytes {
         heading += &format!(", {} resident as the kernel counts it (RSS)", units::bytes(rss));
@@ -85,7 +85,7 @@ fn sums(map: &Map, style: Style) -> String {
         }
     }
     row("all".to_owned(), &map.total());
-    table::lines(&rows, usize::MAX, style, true)
+    table::lines(&rows, style, true)
 }
 
 fn mappings(map: &Map, style: Style) -> String {
@@ -102,7 +102,7 @@ fn mappings(map: &Map, style: Style) -> String {
             clean(&part.name).into_owned(),
         ]);
     }
-    table::lines(&rows, usize::MAX, style, false)
+    table::lines(&rows, style.unbounded(), false)
 }
 
 /// The parts of an owner, most resident first; none if they have one name.

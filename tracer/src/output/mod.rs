@@ -9,6 +9,7 @@ pub mod answer;
 mod calls;
 pub mod census;
 pub mod check;
+mod command;
 pub mod dhat;
 mod dictionary;
 pub mod diff;

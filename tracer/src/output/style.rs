@@ -1,12 +1,34 @@
-//! Emphasis on terminals; everything reads as well without.
+//! The terminal's ways: emphasis, without which everything reads as well, and its width.
+
+/// Columns where there is no terminal.
+pub(super) const WIDTH: usize = 80;
+/// Narrower is taken for this.
+const LEAST_WIDTH: usize = 30;
 
 /// Writes escape sequences, or leaves text as it is.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
     pub(super) color: bool,
+    /// Columns of a line at most.
+    pub(super) width: usize,
 }
 
 impl Style {
+    /// `width`: columns of the terminal; 0: there is none.
+    pub(super) fn new(color: bool, width: usize) -> Style {
+        Style { color, width: if width == 0 { WIDTH } else { width.max(LEAST_WIDTH) } }
+    }
+
+    /// The same for lines of any length.
+    pub(super) fn unbounded(self) -> Style {
+        Style { width: usize::MAX, ..self }
+    }
+
+    /// The same without emphasis.
+    pub(super) fn plain(self) -> Style {
+        Style { color: false, ..self }
+    }
+
     pub(super) fn bold(self, text: &str) -> String {
         self.around("1", text)
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::fitted::cut;
 use super::style::Style;
-use super::text::WIDTH;
 
 /// Columns that a cell's padding takes.
 pub(super) const PADDING: usize = 2;
@@ -26,19 +26,18 @@ pub(super) fn new(header: &[&str], numbers: Range<usize>) -> Table {
     table
 }
 
-/// The lines of a table, none wider than `width` or with blanks at its end. `total`: the last row is the sum.
-pub(super) fn lines(table: &Table, width: usize, style: Style, total: bool) -> String {
+/// The lines of a table, none wider than the style's width or with blanks at its end. `total`: the last row is the sum.
+pub(super) fn lines(table: &Table, style: Style, total: bool) -> String {
     let last = table.row_count();
     let mut out = String::new();
     for (at, line) in table.lines().enumerate() {
         // Styled as lines: the escapes of styled cells would count as columns.
-        let line: String = line.chars().take(width).collect();
-        let line = line.trim_end();
+        let line = cut(line.trim_end(), style.width);
         let line = match at {
             0 if line.is_empty() => continue,
-            0 => style.dim(line),
-            at if at == last && total => style.bold(line),
-            _ => line.to_owned(),
+            0 => style.dim(&line),
+            at if at == last && total => style.bold(&line),
+            _ => line,
         };
         out.push_str(&line);
         out.push('\n');
@@ -48,5 +47,5 @@ pub(super) fn lines(table: &Table, width: usize, style: Style, total: bool) -> S
 
 /// Writes the lines of a table at a report's width.
 pub(super) fn write_lines(table: &Table, style: Style, total: bool, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(lines(table, WIDTH, style, total).as_bytes())
+    out.write_all(lines(table, style, total).as_bytes())
 }

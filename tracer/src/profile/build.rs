@@ -58,7 +58,7 @@ impl Profile {
             quality: quality::build(recording),
             totals,
             filtered,
-            findings: findings::of(&categories),
+            findings: findings::of(&categories, &by_line, &threads),
             by_line,
             categories,
             sites,

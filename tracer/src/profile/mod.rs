@@ -19,6 +19,7 @@ mod memory;
 mod owners;
 mod peak;
 mod quality;
+mod redact;
 mod rows;
 mod series;
 mod site;
@@ -35,7 +36,7 @@ pub use census::Censuses;
 pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
 pub use filter::{Filter, Filtered, LinePattern, Part, Refusal};
-pub use findings::{Finding, RowName, retained_bytes};
+pub use findings::{Amounts, Finding, RowName, retained_bytes};
 pub use kept::KeptBy;
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
@@ -210,6 +211,9 @@ pub struct Site {
     pub source: &'static str,
     #[serde(flatten)]
     pub totals: Totals,
+    /// Of the live bytes, those on pages that are in memory. None: not known.
+    #[serde(skip)]
+    pub resident_bytes: Option<u64>,
     pub growth_bytes_per_s: Option<i64>,
     pub verdict: Option<Verdict>,
     /// The function that a person can change.

@@ -51,6 +51,8 @@ struct SiteDraft<'a> {
     /// The stack that the site shows, and its weight among the site's stacks.
     stack: &'a Stack,
     weight: Weight,
+    /// None: not known.
+    resident_bytes: Option<u64>,
     /// By name: live bytes, and in how many allocations.
     threads: BTreeMap<String, (u64, u64)>,
     kept: Sums,
@@ -150,6 +152,7 @@ impl<'a> Drafts<'a> {
         kept: Option<&Kept<'_>>,
     ) {
         let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
+        let resident = live_resident(recording);
         let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
         for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
             let Some(stack) = at(&recording.stacks, row.stack) else { continue };
@@ -181,6 +184,7 @@ impl<'a> Drafts<'a> {
             let site = *sites.entry(key).or_insert_with(|| {
                 let (group, attribution) = (self.groups.add(), attribution.clone());
                 let (totals, threads, kept) = (Totals::default(), BTreeMap::new(), Sums::new());
+                let resident_bytes = resident.as_ref().filter(|_| source == "allocator").map(|_| 0);
                 self.sites.push(SiteDraft {
                     source,
                     group,
@@ -189,6 +193,7 @@ impl<'a> Drafts<'a> {
                     whole_count: 0,
                     stack,
                     weight,
+                    resident_bytes,
                     threads,
                     kept,
                 });
@@ -204,6 +209,13 @@ impl<'a> Drafts<'a> {
             if source == "allocator" {
                 if let Some(kept) = kept {
                     kept.add(row.stack, &mut site.kept);
+                }
+                // Of a part of a stack's blocks, nobody knows which pages are theirs.
+                let is_part = totals.live_bytes != totals_of(&row.totals, is_sampled).live_bytes;
+                site.resident_bytes = site.resident_bytes.filter(|_| !is_part);
+                if let Some((sum, bytes)) = site.resident_bytes.as_mut().zip(resident.as_ref()) {
+                    let of_stack = bytes.get(&row.stack).copied().unwrap_or(0);
+                    *sum = sum.saturating_add(of_stack.min(totals.live_bytes));
                 }
                 for held in live_threads.get(&row.stack).into_iter().flatten() {
                     let live = site.threads.entry(held.name.clone()).or_default();
@@ -402,6 +414,7 @@ fn finish_site(
         kind,
         source: draft.source,
         totals: draft.totals,
+        resident_bytes: draft.resident_bytes,
         growth_bytes_per_s,
         verdict: Some(verdict),
         owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
@@ -414,6 +427,14 @@ fn finish_site(
         kept_by: kept.filter(|_| draft.source == "allocator").map(|kept| kept.told(&draft.kept)),
         stop: draft.stack.stop.clone(),
     }
+}
+
+/// Bytes in memory of what is live, by stack. None: not told, or not of all.
+fn live_resident(recording: &Recording) -> Option<HashMap<u32, u64>> {
+    let session = &recording.session;
+    let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();
+    let rows = &recording.live_resident;
+    (is_whole && !rows.is_empty()).then(|| rows.iter().map(|row| (row.stack, row.resident_bytes)).collect())
 }
 
 /// Bytes that each thread holds of each stack, by the thread's name.

@@ -116,6 +116,8 @@ impl Profile {
         self.by_line.sort_by_key(|row| key(row.source, &row.totals, row.growth_bytes_per_s));
         let order = |(_, site): &(usize, Site)| key(site.source, &site.totals, site.growth_bytes_per_s);
         self.rearrange_sites(|sites| sites.sort_by_key(order));
+        // They have indices of rows by line.
+        self.findings = super::findings::of(&self.categories, &self.by_line, &self.threads);
     }
 
     /// Changes which sites there are, or their order; rows by line have the new indices of theirs.

@@ -18,6 +18,7 @@ mod intake;
 mod jvm;
 mod launch;
 mod lifecycle;
+mod live_resident;
 mod memory;
 mod memory_sampler;
 mod memory_snapshot;

@@ -8,7 +8,7 @@ use tracer_common::{
     table::{Allocation, StackTotals},
 };
 
-use super::{RecordError, attach::Attached, inflate_windows::InflateWindows};
+use super::{RecordError, attach::Attached, inflate_windows::InflateWindows, live_resident::LiveResident};
 use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
@@ -24,6 +24,7 @@ pub(super) struct Totals {
     mappings: HashMap<(StackId, MappingKind), StackTotals>,
     code: CodeTotals,
     windows: InflateWindows,
+    pid: Pid,
 }
 
 impl Totals {
@@ -34,6 +35,7 @@ impl Totals {
             mappings: HashMap::new(),
             code: CodeTotals::default(),
             windows: InflateWindows::new(pid),
+            pid,
         }
     }
 
@@ -156,10 +158,18 @@ impl Totals {
         end_ns: u64,
     ) -> Result<(), RecordError> {
         let mut live = LiveSummary::new(started_ns, end_ns, session.collections.ended_count());
-        self.for_each_live(attached, &mut |_, stack, allocation| live.add(stack, &allocation))?;
+        // Streams and blocks behind other calls are known by other keys than addresses.
+        let mut resident = LiveResident::new(!attached.probes.watches_lifecycle());
+        self.for_each_live(attached, &mut |address, stack, allocation| {
+            live.add(stack, &allocation);
+            resident.add(address, stack, &allocation);
+        })?;
         writer.live_by_thread(&live.by_thread())?;
         writer.survivors(&live.survivors())?;
         writer.live_by_size(&live.by_size())?;
+        if let Some(resident) = resident.by_stack(self.pid) {
+            writer.live_resident(&resident)?;
+        }
         Ok(())
     }
 

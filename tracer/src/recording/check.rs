@@ -143,6 +143,7 @@ fn process(recording: &Recording) -> Result<(), Refused> {
     sum("what threads hold", recording.live_by_thread.iter().map(|row| row.live_count))?;
     sum("what is live by size", recording.live_sizes.iter().map(|row| row.live_bytes))?;
     sum("what is live by size", recording.live_sizes.iter().map(|row| row.live_count))?;
+    sum("what is in memory", recording.live_resident.iter().map(|row| row.resident_bytes))?;
     sum("the survivors", recording.survivors.iter().map(|row| row.live_bytes))?;
     sum("the survivors", recording.survivors.iter().map(|row| row.live_count))?;
     sum("the stacks of threads", recording.thread_stacks.iter().map(|stack| stack.reserved_bytes))?;

@@ -208,6 +208,9 @@ pub(crate) fn write(path: &Path) -> Writer {
             (CUT, 9999, 1_999_993, 1),
         ])
         .expect("live");
+    writer
+        .live_resident(&[(INFLATER, 160_160), (INFLATER_WARM, 2_000_000), (BUFFER, 1 << 20), (CUT, 0)])
+        .expect("resident");
     let begin_ns = START_NS + 3 * SECOND_NS;
     writer.gc(Collection { begin_ns, end_ns: None, full: true }).expect("gc");
     writer.gc(Collection { begin_ns, end_ns: Some(begin_ns + 5_000_000), full: true }).expect("gc");

@@ -31,9 +31,9 @@ pub use kept::{AboutHolders, HolderGroup, HolderState, KeptHolders, KeptStack, N
 pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    HeaviestSample, JvmInfo, LIGHT, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample, Overhead,
-    Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step, Survivors,
-    TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
+    HeaviestSample, JvmInfo, LIGHT, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample,
+    Overhead, Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step,
+    Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
 pub use writer::Writer;

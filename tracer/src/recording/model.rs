@@ -110,6 +110,8 @@ pub struct Recording {
     pub live_by_thread: Vec<ThreadLive>,
     /// What is live at the end, by size. Empty: not told.
     pub live_sizes: Vec<LiveSize>,
+    /// Empty: not told.
+    pub live_resident: Vec<LiveResident>,
     /// By begin.
     pub collections: Vec<Collection>,
     /// What is live at the end, by when it was allocated. Empty: not told.
@@ -238,6 +240,14 @@ pub struct Survivors {
     pub born_ns: u64,
     pub live_bytes: u64,
     pub live_count: u64,
+}
+
+/// Bytes of one stack's live allocations that are in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveResident {
+    /// Index into [`Recording::stacks`].
+    pub stack: u32,
+    pub resident_bytes: u64,
 }
 
 /// What one thread allocated from one stack and did not free.

@@ -12,9 +12,9 @@ use super::columns::{
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, LiveSize, Recording, ResidentSample, Sample,
-    SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals, census, check, kept,
-    limits, memory, touched,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, LiveResident, LiveSize, Recording,
+    ResidentSample, Sample, SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals,
+    census, check, kept, limits, memory, touched,
 };
 use crate::symbolize::Frame;
 
@@ -49,6 +49,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         threads: threads(database, &stack_ids)?,
         live_by_thread: live_by_thread(database, &stack_ids)?,
         live_sizes: live_sizes(database, &stack_ids)?,
+        live_resident: live_resident(database, &stack_ids)?,
         collections: collections(database)?,
         survivors: survivors(database, &stack_ids)?,
         resident: collect(
@@ -305,6 +306,15 @@ fn live_sizes(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveSize>> {
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
         })
+    })
+}
+
+fn live_resident(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveResident>> {
+    if !has_table(database, "live_resident")? {
+        return Ok(Vec::new());
+    }
+    collect(database, "SELECT stack, resident_bytes FROM live_resident", |row| {
+        Ok(LiveResident { stack: reference(stack_ids, row.get(0)?)?, resident_bytes: unsigned(row, 1)? })
     })
 }
 

@@ -114,7 +114,8 @@ impl Row {
             }
         }
         // One illness is one finding.
-        let of_owner = |finding: &&Value| !expected.is_empty() && matches(expected, text(&finding["owner"]));
+        let of_owner =
+            |finding: &&Value| !expected.is_empty() && matches(expected, text(&finding["owner"]["function"]));
         for finding in list(report, "findings").filter(of_owner).skip(1) {
             let rows: Vec<&str> = list(finding, "rows").map(|row| text(&row["category"])).collect();
             false_findings.push(format!("one more finding of the same line: {}", rows.join(", ")));

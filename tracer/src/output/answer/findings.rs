@@ -1,47 +1,29 @@
 //! The findings, by the line of code: at most a handful, each with its evidence and one thing to do.
-//!
-//! A line that holds memory of several kinds (a thread's stack and its structures, a class and its names) is one finding.
 
 use std::cmp::Reverse;
 use std::io;
 
-use super::kept;
-use super::merged::merged;
-use super::screen::{Screen, names, wrapped};
-use super::{FINDINGS, Options};
-use crate::output::{clean, units};
-use crate::profile::by_line::readable;
-use crate::profile::{Category, Kind, LineRow, Profile, Proof, Verdict, retained_bytes};
+use unicode_width::UnicodeWidthStr;
 
-/// Rows told where nothing is found.
-const HELD: usize = 5;
-/// From this share of a category on, it is told by its owner's line.
-const MOST_SHARE: f64 = 0.5;
+use super::screen::{Screen, names, wrapped};
+use super::{FINDINGS, Options, held, kept};
+use crate::output::{clean, units};
+use crate::profile::{Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Verdict};
+
+/// What was there before is told beside findings, at most so much of it.
+const BESIDE: usize = 2;
 /// Lines of evidence on the first screen.
 const EVIDENCE_LINES: usize = 2;
-
-/// One line's findings together.
-struct Finding<'a> {
-    /// Its rows, the one that tells it first. Empty: of a category as a whole.
-    rows: Vec<&'a LineRow>,
-    category: Option<&'a Category>,
-    verdict: &'a Verdict,
-    /// Not freed, of the rows of the allocator.
-    live_bytes: u64,
-    /// What is shown where the allocator has nothing of it: resident, or mapped.
-    mapped_bytes: u64,
-    live_count: u64,
-    growth: Option<i64>,
-}
+/// Owners of a category that are named with `-v` at most.
+const OWNERS: usize = 3;
 
 pub(super) fn findings(profile: &Profile, options: &Options, screen: &mut Screen<'_>) -> io::Result<()> {
-    let found = all(profile);
+    let found = &profile.findings;
     screen.gap()?;
     if found.is_empty() {
-        return nothing(profile, screen);
+        return held::nothing_found(profile, screen);
     }
-    let kinds: Vec<&str> = found.iter().map(|finding| word(finding.verdict)).collect();
-    let title = match kinds.iter().all(|kind| *kind == "leak") {
+    let title = match found.iter().all(|finding| word(&finding.verdict) == "leak") {
         true => "LEAKS, by the line that allocates",
         false => "FINDINGS, by the line that allocates",
     };
@@ -49,258 +31,182 @@ pub(super) fn findings(profile: &Profile, options: &Options, screen: &mut Screen
     let most = if options.all { usize::MAX } else { FINDINGS };
     let mut told_bytes = 0_u64;
     for (at, finding) in found.iter().take(most).enumerate() {
-        told_bytes = told_bytes.saturating_add(finding.live_bytes);
+        told_bytes = told_bytes.saturating_add(finding.amounts.live_bytes);
         tell(at + 1, finding, profile, options, screen)?;
     }
     if let Some(rest) = found.get(most.min(found.len())..).filter(|rest| !rest.is_empty()) {
-        let bytes = rest.iter().fold(0, |sum: u64, finding| sum.saturating_add(finding.live_bytes));
+        let bytes = rest.iter().fold(0, |sum: u64, finding| sum.saturating_add(finding.amounts.live_bytes));
         told_bytes = told_bytes.saturating_add(bytes);
         let more = format!("{} more, {}: --all", units::count(rest.len() as u64), units::bytes(bytes));
         screen.paragraph("    ", &more)?;
     }
     let else_bytes = profile.totals.live_bytes.saturating_sub(told_bytes);
-    if else_bytes == 0 {
-        return Ok(());
+    if else_bytes > 0 {
+        let names = else_names(profile, found);
+        let names = if names.is_empty() { names } else { format!(" ({names})") };
+        screen.paragraph("    ", &format!("all else {}: ok{names}", units::bytes(else_bytes)))?;
     }
-    let names = else_names(profile, &found);
-    let names = if names.is_empty() { names } else { format!(" ({names})") };
-    screen.paragraph("    ", &format!("all else {}: ok{names}", units::bytes(else_bytes)))
+    held::before(profile, BESIDE, screen)
 }
 
-/// All findings, the largest first.
-fn all(profile: &Profile) -> Vec<Finding<'_>> {
-    let mut found: Vec<Finding<'_>> = Vec::new();
-    let is_finding = |row: &&LineRow| row.verdict.as_ref().is_some_and(|it| it.kind.is_finding());
-    for row in profile.by_line.iter().filter(is_finding).filter(|row| row.line.is_some()) {
-        let function = |row: &LineRow| row.line.as_ref().map(|line| line.function.clone());
-        let same = found
-            .iter_mut()
-            .find(|finding| finding.rows.first().is_some_and(|first| function(first) == function(row)));
-        match same {
-            Some(finding) => finding.rows.push(row),
-            None => found.extend(Finding::of_rows(vec![row])),
-        }
-    }
-    for finding in &mut found {
-        finding.rows.sort_by_key(|row| Reverse(bytes_of(profile, row)));
-        if let Some(whole) = Finding::of_rows(std::mem::take(&mut finding.rows)) {
-            *finding = whole;
-        }
-        finding.measure(profile);
-    }
-    // What no line has: the category as a whole.
-    let has = |found: &[Finding<'_>], row: &Category| {
-        let of = |finding: &Finding<'_>| {
-            finding.rows.iter().any(|line| line.category == row.id && line.source == row.source)
-        };
-        // Metadata, names, tables and code live as long as the classes.
-        let classes = ["class", "metaspace", "symbol", "code-cache"];
-        let of_classes = |finding: &Finding<'_>| {
-            classes.contains(&row.id.as_str())
-                && finding.rows.iter().any(|line| classes.contains(&line.category.as_str()))
-        };
-        found.iter().any(|finding| of(finding) || of_classes(finding))
-    };
-    for row in &profile.categories {
-        let Some(verdict) = row.verdict.as_ref().filter(|verdict| verdict.kind.is_finding()) else {
-            continue;
-        };
-        if has(&found, row) {
-            continue;
-        }
-        let is_allocator = row.source == "allocator";
-        found.push(Finding {
-            rows: lines_of(profile, row),
-            category: Some(row),
-            verdict,
-            live_bytes: if is_allocator { row.totals.live_bytes } else { 0 },
-            mapped_bytes: row.resident_bytes.unwrap_or(row.totals.live_bytes),
-            live_count: row.totals.live_count,
-            growth: row.growth_bytes_per_s,
-        });
-    }
-    let size = |finding: &Finding<'_>| finding.live_bytes.max(finding.mapped_bytes);
-    let others = found.iter().filter(|finding| finding.verdict.kind != Kind::Retention);
-    let others_bytes = others.map(size).fold(0, u64::saturating_add);
-    // Last, unless malloc keeps more of what was freed in the recording than all others hold.
-    found.sort_by_key(|finding| {
-        let is_last = retained_bytes(finding.verdict).is_some_and(|bytes| bytes <= others_bytes);
-        (is_last, Reverse(size(finding)))
-    });
-    found
-}
-
-/// The rows of the line that holds most of a category, where one holds half of it or more.
-fn lines_of<'a>(profile: &'a Profile, category: &Category) -> Vec<&'a LineRow> {
-    let Some(owner) = category.owners.first().filter(|owner| owner.share >= MOST_SHARE) else {
-        return Vec::new();
-    };
-    let is_owners = |row: &&LineRow| {
-        let line = row.line.as_ref();
-        line.is_some_and(|line| line.function == readable(&owner.function))
-    };
-    let of_category = |row: &&LineRow| row.category == category.id && row.source == category.source;
-    let rows: Vec<&LineRow> = profile.by_line.iter().filter(is_owners).filter(of_category).collect();
-    // Of metaspace and code, who had the classes defined.
-    if rows.is_empty() { profile.by_line.iter().filter(is_owners).take(1).collect() } else { rows }
-}
-
-impl<'a> Finding<'a> {
-    fn of_rows(rows: Vec<&'a LineRow>) -> Option<Finding<'a>> {
-        let verdict = rows.first()?.verdict.as_ref()?;
-        let (live_bytes, mapped_bytes, live_count, growth) = (0, 0, 0, None);
-        Some(Finding { rows, category: None, verdict, live_bytes, mapped_bytes, live_count, growth })
-    }
-
-    /// Sums up its rows. Where threads stay, they are counted, and their stacks are what is in memory of them.
-    fn measure(&mut self, profile: &Profile) {
-        for row in &self.rows {
-            if row.source == "allocator" {
-                self.live_bytes = self.live_bytes.saturating_add(row.totals.live_bytes);
-                self.live_count = self.live_count.saturating_add(row.totals.live_count);
-                self.growth =
-                    Some(self.growth.unwrap_or(0).saturating_add(row.growth_bytes_per_s.unwrap_or(0)));
-            } else {
-                self.mapped_bytes = self.mapped_bytes.saturating_add(bytes_of(profile, row));
-            }
-        }
-        let threads = threads_of(profile, self.rows.first().copied());
-        if let Some((live, _)) = threads.filter(|_| self.is_of_threads()) {
-            self.live_count = live;
-        } else if self.live_bytes == 0 {
-            self.live_count = self.rows.iter().map(|row| row.totals.live_count).sum();
-            self.growth = self.rows.first().and_then(|row| row.growth_bytes_per_s);
-        }
-    }
-
-    fn is_of_threads(&self) -> bool {
-        self.rows.iter().any(|row| row.category == "thread-stack")
-    }
-}
-
-/// Threads that a row's line started and that live, and what their stacks have in memory.
-fn threads_of(profile: &Profile, row: Option<&LineRow>) -> Option<(u64, u64)> {
-    let line = row?.line.as_ref()?;
-    let creators = profile.threads.creators_by_line();
-    let creator =
-        creators.into_iter().find(|row| row.owner.as_ref().is_some_and(|it| it.function == line.function))?;
-    Some((creator.live, creator.stack_resident_bytes))
-}
-
-/// What a row weighs: not freed, or, of stacks, what is in memory.
-fn bytes_of(profile: &Profile, row: &LineRow) -> u64 {
-    match row.category.as_str() {
-        "thread-stack" => threads_of(profile, Some(row)).map_or(0, |(_, bytes)| bytes),
-        _ => row.totals.live_bytes,
-    }
-}
-
-fn header(title: &str, screen: &mut Screen<'_>) -> io::Result<()> {
+/// A title, and the heads of the three columns of numbers.
+pub(super) fn header(title: &str, screen: &mut Screen<'_>) -> io::Result<()> {
     let style = screen.style;
     let columns = cells("not freed", "grew", "left");
-    let used = title.chars().count() + columns.chars().count();
+    let used = title.width() + columns.width();
     if used < screen.width {
         let gap = " ".repeat(screen.width - used);
         screen.line(&format!("{}{gap}{}", style.bold(title), style.dim(&columns)))
     } else {
         screen.paragraph("", title)?;
-        let gap = " ".repeat(screen.width.saturating_sub(columns.chars().count()));
+        let gap = " ".repeat(screen.width.saturating_sub(columns.width()));
         screen.line(&format!("{gap}{}", style.dim(&columns)))
     }
 }
 
 /// The three columns of numbers.
-fn cells(bytes: &str, growth: &str, count: &str) -> String {
+pub(super) fn cells(bytes: &str, growth: &str, count: &str) -> String {
     format!("{bytes:>9} {growth:>11} {count:>7}")
 }
 
 fn tell(
     number: usize,
-    finding: &Finding<'_>,
+    finding: &Finding,
     profile: &Profile,
     options: &Options,
     screen: &mut Screen<'_>,
 ) -> io::Result<()> {
-    let mapped = finding.live_bytes == 0;
-    let bytes = if mapped { finding.mapped_bytes } else { finding.live_bytes };
-    let growth = match finding.growth {
-        Some(growth) if growth > 0 => units::bytes_per_s(growth as f64),
-        _ => String::new(),
-    };
-    let cells = cells(&units::bytes(bytes), &growth, &units::count(finding.live_count));
-    let title = match (finding.rows.first().and_then(|row| row.line.as_ref()), finding.category) {
+    let amounts = &finding.amounts;
+    let bytes = if amounts.live_bytes == 0 { amounts.mapped_bytes } else { amounts.live_bytes };
+    let cells = cells(&units::bytes(bytes), &growth(finding), &units::count(amounts.live_count));
+    let title = match (&finding.line, finding.rows.first()) {
         (Some(line), _) => names(line),
-        (None, Some(_)) if finding.verdict.kind == Kind::Retention => vec!["malloc: free, kept".to_owned()],
-        (None, Some(category)) => vec![clean(&category.name).into_owned()],
-        (None, None) => vec!["(no line of the application)".to_owned()],
+        (None, _) if finding.kind == Kind::Retention => vec!["malloc: free, kept".to_owned()],
+        (None, row) => vec![clean(row.map_or("", |row| row.category.as_str())).into_owned()],
     };
     screen.row(&format!("{number:>2} "), &title, &cells)?;
     let indent = "     ";
-    screen.paragraph(indent, &what(finding, profile, mapped))?;
-    if let Some(kept) = kept::line(&finding.rows, screen.width - indent.len()) {
+    screen.paragraph(indent, &held_there(finding, profile))?;
+    let rows: Vec<&LineRow> = finding.by_line.iter().filter_map(|&at| profile.by_line.get(at)).collect();
+    if let Some(kept) = kept::line(&rows, screen.width.saturating_sub(indent.len())) {
         screen.paragraph(indent, &kept)?;
     }
     let evidence = clean(&finding.verdict.evidence).into_owned();
     let is_whole = options.verbose || options.all;
     let evidence = if is_whole { evidence } else { without_interval(&evidence) };
-    let kind = word(finding.verdict);
-    let evidence = if kind == "leak" { evidence } else { format!("{kind}: {evidence}") };
-    let lines = wrapped(&evidence, screen.width - indent.len());
-    let evidence = if is_whole || lines.len() <= EVIDENCE_LINES { evidence } else { first_clause(&evidence) };
+    let kind = word(&finding.verdict);
+    let told =
+        |evidence: &str| if kind == "leak" { evidence.to_owned() } else { format!("{kind}: {evidence}") };
+    let lines = wrapped(&told(&evidence), screen.width.saturating_sub(indent.len()));
+    let is_short = is_whole || lines.len() <= EVIDENCE_LINES;
+    let evidence = if is_short { told(&evidence) } else { told(&first_clause(&evidence)) };
     screen.paragraph(indent, &evidence)?;
+    if is_whole {
+        owners(finding, profile, indent, screen)?;
+    }
     if finding.verdict.advice != "nothing" {
         let advice = clean(&finding.verdict.advice).into_owned();
-        let long = wrapped(&advice, screen.width - indent.len() - 5).len() > 1;
+        let long = wrapped(&advice, screen.width.saturating_sub(indent.len() + 5)).len() > 1;
         let advice = if long && !is_whole { first_clause(&advice) } else { advice };
         screen.paragraph(&format!("{indent}fix: "), &advice)?;
     }
     Ok(())
 }
 
-/// What is allocated, and how large each is.
-fn what(finding: &Finding<'_>, profile: &Profile, mapped: bool) -> String {
-    if finding.verdict.kind == Kind::Retention {
-        return "memory that was freed, and that malloc did not give back".to_owned();
+/// Growth in bytes; where nothing of malloc's grows, in threads or mappings.
+fn growth(finding: &Finding) -> String {
+    let amounts = &finding.amounts;
+    let per_min = amounts.growth_count_per_s.map(|rate| rate * 60.0).filter(|rate| *rate >= 0.5);
+    match (amounts.growth_bytes_per_s, per_min) {
+        (_, Some(rate)) if finding.is_of("thread-stack") => format!("{:.0}/min", rate),
+        (Some(growth), _) if growth > 0 => units::bytes_per_s(growth as f64),
+        _ => String::new(),
     }
-    if let Some(category) = finding.category {
-        let share = category.owners.first().map_or(0.0, |owner| owner.share * 100.0);
-        let source = if category.source == "mapping" { ", which is mapped" } else { "" };
-        return match finding.rows.is_empty() {
-            true => format!("all of {}{source}: no line holds half of it", clean(&category.id)),
-            false => format!("all of {}{source}, {share:.0} % of it by this line", clean(&category.id)),
-        };
-    }
-    let Some(row) = finding.rows.first() else { return String::new() };
-    let mut parts = Vec::new();
-    let places = row.sites.first().and_then(|&site| profile.sites.get(site)).map(|site| site.places());
-    let places = places.unwrap_or_default();
-    let owner = row.line.as_ref().map(|line| line.function.as_str());
-    let cause = places.iter().rev().find(|place| Some(place.function.as_str()) != owner);
-    if let Some(cause) = cause {
-        parts.push(names(&crate::profile::Place { line: None, ..cause.clone() }).pop().unwrap_or_default());
-    }
-    if let Some(each) = row.totals.live_bytes.checked_div(row.totals.live_count)
-        && !finding.is_of_threads()
-    {
-        let exact = each.saturating_mul(row.totals.live_count) == row.totals.live_bytes;
-        let about = if exact || row.totals.live_count == 1 { "" } else { "about " };
-        parts.push(format!("{about}{} each", units::bytes(each)));
-    }
-    if let Some((live, _)) = threads_of(profile, Some(row)).filter(|_| finding.is_of_threads()) {
-        parts.push(format!("{} left", units::counted(live, "thread")));
-        let bytes = finding.mapped_bytes;
-        parts.push(format!("{} of their stacks in memory, which is mapped", units::bytes(bytes)));
-    } else if mapped {
-        parts.push("mapped: not part of what malloc handed out".to_owned());
-    }
+}
+
+/// What is allocated, how large each is, of which categories, and what is mapped beside it.
+fn held_there(finding: &Finding, profile: &Profile) -> String {
+    let amounts = &finding.amounts;
     let mut categories: Vec<&str> = Vec::new();
-    for row in &finding.rows {
+    for row in finding.rows.iter().filter(|row| amounts.live_bytes == 0 || row.source == "allocator") {
         if !categories.contains(&row.category.as_str()) {
             categories.push(&row.category);
         }
     }
-    parts.push(clean(&categories.join(", ")).into_owned());
+    let categories = clean(&categories.join(", ")).into_owned();
+    if finding.kind == Kind::Retention {
+        return "memory that was freed, and that malloc did not give back".to_owned();
+    }
+    let mut parts = Vec::new();
+    match finding.share {
+        Some(share) if finding.line.is_some() => {
+            parts.push(format!("{categories}: {:.0} % of it by this line", share * 100.0));
+        }
+        Some(_) => parts.push(format!("{categories}: no line holds half of it")),
+        None => {
+            parts.extend(cause(finding, profile));
+            if !finding.is_of("thread-stack") {
+                parts.extend(size_of_each(amounts.live_bytes, amounts.live_count));
+            }
+            parts.push(categories);
+        }
+    }
+    // What was asked for and never touched is no memory.
+    let is_untouched = |bytes: &u64| u128::from(*bytes) * 10 < u128::from(amounts.live_bytes) * 9;
+    if let Some(bytes) = amounts.resident_bytes.filter(is_untouched) {
+        parts.push(format!("{} of it in memory", units::bytes(bytes)));
+    }
+    if finding.is_of("thread-stack") {
+        parts.push(format!("{} left", units::counted(amounts.live_count, "thread")));
+        parts.push(format!("{} of their stacks in memory", units::bytes(amounts.mapped_bytes)));
+    } else if amounts.live_bytes == 0 {
+        parts.push("mapped: not part of what malloc handed out".to_owned());
+    } else if amounts.mapped_bytes > 0 {
+        let mapped = finding.rows.iter().filter(|row| row.source == "mapping");
+        let mapped: Vec<&str> = mapped.map(|row| row.category.as_str()).collect();
+        parts.push(format!(
+            "and {} mapped ({})",
+            units::bytes(amounts.mapped_bytes),
+            clean(&mapped.join(", "))
+        ));
+    }
     parts.join(", ")
+}
+
+/// The call of a library or the JDK below the line.
+fn cause(finding: &Finding, profile: &Profile) -> Option<String> {
+    let row = profile.by_line.get(*finding.by_line.first()?)?;
+    let places = profile.sites.get(*row.sites.first()?)?.places();
+    let owner = row.line.as_ref().map(|line| line.function.as_str());
+    let cause = places.iter().rev().find(|place| Some(place.function.as_str()) != owner)?;
+    names(&Place { line: None, ..cause.clone() }).pop()
+}
+
+fn size_of_each(bytes: u64, count: u64) -> Option<String> {
+    let each = bytes.checked_div(count)?;
+    let is_exact = each.saturating_mul(count) == bytes;
+    let about = if is_exact || count == 1 { "" } else { "about " };
+    Some(format!("{about}{} each", units::bytes(each)))
+}
+
+/// Whose a category that grows as a whole is.
+fn owners(finding: &Finding, profile: &Profile, indent: &str, screen: &mut Screen<'_>) -> io::Result<()> {
+    let row = finding.rows.first().filter(|_| finding.share.is_some());
+    let category = row.and_then(|row| {
+        profile
+            .categories
+            .iter()
+            .find(|category| category.id == row.category && category.source == row.source)
+    });
+    let Some(category) = category.filter(|category| !category.owners.is_empty()) else { return Ok(()) };
+    let of = match category.id.as_str() {
+        "code-cache" => " of the code is of classes made for them",
+        "metaspace" => " of what defining classes allocated",
+        _ => "",
+    };
+    let owner = |owner: &OwnerShare| format!("{} {:.0} %", clean(&owner.function), owner.share * 100.0);
+    let owners: Vec<String> = category.owners.iter().take(OWNERS).map(owner).collect();
+    screen.paragraph(indent, &format!("by: {}{of}", owners.join(", ")))
 }
 
 /// One word for a verdict on the first screen.
@@ -345,11 +251,8 @@ fn first_clause(text: &str) -> String {
 }
 
 /// The categories of all else, the largest first.
-fn else_names(profile: &Profile, found: &[Finding<'_>]) -> String {
-    let is_told = |row: &Category| {
-        found.iter().flat_map(|finding| &finding.rows).any(|line| line.category == row.id)
-            || found.iter().filter_map(|finding| finding.category).any(|other| other.id == row.id)
-    };
+pub(super) fn else_names(profile: &Profile, found: &[Finding]) -> String {
+    let is_told = |row: &Category| found.iter().any(|finding| finding.is_of(&row.id));
     let mut rows: Vec<&Category> = profile
         .categories
         .iter()
@@ -361,70 +264,4 @@ fn else_names(profile: &Profile, found: &[Finding<'_>]) -> String {
         names.push("...".to_owned());
     }
     names.join(", ")
-}
-
-/// Where nothing is found: why, and what is held all the same.
-fn nothing(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
-    let held =
-        || profile.categories.iter().filter(|row| row.source == "allocator" && row.totals.live_bytes > 0);
-    let is_kind = |row: &Category| row.verdict.as_ref().is_some_and(|verdict| verdict.kind == Kind::TooShort);
-    let is_short = held().next().is_some() && held().all(is_kind);
-    if profile.totals.allocated_count == 0 && is_filtered(profile) {
-        return screen.paragraph("", "Nothing that malloc gave passes the filter.");
-    }
-    if profile.categories.is_empty() || profile.totals.allocated_count == 0 {
-        screen.paragraph("", "Nothing was allocated in this time.")?;
-        return before(profile, screen);
-    }
-    if is_short {
-        screen.paragraph("", "TOO SHORT to tell growth from a start: record longer, -d 5m.")?;
-    } else {
-        screen.paragraph("", "NO LEAK FOUND: nothing grows all the time.")?;
-    }
-    let mut rows = merged(profile, |row| row.totals.live_bytes > 0);
-    rows.sort_by_key(|row| Reverse(row.live.bytes));
-    if rows.is_empty() {
-        let names = else_names(profile, &[]);
-        screen.paragraph("", &format!("No line of the application holds any of it: {names}."))?;
-        return before(profile, screen);
-    }
-    header("What is held, by the line that allocates", screen)?;
-    let mut told_bytes = 0_u64;
-    for (at, row) in rows.iter().take(HELD).enumerate() {
-        told_bytes = told_bytes.saturating_add(row.live.bytes);
-        let cells = cells(&units::bytes(row.live.bytes), "", &units::count(row.live.count));
-        screen.row(&format!("{:>2} ", at + 1), &names(row.line), &cells)?;
-        let mut told = row.categories.iter().map(|id| clean(id)).collect::<Vec<_>>().join(", ");
-        if !is_short {
-            told = format!("{told}: {}", row.word);
-        }
-        screen.paragraph("     ", &told)?;
-    }
-    let else_bytes = profile.totals.live_bytes.saturating_sub(told_bytes);
-    screen.paragraph("    ", &format!("all else {}", units::bytes(else_bytes)))?;
-    before(profile, screen)
-}
-
-fn is_filtered(profile: &Profile) -> bool {
-    !profile.filtered.flags.is_empty()
-}
-
-/// What was there before the recording, where that is more than what was seen.
-fn before(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
-    // A census cannot be filtered, nor compared with a part.
-    let Some(census) = profile.census.end.as_ref().filter(|_| !is_filtered(profile)) else { return Ok(()) };
-    let findings = census.findings.iter();
-    let held = findings.filter(|finding| finding.bytes.is_none_or(|bytes| bytes > profile.totals.live_bytes));
-    let held: Vec<_> = held.take(FINDINGS).collect();
-    if held.is_empty() {
-        return Ok(());
-    }
-    screen.gap()?;
-    screen.paragraph("", "HELD SINCE BEFORE, by what its memory says; who allocated it was not seen")?;
-    for (at, finding) in held.iter().enumerate() {
-        let bytes = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
-        screen.paragraph(&format!("{:>2} ", at + 1), &format!("{bytes}{}", clean(&finding.evidence)))?;
-        screen.paragraph("     fix: ", &clean(&finding.advice))?;
-    }
-    Ok(())
 }

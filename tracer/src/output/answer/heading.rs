@@ -2,14 +2,15 @@
 
 use std::io;
 
+use super::TARGET_EXITED;
 use super::screen::Screen;
-use crate::output::{clean, filtered, units};
+use crate::output::{clean, filtered, program_name, units};
 use crate::profile::{Profile, Target};
 use crate::recording::State;
 
 pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     let (target, session) = (&profile.target, &profile.session);
-    let name = format!("{} (pid {})", clean(&name(target)), target.pid);
+    let name = format!("{} (pid {})", program_name(target), target.pid);
     screen.ends(&name, &format!("{}, {}", jvm(target), units::duration(session.duration_ns)), true)?;
     screen.ends(&resident(profile), &not_freed(profile), false)?;
     for sentence in filtered::of_profile(profile) {
@@ -36,7 +37,7 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
     }
     match &profile.state {
         State::Finished(reason) if ["duration", "interrupted"].contains(&reason.as_str()) => Ok(()),
-        State::Finished(reason) if reason == "target exited" => {
+        State::Finished(reason) if reason == TARGET_EXITED => {
             screen.paragraph("", "The process exited, and the recording with it.")
         }
         State::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
@@ -48,28 +49,6 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
             "Not finished: the recorder was killed or could not write on. All up to its last tick is here.",
         ),
     }
-}
-
-/// The main class, the jar, or the program.
-fn name(target: &Target) -> String {
-    if target.jvm.is_none() {
-        return target.comm.clone();
-    }
-    let mut words = target.command.iter().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-cp" | "-classpath" | "--class-path" | "-p" | "--module-path" | "--add-modules"
-            | "--add-opens" | "--add-exports" | "--add-reads" => _ = words.next(),
-            "-jar" => {
-                let jar = words.next().map(String::as_str).unwrap_or_default();
-                return jar.rsplit('/').next().unwrap_or(jar).to_owned();
-            }
-            "-m" | "--module" => return words.next().cloned().unwrap_or_default(),
-            word if word.starts_with(['-', '@']) => {}
-            word => return word.to_owned(),
-        }
-    }
-    target.comm.clone()
 }
 
 /// `JDK 17.0.15, G1`.
@@ -89,8 +68,8 @@ fn resident(profile: &Profile) -> String {
     };
     let start = seen().next().unwrap_or(end);
     let peak = seen().max().unwrap_or(end).max(end).max(start);
-    let peak = if peak > start.max(end) { format!(" (peak {})", units::bytes(peak)) } else { String::new() };
-    let (from, to) = (units::bytes(start), units::bytes(end));
+    let (from, to, most) = (units::bytes(start), units::bytes(end), units::bytes(peak));
+    let peak = if most != to && most != from { format!(" (peak {most})") } else { String::new() };
     if from == to {
         return format!("RSS {to}{peak}");
     }
@@ -106,7 +85,7 @@ fn not_freed(profile: &Profile) -> String {
         return "nothing of malloc's passes".to_owned();
     }
     if totals.allocated_count == 0 {
-        return "nothing was allocated".to_owned();
+        return "0 B allocated".to_owned();
     }
     let error = units::plus_minus(totals.live_bytes, totals.errors.live_bytes_error);
     let error = if error.is_empty() { error } else { format!(" {error}") };

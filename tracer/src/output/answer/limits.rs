@@ -16,6 +16,8 @@ const SOON_SECONDS: u64 = 24 * 60 * 60;
 const LIMITS: usize = 3;
 /// Growth that is met far from the limit is a start: from this part on it counts, in percent.
 const GROWS_PERCENT: u64 = 20;
+/// The host's: what others take goes up and down, so a minute's growth says nothing of the next.
+const OF_HOST: [&str; 5] = ["host-memory", "swap", "commit", "threads:threads-max", "threads:pid-max"];
 
 pub(super) fn limits(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     let limits = profile.limits.as_deref().unwrap_or_default();
@@ -42,7 +44,8 @@ fn is_near(limit: &Limit) -> bool {
     };
     let is_above = |percent: u64| u128::from(needed) * 100 >= u128::from(most) * u128::from(percent);
     let is_soon = limit.seconds_left.is_some_and(|seconds| seconds < SOON_SECONDS);
-    limit.reached_ns.is_some() || is_above(NEAR_PERCENT) || is_soon && is_above(GROWS_PERCENT)
+    let is_own = !OF_HOST.contains(&limit.id.as_str());
+    limit.reached_ns.is_some() || is_above(NEAR_PERCENT) || is_own && is_soon && is_above(GROWS_PERCENT)
 }
 
 /// `direct buffers: 256.0 MiB of 256.0 MiB, full since 50.0 s, met 130 times; set by ...`.
@@ -94,6 +97,8 @@ mod tests {
         assert!(!is_near(&limit(10, 100)) && is_near(&limit(80, 100)));
         assert!(!is_near(&Limit { seconds_left: Some(60), ..limit(10, 100) }));
         assert!(is_near(&Limit { seconds_left: Some(60), ..limit(30, 100) }));
+        let of_host = Limit { id: "host-memory".to_owned(), seconds_left: Some(60), ..limit(30, 100) };
+        assert!(!is_near(&of_host));
         let full = Limit { reached_ns: Some(50_000_000_000), hits: Some(130), ..limit(256 << 20, 256 << 20) };
         assert_eq!(
             told(&full),

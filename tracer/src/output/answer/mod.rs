@@ -7,6 +7,7 @@
 mod below;
 mod findings;
 mod heading;
+mod held;
 mod kept;
 mod limits;
 mod merged;
@@ -22,10 +23,10 @@ use self::screen::Screen;
 use super::Options;
 use crate::profile::Profile;
 
+/// The reason for which a recording ends that lasted as long as its process.
+const TARGET_EXITED: &str = "target exited";
 /// Findings on the first screen.
 const FINDINGS: usize = 5;
-/// Columns where there is no terminal.
-pub const WIDTH: usize = 80;
 
 /// Writes the first screen.
 ///

@@ -1,41 +1,41 @@
-//! The commands that lead on from here; each of them works.
+//! The commands that lead on from here; each of them works, and is one line whatever the width.
 
 use std::io;
 
+use unicode_width::UnicodeWidthStr;
+
+use super::TARGET_EXITED;
 use super::screen::Screen;
-use crate::output::{Options, clean, flamegraph};
+use crate::output::{Options, command};
 use crate::profile::Profile;
+use crate::recording::State;
+
+const FIRST: &str = "Next:  ";
 
 pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>) -> io::Result<()> {
     let Some(file) = &options.file else { return Ok(()) };
-    let name = quote(&clean(&file.to_string_lossy()));
+    let name = command::word(file.as_os_str());
     let mut commands = vec![(format!("tracer report {name} -v"), "whole stacks; --all: every table")];
-    if !flamegraph::is_empty(profile, options) {
-        let picture = quote(&clean(&file.with_extension("svg").to_string_lossy()));
-        commands.push((format!("tracer report {name} -o {picture}"), "a flame graph"));
-    }
-    if profile.totals.live_count == 0 && profile.census.end.is_some() {
+    let page = command::word(file.with_extension("html").as_os_str());
+    commands.push((format!("tracer report {name} -o {page}"), "a page to share"));
+    let has_exited = matches!(&profile.state, State::Finished(reason) if reason == TARGET_EXITED);
+    if profile.totals.live_count == 0 && profile.census.end.is_some() && !has_exited {
         let census = format!("tracer census -p {}", profile.target.pid);
         commands.push((census, "what it holds now, whoever allocated it"));
     }
     for (at, (command, why)) in commands.iter().enumerate() {
-        let first = if at == 0 { "Next:  " } else { "       " };
-        let line = format!("{first}{command}   {why}");
-        if unicode_width::UnicodeWidthStr::width(line.as_str()) <= screen.width {
-            screen.line(&line)?;
+        let first = if at == 0 { FIRST } else { "       " };
+        if FIRST.width() + command.width() + 3 + why.width() <= screen.width {
+            screen.line(&format!("{first}{command}   {why}"))?;
+        } else if FIRST.width() + command.width() <= screen.width {
+            screen.line(&format!("{first}{command}"))?;
         } else {
-            screen.paragraph(first, command)?;
+            // Nothing before it, so that a line of the terminal that is broken is copied whole.
+            if at == 0 {
+                screen.line(FIRST)?;
+            }
+            screen.line(command)?;
         }
     }
     Ok(())
-}
-
-/// `text` as a shell takes it for one word.
-fn quote(text: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:,@%=".contains(char);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }

@@ -10,9 +10,6 @@ use crate::output::style::Style;
 use crate::profile::Place;
 use crate::profile::by_line::{with_initials, without_package};
 
-/// Narrower is taken for this.
-const LEAST_WIDTH: usize = 30;
-
 /// What is written to, and how wide it is.
 pub(in crate::output) struct Screen<'a> {
     pub(in crate::output) width: usize,
@@ -22,8 +19,8 @@ pub(in crate::output) struct Screen<'a> {
 
 impl<'a> Screen<'a> {
     pub(in crate::output) fn new(options: &Options, out: &'a mut dyn Write) -> Screen<'a> {
-        let width = if options.width == 0 { super::WIDTH } else { options.width.max(LEAST_WIDTH) };
-        Screen { width, style: Style { color: options.color }, out }
+        let style = Style::new(options.color, options.width);
+        Screen { width: style.width, style, out }
     }
 
     /// A line as it is. It must fit.

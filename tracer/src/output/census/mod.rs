@@ -12,8 +12,6 @@ use crate::census::Census;
 use crate::census::document::{Library, Malloc, MemoryPart};
 use crate::vmmap::Owner;
 
-/// Columns of a page.
-const WIDTH: usize = 80;
 /// Owners in the first table; the others are one row.
 const OWNERS: usize = 6;
 /// Rows of a list before it is cut short.
@@ -22,8 +20,8 @@ const MAX_ROWS: usize = 8;
 const MIN_LIBRARY_BYTES: u64 = 16 << 10;
 
 /// The census as text.
-pub fn render(census: &Census, color: bool) -> String {
-    let style = Style { color };
+pub fn render(census: &Census, color: bool, width: usize) -> String {
+    let style = Style::new(color, width);
     let mut out = String::new();
     heading(census, style, &mut out);
     section(&mut out, |out| {
@@ -123,7 +121,7 @@ fn balance(census: &Census, style: Style, out: &mut String) {
     }
     rows.add_row(["all".to_owned(), String::new(), units::bytes(memory.resident_bytes())]);
     out.push('\n');
-    *out += &table::lines(&rows, WIDTH, style, true);
+    *out += &table::lines(&rows, style, true);
 }
 
 /// What of an owner's memory is asked for: used of the Java heap and of the code cache, committed of others.
@@ -145,9 +143,10 @@ fn findings(census: &Census, style: Style, out: &mut String) {
     }
     for (number, finding) in (1..).zip(&census.findings) {
         let held = finding.bytes.map_or_else(String::new, |held| format!("{}: ", units::bytes(held)));
-        let lines = verdicts::lines(&format!("{held}{}", clean(&finding.evidence)), WIDTH - 4);
+        let lines =
+            verdicts::lines(&format!("{held}{}", clean(&finding.evidence)), style.width.saturating_sub(4));
         *out += &format!("{number:>2}. {}\n", lines.join("\n    "));
-        let advice = verdicts::lines(&clean(&finding.advice), WIDTH - 4);
+        let advice = verdicts::lines(&clean(&finding.advice), style.width.saturating_sub(4));
         *out += &format!("    {}\n", advice.join("\n    "));
     }
     let untold = match census.census.malloc {
@@ -169,10 +168,10 @@ fn everything(census: &Census, style: Style, out: &mut String) {
     for row in rows.all {
         cells.add_row(row);
     }
-    *out += &table::lines(&cells, WIDTH, style, false);
+    *out += &table::lines(&cells, style, false);
     for (name, why) in rows.unknown {
         let text = format!("{name} not known: {}", clean(&why));
-        *out += &format!("  {}\n", verdicts::lines(&text, WIDTH - 4).join("\n    "));
+        *out += &format!("  {}\n", verdicts::lines(&text, style.width.saturating_sub(4)).join("\n    "));
     }
 }
 
@@ -193,7 +192,7 @@ fn arenas(malloc: &Malloc, census: &Census, style: Style, out: &mut String) {
         ]);
     }
     out.push('\n');
-    *out += &table::lines(&rows, WIDTH, style, false);
+    *out += &table::lines(&rows, style, false);
     let all = census.length("/census/malloc/arenas", arenas.len());
     if let Some(more) = all.checked_sub(MAX_ROWS as u64).filter(|more| *more > 0) {
         *out += &format!("  ... and {}\n", units::counted(more, "smaller one"));
@@ -210,7 +209,7 @@ fn sizes(malloc: &Malloc, style: Style, out: &mut String) {
         rows.add_row([name, units::bytes(class.bytes), units::count(class.count)]);
     }
     out.push('\n');
-    *out += &table::lines(&rows, WIDTH, style, false);
+    *out += &table::lines(&rows, style, false);
 }
 
 fn libraries(libraries: &[Library], style: Style, out: &mut String) {
@@ -224,12 +223,14 @@ fn libraries(libraries: &[Library], style: Style, out: &mut String) {
     }
     if rows.row_count() > 0 {
         out.push('\n');
-        *out += &table::lines(&rows, WIDTH, style, false);
+        *out += &table::lines(&rows, style, false);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::recording::fixture;
 
@@ -238,8 +239,8 @@ mod tests {
         let mut census = fixture::census(400);
         census.target.comm = "ja\u{1b}[31mva".to_owned();
         census.findings[0].evidence = "many words ".repeat(40);
-        let text = render(&census, false);
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        let text = render(&census, false, 0);
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
         assert!(at("asked for") < at("Findings") && at("Findings") < at("What is there"), "{text}");

@@ -10,7 +10,7 @@ use super::by_line;
 use crate::census::Finding;
 use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
-use crate::output::text::{WIDTH, census, sites, table, verdicts};
+use crate::output::text::{census, sites, table, verdicts};
 use crate::output::{Options, View, clean, filtered, label, units};
 use crate::profile::Kind;
 use crate::profile::diff::{
@@ -28,7 +28,7 @@ const MEMBERS: usize = 8;
 /// # Errors
 /// Writing failed.
 pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let style = Style { color: options.color };
+    let style = Style::new(options.color, options.width);
     heading(diff, style, out)?;
     if diff.is_empty() {
         writeln!(out)?;
@@ -68,11 +68,11 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
         let sentences = filtered::told(filtered).join(" ");
         if !sentences.is_empty() {
-            verdicts::paragraph(&format!("{name}: {sentences}"), 0, Style { color: false }, out)?;
+            verdicts::paragraph(&format!("{name}: {sentences}"), 0, style.plain(), out)?;
         }
     }
     for note in &diff.notes {
-        verdicts::paragraph(&format!("note: {}", clean(note)), 0, Style { color: false }, out)?;
+        verdicts::paragraph(&format!("note: {}", clean(note)), 0, style.plain(), out)?;
     }
     Ok(())
 }
@@ -105,7 +105,8 @@ fn facts(diff: &CensusDiff, of_recordings: bool, style: Style, out: &mut dyn Wri
     writeln!(out, "{}", style.bold(&format!("What malloc's chunks and the JVM's books say{when}")))?;
     let finding = |finding: &Finding, mark: &str| {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
-        verdicts::lines(&format!("{mark}: {held}{}", clean(&finding.evidence)), WIDTH - 4).join("\n    ")
+        verdicts::lines(&format!("{mark}: {held}{}", clean(&finding.evidence)), style.width.saturating_sub(4))
+            .join("\n    ")
     };
     for row in &diff.new_findings {
         writeln!(out, "  {}", style.warn(&finding(row, "new")))?;

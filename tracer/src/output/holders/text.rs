@@ -44,7 +44,7 @@ pub fn notice(notice: &Notice, pid: Pid) -> Option<String> {
 
 /// The answer as text.
 pub fn render(holders: &Holders, heading: &Heading, color: bool) -> String {
-    let mut page = Page { out: String::new(), style: Style { color } };
+    let mut page = Page { out: String::new(), style: Style::new(color, 0) };
     page.heading(holders, heading);
     page.findings(holders);
     page.groups(&holders.groups);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::columns::Columns;
+use super::rows::Rows;
 use crate::output::stacks::{missing_root, source};
 use crate::output::{Options, filtered, label, program_name};
 use crate::profile::{Profile, Site, SiteFrame};
@@ -35,6 +36,8 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
         }
     }
     draft.sites(&sites, &leaves);
+    let rows = Rows::of(profile, source);
+    draft.columns.add_i32("site_line", &rows.of_sites);
     draft.columns.add_i32("node_up", &tree.up);
     draft.columns.add_i32("node_frame", &tree.frames);
     let mut threads = serde_json::to_value(&profile.threads)?;
@@ -61,6 +64,8 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
         "trust": profile.quality,
         "totals": profile.totals,
         "filtered": filtered::of_profile(profile),
+        "findings": rows.findings(profile),
+        "by_line": rows.by_line(profile),
         "categories": profile.categories,
         "threads": threads,
         "code_cache": code,
@@ -133,15 +138,7 @@ impl Draft {
             self.columns.add_i32(name, &values);
         };
         texts("site_category", &|site| Some(site.category.clone()));
-        texts("site_kind", &|site| site.kind.clone());
         texts("site_verdict", &|site| Some(site.verdict.as_ref()?.kind.as_str().to_owned()));
-        texts("site_evidence", &|site| Some(site.verdict.as_ref()?.evidence.clone()));
-        texts("site_advice", &|site| Some(site.verdict.as_ref()?.advice.clone()));
-        let threads = |site: &Site| {
-            let names: Vec<_> = site.threads.iter().take(4).map(|thread| thread.name.as_str()).collect();
-            (!names.is_empty()).then(|| names.join(", "))
-        };
-        texts("site_threads", &threads);
         self.columns.add_i32("site_leaf", leaves);
         let owner = |site: &&Site| {
             let owner = site.path.owner.and_then(|owner| site.frames.get(owner));

@@ -19,7 +19,8 @@ const PATHS = 4;
 export function sure(line) {
   switch (line.verdict) {
     case "leak": return "leak";
-    case "gc-pending": return /no collection ran|cannot be told/.test(line.evidence) ? "unproven" : "gc-pending";
+    case "gc-pending": return line.proof === "none" ? "unproven" : "gc-pending";
+    case "retention": return "kept by malloc";
     case "too-short": return "seen too short";
     case "": return "not told";
     default: return "ok";
@@ -52,12 +53,11 @@ export function lineTable(report, lines, look, all, toggled) {
 
 /** @param {Report} report @param {Line} line @param {number} number @param {number} whole @param {Look} look */
 function row(report, line, number, whole, look) {
-  const what = line.kind ? `${line.category} (${line.kind})` : line.category;
   const summary = element("summary", { class: `line ${isFinding(line) ? "finding" : ""}` },
     element("span", {}, String(number)),
-    element("span", { class: "name" }, element("b", {}, line.name), element("small", {}, what)),
-    element("span", { class: "number" }, bytes(line.live)),
-    element("span", { class: "number" }, rate(line.growth)),
+    element("span", { class: "name" }, element("b", {}, line.name), element("small", {}, line.what)),
+    element("span", { class: "number" }, bytes(line.live || line.mapped)),
+    element("span", { class: "number" }, rate(line.growth ?? NaN)),
     element("span", { class: "number" }, count(line.count)),
     element("span", { class: `sure ${sure(line).replace(/ /g, "-")}` }, sure(line)),
     element("span", { class: "bar" }, bar(line.live, whole)));
@@ -76,8 +76,7 @@ function bar(part, whole) {
 
 /** @param {Report} report @param {Line} line @param {number} whole @param {Look} look */
 function details(report, line, whole, look) {
-  const { columns, strings } = report;
-  const threads = [...new Set(line.sites.flatMap((site) => strings[columns.site_threads[site]].split(", ").filter(Boolean)))];
+  const { threads } = line;
   const tree = treeOf(report, line.sites, look, false);
   const text = asText(report, line, whole, threads);
   const said = element("span", { role: "status" });
@@ -86,12 +85,12 @@ function details(report, line, whole, look) {
     click: () => navigator.clipboard.writeText(text).then(() => (said.textContent = "copied"), () => (said.textContent = "the browser does not allow that: select the text below")),
   }, "copy as text");
   return element("div", { class: "detail" },
-    line.evidence ? element("p", {}, element("b", {}, line.sites.length > 1 ? "why, of the call path that holds most: " : "why: "), line.evidence) : null,
+    line.evidence ? element("p", {}, element("b", {}, "why: "), line.evidence) : null,
     line.advice && isFinding(line) ? element("p", {}, element("b", {}, "fix: "), line.advice) : null,
-    element("p", {}, `${bytes(line.live)} not freed in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call paths.`),
+    element("p", {}, `${line.mapped ? `${bytes(line.mapped)} mapped and in memory; ` : ""}${line.resident === null ? "" : `${bytes(line.resident)} of it in memory; `}${bytes(line.live)} not freed in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call paths.`),
     threads.length ? element("p", {}, element("b", {}, "threads: "), threads.slice(0, 8).join(", "), threads.length > 8 ? ` and ${threads.length - 8} more` : "") : null,
-    element("h4", {}, "call paths, from the thread's entry"),
-    branch(tree, line.live, 0),
+    line.sites.length ? element("h4", {}, "call paths, from the thread's entry") : null,
+    line.sites.length ? branch(tree, line.live, 0) : null,
     element("p", {}, copy, " ", said),
     element("details", {}, element("summary", {}, "as text"), element("pre", {}, text)));
 }
@@ -119,15 +118,15 @@ function branch(node, whole, depth) {
 /** For a ticket. @param {Report} report @param {Line} line @param {number} whole @param {string[]} threads */
 function asText(report, line, whole, threads) {
   const { facts } = report;
-  const first = stackOf(report, line.sites[0]).reverse().map((frame) => `    ${frameName(report, frame)}`);
+  const first = line.sites.slice(0, 1).flatMap((site) => stackOf(report, site).reverse()).map((frame) => `    ${frameName(report, frame)}`);
   return [
     `${facts.program} (pid ${facts.target.pid}), recorded ${facts.session.started}`,
-    `${line.name}  [${line.category}${line.kind ? `, ${line.kind}` : ""}]  ${sure(line)}`,
-    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${rate(line.growth)}`,
+    `${line.name}  [${line.what}]  ${sure(line)}`,
+    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${rate(line.growth ?? NaN)}`,
     ...(line.evidence ? [`  why: ${line.evidence}`] : []),
     ...(line.advice && isFinding(line) ? [`  fix: ${line.advice}`] : []),
     ...(threads.length ? [`  threads: ${threads.slice(0, 8).join(", ")}`] : []),
-    "  the call path that holds most:",
+    ...(first.length ? ["  the call path that holds most:"] : []),
     ...first,
   ].join("\n");
 }

@@ -57,7 +57,7 @@ function start(report) {
     const of = JSON.stringify([state.category, state.filter, state.jvm, state.jdk, state.all]);
     if (of !== shownLines) {
       shownLines = of;
-      byId("lines").replaceChildren(lineTable(report, linesOf(report, sitesOf(report, all)), all, state.all, (shown) => {
+      byId("lines").replaceChildren(lineTable(report, linesOf(report, sitesOf(report, all), !state.category && !state.filter), all, state.all, (shown) => {
         state.all = shown;
         update();
       }));
@@ -207,11 +207,11 @@ function heading(facts, report) {
   const { target, session, memory, totals } = facts;
   const jvm = target.jvm ? `JDK ${target.jvm.version ?? "?"}${target.jvm.gc ? `, ${target.jvm.gc}` : ""}` : "no JVM";
   byId("who").append(element("h1", {}, facts.program), element("p", {}, `pid ${target.pid}, ${jvm}, ${session.started}, ${duration(session.duration_ns)}${target.container ? `, container ${target.container.slice(0, 12)}` : ""}`));
-  const lines = linesOf(report, sitesOf(report, { measure: "live", category: "", filter: null, jvm: true, jdk: true })).filter(isFinding);
+  const lines = linesOf(report, sitesOf(report, { measure: "live", category: "", filter: null, jvm: true, jdk: true }), true).filter(isFinding);
   const held = lines.reduce((sum, line) => sum + line.live, 0);
-  const growth = lines.reduce((sum, line) => sum + (Number.isNaN(line.growth) ? 0 : line.growth), 0);
+  const growth = lines.reduce((sum, line) => sum + (line.growth ?? 0), 0);
   const found = lines.length
-    ? `${count(lines.length)} ${lines.length === 1 ? "line holds" : "lines hold"} memory that was not freed and grew: ${bytes(held)}, ${rate(growth)}.`
+    ? `${count(lines.length)} ${lines.length === 1 ? "finding" : "findings"}: ${bytes(held)} not freed, ${rate(growth)}.`
     : facts.categories.some((/** @type {any} */ row) => row.verdict?.kind === "too-short") ? "The recording is too short to tell what grows." : "Nothing that grows was found.";
   byId("found-lines").append(element("p", { class: lines.length ? "bad" : "good" }, element("span", { "aria-hidden": "true" }, lines.length ? "\u26a0 " : "\u2713 "), found));
   for (const limit of limitsOf(facts).filter((row) => row.reached_ns !== null || row.used >= 0.9 * row.limit).slice(0, 3)) {

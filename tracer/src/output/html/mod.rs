@@ -5,6 +5,7 @@
 
 mod columns;
 mod data;
+mod rows;
 
 use std::io::{self, Write};
 

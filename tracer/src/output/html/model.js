@@ -186,43 +186,66 @@ export function searched(tree, text) {
   return { frames: names.size, value, found: [...found].sort((one, other) => other.value - one.value) };
 }
 
-/** @typedef {{key: string, name: string, category: string, kind: string, isLine: boolean, sites: number[], live: number, count: number, allocated: number, growth: number, verdict: string, evidence: string, advice: string}} Line */
+/**
+ * A finding, or a row by line.
+ * @typedef {object} Line
+ * @property {string} key
+ * @property {string} name
+ * @property {string} what categories, kind
+ * @property {boolean} isFinding
+ * @property {number[]} sites those that pass, with most first
+ * @property {number} live
+ * @property {number} count
+ * @property {number} allocated
+ * @property {number} mapped in memory, and no part of live
+ * @property {number | null} resident of live
+ * @property {number | null} growth
+ * @property {string} verdict
+ * @property {string} proof
+ * @property {string} evidence
+ * @property {string} advice
+ * @property {string[]} threads
+ */
 
-const FIRST = ["leak", "gc-pending", "too-short", "retention"];
+/**
+ * The findings as the report has them, then all other rows by line; each with those of its sites that pass.
+ * @param {Report} report @param {number[]} sites @param {boolean} isWhole nothing is filtered @returns {Line[]}
+ */
+export function linesOf(report, sites, isWhole) {
+  const { columns, facts } = report;
+  /** @type {number[][]} */
+  const passing = facts.by_line.map(() => []);
+  for (const site of sites) passing[columns.site_line[site]]?.push(site);
+  /** @type {Set<number>} */
+  const told = new Set();
+  /** @type {Line[]} */
+  const lines = facts.findings.map((/** @type {any} */ finding) => {
+    for (const row of finding.by_line) told.add(row);
+    const line = lineOf(report, finding.by_line, passing, finding);
+    if (isWhole) Object.assign(line, { live: finding.live_bytes, count: finding.live_count, growth: finding.growth_bytes_per_s, mapped: finding.mapped_bytes });
+    return line;
+  }).filter((/** @type {Line} */ line) => isWhole || line.sites.length);
+  facts.by_line.forEach((/** @type {any} */ row, /** @type {number} */ at) => {
+    if (!told.has(at) && passing[at].length) lines.push(lineOf(report, [at], passing, { ...row, isRow: true }));
+  });
+  return lines;
+}
 
-/** Sites by the line of the application that allocates, findings first. @param {Report} report @param {number[]} sites @returns {Line[]} */
-export function linesOf(report, sites) {
-  const { columns, strings } = report;
-  /** @type {Map<string, Line>} */
-  const lines = new Map();
-  for (const site of sites) {
-    const owner = columns.site_owner[site];
-    const category = strings[columns.site_category[site]];
-    const kind = strings[columns.site_kind[site]];
-    const method = owner >= 0 ? strings[columns.frame_function[owner]] : "";
-    const key = [category, kind, method].join("\n");
-    let line = lines.get(key);
-    if (!line) {
-      // The first site has most, so its line and verdict are shown.
-      line = {
-        key, category, kind, isLine: owner >= 0,
-        name: owner >= 0 ? frameName(report, owner) : "no line of the application",
-        sites: [], live: 0, count: 0, allocated: 0, growth: 0,
-        verdict: strings[columns.site_verdict[site]],
-        evidence: strings[columns.site_evidence[site]],
-        advice: strings[columns.site_advice[site]],
-      };
-      lines.set(key, line);
-    }
-    line.sites.push(site);
-    line.live += columns.site_live_bytes[site];
-    line.count += columns.site_live_count[site];
-    line.allocated += columns.site_allocated_bytes[site];
-    line.growth += columns.site_growth[site];
-  }
-  const rank = (/** @type {Line} */ line) => (FIRST.indexOf(line.verdict) + FIRST.length + 1) % (FIRST.length + 1);
-  return [...lines.values()].sort((one, other) => rank(one) - rank(other) || other.live - one.live);
+/** @param {Report} report @param {number[]} rows @param {number[][]} passing @param {any} told @returns {Line} */
+function lineOf(report, rows, passing, told) {
+  const { columns, facts } = report;
+  const sites = rows.flatMap((row) => passing[row] ?? []);
+  const sum = (/** @type {string} */ name) => sites.reduce((all, site) => all + columns[name][site], 0);
+  const resident = rows.map((row) => facts.by_line[row].resident_bytes);
+  return {
+    key: `${told.what}\n${told.name}`, name: told.name, what: told.what, isFinding: !told.isRow, sites,
+    live: sum("site_live_bytes"), count: sum("site_live_count"), allocated: sum("site_allocated_bytes"), mapped: 0,
+    resident: resident.length && resident.every((bytes) => bytes !== null) ? resident.reduce((all, bytes) => all + bytes, 0) : null,
+    growth: told.growth_bytes_per_s ?? null,
+    verdict: told.verdict?.kind ?? "", proof: told.verdict?.proof ?? "", evidence: told.verdict?.evidence ?? "", advice: told.verdict?.advice ?? "",
+    threads: [...new Set(rows.flatMap((row) => facts.by_line[row].threads))],
+  };
 }
 
 /** Is it something to look at? @param {Line} line */
-export const isFinding = (line) => line.verdict === "leak" || line.verdict === "gc-pending";
+export const isFinding = (line) => line.isFinding;

@@ -6,18 +6,20 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::frames::FrameTable;
-use super::rows::{CategoryOut, LineOut, SiteOut, Six};
+use super::rows::{CategoryOut, FindingOut, LineOut, SiteOut, Six};
 use super::{unknown, write};
 use crate::limits::{Fits, Limit};
 use crate::output::Options;
 use crate::profile::{
-    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Finding, Memory, Place, Profile,
-    Quality, Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
+    CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Memory, Place, Profile, Quality,
+    Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
 };
 use crate::recording::AboutHolders;
 
 /// The schema's name.
 const SCHEMA: &str = "tracer.report/2";
+/// Findings that are written, the largest.
+const FINDINGS: usize = 1_000;
 
 /// Writes a profile; with `options.top`, only so many of its sites.
 ///
@@ -38,7 +40,8 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         trust: &profile.quality,
         totals: (&profile.totals).into(),
         filtered: &profile.filtered,
-        findings: &profile.findings,
+        finding_count: profile.findings.len(),
+        findings: profile.findings.iter().take(FINDINGS).map(Into::into).collect(),
         by_line,
         categories: profile.categories.iter().map(Into::into).collect(),
         sites,
@@ -65,7 +68,8 @@ struct Report<'a> {
     trust: &'a Quality,
     totals: Six,
     filtered: &'a Filtered,
-    findings: &'a [Finding],
+    finding_count: usize,
+    findings: Vec<FindingOut<'a>>,
     by_line: Vec<LineOut<'a>>,
     categories: Vec<CategoryOut<'a>>,
     sites: Vec<SiteOut<'a>>,

@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use super::frames::FrameTable;
 use crate::profile::{
-    Category, Errors, KeptBy, Kind, LineRow, LineShare, OwnerShare, Place, RowSeries, Site, SiteThread,
-    Totals, Verdict,
+    Amounts, Category, Errors, Figures, Finding, KeptBy, Kind, LineRow, LineShare, OwnerShare, Place, Proof,
+    RowName, RowSeries, Site, SiteThread, Totals, Verdict,
 };
-use crate::profile::{Figures, Proof};
 
 /// The six totals; with their standard errors only where they are estimates.
 #[derive(Clone, Copy, Serialize)]
@@ -49,6 +48,37 @@ impl<'a> From<&'a Verdict> for VerdictOut<'a> {
     fn from(verdict: &'a Verdict) -> Self {
         let Verdict { kind, proof, evidence, advice, figures } = verdict;
         Self { kind: *kind, proof: *proof, evidence, advice, figures }
+    }
+}
+
+/// A finding, as the text names it.
+#[derive(Serialize)]
+pub(super) struct FindingOut<'a> {
+    kind: Kind,
+    rows: &'a [RowName],
+    owner: Option<&'a Place>,
+    /// Indices of rows by line.
+    by_line: &'a [usize],
+    /// The line's part of a category that was found as a whole.
+    share: Option<f64>,
+    size_bytes: u64,
+    #[serde(flatten)]
+    amounts: Amounts,
+    verdict: VerdictOut<'a>,
+}
+
+impl<'a> From<&'a Finding> for FindingOut<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self {
+            kind: finding.kind,
+            rows: &finding.rows,
+            owner: finding.line.as_ref(),
+            by_line: &finding.by_line,
+            share: finding.share,
+            size_bytes: finding.size_bytes,
+            amounts: finding.amounts,
+            verdict: (&finding.verdict).into(),
+        }
     }
 }
 

@@ -9,8 +9,14 @@ use crate::recording::State;
 pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
     let mut reasons: BTreeMap<String, String> = BTreeMap::new();
     let mut put = |path: &str, why: &str| _ = reasons.insert(path.to_owned(), why.to_owned());
-    if profile.by_line.iter().any(|row| row.resident_bytes.is_none()) {
+    let resident_bytes = |source| {
+        let mut rows = profile.by_line.iter().filter(move |row| row.source == source);
+        rows.any(|row| row.resident_bytes.is_none())
+    };
+    if resident_bytes("allocator") {
         put("by_line[].resident_bytes", resident(profile));
+    } else if resident_bytes("mapping") {
+        put("by_line[].resident_bytes", "of mappings it is told by part: memory.parts");
     }
     match &profile.holders {
         Err(why) => {
@@ -90,6 +96,7 @@ fn resident(profile: &Profile) -> &'static str {
     } else if profile.session.sample_bytes.is_some() {
         "sampled: not every live block is known"
     } else {
-        "the recording does not say which pages of live blocks were in memory"
+        "the recording does not say which pages of live blocks were in memory: an earlier version, a sampled part, or \
+         the process was gone"
     }
 }

@@ -3,8 +3,10 @@
 
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::verdicts::{lines, paragraph};
-use super::{Style, WIDTH, clean, label, table, units};
+use super::{Style, clean, label, table, units};
 use crate::census::{Census, Finding};
 use crate::profile::Censuses;
 use crate::profile::census::Fact;
@@ -27,7 +29,7 @@ pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -
     writeln!(out, "{}", style.bold("Read from its memory at the start and at the end of the session"))?;
     findings(begin, end, style, out)?;
     if let Some(begin) = begin {
-        before(begin, out)?;
+        before(begin, style, out)?;
     }
     let mut members = 0;
     let is_shown = |fact: &&FactPair| {
@@ -74,7 +76,7 @@ fn findings(
     for (finding, mark) in marked.iter().take(FINDINGS) {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
         let text = format!("{held}{}{mark}", clean(&finding.evidence));
-        for (at, line) in lines(&text, WIDTH - 4).iter().enumerate() {
+        for (at, line) in lines(&text, style.width.saturating_sub(4)).iter().enumerate() {
             writeln!(out, "{:indent$}{}", "", style.warn(line), indent = if at == 0 { 2 } else { 4 })?;
         }
     }
@@ -85,7 +87,7 @@ fn findings(
 }
 
 /// Of what malloc held when the session started: what it was.
-fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
+fn before(begin: &Census, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let facts = Fact::all_of(begin);
     let Some(held) = facts.iter().find(|fact| fact.id == "malloc-in-use").and_then(|fact| fact.bytes) else {
         return Ok(());
@@ -100,7 +102,7 @@ fn before(begin: &Census, out: &mut dyn Write) -> io::Result<()> {
         .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(", of it {}", parts.join(", ")) };
     let text = format!("Before the session malloc had {} in use{parts}.", units::bytes(held));
-    paragraph(&text, 2, Style { color: false }, out)
+    paragraph(&text, 2, style.plain(), out)
 }
 
 /// Facts side by side, with what they grew by.
@@ -117,11 +119,11 @@ pub(in crate::output) fn rows(
     let cells: Vec<[String; 7]> = facts.iter().map(|fact| cells(fact)).collect();
     // Numbers are whole; a name gives way to them.
     let widest = |column: usize| {
-        let lengths = cells.iter().map(|row| row[column].chars().count());
+        let lengths = cells.iter().map(|row| row[column].width());
         lengths.chain([heads[column].len()]).max().unwrap_or(0) + table::PADDING
     };
     let numbers: usize = (1..heads.len()).map(widest).sum();
-    let room = super::WIDTH.saturating_sub(numbers + table::PADDING).clamp(MIN_NAME_WIDTH, NAME_WIDTH);
+    let room = style.width.saturating_sub(numbers + table::PADDING).clamp(MIN_NAME_WIDTH, NAME_WIDTH);
     let mut rows = table::new(&heads, 1..heads.len());
     for [name, numbers @ ..] in cells {
         let indent = name.len() - name.trim_start().len();

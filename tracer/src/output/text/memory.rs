@@ -31,7 +31,7 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         facts.push(format!("resident (RSS) {}", units::bytes(rss)));
     }
     if let Some(pss) = memory.pss_bytes {
-        facts.push(format!("its share of shared pages counted (PSS) {}", units::bytes(pss)));
+        facts.push(format!("PSS {}", units::bytes(pss)));
     }
     if let Some(swap) = memory.swap_bytes.filter(|&bytes| bytes > 0) {
         facts.push(format!("swapped {}", units::bytes(swap)));
@@ -39,7 +39,7 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     if !facts.is_empty() {
         writeln!(out, "  {}", facts.join(", "))?;
     }
-    growth(memory, out)?;
+    growth(memory, style, out)?;
     limit(memory, style, out)
 }
 
@@ -47,7 +47,7 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
 const GROWN_PARTS: usize = 5;
 const GROWN_BYTES: u64 = 256 << 10;
 
-fn growth(memory: &Memory, out: &mut dyn Write) -> io::Result<()> {
+fn growth(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let Some(growth) = &memory.growth else { return Ok(()) };
     let Some(rss) = growth.rss_bytes else { return Ok(()) };
     let moved = growth.parts.iter().filter(|part| part.resident_bytes.unsigned_abs() >= GROWN_BYTES);
@@ -60,7 +60,7 @@ fn growth(memory: &Memory, out: &mut dyn Write) -> io::Result<()> {
     let by = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let since = units::duration(growth.since_ns);
     let text = format!("resident since {since}: {}{by}", units::bytes_more(rss));
-    verdicts::paragraph(&text, 2, Style { color: false }, out)
+    verdicts::paragraph(&text, 2, style.plain(), out)
 }
 
 fn limit(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {

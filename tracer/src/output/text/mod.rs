@@ -2,6 +2,7 @@
 
 pub(super) mod census;
 mod code;
+mod lines;
 mod memory;
 pub(super) mod sites;
 pub(super) mod table;
@@ -17,8 +18,6 @@ use super::{Options, View, answer, clean, label, limits, units};
 use crate::output::fitted::Fitted;
 use crate::profile::Profile;
 
-/// Columns that every line fits in, but for whole stacks.
-pub(super) const WIDTH: usize = 100;
 /// Sites shown, unless told otherwise.
 const SITES: usize = 10;
 /// Sites of mappings shown at most.
@@ -35,14 +34,11 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         answer::below(profile, options, out)?;
     }
     // Whole stacks are as long as they are.
-    let width = match (options.verbose, options.width) {
-        (true, _) => usize::MAX,
-        (false, 0) => answer::WIDTH,
-        (false, width) => width,
-    };
+    let style = Style::new(options.color, options.width);
+    let width = if options.verbose { usize::MAX } else { style.width };
     if is_chosen || options.verbose || options.all {
         let mut fitted = Fitted::new(out, width);
-        tables(profile, options, &mut fitted)?;
+        tables(profile, options, style, &mut fitted)?;
         fitted.flush()?;
     }
     Ok(())
@@ -57,8 +53,7 @@ pub fn summary(profile: &Profile, options: &Options, out: &mut dyn Write) -> io:
 }
 
 /// The tables: with `all` every one, else those of categories and sites.
-fn tables(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let style = Style { color: options.color };
+fn tables(profile: &Profile, options: &Options, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let is_all = options.all && options.category.is_none();
     if is_all {
         memory::balance(profile, style, out)?;
@@ -70,8 +65,8 @@ fn tables(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Resu
         census::censuses(&profile.census, style, out)?;
     }
     table::categories(profile, options, style, out)?;
-    if is_all {
-        verdicts::of_categories(profile, style, out)?;
+    for source in ["allocator", "mapping"] {
+        lines::lines(profile, source, options, out)?;
     }
     let top = options.top.unwrap_or(SITES);
     sites::sites(profile, options, style, ("allocator", top), true, out)?;

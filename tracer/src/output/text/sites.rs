@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Options, Style, View, WIDTH, clean, label, units, verdicts};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Options, Style, View, clean, label, units, verdicts};
 use crate::output::calls::Calls;
 use crate::profile::{Profile, Site, SiteFrame};
 use crate::symbolize::FrameKind;
@@ -130,14 +132,14 @@ pub(in crate::output) fn way(calls: Calls<'_>, style: Style, out: &mut dyn Write
     let emphasize = |at: usize, text: &str| {
         if owner.is_some() && at == owner_at { style.bold(text) } else { text.to_owned() }
     };
-    let width: usize = parts.iter().map(|part| part.chars().count() + 3).sum();
-    if width + 2 <= WIDTH {
+    let width: usize = parts.iter().map(|part| part.width() + 3).sum();
+    if width + 2 <= style.width {
         let line: Vec<String> = parts.iter().enumerate().map(|(at, part)| emphasize(at, part)).collect();
         return writeln!(out, "     {}", line.join(" → "));
     }
     for (at, part) in parts.iter().enumerate() {
         let arrow = if at == 0 { "  " } else { "→ " };
-        writeln!(out, "     {arrow}{}", emphasize(at, &label::fit(part, WIDTH - 7)))?;
+        writeln!(out, "     {arrow}{}", emphasize(at, &label::fit(part, style.width.saturating_sub(7))))?;
     }
     Ok(())
 }
@@ -176,7 +178,7 @@ pub(in crate::output) fn stack(
     let shown = if whole { places.len() } else { places.len().min(FRAMES.max(owner).min(FRAMES_MAX)) };
     for (place, times, _) in places.iter().take(shown) {
         let times = if *times > 1 { format!(" ×{times}") } else { String::new() };
-        let text = if whole { place.into() } else { label::fit(place, WIDTH - 16) };
+        let text = if whole { place.into() } else { label::fit(place, style.width.saturating_sub(16)) };
         writeln!(out, "{}", style.dim(&format!("       at {text}{times}")))?;
     }
     if places.len() > shown {

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use comfy_table::Table;
+use unicode_width::UnicodeWidthStr;
 
-use super::{Options, Style, View, WIDTH, clean, label, units};
+use super::{Options, Style, View, clean, label, units};
 use crate::profile::{Category, Profile, Totals};
 
 /// Characters that a category's id may take.
@@ -61,7 +62,7 @@ fn write_table(
 ) -> io::Result<()> {
     // Names where there is room for them.
     let named = table(rows, total, true);
-    let fits = named.lines().all(|line| line.trim_end().chars().count() <= WIDTH);
+    let fits = named.lines().all(|line| line.trim_end().width() <= style.width);
     let shown = if fits { named } else { table(rows, total, false) };
     write_lines(&shown, style, total.is_some(), out)
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::{Style, WIDTH, clean, label, table, units};
+use super::{Style, clean, label, table, units};
 use crate::profile::{Creator, Profile};
 
 /// Names, and creators, that are shown.
@@ -60,7 +60,7 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     for (by, (count, live)) in creators(&threads.creators).iter().take(CREATORS) {
         let (count, live) = (units::count(*count), units::count(*live));
         let text = format!("{count} ({live} live) started by {by}");
-        writeln!(out, "  {}", label::fit(&text, WIDTH - 2))?;
+        writeln!(out, "  {}", label::fit(&text, style.width.saturating_sub(2)))?;
     }
     Ok(())
 }

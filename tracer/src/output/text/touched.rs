@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Style, WIDTH, label, table, units};
+use super::{Style, label, table, units};
 use crate::profile::{Estimate, Profile, TouchedSite};
 
 /// Sites shown.
@@ -44,7 +44,7 @@ pub(super) fn touched(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     table::write_lines(&rows, style, false, out)?;
     let telling = touched.sites.iter().filter(|site| site.estimate.sample_count >= SAMPLES);
     for site in telling.take(SITES) {
-        writeln!(out, "  {}", label::fit(&sentence(site), WIDTH - 2))?;
+        writeln!(out, "  {}", label::fit(&sentence(site), style.width.saturating_sub(2)))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Place;
+use super::{Place, function};
 use crate::profile::{SiteFrame, Threads};
 
 /// The threads that one method of the application started, over its lines, tiers and lambdas.
@@ -50,5 +50,20 @@ impl Threads {
         }
         rows.sort_by_key(|row| Reverse(row.count));
         rows
+    }
+
+    /// The threads that a line started and that live, and the bytes of their stacks that are in memory.
+    pub fn started_by(&self, line: &Place) -> Option<(u64, u64)> {
+        let of_line = self.creators.iter().filter(|creator| {
+            let owner = creator.path.owner.and_then(|at| creator.frames.get(at));
+            owner.is_some_and(|frame| function(frame.kind, &frame.function) == line.function)
+        });
+        let mut sum: Option<(u64, u64)> = None;
+        for creator in of_line {
+            let (live, bytes) = sum.unwrap_or_default();
+            sum =
+                Some((live.saturating_add(creator.live), bytes.saturating_add(creator.stack_resident_bytes)));
+        }
+        sum
     }
 }

@@ -141,8 +141,11 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
     let mut lines: BTreeMap<Option<u32>, (u64, u64)> = BTreeMap::new();
     let mut threads: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut shown: Option<(&Site, u64)> = None;
+    let mut resident_bytes = Some(0_u64);
     for site in sites.clone() {
         totals.add(&site.totals);
+        resident_bytes =
+            resident_bytes.zip(site.resident_bytes).map(|(sum, of_site)| sum.saturating_add(of_site));
         let line = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0);
         let sum = lines.entry(line).or_default();
         *sum = (sum.0.saturating_add(site.totals.live_bytes), sum.1.saturating_add(site.totals.live_count));
@@ -178,7 +181,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         lines: if line.is_some() { lines } else { Vec::new() },
         line,
         totals,
-        resident_bytes: None,
+        resident_bytes,
         growth_bytes_per_s: None,
         growth_count_per_s: None,
         verdict: None,

@@ -100,6 +100,22 @@ impl Writer {
         })
     }
 
+    /// Bytes of what is live now that are in memory: (stack, bytes). Replaces what was given before.
+    pub fn live_resident(&mut self, resident: &[(u64, u64)]) -> Result<(), WriteError> {
+        self.write(|writer, database| {
+            database.execute("DELETE FROM live_resident", [])?;
+            let mut insert = database.prepare_cached(
+                "INSERT INTO live_resident VALUES (?1, ?2) ON CONFLICT DO UPDATE SET
+                 resident_bytes = resident_bytes + excluded.resident_bytes",
+            )?;
+            for &(stack, bytes) in resident {
+                let stack = writer.rows.stack(database, stack)?;
+                insert.execute(params![stack, signed(Some(bytes))])?;
+            }
+            Ok(())
+        })
+    }
+
     /// What is live now, by stack, epoch and time of birth: (stack, epoch, born, bytes, count).
     /// Replaces what was given before.
     pub fn survivors(&mut self, survivors: &[(u64, u32, u64, u64, u64)]) -> Result<(), WriteError> {

@@ -1,0 +1,76 @@
+//! Findings and rows by line, as the page gets them: those of one source, with the sites behind each.
+
+use serde_json::{Value, json};
+
+use crate::output::answer::screen::names;
+use crate::output::label::clean;
+use crate::profile::{Finding, LineRow, Profile};
+
+/// Findings that a page has, the largest.
+const FINDINGS: usize = 200;
+
+/// The rows of the page's source.
+pub(super) struct Rows {
+    /// Indices of the profile's rows.
+    shown: Vec<usize>,
+    /// The row of each of the source's sites, as an index into `shown`; -1: it has none.
+    pub(super) of_sites: Vec<i32>,
+}
+
+impl Rows {
+    pub(super) fn of(profile: &Profile, source: &str) -> Self {
+        let is_shown = |row: &LineRow| row.source == source;
+        let shown: Vec<usize> =
+            profile.by_line.iter().enumerate().filter(|(_, row)| is_shown(row)).map(|(at, _)| at).collect();
+        let mut rows = vec![-1; profile.sites.len()];
+        for (number, row) in shown.iter().filter_map(|&at| profile.by_line.get(at)).enumerate() {
+            for &site in &row.sites {
+                if let Some(of_site) = rows.get_mut(site) {
+                    *of_site = i32::try_from(number).unwrap_or(-1);
+                }
+            }
+        }
+        let sites = profile.sites.iter().zip(rows).filter(|(site, _)| site.source == source);
+        Self { shown, of_sites: sites.map(|(_, row)| row).collect() }
+    }
+
+    pub(super) fn by_line(&self, profile: &Profile) -> Vec<Value> {
+        let row = |row: &LineRow| {
+            let kind = row.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
+            let name = row.line.as_ref().and_then(|line| names(line).into_iter().next());
+            let threads = row.threads.iter().take(8).map(|thread| clean(&thread.name));
+            json!({
+                "name": name.as_deref().unwrap_or("no line of the application"),
+                "what": format!("{}{kind}", clean(&row.category)),
+                "live_bytes": row.totals.live_bytes,
+                "resident_bytes": row.resident_bytes,
+                "growth_bytes_per_s": row.growth_bytes_per_s,
+                "verdict": row.verdict,
+                "threads": threads.collect::<Vec<_>>(),
+            })
+        };
+        self.shown.iter().filter_map(|&at| profile.by_line.get(at)).map(row).collect()
+    }
+
+    pub(super) fn findings(&self, profile: &Profile) -> Vec<Value> {
+        let finding = |finding: &Finding| {
+            // In ascending order.
+            let rows = finding.by_line.iter().filter_map(|at| self.shown.binary_search(at).ok());
+            let mut categories: Vec<&str> = finding.rows.iter().map(|row| row.category.as_str()).collect();
+            categories.dedup();
+            let what = clean(&categories.join(", ")).into_owned();
+            let name = finding.line.as_ref().and_then(|line| names(line).into_iter().next());
+            json!({
+                "name": name.unwrap_or_else(|| what.clone()),
+                "what": what,
+                "by_line": rows.collect::<Vec<_>>(),
+                "live_bytes": finding.amounts.live_bytes,
+                "live_count": finding.amounts.live_count,
+                "mapped_bytes": finding.amounts.mapped_bytes,
+                "growth_bytes_per_s": finding.amounts.growth_bytes_per_s,
+                "verdict": finding.verdict,
+            })
+        };
+        profile.findings.iter().take(FINDINGS).map(finding).collect()
+    }
+}
