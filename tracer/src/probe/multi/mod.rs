@@ -6,7 +6,7 @@
 
 mod syscall;
 
-pub(super) use self::syscall::link_to_event;
+pub(super) use self::syscall::{link_to_event, link_to_function};
 
 use std::{
     collections::{BTreeMap, HashSet},
