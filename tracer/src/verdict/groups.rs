@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
+use super::classify::{Birth, Evidence, Finding, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
 use super::reachability::{OfStacks, Reachability};
 use super::thread_cohort::ThreadCohort;
@@ -156,7 +156,7 @@ impl<'a> GroupVerdicts<'a> {
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;
         let classes = self.metaspace_growth(&history);
-        let verdict = self.verdict_of(&history, &[], 0, None, classes, None, (category, None));
+        let verdict = self.verdict_of(&self.evidence(&history, classes, (category, None)), (category, None));
         let seconds = |point: &Point| (point.time_ns as f64 / 1e9, point.live_bytes() as f64);
         let trend = Trend::of(&history.iter().map(seconds).collect::<Vec<_>>());
         Some((trend.map(|trend| trend.slope.round() as i64), verdict))
@@ -261,7 +261,9 @@ impl<'a> GroupVerdicts<'a> {
         let births: &[Birth] = births.map_or(&[], Vec::as_slice);
         let classes = self.class_growth(group, &history, category);
         let reachability = self.reachability(group);
-        self.verdict_of(&history, births, noise_bytes, threads, classes, reachability, (category, kind))
+        let evidence = self.evidence(&history, classes, (category, kind));
+        let evidence = Evidence { births, noise_bytes, threads, reachability, ..evidence };
+        self.verdict_of(&evidence, (category, kind))
     }
 
     /// How what the allocator's rows of a group have is held at the end.
@@ -271,32 +273,34 @@ impl<'a> GroupVerdicts<'a> {
         self.reachability.as_ref()?.sum(stacks)
     }
 
-    /// The meaning of this history of a category, or of this kind of it.
-    fn verdict_of(
-        &self,
-        history: &[Point],
-        births: &[Birth],
-        noise_bytes: u64,
-        threads: Option<Threads>,
+    /// The evidence in a history of a category, or of this kind of it; the births, threads and holders of its memory are
+    /// not known.
+    fn evidence<'e>(
+        &'e self,
+        history: &'e [Point],
         classes: ClassGrowth,
-        reachability: Option<Reachability>,
         (category, kind): (&str, Option<&str>),
-    ) -> Verdict {
-        let pid = self.recording.target.pid;
-        let Finding { kind: found, proof, evidence, figures, advice: own } = classify_growth(&Evidence {
+    ) -> Evidence<'e> {
+        Evidence {
             nature: self.rules.nature(category, kind),
             history,
             collections: self.collections.as_deref(),
-            births,
+            births: &[],
             classes,
             unloads: self.unloads,
             is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
-            noise_bytes,
-            pid,
-            reachability,
-            threads,
-        });
+            noise_bytes: 0,
+            pid: self.recording.target.pid,
+            reachability: None,
+            threads: None,
+        }
+    }
+
+    /// The meaning of what is known of a category, or of this kind of it.
+    fn verdict_of(&self, evidence: &Evidence<'_>, (category, kind): (&str, Option<&str>)) -> Verdict {
+        let Finding { kind: found, proof, evidence, figures, advice: own } = classify_growth(evidence);
+        let pid = self.recording.target.pid;
         let advice = own.map_or_else(|| advice(found, category, kind, pid), str::to_owned);
         Verdict { kind: found, proof, evidence, advice, figures }
     }

@@ -40,6 +40,7 @@ impl Foreground {
 fn new_group() -> Option<Pid> {
     // SAFETY: the child makes two system calls and ends.
     match unsafe { libc::fork() } {
+        // SAFETY: system calls alone, which take numbers.
         0 => unsafe {
             libc::setpgid(0, 0);
             libc::_exit(0)
