@@ -11,7 +11,7 @@ use tracer::probe::placement::Placement;
 use tracer::probe::plan::{self, PlannedFunction};
 use tracer::probe::probes::{ProbeSet, Probes};
 use tracer::process::memory::LiveMemory;
-use tracer::process::{self, allocator};
+use tracer::process::{self, Pid, allocator};
 use tracer_common::config::Config;
 use tracer_common::unwind::MAX_FRAMES;
 
@@ -41,6 +41,7 @@ pub(crate) fn attach_without_stacks(pid: u32) -> Result<(Probes, Tables)> {
 }
 
 fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
+    let pid = Pid(pid);
     let target = process::inspect(pid)?;
     let memory = LiveMemory::open(pid).with_context(|| format!("cannot read the memory of pid {pid}"))?;
     let functions = allocator::find(&target, Some(&memory)).functions;
@@ -52,7 +53,7 @@ fn load(pid: u32, place: Place, slots_per_cpu: u32) -> Result<Probes> {
         planned.iter_mut().for_each(at_entry);
     }
     let config =
-        Config { tgid: pid, slots_per_cpu, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
+        Config { tgid: pid.0, slots_per_cpu, cpu_count: 1, max_frames: MAX_FRAMES as u32, ..Config::ZERO };
     let mut probes = Probes::load(pid, &config, Sizes::default(), ProbeSet::Full)?;
     probes.attach_allocator(planned)?;
     Ok(probes)

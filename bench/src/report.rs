@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
+use tracer::process::Tid;
 use tracer::recording::{End, Header, Quality, Writer};
 use tracer::symbolize::{Frame, FrameKind, Tier};
 use tracer_common::table::StackTotals;
@@ -141,7 +142,7 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         writer.tick(time_ns)?;
     }
     for thread in 0..THREAD_COUNT {
-        writer.thread(tid(thread), Some(&format!("worker-{thread}")), None, None, None)?;
+        writer.thread(Tid(tid(thread)), Some(&format!("worker-{thread}")), None, None, None)?;
     }
     let live: Vec<_> = (0..options.stacks)
         .flat_map(|stack| [(stack, each / 2), (stack + 1, each - each / 2)].map(|of| (stack, of)))

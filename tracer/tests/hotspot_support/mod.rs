@@ -174,7 +174,7 @@ impl Jvm {
         let mappings = mapping::read(self.pid()).expect("maps");
         let first =
             mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0)?;
-        Some((PathBuf::from(first.map_file(self.pid())), first.start))
+        Some((first.map_file(self.pid()), first.start))
     }
 
     pub(crate) fn memory(&self) -> LiveMemory {
