@@ -82,10 +82,14 @@ fn is_filtered(profile: &Profile) -> bool {
     !profile.filtered.flags.is_empty()
 }
 
-/// What was there before the recording, where that is more than what was seen; at most `most` of it.
+/// What was there before the recording and still is, where that is more than what was seen; at most `most` of it.
 pub(super) fn before(profile: &Profile, most: usize, screen: &mut Screen<'_>) -> io::Result<()> {
     // A census cannot be filtered, nor compared with a part.
-    let Some(census) = profile.census.end.as_ref().filter(|_| !is_filtered(profile)) else { return Ok(()) };
+    let (Some(begin), Some(census), false) =
+        (&profile.census.begin, &profile.census.end, is_filtered(profile))
+    else {
+        return Ok(());
+    };
     // Blocks of one size are told by what they are, where that is known: by other findings of as many bytes.
     let is_told_twice = |finding: &census::Finding| {
         let bytes = finding.bytes.unwrap_or(0);
@@ -94,7 +98,12 @@ pub(super) fn before(profile: &Profile, most: usize, screen: &mut Screen<'_>) ->
         finding.kind == EQUAL_BLOCKS && others.any(|other| other.bytes.is_some_and(is_near))
     };
     let findings = census.findings.iter().filter(|finding| !is_told_twice(finding));
-    let held = findings.filter(|finding| finding.bytes.is_none_or(|bytes| bytes > profile.totals.live_bytes));
+    // The smaller of the two is at most what was there all the time: the rest came meanwhile, or has gone.
+    let held = findings.filter_map(|at_end| {
+        let at_begin = begin.findings.iter().find(|finding| finding.is_of(at_end))?;
+        Some(if at_begin.bytes < at_end.bytes { at_begin } else { at_end })
+    });
+    let held = held.filter(|finding| finding.bytes.is_none_or(|bytes| bytes > profile.totals.live_bytes));
     let held: Vec<_> = held.take(most).collect();
     if held.is_empty() {
         return Ok(());
