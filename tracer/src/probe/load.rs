@@ -14,7 +14,11 @@ use tracer_common::{
 
 use rustix::time::{ClockId, clock_getres};
 
-use super::{ProbeError, mapping_calls, multi};
+use super::{
+    ProbeError,
+    mapping_calls::{self, Way},
+    multi,
+};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -60,12 +64,13 @@ pub fn has_programs() -> bool {
     !OBJECT.is_empty()
 }
 
-/// Loads every program of this build into the kernel. Attaches nothing.
+/// Loads every program of this build that the kernel takes. Attaches nothing.
 ///
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
 pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
-    load_some(config, sizes, &|_| true)
+    let mapping_calls = Way::of_kernel();
+    load_some(config, sizes, &move |name| mapping_calls.takes(name))
 }
 
 /// Like [`load`], with the programs of another build's object.
@@ -74,7 +79,8 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
 /// It is not such an object, or the kernel refuses a program.
 pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
     let mut programs = Programs::open(object, config, sizes)?;
-    programs.load(&|_| true)?;
+    let mapping_calls = Way::of_kernel();
+    programs.load(&move |name| mapping_calls.takes(name))?;
     Ok(programs)
 }
 
