@@ -14,11 +14,7 @@ use tracer_common::{
 
 use rustix::time::{ClockId, clock_getres};
 
-use super::{
-    ProbeError,
-    mapping_calls::{self, Way},
-    multi,
-};
+use super::{ProbeError, mapping_calls, multi};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -64,13 +60,12 @@ pub fn has_programs() -> bool {
     !OBJECT.is_empty()
 }
 
-/// Loads every program of this build that the kernel takes. Attaches nothing.
+/// Loads every program of this build into the kernel. Attaches nothing.
 ///
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
 pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
-    let mapping_calls = Way::of_kernel();
-    load_some(config, sizes, &move |name| mapping_calls.takes(name))
+    load_some(config, sizes, &|_| true)
 }
 
 /// Like [`load`], with the programs of another build's object.
@@ -79,8 +74,7 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
 /// It is not such an object, or the kernel refuses a program.
 pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
     let mut programs = Programs::open(object, config, sizes)?;
-    let mapping_calls = Way::of_kernel();
-    programs.load(&move |name| mapping_calls.takes(name))?;
+    programs.load(&|_| true)?;
     Ok(programs)
 }
 

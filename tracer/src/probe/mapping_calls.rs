@@ -1,23 +1,19 @@
 //! The system calls that change mappings, by the way of seeing them that costs others least: the returns of the kernel's
 //! own functions for them (fexit), or, on a kernel that cannot trace those, its tracepoints of system calls.
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     programs::{FExit, ProgramError},
 };
-use aya_obj::btf::BtfKind;
 use serde::Serialize;
 use tracer_common::arch::SYSTEM_CALL_FUNCTION;
 
 use super::{
     ProbeError,
     attach::{self, program},
-    multi,
+    multi, tracefs,
 };
 
 /// The way in which mapping calls are seen.
@@ -57,21 +53,10 @@ const TRACEPOINTS: [(&str, &str, &str); 12] = [
 ];
 
 impl Way {
-    /// The way that this kernel seems to have: it takes a program for such a function. Whether that can be attached is
-    /// known when it is.
+    /// The way that this kernel seems to have: whether it has the other is known when it lets one attach.
     pub fn of_kernel() -> Self {
-        match takes_functions() {
-            Ok(()) => Self::Functions,
-            Err(error) => {
-                tracing::debug!(%error, "the kernel's functions are not traced");
-                Self::Tracepoints
-            }
-        }
-    }
-
-    /// Does a kernel that has this way take the program? One of functions takes tracepoints, too.
-    pub fn takes(self, program: &str) -> bool {
-        self == Self::Functions || !is_of_functions(program)
+        // There is such a list where functions can be traced at all (CONFIG_DYNAMIC_FTRACE).
+        if tracefs::has("available_filter_functions") { Self::Functions } else { Self::Tracepoints }
     }
 
     /// Does this way not use the program?
@@ -113,13 +98,6 @@ fn is_of_functions(program: &str) -> bool {
 
 fn is_of_tracepoints(program: &str) -> bool {
     TRACEPOINTS.iter().any(|(name, ..)| *name == program)
-}
-
-fn takes_functions() -> io::Result<()> {
-    let types = Btf::from_sys_fs().map_err(io::Error::other)?;
-    let id =
-        types.id_by_type_name_kind(&function("munmap_return"), BtfKind::Func).map_err(io::Error::other)?;
-    multi::takes_function_return(id)
 }
 
 fn at_return(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProbeError> {

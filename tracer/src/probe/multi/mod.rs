@@ -6,7 +6,7 @@
 
 mod syscall;
 
-pub(super) use self::syscall::{link_to_event, link_to_function, takes_function_return};
+pub(super) use self::syscall::{link_to_event, link_to_function};
 
 use std::{
     collections::{BTreeMap, HashSet},

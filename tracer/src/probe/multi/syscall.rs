@@ -17,8 +17,6 @@ const BTF_LOAD: c_int = 18;
 const LINK_CREATE: c_int = 28;
 
 const PROG_TYPE_KPROBE: u32 = 2;
-const PROG_TYPE_TRACING: u32 = 26;
-const TRACE_FEXIT: u32 = 25;
 const PERF_EVENT: u32 = 41;
 const TRACE_UPROBE_MULTI: u32 = 48;
 /// At the functions' returns (`BPF_F_UPROBE_MULTI_RETURN`).
@@ -182,23 +180,6 @@ pub(super) fn load(
         // SAFETY: as before, and so is the log.
         unsafe { load_as(attr) }.map_err(|_| (error, String::from_utf8_lossy(until_zero(&log)).into_owned()))
     })
-}
-
-/// Does the kernel take a program for the return of its function of this BTF id? One that does nothing is loaded.
-pub(in crate::probe) fn takes_function_return(function: u32) -> io::Result<()> {
-    // r0 = 0; exit
-    const NOTHING: [u64; 2] = [0xb7, 0x95];
-    let attr = LoadAttr {
-        program_type: PROG_TYPE_TRACING,
-        expected_attach_type: TRACE_FEXIT,
-        attach_btf_id: function,
-        instruction_count: NOTHING.len() as u32,
-        instructions: NOTHING.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        ..LoadAttr::default()
-    };
-    // SAFETY: all that it has addresses of is static.
-    unsafe { load_as(attr) }.map(drop)
 }
 
 /// # Safety
