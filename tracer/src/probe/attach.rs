@@ -102,14 +102,26 @@ impl UprobePoint {
     }
 }
 
-/// Tracepoints of tasks: program, category, name.
-pub const TRACEPOINTS: [(&str, &str, &str); 3] = [
+/// Tracepoints: program, category, name.
+pub const TRACEPOINTS: [(&str, &str, &str); 15] = [
+    ("sys_enter_mapping", "syscalls", "sys_enter_mmap"),
+    ("sys_enter_mapping", "syscalls", "sys_enter_munmap"),
+    ("sys_enter_mapping", "syscalls", "sys_enter_mremap"),
+    ("sys_enter_mapping", "syscalls", "sys_enter_brk"),
+    ("sys_enter_mapping", "syscalls", "sys_enter_mprotect"),
+    ("sys_enter_mapping", "syscalls", "sys_enter_madvise"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_mmap"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_munmap"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_mremap"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_brk"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_mprotect"),
+    ("sys_exit_mapping", "syscalls", "sys_exit_madvise"),
     ("task_newtask", "task", "task_newtask"),
     ("sched_process_exit", "sched", "sched_process_exit"),
     ("sched_process_exec", "sched", "sched_process_exec"),
 ];
 
-/// Attaches every one of [`TRACEPOINTS`], until the links are closed.
+/// Attaches every tracepoint, until the links are closed.
 ///
 /// # Errors
 /// tracefs is not mounted, or the kernel has not the tracepoint; the error names it.
@@ -140,8 +152,7 @@ pub fn tracepoint(
     })
 }
 
-/// The program of this name, of this kind.
-pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {

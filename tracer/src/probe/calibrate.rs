@@ -9,7 +9,6 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::{
-    mapping_calls::Way,
     perf_event::{self, Scope},
     tracefs,
 };
@@ -41,10 +40,8 @@ const SELF: &CStr = c"/proc/self/exe";
 pub struct Cost {
     pub emulated_ns: u64,
     pub single_stepped_ns: u64,
-    /// The way in which mapping calls are seen.
-    pub mapping_calls: Way,
     /// The time that every system call of every process on the host takes more while a tracepoint of system calls is
-    /// attached to; `None` if none is needed, or if it could not be measured.
+    /// attached to; `None` if it could not be measured.
     pub system_call_ns: Option<u64>,
 }
 
@@ -67,19 +64,10 @@ impl Cost {
         }
         let bare = median(bare);
         let cost = |batches| median(batches).saturating_sub(bare) / u64::from(CALLS);
-        let mapping_calls = Way::of_kernel();
-        let system_call_ns = match mapping_calls {
-            Way::Functions => None,
-            Way::Tracepoints => system_call_ns()
-                .map_err(|error| tracing::debug!(%error, "the cost of system calls was not measured"))
-                .ok(),
-        };
-        Ok(Self {
-            emulated_ns: cost(emulated),
-            single_stepped_ns: cost(stepped),
-            mapping_calls,
-            system_call_ns,
-        })
+        let system_call_ns = system_call_ns()
+            .map_err(|error| tracing::debug!(%error, "the cost of system calls was not measured"))
+            .ok();
+        Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped), system_call_ns })
     }
 
     /// How many times dearer a probe that is single-stepped is.

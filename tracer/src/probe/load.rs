@@ -1,10 +1,10 @@
 //! Loading the BPF programs: sizes, configuration, verification.
 
-use std::{panic, sync::OnceLock, thread};
+use std::{panic, thread};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
-    programs::{FExit, Program, ProgramError, ProgramInfo, TracePoint, UProbe},
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError, ProgramInfo, TracePoint, UProbe},
 };
 use tracer_common::{
     config::{Config, MEMO_WAYS},
@@ -14,7 +14,7 @@ use tracer_common::{
 
 use rustix::time::{ClockId, clock_getres};
 
-use super::{ProbeError, mapping_calls, multi};
+use super::{ProbeError, multi};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -109,17 +109,11 @@ impl Programs {
     /// The kernel refuses one, or it is loaded.
     pub fn load(&mut self, wanted: &Wanted) -> Result<(), ProbeError> {
         let Self { ebpf, multi } = self;
-        let kernel_types = OnceLock::new();
         thread::scope(|scope| {
             let mut loads = Vec::new();
             for (name, program) in ebpf.programs_mut().filter(|(name, _)| wanted(name)) {
                 if multi.as_ref().is_none_or(|multi| !multi.has(name)) {
-                    let (name, kernel_types) = (name.to_owned(), &kernel_types);
-                    let load = {
-                        let name = name.clone();
-                        move || load_program(&name, program, kernel_types)
-                    };
-                    loads.push((name, scope.spawn(load)));
+                    loads.push((name.to_owned(), scope.spawn(move || load_program(program))));
                 }
             }
             if let Some(multi) = multi {
@@ -191,21 +185,11 @@ fn tick_ns() -> u32 {
     u32::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or(0)
 }
 
-/// `kernel_types`: filled when they are first needed, as it takes time to read them.
-fn load_program(
-    name: &str,
-    program: &mut Program,
-    kernel_types: &OnceLock<Option<Btf>>,
-) -> Result<(), ProgramError> {
-    match program {
-        Program::UProbe(probe) => UProbe::load(probe),
-        Program::FExit(at_return) => {
-            let types = kernel_types.get_or_init(|| Btf::from_sys_fs().ok());
-            let types = types.as_ref().ok_or(ProgramError::UnexpectedProgramType)?;
-            FExit::load(at_return, &mapping_calls::function(name), types)
-        }
-        other => <&mut TracePoint>::try_from(other)?.load(),
+fn load_program(program: &mut Program) -> Result<(), ProgramError> {
+    if let Ok(probe) = <&mut UProbe>::try_from(&mut *program) {
+        return probe.load();
     }
+    <&mut TracePoint>::try_from(program)?.load()
 }
 
 /// The stacks on which is booked what has no stack of its own must exist before the table is full.

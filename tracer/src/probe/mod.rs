@@ -14,7 +14,6 @@ pub mod lifecycle;
 mod links;
 pub mod load;
 pub mod log;
-pub mod mapping_calls;
 pub mod multi;
 mod perf_event;
 pub mod placement;

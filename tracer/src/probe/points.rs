@@ -5,7 +5,6 @@ use std::path::Path;
 use tracer_common::table::{UsdtSpec, lifecycle};
 
 use super::attach::{TRACEPOINTS, UprobePoint};
-use super::mapping_calls;
 use super::placement::{InsideSite, Role};
 use crate::process::{
     allocator::{AllocatorFunction, Function},
@@ -88,15 +87,16 @@ pub enum Point {
     /// By the trap of a function's return.
     Return,
     /// By a call in the kernel.
-    Kernel,
+    Tracepoint,
 }
 
 /// How `program` is entered.
 pub fn point_of(program: &str) -> Point {
     match program {
         "allocate_return" | "lifecycle_return" => Point::Return,
-        name if TRACEPOINTS.iter().chain([&FAULTS]).any(|(program, ..)| *program == name) => Point::Kernel,
-        name if mapping_calls::is_one(name) => Point::Kernel,
+        name if TRACEPOINTS.iter().chain([&FAULTS]).any(|(program, ..)| *program == name) => {
+            Point::Tracepoint
+        }
         _ => Point::Entry,
     }
 }

@@ -15,11 +15,6 @@ pub fn is_mounted() -> bool {
     PLACES.iter().any(|place| Path::new(place).join("events").is_dir())
 }
 
-/// Whether tracefs, which is mounted, has a file of this name.
-pub fn has(name: &str) -> bool {
-    PLACES.iter().any(|place| Path::new(place).join(name).exists())
-}
-
 /// The number of a tracepoint.
 ///
 /// # Errors

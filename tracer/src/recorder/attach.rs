@@ -117,7 +117,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         lifecycle::watch(&mut probes, target).map_err(lacking)?;
         phase("lifecycle probes attached");
     }
-    probes.attach_kernel().map_err(lacking)?;
+    probes.attach_tracepoints().map_err(lacking)?;
     if is_ours {
         probes.attach_exit_points(target);
         tables.allow_stop(may_stop::AT_UNKNOWN_CODE).map_err(|error| lacking(error.into()))?;

@@ -135,7 +135,7 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
         let trap_ns = match points::point_of(&runs.program) {
             points::Point::Entry => traps.entry_ns,
             points::Point::Return => traps.return_ns,
-            points::Point::Kernel => 0,
+            points::Point::Tracepoint => 0,
         };
         let traps_ns = count.saturating_mul(trap_ns);
         if points::is_of_allocator(&runs.program) {

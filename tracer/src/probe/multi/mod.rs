@@ -6,7 +6,7 @@
 
 mod syscall;
 
-pub(super) use self::syscall::{link_to_event, link_to_function};
+pub(super) use self::syscall::link_to_event;
 
 use std::{
     collections::{BTreeMap, HashSet},

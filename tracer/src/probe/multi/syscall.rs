@@ -11,7 +11,6 @@ use aya_obj::{Function, generated::bpf_prog_info};
 use crate::process::elf::until_zero;
 
 const PROG_LOAD: c_int = 5;
-const RAW_TRACEPOINT_OPEN: c_int = 17;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
 const BTF_LOAD: c_int = 18;
 const LINK_CREATE: c_int = 28;
@@ -92,15 +91,6 @@ struct EventLinkAttr {
     event: u32,
     attach_type: u32,
     flags: u32,
-    cookie: u64,
-}
-
-/// For `BPF_RAW_TRACEPOINT_OPEN`; without a name, of a program that was loaded for one function.
-#[repr(C)]
-struct FunctionLinkAttr {
-    name: u64,
-    program: u32,
-    padding: u32,
     cookie: u64,
 }
 
@@ -235,13 +225,6 @@ pub(in crate::probe) fn link_to_event(
     };
     // SAFETY: numbers alone.
     unsafe { bpf_descriptor(LINK_CREATE, &mut attr) }
-}
-
-/// Attaches a program to the function of the kernel that it was loaded for.
-pub(in crate::probe) fn link_to_function(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attr = FunctionLinkAttr { name: 0, program: program.as_raw_fd() as u32, padding: 0, cookie: 0 };
-    // SAFETY: numbers alone.
-    unsafe { bpf_descriptor(RAW_TRACEPOINT_OPEN, &mut attr) }
 }
 
 /// The kernel's information about a program.
