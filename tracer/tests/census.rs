@@ -466,7 +466,7 @@ fn cores_that_lie_end_in_a_census_or_a_refusal() {
         }
         // 2 s of reading, and what is made of it by a build that is not optimized.
         let took = cpu_ns() - started_ns;
-        assert!(took < 15_000_000_000, "seed {seed} took {took} ns");
+        assert!(took < 40_000_000_000, "seed {seed} took {took} ns");
         for (offset, old) in before.into_iter().rev() {
             core.write_all_at(&old, offset).expect("written");
         }

@@ -216,7 +216,7 @@ fn the_answer_so_far_is_given_when_asked_for() {
     target.tell("go");
     stdout.next();
     recorder.signal(Signal::USR1);
-    recorder.stdout.until("Next: ");
+    recorder.stdout.until("Next:");
     let first = recorder.stdout.seen.len();
     // A terminal that is closed ends the recording in order.
     recorder.signal(Signal::HUP);

@@ -6,7 +6,7 @@ use tracer_common::sampling::MAX_WEIGHT;
 /// So long it must be too much.
 const PATIENCE_NS: u64 = 2_000_000_000;
 /// Less than this part of one CPU is never too much: what hardly runs has little to lose.
-pub const LEAST_PERCENT_OF_CPU: f64 = 2.0;
+pub const LEAST_PERCENT_OF_CPU: f64 = 5.0;
 /// Sampling aims below the budget.
 const AIM: f64 = 0.5;
 const MIN_INTERVAL_BYTES: u32 = 64 << 10;
