@@ -67,34 +67,33 @@ impl Writer {
     /// What is live now, by stack and thread: (stack, tid, bytes, count). Replaces what was given
     /// before.
     pub fn live_by_thread(&mut self, live: &[(u64, u32, u64, u64)]) -> Result<(), WriteError> {
-        self.write(|writer, database| {
-            database.execute("DELETE FROM live_thread", [])?;
-            let mut insert = database.prepare_cached(
-                "INSERT INTO live_thread VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
-                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
-            )?;
-            for &(stack, tid, bytes, count) in live {
-                let stack = writer.rows.stack(database, stack)?;
-                insert.execute(params![stack, tid, signed(Some(bytes)), signed(Some(count))])?;
-            }
-            Ok(())
-        })
+        let rows = live.iter().map(|&(stack, tid, bytes, count)| (stack, u64::from(tid), bytes, count));
+        self.replace_live("live_thread", rows)
     }
 
     /// What is live now, by stack and size: (stack, smallest size of the class, bytes, count). Replaces what was given
     /// before.
     pub fn live_by_size(&mut self, live: &[(u64, u64, u64, u64)]) -> Result<(), WriteError> {
+        self.replace_live("live_size", live.iter().copied())
+    }
+
+    /// Replaces the rows of a table of what is live: (stack, what they are told apart by, bytes, count). Rows of the same
+    /// stack, which may be one for several ids, are summed.
+    fn replace_live(
+        &mut self,
+        table: &str,
+        live: impl Iterator<Item = (u64, u64, u64, u64)>,
+    ) -> Result<(), WriteError> {
         self.write(|writer, database| {
-            database.execute("DELETE FROM live_size", [])?;
-            let mut insert = database.prepare_cached(
-                "INSERT INTO live_size VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
-                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
-            )?;
-            for &(stack, least_bytes, bytes, count) in live {
+            database.execute(&format!("DELETE FROM {table}"), [])?;
+            let mut insert = database.prepare_cached(&format!(
+                "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count"
+            ))?;
+            for (stack, key, bytes, count) in live {
                 let stack = writer.rows.stack(database, stack)?;
-                let [least_bytes, bytes, count] =
-                    [least_bytes, bytes, count].map(|value| signed(Some(value)));
-                insert.execute(params![stack, least_bytes, bytes, count])?;
+                let [key, bytes, count] = [key, bytes, count].map(|value| signed(Some(value)));
+                insert.execute(params![stack, key, bytes, count])?;
             }
             Ok(())
         })
