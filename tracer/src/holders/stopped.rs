@@ -204,9 +204,7 @@ impl Stopper<'_> {
             return Ok(None);
         }
         let spaces = self.access.spaces()?;
-        if !copy.has_room_for(&spaces.used) {
-            return Err(HoldersError::Refused("the Java heap has moved".to_owned()));
-        }
+        copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
         let max_pause = self.max_pause;
         let go_on = || begin.elapsed() < max_pause;
         copy.fill(&BulkMemory::new(self.pid), &spaces.used, &[], &go_on).map_err(|error| {

@@ -45,7 +45,7 @@ pub(super) fn look(
             continue;
         };
         let copied =
-            copy.has_room_for(&spaces.used) && copy.fill(memory, &spaces.used, &[], &|| true).is_ok();
+            copy.make_room_for(&spaces).is_ok() && copy.fill(memory, &spaces.used, &[], &|| true).is_ok();
         let roots = access.roots(&[], residency);
         // A collection that came between moved objects.
         let (true, Ok(roots), true) = (copied, roots, access.collections()? == before) else {

@@ -87,10 +87,16 @@ impl HeapCopy {
         Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new() })
     }
 
-    /// Can what lies in `spaces` be copied to it?
-    pub fn has_room_for(&self, spaces: &[Space]) -> bool {
+    /// Has room for what lies in `spaces`: a heap that grew since the room was reserved gets another.
+    ///
+    /// # Errors
+    /// As [`HeapCopy::reserve`].
+    pub fn make_room_for(&mut self, spaces: &Spaces) -> io::Result<()> {
         let end = self.base + self.memory.len() as u64;
-        spaces.iter().all(|space| self.base <= space.bottom && space.top <= end)
+        if spaces.used.iter().any(|space| space.bottom < self.base || end < space.top) {
+            *self = Self::reserve(spaces.extent.clone())?;
+        }
+        Ok(())
     }
 
     /// Has the kernel give the pages of `range` now, so that filling them does not wait for it.
@@ -284,6 +290,27 @@ mod tests {
         let late = copy.fill(&image, &spaces, &[], &|| false).expect_err("not in time");
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert!(copy.fill(&image, &[old, old], &[], &|| true).is_err(), "they overlap");
+    }
+
+    #[test]
+    fn a_heap_that_grew_gets_other_room() {
+        let image = ImageMemory::new(vec![(BASE - (1 << 20), vec![7; 4 << 20])]);
+        let space = |bottom, top| Space { bottom, top, kind: SpaceKind::Old };
+        let mut copy = HeapCopy::reserve(BASE..BASE + (1 << 20)).expect("reserved");
+        for (bottom, top) in [
+            (BASE, BASE + (1 << 20)),
+            (BASE, BASE + (2 << 20) + 8),
+            (BASE - (1 << 20), BASE),
+            (BASE + (1 << 20), BASE + (3 << 20)),
+        ] {
+            let spaces = Spaces { used: Vec::from([space(bottom, top)]), extent: bottom..top };
+            copy.make_room_for(&spaces).expect("room");
+            copy.fill(&image, &spaces.used, &[], &|| true).expect("copied");
+            assert_eq!(copy.word(top - 8), Some(0x0707_0707_0707_0707), "{bottom:#x} to {top:#x}");
+        }
+        let far =
+            Spaces { used: Vec::from([space(BASE, BASE + 64)]), extent: BASE..BASE + MAX_EXTENT_BYTES + 1 };
+        copy.make_room_for(&far).expect_err("further apart than objects can be numbered");
     }
 
     #[test]
