@@ -43,6 +43,11 @@ function pprofTotal(...args) {
   return found ? Number(found[1]) : text;
 }
 
+/** What the nodes that pprof shows add up to. */
+function shown(...args) {
+  return Number(run(pprof, ...args).match(/accounting for (-?\d+)B?,/)?.[1]);
+}
+
 function checkPprof() {
   const file = made("profile.pb.gz");
   for (const [type, field] of Object.entries(TYPES)) {
@@ -51,15 +56,28 @@ function checkPprof() {
   const largest = report.categories.find((row) => row.source === "allocator");
   const of = pprofTotal("-top", "-unit=B", `-tagfocus=category=^${largest.id}$`, "-sample_index=inuse_space", file);
   equal(`pprof -tagfocus category=${largest.id} shows a part of`, of, totals.live_bytes);
-  const focused = run(pprof, "-top", "-unit=B", "-nodefraction=0", "-nodecount=1000000", `-tagfocus=category=^${largest.id}$`, file).match(/accounting for (\d+)B/);
-  equal(`pprof -tagfocus category=${largest.id}`, Number(focused?.[1]), largest.live_bytes);
+  const focused = shown("-top", "-unit=B", "-nodefraction=0", "-nodecount=1000000", `-tagfocus=category=^${largest.id}$`, file);
+  equal(`pprof -tagfocus category=${largest.id}`, focused, largest.live_bytes);
+  // `  category: Total 1234B`, and below it `   567B (45.9%): zlib`.
   const tags = run(pprof, "-tags", "-unit=B", file);
-  equal("pprof -tags has the category", tags.includes(largest.id) && tags.includes("category"), true);
-  const against = run(pprof, "-top", "-unit=B", `-diff_base=${file}`, file).match(/accounting for (-?\d+)B?,/);
-  equal("pprof -diff_base itself", Number(against?.[1]), 0);
+  for (const row of report.categories.filter((row) => row.source === "allocator" && row.live_bytes > 0)) {
+    const name = row.id.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    const found = tags.match(new RegExp(`(\\d+)B? \\([^)]*\\): ${name}$`, "m"));
+    equal(`pprof -tags ${row.id}`, Number(found?.[1]), row.live_bytes);
+  }
+  const part = made("part.pb.gz", "--category", largest.id);
+  equal(`pprof -top of --category ${largest.id}`, pprofTotal("-top", "-unit=B", part), largest.live_bytes);
+  equal("pprof -diff_base itself", shown("-top", "-unit=B", `-diff_base=${file}`, file), 0);
+  const rest = shown("-top", "-unit=B", "-nodefraction=0", "-nodecount=1000000", `-diff_base=${part}`, file);
+  equal(`pprof -diff_base --category ${largest.id}`, rest, totals.live_bytes - largest.live_bytes);
+  const held = report.sites.flatMap((site) => site.kept_by ?? []).filter((kept) => kept.state === "none");
+  if (held.length > 0) {
+    const none = shown("-top", "-unit=B", "-nodefraction=0", "-nodecount=1000000", "-tagfocus=kept_by=no Java object", file);
+    equal("pprof -tagfocus kept_by", none >= held.reduce((sum, kept) => sum + kept.bytes, 0), true);
+  }
   const differences = join(out, "diff.pb.gz");
   run(tracer, "diff", recording, recording, "--format", "pprof", "--force", "-o", differences);
-  equal("pprof of tracer diff", Number(run(pprof, "-top", "-unit=B", differences).match(/accounting for (-?\d+)B?,/)?.[1]), 0);
+  equal("pprof of tracer diff", shown("-top", "-unit=B", differences), 0);
   equal("pprof -comments", run(pprof, "-comments", file).includes(`(pid ${report.target.pid})`), true);
 }
 

@@ -1,13 +1,15 @@
 //! Sites as samples: what pprof and OTLP have in common. A sample is a stack, labels with one value each, and four
 //! values in the order of Go's heap profiles.
 
+mod parts;
+
 use std::borrow::Cow;
 
 use super::calls::Calls;
 use super::stacks::source;
 use super::{Options, label};
 use crate::profile::diff::{Diff, SitePair};
-use crate::profile::{Profile, Site, Totals, View};
+use crate::profile::{KeptBy, Profile, Site, SiteThread, Totals, View};
 
 /// Types of the values, with their units.
 pub(super) const TYPES: [(&str, &str); 4] = [
@@ -16,9 +18,6 @@ pub(super) const TYPES: [(&str, &str); 4] = [
     ("inuse_objects", "count"),
     ("inuse_space", "bytes"),
 ];
-
-/// Threads of a site that have samples of their own, at most.
-const THREADS: usize = 32;
 
 /// The type that a view is looked at by.
 pub(super) const fn first_type(view: View) -> &'static str {
@@ -36,63 +35,75 @@ pub(super) enum Key {
     Verdict,
     Source,
     Thread,
+    KeptBy,
 }
 
-/// A stack with values.
+/// What is counted of a stack under the same labels.
 pub(super) struct Sample<'a> {
-    /// None: sites that are not shown.
-    pub(super) stack: Option<Calls<'a>>,
     pub(super) labels: Vec<(Key, Cow<'a, str>)>,
     pub(super) values: [u64; 4],
 }
 
-/// The samples of a profile. What threads are known to hold of a site has samples of their own: a thread is known
-/// for what is live, not for what was allocated.
-pub(super) fn of_profile<'a>(profile: &'a Profile, options: &Options) -> Vec<Sample<'a>> {
-    let source = source(options, profile.sites.iter().map(|site| site.source));
-    let sites = profile.sites.iter().filter(|site| site.source == source);
-    let top = options.top.unwrap_or(usize::MAX);
-    let mut samples = Vec::new();
-    let mut rest = [0_u64; 4];
-    for (at, site) in sites.enumerate() {
-        let values = values(&site.totals);
-        if at >= top {
-            rest = sum(rest, values);
-            continue;
-        }
-        let verdict = site.verdict.as_ref().map(|verdict| verdict.kind.as_str());
-        let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
-        of_threads(site, values, &labels, &mut samples);
-    }
-    samples.extend(others(rest, source));
-    samples
+/// A stack with its samples.
+pub(super) struct Sampled<'a> {
+    /// None: sites that are not shown.
+    pub(super) stack: Option<Calls<'a>>,
+    pub(super) samples: Vec<Sample<'a>>,
 }
 
-/// The samples of what differs: those of the base, and those of the new one.
-pub(super) fn of_diff<'a>(diff: &'a Diff, options: &Options) -> [Vec<Sample<'a>>; 2] {
+/// The samples of a profile. What threads and holders are known to have of a site has samples of its own: they are known
+/// for what is live, not for what was allocated.
+pub(super) fn of_profile<'a>(
+    profile: &'a Profile,
+    options: &Options,
+) -> impl Iterator<Item = Sampled<'a>> + use<'a> {
+    let source = source(options, profile.sites.iter().map(|site| site.source));
+    let top = options.top.unwrap_or(usize::MAX);
+    let sites = move || profile.sites.iter().filter(move |site| site.source == source);
+    let rest = sites().skip(top).map(|site| values(&site.totals)).fold([0; 4], sum);
+    let sampled = |site: &'a Site| {
+        let verdict = site.verdict.as_ref().map(|verdict| verdict.kind.as_str());
+        let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
+        let whole = Sample { labels, values: values(&site.totals) };
+        let samples = in_parts(whole, &site.threads, site.kept_by.as_deref());
+        Sampled { stack: Some(site.into()), samples }
+    };
+    sites().take(top).map(sampled).chain(others(rest, source))
+}
+
+/// One of the two that a comparison is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Base,
+    New,
+}
+
+/// The samples of one side of what differs.
+pub(super) fn of_side<'a>(
+    diff: &'a Diff,
+    side: Side,
+    options: &Options,
+) -> impl Iterator<Item = Sampled<'a>> + use<'a> {
     let source = source(options, diff.sites.iter().map(|site| site.source));
     let top = options.top.unwrap_or(usize::MAX);
-    let mut sides = [Vec::new(), Vec::new()];
-    let mut rests = [[0_u64; 4]; 2];
-    let sites = diff.sites.iter().filter(|site| site.source == source);
-    for (at, site) in sites.enumerate() {
-        let SitePair { totals, verdict, .. } = site;
-        let of_sides = [(&totals.base, verdict.base), (&totals.new, verdict.new)];
-        for ((side, rest), (totals, verdict)) in sides.iter_mut().zip(&mut rests).zip(of_sides) {
-            let values = values(totals);
-            if at >= top {
-                *rest = sum(*rest, values);
-            } else if values != [0; 4] {
-                let verdict = verdict.map(|kind| kind.as_str());
-                let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
-                side.push(Sample { stack: Some(site.into()), labels, values });
-            }
+    let sites = move || diff.sites.iter().filter(move |site| site.source == source);
+    let of_side = move |site: &'a SitePair| {
+        let SitePair { totals, verdict, live: [base, new], .. } = site;
+        match side {
+            Side::Base => (&totals.base, verdict.base, base),
+            Side::New => (&totals.new, verdict.new, new),
         }
-    }
-    for (side, rest) in sides.iter_mut().zip(rests) {
-        side.extend(others(rest, source));
-    }
-    sides
+    };
+    let rest = sites().skip(top).map(|site| values(of_side(site).0)).fold([0; 4], sum);
+    let sampled = move |site: &'a SitePair| {
+        let (totals, verdict, live) = of_side(site);
+        let verdict = verdict.map(|kind| kind.as_str());
+        let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
+        let whole = Sample { labels, values: values(totals) };
+        let samples = in_parts(whole, &live.threads, live.kept_by.as_deref());
+        Sampled { stack: Some(site.into()), samples }
+    };
+    sites().take(top).map(sampled).chain(others(rest, source))
 }
 
 fn values(totals: &Totals) -> [u64; 4] {
@@ -124,32 +135,30 @@ fn labels<'a>(
     labels
 }
 
-/// A sample for each thread that holds something of the site, and one for the rest of its values.
-fn of_threads<'a>(
-    site: &'a Site,
-    values: [u64; 4],
-    labels: &[(Key, Cow<'a, str>)],
-    samples: &mut Vec<Sample<'a>>,
-) {
+/// A sample for each part of what is live of a stack, and one for the rest of its values.
+fn in_parts<'a>(whole: Sample<'a>, threads: &'a [SiteThread], kept_by: Option<&[KeptBy]>) -> Vec<Sample<'a>> {
+    let Sample { labels, values } = whole;
+    let [.., count, bytes] = values;
     let mut rest = values;
-    for thread in site.threads.iter().take(THREADS) {
+    let mut samples = Vec::new();
+    for part in parts::of_live(threads, kept_by, (count, bytes)) {
         let [.., count, bytes] = rest;
-        // Threads are counted a moment after totals.
-        let held = [0, 0, thread.live_count.min(count), thread.live_bytes.min(bytes)];
+        // Threads and holders are counted a moment after totals.
+        let held = [0, 0, part.count.min(count), part.bytes.min(bytes)];
         if held != [0; 4] {
             rest = difference(rest, held);
-            let mut labels = labels.to_vec();
-            labels.push((Key::Thread, label::clean(&thread.name)));
-            samples.push(Sample { stack: Some(site.into()), labels, values: held });
+            samples
+                .push(Sample { labels: labels.iter().cloned().chain(part.labels).collect(), values: held });
         }
     }
     if rest != [0; 4] {
-        samples.push(Sample { stack: Some(site.into()), labels: labels.to_vec(), values: rest });
+        samples.push(Sample { labels, values: rest });
     }
+    samples
 }
 
 /// Sites that are not shown, so that the sums stay the same.
-fn others(values: [u64; 4], source: &'static str) -> Option<Sample<'static>> {
+fn others(values: [u64; 4], source: &'static str) -> Option<Sampled<'static>> {
     let labels = vec![(Key::Source, source.into())];
-    (values != [0; 4]).then_some(Sample { stack: None, labels, values })
+    (values != [0; 4]).then(|| Sampled { stack: None, samples: vec![Sample { labels, values }] })
 }

@@ -28,6 +28,14 @@ pub struct KeptBy {
     pub bytes: u64,
 }
 
+#[cfg(test)]
+impl KeptBy {
+    /// Of a look that was not made.
+    pub(crate) fn of(group: u32, state: State, path: Arc<[Step]>, count: u64, bytes: u64) -> KeptBy {
+        KeptBy { group, state, owner: None, path, count, bytes }
+    }
+}
+
 /// Bytes and count by group.
 pub(super) type Sums = BTreeMap<u32, (u64, u64)>;
 

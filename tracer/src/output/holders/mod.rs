@@ -7,7 +7,7 @@ mod path;
 mod text;
 
 pub use self::json::{groups, refusal, value};
-pub(in crate::output) use self::path::in_one_line;
+pub(in crate::output) use self::path::{in_one_line, in_words};
 pub use self::text::{notice, render};
 
 /// Whose it is.

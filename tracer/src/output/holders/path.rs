@@ -2,6 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::holders::State;
 use crate::hotspot::heap::{Step, StepKind};
 use crate::output::clean;
 
@@ -46,6 +47,18 @@ pub(in crate::output) fn in_one_line(path: &[Step], width: usize) -> String {
     }
     let end: Vec<&str> = [root.as_str(), LEFT_OUT].into_iter().chain(end.into_iter().rev()).collect();
     end.join(ARROW)
+}
+
+/// Who keeps something, as a label has it: without a verb around it.
+pub(in crate::output) fn in_words(state: State, path: &[Step], width: usize) -> String {
+    match state {
+        State::Held | State::Stack => in_one_line(path, width),
+        State::Soft => format!("softly: {}", in_one_line(path, width)),
+        State::Collectable => "a cleaner or finalizer alone".to_owned(),
+        State::Lost => "nobody: lost".to_owned(),
+        State::Unseen => "no holder seen".to_owned(),
+        State::None => "no Java object".to_owned(),
+    }
 }
 
 /// A class without its packages.

@@ -76,16 +76,18 @@ impl Draft {
                 attribute_indices: Vec::new(),
             })
             .collect();
-        for sample in of_profile(profile, options) {
-            let stack = self.dictionary.stack(sample.stack);
+        for sampled in of_profile(profile, options) {
+            let stack = self.dictionary.stack(sampled.stack);
             let stack_index = self.stacks.add(stack);
-            let attribute_indices: Vec<i32> =
-                sample.labels.iter().map(|(key, value)| self.attribute(name(*key), value)).collect();
-            for (profile, &value) in profiles.iter_mut().zip(&sample.values) {
-                if value > 0 {
-                    let attribute_indices = attribute_indices.clone();
-                    let values = vec![signed(value)];
-                    profile.samples.push(proto::Sample { stack_index, attribute_indices, values });
+            for sample in &sampled.samples {
+                let attribute_indices: Vec<i32> =
+                    sample.labels.iter().map(|(key, value)| self.attribute(name(*key), value)).collect();
+                for (profile, &value) in profiles.iter_mut().zip(&sample.values) {
+                    if value > 0 {
+                        let attribute_indices = attribute_indices.clone();
+                        let values = vec![signed(value)];
+                        profile.samples.push(proto::Sample { stack_index, attribute_indices, values });
+                    }
                 }
             }
         }
@@ -217,6 +219,7 @@ fn name(key: Key) -> &'static str {
         Key::Verdict => "tracer.verdict",
         Key::Source => "tracer.source",
         Key::Thread => "thread.name",
+        Key::KeptBy => "tracer.kept_by",
     }
 }
 
@@ -231,4 +234,4 @@ fn signed(value: u64) -> i64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

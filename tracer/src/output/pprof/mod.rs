@@ -16,7 +16,7 @@ use prost::Message;
 
 use super::Options;
 use super::dictionary::Dictionary;
-use super::samples::{Key, Sample, TYPES, first_type, of_diff, of_profile};
+use super::samples::{Key, Sampled, Side, TYPES, first_type, of_profile, of_side};
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, Session, Target};
 
@@ -28,12 +28,12 @@ const OF_BASE: (&str, &str) = ("pprof::base", "true");
 /// # Errors
 /// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut draft = Draft::new(&profile.target, Some(&profile.session), options);
-    for sample in of_profile(profile, options) {
-        draft.add(&sample, false);
+    let mut draft = Draft::new(&profile.target, Some(&profile.session), options, out);
+    for sampled in of_profile(profile, options) {
+        draft.add(&sampled, Side::New)?;
     }
     draft.say(about::of_profile(profile, options));
-    draft.write(out)
+    draft.finish()
 }
 
 /// Writes a comparison.
@@ -41,66 +41,78 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
 /// # Errors
 /// Writing failed.
 pub fn render_diff(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut draft = Draft::new(&diff.new.target, diff.new.session.as_ref(), options);
-    let [base, new] = of_diff(diff, options);
-    for (samples, is_base) in [(new, false), (base, true)] {
-        for sample in &samples {
-            draft.add(sample, is_base);
+    let mut draft = Draft::new(&diff.new.target, diff.new.session.as_ref(), options, out);
+    for side in [Side::New, Side::Base] {
+        for sampled in of_side(diff, side, options) {
+            draft.add(&sampled, side)?;
         }
     }
     draft.say(about::of_diff(diff, options));
-    draft.write(out)
+    draft.finish()
 }
 
-/// A profile while it is put together.
-struct Draft {
+/// A profile while it is written: samples at once, what they refer to at the end. Fields of a message may come in any
+/// order, and one that is repeated in several pieces.
+struct Draft<'a> {
     dictionary: Dictionary,
-    profile: proto::Profile,
+    /// What is not repeated, and comments.
+    head: proto::Profile,
+    /// The samples of one stack, before they are compressed.
+    piece: Vec<u8>,
+    out: GzEncoder<&'a mut dyn Write>,
 }
 
-impl Draft {
-    fn new(target: &Target, session: Option<&Session>, options: &Options) -> Self {
+impl<'a> Draft<'a> {
+    fn new(target: &Target, session: Option<&Session>, options: &Options, out: &'a mut dyn Write) -> Self {
         let mut dictionary = Dictionary::new(target.command.first().unwrap_or(&target.comm));
         let mut value_type = |(of, unit): (&str, &str)| proto::ValueType {
             r#type: dictionary.string(of).into(),
             unit: dictionary.string(unit).into(),
         };
-        let mut profile = proto::Profile {
+        let mut head = proto::Profile {
             sample_type: TYPES.map(&mut value_type).to_vec(),
             period_type: Some(value_type(("space", "bytes"))),
             period: 1,
             ..proto::Profile::default()
         };
-        profile.default_sample_type = dictionary.string(first_type(options.view)).into();
+        head.default_sample_type = dictionary.string(first_type(options.view)).into();
         if let Some(session) = session {
-            profile.time_nanos = signed(super::program::started_ns(session));
-            profile.duration_nanos = signed(session.duration_ns);
-            profile.period = signed(session.sample_bytes.unwrap_or(1).max(1));
+            head.time_nanos = signed(super::program::started_ns(session));
+            head.duration_nanos = signed(session.duration_ns);
+            head.period = signed(session.sample_bytes.unwrap_or(1).max(1));
         }
-        Self { dictionary, profile }
+        Self { dictionary, head, piece: Vec::new(), out: GzEncoder::new(out, Compression::fast()) }
     }
 
-    fn add(&mut self, sample: &Sample<'_>, is_base: bool) {
-        let location_id = self.dictionary.stack(sample.stack).into_iter().map(u64::from).collect();
+    /// Writes the samples of a stack.
+    fn add(&mut self, sampled: &Sampled<'_>, side: Side) -> io::Result<()> {
+        let location_id: Vec<u64> = self.dictionary.stack(sampled.stack).into_iter().map(u64::from).collect();
+        let is_base = side == Side::Base;
         let sign = if is_base { -1 } else { 1 };
-        let mut label = |key: &str, value: &str| proto::Label {
-            key: self.dictionary.string(key).into(),
-            str: self.dictionary.string(value).into(),
-        };
-        let mut labels: Vec<_> = sample.labels.iter().map(|(key, value)| label(name(*key), value)).collect();
-        labels.extend(is_base.then(|| label(OF_BASE.0, OF_BASE.1)));
-        let value = sample.values.iter().map(|&value| sign * signed(value)).collect();
-        self.profile.sample.push(proto::Sample { location_id, value, label: labels });
+        let mut piece = proto::Profile::default();
+        for sample in &sampled.samples {
+            let mut label = |key: &str, value: &str| proto::Label {
+                key: self.dictionary.string(key).into(),
+                str: self.dictionary.string(value).into(),
+            };
+            let mut labels: Vec<_> =
+                sample.labels.iter().map(|(key, value)| label(name(*key), value)).collect();
+            labels.extend(is_base.then(|| label(OF_BASE.0, OF_BASE.1)));
+            let value = sample.values.iter().map(|&value| sign * signed(value)).collect();
+            piece.sample.push(proto::Sample { location_id: location_id.clone(), value, label: labels });
+        }
+        self.write(&piece)
     }
 
     fn say(&mut self, comments: Vec<String>) {
-        self.profile.comment =
-            comments.iter().map(|comment| self.dictionary.string(comment).into()).collect();
+        self.head.comment = comments.iter().map(|comment| self.dictionary.string(comment).into()).collect();
     }
 
-    fn write(self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { dictionary, mut profile } = self;
-        profile.mapping = dictionary
+    /// Writes what the samples refer to.
+    fn finish(mut self) -> io::Result<()> {
+        let dictionary = std::mem::take(&mut self.dictionary);
+        let mut head = std::mem::take(&mut self.head);
+        head.mapping = dictionary
             .mappings
             .rows()
             .skip(1)
@@ -117,31 +129,42 @@ impl Draft {
                 has_inline_frames: true,
             })
             .collect();
-        let location = |(id, location): (u32, &super::dictionary::Location)| proto::Location {
-            id: id.into(),
-            mapping_id: location.mapping.into(),
-            address: location.address,
-            line: location
-                .lines
-                .iter()
-                .map(|&(function, line)| proto::Line { function_id: function.into(), line: line.into() })
-                .collect(),
-        };
-        profile.location = dictionary.locations.rows().skip(1).map(location).collect();
-        let function = |(id, function): (u32, &super::dictionary::Function)| proto::Function {
-            id: id.into(),
-            name: function.name.into(),
-            system_name: function.system_name.into(),
-            filename: function.file.into(),
-        };
-        profile.function = dictionary.functions.rows().skip(1).map(function).collect();
-        profile.string_table = dictionary.strings.rows().map(|(_, string)| string.to_owned()).collect();
-        drop(dictionary);
-        let bytes = profile.encode_to_vec();
-        drop(profile);
-        let mut compressed = GzEncoder::new(out, Compression::fast());
-        compressed.write_all(&bytes)?;
-        compressed.finish()?.flush()
+        self.write(&head)?;
+        for (id, location) in dictionary.locations.rows().skip(1) {
+            let line = |&(function, line): &(u32, u32)| proto::Line {
+                function_id: function.into(),
+                line: line.into(),
+            };
+            let location = proto::Location {
+                id: id.into(),
+                mapping_id: location.mapping.into(),
+                address: location.address,
+                line: location.lines.iter().map(line).collect(),
+            };
+            self.write(&proto::Profile { location: vec![location], ..proto::Profile::default() })?;
+        }
+        for (id, function) in dictionary.functions.rows().skip(1) {
+            let function = proto::Function {
+                id: id.into(),
+                name: function.name.into(),
+                system_name: function.system_name.into(),
+                filename: function.file.into(),
+            };
+            self.write(&proto::Profile { function: vec![function], ..proto::Profile::default() })?;
+        }
+        for (_, string) in dictionary.strings.rows() {
+            let string_table = vec![string.to_owned()];
+            self.write(&proto::Profile { string_table, ..proto::Profile::default() })?;
+        }
+        self.out.finish()?.flush()
+    }
+
+    /// Writes a piece of the profile.
+    fn write(&mut self, piece: &proto::Profile) -> io::Result<()> {
+        self.piece.clear();
+        // A vector takes all that is written.
+        let _ = piece.encode(&mut self.piece);
+        self.out.write_all(&self.piece)
     }
 }
 
@@ -152,6 +175,7 @@ fn name(key: Key) -> &'static str {
         Key::Verdict => "verdict",
         Key::Source => "source",
         Key::Thread => "thread",
+        Key::KeptBy => "kept_by",
     }
 }
 

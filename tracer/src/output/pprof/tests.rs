@@ -87,6 +87,37 @@ fn samples_have_stacks_values_and_labels() {
     }
 }
 
+/// What is kept some way has samples of its own, which add up to what the row says.
+#[test]
+fn who_keeps_it_is_a_label() {
+    let (_folder, path) = fixture::finished_with_holders();
+    let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
+    let made = rendered(&profile, &Options::default());
+    let totals = profile.totals;
+    let expected = [totals.allocated_count, totals.allocated_bytes, totals.live_count, totals.live_bytes];
+    assert_eq!(sums(&made), expected.map(|value| i64::try_from(value).expect("small")));
+    let site = profile.sites.iter().find(|site| site.kept_by.as_ref().is_some_and(|kept| kept.len() > 1));
+    let site = site.expect("kept several ways");
+    for kept in site.kept_by.iter().flatten() {
+        let words = crate::output::holders::in_words(kept.state, &kept.path, 120);
+        let is_of = |sample: &&proto::Sample| {
+            let labels = labels(&made, sample);
+            labels.contains(&("category", &site.category)) && labels.contains(&("kept_by", &words))
+        };
+        let held: i64 = made.sample.iter().filter(is_of).filter_map(|sample| sample.value.last()).sum();
+        assert_eq!(held, i64::try_from(kept.bytes).expect("small"), "{words}");
+    }
+    let diff = Diff::of_profiles(&profile, &profile);
+    let mut file = Vec::new();
+    render_diff(&diff, &Options::default(), &mut file).expect("render");
+    let made = decoded(&file);
+    let is_told = |sample: &proto::Sample| {
+        let keys: Vec<&str> = labels(&made, sample).into_iter().map(|(key, _)| key).collect();
+        keys.contains(&"kept_by") && keys.contains(&"pprof::base")
+    };
+    assert!(made.sample.iter().any(is_told));
+}
+
 #[test]
 fn what_was_compiled_into_one_is_one_location() {
     let mut profile = profile();

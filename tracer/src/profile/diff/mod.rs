@@ -20,7 +20,7 @@ pub use by_line::LinePair;
 pub use facts::{CensusDiff, FactPair};
 pub use pair::{Difference, Pair, Rates, TotalsPair};
 pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, ThreadsDiff, ThreadsPair};
-pub use sites::{SitePair, Verdicts};
+pub use sites::{SiteLive, SitePair, Verdicts};
 
 use super::census;
 use super::{Category, Filtered, Jvm, Profile, Session, Sort, Target, Totals, View};

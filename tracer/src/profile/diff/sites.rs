@@ -5,7 +5,8 @@
 //! that was built again is compared, too.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use serde::Serialize;
 use super::pair::{Rates, TotalsPair};
 use crate::attribute::known_name;
 use crate::census::NamePattern;
-use crate::profile::{CallPath, Kind, Site, SiteFrame, Totals};
+use crate::profile::kept::merged;
+use crate::profile::{CallPath, KeptBy, Kind, Site, SiteFrame, SiteThread, Totals};
 use crate::symbolize::FrameKind;
 
 /// A site that both may have.
@@ -37,6 +39,16 @@ pub struct SitePair {
     pub path: CallPath,
     #[serde(skip)]
     pub stop: Option<String>,
+    /// Of the base, and of the new one.
+    #[serde(skip)]
+    pub live: [SiteLive; 2],
+}
+
+/// What one side has live of a site, by thread and by who keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct SiteLive {
+    pub threads: Vec<SiteThread>,
+    pub kept_by: Option<Vec<KeptBy>>,
 }
 
 /// Kinds of verdicts.
@@ -57,6 +69,7 @@ impl Verdicts {
 struct Group<'a> {
     totals: Totals,
     shown: &'a Site,
+    live: SiteLive,
 }
 
 /// Pairs the sites of both sides; every site is in one pair.
@@ -112,7 +125,26 @@ impl<'a> Group<'a> {
         let mut totals = Totals::default();
         sites.iter().for_each(|site| totals.add(&site.totals));
         let shown = *sites.iter().max_by_key(|site| (site.totals.live_bytes, site.totals.allocated_bytes))?;
-        Some(Self { totals, shown })
+        Some(Self { totals, shown, live: SiteLive::of(sites) })
+    }
+}
+
+impl SiteLive {
+    fn of(sites: &[&Site]) -> Self {
+        let mut threads: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for thread in sites.iter().flat_map(|site| &site.threads) {
+            let (bytes, count) = threads.entry(&thread.name).or_default();
+            *bytes = bytes.saturating_add(thread.live_bytes);
+            *count = count.saturating_add(thread.live_count);
+        }
+        let thread = |(name, (live_bytes, live_count)): (&str, _)| SiteThread {
+            name: name.to_owned(),
+            live_bytes,
+            live_count,
+        };
+        let mut threads: Vec<SiteThread> = threads.into_iter().map(thread).collect();
+        threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+        Self { threads, kept_by: merged(sites.iter().map(|site| site.kept_by.as_deref())) }
     }
 }
 
@@ -121,7 +153,7 @@ fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations_ns: (u64, u64
     let verdict_of = |group: &Option<Group<'_>>| Some(group.as_ref()?.shown.verdict.as_ref()?.kind);
     let totals = TotalsPair::new(totals_of(&base), totals_of(&new));
     let verdict = Verdicts { base: verdict_of(&base), new: verdict_of(&new) };
-    let site = new.or(base)?.shown;
+    let site = new.as_ref().or(base.as_ref())?.shown;
     Some(SitePair {
         category: site.category.clone(),
         kind: site.kind.clone(),
@@ -134,6 +166,7 @@ fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations_ns: (u64, u64
         complete: site.complete,
         path: site.path,
         stop: site.stop.clone(),
+        live: [base, new].map(|group| group.map(|group| group.live).unwrap_or_default()),
     })
 }
 

@@ -1,0 +1,149 @@
+//! What a site has live, in parts that labels tell apart: by thread, and by who keeps it.
+//!
+//! A recording knows both, but not which thread's part is kept by whom. Where several threads and several holders have a
+//! site's memory, its parts are those of the threads, and each names the holders that there are.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::Key;
+use crate::output::holders::in_words;
+use crate::output::label;
+use crate::profile::{KeptBy, SiteThread};
+
+/// Threads of a site that have samples of their own, at most.
+const THREADS: usize = 32;
+/// Holders of a site that have samples of their own, at most.
+const HOLDERS: usize = 32;
+/// Holders that one label names, at most.
+const NAMED: usize = 3;
+/// Columns of a holder's path: its root, and as much of its end as there is room for.
+const PATH_WIDTH: usize = 120;
+
+/// A part of what is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    pub(super) labels: Vec<(Key, Cow<'a, str>)>,
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+}
+
+impl Part<'_> {
+    fn is_all(&self, (count, bytes): (u64, u64)) -> bool {
+        self.count >= count && self.bytes >= bytes
+    }
+}
+
+/// The parts of `live` allocations and bytes. The last one takes what the others leave: each counts for no more than is
+/// left by those before it.
+pub(super) fn of_live<'a>(
+    threads: &'a [SiteThread],
+    kept_by: Option<&[KeptBy]>,
+    live: (u64, u64),
+) -> Vec<Part<'a>> {
+    let threads = of_threads(threads);
+    let holders = of_holders(kept_by.unwrap_or_default());
+    match (&threads[..], &holders[..]) {
+        (_, []) => threads,
+        ([], _) => holders,
+        ([thread], _) if thread.is_all(live) => crossed(&holders, thread),
+        (_, [holder]) if holder.is_all(live) => crossed(&threads, holder),
+        _ => {
+            let (count, bytes) = live;
+            let labels = vec![(Key::KeptBy, any_of(&holders).into())];
+            crossed(&threads, &Part { labels, count, bytes })
+        }
+    }
+}
+
+/// The parts, each with the labels of what all of them are; and that itself, for what they leave.
+fn crossed<'a>(parts: &[Part<'a>], whole: &Part<'a>) -> Vec<Part<'a>> {
+    let with_whole = |part: &Part<'a>| {
+        let labels = part.labels.iter().chain(&whole.labels).cloned().collect();
+        Part { labels, ..*part }
+    };
+    parts.iter().map(with_whole).chain([whole.clone()]).collect()
+}
+
+fn of_threads<'a>(threads: &'a [SiteThread]) -> Vec<Part<'a>> {
+    let part = |thread: &'a SiteThread| {
+        let SiteThread { name, live_bytes, live_count } = thread;
+        Part { labels: vec![(Key::Thread, label::clean(name))], count: *live_count, bytes: *live_bytes }
+    };
+    threads.iter().take(THREADS).map(part).collect()
+}
+
+/// A part for each holder; those that are told by the same words are one.
+fn of_holders<'a>(kept_by: &[KeptBy]) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for kept in kept_by {
+        let words = in_words(kept.state, &kept.path, PATH_WIDTH);
+        let place = *places.entry(words).or_insert_with_key(|words| {
+            let labels = vec![(Key::KeptBy, words.clone().into())];
+            parts.push(Part { labels, count: 0, bytes: 0 });
+            parts.len() - 1
+        });
+        if let Some(part) = parts.get_mut(place) {
+            part.count = part.count.saturating_add(kept.count);
+            part.bytes = part.bytes.saturating_add(kept.bytes);
+        }
+    }
+    parts.truncate(HOLDERS);
+    parts
+}
+
+/// `this or that`.
+fn any_of(holders: &[Part<'_>]) -> String {
+    let words = holders.iter().flat_map(|holder| &holder.labels).map(|(_, words)| words.as_ref());
+    let more = (holders.len() > NAMED).then_some("others");
+    words.take(NAMED).chain(more).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holders::{State, Step, StepKind};
+
+    fn thread(name: &str, live_count: u64) -> SiteThread {
+        SiteThread { name: name.to_owned(), live_bytes: 10 * live_count, live_count }
+    }
+
+    fn kept(field: &str, count: u64) -> KeptBy {
+        let step = Step { kind: StepKind::Static, class: Some("a.B".into()), name: Some(field.into()) };
+        KeptBy::of(0, State::Held, vec![step].into(), count, 10 * count)
+    }
+
+    fn told(threads: &[SiteThread], kept_by: &[KeptBy]) -> Vec<(String, u64)> {
+        let parts = of_live(threads, Some(kept_by), (10, 100));
+        let labels = |part: &Part<'_>| {
+            let values: Vec<&str> = part.labels.iter().map(|(_, value)| value.as_ref()).collect();
+            (values.join("; "), part.count)
+        };
+        parts.iter().map(labels).collect()
+    }
+
+    #[test]
+    fn what_one_has_whole_is_told_of_each_part_of_the_other() {
+        let both = told(&[thread("main", 10)], &[kept("X", 6), kept("Y", 3)]);
+        let row = |labels: &str, count| (labels.to_owned(), count);
+        // One block is gone since: its thread is known.
+        assert_eq!(both, [row("static a.B.X; main", 6), row("static a.B.Y; main", 3), row("main", 10)]);
+        let both = told(&[thread("main", 4), thread("pool", 5)], &[kept("X", 7), kept("X", 3)]);
+        assert_eq!(
+            both,
+            [row("main; static a.B.X", 4), row("pool; static a.B.X", 5), row("static a.B.X", 10)]
+        );
+    }
+
+    #[test]
+    fn which_thread_s_part_is_whose_is_not_made_up() {
+        let both = told(&[thread("main", 4), thread("pool", 6)], &[kept("X", 7), kept("Y", 3)]);
+        let holders = "static a.B.X or static a.B.Y";
+        let expected =
+            [(format!("main; {holders}"), 4), (format!("pool; {holders}"), 6), (holders.to_owned(), 10)];
+        assert_eq!(both, expected);
+        assert_eq!(told(&[], &[kept("X", 7)]), [("static a.B.X".to_owned(), 7)]);
+        assert_eq!(told(&[thread("main", 4)], &[]), [("main".to_owned(), 4)]);
+    }
+}
