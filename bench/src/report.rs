@@ -34,6 +34,8 @@ const APPLICATION_FRAMES: u64 = 25;
 const METHOD_COUNT: u64 = 5_000;
 /// Each second one of so many call paths allocates.
 const BUSY_SHARE: u64 = 10;
+/// Seconds in which what is live was allocated, and a share of it.
+const BIRTHS: [(u64, u64); 3] = [(1, 4), (20, 4), (40, 2)];
 const FORMATS: [&str; 7] = ["text", "json", "folded", "flamegraph", "pprof", "otlp", "dhat"];
 
 #[derive(Args)]
@@ -150,6 +152,17 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         .map(|(stack, (thread, count))| (id(stack), tid(thread % THREAD_COUNT), count * BLOCK_BYTES, count))
         .collect();
     writer.live_by_thread(&live)?;
+    let sizes: Vec<_> =
+        (0..options.stacks).map(|stack| (id(stack), BLOCK_BYTES, each * BLOCK_BYTES, each)).collect();
+    writer.live_by_size(&sizes)?;
+    let births: Vec<_> = (0..options.stacks)
+        .flat_map(|stack| BIRTHS.map(|(second, share)| (stack, second, each / share)))
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(stack, second, count)| {
+            (id(stack), 0, START_NS + second * SECOND_NS, count * BLOCK_BYTES, count)
+        })
+        .collect();
+    writer.survivors(&births)?;
     let walks = options.stacks * each;
     writer.quality(&Quality {
         unmatched_frees: Some(0),

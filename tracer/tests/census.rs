@@ -457,9 +457,9 @@ fn cores_that_lie_end_in_a_census_or_a_refusal() {
             Ok(census) => {
                 censuses += 1;
                 whole += u32::from(census.census.malloc.is_some() && census.census.class_loaders.is_some());
-                let json = tracer::output::json::pretty(&census);
+                let json = serde_json::to_string(&census).expect("JSON");
                 assert!(serde_json::from_str::<Value>(&json).is_ok(), "seed {seed}");
-                let text = tracer::output::census::render(&census, false, 0);
+                let text = tracer::output::census::render(&census, tracer::output::Screen::default());
                 assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "seed {seed}: {text:?}");
             }
             Err(error) => assert!(!error.to_string().is_empty()),

@@ -4,11 +4,14 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
+use common::control_group::ControlGroup;
 use common::fixture::c_program;
 use common::process::{Lines, Process};
 use common::recorder::{Recorder, tracer, tracer_output};
@@ -87,6 +90,9 @@ fn help_names_every_command() {
 fn wrong_usage_is_status_2() {
     for wrong in [
         &["record"][..],
+        &["record", "--"],
+        &["census"],
+        &["holders"],
         &["record", "-p", "x"],
         &["record", "-p", "1", "-d", "0s"],
         &["record", "-p", "1", "-d", "0"],
@@ -280,6 +286,51 @@ fn interrupted_twice_it_leaves_at_once() {
     assert_eq!(target.wait().code(), Some(23));
 }
 
+/// A server that refuses the first request, with these words, and takes the second one.
+fn refusing_server(words: &'static str) -> (u16, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let served = thread::spawn(move || {
+        for status in ["400 Bad Request", "200 OK"] {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut head = BufReader::new(stream.try_clone().expect("a descriptor"));
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                head.read_line(&mut line).expect("a head");
+                if let Some(bytes) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = bytes.trim().parse().expect("a length");
+                }
+                if line == "\r\n" {
+                    break;
+                }
+            }
+            std::io::copy(&mut head.take(length), &mut std::io::sink()).expect("a body");
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{words}", words.len());
+            stream.write_all(answer.as_bytes()).expect("answer");
+        }
+    });
+    (port, served)
+}
+
+#[test]
+fn a_recording_is_kept_whatever_the_server_says() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started("malloc");
+    let (port, served) = refusing_server("no such tenant");
+    let url = format!("http://127.0.0.1:{port}");
+    let recording = Recorder::attach(target.pid(), "cli-push", &["-d", "1s", "--push", &url]).wait();
+    assert_eq!(recording.status.code(), Some(FAILED), "{}", recording.stderr);
+    for words in ["answered 400: no such tenant", "help: "] {
+        assert!(recording.stderr.contains(words), "{words}: {}", recording.stderr);
+    }
+    assert!(recording.stdout.contains("tracer report"), "the answer is given: {}", recording.stdout);
+    let later = tracer_output(&["push", text(&recording.file), "--to", &url]);
+    assert_eq!(later.status.code(), Some(0), "{}", stderr(&later));
+    assert!(String::from_utf8_lossy(&later.stdout).starts_with("sent "), "{later:?}");
+    served.join().expect("served");
+}
+
 #[test]
 fn what_a_killed_recorder_wrote_is_readable() {
     let Some(_turn) = common::privileged() else { return };
@@ -333,6 +384,33 @@ fn a_command_is_started_and_its_status_passed_on() {
     let missing = folder.path().join("no-such-program");
     let output = tracer_output(&["record", "--force", "-o", text(&file), "--", text(&missing)]);
     assert_refused(&output, USAGE, &["no-such-program"]);
+}
+
+/// By control groups as engines and Kubernetes name them.
+#[test]
+fn a_process_is_named_by_its_container_or_pod() {
+    let Some(_turn) = common::privileged() else { return };
+    let (target, _stdout) = started("malloc");
+    let id = "0a1b2c3d".repeat(8);
+    let pod = "kubepods-besteffort-pod6f1c2a7e_0b1d_4f57_9a53_aa11bb22cc33.slice";
+    for (path, names) in [
+        (format!("docker-{id}.scope"), &[&id[..], &id[..12]][..]),
+        (
+            format!("kubepods.slice/kubepods-besteffort.slice/{pod}/cri-containerd-{id}.scope"),
+            &[&id[..12], "6f1c2a7e-0b1d-4f57-9a53-aa11bb22cc33", "6f1c2a7e"],
+        ),
+    ] {
+        let Some(_group) = ControlGroup::with(target.pid(), &path) else { return };
+        for name in names {
+            let check = tracer_output(&["check", "-p", name]);
+            assert_eq!(check.status.code(), Some(0), "{path}, {name}: {}", stderr(&check));
+            let told = String::from_utf8_lossy(&check.stdout).into_owned();
+            let process = format!("process {} (malloc), in container {}", target.pid(), &id[..12]);
+            assert!(told.contains(&process), "{path}, {name}: {told}");
+        }
+    }
+    let gone = tracer_output(&["check", "-p", &id]);
+    assert_refused(&gone, USAGE, &["no process has this main class, container id or pod uid", "tracer list"]);
 }
 
 #[test]
@@ -396,7 +474,8 @@ fn man_pages_and_completions_are_well_formed() {
     };
     if is_there("mandoc") {
         for page in fs::read_dir(folder.path()).expect("pages").flatten() {
-            let output = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(page.path()).output();
+            let output =
+                Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(page.path()).output();
             let output = output.expect("mandoc");
             assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
         }

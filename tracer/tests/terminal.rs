@@ -4,7 +4,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -94,6 +94,31 @@ impl Terminal {
         }
     }
 
+    /// The first status line, after so many bytes, that ends at the edge of a terminal of 30 columns.
+    fn until_narrow(&mut self, after: usize) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let rest = self.seen.get(after..).unwrap_or_default();
+            let mut parts = rest.split('\r').filter_map(|part| part.strip_suffix("\x1b[K"));
+            let narrow = parts.find(|part| part.trim_start_matches("\x1b[J").chars().count() < 30);
+            if let Some(narrow) = narrow {
+                return narrow.trim_start_matches("\x1b[J").to_owned();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("{error}: no narrow line in {:?}", self.seen),
+            }
+        }
+    }
+
+    fn resize(&mut self, columns: u16) {
+        let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the request reads a `winsize`, and that is what it is given.
+        let told = unsafe { libc::ioctl(self.keys.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(told, 0, "resize the terminal");
+    }
+
     fn press_ctrl_c(&mut self) {
         self.keys.write_all(b"\x03").expect("press a key");
     }
@@ -125,7 +150,8 @@ fn screen(text: &str) -> Vec<String> {
                 let code: String =
                     std::iter::from_fn(|| rest.next_if(|char| !char.is_ascii_alphabetic())).collect();
                 match (code.as_str(), rest.next()) {
-                    ("[", Some('K')) => line.truncate(column),
+                    // Nothing is below the last line.
+                    ("[", Some('K' | 'J')) => line.truncate(column),
                     (_, Some('m')) => {}
                     other => panic!("{other:?} in {text:?}"),
                 }
@@ -153,9 +179,14 @@ fn a_status_line_leaves_no_trace() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut terminal = Terminal::start(&mut record(target.pid(), &folder.path().join("a.trec")));
     terminal.until(" s left, ");
+    // Narrower: the next line is no wider than that.
+    terminal.resize(30);
+    let wide = terminal.seen.len();
+    let narrow = terminal.until_narrow(wide);
     terminal.press_ctrl_c();
     let (seen, lines, status) = terminal.end();
     assert_eq!(status, Some(0), "{seen}");
+    assert!(narrow.starts_with("malloc (pid ") && narrow.chars().count() == 29, "{narrow:?}");
     assert!(seen.contains("attaching to malloc"), "{seen}");
     let ready = lines.iter().position(|line| line.starts_with("ready: ")).expect("a line of its own");
     assert!(lines[ready].starts_with("ready: recording malloc (pid "), "{lines:#?}");
@@ -169,8 +200,7 @@ fn a_status_line_leaves_no_trace() {
     );
     // The terminal has 60 columns, and no status line goes on in the next.
     let parts = seen.split(['\r', '\n']).filter(|part| part.contains(" s left, "));
-    // The terminal shows the pressed key behind it.
-    let mut status_lines = parts.filter_map(|part| part.split("\x1b[K").next());
+    let mut status_lines = parts.map(|part| part.replace("\x1b[J", "").replace("\x1b[K", ""));
     assert!(status_lines.all(|line| line.chars().count() < 60), "{seen:?}");
 }
 

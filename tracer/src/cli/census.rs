@@ -1,7 +1,6 @@
 //! `tracer census`: what holds a process's native memory now, with no probe attached and nothing
 //! stopped.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use serde_json::Value;
 
 use super::failure::{Failure, status};
 use super::holders::{Answer, milliseconds, of_core, of_pid};
-use super::writing::{Color, Format, plain_formats, print, terminal_width};
+use super::plain::{PlainArgs, TopArgs};
+use super::process_name::ProcessName;
 use crate::census::{self, Census, TakeError};
 use crate::holders::{MAX_PAUSE, Options};
-use crate::output::{self, json};
+use crate::output;
 use crate::process::{Pid, TargetError};
 
 /// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
@@ -21,9 +21,9 @@ use crate::process::{Pid, TargetError};
 /// Reads memory only: no probe is attached, and the process is not stopped (but by --holders). For who allocates, record.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The process to look at
-    #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
-    pub pid: Option<Pid>,
+    /// The process to look at: its pid, or the main class, container id or pod uid of a JVM
+    #[arg(short, long, value_name = "PID|NAME", conflicts_with = "core")]
+    pub pid: Option<ProcessName>,
     /// The core file of a process that has ended, to look at instead
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
@@ -34,12 +34,10 @@ pub struct Args {
     /// stopping it
     #[arg(long, value_name = "MS", value_parser = milliseconds, requires = "holders")]
     pub max_pause: Option<Duration>,
-    /// How to write the result
-    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
-    pub format: Format,
-    /// When to colour text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
+    #[command(flatten)]
+    pub top: TopArgs,
+    #[command(flatten)]
+    pub writing: PlainArgs,
 }
 
 /// Runs the command.
@@ -47,37 +45,39 @@ pub struct Args {
 /// # Errors
 /// No such process, not permitted, it ended meanwhile, or stdout cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    let census = match (&args.core, args.pid) {
+    let writing = args.writing.open()?;
+    let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
+    let census = match (&args.core, pid) {
         (Some(path), _) => census::of_core(path),
         (None, Some(pid)) => census::of_process(pid),
         (None, None) => {
-            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
+            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named")
+                .help("name one, as in -p PID or --core FILE; `tracer list` shows the JVMs of this host"));
         }
     };
     let mut census = census.map_err(|error| failure(&error))?;
-    let color = args.color.is_on(io::stdout().is_terminal());
-    let holders = args.holders.then(|| look(args)).transpose()?;
-    let text = match (args.format, holders) {
-        (Format::Json, None) => json::pretty(&census),
-        (Format::Json, Some((heading, holders))) => {
+    let holders = args.holders.then(|| look(args, pid)).transpose()?;
+    match (writing.is_json, holders) {
+        (true, None) => writing.json(&census)?,
+        (true, Some((heading, holders))) => {
             let holders = holders.map(|holders| output::holders::value(&holders, &heading)).map_err(|why| {
                 census.unknown.insert("holders".to_owned(), why.to_string());
             });
-            json::pretty(&WithHolders { census: &census, holders: holders.ok() })
+            writing.json(&WithHolders { census: &census, holders: holders.ok() })?;
         }
-        (_, holders) => {
-            let mut text = output::census::render(&census, color, terminal_width());
+        (false, holders) => {
+            let screen = writing.screen(args.top);
+            let mut text = output::census::render(&census, screen);
             match holders {
                 Some((heading, Ok(holders))) => {
-                    text += &format!("\n{}", output::holders::render(&holders, &heading, color));
+                    text += &format!("\n{}", output::holders::render(&holders, &heading, screen));
                 }
                 Some((_, Err(why))) => text += &format!("\nHolders are not known: {why}\n"),
                 None => {}
             }
-            text
+            writing.text(&text)?;
         }
-    };
-    print(&text)?;
+    }
     Ok(status::DONE)
 }
 
@@ -89,9 +89,9 @@ struct WithHolders<'a> {
     holders: Option<Value>,
 }
 
-fn look(args: &Args) -> Result<Answer, Failure> {
+fn look(args: &Args, pid: Option<Pid>) -> Result<Answer, Failure> {
     let options = Options { max_pause: args.max_pause.unwrap_or(MAX_PAUSE), ..Options::default() };
-    match (&args.core, args.pid) {
+    match (&args.core, pid) {
         (Some(path), _) => of_core(path, &options),
         (None, pid) => of_pid(pid.unwrap_or_default(), &options),
     }

@@ -2,29 +2,28 @@
 //! Attaches nothing to it.
 
 use super::failure::{Failure, status};
-use super::writing::{Format, plain_formats, print};
+use super::plain::{PlainArgs, TopArgs};
+use super::process_name::ProcessName;
 use crate::output::check::{self as output, Checked, Report};
-use crate::output::json;
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::load::has_programs;
 use crate::probe::plan::ProbePlan;
-use crate::process::{self, Pid, TargetError};
+use crate::process::{self, TargetError};
 
 /// Tell whether this host, and a process on it, can be traced; attaches nothing to it
 ///
 /// Exit status: 0 if nothing is missing, 3 if something is, 1 if there is no such process.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Check this process, too
-    #[arg(short, long, value_name = "PID")]
-    pub pid: Option<Pid>,
+    /// Check this process, too: its pid, or the main class, container id or pod uid of a JVM
+    #[arg(short, long, value_name = "PID|NAME")]
+    pub pid: Option<ProcessName>,
     /// Show all that was checked, each probe's place, what that saves, and what is not probed
     #[arg(short, long)]
     pub verbose: bool,
-    /// How to write the result
-    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
-    pub format: Format,
+    #[command(flatten)]
+    pub writing: PlainArgs,
 }
 
 /// Runs the command.
@@ -32,16 +31,18 @@ pub struct Args {
 /// # Errors
 /// No such process, or stdout cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
+    let writing = args.writing.open()?;
+    let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
     let features = Features::read();
     let mut host = features.requirements();
     host.push(programs());
-    let mut report = Report { host, pid: args.pid, process: Vec::new(), checked: None };
-    if let Some(pid) = args.pid {
+    let mut report = Report { host, pid, process: Vec::new(), checked: None };
+    if let Some(pid) = pid {
         match process::inspect(pid) {
             Ok(target) => {
                 let plan = ProbePlan::of(&target, &features);
                 report.process.clone_from(&plan.requirements);
-                let wants_cost = args.verbose || args.format == Format::Json;
+                let wants_cost = args.verbose || writing.is_json;
                 let cost = if wants_cost { measure() } else { None };
                 report.checked = Some(Checked { target, plan, cost });
             }
@@ -59,10 +60,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help())),
         }
     }
-    print(&match args.format {
-        Format::Json => json::pretty(&output::json(&report)),
-        _ => output::text(&report, args.verbose),
-    })?;
+    match writing.is_json {
+        true => writing.json(&output::json(&report))?,
+        false => {
+            let text = output::text(&report, args.verbose, writing.screen(TopArgs::default()));
+            writing.text(&text)?;
+        }
+    }
     Ok(if report.is_ready() { status::DONE } else { status::LACKING })
 }
 
@@ -88,7 +92,8 @@ mod tests {
 
     #[test]
     fn no_such_process_fails() {
-        let args = Args { pid: Some(Pid(u32::MAX)), verbose: false, format: Format::Text };
+        let pid = Some(u32::MAX.to_string().parse().expect("a pid"));
+        let args = Args { pid, verbose: false, writing: PlainArgs::default() };
         let failure = run(&args).unwrap_err();
         assert_eq!(failure.status, status::FAILED);
         assert_eq!(failure.error, "no process with pid 4294967295");

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, check_names};
-use super::report::profile;
-use super::writing::{Format, SourceArg, WritingArgs};
+use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::format::Format;
+use super::reading::ReadingArgs;
+use super::writing::WritingArgs;
 use crate::census::Census;
 use crate::output::diff as output;
-use crate::output::{Options, View, pprof, report2, units};
+use crate::output::{View, pprof, report2, units};
 use crate::profile::diff::Diff;
 use crate::profile::{Filter, Profile};
 
@@ -42,15 +43,17 @@ pub struct Args {
     pub writing: WritingArgs,
 
     #[command(flatten)]
+    pub reading: ReadingArgs,
+
+    /// Exit with status 4 if one of the recordings is not whole or anything was lost
+    #[arg(long)]
+    pub strict: bool,
+
+    #[command(flatten)]
     pub filters: FilterArgs,
 
-    /// The sites behind the lines, with whole stacks, in text
-    #[arg(short, long)]
-    pub verbose: bool,
-
-    /// Every line and site in text, however small its change
-    #[arg(long)]
-    pub all: bool,
+    #[command(flatten)]
+    pub range: RangeArgs,
 }
 
 /// Runs the command.
@@ -64,36 +67,29 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let writing = args.writing.open(terminal)?;
-    let format = writing.format;
+    let (format, to) = args.writing.open(terminal)?;
     if matches!(format, Format::Otlp | Format::Dhat | Format::Html) {
         return Err(Failure::new(status::USAGE, "this format knows no differences")
             .help("compare with --format pprof, text, json, folded or flamegraph"));
     }
     let view = args.filters.view();
-    let filter = args.filters.filter()?;
+    let filter = args.filters.filter(args.range)?;
+    let mut incomplete = None;
     let mut diff = match (Input::read(&args.base, args, &filter)?, Input::read(&args.new, args, &filter)?) {
-        (Input::Recording(base), Input::Recording(new)) => of_recordings(args, *base, *new, view)?,
+        (Input::Recording(base), Input::Recording(new)) => {
+            let sides = [(&args.base, base.is_incomplete()), (&args.new, new.is_incomplete())];
+            incomplete = sides.into_iter().find(|(_, is_incomplete)| *is_incomplete).map(|(file, _)| file);
+            of_recordings(args, *base, *new, view)?
+        }
         (Input::Census(base), Input::Census(new)) => of_censuses(args, format, &base, &new)?,
         (Input::Recording(_), Input::Census(_)) => return Err(mixed(&args.base, &args.new)),
         (Input::Census(_), Input::Recording(_)) => return Err(mixed(&args.new, &args.base)),
     };
-    diff.base.file = Some(args.base.display().to_string());
-    diff.new.file = Some(args.new.display().to_string());
-    let options = Options {
-        view,
-        category: args.filters.category(),
-        source: args.writing.source.map(SourceArg::as_str),
-        lines: args.writing.lines,
-        inverted: args.writing.inverted,
-        top: args.writing.top,
-        color: writing.color,
-        verbose: args.verbose,
-        all: args.all,
-        width: writing.width,
-        pretty: args.writing.pretty,
-        file: None,
-    };
+    if !args.reading.redact {
+        diff.base.file = Some(args.base.display().to_string());
+        diff.new.file = Some(args.new.display().to_string());
+    }
+    let options = args.writing.options(&args.filters, &to);
     if format == Format::Flamegraph && output::is_empty(&diff, &options) {
         let files = format!("{} and {}", args.base.display(), args.new.display());
         let error = format!("{files}: nothing to draw: neither has bytes in view {}", view.as_str());
@@ -110,8 +106,14 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
             pprof::render_diff(&diff, &options, out)
         }
     };
-    writing.write(stdout, render)?;
-    Ok(status::DONE)
+    to.write(stdout, render)?;
+    match incomplete.filter(|_| args.strict) {
+        Some(file) => {
+            Err(Failure::new(status::INCOMPLETE, format!("{}: its data is incomplete", file.display()))
+                .help(format!("`tracer report {}` says what is missing", file.display())))
+        }
+        None => Ok(status::DONE),
+    }
 }
 
 /// One of the two that are compared.
@@ -127,7 +129,7 @@ impl Input {
             Some(text) => Census::parse(&text).map(Box::new).map(Self::Census).map_err(|why| {
                 Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
             }),
-            None => Ok(Self::Recording(Box::new(profile(path, args.writing.rules.as_deref(), filter)?))),
+            None => Ok(Self::Recording(Box::new(args.reading.profile(path, filter)?))),
         }
     }
 }
@@ -184,7 +186,7 @@ fn of_recordings(
     let mut diff = Diff::of_profiles(&base, &new);
     diff.keep_view(view);
     if let Some(sort) = args.writing.sort {
-        diff.sort(view, sort.into());
+        diff.sort(view, sort);
     }
     Ok(diff)
 }
@@ -193,11 +195,13 @@ fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Resu
     let of_recordings = [
         (format.has_one_source(), "this format"),
         (args.writing.sort.is_some(), "--sort"),
-        (args.writing.top.is_some(), "--top"),
-        (args.writing.rules.is_some(), "--rules"),
+        (args.writing.top.top.is_some(), "--top"),
+        (args.reading.rules.is_some(), "--rules"),
+        (args.reading.redact, "--redact"),
+        (args.strict, "--strict"),
     ];
     let first = of_recordings.iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| *what);
-    if let Some(what) = args.filters.first().or(first) {
+    if let Some(what) = args.filters.first(args.range).or(first) {
         let error = format!("{what} is of stacks, and censuses have none: they tell what, not who");
         return Err(Failure::new(status::USAGE, error).help("compare recordings for that (`tracer record`)"));
     }

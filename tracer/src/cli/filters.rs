@@ -1,6 +1,6 @@
 //! Filters and views: the flags that say which allocations a report or a comparison is about.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use regex::Regex;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const LISTED: usize = 10;
 pub struct FilterArgs {
     /// What to look at [default: live]
     #[arg(long, value_enum, value_name = "VIEW")]
-    pub view: Option<ViewArg>,
+    pub view: Option<View>,
 
     /// Only this category, by its id (zlib, thread-stack, native:libfoo.so, ...)
     #[arg(long, value_name = "ID")]
@@ -47,7 +47,11 @@ pub struct FilterArgs {
     /// Only what is not freed, in allocations of at least this many bytes each (512, 4k, 1m)
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub min_size: Option<u64>,
+}
 
+/// The range of time that it is about; `push`, whose `--to` is a server, has all of it.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct RangeArgs {
     /// Only what was allocated after this time of the recording (90, 90s, 5m)
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub from: Option<Duration>,
@@ -57,38 +61,10 @@ pub struct FilterArgs {
     pub to: Option<Duration>,
 }
 
-/// What of each site is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ViewArg {
-    /// Allocated in the session and not freed
-    #[default]
-    Live,
-    /// Live where the verdict is leak or gc-pending (in a short session: all that is live)
-    Leaks,
-    /// All that was allocated in the session
-    Allocated,
-    /// Allocated and freed again in the session
-    Temporary,
-    /// Live when most was, of the moments that the recording keeps
-    Peak,
-}
-
-impl From<ViewArg> for View {
-    fn from(view: ViewArg) -> View {
-        match view {
-            ViewArg::Live => View::Live,
-            ViewArg::Allocated => View::Allocated,
-            ViewArg::Leaks => View::Leaks,
-            ViewArg::Temporary => View::Temporary,
-            ViewArg::Peak => View::Peak,
-        }
-    }
-}
-
 impl FilterArgs {
     /// What to look at.
     pub(super) fn view(&self) -> View {
-        self.view.unwrap_or_default().into()
+        self.view.unwrap_or_default()
     }
 
     /// The categories that were asked for, in words.
@@ -99,56 +75,41 @@ impl FilterArgs {
     /// The filter that the flags mean.
     ///
     /// # Errors
-    /// No recording can answer both of two flags.
-    pub(super) fn filter(&self) -> Result<Filter, Failure> {
-        let (parts, names): (Vec<Part>, Vec<&str>) = self.parts().into_iter().unzip();
-        if let [first, second, ..] = names[..] {
-            let error =
-                format!("{first} and {second}: a recording does not keep both of the same allocations");
-            return Err(Failure::new(status::USAGE, error).help("use one of them at a time"));
-        }
-        let only_live = names.first().filter(|name| ["--older", "--min-size", "--thread"].contains(name));
-        if let (Some(name), View::Allocated | View::Temporary) = (only_live, self.view()) {
+    /// No recording can answer two flags together.
+    pub(super) fn filter(&self, range: RangeArgs) -> Result<Filter, Failure> {
+        let part = Part {
+            older_ns: self.older.map(nanoseconds),
+            min_bytes: self.min_size,
+            threads: self.thread.clone(),
+            from_ns: range.from.map(nanoseconds),
+            to_ns: range.to.map(nanoseconds),
+            is_peak: self.view() == View::Peak,
+        };
+        part.check().map_err(|refusal| {
+            let help = match refusal {
+                Refusal::NoTime => "times are since the recording began, as in --from 10s --to 30s",
+                _ => "leave one of the two out",
+            };
+            Failure::new(status::USAGE, refusal).help(help)
+        })?;
+        if let (Some(name), View::Allocated | View::Temporary) = (part.of_end(), self.view()) {
             let view = self.view().as_str();
             let error =
                 format!("{name} with --view {view}: a recording keeps that of what is not freed alone");
             return Err(Failure::new(status::USAGE, error).help("leave one of the two out"));
-        }
-        if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
-            return Err(Failure::new(status::USAGE, "--from is not before --to")
-                .help("times are since the recording began, as in --from 10s --to 30s"));
         }
         Ok(Filter {
             categories: self.category.clone(),
             lines: self.line.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
-            part: parts.into_iter().next(),
-            flags: self.flags(),
+            part,
+            flags: self.flags(range),
         })
     }
 
-    /// Flags that ask for a part of what each stack allocated.
-    fn parts(&self) -> Vec<(Part, &'static str)> {
-        let mut parts = Vec::new();
-        parts.extend(self.older.map(|age| (Part::Older(nanoseconds(age)), "--older")));
-        parts.extend(self.min_size.map(|bytes| (Part::MinSize(bytes), "--min-size")));
-        if !self.thread.is_empty() {
-            parts.push((Part::Threads(self.thread.clone()), "--thread"));
-        }
-        if self.from.is_some() || self.to.is_some() {
-            let (from_ns, to_ns) = (self.from.map(nanoseconds), self.to.map(nanoseconds));
-            let name = if self.from.is_some() { "--from" } else { "--to" };
-            parts.push((Part::Range { from_ns, to_ns }, name));
-        }
-        if self.view() == View::Peak {
-            parts.push((Part::Peak, "--view peak"));
-        }
-        parts
-    }
-
     /// The flags as they were given, for outputs.
-    fn flags(&self) -> Vec<String> {
+    fn flags(&self, range: RangeArgs) -> Vec<String> {
         let time = |time: &Duration| humantime::format_duration(*time).to_string();
         let mut flags: Vec<String> = self.category.iter().map(|id| format!("--category {id}")).collect();
         flags.extend(self.line.iter().map(|line| format!("--line {line}")));
@@ -159,14 +120,14 @@ impl FilterArgs {
         }
         flags.extend(self.older.iter().map(|age| format!("--older {}", time(age))));
         flags.extend(self.min_size.map(|bytes| format!("--min-size {bytes}")));
-        flags.extend(self.from.iter().map(|from| format!("--from {}", time(from))));
-        flags.extend(self.to.iter().map(|to| format!("--to {}", time(to))));
+        flags.extend(range.from.iter().map(|from| format!("--from {}", time(from))));
+        flags.extend(range.to.iter().map(|to| format!("--to {}", time(to))));
         flags.extend((self.view() == View::Peak).then(|| "--view peak".to_owned()));
         flags
     }
 
     /// The first flag of recordings alone.
-    pub(super) fn first(&self) -> Option<&'static str> {
+    pub(super) fn first(&self, range: RangeArgs) -> Option<&'static str> {
         let given = [
             (self.view.is_some(), "--view"),
             (!self.category.is_empty(), "--category"),
@@ -176,8 +137,8 @@ impl FilterArgs {
             (!self.thread.is_empty(), "--thread"),
             (self.older.is_some(), "--older"),
             (self.min_size.is_some(), "--min-size"),
-            (self.from.is_some(), "--from"),
-            (self.to.is_some(), "--to"),
+            (range.from.is_some(), "--from"),
+            (range.to.is_some(), "--to"),
         ];
         given.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
     }

@@ -1,13 +1,13 @@
 //! `tracer holders`: who keeps native memory, from each block to the Java field that has its address and to what holds
 //! that. The one command that holds a process for a moment.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, plain_formats, print};
+use super::plain::{PlainArgs, TopArgs};
+use super::process_name::ProcessName;
 use crate::holders::{self, Holders, HoldersError, Image, Options};
 use crate::hotspot::Hotspot;
 use crate::output::holders::{self as output, Heading};
@@ -23,9 +23,9 @@ use crate::process::target::{Target, TargetError};
 /// classes, fields and threads are shown, never contents. JDK 11, 17, 21 and 25 with G1, Parallel or Serial.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The process to look at
-    #[arg(short, long, value_name = "PID", required_unless_present = "core", conflicts_with = "core")]
-    pub pid: Option<Pid>,
+    /// The process to look at: its pid, or the main class, container id or pod uid of a JVM
+    #[arg(short, long, value_name = "PID|NAME", conflicts_with = "core")]
+    pub pid: Option<ProcessName>,
     /// The core file of a process that has ended, to look at instead
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
@@ -41,12 +41,10 @@ pub struct Args {
     /// Use no more memory than this [default: half of what the host has available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,
-    /// How to write the result
-    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
-    pub format: Format,
-    /// When to colour text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
+    #[command(flatten)]
+    pub top: TopArgs,
+    #[command(flatten)]
+    pub writing: PlainArgs,
 }
 
 /// A time to hold a process.
@@ -62,18 +60,21 @@ pub fn milliseconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// No such process, not permitted, a JVM or collector that is not understood (status 3), or any other reason to refuse.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    let (mut heading, result) = match (&args.core, args.pid) {
+    let writing = args.writing.open()?;
+    let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
+    let (mut heading, result) = match (&args.core, pid) {
         (Some(path), _) => of_core(path, &options(args))?,
         (None, Some(pid)) => of_pid(pid, &options(args))?,
         (None, None) => {
-            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named"));
+            return Err(Failure::new(status::USAGE, "neither a process nor a core file is named")
+                .help("name one, as in -p PID or --core FILE; `tracer list` shows the JVMs of this host"));
         }
     };
     let mut holders = match result {
         Ok(holders) => holders,
         Err(error) => {
-            if args.format == Format::Json {
-                print(&format!("{:#}\n", output::refusal(&error, &heading)))?;
+            if writing.is_json {
+                writing.json(&output::refusal(&error, &heading))?;
             }
             return Err(failure(&error));
         }
@@ -82,11 +83,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         holders.keep_class(class);
     }
     heading.command.truncate(1 << 10);
-    let text = match args.format {
-        Format::Json => format!("{:#}\n", output::value(&holders, &heading)),
-        _ => output::render(&holders, &heading, args.color.is_on(io::stdout().is_terminal())),
-    };
-    print(&text)?;
+    match writing.is_json {
+        true => writing.json(&output::value(&holders, &heading))?,
+        false => {
+            let text = output::render(&holders, &heading, writing.screen(args.top));
+            writing.text(&text)?;
+        }
+    }
     Ok(status::DONE)
 }
 

@@ -3,11 +3,10 @@
 //! A JVM is a process that has HotSpot mapped, whatever its program or library is called.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read};
+use std::io::Read;
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, plain_formats, print};
-use crate::output::json;
+use super::plain::{PlainArgs, TopArgs};
 use crate::output::list::{self as output, Row};
 use crate::probe::kernel::{Features, Requirement, Status};
 use crate::probe::plan::seccomp_requirement;
@@ -21,12 +20,10 @@ const MAX_PASSWD_BYTES: u64 = 1 << 20;
 /// List the JVMs on this host, the largest first, and whether each can be traced
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// How to write the result
-    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
-    pub format: Format,
-    /// When to colour text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
+    #[command(flatten)]
+    pub top: TopArgs,
+    #[command(flatten)]
+    pub writing: PlainArgs,
 }
 
 /// Runs the command.
@@ -34,6 +31,7 @@ pub struct Args {
 /// # Errors
 /// Stdout cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
+    let writing = args.writing.open()?;
     let features = Features::read();
     let host: Vec<Requirement> = features
         .requirements()
@@ -49,11 +47,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             row.hindrance = Some((why, first.help.clone().unwrap_or_default()));
         }
     }
-    let text = match args.format {
-        Format::Json => json::pretty(&output::json(&rows)),
-        _ => output::text(&rows, host.first(), args.color.is_on(io::stdout().is_terminal())),
-    };
-    print(&text)?;
+    match writing.is_json {
+        true => writing.json(&output::json(&rows))?,
+        false => {
+            let text = output::text(&rows, host.first(), writing.screen(args.top));
+            writing.text(&text)?;
+        }
+    }
     Ok(status::DONE)
 }
 

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, Command, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::destination::{print, written};
 use super::failure::{Failure, status};
-use super::writing::written;
 
 /// Print what makes a shell complete tracer's commands and flags
 #[derive(Clone, Debug, clap::Args)]
@@ -63,7 +64,7 @@ pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<u8, F
 /// It cannot be written.
 pub fn manual(args: &ManualArgs, command: Command) -> Result<u8, Failure> {
     let Some(folder) = &args.folder else {
-        super::writing::print(&reference(command))?;
+        print(&reference(command))?;
         return Ok(status::DONE);
     };
     let failed = |path: &Path, error: io::Error| {
@@ -89,7 +90,7 @@ fn shown(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 /// Man pages by name: of the program, and of each command.
-fn pages(command: Command) -> Vec<(String, Vec<u8>)> {
+fn pages(command: Command) -> Vec<(String, String)> {
     let command = built(command.disable_help_subcommand(true));
     let of_commands: Vec<Command> = shown(&command)
         .map(|sub| {
@@ -101,15 +102,25 @@ fn pages(command: Command) -> Vec<(String, Vec<u8>)> {
     let page = |command: Command| {
         let name = command.get_display_name().unwrap_or("tracer").to_owned();
         let mut page = Vec::new();
+        let man = Man::new(command).title(name.to_uppercase()).date(today());
         // Writing to memory does not fail.
-        let _ = Man::new(command).title(name.to_uppercase()).render(&mut page);
+        let _ = man.source(concat!("tracer ", env!("CARGO_PKG_VERSION"))).render(&mut page);
         let _ = writeln!(page, ".SH \"EXIT STATUS\"");
         for (number, meaning) in status::ALL {
             let _ = writeln!(page, ".TP\n{number}\n{meaning}");
         }
-        (name, page)
+        // Line breaks around an empty line break nothing.
+        (name, String::from_utf8_lossy(&page).replace("\n.br\n\n.br\n", "\n.sp\n"))
     };
     std::iter::once(command.clone()).chain(of_commands).map(page).collect()
+}
+
+/// The day on which pages are made, or that of `SOURCE_DATE_EPOCH`, for builds that are the same whenever they are made.
+fn today() -> String {
+    let seconds = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse::<u32>().ok());
+    let time =
+        seconds.map_or_else(SystemTime::now, |seconds| UNIX_EPOCH + Duration::from_secs(seconds.into()));
+    humantime::format_rfc3339_seconds(time).to_string().chars().take("2026-01-01".len()).collect()
 }
 
 /// docs/cli.md.
@@ -219,7 +230,7 @@ mod tests {
         for sub in shown(&command) {
             let name = format!("tracer-{}", sub.get_name());
             let (_, page) = pages.iter().find(|(of, _)| *of == name).expect("a page");
-            let page = String::from_utf8_lossy(page).replace("\\-", "-");
+            let page = page.replace("\\-", "-");
             assert!(page.contains("EXIT STATUS"), "{name}");
             for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
                 let mut script = Vec::new();

@@ -1,16 +1,16 @@
 //! `tracer maps`: every mapping of a process with its owner, at once and with no probe attached.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use super::failure::{Failure, status};
-use super::writing::{Color, Format, plain_formats, print, terminal_width};
+use super::plain::{PlainArgs, TopArgs};
+use super::process_name::ProcessName;
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::limits;
-use crate::output::json;
 use crate::output::maps::{self as output, Maps};
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
-use crate::process::{self, Pid, Target};
+use crate::process::{self, Target};
 use crate::vmmap;
 
 /// Show who owns a process's memory: what is reserved, committed and in memory
@@ -18,18 +18,16 @@ use crate::vmmap;
 /// Attaches nothing, and does not stop the process. Shows the sums by owner; with --all every mapping, too.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The process
-    #[arg(short, long, value_name = "PID")]
-    pub pid: Pid,
+    /// The process: its pid, or the main class, container id or pod uid of a JVM
+    #[arg(short, long, value_name = "PID|NAME")]
+    pub pid: ProcessName,
     /// Every mapping, too
     #[arg(short, long)]
     pub all: bool,
-    /// How to write the result
-    #[arg(long, value_parser = plain_formats(), default_value = "text", value_name = "FORMAT")]
-    pub format: Format,
-    /// When to colour text
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
+    #[command(flatten)]
+    pub top: TopArgs,
+    #[command(flatten)]
+    pub writing: PlainArgs,
 }
 
 /// Runs the command.
@@ -37,7 +35,8 @@ pub struct Args {
 /// # Errors
 /// No such process, not permitted, or it ended while it was read.
 pub fn run(args: &Args) -> Result<u8, Failure> {
-    let pid = args.pid;
+    let writing = args.writing.open()?;
+    let pid = args.pid.pid()?;
     let target = process::inspect(pid).map_err(|error| {
         let lacking = matches!(error, process::TargetError::NotPermitted { .. });
         let status = if lacking { status::LACKING } else { status::FAILED };
@@ -69,10 +68,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let map = vmmap::read(&source).map_err(unreadable)?;
     let notes = notes(&target, jvm.as_ref());
     let maps = Maps { target: &target, map: &map, limit: limits::memory_limit(pid), notes: &notes };
-    print(&match args.format {
-        Format::Json => json::pretty(&output::json(&maps)),
-        _ => output::text(&maps, args.all, args.color.is_on(io::stdout().is_terminal()), terminal_width()),
-    })?;
+    match writing.is_json {
+        true => writing.json(&output::json(&maps))?,
+        false => {
+            let text = output::text(&maps, args.all, writing.screen(args.top));
+            writing.text(&text)?;
+        }
+    }
     Ok(status::DONE)
 }
 

@@ -2,19 +2,25 @@
 
 pub mod census;
 pub mod check;
+mod choices;
+mod destination;
 pub mod diff;
 pub mod failure;
 pub mod filters;
+mod format;
 pub mod holders;
 pub mod list;
 pub mod manual;
 pub mod maps;
 mod output_file;
+mod plain;
+mod process_name;
 pub mod push;
+mod reading;
 pub mod record;
 pub mod report;
 mod values;
-pub mod writing;
+mod writing;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -63,7 +69,8 @@ pub fn run() -> u8 {
         Err(error) => {
             let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
             if error.use_stderr() && !is_help {
-                let _ = writeln!(io::stderr(), "{}", wrong_usage(&error.render().to_string()));
+                let command = std::env::args().nth(1).unwrap_or_default();
+                let _ = writeln!(io::stderr(), "{}", wrong_usage(&error.render().to_string(), &command));
                 return status::USAGE;
             }
             // Closed stdout is not an error.
@@ -92,8 +99,9 @@ pub fn run() -> u8 {
     })
 }
 
-/// What clap says of a command line, as all errors are told: one line of what, one of help.
-fn wrong_usage(text: &str) -> Failure {
+/// Errors of clap of a command line, told as all errors are: one line of what, one of help. `first`: the first word, which
+/// names the command if it is right.
+fn wrong_usage(text: &str, first: &str) -> Failure {
     let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut paragraphs = text.split("\n\n").map(joined).filter(|paragraph| !paragraph.is_empty());
     let error = paragraphs.next().unwrap_or_default();
@@ -105,8 +113,9 @@ fn wrong_usage(text: &str) -> Failure {
             text.strip_prefix("Usage: ").map(|usage| format!("usage: {usage}")).unwrap_or(text)
         })
         .collect();
-    let help =
-        if help.is_empty() { "`tracer COMMAND --help` tells all flags".to_owned() } else { help.join("; ") };
+    let is_command = command().get_subcommands().any(|sub| sub.get_name() == first && !sub.is_hide_set());
+    let flags = format!("`tracer {} --help` tells all flags", if is_command { first } else { "COMMAND" });
+    let help = if help.is_empty() { flags } else { help.join("; ") };
     Failure::new(status::USAGE, error).help(help)
 }
 
@@ -129,24 +138,95 @@ fn start_log() {
 mod tests {
     use clap::{CommandFactory, Parser};
 
+    /// Whatever is wrong, the flag or value is named, and what to write instead; nothing of a library's words.
     #[test]
     fn wrong_usage_is_a_line_of_what_and_one_of_help() {
         for (line, error) in [
-            (&["tracer", "report"][..], "the following required arguments were not provided: <FILE>"),
+            ("report", "the following required arguments were not provided: <FILE>"),
+            ("report x --top ten", "invalid value 'ten' for '--top <N>': not a number; write for example 10"),
+            ("report x --top -1", "unexpected argument '-1' found"),
+            ("report x --vieww live", "unexpected argument '--vieww' found"),
+            ("recrod", "unrecognized subcommand 'recrod'"),
+            ("record -p 1 -- java", "the argument '--pid <PID|NAME>' cannot be used with '[CMD]...'"),
             (
-                &["tracer", "report", "x", "--top", "ten"],
-                "invalid value 'ten' for '--top <N>': not a number; write for example 10",
+                "record -p 1 -d abc",
+                "invalid value 'abc' for '--duration <TIME>': not a time; write for example 90, 2.5, 90s, 5m or 1h30m",
             ),
-            (&["tracer", "report", "x", "--vieww", "live"], "unexpected argument '--vieww' found"),
-            (&["tracer", "recrod"], "unrecognized subcommand 'recrod'"),
+            (
+                "record -p 1 -d 0",
+                "invalid value '0' for '--duration <TIME>': a session of no length records nothing; give at least 1s",
+            ),
+            (
+                "record -p 1 --sample-bytes 3",
+                "invalid value '3' for '--sample-bytes <SIZE>': the interval must be from 1k to 1g; leave the flag out to \
+                 record every allocation",
+            ),
+            ("record -p 1 --max-pause 9", "the following required arguments were not provided: --holders"),
+            (
+                "report x --include a(",
+                "invalid value 'a(' for '--include <REGEX>': not a regular expression: unclosed group",
+            ),
+            ("report x --min-size -5", "unexpected argument '-5' found"),
+            (
+                "report x --older 5x",
+                "invalid value '5x' for '--older <TIME>': not a time; write for example 90, 2.5, 90s, 5m or 1h30m",
+            ),
+            ("report x --older 1 --older 2", "the argument '--older <TIME>' cannot be used multiple times"),
+            ("report x --force", "the following required arguments were not provided: --output <OUT>"),
+            ("diff x", "the following required arguments were not provided: <NEW>"),
+            ("push x", "the following required arguments were not provided: --to <URL>"),
+            ("maps", "the following required arguments were not provided: --pid <PID|NAME>"),
         ] {
-            let text = super::Cli::try_parse_from(line).expect_err("wrong").render().to_string();
-            let failure = super::wrong_usage(&text);
-            assert_eq!(failure.error, error);
+            let words = ["tracer"].into_iter().chain(line.split(' '));
+            let text = super::Cli::try_parse_from(words).expect_err(line).render().to_string();
+            let failure = super::wrong_usage(&text, line.split(' ').next().expect("a word"));
+            assert_eq!(failure.error, error, "{line}");
+            let help = failure.help.as_deref().unwrap_or_default();
+            assert!(!help.contains("COMMAND --help") || line.starts_with("recrod"), "{help}");
             assert!(
                 failure.help.as_ref().is_some_and(|help| !help.is_empty() && !help.contains('\n')),
-                "{failure}"
+                "{line}: {failure}"
             );
+        }
+        for empty in [["record", "-p", ""], ["maps", "-p", " "]] {
+            let words = ["tracer"].into_iter().chain(empty);
+            let text = super::Cli::try_parse_from(words).expect_err("empty").render().to_string();
+            assert!(text.contains("the pid or name is empty"), "{text}");
+        }
+    }
+
+    /// A flag is the same wherever it is: its letter, its value and what it is for.
+    #[test]
+    fn flags_are_the_same_on_every_command() {
+        let command = super::command();
+        let of = |name: &str| command.find_subcommand(name).expect(name).clone();
+        let results = ["report", "diff", "maps", "list", "check", "census", "holders"];
+        for flag in ["output", "force", "pretty", "color", "format"] {
+            for name in results {
+                let has = of(name).get_arguments().any(|arg| arg.get_long() == Some(flag));
+                assert!(has, "{name} has no --{flag}");
+            }
+        }
+        let mut seen: std::collections::BTreeMap<String, (String, String)> = Default::default();
+        for sub in command.get_subcommands() {
+            for arg in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                // A time of a recording; but of `push`, whither.
+                let Some(long) = arg.get_long().filter(|long| *long != "to") else { continue };
+                let values: Vec<&str> =
+                    arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+                let is = format!("-{:?} {values:?}", arg.get_short());
+                let (first, name) =
+                    seen.entry(long.to_owned()).or_insert_with(|| (is.clone(), sub.get_name().to_owned()));
+                assert_eq!(*first, is, "--{long} of {name} and of {}", sub.get_name());
+            }
+        }
+        for name in ["report", "diff", "push"] {
+            for flag in
+                ["view", "category", "line", "include", "exclude", "thread", "older", "min-size", "source"]
+            {
+                let has = of(name).get_arguments().any(|arg| arg.get_long() == Some(flag));
+                assert!(has, "{name} has no --{flag}");
+            }
         }
     }
 

@@ -5,14 +5,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 
+use super::destination::print;
 use super::failure::{Failure, status};
+use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::reading::ReadingArgs;
 use super::record::file_from_stdin;
-use super::report::profile;
-use super::writing::print;
-use crate::output::units;
-use crate::profile::Filter;
+use super::writing::SourceArg;
+use crate::output::{Options, units};
 use crate::push::{self, Destination, Patience, Protocol, PushError, SendError};
 
 /// The largest file of headers that is read.
@@ -38,7 +39,7 @@ pub struct Args {
 
     /// How the server wants it [default: pyroscope if the URL's path ends in /ingest, else otlp]
     #[arg(long, value_enum, value_name = "PROTOCOL")]
-    pub protocol: Option<ProtocolArg>,
+    pub protocol: Option<Protocol>,
 
     /// Headers to send along (authorization, tenants), one `Name: value` a line
     #[arg(long, value_name = "F")]
@@ -48,27 +49,15 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Rules of your own, tried before the built-in ones
-    #[arg(long, value_name = "FILE")]
-    pub rules: Option<PathBuf>,
-}
+    /// What stacks are counted of [default: allocator, or mapping where --category has nothing else]
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub source: Option<SourceArg>,
 
-/// How a server wants a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProtocolArg {
-    /// OTLP over HTTP, profiles v1development
-    Otlp,
-    /// Pyroscope's /ingest, with a pprof profile
-    Pyroscope,
-}
+    #[command(flatten)]
+    pub reading: ReadingArgs,
 
-impl From<ProtocolArg> for Protocol {
-    fn from(protocol: ProtocolArg) -> Self {
-        match protocol {
-            ProtocolArg::Otlp => Protocol::Otlp,
-            ProtocolArg::Pyroscope => Protocol::Pyroscope,
-        }
-    }
+    #[command(flatten)]
+    pub filters: FilterArgs,
 }
 
 /// Runs the command.
@@ -77,14 +66,9 @@ impl From<ProtocolArg> for Protocol {
 /// The recording or the headers cannot be read, or the server did not take it.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let headers = args.header_file.as_deref().map(headers).transpose()?.unwrap_or_default();
-    let to = Destination {
-        url: args.to.clone(),
-        protocol: args.protocol.map(Protocol::from),
-        headers,
-        name: args.name.clone(),
-    };
+    let to = Destination { url: args.to.clone(), protocol: args.protocol, headers, name: args.name.clone() };
     let Some(file) = args.file.clone().or_else(file_from_stdin) else { return Ok(status::DONE) };
-    print(&send(&file, args.rules.as_deref(), &to)?)?;
+    print(&send(&file, args, &to)?)?;
     Ok(status::DONE)
 }
 
@@ -92,9 +76,20 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// The recording cannot be read, or the server did not take it.
-pub(super) fn send(file: &Path, rules: Option<&Path>, to: &Destination) -> Result<String, Failure> {
-    let profile = profile(file, rules, &Filter::default())?;
-    let sent = push::push(&profile, to, &Patience::default()).map_err(|error| failure(file, &error))?;
+fn send(file: &Path, args: &Args, to: &Destination) -> Result<String, Failure> {
+    let filter = args.filters.filter(RangeArgs::default())?;
+    let mut profile = args.reading.profile(file, &filter)?;
+    check_names(&file.display().to_string(), &[&profile.filtered])?;
+    let view = args.filters.view();
+    profile.keep_view(view);
+    let options = Options {
+        view,
+        category: args.filters.category(),
+        source: args.source.map(SourceArg::as_str),
+        ..Options::default()
+    };
+    let sent =
+        push::push(&profile, &options, to, &Patience::default()).map_err(|error| failure(file, &error))?;
     if let Some(partly) = &sent.partly {
         let error = format!("{}: the server took it only in part: {partly}", file.display());
         return Err(Failure::new(status::FAILED, error).help("see the server's limits and its log"));
@@ -176,7 +171,83 @@ pub(super) fn headers(path: &Path) -> Result<Vec<(String, String)>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use clap::Parser as _;
+    use flate2::read::GzDecoder;
+
     use super::*;
+    use crate::attribute::Rules;
+    use crate::output::otlp;
+    use crate::profile::Profile;
+    use crate::push::receiver::{Do, TAKEN, server};
+    use crate::recording::{self, fixture};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs `push FILE --to http://127.0.0.1:PORT ARGS`.
+    fn push_to(port: u16, file: &Path, args: &[&str]) -> Result<u8, Failure> {
+        let (to, file) = (format!("http://127.0.0.1:{port}"), file.to_str().expect("path"));
+        let words = ["push", file, "--to", &to].into_iter().chain(args.iter().copied());
+        run(&Line::try_parse_from(words).expect("arguments").args)
+    }
+
+    /// What a server gets has the sums of the report with the same filters.
+    #[test]
+    fn what_is_sent_is_what_passes() {
+        let (_folder, path) = fixture::finished();
+        let recording = recording::read(&path).expect("read");
+        let (port, requests, served) = server(vec![Do::Answer(TAKEN), Do::Answer(TAKEN)]);
+        for args in [&[][..], &["--category", "zlib", "--redact"]] {
+            assert_eq!(push_to(port, &path, args).expect("sent"), status::DONE);
+            let request = requests.recv().expect("request");
+            let at = request.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
+            let mut body = Vec::new();
+            GzDecoder::new(&request[at..]).read_to_end(&mut body).expect("gzip");
+            let line =
+                Line::try_parse_from(["push", "x", "--to", "y"].iter().chain(args)).expect("arguments");
+            let filter = line.args.filters.filter(RangeArgs::default()).expect("filter");
+            let profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("kept");
+            let live = i64::try_from(profile.totals.live_bytes).expect("small");
+            assert_eq!(otlp::tests::sums(&body)["inuse_space"], live, "{args:?}");
+            let has_command = String::from_utf8_lossy(&body).contains("-Xmx");
+            assert_eq!(has_command, args.is_empty(), "--redact leaves the command line out");
+        }
+        served.join().expect("served");
+    }
+
+    #[test]
+    fn a_refusal_has_the_server_s_words_and_the_status() {
+        let (_folder, path) = fixture::finished();
+        for (answer, word, help) in [
+            (
+                "HTTP/1.1 400 Bad\r\ncontent-length: 12\r\n\r\nno such type",
+                "answered 400: no such type",
+                "--protocol",
+            ),
+            ("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n", "answered 403", "--header-file"),
+            ("HTTP/1.1 413 Large\r\ncontent-length: 0\r\n\r\n", "answered 413", "limit"),
+            (
+                "HTTP/1.1 302 Go\r\nlocation: http://b/\r\ncontent-length: 0\r\n\r\n",
+                "at http://b/",
+                "--to http://b/",
+            ),
+        ] {
+            let (port, _requests, served) = server(vec![Do::Answer(answer)]);
+            let failure = push_to(port, &path, &[]).expect_err(word);
+            assert_eq!(failure.status, status::FAILED);
+            assert!(failure.error.contains(word), "{failure}");
+            assert!(failure.help.is_some_and(|text| text.contains(help)), "{word}: {help}");
+            served.join().expect("served");
+        }
+        let failure = push_to(1, &path, &["--category", "zib"]).expect_err("no category");
+        assert_eq!(failure.status, status::USAGE);
+        assert!(path.exists());
+    }
 
     #[test]
     fn files_of_headers() {

@@ -3,20 +3,20 @@
 //! Needs the recording alone: no root, no live process.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 
+use super::destination::{Color, terminal_width, written};
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, check_names, refused};
-use super::writing::{Color, Format, SourceArg, WritingArgs, terminal_width, written};
-use crate::attribute::Rules;
+use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::format::Format;
+use super::reading::ReadingArgs;
+use super::writing::WritingArgs;
 use crate::output::{
     Options, clean, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
 };
 use crate::profile::{Filter, Profile};
-use crate::recording;
 
 /// Show what a recording holds: who holds native memory, and through which calls
 #[derive(Clone, Debug, ClapArgs)]
@@ -32,19 +32,7 @@ pub struct Args {
     pub writing: WritingArgs,
 
     #[command(flatten)]
-    pub filters: FilterArgs,
-
-    /// Whole stacks in text
-    #[arg(short, long)]
-    pub verbose: bool,
-
-    /// Every table in text, and every finding
-    #[arg(long)]
-    pub all: bool,
-
-    /// Leave out pids, the command line, paths, and names of threads and containers; classes stay
-    #[arg(long)]
-    pub redact: bool,
+    pub reading: ReadingArgs,
 
     /// Exit with status 4 if the recording is not whole or anything was lost
     #[arg(long)]
@@ -53,6 +41,12 @@ pub struct Args {
     /// Exit with status 5 if more is live than this (bytes, or with a unit: 512k, 64M, 2G)
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub fail_over: Option<u64>,
+
+    #[command(flatten)]
+    pub filters: FilterArgs,
+
+    #[command(flatten)]
+    pub range: RangeArgs,
 }
 
 /// Runs the command.
@@ -71,7 +65,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 /// # Errors
 /// It cannot be read, or stdout cannot be written.
 pub fn summary(file: &Path) -> Result<(), Failure> {
-    let profile = profile(file, None, &Filter::default())?;
+    let profile = ReadingArgs::default().profile(file, &Filter::default())?;
     let stdout = io::stdout();
     let color = Color::Auto.is_on(stdout.is_terminal());
     let width = terminal_width();
@@ -81,33 +75,17 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let writing = args.writing.open(terminal)?;
-    let format = writing.format;
-    let filter = args.filters.filter()?;
-    let mut profile = profile(&args.file, args.writing.rules.as_deref(), &filter)?;
+    let (format, to) = args.writing.open(terminal)?;
+    let filter = args.filters.filter(args.range)?;
+    let mut profile = args.reading.profile(&args.file, &filter)?;
     check_names(&args.file.display().to_string(), &[&profile.filtered])?;
     let view = args.filters.view();
     profile.keep_view(view);
     if let Some(sort) = args.writing.sort {
-        profile.sort(view, sort.into());
+        profile.sort(view, sort);
     }
-    if args.redact {
-        profile.redact();
-    }
-    let options = Options {
-        view,
-        category: args.filters.category(),
-        source: args.writing.source.map(SourceArg::as_str),
-        lines: args.writing.lines,
-        inverted: args.writing.inverted,
-        top: args.writing.top,
-        color: writing.color,
-        verbose: args.verbose,
-        all: args.all,
-        width: writing.width,
-        pretty: args.writing.pretty,
-        file: (!args.redact).then(|| args.file.clone()),
-    };
+    let file = (!args.reading.redact).then(|| args.file.clone());
+    let options = Options { file, ..args.writing.options(&args.filters, &to) };
     if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
         let flags = &profile.filtered.flags;
         let of = if flags.is_empty() { String::new() } else { format!(" of {}", clean(&flags.join(" "))) };
@@ -127,34 +105,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Otlp => otlp::render(&profile, &options, out),
         Format::Dhat => dhat::render(&profile, &options, out),
     };
-    writing.write(stdout, render)?;
+    to.write(stdout, render)?;
     verdict(args, &profile)
-}
-
-/// The profile of what of a recording passes, by the built-in rules and those of a file.
-///
-/// # Errors
-/// One of the files cannot be read, or the recording does not keep what is asked for.
-pub(super) fn profile(
-    file: &Path,
-    rules: Option<&Path>,
-    filter: &Filter,
-) -> Result<ManuallyDrop<Profile>, Failure> {
-    let rules = match rules {
-        Some(path) => Rules::load(path).map_err(|error| {
-            Failure::new(status::FAILED, error).help("docs/attribution.md describes files of rules")
-        })?,
-        None => Rules::builtin(),
-    };
-    let recording = recording::read(file).map_err(|error| {
-        let help = error.help();
-        Failure::new(status::FAILED, error).help(help)
-    })?;
-    let profile = Profile::filtered(&recording, &rules, filter).map_err(|refusal| refused(file, &refusal))?;
-    // A report is the last thing that the process does: to give back millions of small pieces one by one
-    // takes as long as a third of the work.
-    std::mem::forget(recording);
-    Ok(ManuallyDrop::new(profile))
 }
 
 /// What `--fail-over` and `--strict` make of a report that was written.

@@ -7,8 +7,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::clean;
 use super::json::jvm;
+use super::style::Style;
+use super::{Screen, clean};
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Requirement, Status};
 use crate::probe::plan::ProbePlan;
@@ -51,19 +52,20 @@ fn shown(all: &[Requirement], verbose: bool) -> Vec<&Requirement> {
 }
 
 /// The findings as text; `verbose`: also what is met, and each probe's place.
-pub fn text(report: &Report, verbose: bool) -> String {
+pub fn text(report: &Report, verbose: bool, screen: Screen) -> String {
+    let style = Style::new(screen.color, screen.width);
     let mut out = String::new();
     let host = shown(&report.host, verbose);
     if !host.is_empty() {
-        out += "this host\n";
-        list(&mut out, &host);
+        out += &format!("{}\n", style.bold("this host"));
+        list(&mut out, &host, style);
         out.push('\n');
     }
     let process = shown(&report.process, verbose);
     if let Some(pid) = report.pid.filter(|_| !process.is_empty()) {
         let title = report.checked.as_ref().map(|checked| describe(&checked.target)).unwrap_or_default();
-        let _ = writeln!(out, "process {pid}{title}");
-        list(&mut out, &process);
+        let _ = writeln!(out, "{}", style.bold(&format!("process {pid}{title}")));
+        list(&mut out, &process, style);
         out.push('\n');
     }
     if let Some(checked) = report.checked.as_ref().filter(|_| verbose) {
@@ -98,7 +100,7 @@ fn describe(target: &Target) -> String {
 }
 
 /// A line for each, its help below it.
-fn list(out: &mut String, requirements: &[&Requirement]) {
+fn list(out: &mut String, requirements: &[&Requirement], style: Style) {
     let width = requirements.iter().map(|requirement| requirement.title.len()).max().unwrap_or(0);
     for requirement in requirements {
         let word = match requirement.status {
@@ -106,7 +108,9 @@ fn list(out: &mut String, requirements: &[&Requirement]) {
             Status::Warning => "note",
             Status::Missing => "MISSING",
         };
-        let _ = writeln!(out, "  {word:<8} {:<width$}  {}", requirement.title, clean(&requirement.found));
+        let word = format!("{word:<8}");
+        let word = if requirement.status == Status::Missing { style.warn(&word) } else { word };
+        let _ = writeln!(out, "  {word} {:<width$}  {}", requirement.title, clean(&requirement.found));
         if let Some(help) = &requirement.help {
             let _ = writeln!(out, "  {:<8} help: {}", "", clean(help));
         }
@@ -189,9 +193,9 @@ mod tests {
 
     #[test]
     fn one_line_when_all_is_well() {
-        let ready = text(&report(vec![requirement(Status::Met)]), false);
+        let ready = text(&report(vec![requirement(Status::Met)]), false, Screen::default());
         assert_eq!((ready.lines().count(), ready.starts_with("ready to trace")), (1, true), "{ready}");
-        let all = text(&report(vec![requirement(Status::Met)]), true);
+        let all = text(&report(vec![requirement(Status::Met)]), true, Screen::default());
         assert!(all.starts_with("this host\n  ok       a thing  was\u{fffd} found\n\nready"), "{all}");
     }
 
@@ -204,7 +208,7 @@ mod tests {
         ]);
         assert!(!missing.is_ready());
         assert_eq!(
-            text(&missing, false),
+            text(&missing, false, Screen::default()),
             "this host\n  note     a thing  was\u{fffd} found\n           help: do this\n  \
              MISSING  a thing  was\u{fffd} found\n           help: do this\n\nnot ready: one thing is missing\n"
         );

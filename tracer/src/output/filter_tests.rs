@@ -12,16 +12,24 @@ use crate::recording::{self, fixture};
 fn filters() -> impl Strategy<Value = Filter> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(|seconds| seconds * fixture::SECOND_NS);
     let some = |names: &'static [&'static str]| proptest::sample::subsequence(names, 0..3);
-    let part = prop_oneof![
-        Just(None),
-        seconds(0..11).prop_map(|age| Some(Part::Older(age))),
-        (0..1_u64 << 23).prop_map(|bytes| Some(Part::MinSize(bytes))),
-        proptest::sample::select(vec!["main", "pool", "tid", "."])
-            .prop_map(|name| Some(Part::Threads(vec![Regex::new(name).expect("pattern")]))),
-        (seconds(0..6), seconds(6..11))
-            .prop_map(|(from, to)| Some(Part::Range { from_ns: Some(from), to_ns: Some(to) })),
-        Just(Some(Part::Peak)),
-    ];
+    let threads = proptest::sample::subsequence(vec!["main", "pool", "tid", "."], 0..2);
+    let of_end = (
+        proptest::option::of(seconds(0..11)),
+        proptest::option::of(0..1_u64 << 23),
+        threads,
+        proptest::option::of(seconds(0..10)),
+    )
+        .prop_map(|(older_ns, min_bytes, threads, from_ns)| Part {
+            older_ns,
+            min_bytes,
+            threads: threads.into_iter().map(|name| Regex::new(name).expect("pattern")).collect(),
+            from_ns,
+            ..Part::default()
+        });
+    let of_moment =
+        (proptest::option::of(seconds(0..6)), proptest::option::of(seconds(6..11)), any::<bool>())
+            .prop_map(|(from_ns, to_ns, is_peak)| Part { from_ns, to_ns, is_peak, ..Part::default() });
+    let part = prop_oneof![of_end, of_moment];
     let patterns = |texts: Vec<&str>| -> Vec<Regex> {
         texts.into_iter().map(|text| Regex::new(text).expect("pattern")).collect()
     };

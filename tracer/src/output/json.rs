@@ -2,18 +2,11 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Options;
 use crate::process::Target;
 use crate::profile::Profile;
-
-/// A value as indented JSON, with a line break at its end.
-pub fn pretty(value: &impl Serialize) -> String {
-    // Keys are strings, and writing to memory does not fail.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
-}
 
 /// The JVM of a process, as every output tells it; None: it has none.
 pub(super) fn jvm(target: &Target) -> Option<Value> {

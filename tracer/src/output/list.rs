@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::json::jvm;
 use super::style::Style;
-use super::{clean, table, units};
+use super::{Screen, clean, table, units};
 use crate::probe::kernel::Requirement;
 use crate::process::jvm::main_class;
 use crate::process::target::Target;
@@ -23,7 +23,7 @@ pub struct Row {
 }
 
 /// The rows as text. `host`: what the host lacks, which stands against all of them.
-pub fn text(rows: &[Row], host: Option<&Requirement>, color: bool) -> String {
+pub fn text(rows: &[Row], host: Option<&Requirement>, screen: Screen) -> String {
     if rows.is_empty() {
         return "no JVM runs on this host (that this user can see)\n".to_owned();
     }
@@ -35,7 +35,8 @@ pub fn text(rows: &[Row], host: Option<&Requirement>, color: bool) -> String {
     head.extend(is_in_container.then_some("CONTAINER"));
     head.extend(is_hindered.then_some("TRACEABLE"));
     let mut cells = table::new(&head, 0..2);
-    for row in &rows {
+    let top = screen.top.unwrap_or(usize::MAX);
+    for row in rows.iter().take(top) {
         let mut line = vec![
             row.pid.to_string(),
             row.rss_bytes().map_or_else(|| "-".to_owned(), units::bytes),
@@ -50,7 +51,10 @@ pub fn text(rows: &[Row], host: Option<&Requirement>, color: bool) -> String {
         }));
         cells.add_row(line);
     }
-    let mut out = table::lines(&cells, Style::new(color, 0).unbounded(), false);
+    let mut out = table::lines(&cells, Style::new(screen.color, 0).unbounded(), false);
+    if let Some(more) = rows.len().checked_sub(top).filter(|more| *more > 0) {
+        out += &format!("and {} with less\n", units::counted(more as u64, "other"));
+    }
     if let Some(lacking) = host {
         out += &format!("\nthis host lacks {}: {}\n", lacking.title, clean(&lacking.found));
     }
@@ -137,12 +141,12 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_read() {
         let row = unreadable();
-        let out = text(std::slice::from_ref(&row), None, false);
+        let out = text(std::slice::from_ref(&row), None, Screen::default());
         assert!(out.contains("ja\u{fffd}v\u{fffd}a") && out.contains("no: not permitted"), "{out}");
         assert!(out.ends_with("help: run as root\n"), "{out}");
         assert_eq!(row_json(&row)["traceable"], false);
         let lacking = Requirement::lacking("x", "a thing", Status::Missing, "it is gone", "run as root");
-        let out = text(std::slice::from_ref(&row), Some(&lacking), false);
+        let out = text(std::slice::from_ref(&row), Some(&lacking), Screen::default());
         assert!(out.ends_with("\nthis host lacks a thing: it is gone\nhelp: run as root\n"), "{out}");
     }
 
@@ -158,7 +162,7 @@ mod tests {
             user: Some("app".into()),
             hindrance: None,
         };
-        let out = text(&[unreadable(), large], None, false);
+        let out = text(&[unreadable(), large], None, Screen::default());
         let lines: Vec<&str> = out.lines().collect();
         assert!(lines[1].trim_start().starts_with("7 ") && lines[1].contains(&main), "{out}");
         assert!(out.ends_with("\nnext: `tracer census -p 7`, `tracer record -p 7`\n"), "{out}");
@@ -166,6 +170,6 @@ mod tests {
 
     #[test]
     fn none() {
-        assert!(text(&[], None, false).starts_with("no JVM"));
+        assert!(text(&[], None, Screen::default()).starts_with("no JVM"));
     }
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::json::jvm;
 use super::style::Style;
-use super::{clean, fit, table, units};
+use super::{Screen, clean, fit, table, units};
 use crate::attribute::known_name;
 use crate::glibc::{Arena, Holdings, Malloc};
 use crate::process::Target;
 use crate::vmmap::{Map, Owner, Part, Usage};
 
-/// Details of an owner shown in text.
+/// Details of an owner shown in text, if nothing else is said.
 const DETAILS: usize = 6;
 /// Characters that the name of a detail may take, so that a row has no more than 80.
 const NAME_WIDTH: usize = 30;
@@ -29,9 +29,9 @@ pub struct Maps<'a> {
 }
 
 /// The map as text; `all`: with every mapping.
-pub fn text(maps: &Maps<'_>, all: bool, color: bool, width: usize) -> String {
+pub fn text(maps: &Maps<'_>, all: bool, screen: Screen) -> String {
     let Maps { target, map, limit, notes } = maps;
-    let style = Style::new(color, width);
+    let style = Style::new(screen.color, screen.width);
     let mut heading = format!("{} (pid {})", target.comm, target.pid);
     if let Some(rss) = map.rss_bytes {
         heading += &format!(", {} resident as the kernel counts it (RSS)", units::bytes(rss));
@@ -45,7 +45,7 @@ pub fn text(maps: &Maps<'_>, all: bool, color: bool, width: usize) -> String {
         out += &format!("{}\n", clean(note));
     }
     out.push('\n');
-    out += &sums(map, style);
+    out += &sums(map, style, screen.top.unwrap_or(DETAILS));
     if let Some(heap) = &map.heap {
         let holds = heap.total();
         out += &format!(
@@ -66,7 +66,7 @@ pub fn text(maps: &Maps<'_>, all: bool, color: bool, width: usize) -> String {
     out
 }
 
-fn sums(map: &Map, style: Style) -> String {
+fn sums(map: &Map, style: Style, top: usize) -> String {
     let mut rows = table::new(&["owner", "reserved", "committed", "resident", "swapped"], 1..5);
     let mut row = |name: String, usage: &Usage| {
         let numbers = [usage.reserved_bytes, usage.committed_bytes, usage.resident_bytes, usage.swap_bytes];
@@ -75,12 +75,12 @@ fn sums(map: &Map, style: Style) -> String {
     for (owner, usage) in map.by_owner() {
         row(owner.name().to_owned(), &usage);
         let details = details(map, owner);
-        for (name, usage) in details.iter().take(DETAILS) {
+        for (name, usage) in details.iter().take(top) {
             row(format!("  {}", fit(&clean(name), NAME_WIDTH)), usage);
         }
-        if let Some(more) = details.len().checked_sub(DETAILS).filter(|more| *more > 0) {
+        if let Some(more) = details.len().checked_sub(top).filter(|more| *more > 0) {
             let mut rest = Usage::default();
-            details.iter().skip(DETAILS).for_each(|(_, usage)| rest.add(usage));
+            details.iter().skip(top).for_each(|(_, usage)| rest.add(usage));
             row(format!("  {} more", units::count(more as u64)), &rest);
         }
     }

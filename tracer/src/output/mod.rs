@@ -72,6 +72,17 @@ pub struct Options {
     pub file: Option<PathBuf>,
 }
 
+/// How text without stacks is laid out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Screen {
+    /// Escape sequences for a terminal.
+    pub color: bool,
+    /// Columns of the terminal. 0: there is none.
+    pub width: usize,
+    /// Rows of each list at most. None: as many as the list shows by itself.
+    pub top: Option<usize>,
+}
+
 #[cfg(test)]
 mod filter_tests;
 #[cfg(test)]

@@ -39,8 +39,14 @@ impl Profile {
         let categories = self.categories.iter_mut().filter_map(|row| row.verdict.as_mut());
         let findings = self.findings.iter_mut().map(|row| &mut row.verdict);
         sites.chain(lines).chain(categories).chain(findings).for_each(|verdict| words.verdict(verdict));
-        for note in &mut self.quality.notes {
+        for note in self.quality.notes.iter_mut().chain(&mut self.filtered.notes) {
             *note = words.sentence(note);
+        }
+        for flag in &mut self.filtered.flags {
+            *flag = match flag.split_once(' ') {
+                Some(("--thread", _)) => "--thread NAME".to_owned(),
+                _ => words.sentence(flag),
+            };
         }
         for incomplete in &mut self.quality.incomplete {
             incomplete.module = incomplete.module.as_deref().map(|path| file_name(path).to_owned());

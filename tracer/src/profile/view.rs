@@ -17,7 +17,7 @@ pub enum View {
     Leaks,
     /// Allocated and freed again in the session.
     Temporary,
-    /// Live when most was live: the totals are those of that moment ([`Part::Peak`](super::Part::Peak)).
+    /// Live when most was live: the totals are those of that moment ([`Part::is_peak`](super::Part::is_peak)).
     Peak,
 }
 

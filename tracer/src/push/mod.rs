@@ -3,6 +3,8 @@
 //! Takes a profile and where to send it; gives what the server said. Reads no files. What it sends is what `output`
 //! writes, so the sums are those of the report.
 
+#[cfg(test)]
+pub(crate) mod receiver;
 mod request;
 mod send;
 
@@ -11,6 +13,7 @@ use std::fmt;
 pub use request::Protocol;
 pub use send::{Patience, SendError};
 
+use crate::output::Options;
 use crate::profile::Profile;
 
 /// Where a profile goes.
@@ -64,12 +67,17 @@ pub fn check(url: &str) -> Result<(), AddressError> {
     request::address(url).map(drop)
 }
 
-/// Sends a profile.
+/// Sends a profile, as `options` have it.
 ///
 /// # Errors
 /// The address is none, or the server cannot be reached, refuses it, or does not answer in time.
-pub fn push(profile: &Profile, to: &Destination, patience: &Patience) -> Result<Sent, PushError> {
-    let request = request::of(profile, to)?;
+pub fn push(
+    profile: &Profile,
+    options: &Options,
+    to: &Destination,
+    patience: &Patience,
+) -> Result<Sent, PushError> {
+    let request = request::of(profile, options, to)?;
     let answer = send::send(&request, patience)?;
     let partly = match request.protocol {
         Protocol::Otlp => request::partly(&answer),

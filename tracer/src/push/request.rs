@@ -40,21 +40,21 @@ pub(super) fn address(url: &str) -> Result<Uri, AddressError> {
 }
 
 /// The request that sends a profile.
-pub(super) fn of(profile: &Profile, to: &Destination) -> Result<Request, AddressError> {
+pub(super) fn of(profile: &Profile, options: &Options, to: &Destination) -> Result<Request, AddressError> {
     let uri = address(&to.url)?;
     let by_path = if uri.path().ends_with("/ingest") { Protocol::Pyroscope } else { Protocol::Otlp };
     let protocol = to.protocol.unwrap_or(by_path);
     let name = to.name.clone().unwrap_or_else(|| program_name(&profile.target));
     let mut request = match protocol {
-        Protocol::Otlp => otlp_request(profile, &uri, &name),
-        Protocol::Pyroscope => pyroscope_request(profile, &uri, &name),
+        Protocol::Otlp => otlp_request(profile, options, &uri, &name),
+        Protocol::Pyroscope => pyroscope_request(profile, options, &uri, &name),
     };
     request.headers.extend(to.headers.iter().cloned());
     Ok(request)
 }
 
-fn otlp_request(profile: &Profile, uri: &Uri, name: &str) -> Request {
-    let body = otlp::encode(profile, &Options::default(), Some(name));
+fn otlp_request(profile: &Profile, options: &Options, uri: &Uri, name: &str) -> Request {
+    let body = otlp::encode(profile, options, Some(name));
     let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
     // A server's address alone: its usual path.
     let path = if matches!(uri.path(), "" | "/") { OTLP_PATH } else { uri.path() };
@@ -67,10 +67,10 @@ fn otlp_request(profile: &Profile, uri: &Uri, name: &str) -> Request {
     }
 }
 
-fn pyroscope_request(profile: &Profile, uri: &Uri, name: &str) -> Request {
+fn pyroscope_request(profile: &Profile, options: &Options, uri: &Uri, name: &str) -> Request {
     let mut file = Vec::new();
     // A vector takes all that is written.
-    let _ = pprof::render(profile, &Options::default(), &mut file);
+    let _ = pprof::render(profile, options, &mut file);
     let boundary = boundary(&file);
     let mut body = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"profile\"; filename=\"profile.pprof\"\r\n\
@@ -148,7 +148,7 @@ mod tests {
             headers: vec![("x-scope-orgid".to_owned(), "7".to_owned())],
             name: Some("shop/é 1".to_owned()),
         };
-        of(&profile, &to)
+        of(&profile, &Options::default(), &to)
     }
 
     #[test]

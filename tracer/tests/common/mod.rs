@@ -5,6 +5,7 @@
 //! was started is ended by its own pid.
 #![allow(dead_code, reason = "each test binary uses its part of the harness")]
 
+pub(crate) mod control_group;
 pub(crate) mod core;
 pub(crate) mod fixture;
 pub(crate) mod kept;

@@ -2,18 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use tracer_common::sampling::{MAX_INTERVAL, MIN_INTERVAL};
 
 use crate::{
     cli::{
         failure::{Failure, status},
         holders::milliseconds,
+        process_name::ProcessName,
         values,
     },
     holders::MAX_PAUSE,
     probe::probes::ProbeSet,
-    recorder::{self, Options, OutputFile, Subject},
+    recorder::{Memo, Options, OutputFile, Subject},
     units,
 };
 
@@ -33,30 +34,24 @@ after -d, and its exit status is that of tracer. While a command is recorded, Ct
 after -d, it ends tracer alone.")]
 pub struct Args {
     /// The process to record: its pid, or the main class, container id or pod uid of a JVM
-    #[arg(
-        short,
-        long,
-        value_name = "PID|NAME",
-        required_unless_present = "command",
-        conflicts_with = "command"
-    )]
-    pub pid: Option<String>,
+    #[arg(short, long, value_name = "PID|NAME", conflicts_with = "command")]
+    pub pid: Option<ProcessName>,
 
     /// How long: seconds, or with a unit (90, 90s, 5m) [default: 60s; with a command, to its end]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
     /// The file to write [default: tracer-NAME-PID-TIME.trec]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
-    /// Replace the file if it exists
+    /// Replace OUT if it exists
     #[arg(long)]
     pub force: bool,
 
     /// Which probes to set
-    #[arg(long, value_enum, default_value_t = Probes::Full)]
-    pub probes: Probes,
+    #[arg(long, value_enum, default_value_t = ProbeSet::Full, value_name = "PROBES")]
+    pub probes: ProbeSet,
 
     /// Leave out allocations smaller than this (bytes, or with a unit: 512, 4k, 1m)
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::parse_bytes)]
@@ -110,34 +105,6 @@ pub struct Args {
     pub command: Vec<String>,
 }
 
-/// Sets of probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Probes {
-    /// Every allocator call, mapping, thread and collection
-    Full,
-    /// No call of malloc, and so no cost for them: zlib's streams and the JDK's own native memory (direct buffers)
-    /// by their own calls, mappings, threads, collections and compiled code
-    Light,
-}
-
-/// What is done with stacks that were walked before: for tests and benchmarks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Memo {
-    Off,
-    On,
-    Checked,
-}
-
-impl From<Memo> for recorder::Memo {
-    fn from(memo: Memo) -> Self {
-        match memo {
-            Memo::Off => Self::Off,
-            Memo::On => Self::On,
-            Memo::Checked => Self::Checked,
-        }
-    }
-}
-
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = values::time(text)?;
     if duration.is_zero() {
@@ -181,15 +148,12 @@ impl Args {
             subject,
             output: OutputFile { path: self.output.clone(), replace: self.force },
             duration: self.duration(),
-            probes: match self.probes {
-                Probes::Full => ProbeSet::Full,
-                Probes::Light => ProbeSet::Light,
-            },
+            probes: self.probes,
             min_size_bytes: self.min_size,
             sample_bytes: self.sample_bytes,
             max_overhead_percent: (self.max_overhead < 100).then_some(self.max_overhead),
             keeps_events: self.events,
-            memo: self.memo.into(),
+            memo: self.memo,
             takes_censuses: true,
             holders_pause: self.holders.then(|| self.max_pause.unwrap_or(MAX_PAUSE)),
         }
@@ -200,15 +164,17 @@ impl Args {
     /// # Errors
     /// One of them would do nothing.
     pub fn check(&self) -> Result<(), Failure> {
-        if self.sample_bytes.is_some() && self.probes == Probes::Light {
+        if self.pid.is_none() && self.command.is_empty() {
+            return Err(Failure::new(status::USAGE, "neither a process nor a command to record is named")
+                .help("name one, as in tracer record -p PID, or tracer record -- java -jar app.jar; `tracer list` shows the JVMs"));
+        }
+        if self.sample_bytes.is_some() && self.probes == ProbeSet::Light {
             let what = "--sample-bytes: with --probes light no allocator call is watched, so there is nothing to sample";
             return Err(Failure::new(status::USAGE, what).help("leave one of the two out"));
         }
-        if self.pid.as_deref() == Some("") {
-            return Err(Failure::new(status::USAGE, "-p: the pid or name is empty"));
-        }
         if self.output.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
-            return Err(Failure::new(status::USAGE, "-o: the file name is empty"));
+            return Err(Failure::new(status::USAGE, "-o: the file name is empty")
+                .help("name a file, or leave -o out for tracer-NAME-PID-TIME.trec"));
         }
         Ok(())
     }

@@ -11,7 +11,9 @@ use std::{
 use crate::output::clean;
 
 /// Erases from the cursor to the end of the line (ECMA-48).
-const ERASE: &str = "\x1b[K";
+const ERASE_LINE: &str = "\x1b[K";
+/// Erases from the cursor to the end of the screen.
+const ERASE_BELOW: &str = "\x1b[J";
 /// Columns of a terminal that does not tell.
 const COLUMNS: usize = 80;
 
@@ -52,7 +54,10 @@ impl Console {
         let mut is_shown = self.is_shown.lock().unwrap_or_else(PoisonError::into_inner);
         // The last column would move the cursor to the next line.
         let text: String = clean(text).chars().take(columns().saturating_sub(1)).collect();
-        let _ = write!(io::stderr(), "\r{text}{ERASE}");
+        // The cursor waits at the line's start: if the terminal gets narrower, and breaks the line into several, all of
+        // them are behind it.
+        let before = if *is_shown { ERASE_BELOW } else { "" };
+        let _ = write!(io::stderr(), "\r{before}{text}{ERASE_LINE}\r");
         *is_shown = true;
     }
 
@@ -60,7 +65,7 @@ impl Console {
     pub(super) fn clear(&self) {
         let mut is_shown = self.is_shown.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut *is_shown) {
-            let _ = write!(io::stderr(), "\r{ERASE}");
+            let _ = write!(io::stderr(), "\r{ERASE_BELOW}");
         }
     }
 }

@@ -5,7 +5,6 @@ mod console;
 mod foreground;
 mod pusher;
 mod signals;
-mod subject;
 
 use std::{
     path::PathBuf,
@@ -32,7 +31,7 @@ use crate::{
 pub fn run(args: &Args) -> Result<u8, Failure> {
     args.check()?;
     let subject = match &args.pid {
-        Some(name) => Subject::Process(subject::pid_of(name)?),
+        Some(name) => Subject::Process(name.pid()?),
         None => Subject::Command(args.command.clone()),
     };
     let console = Arc::new(Console::new(!args.quiet));

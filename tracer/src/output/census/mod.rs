@@ -6,7 +6,7 @@ mod rows;
 use self::rows::Rows;
 use super::style::Style;
 use super::text::verdicts;
-use super::{clean, limits, table, units};
+use super::{Screen, clean, limits, table, units};
 use crate::attribute::known_name;
 use crate::census::Census;
 use crate::census::document::{Library, Malloc, MemoryPart};
@@ -14,14 +14,15 @@ use crate::vmmap::Owner;
 
 /// Owners in the first table; the others are one row.
 const OWNERS: usize = 6;
-/// Rows of a list before it is cut short.
+/// Rows of a list before it is cut short, if nothing else is said.
 const MAX_ROWS: usize = 8;
 /// Chunks of a library from which it is listed: the dynamic linker has some of each.
 const MIN_LIBRARY_BYTES: u64 = 16 << 10;
 
 /// The census as text.
-pub fn render(census: &Census, color: bool, width: usize) -> String {
-    let style = Style::new(color, width);
+pub fn render(census: &Census, screen: Screen) -> String {
+    let style = Style::new(screen.color, screen.width);
+    let top = screen.top.unwrap_or(MAX_ROWS);
     let mut out = String::new();
     heading(census, style, &mut out);
     section(&mut out, |out| {
@@ -31,9 +32,9 @@ pub fn render(census: &Census, color: bool, width: usize) -> String {
     findings(census, style, &mut out);
     everything(census, style, &mut out);
     if let Some(malloc) = &census.census.malloc {
-        arenas(malloc, census, style, &mut out);
-        sizes(malloc, style, &mut out);
-        libraries(census.census.libraries.as_deref().unwrap_or_default(), style, &mut out);
+        arenas(malloc, census, style, top, &mut out);
+        sizes(malloc, style, top, &mut out);
+        libraries(census.census.libraries.as_deref().unwrap_or_default(), style, top, &mut out);
     }
     if let Some(all) = &census.limits {
         out += &format!("\n{}\n", style.bold("Limits, the fullest first"));
@@ -175,12 +176,12 @@ fn everything(census: &Census, style: Style, out: &mut String) {
     }
 }
 
-fn arenas(malloc: &Malloc, census: &Census, style: Style, out: &mut String) {
+fn arenas(malloc: &Malloc, census: &Census, style: Style, top: usize, out: &mut String) {
     let mut rows =
         table::new(&["malloc's arenas", "threads", "in use", "free", "top", "from kernel", "resident"], 1..7);
     let mut arenas: Vec<_> = malloc.arenas.iter().collect();
     arenas.sort_by_key(|arena| std::cmp::Reverse(arena.system_bytes));
-    for arena in arenas.iter().take(MAX_ROWS) {
+    for arena in arenas.iter().take(top) {
         rows.add_row([
             clean(if arena.main { "main" } else { &arena.address }).into_owned(),
             units::count(arena.attached_threads),
@@ -194,14 +195,14 @@ fn arenas(malloc: &Malloc, census: &Census, style: Style, out: &mut String) {
     out.push('\n');
     *out += &table::lines(&rows, style, false);
     let all = census.length("/census/malloc/arenas", arenas.len());
-    if let Some(more) = all.checked_sub(MAX_ROWS as u64).filter(|more| *more > 0) {
+    if let Some(more) = all.checked_sub(top as u64).filter(|more| *more > 0) {
         *out += &format!("  ... and {}\n", units::counted(more, "smaller one"));
     }
 }
 
-fn sizes(malloc: &Malloc, style: Style, out: &mut String) {
+fn sizes(malloc: &Malloc, style: Style, top: usize, out: &mut String) {
     let mut rows = table::new(&["chunk sizes in use that hold most", "bytes", "count"], 1..3);
-    for class in malloc.largest_sizes.iter().take(MAX_ROWS) {
+    for class in malloc.largest_sizes.iter().take(top) {
         let name = match class.is_exact() {
             true => format!("{} bytes each", units::count(class.from_bytes)),
             false => format!("{} to {}", units::bytes(class.from_bytes), units::bytes(class.to_bytes + 16)),
@@ -212,9 +213,9 @@ fn sizes(malloc: &Malloc, style: Style, out: &mut String) {
     *out += &table::lines(&rows, style, false);
 }
 
-fn libraries(libraries: &[Library], style: Style, out: &mut String) {
+fn libraries(libraries: &[Library], style: Style, top: usize, out: &mut String) {
     let mut rows = table::new(&["chunks whose first words point into", "bytes", "count"], 1..3);
-    for library in libraries.iter().filter(|library| library.bytes >= MIN_LIBRARY_BYTES).take(MAX_ROWS) {
+    for library in libraries.iter().filter(|library| library.bytes >= MIN_LIBRARY_BYTES).take(top) {
         rows.add_row([
             clean(&known_name(&library.path)).into_owned(),
             units::bytes(library.bytes),
@@ -239,7 +240,7 @@ mod tests {
         let mut census = fixture::census(400);
         census.target.comm = "ja\u{1b}[31mva".to_owned();
         census.findings[0].evidence = "many words ".repeat(40);
-        let text = render(&census, false, 0);
+        let text = render(&census, Screen::default());
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));

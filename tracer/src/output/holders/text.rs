@@ -8,10 +8,10 @@ use super::path::describe_step;
 use crate::holders::{Group, Holders, Method, Notice, State};
 use crate::hotspot::heap::Step;
 use crate::output::units::{bytes, count, counted};
-use crate::output::{clean, style::Style};
+use crate::output::{Screen, clean, style::Style};
 use crate::process::Pid;
 
-/// Groups that are shown.
+/// Groups that are shown, if nothing else is said.
 const MAX_ROWS: usize = 40;
 const INDENT: &str = "                                   ";
 const WIDTH: usize = 100;
@@ -43,8 +43,9 @@ pub fn notice(notice: &Notice, pid: Pid) -> Option<String> {
 }
 
 /// The answer as text.
-pub fn render(holders: &Holders, heading: &Heading, color: bool) -> String {
-    let mut page = Page { out: String::new(), style: Style::new(color, 0) };
+pub fn render(holders: &Holders, heading: &Heading, screen: Screen) -> String {
+    let mut page =
+        Page { out: String::new(), style: Style::new(screen.color, 0), top: screen.top.unwrap_or(MAX_ROWS) };
     page.heading(holders, heading);
     page.findings(holders);
     page.groups(&holders.groups);
@@ -55,6 +56,7 @@ pub fn render(holders: &Holders, heading: &Heading, color: bool) -> String {
 struct Page {
     out: String,
     style: Style,
+    top: usize,
 }
 
 impl Page {
@@ -112,7 +114,7 @@ impl Page {
         // What no object has is at the end: nobody can change it.
         let (owned, others): (Vec<&Group>, Vec<&Group>) =
             groups.iter().partition(|group| group.owner.is_some());
-        for group in owned.iter().take(MAX_ROWS).chain(&others) {
+        for group in owned.iter().take(self.top).chain(&others) {
             let about = if group.exact { "" } else { "~" };
             let owner = group.owner.as_ref().map_or_else(
                 || "no Java object".to_owned(),
@@ -127,15 +129,15 @@ impl Page {
             ));
             self.path(&group.path);
         }
-        if owned.len() > MAX_ROWS {
-            let rest = owned.iter().skip(MAX_ROWS);
+        if owned.len() > self.top {
+            let rest = owned.iter().skip(self.top);
             let sum = rest.clone().map(|group| group.bytes).fold(0, u64::saturating_add);
             let blocks = rest.map(|group| group.count).sum();
             self.line(&format!(
                 "{:>11} {:>9}  in {} (--format json has them)",
                 bytes(sum),
                 count(blocks),
-                counted((owned.len() - MAX_ROWS) as u64, "more group")
+                counted((owned.len() - self.top) as u64, "more group")
             ));
         }
     }

@@ -31,24 +31,63 @@ pub struct Filter {
     /// The same; none may fit.
     pub exclude: Vec<Regex>,
     /// A part of each row.
-    pub part: Option<Part>,
+    pub part: Part,
     /// As they were given.
     pub flags: Vec<String>,
 }
 
-/// A part of what each stack allocated. Times are ns.
-#[derive(Clone, Debug)]
-pub enum Part {
+/// A part of what each stack allocated; what is not asked for is `None` or empty. Times are ns since the session started.
+///
+/// Ages, sizes and threads are kept of what is live at the end, so they go with no earlier moment (`to_ns`, `is_peak`).
+#[derive(Clone, Debug, Default)]
+pub struct Part {
     /// Live at the end, and at least this old then.
-    Older(u64),
+    pub older_ns: Option<u64>,
     /// Live at the end, and at least so many bytes each.
-    MinSize(u64),
+    pub min_bytes: Option<u64>,
     /// Live at the end, and allocated by threads of such names.
-    Threads(Vec<Regex>),
-    /// Allocated between these times since the session started, and live at the second one. None: its start or end.
-    Range { from_ns: Option<u64>, to_ns: Option<u64> },
+    pub threads: Vec<Regex>,
+    /// Allocated after this time.
+    pub from_ns: Option<u64>,
+    /// As it was at this time.
+    pub to_ns: Option<u64>,
     /// As it was when most was live.
-    Peak,
+    pub is_peak: bool,
+}
+
+impl Part {
+    /// Is a part asked for?
+    pub(super) fn is_some(&self) -> bool {
+        self.of_end().is_some() || self.earlier_moment().is_some() || self.from_ns.is_some()
+    }
+
+    /// The first flag that asks for what is kept of the end alone.
+    pub fn of_end(&self) -> Option<&'static str> {
+        let asked = [
+            (self.older_ns.is_some(), "--older"),
+            (self.min_bytes.is_some(), "--min-size"),
+            (!self.threads.is_empty(), "--thread"),
+        ];
+        asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, flag)| flag)
+    }
+
+    /// The first flag that asks for how it was at an earlier moment.
+    fn earlier_moment(&self) -> Option<&'static str> {
+        let asked = [(self.to_ns.is_some(), "--to"), (self.is_peak, "--view peak")];
+        asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, flag)| flag)
+    }
+
+    /// Can a recording answer all of it?
+    ///
+    /// # Errors
+    /// None can.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match (self.of_end(), self.earlier_moment()) {
+            (Some(of_end), Some(moment)) => Err(Refusal::NotOfTheEnd { of_end, moment }),
+            _ if self.from_ns.zip(self.to_ns).is_some_and(|(from, to)| from >= to) => Err(Refusal::NoTime),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Filter {
@@ -97,8 +136,8 @@ impl Filtered {
 /// Why a recording cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("--older: the recording does not keep when what is not freed was allocated; {WHY}")]
-    NoBirths,
+    #[error("{flag}: the recording does not keep when what is not freed was allocated; {WHY}")]
+    NoBirths { flag: &'static str },
     #[error("--thread: the recording does not keep which thread allocated what is not freed; {WHY}")]
     NoThreads,
     #[error("--min-size: the recording keeps no sizes of single allocations; {WHY}")]
@@ -107,6 +146,13 @@ pub enum Refusal {
     NoMoments { flag: &'static str },
     #[error("{flag}: the recording is only {length} long")]
     BeyondEnd { flag: &'static str, length: String },
+    #[error(
+        "{of_end} and {moment}: ages, sizes and threads are kept of what is not freed at the end, and not of an earlier \
+         moment"
+    )]
+    NotOfTheEnd { of_end: &'static str, moment: &'static str },
+    #[error("--from is not before --to")]
+    NoTime,
     #[error(
         "--from and --to: the recording keeps no two moments between them; the nearest are {apart} apart"
     )]

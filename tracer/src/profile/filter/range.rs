@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::Refusal;
 use super::kept::slice_ns;
+use super::{Part, Refusal};
 use crate::recording::{Recording, Source, Totals};
 use crate::units;
 
@@ -49,79 +49,89 @@ fn step_ns(moments: &[u64]) -> u64 {
     steps.max().unwrap_or(0)
 }
 
+/// The kept moments that are nearest to the ends of the range that is asked for.
+fn ends(recording: &Recording, asked: &Part, moments: &[u64]) -> Result<(u64, u64), Refusal> {
+    for (flag, time_ns) in [("--from", asked.from_ns), ("--to", asked.to_ns)] {
+        if time_ns.is_some_and(|time_ns| time_ns > recording.duration_ns) {
+            return Err(Refusal::BeyondEnd { flag, length: units::duration(recording.duration_ns) });
+        }
+    }
+    let nearest = |wanted_ns: u64| {
+        moments.iter().copied().min_by_key(|moment| moment.abs_diff(wanted_ns)).unwrap_or(wanted_ns)
+    };
+    let from_ns = asked.from_ns.map_or(0, nearest);
+    let to_ns = asked.to_ns.map_or(recording.duration_ns, nearest);
+    if from_ns >= to_ns && recording.duration_ns > 0 {
+        return Err(Refusal::NoRange { apart: units::duration(step_ns(moments)) });
+    }
+    Ok((from_ns, to_ns))
+}
+
+/// The kept moment after one and up to another at which most was live of the allocator's rows that pass; the last one
+/// of several.
+fn peak_ns(recording: &Recording, passes: impl Fn(usize) -> bool, from_ns: u64, to_ns: u64) -> u64 {
+    let counts = |row: usize| {
+        passes(row) && recording.totals.get(row).is_some_and(|row| row.source == Source::Allocator)
+    };
+    let mut live = vec![0_u64; recording.totals.len()];
+    let mut sum = 0_u64;
+    let mut set = |row: usize, totals: &Totals| {
+        if let Some(live) = live.get_mut(row).filter(|_| counts(row)) {
+            let now = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
+            sum = sum.saturating_sub(std::mem::replace(live, now)).saturating_add(now);
+        }
+        sum
+    };
+    let (mut most, mut peak_ns) = (0, to_ns);
+    for sample in &recording.series {
+        let now = sample
+            .rows
+            .iter()
+            .fold(None, |_, row| Some(set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals)));
+        let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
+        if now.is_some_and(|now| now >= most) && time_ns > from_ns && time_ns <= to_ns {
+            (most, peak_ns) = (now.unwrap_or(most), time_ns);
+        }
+    }
+    if to_ns >= recording.duration_ns {
+        let now = recording.totals.iter().enumerate().fold(0, |_, (row, total)| set(row, &total.totals));
+        peak_ns = if now >= most { to_ns } else { peak_ns };
+    }
+    peak_ns
+}
+
 impl Range {
-    /// The range between the kept moments that are nearest to these times, and the sentence that says so.
+    /// The range that is asked for, up to the moment in it at which most was live of the allocator's rows that pass if
+    /// that is; and sentences that say between which kept moments it is.
     pub(super) fn new(
         recording: &Recording,
-        from_ns: Option<u64>,
-        to_ns: Option<u64>,
-    ) -> Result<(Range, String), Refusal> {
-        let moments = moments(recording);
-        let length = || units::duration(recording.duration_ns);
-        for (flag, time_ns) in [("--from", from_ns), ("--to", to_ns)] {
-            if time_ns.is_some_and(|time_ns| time_ns > recording.duration_ns) {
-                return Err(Refusal::BeyondEnd { flag, length: length() });
-            }
-        }
-        let nearest = |wanted_ns: u64| {
-            moments.iter().copied().min_by_key(|moment| moment.abs_diff(wanted_ns)).unwrap_or(wanted_ns)
-        };
-        let from = from_ns.map_or(0, nearest);
-        let to = to_ns.map_or(recording.duration_ns, nearest);
-        if from >= to {
-            return Err(Refusal::NoRange { apart: units::duration(step_ns(&moments)) });
-        }
-        let note = format!(
-            "The range is from {} to {}: moments that the recording keeps, at most {} apart.",
-            seconds(from),
-            seconds(to),
-            units::duration(step_ns(&moments))
-        );
-        Ok((Range::between(recording, from, to), note))
-    }
-
-    /// Up to the moment at which most was live of the allocator's rows that pass, and the sentence that says so.
-    pub(super) fn to_peak(
-        recording: &Recording,
+        asked: &Part,
         passes: impl Fn(usize) -> bool,
-    ) -> Result<(Range, String), Refusal> {
-        if recording.series.is_empty() {
+    ) -> Result<(Range, Vec<String>), Refusal> {
+        if asked.is_peak && recording.series.is_empty() {
             return Err(Refusal::NoMoments { flag: "--view peak" });
         }
         let moments = moments(recording);
-        let (mut most, mut peak_ns) = (0, recording.duration_ns);
-        let mut live = vec![0_u64; recording.totals.len()];
-        let mut sum = 0_u64;
-        let counts = |row: usize| {
-            passes(row) && recording.totals.get(row).is_some_and(|row| row.source == Source::Allocator)
-        };
-        let mut set = |row: usize, totals: &Totals, sum: &mut u64| {
-            if let Some(live) = live.get_mut(row).filter(|_| counts(row)) {
-                let now = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
-                *sum = sum.saturating_sub(std::mem::replace(live, now)).saturating_add(now);
-            }
-        };
-        for sample in &recording.series {
-            for row in &sample.rows {
-                set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals, &mut sum);
-            }
-            if sum > most {
-                let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
-                (most, peak_ns) = (sum, time_ns.min(recording.duration_ns));
-            }
+        let apart = || units::duration(step_ns(&moments));
+        let (from_ns, mut to_ns) = ends(recording, asked, &moments)?;
+        let mut notes = Vec::new();
+        if asked.from_ns.is_some() || asked.to_ns.is_some() {
+            notes.push(format!(
+                "The range is from {} to {}: moments that the recording keeps, at most {} apart.",
+                seconds(from_ns),
+                seconds(to_ns),
+                apart()
+            ));
         }
-        for (row, total) in recording.totals.iter().enumerate() {
-            set(row, &total.totals, &mut sum);
+        if asked.is_peak {
+            to_ns = peak_ns(recording, passes, from_ns, to_ns);
+            notes.push(format!(
+                "The peak is at {}: of the moments that the recording keeps, at most {} apart, the one with most not freed.",
+                seconds(to_ns),
+                apart()
+            ));
         }
-        if sum >= most {
-            peak_ns = recording.duration_ns;
-        }
-        let note = format!(
-            "The peak is at {}: of the moments that the recording keeps, at most {} apart, the one with most not freed.",
-            seconds(peak_ns),
-            units::duration(step_ns(&moments))
-        );
-        Ok((Range::between(recording, 0, peak_ns), note))
+        Ok((Range::between(recording, from_ns, to_ns), notes))
     }
 
     fn between(recording: &Recording, from_ns: u64, to_ns: u64) -> Range {

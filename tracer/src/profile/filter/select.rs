@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::kept::{self, Live};
+use super::kept::{self, LiveParts};
 use super::range::Range;
 use super::{Filter, Filtered, Part, Refusal};
 use crate::attribute::{Attribution, FrameTraits, Rules};
@@ -30,7 +30,7 @@ pub(in crate::profile) type OfThread = Box<dyn Fn(Tid) -> bool>;
 
 /// A part of each row, as far as the recording knows it.
 enum Kept {
-    Live(Live),
+    Live(LiveParts),
     Range(Box<Range>),
 }
 
@@ -72,48 +72,46 @@ impl Selected {
     /// The recording does not keep it.
     pub(in crate::profile) fn cut(self, recording: &Recording, filter: &Filter) -> Result<Selected, Refusal> {
         let Selected { mut rows, compilers, mut filtered, is_of_thread } = self;
-        let Some(asked) = &filter.part else {
+        let asked = &filter.part;
+        if !asked.is_some() {
             return Ok(Selected { rows, compilers, is_of_thread, filtered });
-        };
+        }
         filtered.is_part = true;
         let passes = |row: usize| matches!(rows.get(row), Some(Some(_)));
-        let kept = part(recording, asked, passes, &mut filtered.notes)?;
+        let kept = kept(recording, asked, passes, &mut filtered.notes)?;
         let mut perhaps_bytes = 0_u64;
         for (number, (row, passing)) in recording.totals.iter().zip(&mut rows).enumerate() {
             let Some((_, totals)) = passing else { continue };
             let of_allocator = row.source == Source::Allocator;
-            *totals = match &kept {
-                Kept::Live(live) if of_allocator => live_totals(&row.totals, live.of_stack(row.stack)),
+            let (within, more_bytes) = match &kept {
+                Kept::Live(parts) if of_allocator => live_part(parts, row),
                 // Mappings are not kept by thread, size or age.
-                Kept::Live(_) => Totals::default(),
+                Kept::Live(_) => (Totals::default(), 0),
                 Kept::Range(range) => {
                     let within = range.of_row(number, of_allocator.then_some(row.stack));
-                    let more = if of_allocator { within.perhaps_bytes } else { 0 };
-                    perhaps_bytes = perhaps_bytes.saturating_add(more);
-                    within.totals
+                    (within.totals, if of_allocator { within.perhaps_bytes } else { 0 })
                 }
             };
+            *totals = within;
+            perhaps_bytes = perhaps_bytes.saturating_add(more_bytes);
             if totals.allocated_count == 0 && totals.allocated_bytes == 0 {
                 *passing = None;
             }
         }
         if perhaps_bytes > 0 {
-            filtered.notes.push(format!(
-                "Not freed is what surely was allocated in the range; up to {} more may have been: the recording does \
-                 not keep when what was freed had been allocated.",
-                units::bytes(perhaps_bytes)
-            ));
+            filtered.notes.push(perhaps(&kept, perhaps_bytes));
         }
         let has_mappings = recording.totals.iter().any(|row| row.source != Source::Allocator);
         if matches!(kept, Kept::Live(_)) && has_mappings {
             filtered.notes.push("Mappings are left out: they are not kept so.".to_owned());
         }
-        let is_of_thread: Option<OfThread> = match asked {
-            Part::Threads(names) => {
-                let is_of = kept::is_of_threads(recording, names);
+        // Of what passes another test, too, threads are not known.
+        let is_of_thread = match &kept {
+            Kept::Live(parts) if parts.count() == 1 && !asked.threads.is_empty() => {
+                let is_of = kept::is_of_threads(recording, &asked.threads);
                 let tids = recording.live_by_thread.iter().map(|row| row.tid);
                 let tids: HashSet<Tid> = tids.filter(|&tid| is_of(tid)).collect();
-                Some(Box::new(move |tid| tids.contains(&tid)))
+                Some(Box::new(move |tid| tids.contains(&tid)) as OfThread)
             }
             _ => None,
         };
@@ -121,39 +119,58 @@ impl Selected {
     }
 }
 
-fn part(
+fn kept(
     recording: &Recording,
     asked: &Part,
     passes: impl Fn(usize) -> bool,
     notes: &mut Vec<String>,
 ) -> Result<Kept, Refusal> {
-    let mut noted = |(kept, note): (Kept, String)| {
-        notes.extend((!note.is_empty()).then_some(note));
-        kept
+    asked.check()?;
+    let (kept, told) = match asked.of_end() {
+        Some(_) => {
+            let (parts, notes) = LiveParts::new(recording, asked)?;
+            (Kept::Live(parts), notes)
+        }
+        None => {
+            let (range, notes) = Range::new(recording, asked, passes)?;
+            (Kept::Range(Box::new(range)), notes)
+        }
     };
-    let live = |(live, note)| (Kept::Live(live), note);
-    let range = |(range, note)| (Kept::Range(Box::new(range)), note);
-    Ok(match asked {
-        Part::Older(age_ns) => noted(live(kept::older(recording, *age_ns)?)),
-        Part::MinSize(bytes) => noted(live(kept::larger(recording, *bytes)?)),
-        Part::Threads(names) => Kept::Live(kept::of_threads(recording, names)?),
-        Part::Range { from_ns, to_ns } => noted(range(Range::new(recording, *from_ns, *to_ns)?)),
-        Part::Peak => noted(range(Range::to_peak(recording, passes)?)),
-    })
+    notes.extend(told);
+    Ok(kept)
 }
 
-/// Live allocations alone, at most the row's: threads are counted a moment after totals.
-fn live_totals(row: &Totals, (bytes, count): (u64, u64)) -> Totals {
-    let allocated_bytes = bytes.min(row.allocated_bytes.saturating_sub(row.freed_bytes));
-    let allocated_count = count.min(row.allocated_count.saturating_sub(row.freed_count));
-    Totals {
+/// That more may pass than surely does, and why that is not known.
+fn perhaps(kept: &Kept, more_bytes: u64) -> String {
+    let more = units::bytes(more_bytes);
+    match kept {
+        Kept::Live(_) => format!(
+            "Not freed is what surely passes all of it; up to {more} more may: the recording keeps ages, sizes and threads \
+             each for themselves."
+        ),
+        Kept::Range(_) => format!(
+            "Not freed is what surely was allocated in the range; up to {more} more may have been: the recording does \
+             not keep when what was freed had been allocated."
+        ),
+    }
+}
+
+/// Of a row the live allocations alone that pass, and the bytes of those that may.
+fn live_part(parts: &LiveParts, row: &Total) -> (Totals, u64) {
+    let all = &row.totals;
+    let bytes = all.allocated_bytes.saturating_sub(all.freed_bytes);
+    let count = all.allocated_count.saturating_sub(all.freed_count);
+    let within = parts.of_stack(row.stack, (bytes, count));
+    let (allocated_bytes, allocated_count) = within.surely;
+    let totals = Totals {
         allocated_bytes,
         allocated_count,
         // Of all that is live of the stack: no less than that of a part.
-        allocated_bytes_variance: row.allocated_bytes_variance.saturating_sub(row.freed_bytes_variance),
-        allocated_count_variance: row.allocated_count_variance.saturating_sub(row.freed_count_variance),
+        allocated_bytes_variance: all.allocated_bytes_variance.saturating_sub(all.freed_bytes_variance),
+        allocated_count_variance: all.allocated_count_variance.saturating_sub(all.freed_count_variance),
         ..Totals::default()
-    }
+    };
+    (totals, within.perhaps_bytes)
 }
 
 fn matches(patterns: &[regex::Regex], frame: &Frame) -> bool {

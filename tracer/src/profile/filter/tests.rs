@@ -99,7 +99,7 @@ fn recorded(blocks: &[Block]) -> Recording {
 }
 
 fn of(recording: &Recording, part: Part) -> Result<Profile, Refusal> {
-    let filter = Filter { part: Some(part), flags: vec!["--part".to_owned()], ..Filter::default() };
+    let filter = Filter { part, flags: vec!["--part".to_owned()], ..Filter::default() };
     Profile::filtered(recording, &Rules::builtin(), &filter)
 }
 
@@ -110,6 +110,26 @@ fn sum<'a>(blocks: impl Iterator<Item = &'a Block>) -> (u64, u64) {
 
 fn seconds(seconds: u64) -> u64 {
     seconds * fixture::SECOND_NS
+}
+
+fn older(age: u64) -> Part {
+    Part { older_ns: Some(seconds(age)), ..Part::default() }
+}
+
+fn larger(bytes: u64) -> Part {
+    Part { min_bytes: Some(bytes), ..Part::default() }
+}
+
+fn by_thread(tid: u32) -> Part {
+    Part { threads: vec![Regex::new(&format!("-{tid}$")).expect("pattern")], ..Part::default() }
+}
+
+fn range(from: u64, to: u64) -> Part {
+    Part { from_ns: Some(seconds(from)), to_ns: Some(seconds(to)), ..Part::default() }
+}
+
+fn peak() -> Part {
+    Part { is_peak: true, ..Part::default() }
 }
 
 proptest! {
@@ -125,13 +145,12 @@ proptest! {
             let totals = of(&recording, part).expect("kept").totals;
             (totals.live_bytes, totals.live_count)
         };
-        let older = sum(live().filter(|block| block.born <= end - age * 1_000));
-        prop_assert_eq!(found(Part::Older(seconds(age))), older);
-        let larger = sum(live().filter(|block| block.size >= 1 << power));
-        prop_assert_eq!(found(Part::MinSize(1 << power)), larger);
-        let thread = Regex::new(&format!("-{tid}$")).expect("pattern");
+        let of_age = sum(live().filter(|block| block.born <= end - age * 1_000));
+        prop_assert_eq!(found(older(age)), of_age);
+        let of_size = sum(live().filter(|block| block.size >= 1 << power));
+        prop_assert_eq!(found(larger(1 << power)), of_size);
         let of_thread = sum(live().filter(|block| block.tid == tid));
-        prop_assert_eq!(found(Part::Threads(vec![thread])), of_thread);
+        prop_assert_eq!(found(by_thread(tid)), of_thread);
     }
 
     /// Between what is surely in a range and what may be in it, too, is the truth; from the start it is known.
@@ -139,8 +158,7 @@ proptest! {
     fn ranges(blocks in blocks(), from in 0..SECONDS, length in 1..=SECONDS) {
         let recording = recorded(&blocks);
         let to = (from + length).min(SECONDS);
-        let part = Part::Range { from_ns: Some(seconds(from)), to_ns: Some(seconds(to)) };
-        let profile = of(&recording, part).expect("kept");
+        let profile = of(&recording, range(from, to)).expect("kept");
         let within = || blocks.iter().filter(|block| block.born > from * 1_000 && block.born <= to * 1_000);
         let truth = sum(within().filter(|block| block.is_live_at(to * 1_000)));
         let totals = profile.totals;
@@ -152,13 +170,63 @@ proptest! {
         }
     }
 
+    /// What passes several tests is between what surely does and what may, and the truth where nothing is told of that.
+    #[test]
+    fn parts_of_several_kinds(
+        blocks in blocks(),
+        age in proptest::option::of(0..=SECONDS),
+        power in proptest::option::of(0..14_u32),
+        tid in proptest::option::of(1..4_u32),
+        from in proptest::option::of(0..SECONDS),
+    ) {
+        let recording = recorded(&blocks);
+        let end = SECONDS * 1_000;
+        let part = Part {
+            older_ns: age.map(seconds),
+            min_bytes: power.map(|power| 1 << power),
+            threads: tid.map(by_thread).map(|part| part.threads).unwrap_or_default(),
+            from_ns: from.map(seconds),
+            ..Part::default()
+        };
+        prop_assume!(part.of_end().is_some());
+        let passes = |block: &&Block| {
+            block.is_live_at(end)
+                && age.is_none_or(|age| block.born <= end - age * 1_000)
+                && power.is_none_or(|power| block.size >= 1 << power)
+                && tid.is_none_or(|tid| block.tid == tid)
+                && from.is_none_or(|from| block.born > from * 1_000)
+        };
+        let truth = sum(blocks.iter().filter(passes));
+        let profile = of(&recording, part).expect("kept");
+        let found = (profile.totals.live_bytes, profile.totals.live_count);
+        prop_assert!(found.0 <= truth.0 && found.1 <= truth.1, "{found:?} of {truth:?}");
+        if !profile.filtered.notes.iter().any(|note| note.contains("more may")) {
+            prop_assert_eq!(found, truth);
+        }
+        let sites: u64 = profile.sites.iter().map(|site| site.totals.live_bytes).sum();
+        prop_assert_eq!(sites, found.0);
+    }
+
+    /// The peak of a range is the moment in it with most live; shown is what was allocated in the range.
+    #[test]
+    fn peaks_of_ranges(blocks in blocks(), from in 0..SECONDS, length in 1..=SECONDS) {
+        let recording = recorded(&blocks);
+        let to = (from + length).min(SECONDS);
+        let at = |second: u64| sum(blocks.iter().filter(|block| block.is_live_at(second * 1_000))).0;
+        let most = (from + 1..=to).max_by_key(|second| at(*second)).expect("a moment");
+        let of_peak = of(&recording, Part { is_peak: true, ..range(from, to) }).expect("kept");
+        let of_range = of(&recording, range(from, most)).expect("kept");
+        prop_assert_eq!(of_peak.totals, of_range.totals);
+        prop_assert!(of_peak.filtered.notes.iter().any(|note| note.starts_with("The peak is at ")));
+    }
+
     /// The peak is the moment with most live.
     #[test]
     fn peaks(blocks in blocks()) {
         let recording = recorded(&blocks);
         let at = |second: u64| sum(blocks.iter().filter(|block| block.is_live_at(second * 1_000))).0;
         let most = (1..=SECONDS).map(at).max();
-        prop_assert_eq!(Some(of(&recording, Part::Peak).expect("kept").totals.live_bytes), most);
+        prop_assert_eq!(Some(of(&recording, peak()).expect("kept").totals.live_bytes), most);
     }
 }
 
@@ -170,12 +238,12 @@ fn what_a_file_does_not_keep_is_refused() {
     recording.live_by_thread.clear();
     recording.live_sizes.clear();
     recording.series.clear();
-    let any = Regex::new("").expect("pattern");
-    assert_eq!(of(&recording, Part::Older(1)).expect_err("births"), Refusal::NoBirths);
-    assert_eq!(of(&recording, Part::MinSize(1)).expect_err("sizes"), Refusal::NoSizes);
-    assert_eq!(of(&recording, Part::Threads(vec![any])).expect_err("threads"), Refusal::NoThreads);
-    assert_eq!(of(&recording, Part::Peak).expect_err("moments"), Refusal::NoMoments { flag: "--view peak" });
-    let range = |from, to| Part::Range { from_ns: Some(seconds(from)), to_ns: Some(seconds(to)) };
+    assert_eq!(of(&recording, older(1)).expect_err("births"), Refusal::NoBirths { flag: "--older" });
+    assert_eq!(of(&recording, larger(1)).expect_err("sizes"), Refusal::NoSizes);
+    assert_eq!(of(&recording, by_thread(1)).expect_err("threads"), Refusal::NoThreads);
+    assert_eq!(of(&recording, peak()).expect_err("moments"), Refusal::NoMoments { flag: "--view peak" });
+    let with_time = Part { from_ns: Some(seconds(1)), ..larger(1) };
+    assert_eq!(of(&recording, with_time).expect_err("births"), Refusal::NoBirths { flag: "--from" });
     assert!(matches!(
         of(&recording, range(0, 99)).expect_err("long"),
         Refusal::BeyondEnd { flag: "--to", .. }
@@ -216,4 +284,16 @@ fn stacks_are_chosen_by_line_and_by_frames() {
     assert_eq!(none.filtered.no_lines, ["Feed.open:18"]);
     assert!(none.filtered.known_lines.contains(&"com.acme.Feed.open:17".to_owned()));
     assert_eq!(none.filtered.rest.live_bytes, i64::try_from(all.totals.live_bytes).expect("small"));
+}
+
+#[test]
+fn what_is_kept_of_the_end_goes_with_no_earlier_moment() {
+    let refused = |part: Part| part.check().expect_err("refused").to_string();
+    let to = |part: Part| Part { to_ns: Some(1), ..part };
+    assert!(refused(to(older(1))).starts_with("--older and --to: ages, sizes and threads are kept"));
+    assert!(refused(to(larger(1))).starts_with("--min-size and --to: "));
+    assert!(refused(Part { is_peak: true, ..by_thread(1) }).starts_with("--thread and --view peak: "));
+    assert_eq!(refused(range(7, 7)), "--from is not before --to");
+    assert_eq!(Part { is_peak: true, ..range(1, 7) }.check(), Ok(()));
+    assert_eq!(Part { from_ns: Some(1), min_bytes: Some(1), ..older(1) }.check(), Ok(()));
 }

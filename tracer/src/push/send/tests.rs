@@ -1,65 +1,10 @@
-//! A server on loopback that accepts, refuses, is slow, and closes early.
+//! What a server does with a request, and what is made of it.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::JoinHandle;
+use std::net::TcpListener;
 
 use super::super::Protocol;
+use super::super::receiver::{BUSY, Do, TAKEN, server};
 use super::*;
-
-/// What the server does with a connection.
-enum Do {
-    Answer(&'static str),
-    /// Reads nothing, and closes.
-    Close,
-    /// Takes the request, and says nothing for so long.
-    Wait(Duration),
-}
-
-/// A server that does these things, one a connection; gives its port, and each request that it read.
-fn server(acts: Vec<Do>) -> (u16, Receiver<Vec<u8>>, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let port = listener.local_addr().expect("address").port();
-    let (requests, received) = mpsc::channel();
-    let served = thread::spawn(move || {
-        for act in acts {
-            let (mut stream, _) = listener.accept().expect("accept");
-            match act {
-                Do::Close => drop(stream),
-                Do::Answer(answer) => {
-                    requests.send(read(&mut stream)).expect("told");
-                    stream.write_all(answer.as_bytes()).expect("answer");
-                }
-                Do::Wait(time) => {
-                    read(&mut stream);
-                    thread::sleep(time);
-                }
-            }
-        }
-    });
-    (port, received, served)
-}
-
-/// Reads a request to its end.
-fn read(stream: &mut TcpStream) -> Vec<u8> {
-    let mut request = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).expect("read");
-        request.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&request).to_lowercase();
-        let head = text.find("\r\n\r\n").map(|end| end + 4);
-        let length: Option<usize> =
-            text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
-        if let (Some(head), Some(length)) = (head, length)
-            && request.len() >= head + length
-        {
-            return request;
-        }
-        assert!(count > 0, "the request broke off");
-    }
-}
 
 fn request(port: u16) -> Request {
     Request {
@@ -70,12 +15,10 @@ fn request(port: u16) -> Request {
     }
 }
 
+/// Longer than any answer takes, on a busy machine, too.
 fn patience() -> Patience {
-    Patience { tries: 3, timeout: Duration::from_millis(500), wait: Duration::from_millis(1) }
+    Patience { tries: 3, timeout: Duration::from_secs(60), wait: Duration::from_millis(1) }
 }
-
-const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 5\r\n\r\nlater";
 
 #[test]
 fn a_request_is_taken() {
@@ -120,11 +63,14 @@ fn a_refusal_is_told_once_with_its_text() {
 
 #[test]
 fn a_server_that_is_slow_or_closes_is_given_up() {
-    let slow = || Do::Wait(Duration::from_millis(800));
-    let (port, _requests, served) = server(vec![slow()]);
-    let once = Patience { tries: 1, ..patience() };
-    let error = send(&request(port), &once).expect_err("slow").to_string();
+    let short = Patience { timeout: Duration::from_millis(200), ..patience() };
+    let (port, _requests, served) = server(vec![Do::Wait]);
+    let error = send(&request(port), &Patience { tries: 1, ..short }).expect_err("slow").to_string();
     assert!(error.ends_with(": no answer in time"), "{error}");
+    served.join().expect("served");
+    let (port, _requests, served) = server(vec![Do::Wait, Do::Wait]);
+    let error = send(&request(port), &Patience { tries: 2, ..short }).expect_err("slow").to_string();
+    assert!(error.ends_with(": no answer in time, 2 times"), "{error}");
     served.join().expect("served");
 
     let (port, _requests, served) = server(vec![Do::Close, Do::Close, Do::Answer(TAKEN)]);

@@ -1,6 +1,7 @@
 //! The process that `-p` names: by its pid, or by the main class, the container id or the pod uid of a JVM.
 
 use std::fs;
+use std::str::FromStr;
 
 use crate::{
     cli::failure::{Failure, status},
@@ -28,16 +29,34 @@ struct Candidate {
     is_jvm: bool,
 }
 
-/// The pid that `text` means.
-///
-/// # Errors
-/// No process, or more than one, has that name.
-pub(super) fn pid_of(text: &str) -> Result<Pid, Failure> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let none = |_| Failure::new(status::FAILED, format!("no process with pid {text}")).help(LIST);
-        return text.parse().map_err(none);
+/// A process as a person names it; not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessName(String);
+
+impl FromStr for ProcessName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<ProcessName, Self::Err> {
+        match text.trim() {
+            "" => Err("the pid or name is empty; `tracer list` shows the JVMs of this host"),
+            text => Ok(ProcessName(text.to_owned())),
+        }
     }
-    choose(text, &candidates())
+}
+
+impl ProcessName {
+    /// The pid that it means.
+    ///
+    /// # Errors
+    /// No process, or more than one, has that name.
+    pub(super) fn pid(&self) -> Result<Pid, Failure> {
+        let text = &self.0;
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let none = |_| Failure::new(status::FAILED, format!("no process with pid {text}")).help(LIST);
+            return text.parse().map_err(none);
+        }
+        choose(text, &candidates())
+    }
 }
 
 const LIST: &str = "`tracer list` shows the JVMs of this host";
@@ -52,7 +71,7 @@ fn choose(text: &str, candidates: &[Candidate]) -> Result<Pid, Failure> {
         [one] => Ok(one.pid),
         [] => {
             let error =
-                format!("-p {}: no process has this pid, main class, container id or pod uid", clean(text));
+                format!("-p {}: no process has this main class, container id or pod uid", clean(text));
             Err(Failure::new(status::USAGE, error).help(LIST))
         }
         _ => {
