@@ -218,6 +218,10 @@ fn last_truth(stdout: &mut Lines, _stderr: Lines) -> String {
     let lines = stdout.rest();
     lines.lines().rfind(|line| line.starts_with("TRUTH")).unwrap_or_default().to_owned()
 }
+
+/// How many of the short ones run at a time: others would take from the seconds that they have.
+const SHORT_SIDE_BY_SIDE: usize = 2;
+
 /// The stories that run always, each on another JDK: the story, its JDK.
 const SHORT: [(&str, u32); 7] = [
     ("inflaters-dropped", 17),
@@ -232,15 +236,40 @@ const SHORT: [(&str, u32); 7] = [
 #[test]
 fn stories_get_their_verdicts() {
     let Some(_turn) = common::privileged() else { return };
-    for (mode, jdk) in SHORT {
-        let story = STORIES.iter().find(|story| story.mode == mode).expect("a story");
-        if fetched_java(jdk).is_none() {
-            common::skip("needs the JDKs of the matrix (cargo xtask setup --tests)");
-            return;
-        }
-        let row = Run::of_story(story, jdk).judge("7");
-        assert!(row.is_right(), "{}", row.told());
+    if SHORT.iter().any(|(_, jdk)| fetched_java(*jdk).is_none()) {
+        common::skip("needs the JDKs of the matrix (cargo xtask setup --tests)");
+        return;
     }
+    let story = |mode: &str| STORIES.iter().find(|story| story.mode == mode).expect("a story");
+    let runs: Vec<Run> = SHORT.iter().map(|(mode, jdk)| Run::of_story(story(mode), *jdk)).collect();
+    let rows = judged(&runs, SHORT_SIDE_BY_SIDE, |run| Some(run.judge("7")));
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(Row::told).collect();
+    assert!(rows.len() == runs.len() && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Judges so many of the runs at a time. A run that panics is a row that says why.
+fn judged(runs: &[Run], side_by_side: usize, judge: impl Fn(&Run) -> Option<Row> + Sync) -> Vec<Row> {
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let judged = catch_unwind(AssertUnwindSafe(|| judge(run)));
+            let row = judged.unwrap_or_else(|panic| {
+                let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                Some(Row::failed(&run.subject, &run.truth(), why))
+            });
+            let Some(row) = row else { continue };
+            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.push(row);
+            println!("{}/{} {}", rows.len(), runs.len(), rows.last().map_or_else(String::new, Row::told));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..side_by_side {
+            scope.spawn(work);
+        }
+    });
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
@@ -271,30 +300,11 @@ fn all_stories_on_all_jdks() {
     let side_by_side = std::env::var("TRACER_VERDICT_SIDE_BY_SIDE");
     let side_by_side = side_by_side.ok().and_then(|count| count.parse().ok()).unwrap_or(SIDE_BY_SIDE);
     let runs: Vec<Run> = Run::all().into_iter().filter(is_wanted).collect();
-    let next = AtomicUsize::new(0);
-    let rows = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let judged = catch_unwind(AssertUnwindSafe(|| match &again {
-                Some(folder) => run.judge_again(folder),
-                None => Some(run.judge(&seconds)),
-            }));
-            let row = judged.unwrap_or_else(|panic| {
-                let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                Some(Row::failed(&run.subject, &run.truth(), why))
-            });
-            let Some(row) = row else { continue };
-            let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-            rows.push(row);
-            println!("{}/{} {}", rows.len(), runs.len(), rows.last().map_or_else(String::new, Row::told));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..side_by_side {
-            scope.spawn(work);
-        }
+    let rows = judged(&runs, side_by_side, |run| match &again {
+        Some(folder) => run.judge_again(folder),
+        None => Some(run.judge(&seconds)),
     });
-    let score = Score::of(rows.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let score = Score::of(rows);
     println!("\n{}", score.told());
     let all = serde_json::to_string_pretty(&score.json()).expect("JSON");
     fs::write(target_folder().join("verdicts.json"), all).expect("write the results");
