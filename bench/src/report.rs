@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use tracer::process::Tid;
-use tracer::recording::{End, Header, Quality, Writer};
+use tracer::recording::{End, Header, Quality, ThreadLive, Writer};
 use tracer::symbolize::{Frame, FrameKind, Tier};
+use tracer_common::stack::StackId;
 use tracer_common::table::StackTotals;
 
 use crate::machine::Machine;
@@ -144,12 +145,17 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         writer.tick(time_ns)?;
     }
     for thread in 0..THREAD_COUNT {
-        writer.thread(Tid(tid(thread)), Some(&format!("worker-{thread}")), None, None, None)?;
+        writer.thread(tid(thread), Some(&format!("worker-{thread}")), None, None, None)?;
     }
     let live: Vec<_> = (0..options.stacks)
         .flat_map(|stack| [(stack, each / 2), (stack + 1, each - each / 2)].map(|of| (stack, of)))
         .filter(|(_, (_, count))| *count > 0)
-        .map(|(stack, (thread, count))| (id(stack), tid(thread % THREAD_COUNT), count * BLOCK_BYTES, count))
+        .map(|(stack, (thread, count))| ThreadLive {
+            stack: id(stack),
+            tid: tid(thread % THREAD_COUNT),
+            live_bytes: count * BLOCK_BYTES,
+            live_count: count,
+        })
         .collect();
     writer.live_by_thread(&live)?;
     let sizes: Vec<_> =
@@ -176,13 +182,13 @@ fn write(file: &Path, options: &Options) -> Result<()> {
 }
 
 /// Ids above those with a meaning of their own.
-fn id(stack: u64) -> u64 {
-    stack + 1_000
+fn id(stack: u64) -> StackId {
+    StackId(stack + 1_000)
 }
 
-fn tid(thread: u64) -> u32 {
+fn tid(thread: u64) -> Tid {
     // Below THREAD_COUNT.
-    thread as u32 + 10_000
+    Tid(thread as u32 + 10_000)
 }
 
 fn totals(count: u64) -> StackTotals {

@@ -17,7 +17,7 @@ use common::recorder::{tracer, tracer_output};
 use common::report::number;
 use common::skip;
 use serde_json::Value;
-use tracer::hotspot::heap::HeapCopy;
+use tracer::hotspot::heap::{ClassCount, HeapCopy};
 use tracer::hotspot::{Hotspot, readable_class_name};
 use tracer::process::hold::Hold;
 use tracer::process::memory::{BulkMemory, LiveMemory};
@@ -109,7 +109,7 @@ fn start(
 }
 
 /// How many objects of each class are reachable, by a look at the held process, and how many only by stacks.
-fn reachable(pid: Pid) -> HashMap<String, (u64, u64)> {
+fn reachable(pid: Pid) -> HashMap<String, ClassCount> {
     let target = inspect(pid).expect("a process");
     let jvm = target.jvm.as_ref().expect("a JVM");
     let memory = || LiveMemory::open(pid).expect("its memory");
@@ -162,26 +162,27 @@ fn check_reachable(java: &Path, flags: &[&str]) {
     // What answers such commands is there after the first.
     jcmd(java, process.pid(), "VM.version");
     process.until_at_rest();
-    let mut ours: HashMap<String, (u64, u64)> = HashMap::new();
-    for (name, (count, of_stacks)) in reachable(process.pid()) {
+    let mut ours: HashMap<String, ClassCount> = HashMap::new();
+    for (name, count) in reachable(process.pid()) {
         let sum = ours.entry(normal(&name)).or_default();
-        *sum = (sum.0 + count, sum.1 + of_stacks);
+        sum.all += count.all;
+        sum.by_stacks += count.by_stacks;
     }
     let theirs = histogram(java, process.pid());
     let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let (mut wrong, mut all) = (Vec::new(), 0);
     for name in names.into_iter().filter(|name| !name.contains("jdk.internal.vm.Filler")) {
-        let (our, of_stacks) = ours.get(name).copied().unwrap_or_default();
+        let ClassCount { all: our, by_stacks } = ours.get(name).copied().unwrap_or_default();
         let their = theirs.get(name).copied().unwrap_or(0);
         all += our.abs_diff(their);
         // Nothing may be missing. What was made meanwhile is theirs alone, and what a word that was left on a stack leads
         // to is ours alone.
-        if our - of_stacks > their || their.saturating_sub(our) > MADE_BY_JCMD {
-            wrong.push(format!("{name}: {our} reached ({of_stacks} by stacks), the JVM has {their}"));
+        if our - by_stacks > their || their.saturating_sub(our) > MADE_BY_JCMD {
+            wrong.push(format!("{name}: {our} reached ({by_stacks} by stacks), the JVM has {their}"));
         }
     }
     let at = format!("{} {flags:?}", java.display());
-    let total: u64 = ours.values().map(|(count, _)| count).sum();
+    let total: u64 = ours.values().map(|count| count.all).sum();
     eprintln!(
         "{at}: {total} objects reached, {} in the JVM's histogram, {all} apart",
         theirs.values().sum::<u64>()

@@ -9,7 +9,7 @@ use common::process::Process;
 use common::recorder::{Recorder, Recording, assert_text_untouched, changed_text};
 use common::report::{Totals, assert_sound, category, number, of_source, rows, sites_through};
 use serde_json::Value;
-use tracer::probe::kernel::Features;
+use tracer::probe::kernel::{Features, Version};
 use tracer::probe::load::Sizes;
 use tracer::probe::plan;
 use tracer::probe::probes::{ProbeSet, Probes};
@@ -104,7 +104,7 @@ fn another_process_is_left_alone() {
     assert_text_untouched(Pid(std::process::id()));
     assert!(changed_text(target.pid()).is_some(), "the target has breakpoints");
     let links = recorder.links();
-    let (major, minor, _) = Features::read().version();
+    let Version { major, minor, .. } = Features::read().version();
     // Before 6.6 the kernel has no links to many places, and some before 6.10 only to one thread.
     if !((6, 6)..(6, 10)).contains(&(major, minor)) {
         let has = links.iter().any(|kind| kind == "uprobe_multi");

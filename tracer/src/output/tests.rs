@@ -1,7 +1,7 @@
 //! Every output says the same as the profile, and looks as it should.
 
 use proptest::prelude::*;
-use tracer_common::table::StackTotals;
+use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::*;
 use crate::attribute::Rules;
@@ -241,7 +241,7 @@ proptest! {
                 freed_count: freed.min(allocated) / 16,
                 ..StackTotals::ZERO
             };
-            let stack = [fixture::INFLATER, fixture::BUFFER, fixture::CUT, 99, fixture::COMPILER][stack as usize];
+            let stack = [fixture::INFLATER, fixture::BUFFER, fixture::CUT, StackId(99), fixture::COMPILER][stack as usize];
             if mapping {
                 writer.mapping_totals(1, &[(stack, "file:/x", totals)]).expect("totals");
             } else {

@@ -19,7 +19,7 @@ use aya::{
 use super::{
     ProbeError,
     load::Programs,
-    multi,
+    multi::{self, Site},
     perf_event::{self, Scope},
     tracefs,
 };
@@ -55,10 +55,10 @@ pub fn uprobes(
     let Some(multi) = programs.multi() else {
         return points.iter().map(|point| single(programs.ebpf(), pid, point)).collect();
     };
-    let mut groups: Vec<(&UprobePoint, Vec<(u64, u64)>)> = Vec::new();
+    let mut groups: Vec<(&UprobePoint, Vec<Site>)> = Vec::new();
     for point in points {
         // 0 is what a program is told where there is none.
-        let place = (point.file_offset, point.cookie.unwrap_or(0));
+        let place = Site { file_offset: point.file_offset, cookie: point.cookie.unwrap_or(0) };
         match groups
             .iter_mut()
             .find(|(first, _)| (first.program, &first.file) == (point.program, &point.file))
@@ -67,7 +67,7 @@ pub fn uprobes(
             None => groups.push((point, vec![place])),
         }
     }
-    let link = |(first, places): (&UprobePoint, Vec<(u64, u64)>)| {
+    let link = |(first, places): (&UprobePoint, Vec<Site>)| {
         let program = multi.program(first.program).ok_or(ProgramError::NotLoaded);
         let link = program.and_then(|program| program.attach(pid, &first.file, &places));
         let link = link.map_err(|source| first.error(places.len() - 1, source))?;

@@ -89,6 +89,14 @@ pub struct Features {
     pub lockdown_confidentiality: bool,
 }
 
+/// The version of a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    pub major: u32,
+    pub minor: u32,
+    pub patch: u32,
+}
+
 impl Features {
     /// Collects them. What cannot be read counts as absent.
     pub fn read() -> Self {
@@ -118,25 +126,26 @@ impl Features {
         }
     }
 
-    /// Major, minor and patch number of the kernel; 0 where not told.
-    pub fn version(&self) -> (u32, u32, u32) {
+    /// The version that the release names; 0 where it does not.
+    pub fn version(&self) -> Version {
         let digits = |part: &str| {
             let end = part.find(|char: char| !char.is_ascii_digit()).unwrap_or(part.len());
             part.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
         };
         let mut parts = self.release.splitn(3, '.').map(digits);
         let mut next = || parts.next().unwrap_or(0);
-        (next(), next(), next())
+        Version { major: next(), minor: next(), patch: next() }
     }
 
     /// Would a return probe end a process that has a seccomp filter? From 6.11 on the return of a
     /// probed function is a system call of its own, which filters did not know, and killed the
     /// process for; since 6.14 (and 6.12.14, 6.13.3) filters do not see it.
     pub fn return_probe_meets_seccomp(&self) -> bool {
-        match self.version() {
-            (6, 11, _) => true,
-            (6, 12, patch) => patch < 14,
-            (6, 13, patch) => patch < 3,
+        let Version { major, minor, patch } = self.version();
+        match (major, minor) {
+            (6, 11) => true,
+            (6, 12) => patch < 14,
+            (6, 13) => patch < 3,
             _ => false,
         }
     }

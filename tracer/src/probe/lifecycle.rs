@@ -16,8 +16,12 @@ use crate::process::{
     lifecycle::LifecycleFunction,
 };
 
-/// A file, by device and inode.
-pub type FileId = (u64, u64);
+/// A file as `stat` tells it from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
 
 /// The functions of the library, and what it lacks. None: it is known.
 ///
@@ -30,7 +34,7 @@ pub fn place(
 ) -> Result<Option<LifecycleLibrary>, ElfError> {
     let opened = File::open(file)?;
     let metadata = opened.metadata()?;
-    if !known.insert((metadata.dev(), metadata.ino())) {
+    if !known.insert(FileId { device: metadata.dev(), inode: metadata.ino() }) {
         return Ok(None);
     }
     place_lifecycle(&Elf::read(opened)?, path, file, 0).map(Some)

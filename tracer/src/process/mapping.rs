@@ -18,13 +18,19 @@ pub struct Mapping {
     pub shared: bool,
     /// File offset of `start`, bytes.
     pub offset: u64,
-    pub device_major: u32,
-    pub device_minor: u32,
+    pub device: Device,
     /// 0: no file.
     pub inode: u64,
     /// As the kernel prints it: a path in the target's own mount namespace (perhaps with
     /// ` (deleted)`), `[stack]`, `[heap]`, `[vdso]`, ..., or empty.
     pub path: String,
+}
+
+/// The device of a file, as `/proc/PID/maps` has it. The `st_dev` of the same file may be another (btrfs).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device {
+    pub major: u32,
+    pub minor: u32,
 }
 
 impl Mapping {
@@ -78,8 +84,10 @@ fn parse_line(line: &str) -> Option<Mapping> {
         executable: flags[2] == b'x',
         shared: flags[3] == b's',
         offset: u64::from_str_radix(offset, 16).ok()?,
-        device_major: u32::from_str_radix(major, 16).ok()?,
-        device_minor: u32::from_str_radix(minor, 16).ok()?,
+        device: Device {
+            major: u32::from_str_radix(major, 16).ok()?,
+            minor: u32::from_str_radix(minor, 16).ok()?,
+        },
         inode: inode.parse().ok()?,
         path: rest.trim_start_matches(' ').to_owned(),
     })
@@ -97,7 +105,7 @@ mod tests {
         assert_eq!(mappings.len(), 2);
         assert_eq!(mappings[0].path, "/opt/my app/lib.so (deleted)");
         assert!(mappings[0].executable && !mappings[0].writable && mappings[0].is_file());
-        assert_eq!((mappings[0].offset, mappings[0].device_major, mappings[0].inode), (0x2000, 0xfe, 123));
+        assert_eq!((mappings[0].offset, mappings[0].device.major, mappings[0].inode), (0x2000, 0xfe, 123));
         assert!(!mappings[1].is_file());
     }
 }

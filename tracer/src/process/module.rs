@@ -13,7 +13,7 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::Pid;
 use super::elf::{Elf, ElfError, Segment};
-use super::mapping::Mapping;
+use super::mapping::{Device, Mapping};
 use super::root;
 
 /// An ELF file as it lies in a process.
@@ -25,7 +25,7 @@ pub struct Module {
     pub file: PathBuf,
     pub inode: u64,
     /// Major and minor number, as in maps.
-    pub device: (u32, u32),
+    pub device: Device,
     pub build_id: Option<Vec<u8>>,
     /// All mappings of the file that belong to this load, sorted.
     pub mappings: Vec<Mapping>,
@@ -71,9 +71,9 @@ pub fn file_name(path: &str) -> &str {
 
 /// The modules with code among the mappings of process `pid`, by lowest address.
 pub fn modules(pid: Pid, mappings: &[Mapping]) -> Vec<Module> {
-    let mut files: BTreeMap<(u32, u32, u64), Vec<&Mapping>> = BTreeMap::new();
+    let mut files: BTreeMap<(Device, u64), Vec<&Mapping>> = BTreeMap::new();
     for mapping in mappings.iter().filter(|mapping| mapping.is_file()) {
-        files.entry((mapping.device_major, mapping.device_minor, mapping.inode)).or_default().push(mapping);
+        files.entry((mapping.device, mapping.inode)).or_default().push(mapping);
     }
     let mut modules: Vec<Module> = files.values().flat_map(|mappings| of_one_file(pid, mappings)).collect();
     modules.sort_by_key(|module| module.mappings.first().map(|mapping| mapping.start));
@@ -128,7 +128,7 @@ fn split(mappings: &[&Mapping], elf: &Elf, file: &std::path::Path) -> Vec<Module
             path: code.path.clone(),
             file: file.to_owned(),
             inode: code.inode,
-            device: (code.device_major, code.device_minor),
+            device: code.device,
             build_id: build_id.clone(),
             mappings: members.iter().map(|mapping| (*mapping).clone()).collect(),
             load_bias,

@@ -97,8 +97,7 @@ mod tests {
             executable: true,
             shared: false,
             offset: 0,
-            device_major: 0,
-            device_minor: 0,
+            device: crate::process::mapping::Device::default(),
             inode: 1,
             path: "/bin/true".into(),
         };

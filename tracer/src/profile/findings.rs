@@ -150,9 +150,8 @@ fn amounts(rows: &[&LineRow], categories: &[Category], threads: &Threads) -> Amo
     sum.growth_count_per_s = first.growth_count_per_s;
     // A thread counts once, though it has a stack and structures.
     let stack = rows.iter().find(|row| row.category == "thread-stack");
-    if let Some((row, (live, _))) = stack.and_then(|row| Some((row, threads.started_by(row.line.as_ref()?)?)))
-    {
-        (sum.live_count, sum.growth_count_per_s) = (live, row.growth_count_per_s);
+    if let Some((row, started)) = stack.and_then(|row| Some((row, threads.started_by(row.line.as_ref()?)?))) {
+        (sum.live_count, sum.growth_count_per_s) = (started.live, row.growth_count_per_s);
     } else if sum.live_bytes == 0 {
         sum.live_count = rows.iter().map(|row| row.totals.live_count).fold(0, u64::saturating_add);
         sum.growth_bytes_per_s = first.growth_bytes_per_s;
@@ -170,7 +169,8 @@ fn bytes_of(row: &LineRow, categories: &[Category], threads: &Threads) -> u64 {
         return row.totals.live_bytes;
     }
     if row.category == "thread-stack" {
-        return row.line.as_ref().and_then(|line| threads.started_by(line)).map_or(0, |(_, bytes)| bytes);
+        let started = row.line.as_ref().and_then(|line| threads.started_by(line));
+        return started.map_or(0, |started| started.stack_resident_bytes);
     }
     let category =
         categories.iter().find(|category| category.id == row.category && category.source == row.source);

@@ -1,17 +1,19 @@
 //! Verdicts on hours: histories made through the recorder's own writer, each with its truth after a minute, ten minutes,
 //! an hour and eight hours. In a short recording that cannot be told which a long one tells is as good as silent.
 
+use tracer_common::stack::StackId;
+
 use super::{Kind, Profile};
 use crate::attribute::Rules;
 use crate::recording::fixture::{self, SECOND_NS, START_NS};
-use crate::recording::{self, End, Writer};
+use crate::recording::{self, End, Survivors, Writer};
 use crate::symbolize::{Frame, FrameKind};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3_600;
-const STACK: u64 = 77;
+const STACK: StackId = StackId(77);
 /// Moments at which survivors are told apart.
 const BIRTHS: u64 = 32;
 
@@ -50,9 +52,15 @@ fn verdict(course: &Course, seconds: u64) -> (Kind, String) {
         .map(|birth| {
             let (from, to) = (birth * seconds / BIRTHS, (birth + 1) * seconds / BIRTHS);
             let left = (course.allocated)(to).max(freed) - (course.allocated)(from).max(freed);
-            (STACK, 0, START_NS + from * SECOND_NS, left, left / course.piece_bytes)
+            Survivors {
+                stack: STACK,
+                epoch: 0,
+                born_ns: START_NS + from * SECOND_NS,
+                live_bytes: left,
+                live_count: left / course.piece_bytes,
+            }
         })
-        .filter(|birth| birth.3 > 0)
+        .filter(|birth| birth.live_bytes > 0)
         .collect();
     writer.survivors(&births).expect("survivors");
     writer.finish(&End { duration_ns: seconds * SECOND_NS, reason: "duration".to_owned() }).expect("finish");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::holders::{Owner, State, Step};
-use crate::recording::{KeptStack, Recording};
+use crate::recording::{KeptStack, Recording, StackRef};
 
 /// What of a row is held one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +41,7 @@ pub(super) type Sums = BTreeMap<u32, (u64, u64)>;
 
 /// The look of a recording.
 pub(super) struct Kept<'a> {
-    by_stack: HashMap<u64, Vec<&'a KeptStack>>,
+    by_stack: HashMap<StackRef, Vec<&'a KeptStack>>,
     /// By group: owner and path are shared by all rows.
     groups: Vec<KeptBy>,
 }
@@ -50,7 +50,7 @@ impl<'a> Kept<'a> {
     /// None: nobody looked.
     pub(super) fn of(recording: &'a Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
-        let mut by_stack: HashMap<u64, Vec<&KeptStack>> = HashMap::new();
+        let mut by_stack: HashMap<StackRef, Vec<&KeptStack>> = HashMap::new();
         for kept in &holders.kept {
             by_stack.entry(kept.stack).or_default().push(kept);
         }
@@ -66,8 +66,8 @@ impl<'a> Kept<'a> {
     }
 
     /// Adds what a stack has.
-    pub(super) fn add(&self, stack: u32, sums: &mut Sums) {
-        for kept in self.by_stack.get(&u64::from(stack)).into_iter().flatten() {
+    pub(super) fn add(&self, stack: StackRef, sums: &mut Sums) {
+        for kept in self.by_stack.get(&stack).into_iter().flatten() {
             let (bytes, count) = sums.entry(kept.group).or_default();
             *bytes = bytes.saturating_add(kept.live_bytes);
             *count = count.saturating_add(kept.live_count);

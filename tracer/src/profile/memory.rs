@@ -335,8 +335,7 @@ fn resident_free(heap: &recording::Heap) -> u64 {
 fn explain(recording: &Recording, rules: &Rules, parts: &mut Vec<MemoryPart>) -> u64 {
     let mut moved = 0;
     for mapped in &recording.memory.mapped {
-        let stack = u32::try_from(mapped.stack).ok().and_then(|stack| at(&recording.stacks, stack));
-        let Some(stack) = stack else { continue };
+        let Some(stack) = recording.stack(mapped.stack) else { continue };
         let frames: Vec<&Frame> =
             stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
         let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame)).collect();

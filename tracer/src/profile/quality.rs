@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::build::{at, count};
-use crate::recording::Recording;
+use crate::recording::{Recording, StackRef};
 use crate::symbolize::UnknownReason;
 
 #[derive(Clone, Debug, Serialize)]
@@ -58,7 +58,7 @@ pub(super) fn build(recording: &Recording) -> Quality {
 
 /// Stacks that nothing was booked on are left out.
 fn incomplete(recording: &Recording) -> Vec<Incomplete> {
-    let mut allocated: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut allocated: BTreeMap<StackRef, (u64, u64)> = BTreeMap::new();
     for row in &recording.totals {
         let sum = allocated.entry(row.stack).or_default();
         sum.0 = sum.0.saturating_add(row.totals.allocated_count);
@@ -66,7 +66,7 @@ fn incomplete(recording: &Recording) -> Vec<Incomplete> {
     }
     let mut ends: BTreeMap<(&str, Option<&str>), Incomplete> = BTreeMap::new();
     for (index, (count, bytes)) in allocated {
-        let Some(stack) = at(&recording.stacks, index).filter(|stack| stack.complete == Some(false)) else {
+        let Some(stack) = recording.stack(index).filter(|stack| stack.complete == Some(false)) else {
             continue;
         };
         let mut frames = stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::attribute::{Attribution, Rules, plain_name};
 use crate::process::Tid;
-use crate::recording::{self, Recording, Source, Stack};
+use crate::recording::{self, Recording, Source, Stack, StackRef};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
     self, AllocatorRetention, ClassChurn, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
@@ -155,7 +155,7 @@ impl<'a> Drafts<'a> {
         let resident = live_resident(recording);
         let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
         for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
-            let Some(stack) = at(&recording.stacks, row.stack) else { continue };
+            let Some(stack) = recording.stack(row.stack) else { continue };
             let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
             let source = row.source.as_str();
             if source == "allocator" {
@@ -430,7 +430,7 @@ fn finish_site(
 }
 
 /// Bytes in memory of what is live, by stack. None: not told, or not of all.
-fn live_resident(recording: &Recording) -> Option<HashMap<u32, u64>> {
+fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
     let session = &recording.session;
     let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();
     let rows = &recording.live_resident;
@@ -438,11 +438,11 @@ fn live_resident(recording: &Recording) -> Option<HashMap<u32, u64>> {
 }
 
 /// Bytes that each thread holds of each stack, by the thread's name.
-fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<u32, Vec<SiteThread>> {
+fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<StackRef, Vec<SiteThread>> {
     // The last of a tid is the one that can hold something: its name came last.
     let names: HashMap<Tid, &str> =
         recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
-    let mut live: HashMap<u32, Vec<SiteThread>> = HashMap::new();
+    let mut live: HashMap<StackRef, Vec<SiteThread>> = HashMap::new();
     for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid)) {
         let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
         let held = SiteThread { name, live_bytes: row.live_bytes, live_count: row.live_count };

@@ -1,6 +1,7 @@
 //! The sample recording's profile adds up and says what was recorded.
 
 use serde_json::Value;
+use tracer_common::stack::StackId;
 
 use super::census::Fact;
 use super::*;
@@ -82,7 +83,7 @@ fn threads_are_counted_with_their_creators() {
 fn more_freed_than_allocated_is_counted_and_not_shown() {
     let (_folder, path) = fixture::folder();
     let mut writer = recording::Writer::create(&path, false, &fixture::header()).expect("create");
-    writer.allocator_totals(1, &[(7, fixture::totals((10, 1), (20, 2)))]).expect("totals");
+    writer.allocator_totals(1, &[(StackId(7), fixture::totals((10, 1), (20, 2)))]).expect("totals");
     let end = recording::End { duration_ns: 1, reason: "duration".to_owned() };
     writer.finish(&end).expect("finish");
     let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());

@@ -10,7 +10,7 @@ use super::build::{Shown, at, count, frames};
 use super::{CallPath, SiteFrame};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::process::Tid;
-use crate::recording::{Recording, Thread};
+use crate::recording::{Recording, StackRef, Thread};
 use crate::symbolize::Frame;
 
 /// The threads of a session.
@@ -110,7 +110,7 @@ fn creators(
     stack_of: &dyn Fn(&Thread) -> Stack,
 ) -> Vec<Creator> {
     // Started, live, and the stacks of those.
-    let mut by_stack: BTreeMap<u32, (u64, u64, Stack)> = BTreeMap::new();
+    let mut by_stack: BTreeMap<StackRef, (u64, u64, Stack)> = BTreeMap::new();
     for thread in recording.threads.iter().filter(|thread| thread.started_ns.is_some()) {
         let Some(creator) = thread.creator else { continue };
         let sum = by_stack.entry(creator).or_default();
@@ -120,7 +120,7 @@ fn creators(
         sum.2 = (sum.2.0.saturating_add(stack.0), sum.2.1.saturating_add(stack.1));
     }
     let creator = |(stack, (count, live, (reserved, resident)))| {
-        let stack = at(&recording.stacks, stack)?;
+        let stack = recording.stack(stack)?;
         let named: Vec<&Frame> =
             stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
         let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame)).collect();

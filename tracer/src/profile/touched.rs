@@ -99,9 +99,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
     let mut sites: Vec<TouchedSite> = Vec::new();
     let mut places = HashMap::new();
     for by in &touched.by {
-        let Some(stack) = u32::try_from(by.stack).ok().and_then(|stack| at(&recording.stacks, stack)) else {
-            continue;
-        };
+        let Some(stack) = recording.stack(by.stack) else { continue };
         all.add(by);
         let pairs: Vec<(&Frame, &FrameTraits)> = stack
             .frames

@@ -80,7 +80,7 @@ impl Capture {
         let reserved =
             [(StackId::OVERFLOW, "[stack table full]"), (StackId::NOT_WALKED, "[no room to walk the stack]")];
         for (stack, name) in reserved {
-            writer.stack(stack.0, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
+            writer.stack(stack, &[Frame::named(name, FrameKind::Native)], false, "not walked")?;
         }
         let overhead = OverheadControl::new(pid, options, &mut attached.probes);
         write_notes(&mut attached, &mut writer)?;
@@ -393,8 +393,7 @@ fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), R
 
 fn write_thread(writer: &mut Writer, tid: Tid, thread: &Thread) -> Result<(), RecordError> {
     let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
-    let creator = thread.creator_stack.map(|stack| stack.0);
-    writer.thread(tid, name, thread.started_ns, thread.ended_ns, creator)?;
+    writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
     Ok(())
 }
 

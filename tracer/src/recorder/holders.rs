@@ -157,8 +157,8 @@ fn look(pid: Pid, max_pause: Duration, events: &mpsc::Sender<Event>) -> Result<H
 }
 
 /// The look, with what each stack's live allocations have of each group.
-fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders, RecordError> {
-    let mut sums: HashMap<(u64, Option<usize>), (u64, u64)> = HashMap::new();
+fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, RecordError> {
+    let mut sums: HashMap<(StackId, Option<usize>), (u64, u64)> = HashMap::new();
     let mut gone_count = 0;
     live(&mut |at, stack, allocation| {
         let weighed = allocation.weighed();
@@ -173,7 +173,7 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders, RecordError>
                 return;
             }
         };
-        let sum = sums.entry((stack.0, group)).or_default();
+        let sum = sums.entry((stack, group)).or_default();
         *sum = (sum.0.saturating_add(weighed.bytes()), sum.1.saturating_add(weighed.count()));
     })?;
     let used: HashSet<usize> = sums.keys().filter_map(|(_, group)| *group).collect();

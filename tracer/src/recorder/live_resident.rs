@@ -12,17 +12,18 @@ use tracer_common::table::Allocation;
 
 use crate::process::Pid;
 use crate::process::pagemap::{PageMap, PageState, Residency};
+use crate::recording::LiveResident;
 
 /// Pages that are looked up at once.
 const WINDOW: u64 = 512;
 
 /// See the module.
-pub(super) struct LiveResident {
+pub(super) struct ResidentSums {
     /// Address, bytes, stack. None: it cannot be told.
     blocks: Option<Vec<(u64, u64, StackId)>>,
 }
 
-impl LiveResident {
+impl ResidentSums {
     /// `are_addresses`: are the keys of the live table addresses of blocks?
     pub(super) fn new(are_addresses: bool) -> Self {
         Self { blocks: are_addresses.then(Vec::new) }
@@ -39,10 +40,10 @@ impl LiveResident {
     }
 
     /// The bytes in memory, by stack, of process `pid`.
-    pub(super) fn by_stack(self, pid: Pid) -> Option<Vec<(u64, u64)>> {
+    pub(super) fn by_stack(self, pid: Pid) -> Option<Vec<LiveResident<StackId>>> {
         let blocks = self.blocks?;
         let sums = PageMap::open(pid).and_then(|map| sums(&map, blocks)).ok()?;
-        Some(sums.into_iter().map(|(stack, bytes)| (stack.0, bytes)).collect())
+        Some(sums.into_iter().map(|(stack, resident_bytes)| LiveResident { stack, resident_bytes }).collect())
     }
 }
 

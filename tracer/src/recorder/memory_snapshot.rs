@@ -50,7 +50,7 @@ impl MemorySnapshot {
     }
 
     /// As recordings keep it. `mappings`: who mapped what nobody owns.
-    pub(super) fn memory(&self, mappings: &Mappings) -> Memory {
+    pub(super) fn memory(&self, mappings: &Mappings) -> Memory<StackId> {
         let total = self.map.total();
         let memory_limit = self.limits.iter().find(|limit| limit.id == "cgroup-memory");
         let of = |owner: Owner| self.map.parts.iter().filter(move |part| part.owner == owner);
@@ -72,7 +72,7 @@ impl MemorySnapshot {
             mapped: mapped
                 .into_iter()
                 .map(|(stack, usage)| MappedMemory {
-                    stack: stack.0,
+                    stack,
                     reserved_bytes: usage.reserved_bytes,
                     committed_bytes: usage.committed_bytes,
                     resident_bytes: usage.resident_bytes,

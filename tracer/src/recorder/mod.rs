@@ -19,6 +19,7 @@ mod jvm;
 mod launch;
 mod lifecycle;
 mod live_resident;
+mod live_summary;
 mod memory;
 mod memory_sampler;
 mod memory_snapshot;

@@ -211,7 +211,7 @@ impl StackPipeline {
 
 fn write_stack(writer: &mut Writer, stack: &SymbolizedStack) -> Result<(), RecordError> {
     let complete = stack.stop == Stop::Complete as u32;
-    writer.stack(stack.id.0, &stack.frames, complete, quality::stop_name(stack.stop))?;
+    writer.stack(stack.id, &stack.frames, complete, quality::stop_name(stack.stop))?;
     Ok(())
 }
 

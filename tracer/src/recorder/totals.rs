@@ -8,14 +8,15 @@ use tracer_common::{
     table::{Allocation, StackTotals},
 };
 
-use super::{RecordError, attach::Attached, inflate_windows::InflateWindows, live_resident::LiveResident};
+use super::{
+    RecordError, attach::Attached, inflate_windows::InflateWindows, live_resident::ResidentSums,
+    live_summary::LiveSummary,
+};
 use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
     recording::{CodeSample, Touched, TouchedBy, Writer},
-    session::{
-        Session, code::CodeTotals, live_summary::LiveSummary, mappings::MappingKind, touched::Touches,
-    },
+    session::{Session, code::CodeTotals, mappings::MappingKind, touched::Touches},
 };
 
 /// The totals as they were written last, so that only changes are.
@@ -79,7 +80,7 @@ impl Totals {
             .for_each_stack(|stack, mut totals| {
                 totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
                 if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
-                    changed.push((stack.0, totals));
+                    changed.push((stack, totals));
                 }
             })
             .map_err(|error| RecordError::unreadable(&error))?;
@@ -88,7 +89,7 @@ impl Totals {
         let mut changed = Vec::new();
         for (&(stack, kind), &totals) in session.mappings.totals() {
             if self.mappings.insert((stack, kind), totals) != Some(totals) {
-                changed.push((stack.0, kind.as_str(), totals));
+                changed.push((stack, kind.as_str(), totals));
             }
         }
         writer.mapping_totals(time_ns, &changed)?;
@@ -130,7 +131,7 @@ impl Totals {
         }
         let counters = attached.tables.counters().map_err(|error| RecordError::unreadable(&error))?;
         let by = |(&(stack, owner), touches): (&(StackId, &'static str), &Touches)| TouchedBy {
-            stack: stack.0,
+            stack,
             owner: owner.to_owned(),
             sample_count: touches.sample_count,
             fault_count: touches.fault_count,
@@ -159,7 +160,7 @@ impl Totals {
     ) -> Result<(), RecordError> {
         let mut live = LiveSummary::new(started_ns, end_ns, session.collections.ended_count());
         // Streams and blocks behind other calls are known by other keys than addresses.
-        let mut resident = LiveResident::new(!attached.probes.watches_lifecycle());
+        let mut resident = ResidentSums::new(!attached.probes.watches_lifecycle());
         self.for_each_live(attached, &mut |address, stack, allocation| {
             live.add(stack, &allocation);
             resident.add(address, stack, &allocation);

@@ -3,6 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
 
+use super::StackRef;
 use super::ids::Ids;
 use crate::process::Tid;
 use crate::symbolize::{FrameKind, Tier, UnknownReason};
@@ -82,6 +83,10 @@ pub(super) fn index(length: usize) -> Result<u32> {
 
 pub(super) fn reference(ids: &Ids, id: i64) -> Result<u32> {
     ids.place(id).ok_or_else(missing)
+}
+
+pub(super) fn stack_reference(ids: &Ids, id: i64) -> Result<StackRef> {
+    reference(ids, id).map(StackRef)
 }
 
 pub(super) fn missing() -> rusqlite::Error {

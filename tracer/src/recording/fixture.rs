@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use tracer_common::table::StackTotals;
+use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::{
     AboutHolders, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header,
-    Heap, HeapArena, HolderGroup, HolderState, JvmInfo, KeptCensus, KeptHolders, KeptStack, MappedMemory,
-    Memory, MemoryPart, Quality, SessionInfo, TargetInfo, ThreadStack, Touched, TouchedBy, Writer,
+    Heap, HeapArena, HolderGroup, HolderState, JvmInfo, KeptCensus, KeptHolders, KeptStack, LiveResident,
+    LiveSize, MappedMemory, Memory, MemoryPart, Quality, SessionInfo, Survivors, TargetInfo, ThreadLive,
+    ThreadStack, Touched, TouchedBy, Writer,
 };
 use crate::census::{Census, Finding, Group, document};
 use crate::holders::{Owner, Step, StepKind};
@@ -20,12 +21,12 @@ pub(crate) const START_NS: u64 = 1_000_000_000_000;
 /// A second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
-pub(crate) const INFLATER: u64 = 0xfedc_ba98_7654_3210;
-pub(crate) const BUFFER: u64 = 12;
-pub(crate) const COMPILER: u64 = 13;
-pub(crate) const CUT: u64 = 14;
-pub(crate) const THREAD: u64 = 15;
-pub(crate) const INFLATER_WARM: u64 = 16;
+pub(crate) const INFLATER: StackId = StackId(0xfedc_ba98_7654_3210);
+pub(crate) const BUFFER: StackId = StackId(12);
+pub(crate) const COMPILER: StackId = StackId(13);
+pub(crate) const CUT: StackId = StackId(14);
+pub(crate) const THREAD: StackId = StackId(15);
+pub(crate) const INFLATER_WARM: StackId = StackId(16);
 
 /// A folder for a recording, and the recording's path in it.
 pub(crate) fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -201,36 +202,64 @@ pub(crate) fn write(path: &Path) -> Writer {
         writer.tick(time_ns).expect("tick");
     }
     writer
-        .live_by_thread(&[
-            (INFLATER, 4711, 160_160, 120),
-            (INFLATER_WARM, 4711, 2_402_400, 180),
-            (BUFFER, 4800, 4 << 20, 4),
-            (CUT, 9999, 1_999_993, 1),
-        ])
+        .live_by_thread(
+            &[
+                (INFLATER, 4711, 160_160, 120),
+                (INFLATER_WARM, 4711, 2_402_400, 180),
+                (BUFFER, 4800, 4 << 20, 4),
+                (CUT, 9999, 1_999_993, 1),
+            ]
+            .map(|(stack, tid, live_bytes, live_count)| ThreadLive {
+                stack,
+                tid: Tid(tid),
+                live_bytes,
+                live_count,
+            }),
+        )
         .expect("live");
     writer
-        .live_resident(&[(INFLATER, 160_160), (INFLATER_WARM, 2_000_000), (BUFFER, 1 << 20), (CUT, 0)])
+        .live_resident(
+            &[(INFLATER, 160_160), (INFLATER_WARM, 2_000_000), (BUFFER, 1 << 20), (CUT, 0)]
+                .map(|(stack, resident_bytes)| LiveResident { stack, resident_bytes }),
+        )
         .expect("resident");
     let begin_ns = START_NS + 3 * SECOND_NS;
     writer.gc(Collection { begin_ns, end_ns: None, full: true }).expect("gc");
     writer.gc(Collection { begin_ns, end_ns: Some(begin_ns + 5_000_000), full: true }).expect("gc");
     writer
-        .survivors(&[
-            (INFLATER, 0, START_NS, 120_120, 90),
-            (INFLATER, 1, START_NS + 3 * SECOND_NS, 40_040, 30),
-            (INFLATER_WARM, 1, START_NS + 4 * SECOND_NS, 2_402_400, 180),
-            (BUFFER, 0, START_NS, 4 << 20, 4),
-            (CUT, 0, START_NS, 1_999_993, 1),
-        ])
+        .survivors(
+            &[
+                (INFLATER, 0, START_NS, 120_120, 90),
+                (INFLATER, 1, START_NS + 3 * SECOND_NS, 40_040, 30),
+                (INFLATER_WARM, 1, START_NS + 4 * SECOND_NS, 2_402_400, 180),
+                (BUFFER, 0, START_NS, 4 << 20, 4),
+                (CUT, 0, START_NS, 1_999_993, 1),
+            ]
+            .map(|(stack, epoch, born_ns, live_bytes, live_count)| Survivors {
+                stack,
+                epoch,
+                born_ns,
+                live_bytes,
+                live_count,
+            }),
+        )
         .expect("survivors");
     writer
-        .live_by_size(&[
-            (INFLATER, 1_024, 120 * 1_024, 80),
-            (INFLATER, 512, 160_160 - 120 * 1_024, 40),
-            (INFLATER_WARM, 8_192, 2_402_400, 180),
-            (BUFFER, 1 << 20, 4 << 20, 4),
-            (CUT, 1 << 20, 1_999_993, 1),
-        ])
+        .live_by_size(
+            &[
+                (INFLATER, 1_024, 120 * 1_024, 80),
+                (INFLATER, 512, 160_160 - 120 * 1_024, 40),
+                (INFLATER_WARM, 8_192, 2_402_400, 180),
+                (BUFFER, 1 << 20, 4 << 20, 4),
+                (CUT, 1 << 20, 1_999_993, 1),
+            ]
+            .map(|(stack, least_bytes, live_bytes, live_count)| LiveSize {
+                stack,
+                least_bytes,
+                live_bytes,
+                live_count,
+            }),
+        )
         .expect("sizes");
     writer.lost(&[("lost_event", 0), ("lost_pending", 2)]).expect("lost");
     writer
@@ -418,7 +447,7 @@ pub(crate) fn finished_with_holders() -> (tempfile::TempDir, PathBuf) {
 }
 
 /// The inflaters are kept by a static list, or by a cleaner alone; the buffers by nobody that was found.
-pub(crate) fn holders() -> KeptHolders {
+pub(crate) fn holders() -> KeptHolders<StackId> {
     let step = |kind, class: &str, name: Option<&str>| Step {
         kind,
         class: Some(class.into()),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
+use tracer_common::stack::StackId;
 
+use super::StackRef;
 use super::columns::{collect, damage, has_table, optional_text, reference, unsigned};
 use super::database::{meta, signed};
 use super::ids::Ids;
@@ -56,9 +58,8 @@ pub struct HolderGroup {
 
 /// What of a stack's live allocations is of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptStack {
-    /// The stack's id when it is written; its index when it is read.
-    pub stack: u64,
+pub struct KeptStack<S = StackRef> {
+    pub stack: S,
     /// Index of the group.
     pub group: u32,
     pub live_bytes: u64,
@@ -67,15 +68,15 @@ pub struct KeptStack {
 
 /// The look at the end of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptHolders {
+pub struct KeptHolders<S = StackRef> {
     pub about: AboutHolders,
     /// Those with most bytes first.
     pub groups: Vec<HolderGroup>,
-    pub kept: Vec<KeptStack>,
+    pub kept: Vec<KeptStack<S>>,
 }
 
 /// Writes the look.
-pub(super) fn write(database: &Connection, rows: &mut Rows, holders: &KeptHolders) -> Result<()> {
+pub(super) fn write(database: &Connection, rows: &mut Rows, holders: &KeptHolders<StackId>) -> Result<()> {
     if let Ok(text) = serde_json::to_string(&holders.about) {
         meta(database, ABOUT, &text)?;
     }
@@ -103,11 +104,11 @@ pub(super) fn write(database: &Connection, rows: &mut Rows, holders: &KeptHolder
     Ok(())
 }
 
-/// The look, or why there is none. `stack`: gives the index of a row of the table of stacks.
+/// The look, or why there is none. `stack`: gives the stack of a row of the table of stacks.
 pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,
-    stack: impl Fn(i64) -> Result<u32>,
+    stack: impl Fn(i64) -> Result<StackRef>,
 ) -> Result<std::result::Result<KeptHolders, String>> {
     let Some(about) = meta.get(ABOUT).and_then(|text| serde_json::from_str::<AboutHolders>(text).ok()) else {
         return Ok(Err(NOT_ASKED_FOR.to_owned()));
@@ -141,7 +142,7 @@ pub(super) fn read(
     let sql = "SELECT stack, holder, live_bytes, live_count FROM kept ORDER BY stack, holder";
     let kept = collect(database, sql, |row| {
         Ok(KeptStack {
-            stack: u64::from(stack(row.get(0)?)?),
+            stack: stack(row.get(0)?)?,
             group: reference(&ids, row.get(1)?)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,

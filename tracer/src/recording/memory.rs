@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use tracer_common::stack::StackId;
 
 use super::columns::{collect, column, has_table, optional, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
-use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, ThreadStack, limits};
+use super::{Heap, MappedMemory, Memory, MemoryPart, MemorySample, StackRef, ThreadStack, limits};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -15,7 +16,12 @@ type Result<T> = rusqlite::Result<T>;
 const HEAP: &str = "heap";
 
 /// Writes the memory at a moment.
-pub(super) fn write(database: &Connection, rows: &mut Rows, time_ns: u64, memory: &Memory) -> Result<()> {
+pub(super) fn write(
+    database: &Connection,
+    rows: &mut Rows,
+    time_ns: u64,
+    memory: &Memory<StackId>,
+) -> Result<()> {
     let time = signed(Some(time_ns));
     database
         .prepare_cached(
@@ -74,12 +80,12 @@ pub(super) fn write_stacks(database: &Connection, stacks: &[ThreadStack]) -> Res
     Ok(())
 }
 
-/// The memory at the last moment at which it was looked at. `stack`: gives the index of a row of the
+/// The memory at the last moment at which it was looked at. `stack`: gives the stack of a row of the
 /// table of stacks.
 pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,
-    stack: impl Fn(i64) -> Result<u32>,
+    stack: impl Fn(i64) -> Result<StackRef>,
 ) -> Result<Memory> {
     let absent = |name| column(database, "memory", name, "NULL");
     let [pss, swap, used] = [absent("pss_bytes")?, absent("swap_bytes")?, absent("limit_used_bytes")?];
@@ -126,7 +132,7 @@ pub(super) fn read(
             "SELECT stack, reserved_bytes, committed_bytes, resident_bytes FROM memory_mapped ORDER BY stack",
             |row| {
                 Ok(MappedMemory {
-                    stack: u64::from(stack(row.get(0)?)?),
+                    stack: stack(row.get(0)?)?,
                     reserved_bytes: unsigned(row, 1)?,
                     committed_bytes: unsigned(row, 2)?,
                     resident_bytes: unsigned(row, 3)?,

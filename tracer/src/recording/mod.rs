@@ -21,6 +21,7 @@ mod read_tables;
 mod rows;
 mod schema;
 mod series;
+mod stack_ref;
 mod touched;
 mod writer;
 
@@ -36,6 +37,7 @@ pub use model::{
     Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
+pub use stack_ref::StackRef;
 pub use writer::Writer;
 
 /// What `PRAGMA application_id` says: "trec" in ASCII.

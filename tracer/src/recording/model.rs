@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::attribute::Source;
 use crate::process::Tid;
 use tracer_common::record::AllocationRecord;
+use tracer_common::stack::StackId;
 
-use super::{KeptCensus, KeptHolders, LimitSample};
+use super::{KeptCensus, KeptHolders, LimitSample, StackRef};
 use crate::symbolize::Frame;
 
 pub use memory::*;
@@ -58,7 +59,7 @@ pub struct Quality {
     pub heaviest_sample: Option<HeaviestSample>,
 }
 
-/// For what a sample can stand at most, whether or not one was taken that does.
+/// Upper bound of the bytes and calls that one sample can represent, whether or not there is such a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HeaviestSample {
@@ -154,8 +155,7 @@ pub enum State {
 /// One distinct stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
-    /// As the BPF side counts it.
-    pub id: u64,
+    pub id: StackId,
     /// Indices into [`Recording::frames`], leaf first.
     pub frames: Vec<u32>,
     /// Does it reach the thread's entry? None: its frames were not received.
@@ -167,8 +167,7 @@ pub struct Stack {
 /// The totals of a stack and source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
-    /// Index into [`Recording::stacks`].
-    pub stack: u32,
+    pub stack: StackRef,
     pub source: Source,
     pub totals: Totals,
 }
@@ -203,8 +202,8 @@ pub struct Thread {
     /// None: it ran already when the session started.
     pub started_ns: Option<u64>,
     pub ended_ns: Option<u64>,
-    /// Index into [`Recording::stacks`].
-    pub creator: Option<u32>,
+    /// The stack of the call that made it.
+    pub creator: Option<StackRef>,
 }
 
 /// A garbage collection. Times are `CLOCK_MONOTONIC`, ns.
@@ -230,9 +229,8 @@ pub struct CodeSample {
 
 /// What of one stack's allocations of one time is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Survivors {
-    /// Index into [`Recording::stacks`].
-    pub stack: u32,
+pub struct Survivors<S = StackRef> {
+    pub stack: S,
     /// Collections that had ended in the session when it was allocated, or a little fewer: where there
     /// were many, neighbours are one.
     pub epoch: u32,
@@ -244,17 +242,15 @@ pub struct Survivors {
 
 /// Bytes of one stack's live allocations that are in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveResident {
-    /// Index into [`Recording::stacks`].
-    pub stack: u32,
+pub struct LiveResident<S = StackRef> {
+    pub stack: S,
     pub resident_bytes: u64,
 }
 
 /// What one thread allocated from one stack and did not free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadLive {
-    /// Index into [`Recording::stacks`].
-    pub stack: u32,
+pub struct ThreadLive<S = StackRef> {
+    pub stack: S,
     pub tid: Tid,
     pub live_bytes: u64,
     pub live_count: u64,
@@ -262,9 +258,8 @@ pub struct ThreadLive {
 
 /// What of one stack's allocations of one class of sizes is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveSize {
-    /// Index into [`Recording::stacks`].
-    pub stack: u32,
+pub struct LiveSize<S = StackRef> {
+    pub stack: S,
     /// Each has so many bytes or more, and less than twice as many: 0 or a power of two.
     pub least_bytes: u64,
     pub live_bytes: u64,

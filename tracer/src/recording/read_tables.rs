@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
+use tracer_common::stack::StackId;
 
 use super::columns::{
-    collect, column, damage, has_table, index, kind, missing, optional, optional_text, reference, text, tier,
-    unknown, unsigned,
+    collect, column, damage, has_table, index, kind, missing, optional, optional_text, reference,
+    stack_reference, text, tier, unknown, unsigned,
 };
 use super::ids::Ids;
 use super::{
@@ -63,14 +64,14 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         .into_iter()
         .collect(),
         quality: if meta.contains_key("trust") { json(&meta, "trust")? } else { super::Quality::default() },
-        memory: memory::read(database, &meta, |stack| reference(&stack_ids, stack))?,
+        memory: memory::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
         memory_series: memory::read_series(database)?,
         limit_series: limits::read_series(database)?,
         thread_stacks: memory::read_stacks(database)?,
-        touched: touched::read(database, &meta, |stack| reference(&stack_ids, stack))?,
+        touched: touched::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
-        holders: kept::read(database, &meta, |stack| reference(&stack_ids, stack))?,
+        holders: kept::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
         censuses: census::read(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| text(row, 0))?,
         session,
@@ -146,7 +147,7 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
         collect(database, "SELECT id, kernel_id, complete, stop FROM stack ORDER BY id", |row| {
             ids.push(row.get(0)?);
             Ok(Stack {
-                id: row.get::<_, i64>(1)?.cast_unsigned(),
+                id: StackId(row.get::<_, i64>(1)?.cast_unsigned()),
                 frames: Vec::new(),
                 complete: row.get(2)?,
                 stop: optional_text(row, 3)?,
@@ -209,7 +210,7 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
             let (stack, source) = (row.get(0)?, row.get(1)?);
             ids.insert((stack, source), index(ids.len())?);
             Ok(Total {
-                stack: reference(stack_ids, stack)?,
+                stack: stack_reference(stack_ids, stack)?,
                 source: sources.get(&source).cloned().ok_or_else(missing)?,
                 totals: Totals {
                     allocated_bytes_variance: unsigned(row, 7)?,
@@ -240,7 +241,7 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
         // Rows that wait for a sample that never came: the recorder was killed.
         let Some(sample) = ids.place(row.get(0)?) else { continue };
         let (stack, source) = (row.get(1)?, row.get(2)?);
-        reference(stack_ids, stack)?;
+        stack_reference(stack_ids, stack)?;
         let total = total_ids.get(&(stack, source)).copied().ok_or_else(missing)?;
         if let Some(sample) = usize::try_from(sample).ok().and_then(|sample| samples.get_mut(sample)) {
             sample.rows.push(SeriesRow { total, totals: totals_of(row, 3)? });
@@ -256,7 +257,10 @@ fn threads(database: &Connection, stack_ids: &Ids) -> Result<Vec<Thread>> {
             name: optional_text(row, 1)?,
             started_ns: optional(row, 2)?,
             ended_ns: optional(row, 3)?,
-            creator: row.get::<_, Option<i64>>(4)?.map(|stack| reference(stack_ids, stack)).transpose()?,
+            creator: row
+                .get::<_, Option<i64>>(4)?
+                .map(|stack| stack_reference(stack_ids, stack))
+                .transpose()?,
         })
     })
 }
@@ -275,7 +279,7 @@ fn survivors(database: &Connection, stack_ids: &Ids) -> Result<Vec<Survivors>> {
     let sql = "SELECT stack, epoch, born_ns, live_bytes, live_count FROM survivor";
     collect(database, sql, |row| {
         Ok(Survivors {
-            stack: reference(stack_ids, row.get(0)?)?,
+            stack: stack_reference(stack_ids, row.get(0)?)?,
             epoch: row.get(1)?,
             born_ns: unsigned(row, 2)?,
             live_bytes: unsigned(row, 3)?,
@@ -287,7 +291,7 @@ fn survivors(database: &Connection, stack_ids: &Ids) -> Result<Vec<Survivors>> {
 fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLive>> {
     collect(database, "SELECT stack, tid, live_bytes, live_count FROM live_thread", |row| {
         Ok(ThreadLive {
-            stack: reference(stack_ids, row.get(0)?)?,
+            stack: stack_reference(stack_ids, row.get(0)?)?,
             tid: row.get(1)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
@@ -301,7 +305,7 @@ fn live_sizes(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveSize>> {
     }
     collect(database, "SELECT stack, least_bytes, live_bytes, live_count FROM live_size", |row| {
         Ok(LiveSize {
-            stack: reference(stack_ids, row.get(0)?)?,
+            stack: stack_reference(stack_ids, row.get(0)?)?,
             least_bytes: unsigned(row, 1)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
@@ -314,7 +318,10 @@ fn live_resident(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveResid
         return Ok(Vec::new());
     }
     collect(database, "SELECT stack, resident_bytes FROM live_resident", |row| {
-        Ok(LiveResident { stack: reference(stack_ids, row.get(0)?)?, resident_bytes: unsigned(row, 1)? })
+        Ok(LiveResident {
+            stack: stack_reference(stack_ids, row.get(0)?)?,
+            resident_bytes: unsigned(row, 1)?,
+        })
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
-use tracer_common::table::StackTotals;
+use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::Totals;
 use super::database::signed;
@@ -16,7 +16,7 @@ use crate::symbolize::{Frame, Tier, UnknownReason};
 pub(super) struct Rows {
     modules: HashMap<(String, Option<String>), i64>,
     frames: HashMap<Frame, i64>,
-    stacks: HashMap<u64, i64>,
+    stacks: HashMap<StackId, i64>,
     kinds: HashMap<String, i64>,
     totals: HashMap<Key, Totals>,
 }
@@ -27,13 +27,13 @@ impl Rows {
         self.totals.get(&key).copied()
     }
 
-    pub(super) fn stack(&mut self, database: &Connection, id: u64) -> rusqlite::Result<i64> {
+    pub(super) fn stack(&mut self, database: &Connection, id: StackId) -> rusqlite::Result<i64> {
         if let Some(&row) = self.stacks.get(&id) {
             return Ok(row);
         }
         database
             .prepare_cached("INSERT INTO stack (kernel_id) VALUES (?1)")?
-            .execute(params![id.cast_signed()])?;
+            .execute(params![id.0.cast_signed()])?;
         let row = database.last_insert_rowid();
         self.stacks.insert(id, row);
         Ok(row)
@@ -97,7 +97,7 @@ impl Rows {
         &mut self,
         database: &Connection,
         time_ns: u64,
-        stack: u64,
+        stack: StackId,
         source: i64,
         totals: &StackTotals,
     ) -> rusqlite::Result<Option<Key>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use rusqlite::Connection;
-use tracer_common::table::StackTotals;
+use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::fixture::{self, SECOND_NS, START_NS};
 use super::*;
@@ -84,13 +84,13 @@ fn a_recording_without_a_census_is_whole() {
 fn who_keeps_what_is_live_is_read_as_it_was_written() {
     let (_folder, path) = fixture::finished_with_holders();
     let recording = read(&path).expect("read");
-    let (read_back, written) = (recording.holders.expect("a look"), fixture::holders());
+    let (read_back, written) = (recording.holders.clone().expect("a look"), fixture::holders());
     assert_eq!((&read_back.about, &read_back.groups), (&written.about, &written.groups));
-    let by_id = |kept: &KeptStack| {
-        let stack = &recording.stacks[usize::try_from(kept.stack).expect("an index")];
-        KeptStack { stack: stack.id, ..*kept }
+    let by_id = |&KeptStack { stack, group, live_bytes, live_count }: &KeptStack| {
+        let stack = recording.stack(stack).expect("its stack").id;
+        KeptStack { stack, group, live_bytes, live_count }
     };
-    let sorted = |mut kept: Vec<KeptStack>| {
+    let sorted = |mut kept: Vec<KeptStack<StackId>>| {
         kept.sort_unstable_by_key(|kept| (kept.stack, kept.group));
         kept
     };
@@ -236,7 +236,7 @@ fn a_full_disk_is_an_error_and_never_a_whole_recording() {
         (0..2_000).map(|at| Frame::named(format!("a.b.C{at}.method"), FrameKind::Java)).collect();
     let mut failed = None;
     for id in 100..200 {
-        let written = writer.stack(id, &frames, true, "complete");
+        let written = writer.stack(StackId(id), &frames, true, "complete");
         if let Err(error) = written.and_then(|()| writer.tick(START_NS + 11 * SECOND_NS)) {
             failed = Some(error);
             break;
@@ -428,8 +428,8 @@ fn many_stacks_are_no_burden() {
         let frames: Vec<Frame> =
             (0..40).map(|at| names[(stack as usize * 7 + at * at) % names.len()].clone()).collect();
         let id = stack.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        writer.stack(id, &frames, true, "complete").expect("stack");
-        rows.push((id, fixture::totals((stack, 1), (0, 0))));
+        writer.stack(StackId(id), &frames, true, "complete").expect("stack");
+        rows.push((StackId(id), fixture::totals((stack, 1), (0, 0))));
     }
     writer.allocator_totals(START_NS, &rows).expect("totals");
     writer.tick(START_NS + SECOND_NS).expect("tick");
@@ -487,9 +487,9 @@ proptest! {
         let (_folder, path) = fixture::folder();
         let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
         for (id, frames) in &stacks {
-            writer.stack(*id, frames, true, "complete").expect("stack");
+            writer.stack(StackId(*id), frames, true, "complete").expect("stack");
         }
-        let ids: Vec<u64> = stacks.keys().copied().collect();
+        let ids: Vec<StackId> = stacks.keys().copied().map(StackId).collect();
         let mut expected = std::collections::BTreeMap::new();
         for (tick, rows) in (1_u64..).zip(&ticks) {
             for (stack, totals, mapping) in rows.iter().filter(|_| !ids.is_empty()) {
@@ -522,14 +522,14 @@ proptest! {
             .iter()
             .map(|stack| {
                 let frames = stack.frames.iter().map(|&frame| recording.frames[frame as usize].clone());
-                (stack.id, frames.collect())
+                (stack.id.0, frames.collect())
             })
             .collect();
         prop_assert_eq!(read_stacks, stacks);
         let totals: std::collections::BTreeMap<_, _> = recording
             .totals
             .iter()
-            .map(|row| ((recording.stacks[row.stack as usize].id, row.source.kind().to_owned()), row.totals))
+            .map(|row| ((recording.stack(row.stack).expect("its stack").id, row.source.kind().to_owned()), row.totals))
             .collect();
         prop_assert_eq!(&totals, &expected);
         // The series ends where the totals are. It has no variances.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
+use tracer_common::stack::StackId;
 
 use super::columns::{collect, has_table, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
-use super::{Touched, TouchedBy};
+use super::{StackRef, Touched, TouchedBy};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -15,7 +16,7 @@ type Result<T> = rusqlite::Result<T>;
 const COUNTS: &str = "touched";
 
 /// Writes all of it. Replaces what was given before.
-pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &Touched) -> Result<()> {
+pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &Touched<StackId>) -> Result<()> {
     if let Ok(text) = serde_json::to_string(touched) {
         meta(database, COUNTS, &text)?;
     }
@@ -29,11 +30,11 @@ pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &Touched) -
     Ok(())
 }
 
-/// What there is of it. `stack`: gives the index of a row of the table of stacks. None: faults were not sampled.
+/// What there is of it. `stack`: gives the stack of a row of the table of stacks. None: faults were not sampled.
 pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,
-    stack: impl Fn(i64) -> Result<u32>,
+    stack: impl Fn(i64) -> Result<StackRef>,
 ) -> Result<Option<Touched>> {
     let Some(counts) = meta.get(COUNTS).and_then(|text| serde_json::from_str::<Touched>(text).ok()) else {
         return Ok(None);
@@ -44,7 +45,7 @@ pub(super) fn read(
     let sql = "SELECT stack, owner, sample_count, fault_count, variance FROM touched ORDER BY stack, owner";
     let by = collect(database, sql, |row| {
         Ok(TouchedBy {
-            stack: u64::from(stack(row.get(0)?)?),
+            stack: stack(row.get(0)?)?,
             owner: text(row, 1)?,
             sample_count: unsigned(row, 2)?,
             fault_count: unsigned(row, 3)?,

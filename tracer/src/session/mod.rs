@@ -6,7 +6,6 @@ pub mod budget;
 pub mod code;
 pub mod collections;
 pub mod intervals;
-pub mod live_summary;
 pub mod mappings;
 
 pub mod threads;

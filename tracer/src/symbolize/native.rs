@@ -18,7 +18,7 @@ use super::name::clean;
 use super::plt::Plt;
 use super::{image, perf_map::PerfMap};
 use crate::process::elf::Elf;
-use crate::process::mapping::{self, Mapping};
+use crate::process::mapping::{self, Device, Mapping};
 use crate::process::module::modules;
 use crate::process::{Module, Pid, root};
 
@@ -56,7 +56,7 @@ struct Range {
 /// A file that was mapped once.
 struct ModuleFile {
     path: String,
-    device: (u32, u32),
+    device: Device,
     inode: u64,
     build_id: Option<String>,
     elf: Option<Elf>,

@@ -16,7 +16,7 @@ use object::{Object, ReadCache};
 use tracer_common::unwind::{MAX_MODULES, Module, Row};
 
 use super::table::{self, Omitted, Table};
-use crate::process::mapping::Mapping;
+use crate::process::mapping::{Device, Mapping};
 use crate::process::memory::ProcessMemory;
 
 /// Tables that are kept, whether or not their files are still mapped.
@@ -72,7 +72,7 @@ pub struct ModuleTables {
     awaits_jvm: bool,
 }
 
-type Inode = (u32, u32, u64);
+type Inode = (Device, u64);
 
 /// The identity of a file for the unwinder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +157,7 @@ impl ModuleTables {
         let mut without_file = Vec::new();
         for mapping in mappings.iter().filter(|mapping| mapping.executable) {
             let index = if mapping.is_file() {
-                let inode = (mapping.device_major, mapping.device_minor, mapping.inode);
+                let inode = (mapping.device, mapping.inode);
                 let known = still_mapped.get(&inode).or_else(|| self.by_inode.get(&inode)).copied();
                 let index = match known {
                     Some(index) => index,

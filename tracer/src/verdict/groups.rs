@@ -10,7 +10,7 @@ use super::trend::{self, Trend};
 use super::{AllocatorRetention, ClassChurn, ClassGrowth, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
-use crate::recording::{CodeSample, Collection, Recording, Source, Step};
+use crate::recording::{CodeSample, Collection, Recording, Source, StackRef, Step};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
@@ -371,7 +371,7 @@ fn births(
     groups: &RowGroups,
     since: impl Fn(u64) -> u64,
 ) -> HashMap<GroupId, Vec<Birth>> {
-    let mut of_stack: HashMap<u32, Vec<GroupId>> = HashMap::new();
+    let mut of_stack: HashMap<StackRef, Vec<GroupId>> = HashMap::new();
     for group in groups.iter() {
         let totals = groups.rows(group).iter().filter_map(|&row| recording.totals.get(row));
         for total in totals.filter(|total| total.source == Source::Allocator) {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Kind;
 use super::sentence::Figures;
-use crate::recording::{HolderState, Recording};
+use crate::recording::{HolderState, Recording, StackRef};
 
 /// Part of what is live that must be garbage to say that it waits for a collection.
 const GARBAGE_SHARE: f64 = 0.5;
@@ -82,13 +82,13 @@ impl Reachability {
 }
 
 /// How what each stack has is held.
-pub(super) struct OfStacks(HashMap<u64, Reachability>);
+pub(super) struct OfStacks(HashMap<StackRef, Reachability>);
 
 impl OfStacks {
     /// None: nobody looked.
     pub(super) fn of(recording: &Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
-        let mut of_stacks: HashMap<u64, Reachability> = HashMap::new();
+        let mut of_stacks: HashMap<StackRef, Reachability> = HashMap::new();
         for kept in &holders.kept {
             let group = usize::try_from(kept.group).ok().and_then(|group| holders.groups.get(group));
             if let Some(group) = group {
@@ -99,8 +99,8 @@ impl OfStacks {
     }
 
     /// The sum over stacks. None: nothing is known of them.
-    pub(super) fn sum(&self, stacks: impl Iterator<Item = u32>) -> Option<Reachability> {
-        let stacks: HashSet<u64> = stacks.map(u64::from).collect();
+    pub(super) fn sum(&self, stacks: impl Iterator<Item = StackRef>) -> Option<Reachability> {
+        let stacks: HashSet<StackRef> = stacks.collect();
         let mut sum: Option<Reachability> = None;
         for one in stacks.iter().filter_map(|stack| self.0.get(stack)) {
             let sum = sum.get_or_insert_default();

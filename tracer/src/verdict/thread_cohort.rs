@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::classify::Threads;
 use super::history::{History, Point};
-use crate::recording::{Collection, Recording};
+use crate::recording::{Collection, Recording, StackRef};
 
 /// In these times after a collection threads end that wait for it: at once, or when they look the next time.
 const NOTICE_NS: [u64; 2] = [1_000_000_000, 4_000_000_000];
@@ -30,7 +30,7 @@ impl ThreadCohort {
     pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
-        let is_ours = |creator: u32| caller(recording, creator).is_some_and(|it| callers.contains(it));
+        let is_ours = |creator: StackRef| caller(recording, creator).is_some_and(|it| callers.contains(it));
         let of_group = recording.threads.iter().filter(|thread| thread.creator.is_some_and(is_ours));
         let threads: Vec<_> = of_group
             .filter_map(|thread| {
@@ -117,8 +117,8 @@ impl ThreadCohort {
 
 /// Who asked for a thread: the frames beyond `pthread_create`, which maps the stack on one way and makes the
 /// thread on another.
-fn caller(recording: &Recording, stack: u32) -> Option<&[u32]> {
-    let frames = &recording.stacks.get(usize::try_from(stack).ok()?)?.frames;
+fn caller(recording: &Recording, stack: StackRef) -> Option<&[u32]> {
+    let frames = &recording.stack(stack)?.frames;
     let creates = |frame: &u32| {
         let frame = usize::try_from(*frame).ok().and_then(|frame| recording.frames.get(frame));
         frame.is_some_and(|frame| frame.function.trim_start_matches('_').starts_with("pthread_create"))

@@ -58,9 +58,7 @@ fn is_shared_memory(file: &str) -> bool {
 }
 
 fn is_module(mapping: &Mapping, modules: &[Module]) -> bool {
-    let same = |module: &Module| {
-        module.inode == mapping.inode && module.device == (mapping.device_major, mapping.device_minor)
-    };
+    let same = |module: &Module| module.inode == mapping.inode && module.device == mapping.device;
     modules.iter().any(same) || mapping.executable
 }
 

@@ -394,27 +394,34 @@ impl Look<'_, '_> {
         (0..self.marks.count()).filter_map(index).filter(|(object, _)| objects.contains(object)).collect()
     }
 
-    /// How many objects of each class were reached, by the JVM's own names of classes; and how many of them only by words
-    /// of stacks and registers, which may be left over.
-    pub fn class_counts(&mut self) -> HashMap<String, (u64, u64)> {
-        let mut counts: HashMap<ClassId, (u64, u64)> = HashMap::new();
+    /// How many objects of each class were reached, by the JVM's own names of classes.
+    pub fn class_counts(&mut self) -> HashMap<String, ClassCount> {
+        let mut counts: HashMap<ClassId, ClassCount> = HashMap::new();
         for index in 0..self.marks.count() {
             let Some(object) = self.marks.object(index) else { break };
             if let Some(class) = self.classes.of_object(self.copy, object) {
-                let (all, of_stacks) = counts.entry(class).or_default();
-                *all += 1;
-                *of_stacks += u64::from(self.marks.reach(index) == Reach::Stack);
+                let count = counts.entry(class).or_default();
+                count.all += 1;
+                count.by_stacks += u64::from(self.marks.reach(index) == Reach::Stack);
             }
         }
-        let mut named: HashMap<String, (u64, u64)> = HashMap::new();
+        let mut named: HashMap<String, ClassCount> = HashMap::new();
         for (class, count) in counts {
             let name = self.classes.get(class).map(|class| class.name.clone()).unwrap_or_default();
-            let (all, of_stacks) = named.entry(name).or_default();
-            *all += count.0;
-            *of_stacks += count.1;
+            let sum = named.entry(name).or_default();
+            sum.all += count.all;
+            sum.by_stacks += count.by_stacks;
         }
         named
     }
+}
+
+/// Objects of a class that were reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassCount {
+    pub all: u64,
+    /// Only by words of stacks and registers, which may be left over.
+    pub by_stacks: u64,
 }
 
 /// Shows the `long` fields of objects.

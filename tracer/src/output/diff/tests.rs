@@ -1,7 +1,7 @@
 //! What differs is told the same by every output, adds up, and is the opposite the other way round.
 
 use proptest::prelude::*;
-use tracer_common::table::StackTotals;
+use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::*;
 use crate::attribute::Rules;
@@ -154,8 +154,14 @@ fn write(writer: &mut Writer, rows: &[Row]) {
     for &(stack, allocated, freed, mapping) in rows {
         let freed = freed.min(allocated);
         let totals: StackTotals = fixture::totals((allocated, allocated / 16), (freed, freed / 16));
-        let stacks =
-            [fixture::INFLATER, fixture::INFLATER_WARM, fixture::BUFFER, fixture::CUT, 99, fixture::COMPILER];
+        let stacks = [
+            fixture::INFLATER,
+            fixture::INFLATER_WARM,
+            fixture::BUFFER,
+            fixture::CUT,
+            StackId(99),
+            fixture::COMPILER,
+        ];
         let stack = stacks[stack as usize];
         if mapping {
             writer.mapping_totals(1, &[(stack, "file:/x", totals)]).expect("totals");

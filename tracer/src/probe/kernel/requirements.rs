@@ -1,6 +1,6 @@
 //! The requirements of recording on a host, judged from its [`Features`]: met or not, and what mends it.
 
-use super::{Capabilities, Features, Tracefs};
+use super::{Capabilities, Features, Tracefs, Version};
 
 /// A requirement, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Features {
 
     fn kernel(&self) -> Requirement {
         let (id, title) = ("kernel", "Linux 5.17 or later");
-        let (major, minor, _) = self.version();
+        let Version { major, minor, .. } = self.version();
         if (major, minor) >= (5, 17) {
             return Requirement::met(id, title, &self.release);
         }

@@ -71,10 +71,11 @@ fn capabilities_do_for_root() {
 #[test]
 fn versions() {
     let version = |release: &str| Features { release: release.into(), ..good() }.version();
-    assert_eq!(version("6.18.44-fc-v669"), (6, 18, 44));
-    assert_eq!(version("5.17"), (5, 17, 0));
-    assert_eq!(version("6.12.9+deb13"), (6, 12, 9));
-    assert_eq!(version("odd"), (0, 0, 0));
+    let numbers = |major, minor, patch| Version { major, minor, patch };
+    assert_eq!(version("6.18.44-fc-v669"), numbers(6, 18, 44));
+    assert_eq!(version("5.17"), numbers(5, 17, 0));
+    assert_eq!(version("6.12.9+deb13"), numbers(6, 12, 9));
+    assert_eq!(version("odd"), Version::default());
     let meets = |release: &str| Features { release: release.into(), ..good() }.return_probe_meets_seccomp();
     assert!(meets("6.11.0") && meets("6.12.13") && meets("6.13.2-generic"));
     assert!(!meets("6.10.14") && !meets("6.12.14") && !meets("6.13.3") && !meets("6.14.0"));
@@ -99,6 +100,6 @@ fn where_tracefs_is() {
 #[test]
 fn this_host() {
     let features = Features::read();
-    assert!(features.version() > (2, 6, 0), "{features:?}");
+    assert!(features.version().major > 2, "{features:?}");
     assert_eq!(features.requirements().len(), 9);
 }

@@ -26,6 +26,8 @@ use aya::{
 };
 use aya_obj::{Object, ProgramSection, VerifierLog, relocation::EbpfRelocationError};
 
+pub use syscall::Site;
+
 use super::{ProbeError, load::Facts};
 use crate::process::Pid;
 
@@ -115,18 +117,17 @@ impl Program {
         Ok(())
     }
 
-    /// Attaches it to places in `file`, for every thread of process `pid`, until the result is dropped. The places are
-    /// offsets, each with what the program is told there as its attach cookie.
+    /// Attaches it to sites in `file`, for every thread of process `pid`, until the result is dropped.
     ///
     /// # Errors
-    /// The kernel refuses one of the places; then none is attached.
-    pub fn attach(&self, pid: Pid, file: &Path, places: &[(u64, u64)]) -> Result<OwnedFd, ProgramError> {
+    /// The kernel refuses one of the sites; then none is attached.
+    pub fn attach(&self, pid: Pid, file: &Path, sites: &[Site]) -> Result<OwnedFd, ProgramError> {
         let program = self.descriptor.as_ref().ok_or(ProgramError::NotLoaded)?;
         let link = || {
             // 0 would be all processes.
             let pid = i32::try_from(pid.0).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
             let path = CString::new(file.as_os_str().as_bytes())?;
-            syscall::link(program.as_fd(), &path, places, self.at_return, pid)
+            syscall::link(program.as_fd(), &path, sites, self.at_return, pid)
         };
         link().map_err(|error| failed("bpf_link_create", error))
     }

@@ -186,22 +186,31 @@ unsafe fn load_as(attr: LoadAttr) -> io::Result<OwnedFd> {
     }
 }
 
-/// Attaches a program to the places of a file: offsets, with what the program is told there. `pid` 0: in all processes.
+/// A place in a file at which a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub file_offset: u64,
+    /// The program is told this there (`bpf_get_attach_cookie`).
+    pub cookie: u64,
+}
+
+/// Attaches a program to sites of a file. `pid` 0: in all processes.
 pub(super) fn link(
     program: BorrowedFd<'_>,
     path: &CStr,
-    places: &[(u64, u64)],
+    sites: &[Site],
     at_return: bool,
     pid: i32,
 ) -> io::Result<OwnedFd> {
-    let (offsets, cookies): (Vec<u64>, Vec<u64>) = places.iter().copied().unzip();
+    let (offsets, cookies): (Vec<u64>, Vec<u64>) =
+        sites.iter().map(|site| (site.file_offset, site.cookie)).unzip();
     let mut attr = LinkAttr {
         program: program.as_raw_fd() as u32,
         attach_type: TRACE_UPROBE_MULTI,
         path: path.as_ptr() as u64,
         offsets: offsets.as_ptr() as u64,
         cookies: cookies.as_ptr() as u64,
-        count: places.len() as u32,
+        count: sites.len() as u32,
         uprobe_flags: if at_return { AT_RETURN } else { 0 },
         pid,
         ..LinkAttr::default()
@@ -257,6 +266,8 @@ pub(super) fn has_links_for_processes() -> bool {
     // SAFETY: the addresses of constants.
     let Ok(program) = (unsafe { load_as(attr) }) else { return false };
     // A kernel that has them finds that this is no file; one that knows processes refuses a number that is none before.
-    let refusal = |pid| link(program.as_fd(), c"/", &[(0, 0)], false, pid).err()?.raw_os_error();
+    let refusal = |pid| {
+        link(program.as_fd(), c"/", &[Site { file_offset: 0, cookie: 0 }], false, pid).err()?.raw_os_error()
+    };
     refusal(0) == Some(libc::EBADF) && refusal(-1) == Some(libc::EINVAL)
 }

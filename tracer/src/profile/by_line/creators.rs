@@ -52,18 +52,26 @@ impl Threads {
         rows
     }
 
-    /// The threads that a line started and that live, and the bytes of their stacks that are in memory.
-    pub fn started_by(&self, line: &Place) -> Option<(u64, u64)> {
+    /// The live threads that a line started. None: it started none.
+    pub fn started_by(&self, line: &Place) -> Option<StartedThreads> {
         let of_line = self.creators.iter().filter(|creator| {
             let owner = creator.path.owner.and_then(|at| creator.frames.get(at));
             owner.is_some_and(|frame| function(frame.kind, &frame.function) == line.function)
         });
-        let mut sum: Option<(u64, u64)> = None;
+        let mut sum: Option<StartedThreads> = None;
         for creator in of_line {
-            let (live, bytes) = sum.unwrap_or_default();
-            sum =
-                Some((live.saturating_add(creator.live), bytes.saturating_add(creator.stack_resident_bytes)));
+            let sum = sum.get_or_insert_default();
+            sum.live = sum.live.saturating_add(creator.live);
+            sum.stack_resident_bytes = sum.stack_resident_bytes.saturating_add(creator.stack_resident_bytes);
         }
         sum
     }
+}
+
+/// Live threads of one line of code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartedThreads {
+    pub live: u64,
+    /// Of their stacks.
+    pub stack_resident_bytes: u64,
 }

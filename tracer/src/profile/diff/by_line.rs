@@ -1,6 +1,6 @@
 //! Rows by line of two recordings: the same method of the same category and kind is one row.
 
-use super::pair::{Rates, TotalsPair};
+use super::pair::{Durations, Rates, TotalsPair};
 use super::{Verdicts, joined};
 use crate::profile::{LineRow, Place, Totals};
 
@@ -22,7 +22,7 @@ pub struct LinePair {
 }
 
 /// Pairs the rows of both sides; every row is in one pair.
-pub(super) fn pairs(base: &[LineRow], new: &[LineRow], durations_ns: (u64, u64)) -> Vec<LinePair> {
+pub(super) fn pairs(base: &[LineRow], new: &[LineRow], durations: Durations) -> Vec<LinePair> {
     let key = |row: &LineRow| {
         let function = row.line.as_ref().map(|line| line.function.clone());
         (row.source, row.category.clone(), row.kind.clone(), function)
@@ -38,7 +38,7 @@ pub(super) fn pairs(base: &[LineRow], new: &[LineRow], durations_ns: (u64, u64))
             category: shown.category.clone(),
             kind: shown.kind.clone(),
             line: shown.line.clone(),
-            rates: Rates::of(&totals, durations_ns),
+            rates: Rates::of(&totals, durations),
             totals,
             verdict: Verdicts { base: verdict_of(base), new: verdict_of(new) },
             advice: found.map(|verdict| verdict.advice.clone()),

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use by_line::LinePair;
 pub use facts::{CensusDiff, FactPair};
-pub use pair::{Difference, Pair, Rates, TotalsPair};
+pub use pair::{Difference, Durations, Pair, Rates, TotalsPair};
 pub use parts::{CodeDiff, GeneratedPair, HeapPair, MemoryDiff, PartPair, ThreadsDiff, ThreadsPair};
 pub use sites::{SiteLive, SitePair, Verdicts};
 
@@ -100,7 +100,7 @@ pub struct CategoryPair {
 impl Diff {
     /// What differs between two recordings.
     pub fn of_profiles(base: &Profile, new: &Profile) -> Self {
-        let durations_ns = (base.session.duration_ns, new.session.duration_ns);
+        let durations = Durations { base_ns: base.session.duration_ns, new_ns: new.session.duration_ns };
         let totals = TotalsPair::new(base.totals, new.totals);
         let census = base.census.end.as_deref().zip(new.census.end.as_deref());
         let mut diff = Self {
@@ -109,12 +109,12 @@ impl Diff {
             base: Side::of(base),
             new: Side::of(new),
             notes: notes::of_profiles(base, new),
-            rates: Some(Rates::of(&totals, durations_ns)),
+            rates: Some(Rates::of(&totals, durations)),
             filtered: Some(FilteredPair { base: base.filtered.clone(), new: new.filtered.clone() }),
             totals: Some(totals),
-            by_line: by_line::pairs(&base.by_line, &new.by_line, durations_ns),
-            categories: categories(&base.categories, &new.categories, durations_ns),
-            sites: sites::pairs(&base.sites, &new.sites, durations_ns),
+            by_line: by_line::pairs(&base.by_line, &new.by_line, durations),
+            categories: categories(&base.categories, &new.categories, durations),
+            sites: sites::pairs(&base.sites, &new.sites, durations),
             memory: MemoryDiff::of(&base.memory, &new.memory),
             threads: Some(ThreadsDiff::of(&base.threads, &new.threads)),
             code_cache: Some(CodeDiff::of(&base.code_cache, &new.code_cache)),
@@ -248,7 +248,7 @@ fn target(census: &Census) -> Target {
     Target { pid: target.pid, comm: target.comm, command: target.command, jvm, container: target.container }
 }
 
-fn categories(base: &[Category], new: &[Category], durations_ns: (u64, u64)) -> Vec<CategoryPair> {
+fn categories(base: &[Category], new: &[Category], durations: Durations) -> Vec<CategoryPair> {
     let key = |row: &Category| (row.source, row.id.clone());
     let rows: BTreeMap<_, [Option<&Category>; 2]> = joined(base, new, key);
     let pair = |[base, new]: [Option<&Category>; 2]| {
@@ -260,7 +260,7 @@ fn categories(base: &[Category], new: &[Category], durations_ns: (u64, u64)) -> 
             id: shown.id.clone(),
             name: shown.name.clone(),
             source: shown.source,
-            rates: Rates::of(&totals, durations_ns),
+            rates: Rates::of(&totals, durations),
             totals,
             verdict: Verdicts { base: verdict_of(base), new: verdict_of(new) },
         })

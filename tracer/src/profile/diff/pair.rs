@@ -81,6 +81,13 @@ pub struct Rates {
     pub live_bytes_per_s: Pair,
 }
 
+/// How long the two recordings lasted.
+#[derive(Clone, Copy, Debug)]
+pub struct Durations {
+    pub base_ns: u64,
+    pub new_ns: u64,
+}
+
 impl Rates {
     /// The rate that belongs to a view.
     pub const fn in_view(&self, view: View) -> Pair {
@@ -91,14 +98,14 @@ impl Rates {
         }
     }
 
-    /// `durations_ns`: of the base, and of the new one.
-    pub fn of(totals: &TotalsPair, durations_ns: (u64, u64)) -> Self {
+    /// The rates of these totals over recordings that lasted so long.
+    pub fn of(totals: &TotalsPair, durations: Durations) -> Self {
         let rate = |bytes: u64, duration_ns: u64| {
             let rate = (u128::from(bytes) * 1_000_000_000).checked_div(u128::from(duration_ns))?;
             u64::try_from(rate).ok()
         };
         let pair = |part: fn(&Totals) -> u64| {
-            Pair::new(rate(part(&totals.base), durations_ns.0), rate(part(&totals.new), durations_ns.1))
+            Pair::new(rate(part(&totals.base), durations.base_ns), rate(part(&totals.new), durations.new_ns))
         };
         Self {
             allocated_bytes_per_s: pair(|totals| totals.allocated_bytes),

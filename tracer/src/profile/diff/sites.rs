@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::pair::{Rates, TotalsPair};
+use super::pair::{Durations, Rates, TotalsPair};
 use crate::attribute::known_name;
 use crate::census::NamePattern;
 use crate::profile::kept::merged;
@@ -73,7 +73,7 @@ struct Group<'a> {
 }
 
 /// Pairs the sites of both sides; every site is in one pair.
-pub(super) fn pairs(base: &[Site], new: &[Site], durations_ns: (u64, u64)) -> Vec<SitePair> {
+pub(super) fn pairs(base: &[Site], new: &[Site], durations: Durations) -> Vec<SitePair> {
     let mut pairs = Vec::new();
     let (same, base_rest, new_rest) = matched(base.iter().collect(), new.iter().collect(), same_frames);
     pairs.extend(same);
@@ -82,7 +82,7 @@ pub(super) fn pairs(base: &[Site], new: &[Site], durations_ns: (u64, u64)) -> Ve
     let one = |site| Group::of(&[site]);
     pairs.extend(base_rest.into_iter().map(|site| (one(site), None)));
     pairs.extend(new_rest.into_iter().map(|site| (None, one(site))));
-    pairs.into_iter().filter_map(|(base, new)| pair(base, new, durations_ns)).collect()
+    pairs.into_iter().filter_map(|(base, new)| pair(base, new, durations)).collect()
 }
 
 type Sites<'a> = Vec<&'a Site>;
@@ -148,7 +148,7 @@ impl SiteLive {
     }
 }
 
-fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations_ns: (u64, u64)) -> Option<SitePair> {
+fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations: Durations) -> Option<SitePair> {
     let totals_of = |group: &Option<Group<'_>>| group.as_ref().map(|group| group.totals).unwrap_or_default();
     let verdict_of = |group: &Option<Group<'_>>| Some(group.as_ref()?.shown.verdict.as_ref()?.kind);
     let totals = TotalsPair::new(totals_of(&base), totals_of(&new));
@@ -158,7 +158,7 @@ fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations_ns: (u64, u64
         category: site.category.clone(),
         kind: site.kind.clone(),
         source: site.source,
-        rates: Rates::of(&totals, durations_ns),
+        rates: Rates::of(&totals, durations),
         totals,
         verdict,
         owner: site.owner.clone(),

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Part, Refusal};
 use crate::process::Tid;
-use crate::recording::{Recording, Source};
+use crate::recording::{Recording, Source, StackRef};
 use crate::units;
 
 /// A recording is this many slices of time, by which births are told apart.
@@ -18,12 +18,12 @@ type Amount = (u64, u64);
 /// Bytes and allocations of a stack, by its index.
 #[derive(Clone, Debug, Default)]
 struct Live {
-    of_stacks: HashMap<u32, Amount>,
+    of_stacks: HashMap<StackRef, Amount>,
 }
 
 impl Live {
-    fn of(rows: impl Iterator<Item = (u32, u64, u64)>) -> Live {
-        let mut of_stacks: HashMap<u32, Amount> = HashMap::new();
+    fn of(rows: impl Iterator<Item = (StackRef, u64, u64)>) -> Live {
+        let mut of_stacks: HashMap<StackRef, Amount> = HashMap::new();
         for (stack, bytes, count) in rows {
             let sum = of_stacks.entry(stack).or_default();
             *sum = (sum.0.saturating_add(bytes), sum.1.saturating_add(count));
@@ -31,7 +31,7 @@ impl Live {
         Live { of_stacks }
     }
 
-    fn of_stack(&self, stack: u32) -> Amount {
+    fn of_stack(&self, stack: StackRef) -> Amount {
         self.of_stacks.get(&stack).copied().unwrap_or_default()
     }
 }
@@ -70,7 +70,7 @@ impl LiveParts {
 
     /// What of a stack passes, of whose live allocations `whole` are all. What is in each of two parts is at least
     /// what is in one and does not fit beside the other, and at most the smaller one.
-    pub(super) fn of_stack(&self, stack: u32, whole: Amount) -> Within {
+    pub(super) fn of_stack(&self, stack: StackRef, whole: Amount) -> Within {
         let (mut least, mut most) = (whole, whole);
         for part in &self.0 {
             let (bytes, count) = part.of_stack(stack);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::kept::slice_ns;
 use super::{Part, Refusal};
-use crate::recording::{Recording, Source, Totals};
+use crate::recording::{Recording, Source, StackRef, Totals};
 use crate::units;
 
 /// Totals of every row at both ends of a range.
@@ -18,7 +18,7 @@ pub(super) struct Range {
     at_from: Vec<Totals>,
     at_to: Vec<Totals>,
     /// By stack: live at the recording's end and surely allocated in the range, and not surely.
-    births: HashMap<u32, [(u64, u64); 2]>,
+    births: HashMap<StackRef, [(u64, u64); 2]>,
     is_to_end: bool,
     has_births: bool,
 }
@@ -139,7 +139,7 @@ impl Range {
         let (first_ns, last_ns) = (started_ns + from_ns, started_ns + to_ns);
         let slice_ns = slice_ns(recording);
         let is_to_end = to_ns >= recording.duration_ns;
-        let mut births: HashMap<u32, [(u64, u64); 2]> = HashMap::new();
+        let mut births: HashMap<StackRef, [(u64, u64); 2]> = HashMap::new();
         for row in &recording.survivors {
             let until_ns = row.born_ns.saturating_add(slice_ns);
             if until_ns <= first_ns || row.born_ns >= last_ns {
@@ -161,7 +161,7 @@ impl Range {
     }
 
     /// What of a row is in the range. `stack`: its stack, if it is one of the allocator's.
-    pub(super) fn of_row(&self, row: usize, stack: Option<u32>) -> Within {
+    pub(super) fn of_row(&self, row: usize, stack: Option<StackRef>) -> Within {
         let at = |totals: &[Totals]| totals.get(row).copied().unwrap_or_default();
         let (from, to) = (at(&self.at_from), at(&self.at_to));
         if self.from_ns == 0 {
@@ -206,7 +206,7 @@ impl Range {
         }
     }
 
-    fn births_of(&self, stack: Option<u32>) -> [(u64, u64); 2] {
+    fn births_of(&self, stack: Option<StackRef>) -> [(u64, u64); 2] {
         stack.and_then(|stack| self.births.get(&stack)).copied().unwrap_or_default()
     }
 }

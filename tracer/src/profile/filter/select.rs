@@ -46,7 +46,7 @@ impl Selected {
         let mut compilers = Vec::new();
         let mut rows = Vec::with_capacity(recording.totals.len());
         for (number, row) in recording.totals.iter().enumerate() {
-            let Some(stack) = at(&recording.stacks, row.stack) else {
+            let Some(stack) = recording.stack(row.stack) else {
                 rows.push(None);
                 continue;
             };

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use regex::Regex;
+use tracer_common::stack::StackId;
 
 use super::*;
 use crate::attribute::Rules;
 use crate::process::Tid;
 use crate::profile::Profile;
-use crate::recording::{self, End, Recording, Writer, fixture};
+use crate::recording::{self, End, LiveSize, Recording, Survivors, ThreadLive, Writer, fixture};
 use crate::symbolize::Tier;
 
 /// As many seconds as a recording has slices of births, so that each is one second long.
@@ -59,14 +60,15 @@ fn write(path: &Path, blocks: &[Block]) -> Recording {
             fixture::native("malloc", "/lib/libc.so.6"),
             fixture::java(&format!("com.acme.Shop.sell{stack}"), 10 + stack as u32, Tier::C2),
         ];
-        writer.stack(stack, &frames, true, "complete").expect("stack");
+        writer.stack(StackId(stack), &frames, true, "complete").expect("stack");
     }
     for tid in 1..4_u32 {
         writer.thread(Tid(tid), Some(&format!("worker-{tid}")), None, None, None).expect("thread");
     }
     for second in 1..=SECONDS {
         let time_ns = fixture::START_NS + second * fixture::SECOND_NS;
-        let rows: Vec<_> = (1..4).map(|stack| (stack, totals_at(blocks, stack, second * 1_000))).collect();
+        let rows: Vec<_> =
+            (1..4).map(|stack| (StackId(stack), totals_at(blocks, stack, second * 1_000))).collect();
         writer.allocator_totals(time_ns, &rows).expect("totals");
         writer.tick(time_ns).expect("tick");
     }
@@ -74,7 +76,8 @@ fn write(path: &Path, blocks: &[Block]) -> Recording {
     let births: Vec<_> = live()
         .map(|block| {
             let born_ns = fixture::START_NS + block.born / 1_000 * fixture::SECOND_NS;
-            (block.stack, 0, born_ns, block.size, 1)
+            let stack = StackId(block.stack);
+            Survivors { stack, epoch: 0, born_ns, live_bytes: block.size, live_count: 1 }
         })
         .collect();
     writer.survivors(&births).expect("births");
@@ -83,10 +86,21 @@ fn write(path: &Path, blocks: &[Block]) -> Recording {
         let sum = threads.entry((block.stack, block.tid)).or_insert((0, 0));
         *sum = (sum.0 + block.size, sum.1 + 1);
     }
-    let threads: Vec<_> =
-        threads.into_iter().map(|((stack, tid), (bytes, count))| (stack, tid, bytes, count)).collect();
+    let of_thread = |((stack, tid), (live_bytes, live_count))| ThreadLive {
+        stack: StackId(stack),
+        tid: Tid(tid),
+        live_bytes,
+        live_count,
+    };
+    let threads: Vec<_> = threads.into_iter().map(of_thread).collect();
     writer.live_by_thread(&threads).expect("threads");
-    let sizes: Vec<_> = live().map(|block| (block.stack, 1 << block.size.ilog2(), block.size, 1)).collect();
+    let of_size = |block: &Block| LiveSize {
+        stack: StackId(block.stack),
+        least_bytes: 1 << block.size.ilog2(),
+        live_bytes: block.size,
+        live_count: 1,
+    };
+    let sizes: Vec<_> = live().map(of_size).collect();
     writer.live_by_size(&sizes).expect("sizes");
     let end = End { duration_ns: SECONDS * fixture::SECOND_NS, reason: "duration".to_owned() };
     writer.finish(&end).expect("finish");

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limit;
 use crate::process::Tid;
+use crate::recording::StackRef;
 
 /// The process's memory at one moment.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct Memory {
+pub struct Memory<S = StackRef> {
     /// When it was looked at, `CLOCK_MONOTONIC` ns; None: only the resident bytes are known.
     pub time_ns: Option<u64>,
     pub rss_bytes: Option<u64>,
@@ -21,7 +22,7 @@ pub struct Memory {
     /// By owner.
     pub parts: Vec<MemoryPart>,
     /// What of the unexplained was mapped in the session, by stack.
-    pub mapped: Vec<MappedMemory>,
+    pub mapped: Vec<MappedMemory<S>>,
     /// None: malloc's heap was not gone through, or is not glibc's.
     pub heap: Option<Heap>,
     /// The limits that the process can meet. None: they were not asked for.
@@ -42,9 +43,8 @@ pub struct MemoryPart {
 
 /// What a stack mapped, of memory that nobody else owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MappedMemory {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`](super::Recording::stacks).
-    pub stack: u64,
+pub struct MappedMemory<S = StackRef> {
+    pub stack: S,
     pub reserved_bytes: u64,
     pub committed_bytes: u64,
     pub resident_bytes: u64,
@@ -82,20 +82,19 @@ pub struct HeapArena {
 /// Memory that was touched for the first time, as page faults sampled it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Touched {
+pub struct Touched<S = StackRef> {
     /// All page faults that wrote, and those of them in the Java heap: counted.
     pub fault_count: u64,
     pub java_heap_fault_count: u64,
     /// Of the others.
     #[serde(skip)]
-    pub by: Vec<TouchedBy>,
+    pub by: Vec<TouchedBy<S>>,
 }
 
 /// What a stack touched of an owner's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TouchedBy {
-    /// Written: as the BPF side counts it. Read: index into [`Recording::stacks`](super::Recording::stacks).
-    pub stack: u64,
+pub struct TouchedBy<S = StackRef> {
+    pub stack: S,
     /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
     pub owner: String,
     pub sample_count: u64,

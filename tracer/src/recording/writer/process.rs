@@ -1,6 +1,7 @@
-//! Of the process: threads, collections, memory, compiled code.
+//! Writes what is known of the process: threads, collections, memory, compiled code.
 
 use rusqlite::params;
+use tracer_common::stack::StackId;
 
 use super::Writer;
 use crate::process::Tid;
@@ -19,7 +20,7 @@ pub(super) struct ThreadRow {
 
 impl Writer {
     /// Memory that was touched for the first time by now. Rows of a stack and owner replace those given before.
-    pub fn touched(&mut self, touched: &Touched) -> Result<(), WriteError> {
+    pub fn touched(&mut self, touched: &Touched<StackId>) -> Result<(), WriteError> {
         self.write(|writer, database| touched::write(database, &mut writer.rows, touched))
     }
 
@@ -31,7 +32,7 @@ impl Writer {
         name: Option<&str>,
         started_ns: Option<u64>,
         ended_ns: Option<u64>,
-        creator_stack: Option<u64>,
+        creator_stack: Option<StackId>,
     ) -> Result<(), WriteError> {
         self.write(|writer, database| {
             let creator = creator_stack.map(|stack| writer.rows.stack(database, stack)).transpose()?;
@@ -91,12 +92,12 @@ impl Writer {
     }
 
     /// The process's memory at this moment; parts of a moment before become the series' alone.
-    pub fn memory(&mut self, time_ns: u64, memory: &Memory) -> Result<(), WriteError> {
+    pub fn memory(&mut self, time_ns: u64, memory: &Memory<StackId>) -> Result<(), WriteError> {
         self.write(|writer, database| memory::write(database, &mut writer.rows, time_ns, memory))
     }
 
     /// Who kept at the end what was allocated, or why that is not known.
-    pub fn holders(&mut self, holders: &KeptHolders) -> Result<(), WriteError> {
+    pub fn holders(&mut self, holders: &KeptHolders<StackId>) -> Result<(), WriteError> {
         self.write(|writer, database| kept::write(database, &mut writer.rows, holders))
     }
 

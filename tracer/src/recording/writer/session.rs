@@ -1,4 +1,4 @@
-//! Of the session: its start, its JVM, what was lost, what the reader must be told.
+//! Writes what is known of the session: its start, its JVM, what was lost, what the reader must be told.
 
 use rusqlite::params;
 

@@ -25,8 +25,7 @@ fn executable(start: u64, inode: u64) -> Mapping {
         executable: true,
         shared: false,
         offset: 0,
-        device_major: 0,
-        device_minor: 0,
+        device: mapping::Device::default(),
         inode,
         path: if inode == 0 { String::new() } else { format!("/lib/{inode}.so") },
     }
