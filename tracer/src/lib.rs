@@ -3,11 +3,12 @@
 //! A stage uses the stages to its left, never those to its right:
 //! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → limits →
 //! census → holders → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
-//! do not use each other. Every stage may use `units`. `tests/layering.rs` holds this.
+//! do not use each other. Every stage may use `arch` and `units`. `tests/layering.rs` holds this.
 
 // What goes wrong is an error with a help, and stdout is written where a closed pipe is no panic. Tests may.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+mod arch;
 pub mod attribute;
 pub mod census;
 pub mod cli;

@@ -100,7 +100,7 @@ const STAGES: [(&str, &[&str]); 20] = [
 ];
 
 /// Parts of the crate that are of no stage: whoever likes uses them, and they use no stage.
-const OF_NO_STAGE: [&str; 1] = ["units"];
+const OF_NO_STAGE: [&str; 2] = ["arch", "units"];
 
 /// Crates that only these stages may use.
 const ONLY_IN: [(&str, &[&str]); 6] = [

@@ -7,13 +7,10 @@ use super::fields;
 use super::identity::Flags;
 use super::layout::{Layout, ObjectLayout};
 use super::read::{ReadError, Reader, pointer};
+use crate::arch::coloured;
 
 /// Characters of a string that is read.
 const MAX_CHARS: u64 = 4096;
-/// ZGC's coloured references (generational, x86-64): four bits from here say by how much more than
-/// `COLOUR_BITS_BELOW` the address is shifted.
-const COLOUR_SHIFT: u32 = 12;
-const COLOUR_MASK: u64 = 0xf;
 /// `String.coder`: one byte a character.
 const LATIN1: u8 = 0;
 
@@ -169,12 +166,10 @@ impl Objects {
 
 /// The address in a reference of eight bytes: plain, or coloured by generational ZGC.
 pub(super) fn wide(reference: u64) -> Result<u64, ReadError> {
-    match reference >> COLOUR_SHIFT & COLOUR_MASK {
-        colour if colour != 0 && pointer(reference).is_err() => {
-            pointer(reference >> (COLOUR_SHIFT + 1 + colour.trailing_zeros()))
-        }
-        _ => pointer(reference),
-    }
+    pointer(reference).or_else(|error| match coloured::address(reference) {
+        Some(address) => pointer(address),
+        None => Err(error),
+    })
 }
 
 #[cfg(test)]

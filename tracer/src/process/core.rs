@@ -25,11 +25,10 @@ use super::hold::ThreadRegisters;
 use super::mapping::Mapping;
 use super::memory::ProcessMemory;
 use super::pagemap::{PageState, Residency};
+use crate::arch::register_sets;
 
-/// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`).
-const NT_PRSTATUS: u32 = 1;
+/// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`), beside those of register sets.
 const NT_PRPSINFO: u32 = 3;
-const NT_X86_XSTATE: u32 = 0x202;
 const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
@@ -38,8 +37,6 @@ const MAX_NOTE_BYTES: u64 = 128 << 20;
 const MAX_FILES: u64 = 1 << 16;
 /// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (of 64-bit processes).
 const STATUS_PID: usize = 32;
-/// `pr_reg` in it: 27 registers.
-const STATUS_REGISTERS: std::ops::Range<usize> = 112..112 + 27 * 8;
 const INFO_PID: usize = 24;
 const INFO_NAME: std::ops::Range<usize> = 40..56;
 const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
@@ -177,14 +174,15 @@ impl Core {
             let start = 12 + (name as usize).next_multiple_of(4);
             let Some(note) = rest.get(start..).and_then(|rest| rest.get(..length as usize)) else { return };
             match kind {
-                NT_PRSTATUS => {
+                register_sets::GENERAL => {
                     self.tids.extend(half(note, STATUS_PID).map(InnerTid));
-                    let registers = note.get(STATUS_REGISTERS).unwrap_or_default().as_chunks::<8>().0;
+                    let registers =
+                        note.get(register_sets::IN_CORE_STATUS).unwrap_or_default().as_chunks::<8>().0;
                     let registers = registers.iter().map(|word| u64::from_le_bytes(*word)).collect();
                     self.threads.push(ThreadRegisters::new(registers, &[]));
                 }
                 // Those of the thread whose status came before.
-                NT_X86_XSTATE => {
+                register_sets::VECTOR => {
                     if let Some(thread) = self.threads.last_mut() {
                         let vector = note.as_chunks::<8>().0.iter();
                         thread.vector = vector.map(|word| u64::from_le_bytes(*word)).collect();

@@ -15,15 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::Pid;
 use super::Tid;
+use crate::arch::register_sets;
 
-/// Notes of core(5), by which ptrace names sets of registers.
-const NT_PRSTATUS: libc::c_int = 1;
-const NT_X86_XSTATE: libc::c_int = 0x202;
-/// `rsp` in `struct user_regs_struct`.
-const STACK_POINTER: usize = 19;
-const GENERAL_REGISTERS: usize = 27;
-/// The largest XSAVE area of an x86-64 processor (with AMX).
-const MAX_VECTOR_BYTES: usize = 16 << 10;
 /// Threads of one process.
 const MAX_THREADS: usize = 1 << 16;
 /// Between two looks at a thread that does not stop yet.
@@ -49,15 +42,15 @@ pub enum HoldError {
 pub struct ThreadRegisters {
     pub stack_pointer: u64,
     pub general: Vec<u64>,
-    /// The XSAVE area: vector registers.
+    /// Vector registers, with whatever else is in their set.
     pub vector: Vec<u64>,
 }
 
 impl ThreadRegisters {
-    /// Takes the general registers in the order of `struct user_regs_struct`, and the XSAVE area.
+    /// Takes the set of general registers and that of vector registers.
     pub fn new(general: Vec<u64>, vector: &[u8]) -> Self {
         let vector = vector.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        Self { stack_pointer: general.get(STACK_POINTER).copied().unwrap_or(0), general, vector }
+        Self { stack_pointer: register_sets::stack_pointer(&general).unwrap_or(0), general, vector }
     }
 }
 
@@ -248,16 +241,18 @@ fn wait_stopped(tid: Tid, deadline: Instant) -> Result<usize, Option<io::Error>>
 }
 
 fn registers(tid: Tid) -> Option<ThreadRegisters> {
-    let mut general = vec![0_u64; GENERAL_REGISTERS];
-    let bytes = register_set(tid, NT_PRSTATUS, general.as_mut_ptr().cast(), 8 * GENERAL_REGISTERS).ok()?;
+    let mut general = vec![0_u64; register_sets::GENERAL_WORDS];
+    let length = size_of_val(general.as_slice());
+    let bytes = register_set(tid, register_sets::GENERAL, general.as_mut_ptr().cast(), length).ok()?;
     general.truncate(bytes / 8);
-    let mut vector = vec![0_u8; MAX_VECTOR_BYTES];
-    let bytes = register_set(tid, NT_X86_XSTATE, vector.as_mut_ptr(), MAX_VECTOR_BYTES).unwrap_or(0);
+    let mut vector = vec![0_u8; register_sets::MAX_VECTOR_BYTES];
+    let length = vector.len();
+    let bytes = register_set(tid, register_sets::VECTOR, vector.as_mut_ptr(), length).unwrap_or(0);
     Some(ThreadRegisters::new(general, vector.get(..bytes).unwrap_or_default()))
 }
 
 /// Fills the memory at `buffer` with a set of registers; gives how many bytes were written.
-fn register_set(tid: Tid, set: libc::c_int, buffer: *mut u8, bytes: usize) -> io::Result<usize> {
+fn register_set(tid: Tid, set: u32, buffer: *mut u8, bytes: usize) -> io::Result<usize> {
     let mut vector = libc::iovec { iov_base: buffer.cast(), iov_len: bytes };
     // SAFETY: the kernel writes at most `bytes` to `buffer`, which the caller owns, and the length to `vector`.
     let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid.raw(), set, &raw mut vector) };
@@ -313,7 +308,7 @@ mod tests {
         let hold = Hold::begin(pid(&child), Duration::from_secs(10)).expect("ours to hold");
         assert_eq!(state(pid(&child)), 't');
         let [thread] = hold.threads() else { panic!("one thread") };
-        assert_eq!(thread.general.len(), GENERAL_REGISTERS);
+        assert_eq!(thread.general.len(), register_sets::GENERAL_WORDS);
         assert!(thread.stack_pointer > 1 << 46 && !thread.vector.is_empty());
         let second = Hold::begin(pid(&child), Duration::from_secs(10));
         assert!(matches!(second, Err(HoldError::Debugged { .. })), "{second:?}");

@@ -30,7 +30,10 @@ pub enum TargetError {
     Ended { pid: Pid, comm: ForeignText },
     #[error("not permitted to read process {pid} ({comm})")]
     NotPermitted { pid: Pid, comm: ForeignText },
-    #[error("process {pid} ({comm}) runs 32-bit or foreign code; only x86-64 can be traced")]
+    #[error(
+        "process {pid} ({comm}) runs 32-bit or foreign code; only {} can be traced",
+        tracer_common::arch::NAME
+    )]
     OtherMachine { pid: Pid, comm: ForeignText },
     #[error("process {pid}: {source}")]
     Io { pid: Pid, source: io::Error },

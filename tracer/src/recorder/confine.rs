@@ -8,15 +8,15 @@ use std::io;
 
 use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, sock_filter, sock_fprog};
 
-/// `AUDIT_ARCH_X86_64`: system calls by other numbers (32-bit ones) are refused.
-const PROCESSOR: u32 = 0xc000_003e;
+use crate::arch::system_calls;
+
 /// Where the filter finds the processor and the number, in `struct seccomp_data`.
 const PROCESSOR_AT: u32 = 4;
 const NUMBER_AT: u32 = 0;
 
-/// What is allowed, by what it is for. Everything else fails with EPERM: among it executing a program, sockets to
+/// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program, sockets to
 /// anywhere, tracing and writing to other processes' memory, mounts, modules, and users and capabilities.
-const ALLOWED: [&[c_long]; 7] = [
+const ALLOWED: [&[c_long]; 9] = [
     // Memory and threads.
     &[
         libc::SYS_brk,
@@ -43,11 +43,9 @@ const ALLOWED: [&[c_long]; 7] = [
     ],
     // Files: what it reads of the target and of libraries, and the recording.
     &[
-        libc::SYS_access,
         libc::SYS_close,
         libc::SYS_copy_file_range,
         libc::SYS_dup,
-        libc::SYS_dup2,
         libc::SYS_dup3,
         libc::SYS_faccessat,
         libc::SYS_faccessat2,
@@ -64,13 +62,10 @@ const ALLOWED: [&[c_long]; 7] = [
         libc::SYS_getcwd,
         libc::SYS_getdents64,
         libc::SYS_ioctl,
-        libc::SYS_link,
         libc::SYS_linkat,
         libc::SYS_lseek,
-        libc::SYS_lstat,
         libc::SYS_memfd_create,
         libc::SYS_newfstatat,
-        libc::SYS_open,
         libc::SYS_openat,
         libc::SYS_openat2,
         libc::SYS_pipe2,
@@ -78,23 +73,20 @@ const ALLOWED: [&[c_long]; 7] = [
         libc::SYS_preadv,
         libc::SYS_pwrite64,
         libc::SYS_read,
-        libc::SYS_readlink,
         libc::SYS_readlinkat,
         libc::SYS_readv,
-        libc::SYS_rename,
         libc::SYS_renameat,
         libc::SYS_renameat2,
         libc::SYS_sendfile,
-        libc::SYS_stat,
         libc::SYS_statfs,
         libc::SYS_statx,
         libc::SYS_umask,
-        libc::SYS_unlink,
         libc::SYS_unlinkat,
         libc::SYS_utimensat,
         libc::SYS_write,
         libc::SYS_writev,
     ],
+    system_calls::LEGACY_FILES,
     // Waiting, and time.
     &[
         libc::SYS_clock_getres,
@@ -103,18 +95,15 @@ const ALLOWED: [&[c_long]; 7] = [
         libc::SYS_epoll_create1,
         libc::SYS_epoll_ctl,
         libc::SYS_epoll_pwait,
-        libc::SYS_epoll_wait,
         libc::SYS_eventfd2,
         libc::SYS_gettimeofday,
         libc::SYS_nanosleep,
-        libc::SYS_poll,
         libc::SYS_ppoll,
         libc::SYS_pselect6,
-        libc::SYS_select,
-        libc::SYS_time,
         libc::SYS_timerfd_create,
         libc::SYS_timerfd_settime,
     ],
+    system_calls::LEGACY_WAITS,
     // Itself.
     &[
         libc::SYS_capget,
@@ -196,7 +185,8 @@ fn filter(holds: bool) -> Vec<sock_filter> {
         |k: u32, jt: u8, jf: u8| sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt, jf, k };
     let refuse = statement(RETURN, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
     let load = |at: u32| statement(BPF_LD | BPF_W | BPF_ABS, at);
-    let mut filter = vec![load(PROCESSOR_AT), if_equal(PROCESSOR, 1, 0), refuse, load(NUMBER_AT)];
+    let mut filter =
+        vec![load(PROCESSOR_AT), if_equal(system_calls::SECCOMP_PROCESSOR, 1, 0), refuse, load(NUMBER_AT)];
     for number in ALLOWED.iter().copied().flatten() {
         filter.extend([if_equal(*number as u32, 0, 1), statement(RETURN, libc::SECCOMP_RET_ALLOW)]);
     }

@@ -12,12 +12,9 @@ use std::{
 use rustix::process::{Signal, kill_process};
 
 use super::{ErrorKind, RecordError, stopped::StoppedTarget};
+use crate::arch::breakpoint;
 use crate::process::Pid;
 
-/// `offsetof(struct user, u_debugreg)` on x86-64 (`sys/user.h`).
-const DEBUG_REGISTERS: usize = 848;
-/// DR7: break on execution at DR0.
-const ENABLE_FIRST: usize = 1;
 /// The type of the auxiliary vector's entry point.
 const AT_ENTRY: u64 = 9;
 
@@ -78,11 +75,10 @@ impl Launched {
         let pid = self.pid();
         self.wait_for_trap()?;
         let entry = entry_point(pid)?;
-        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS, entry as usize)?;
-        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, ENABLE_FIRST)?;
+        breakpoint::set(pid.raw(), entry)?;
         ptrace(libc::PTRACE_CONT, pid, 0, 0)?;
         self.wait_for_trap()?;
-        ptrace(libc::PTRACE_POKEUSER, pid, DEBUG_REGISTERS + 7 * 8, 0)?;
+        breakpoint::clear(pid.raw())?;
         ptrace(libc::PTRACE_DETACH, pid, 0, libc::SIGSTOP as usize)?;
         self.wait_until_stopped()
     }

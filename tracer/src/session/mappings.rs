@@ -15,11 +15,11 @@ use tracer_common::{
 
 use super::intervals::Intervals;
 
-/// `MAP_FIXED`, `MAP_ANONYMOUS`, `MAP_STACK`, `MREMAP_DONTUNMAP` of Linux on x86-64.
-const MAP_FIXED: u64 = 0x10;
-const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_STACK: u64 = 0x20000;
-const MREMAP_DONTUNMAP: u64 = 4;
+/// Flags of the system calls, as records have them.
+const MAP_FIXED: u64 = libc::MAP_FIXED as u64;
+const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
+const MAP_STACK: u64 = libc::MAP_STACK as u64;
+const MREMAP_DONTUNMAP: u64 = libc::MREMAP_DONTUNMAP as u64;
 
 /// What a mapping is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tracer_common::arch::PLT_ENTRY_BYTES;
 
+use crate::arch::PLT_RESOLVER_ENTRIES;
 use crate::process::elf::{Elf, Section, SymbolTable};
 
 /// Bytes of one `Elf64_Rela`.
@@ -29,8 +30,9 @@ impl Plt {
             let end = section.vaddr.checked_add(section.size)?;
             Some((section.vaddr..end, reserved))
         };
-        // The first entry of `.plt` calls the resolver. `.plt.got` has an order of its own.
-        let tables = [table(".plt", 1), table(".plt.sec", 0), table(".plt.got", usize::MAX)];
+        // `.plt.got` has an order of its own.
+        let tables =
+            [table(".plt", PLT_RESOLVER_ENTRIES), table(".plt.sec", 0), table(".plt.got", usize::MAX)];
         let functions = functions(elf, &sections).unwrap_or_default();
         Self { tables: tables.into_iter().flatten().collect(), functions }
     }

@@ -1,6 +1,7 @@
 //! The requirements of recording on a host, judged from its [`Features`]: met or not, and what mends it.
 
 use super::{Capabilities, Features, Tracefs, Version};
+use crate::arch;
 
 /// A requirement, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Features {
     fn processor(&self) -> Requirement {
         let (id, title) = ("processor", "an x86-64 processor");
         match self.machine.as_str() {
-            "x86_64" => Requirement::met(id, title, "x86_64"),
+            arch::MACHINE => Requirement::met(id, title, arch::MACHINE),
             other => Requirement::lacking(
                 id,
                 title,

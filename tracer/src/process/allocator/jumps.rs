@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scan::Definition;
+use crate::arch::jump::{self, Destination};
 use crate::process::elf::Elf;
 use crate::process::memory::ProcessMemory;
 use crate::process::module::Module;
@@ -65,36 +66,17 @@ impl Jumps<'_> {
         }
         let Ok(bytes) = self.elf.bytes(definition.file_offset, definition.size) else { return false };
         let frees = |found: &Definition| !found.function.allocates() && !std::ptr::eq(found, definition);
-        bytes.windows(5).zip(definition.vaddr..).any(|(window, vaddr)| match *window {
-            [0xe8 | 0xe9, a, b, c, d] => {
-                let displacement = i64::from(i32::from_le_bytes([a, b, c, d]));
-                let to = vaddr.wrapping_add(5).wrapping_add_signed(displacement);
-                used.get(&self.module.address(to)).is_some_and(|of| frees(of)) || self.leads(to, used, frees)
-            }
-            _ => false,
+        jump::candidates(&bytes, definition.vaddr).any(|to| {
+            used.get(&self.module.address(to)).is_some_and(|of| frees(of)) || self.leads(to, used, frees)
         })
     }
 
-    /// Where the code at `vaddr` jumps with its first instruction (behind `endbr64`).
+    /// The destination of the code at `vaddr`, if its first instruction is a jump.
     fn follow(&self, vaddr: u64) -> Option<Jump> {
-        const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
-        let bytes = self.elf.bytes(self.elf.code_offset(vaddr)?, 11).ok()?;
-        let (code, start) = match bytes.strip_prefix(&ENDBR64) {
-            Some(rest) => (rest, vaddr.wrapping_add(4)),
-            None => (bytes.as_slice(), vaddr),
-        };
-        let from = |length: u64, displacement: i32| {
-            self.module.address(start.wrapping_add(length).wrapping_add_signed(i64::from(displacement)))
-        };
-        let slot = match *code {
-            [0xe9, a, b, c, d, ..] => return Some(Jump::Address(from(5, i32::from_le_bytes([a, b, c, d])))),
-            [0xeb, displacement, ..] => {
-                return Some(Jump::Address(from(2, i32::from(displacement.cast_signed()))));
-            }
-            // An entry of the linkage table: jmp [rip + displacement], with or without `bnd`.
-            [0xff, 0x25, a, b, c, d, ..] => from(6, i32::from_le_bytes([a, b, c, d])),
-            [0xf2, 0xff, 0x25, a, b, c, d, ..] => from(7, i32::from_le_bytes([a, b, c, d])),
-            _ => return None,
+        let code = self.elf.bytes(self.elf.code_offset(vaddr)?, jump::MAX_BYTES).ok()?;
+        let slot = match jump::first(&code, vaddr)? {
+            Destination::Code(to) => return Some(Jump::Address(self.module.address(to))),
+            Destination::Slot(slot) => self.module.address(slot),
         };
         // By name where it is one of the family: the slot may not be bound yet.
         match self.imports.get(&slot) {
