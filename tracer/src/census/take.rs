@@ -12,7 +12,7 @@ use super::document::{Census, Subject, Taken};
 use super::fill::{Readings, fill};
 use super::{Known, Source};
 use crate::hotspot::{Hotspot, JavaThread};
-use crate::process::budget::{Budget, allowed_ns};
+use crate::process::budget::Budget;
 use crate::process::core::{Core, CoreError};
 use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
@@ -64,19 +64,14 @@ pub fn of_process(pid: Pid) -> Result<Census, TakeError> {
     let resident = Status::read(pid.leader()).map_or(0, |status| status.rss_bytes);
     let budget = Budget::for_bytes(resident);
     let mut census = take(pid, &budget)?;
-    mark(&mut census, &budget, resident);
+    mark(&mut census, &budget);
     Ok(census)
 }
 
 /// Marks a census that was cut short.
-fn mark(census: &mut Census, budget: &Budget, bytes: u64) {
-    if budget.is_spent() {
-        let seconds = allowed_ns(bytes) as f64 / 1e9;
-        let why = format!(
-            "reading was stopped after {seconds:.1} s, which is more than such a process takes unless its structures \
-             are damaged: what is here is not whole"
-        );
-        census.unknown.insert(READING.to_owned(), why);
+fn mark(census: &mut Census, budget: &Budget) {
+    if let Some(why) = budget.cut_short() {
+        census.unknown.insert(READING.to_owned(), format!("{why}: what is here is not whole"));
     }
 }
 
@@ -206,7 +201,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     };
     let mut census = fill(heading, &readings, None);
     census.unknown.insert("limits".to_owned(), "a core file does not tell them".to_owned());
-    mark(&mut census, &budget, stored);
+    mark(&mut census, &budget);
     Ok(census)
 }
 

@@ -13,6 +13,7 @@ use crate::hotspot::Hotspot;
 use crate::output::holders::{self as output, Heading};
 use crate::output::units::parse_bytes;
 use crate::process::Pid;
+use crate::process::budget::Budget;
 use crate::process::core::Core;
 use crate::process::inspect;
 use crate::process::target::{Target, TargetError};
@@ -152,7 +153,8 @@ pub fn of_core(path: &Path, options: &Options) -> Result<Answer, Failure> {
         Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
             .help("name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one")
     })?;
-    let core = Arc::new(core);
+    let budget = Budget::for_marking(core.stored_bytes().unwrap_or(0));
+    let core = Arc::new(core.within(&budget));
     let mut heading = Heading {
         pid: core.pid,
         comm: core.comm.clone(),
@@ -183,7 +185,8 @@ pub fn of_core(path: &Path, options: &Options) -> Result<Answer, Failure> {
         threads: core.threads(),
     };
     let holders = holders::of_image(&hotspot, &image, options);
-    Ok((heading, holders))
+    let cut_short = budget.cut_short().map(HoldersError::Refused);
+    Ok((heading, cut_short.map_or(holders, Err)))
 }
 
 fn failure(error: &HoldersError) -> Failure {

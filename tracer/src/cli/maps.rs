@@ -8,8 +8,10 @@ use super::process_name::ProcessName;
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::limits;
 use crate::output::maps::{self as output, Maps};
+use crate::process::budget::Budget;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
+use crate::process::target::Status;
 use crate::process::{self, Target};
 use crate::vmmap;
 
@@ -54,9 +56,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Failure::new(status::FAILED, format!("process {pid} ({}) {what}", target.comm))
             .help("`tracer list` shows the JVMs of this host")
     };
-    let memory = LiveMemory::open(pid).map_err(unreadable)?;
+    let budget = Budget::for_bytes(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
+    let memory = LiveMemory::open(pid).map_err(unreadable)?.within(&budget);
     let residency = PageMap::open(pid).map_err(unreadable)?;
-    let jvm = open_jvm(&target);
+    let jvm = open_jvm(&target, &budget);
     let source = vmmap::Source {
         pid,
         modules: &target.modules,
@@ -66,7 +69,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         walks_heap: true,
     };
     let map = vmmap::read(&source).map_err(unreadable)?;
-    let notes = notes(&target, jvm.as_ref());
+    let mut notes = notes(&target, jvm.as_ref());
+    notes.extend(budget.cut_short().map(|why| format!("The map is not whole: {why}.")));
     let maps = Maps { target: &target, map: &map, limit: limits::memory_limit(pid), notes: &notes };
     match writing.is_json {
         true => writing.json(&output::json(&maps))?,
@@ -78,9 +82,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(status::DONE)
 }
 
-fn open_jvm(target: &Target) -> Option<Result<Hotspot, HotspotError>> {
+fn open_jvm(target: &Target, budget: &Budget) -> Option<Result<Hotspot, HotspotError>> {
     let info = target.jvm.as_ref()?;
     let memory = LiveMemory::open(target.pid).map_err(HotspotError::Library);
+    let memory = memory.map(|memory| memory.within(budget));
     Some(memory.and_then(|memory| Hotspot::open(&info.libjvm.file, info.libjvm.load_bias, memory)))
 }
 

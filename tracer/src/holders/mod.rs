@@ -31,11 +31,12 @@ use self::verdict::{Verdicts, judge};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, HeapError, Quality, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
+use crate::process::budget::Budget;
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{BulkMemory, LiveMemory, ProcessMemory};
 use crate::process::pagemap::{PageMap, Residency};
-use crate::process::target::Target;
+use crate::process::target::{Status, Target};
 
 /// The longest a process is held if nobody says otherwise.
 pub const MAX_PAUSE: Duration = Duration::from_millis(500);
@@ -193,15 +194,31 @@ pub fn of_process(
     notice: &mut dyn FnMut(&Notice),
 ) -> Result<Holders, HoldersError> {
     let pid = target.pid;
+    let budget = Budget::for_marking(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
+    let holders = of_live(target, options, notice, &budget);
+    match budget.cut_short() {
+        // What was read is not whole, and so is what was made of it.
+        Some(why) => Err(HoldersError::Refused(why)),
+        None => holders,
+    }
+}
+
+fn of_live(
+    target: &Target,
+    options: &Options,
+    notice: &mut dyn FnMut(&Notice),
+    budget: &Budget,
+) -> Result<Holders, HoldersError> {
+    let pid = target.pid;
     let refused = |error: io::Error| HoldersError::Refused(format!("process {pid} cannot be read: {error}"));
     let Some(jvm) = &target.jvm else {
         return Err(HoldersError::NotProved(format!("process {pid} ({}) has no HotSpot JVM", target.comm)));
     };
-    let memory = LiveMemory::open(pid).map_err(refused)?;
+    let open = || LiveMemory::open(pid).map(|memory| memory.within(budget)).map_err(refused);
+    let memory = open()?;
     let residency = PageMap::open(pid).map_err(refused)?;
-    let hotspot =
-        Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, LiveMemory::open(pid).map_err(refused)?)
-            .map_err(|error| HoldersError::NotProved(error.to_string()))?;
+    let hotspot = Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, open()?)
+        .map_err(|error| HoldersError::NotProved(error.to_string()))?;
     let mappings = mapping::read(pid).map_err(refused)?;
     let access = hotspot.heap(&mappings, &jvm.libjvm.path)?;
     let spaces = stopped::unheld(|| access.spaces())?;

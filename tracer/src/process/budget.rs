@@ -1,4 +1,4 @@
-//! The budget of a command for everything that it reads of a foreign process.
+//! The budget of a command, or of one look of the recorder, for everything that it reads of a foreign process.
 //!
 //! Structures of a process may be damaged, or made to keep their reader busy. Each walk has bounds of its own; this is the
 //! bound of all of them together. When it is spent, every read fails, so all walks end, and what they give is not whole.
@@ -32,7 +32,8 @@ enum Limit {
     Moment(Instant),
     /// Of the CPU time of the thread that reads: a busy machine does not make a process look damaged.
     CpuNs {
-        end: u64,
+        allowed: AtomicU64,
+        end: AtomicU64,
     },
 }
 
@@ -45,7 +46,26 @@ impl Budget {
     /// The budget for a process of which `bytes` are really there: 2 s of the calling thread's CPU time, and half a second
     /// for each GiB. A census takes some 0.1 s for each.
     pub fn for_bytes(bytes: u64) -> Self {
-        Self::new(Limit::CpuNs { end: thread_cpu_ns().saturating_add(allowed_ns(bytes)) })
+        let allowed = allowed_ns(bytes);
+        let end = AtomicU64::new(thread_cpu_ns().saturating_add(allowed));
+        Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end })
+    }
+
+    /// Begins another look at the same process, by the calling thread: a recorder's reader lives as long as its recording.
+    pub fn renew(&self, bytes: u64) {
+        if let Some(shared) = &self.0
+            && let Limit::CpuNs { allowed, end } = &shared.limit
+        {
+            allowed.store(allowed_ns(bytes), Ordering::Relaxed);
+            end.store(thread_cpu_ns().saturating_add(allowed_ns(bytes)), Ordering::Relaxed);
+            shared.is_spent.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for each GiB, which is
+    /// many times what it takes.
+    pub fn for_marking(bytes: u64) -> Self {
+        Self::for_bytes(marked(bytes))
     }
 
     fn new(limit: Limit) -> Self {
@@ -62,9 +82,9 @@ impl Budget {
             if !shared.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(READS_PER_LOOK) {
                 return Ok(());
             }
-            let is_over = match shared.limit {
-                Limit::Moment(deadline) => Instant::now() >= deadline,
-                Limit::CpuNs { end } => thread_cpu_ns() >= end,
+            let is_over = match &shared.limit {
+                Limit::Moment(deadline) => Instant::now() >= *deadline,
+                Limit::CpuNs { end, .. } => thread_cpu_ns() >= end.load(Ordering::Relaxed),
             };
             if !is_over {
                 return Ok(());
@@ -74,14 +94,32 @@ impl Budget {
         Err(io::ErrorKind::TimedOut.into())
     }
 
+    /// Why what was read is not whole. None: it was read to the end.
+    pub fn cut_short(&self) -> Option<String> {
+        let shared = self.0.as_ref().filter(|_| self.is_spent())?;
+        let seconds = match &shared.limit {
+            Limit::Moment(_) => return Some("the time was up".to_owned()),
+            Limit::CpuNs { allowed, .. } => allowed.load(Ordering::Relaxed) as f64 / 1e9,
+        };
+        Some(format!(
+            "reading was stopped after {seconds:.1} s, which is more than such a process takes unless its structures are \
+             damaged"
+        ))
+    }
+
     /// Did a read fail because it was spent? What was read is not whole then.
     pub fn is_spent(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.is_spent.load(Ordering::Relaxed))
     }
 }
 
+/// Bytes of a process that may take as long as marking a heap of `bytes`.
+fn marked(bytes: u64) -> u64 {
+    bytes.saturating_mul(32).saturating_add(56 << 30)
+}
+
 /// CPU time for a process of which `bytes` are really there, ns.
-pub fn allowed_ns(bytes: u64) -> u64 {
+fn allowed_ns(bytes: u64) -> u64 {
     FIXED_NS.saturating_add(((bytes >> 20).saturating_mul(NS_PER_GIB)) >> 10)
 }
 
@@ -105,16 +143,24 @@ mod tests {
         assert!((0..100).all(|_| Budget::for_bytes(0).read().is_ok()));
         assert_eq!(allowed_ns(0), 2_000_000_000);
         assert_eq!(allowed_ns(3 << 30), 3_500_000_000);
+        assert_eq!(allowed_ns(marked(2 << 30)), 62_000_000_000);
         assert!(allowed_ns(u64::MAX) > 1 << 40);
     }
 
     #[test]
     fn a_reader_without_an_end_comes_to_one() {
-        let budget = Budget::new(Limit::CpuNs { end: thread_cpu_ns() + 5_000_000 });
+        let budget = Budget::new(Limit::CpuNs {
+            allowed: AtomicU64::new(5_000_000),
+            end: AtomicU64::new(thread_cpu_ns() + 5_000_000),
+        });
+        assert_eq!(budget.cut_short(), None);
         let before = thread_cpu_ns();
         while budget.read().is_ok() {
             std::hint::black_box(std::fs::metadata("/proc/self").is_ok());
         }
         assert!((5_000_000..500_000_000).contains(&(thread_cpu_ns() - before)));
+        assert!(budget.is_spent() && budget.cut_short().is_some_and(|why| why.contains("after 0.0 s")));
+        budget.renew(0);
+        assert!(!budget.is_spent() && budget.read().is_ok());
     }
 }

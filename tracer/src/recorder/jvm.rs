@@ -13,7 +13,9 @@ use super::{RecordError, attach::Attached, chain, expected::ExpectedJvm, symboli
 use crate::{
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     process::{
-        InnerTid, Module, Pid, Target, Tid, jvm,
+        InnerTid, Module, Pid, Target, Tid,
+        budget::Budget,
+        jvm,
         mapping::{self, Mapping},
         memory::LiveMemory,
         module,
@@ -43,7 +45,7 @@ enum State {
     /// The unwinder knows it; its own probe points are not attached to yet.
     Met(Box<Met>),
     /// The unwinder knows it, but not yet how compiled methods are told from stubs.
-    Known { hotspot: Box<Hotspot>, since: Instant, again: Instant },
+    Known { hotspot: Box<Hotspot>, budget: Budget, since: Instant, again: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
 }
@@ -119,7 +121,8 @@ impl JvmWatch {
         let State::Starting { info, starting, since } = &mut self.state else {
             return Ok(());
         };
-        let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref()) {
+        let budget = Budget::for_bytes(resident_bytes(self.pid));
+        let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref(), &budget) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
             // Its file was opened by the range where it was mapped, which the dynamic linker goes on to cut.
@@ -152,7 +155,7 @@ impl JvmWatch {
         }
         let starting = starting.take();
         self.state = State::Met(Box::new(Met { libjvm: info.libjvm.file.clone(), config, starting }));
-        symbolizer.set_jvm(hotspot);
+        symbolizer.set_jvm(hotspot, budget);
         Ok(())
     }
 
@@ -182,10 +185,11 @@ impl JvmWatch {
             attached.unwinder.keep_java()?;
         }
         let more = if tells_nmethods(config) { None } else { starting.as_mut() };
-        self.state = match more.and_then(|starting| again(self.pid, starting)) {
+        let budget = Budget::for_bytes(resident_bytes(self.pid));
+        self.state = match more.and_then(|starting| again(self.pid, starting, &budget)) {
             Some(hotspot) => {
                 let now = Instant::now();
-                State::Known { hotspot: Box::new(hotspot), since: now, again: now }
+                State::Known { hotspot: Box::new(hotspot), budget, since: now, again: now }
             }
             None => State::Settled,
         };
@@ -194,7 +198,7 @@ impl JvmWatch {
 
     /// Asks again how compiled methods are told from stubs, less and less often: a JVM may have none.
     fn refresh(&mut self, attached: &mut Attached) -> Result<(), RecordError> {
-        let State::Known { hotspot, since, again } = &mut self.state else {
+        let State::Known { hotspot, budget, since, again } = &mut self.state else {
             return Ok(());
         };
         let now = Instant::now();
@@ -202,6 +206,7 @@ impl JvmWatch {
             return Ok(());
         }
         *again = now + since.elapsed().max(REFRESH);
+        budget.renew(resident_bytes(self.pid));
         let config = hotspot.unwinder_config();
         if tells_nmethods(&config) {
             set_jvm(attached, config)?;
@@ -227,8 +232,9 @@ fn open(
     info: &jvm::JvmInfo,
     starting: &mut Option<Starting>,
     expected: Option<&ExpectedJvm>,
+    budget: &Budget,
 ) -> Result<Hotspot, HotspotError> {
-    let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?;
+    let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?.within(budget);
     let Module { file, load_bias, .. } = &info.libjvm;
     let starting = match starting {
         Some(starting) => starting,
@@ -244,8 +250,13 @@ fn open(
 }
 
 /// The JVM once more, for one who goes on asking it.
-fn again(pid: Pid, starting: &mut Starting) -> Option<Hotspot> {
-    starting.open(LiveMemory::open(pid).ok()?).ok()
+fn again(pid: Pid, starting: &mut Starting, budget: &Budget) -> Option<Hotspot> {
+    starting.open(LiveMemory::open(pid).ok()?.within(budget)).ok()
+}
+
+/// Bytes of the process in memory, 0 if it is gone: its budget grows with them.
+fn resident_bytes(pid: Pid) -> u64 {
+    Status::read(pid.leader()).map_or(0, |status| status.rss_bytes)
 }
 
 /// Gives the session the Java threads' names in full.

@@ -15,7 +15,10 @@ use crate::{
     census::CodeUse,
     hotspot::{self, Hotspot, Symbols, books::ConcurrentCycles},
     limits,
-    process::{Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap},
+    process::{
+        Module, Pid, budget::Budget, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap,
+        target::Status,
+    },
     recording::{CodeCache, CodeHeap, CompiledMethod},
     vmmap,
 };
@@ -160,17 +163,28 @@ struct Observer {
     jvm: Option<Hotspot>,
     /// Segments of the code cache, as they were when it was last walked.
     code_heaps: Vec<hotspot::books::CodeHeap>,
+    /// Of each sample.
+    budget: Budget,
 }
 
 impl Observer {
     fn new(pid: Pid) -> Self {
-        Self { pid, code: Vec::new(), modules: Vec::new(), symbols: None, jvm: None, code_heaps: Vec::new() }
+        Self {
+            pid,
+            code: Vec::new(),
+            modules: Vec::new(),
+            symbols: None,
+            jvm: None,
+            code_heaps: Vec::new(),
+            budget: Budget::for_bytes(0),
+        }
     }
 
     fn sample(&mut self, request: &Request) -> Option<MemorySnapshot> {
         let begun_ns = cpu_ns();
+        self.budget.renew(Status::read(self.pid.leader()).map_or(0, |status| status.rss_bytes));
         self.follow();
-        let memory = LiveMemory::open(self.pid).ok()?;
+        let memory = LiveMemory::open(self.pid).ok()?.within(&self.budget);
         let residency = PageMap::open(self.pid).ok()?;
         let source = vmmap::Source {
             pid: self.pid,
@@ -193,6 +207,10 @@ impl Observer {
             jvm: self.jvm.as_ref(),
             code_heaps: &self.code_heaps,
         });
+        if self.budget.is_spent() {
+            tracing::warn!("the process's structures are damaged: its memory was not looked at to the end");
+            return None;
+        }
         let took_ns = cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
@@ -231,11 +249,10 @@ impl Observer {
             if self.symbols.is_none() {
                 self.symbols = Symbols::read(&info.libjvm.file, info.libjvm.load_bias).ok();
             }
-            self.jvm = self
-                .symbols
-                .clone()
-                .zip(LiveMemory::open(self.pid).ok())
-                .and_then(|(symbols, memory)| Hotspot::with_symbols(symbols, memory).ok());
+            self.jvm =
+                self.symbols.clone().zip(LiveMemory::open(self.pid).ok()).and_then(|(symbols, memory)| {
+                    Hotspot::with_symbols(symbols, memory.within(&self.budget)).ok()
+                });
         }
     }
 }

@@ -12,7 +12,7 @@ use tracer_common::stack::StackId;
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
-    process::{Module, Pid},
+    process::{Module, Pid, budget::Budget},
     symbolize::{Frame, Symbolizer},
 };
 
@@ -22,8 +22,8 @@ enum Request {
     Stack(Stack),
     /// These modules are mapped now.
     Modules(Vec<Module>),
-    /// This is the target's JVM.
-    Jvm(Box<Hotspot>),
+    /// This is the target's JVM, and the budget of what is read of it.
+    Jvm(Box<Hotspot>, Budget),
     /// The JVM installed this code.
     Nmethod(Nmethod),
 }
@@ -71,9 +71,9 @@ impl SymbolizerThread {
         self.tell(Request::Modules(modules));
     }
 
-    /// Tells of the target's JVM.
-    pub(super) fn set_jvm(&self, jvm: Hotspot) {
-        self.tell(Request::Jvm(Box::new(jvm)));
+    /// Tells of the target's JVM, and of the budget for what is read of it: one for each request.
+    pub(super) fn set_jvm(&self, jvm: Hotspot, budget: Budget) {
+        self.tell(Request::Jvm(Box::new(jvm), budget));
     }
 
     /// Tells of code that the JVM installed.
@@ -112,13 +112,19 @@ fn serve(
     let _ = opened.send(());
     let mut waiting = VecDeque::new();
     let mut is_ending = false;
+    let mut budget = Budget::default();
     loop {
+        budget.renew(0);
         // Code that was installed is copied at once, before older stacks are named: it can be gone soon.
         // And a JVM that is understood by now helps with those too.
         loop {
             match inbox.try_recv() {
                 Ok(Request::Nmethod(nmethod)) => symbolizer.nmethod_loaded(nmethod),
-                Ok(Request::Jvm(jvm)) => symbolizer.set_jvm(*jvm),
+                Ok(Request::Jvm(jvm, of_jvm)) => {
+                    symbolizer.set_jvm(*jvm);
+                    budget = of_jvm;
+                    budget.renew(0);
+                }
                 Ok(request) => waiting.push_back(request),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
@@ -146,7 +152,10 @@ fn serve(
                 }
             }
             Request::Modules(modules) => symbolizer.set_modules(modules),
-            Request::Jvm(jvm) => symbolizer.set_jvm(*jvm),
+            Request::Jvm(jvm, of_jvm) => {
+                symbolizer.set_jvm(*jvm);
+                budget = of_jvm;
+            }
             Request::Nmethod(nmethod) => symbolizer.nmethod_loaded(nmethod),
         }
     }
