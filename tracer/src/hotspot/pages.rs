@@ -1,6 +1,7 @@
 //! Pages of the target's memory, each read once: for tables whose thousands of names lie together.
 //!
-//! Only for what does not change while it is read (libjvm's constants), and thrown away after.
+//! Only for what does not change while it is read (libjvm's constants), and thrown away after. At most 64 MiB are kept. A read
+//! that a kept page answers counts against the budget as any other.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,6 +12,9 @@ use tracer_common::arch;
 use crate::process::memory::ProcessMemory;
 
 const PAGE_BYTES: usize = arch::PAGE_BYTES as usize;
+
+/// Pages that are kept; then all of them are forgotten.
+const MAX_PAGES: usize = 16 << 10;
 
 type Page = Box<[u8; PAGE_BYTES]>;
 
@@ -30,6 +34,9 @@ impl<'a> Pages<'a> {
         let offset = (address % PAGE_BYTES as u64) as usize;
         let start = address - offset as u64;
         let mut pages = self.pages.borrow_mut();
+        if pages.len() >= MAX_PAGES && !pages.contains_key(&start) {
+            pages.clear();
+        }
         let page = pages.entry(start).or_insert_with(|| {
             let mut page = Box::new([0; PAGE_BYTES]);
             self.memory.read(start, page.as_mut_slice()).ok().map(|()| page)
@@ -46,7 +53,12 @@ impl<'a> Pages<'a> {
 }
 
 impl ProcessMemory for Pages<'_> {
+    fn count_read(&self, bytes: usize) -> io::Result<()> {
+        self.memory.count_read(bytes)
+    }
+
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.count_read(buffer.len())?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let next = address.checked_add(done as u64).ok_or(io::ErrorKind::InvalidInput)?;
@@ -58,7 +70,10 @@ impl ProcessMemory for Pages<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::process::budget::Budget;
     use crate::process::memory::ImageMemory;
 
     #[test]
@@ -71,5 +86,33 @@ mod tests {
         assert_eq!(buffer, bytes[4050..4150]);
         assert!(pages.read(0x1000 + 4990, &mut buffer).is_err(), "ends before the page does");
         assert!(pages.read(u64::MAX - 3, &mut buffer).is_err());
+    }
+
+    /// Memory that answers everything, until its budget is spent.
+    struct Endless(Budget);
+
+    impl ProcessMemory for Endless {
+        fn count_read(&self, bytes: usize) -> io::Result<()> {
+            self.0.read(bytes)
+        }
+
+        fn read(&self, _: u64, buffer: &mut [u8]) -> io::Result<()> {
+            buffer.fill(7);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_counts() {
+        let memory = Endless(Budget::default());
+        let pages = Pages::new(&memory);
+        for page in 0..MAX_PAGES as u64 + 2 {
+            assert_eq!(pages.read_u8(page * PAGE_BYTES as u64).expect("a page"), 7);
+        }
+        assert_eq!(pages.pages.borrow().len(), 2);
+        // A list that is its own next lies in one page: the pages alone would give it for ever.
+        let memory = Endless(Budget::until(Instant::now()));
+        let pages = Pages::new(&memory);
+        assert!(pages.read_u64(0x1000).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
     }
 }

@@ -13,8 +13,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// CPU time that any process may take, and more for each GiB that it really has in memory.
 const FIXED_NS: u64 = 2_000_000_000;
 const NS_PER_GIB: u64 = 500_000_000;
-/// Reads between two looks at the clock. Each takes at least a system call.
+/// Reads between two looks at the clock. Each takes at least a system call; a long one, and what is made of its bytes, counts
+/// as several.
 const READS_PER_LOOK: u64 = 16;
+const BYTES_PER_READ: u64 = 16 << 10;
 
 /// A budget, shared by all who read for one command.
 #[derive(Clone, Debug, Default)]
@@ -72,14 +74,17 @@ impl Budget {
         Self(Some(Arc::new(Shared { limit, reads: AtomicU64::new(0), is_spent: AtomicBool::new(false) })))
     }
 
-    /// Counts a read.
+    /// Counts a read of so many bytes.
     ///
     /// # Errors
     /// `TimedOut`: the budget is spent.
-    pub fn read(&self) -> io::Result<()> {
+    pub fn read(&self, bytes: usize) -> io::Result<()> {
         let Some(shared) = &self.0 else { return Ok(()) };
         if !shared.is_spent.load(Ordering::Relaxed) {
-            if !shared.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(READS_PER_LOOK) {
+            let counts = 1 + bytes as u64 / BYTES_PER_READ;
+            let before = shared.reads.fetch_add(counts, Ordering::Relaxed);
+            // The first read of all looks, too.
+            if before > 0 && before / READS_PER_LOOK == before.wrapping_add(counts) / READS_PER_LOOK {
                 return Ok(());
             }
             let is_over = match &shared.limit {
@@ -135,12 +140,19 @@ mod tests {
     #[test]
     fn a_spent_budget_stays_spent() {
         let none = Budget::default();
-        assert!(none.read().is_ok() && !none.is_spent());
+        assert!(none.read(8).is_ok() && !none.is_spent());
         let over = Budget::until(Instant::now());
         let other = over.clone();
-        assert!(over.read().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
-        assert!(other.is_spent() && other.read().is_err());
-        assert!((0..100).all(|_| Budget::for_bytes(0).read().is_ok()));
+        assert!(over.read(8).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert!(other.is_spent() && other.read(8).is_err());
+        // A long read looks at the clock at once.
+        let late = Budget::new(Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(u64::MAX) });
+        assert!(late.read(8).is_ok());
+        if let Some(Shared { limit: Limit::CpuNs { end, .. }, .. }) = late.0.as_deref() {
+            end.store(0, Ordering::Relaxed);
+        }
+        assert!(late.read(8).is_ok() && late.read(1 << 20).is_err());
+        assert!((0..100).all(|_| Budget::for_bytes(0).read(8).is_ok()));
         assert_eq!(allowed_ns(0), 2_000_000_000);
         assert_eq!(allowed_ns(3 << 30), 3_500_000_000);
         assert_eq!(allowed_ns(marked(2 << 30)), 62_000_000_000);
@@ -155,12 +167,12 @@ mod tests {
         });
         assert_eq!(budget.cut_short(), None);
         let before = thread_cpu_ns();
-        while budget.read().is_ok() {
+        while budget.read(8).is_ok() {
             std::hint::black_box(std::fs::metadata("/proc/self").is_ok());
         }
         assert!((5_000_000..500_000_000).contains(&(thread_cpu_ns() - before)));
         assert!(budget.is_spent() && budget.cut_short().is_some_and(|why| why.contains("after 0.0 s")));
         budget.renew(0);
-        assert!(!budget.is_spent() && budget.read().is_ok());
+        assert!(!budget.is_spent() && budget.read(8).is_ok());
     }
 }

@@ -313,8 +313,12 @@ impl Core {
 }
 
 impl ProcessMemory for Core {
+    fn count_read(&self, bytes: usize) -> io::Result<()> {
+        self.budget.read(bytes)
+    }
+
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.budget.read()?;
+        self.count_read(buffer.len())?;
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let next = address.checked_add(done as u64).ok_or(io::ErrorKind::InvalidInput)?;
@@ -376,7 +380,7 @@ impl Residency for Core {
 impl Core {
     /// The range of the file around `offset` that is all data, or all hole.
     fn run(&self, offset: u64) -> io::Result<(u64, u64, PageState)> {
-        self.budget.read()?;
+        self.budget.read(0)?;
         match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) if data > offset => Ok((offset, data, PageState::Absent)),
             Ok(_) => {

@@ -16,6 +16,14 @@ pub trait ProcessMemory {
     /// If any byte of the range cannot be read; `buffer` is then unspecified.
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()>;
 
+    /// Counts a read that a copy of this memory answered: going through copies takes time, too.
+    ///
+    /// # Errors
+    /// `TimedOut`: the budget for this memory is spent.
+    fn count_read(&self, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The little-endian u64 at `address`.
     fn read_u64(&self, address: u64) -> io::Result<u64> {
         let mut bytes = [0; 8];
@@ -49,6 +57,10 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         (**self).read(address, buffer)
     }
+
+    fn count_read(&self, bytes: usize) -> io::Result<()> {
+        (**self).count_read(bytes)
+    }
 }
 
 /// A live process, through `/proc/PID/mem`: one descriptor, valid for that process alone even when
@@ -77,8 +89,12 @@ impl LiveMemory {
 
 impl ProcessMemory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.budget.read()?;
+        self.budget.read(buffer.len())?;
         self.file.read_exact_at(buffer, address)
+    }
+
+    fn count_read(&self, bytes: usize) -> io::Result<()> {
+        self.budget.read(bytes)
     }
 }
 
@@ -138,7 +154,8 @@ impl ProcessMemory for ImageMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "not in the image");
         let index = self.ranges.partition_point(|(start, _)| *start <= address);
-        let (start, bytes) = index.checked_sub(1).map(|i| &self.ranges[i]).ok_or_else(missing)?;
+        let (start, bytes) =
+            index.checked_sub(1).and_then(|before| self.ranges.get(before)).ok_or_else(missing)?;
         let offset = usize::try_from(address - start).map_err(|_| missing())?;
         let end = offset.checked_add(buffer.len()).ok_or_else(missing)?;
         buffer.copy_from_slice(bytes.get(offset..end).ok_or_else(missing)?);

@@ -34,7 +34,8 @@ const NODE_BYTES: u64 = 16;
 const ARCHIVED: u64 = 1;
 /// Buckets are at most two to the power of this.
 const MAX_LOG2_SIZE: u64 = 24;
-const MAX_BUCKETS_BYTES: usize = 8 << 24;
+/// Buckets that are read at once: a table that lies may have millions of them.
+const PIECE: u64 = 8 << 10;
 const MAX_ENTRIES: u64 = 1 << 25;
 /// Nodes by which the layout of all is told.
 const MAX_PROBES: usize = 64;
@@ -85,6 +86,21 @@ enum Entries {
     Strings,
 }
 
+/// The buckets of a table: how many, and which of the lowest bits of their words are no part of a pointer.
+struct Buckets {
+    address: u64,
+    count: u64,
+    state: u64,
+}
+
+/// How an entry lies in memory.
+struct Entry {
+    next: Field,
+    value: Field,
+    bytes: u64,
+    entries: Entries,
+}
+
 struct Walk<'a> {
     reader: Reader<'a>,
     layout: &'a Layout,
@@ -129,16 +145,15 @@ impl Walk<'_> {
             let holds = log2 <= MAX_LOG2_SIZE && size == 1 << log2 && internal.field(MASK) == Ok(size - 1);
             Some((internal.pointer(BUCKETS).ok()?, size)).filter(|_| holds)
         });
-        let (buckets, size) = internal.ok_or(ReadError::BadPointer(table))?;
-        let firsts = self.words(buckets, size)?;
-        if firsts.iter().any(|first| first & MOVED != 0) {
-            return Err(ReadError::OutOfBounds(table));
-        }
-        let entries = if entries == Entries::Symbols { self.symbols_lie(&firsts)? } else { entries };
-        let found = self.chains(&firsts, BUCKET_STATE, word(0), word(1), NODE_BYTES, entries)?;
+        let (address, count) = internal.ok_or(ReadError::BadPointer(table))?;
+        let buckets = Buckets { address, count, state: BUCKET_STATE };
+        let entries = if entries == Entries::Symbols { self.symbols_lie(&buckets)? } else { entries };
+        let entry = Entry { next: word(0), value: word(1), bytes: NODE_BYTES, entries };
+        let most = counter.map(|counter| self.reader.u64(counter)).transpose()?.map_or(MAX_ENTRIES, most);
+        let found = self.chains(&buckets, &entry, most)?;
+        // It is changed meanwhile.
         let counted = counter.map(|counter| self.reader.u64(counter)).transpose()?;
-        let tolerated = found.count / TOLERATED_PART + TOLERATED_COUNT;
-        if counted.is_some_and(|counted| counted.abs_diff(found.count) > tolerated) {
+        if counted.is_some_and(|counted| !is_about(counted, found.count)) {
             return Err(ReadError::OutOfBounds(found.count));
         }
         Ok(found)
@@ -146,9 +161,15 @@ impl Walk<'_> {
 
     /// How symbols lie in the nodes, of which some are asked. They are within if where a pointer would be
     /// is none: a symbol begins with its hash, its length, and its first characters.
-    fn symbols_lie(&self, firsts: &[u64]) -> Result<Entries, ReadError> {
-        let nodes = firsts.iter().map(|first| first & !BUCKET_STATE).filter(|first| *first != 0);
-        let nodes: Vec<u64> = nodes.take(MAX_PROBES).collect();
+    fn symbols_lie(&self, buckets: &Buckets) -> Result<Entries, ReadError> {
+        let mut nodes: Vec<u64> = Vec::new();
+        for piece in self.pieces(buckets) {
+            let firsts = piece?.into_iter().map(|first| first & !BUCKET_STATE).filter(|first| *first != 0);
+            nodes.extend(firsts.take(MAX_PROBES - nodes.len()));
+            if nodes.len() == MAX_PROBES {
+                break;
+            }
+        }
         let value = |node: &u64| self.reader.field(*node, word(1));
         let are_within =
             nodes.iter().filter_map(|node| value(node).ok()).any(|value| pointer(value).is_err());
@@ -177,48 +198,66 @@ impl Walk<'_> {
         if size > 1 << MAX_LOG2_SIZE || entry_bytes > 64 {
             return Err(ReadError::OutOfBounds(size));
         }
-        let firsts = self.words(self.reader.field(table, layout.buckets)?, size)?;
-        let found = self.chains(&firsts, 0, layout.next, layout.literal, entry_bytes, entries)?;
-        if counted.abs_diff(found.count) > found.count / TOLERATED_PART + TOLERATED_COUNT {
+        let address = self.reader.field(table, layout.buckets)?;
+        let buckets = Buckets { address, count: size, state: 0 };
+        let entry = Entry { next: layout.next, value: layout.literal, bytes: entry_bytes, entries };
+        let found = self.chains(&buckets, &entry, most(counted))?;
+        if !is_about(counted, found.count) {
             return Err(ReadError::OutOfBounds(found.count));
         }
         Ok(found)
     }
 
-    fn words(&self, address: u64, count: u64) -> Result<Vec<u64>, ReadError> {
-        let bytes = self.reader.bytes(address, count * WORD_BYTES, MAX_BUCKETS_BYTES)?;
-        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    /// The words of buckets, piece by piece.
+    fn pieces(&self, buckets: &Buckets) -> impl Iterator<Item = Result<Vec<u64>, ReadError>> {
+        let &Buckets { address, count, .. } = buckets;
+        (0..count).step_by(PIECE as usize).map(move |from| {
+            let at = address.checked_add(from * WORD_BYTES).ok_or(ReadError::BadPointer(address))?;
+            let bytes = PIECE.min(count - from) * WORD_BYTES;
+            let bytes = self.reader.bytes(at, bytes, (PIECE * WORD_BYTES) as usize)?;
+            Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+        })
     }
 
-    /// Everything in the buckets that begin with `firsts`.
-    fn chains(
-        &self,
-        firsts: &[u64],
-        state: u64,
-        next: Field,
-        value: Field,
-        entry_bytes: u64,
-        entries: Entries,
-    ) -> Result<Table, ReadError> {
-        let mut table = Table { count: 0, bytes: firsts.len() as u64 * WORD_BYTES };
-        for first in firsts {
-            let mut entry = first & !state;
-            while entry != 0 {
-                table.count += 1;
-                if table.count > MAX_ENTRIES {
-                    return Err(ReadError::OutOfBounds(entry));
+    /// Everything in the buckets, of which there are `most` entries.
+    fn chains(&self, buckets: &Buckets, of: &Entry, most: u64) -> Result<Table, ReadError> {
+        let mut table = Table { count: 0, bytes: buckets.count * WORD_BYTES };
+        for first in self.pieces(buckets) {
+            for first in first? {
+                if first & buckets.state & MOVED != 0 {
+                    return Err(ReadError::OutOfBounds(buckets.address));
                 }
-                let symbol = match entries {
-                    Entries::Symbols => Some(self.reader.pointer_field(entry, value)?),
-                    Entries::SymbolsWithin => Some(entry + value.offset),
-                    Entries::Strings => None,
-                };
-                let bytes =
-                    symbol.map(|symbol| method::symbol_bytes(self.reader, &self.layout.method, symbol));
-                table.bytes += entry_bytes + bytes.transpose()?.unwrap_or(0);
-                entry = self.reader.field(entry, next)? & !ARCHIVED;
+                let mut entry = first & !buckets.state;
+                while entry != 0 {
+                    table.count += 1;
+                    if table.count > most {
+                        return Err(ReadError::OutOfBounds(entry));
+                    }
+                    table.bytes += of.bytes + self.symbol_bytes(entry, of)?;
+                    entry = self.reader.field(entry, of.next)? & !ARCHIVED;
+                }
             }
         }
         Ok(table)
     }
+
+    /// Bytes of the symbol that an entry has.
+    fn symbol_bytes(&self, entry: u64, of: &Entry) -> Result<u64, ReadError> {
+        let symbol = match of.entries {
+            Entries::Symbols => self.reader.pointer_field(entry, of.value)?,
+            Entries::SymbolsWithin => entry.wrapping_add(of.value.offset),
+            Entries::Strings => return Ok(0),
+        };
+        method::symbol_bytes(self.reader, &self.layout.method, symbol)
+    }
+}
+
+/// The most entries that a table may have of which the JVM counts so many.
+fn most(counted: u64) -> u64 {
+    counted.min(MAX_ENTRIES) + counted.min(MAX_ENTRIES) / (TOLERATED_PART / 2) + 2 * TOLERATED_COUNT
+}
+
+/// Is what the JVM counts what was found?
+fn is_about(counted: u64, found: u64) -> bool {
+    counted.abs_diff(found) <= found / TOLERATED_PART + TOLERATED_COUNT
 }
