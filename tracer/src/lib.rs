@@ -5,10 +5,25 @@
 //! census → holders → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
 //! do not use each other. Every stage may use `arch` and `units`. `tests/layering.rs` holds this.
 
-// What goes wrong is an error with a help, and stdout is written where a closed pipe is no panic. Tests may.
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
+// What goes wrong is an error with a help, and stdout is written where a closed pipe is no panic. Indices and lengths may
+// come from outside, wherever they have got to. Tests may do all of this.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
 
-mod arch;
+// Tests beside the code use parts of the harness in `tests/common`, which name this crate.
+#[cfg(test)]
+extern crate self as tracer;
+
+pub mod arch;
 pub mod attribute;
 pub mod census;
 pub mod cli;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use common::fixture::{c_program, fetched_java, jdk_home};
 use common::recorder::Recorder;
 use common::report::{Totals, assert_sound, number, rows};
-use common::wait::{all_threads_are, state, wait_for};
+use common::state::{all_threads_are, state};
+use common::wait::wait_for;
 use rustix::process::Signal;
 
 /// Records `java -version`: of 1,000 stacks, 995 are whole, every Java frame has its name, and its memory was read before

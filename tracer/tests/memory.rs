@@ -11,7 +11,7 @@ use common::fixture::{fetched_java, java_classes, jdk_home};
 use common::process::Process;
 use common::recorder::{Recorder, tracer_output};
 use common::report::{assert_nothing_lost, category, number, rows, sites_through};
-use common::wait::until_at_rest;
+use common::state::until_at_rest;
 use serde_json::Value;
 
 /// Records `workload` on a JVM that runs already, from before its work until after it.

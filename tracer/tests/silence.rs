@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use common::fixture::c_program;
 use common::process::Process;
 use common::recorder::{Recorder, changed_text};
-use common::wait::{all_threads_are, state, wait_for};
+use common::state::{all_threads_are, state};
+use common::wait::wait_for;
 use rustix::process::Signal;
 use tracer::process::Pid;
 

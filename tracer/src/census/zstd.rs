@@ -96,8 +96,9 @@ fn begins_with_tables(owners: &Owners, head: &[u8], address: u64) -> bool {
     let Some(words) = head.as_chunks::<8>().0.first_chunk::<4>() else { return false };
     let words = words.map(u64::from_le_bytes);
     let is_table = |word: u64| word.is_multiple_of(TABLE_ALIGNMENT) && owners.has(word);
-    let own = |index: usize| words[index] == address.wrapping_add(TABLES[index]);
-    own(3) && (0..3).all(|index| own(index) || is_table(words[index]))
+    let own = |(word, offset): (u64, u64)| word == address.wrapping_add(offset);
+    let places = || words.into_iter().zip(TABLES);
+    places().last().is_some_and(own) && places().take(3).all(|place| own(place) || is_table(place.0))
 }
 
 fn compress(memory: &dyn ProcessMemory, words: &[u64]) -> Option<u64> {

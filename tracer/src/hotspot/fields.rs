@@ -113,7 +113,8 @@ fn list_slots(bytes: &[u8]) -> Vec<Listed> {
     let field = |field: &[u8]| {
         let slot = |index: u64| {
             let start = 2 * index as usize;
-            field.get(start..start + 2).map_or(0, |slot| u32::from(slot[1]) << 8 | u32::from(slot[0]))
+            let slot = field.get(start..).and_then(|rest| rest.first_chunk::<2>());
+            slot.map_or(0, |slot| u16::from_le_bytes(*slot).into())
         };
         Listed {
             name: slot(NAME_SLOT),

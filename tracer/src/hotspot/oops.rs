@@ -132,7 +132,7 @@ impl Objects {
         if latin1 {
             return Ok(bytes.iter().map(|byte| char::from(*byte)).collect());
         }
-        let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        let units = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
         // Java's strings may hold half a surrogate pair.
         Ok(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
     }

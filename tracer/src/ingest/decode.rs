@@ -70,11 +70,10 @@ fn prefix<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
 
 fn stack(bytes: &[u8]) -> Result<EventKind, DecodeError> {
     let (record, rest): (StackRecord, _) = prefix(bytes)?;
-    let length = (record.frame_count as usize)
-        .checked_mul(size_of::<Frame>())
-        .filter(|length| *length <= rest.len())
-        .ok_or(DecodeError::TooShort(bytes.len()))?;
-    let frames = rest[..length]
+    let length = (record.frame_count as usize).checked_mul(size_of::<Frame>());
+    let frames = length
+        .and_then(|length| rest.get(..length))
+        .ok_or(DecodeError::TooShort(bytes.len()))?
         .chunks_exact(size_of::<Frame>())
         .filter_map(|chunk| Frame::read_from_bytes(chunk).ok())
         .collect();
@@ -113,14 +112,13 @@ fn java_thread(bytes: &[u8]) -> Result<(InnerTid, String), DecodeError> {
 }
 
 fn text(bytes: &[u8], length: u32) -> String {
-    let length = (length as usize).min(bytes.len());
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
+    String::from_utf8_lossy(bytes.get(..length as usize).unwrap_or(bytes)).into_owned()
 }
 
 /// The text before the first NUL byte.
 fn c_text(bytes: &[u8]) -> String {
-    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 #[cfg(test)]

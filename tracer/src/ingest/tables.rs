@@ -46,7 +46,12 @@ pub struct Counters {
 impl Counters {
     /// The value of `counter`.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.values[counter as usize]
+        self.values.get(counter as usize).copied().unwrap_or_default()
+    }
+
+    /// Walks that ended for this reason.
+    pub fn stop(&self, stop: Stop) -> u64 {
+        self.stops.get(stop as usize).copied().unwrap_or_default()
     }
 }
 

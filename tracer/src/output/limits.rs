@@ -62,7 +62,8 @@ pub(super) fn listed(limits: &[Limit], style: Style, out: &mut dyn Write) -> io:
     };
     let cells: Vec<[String; 4]> = met.iter().map(cells).collect();
     // Numbers are whole; who sets it gives way to them.
-    let widest = |column: usize| cells.iter().map(|row| row[column].width()).max().unwrap_or(0).max(4);
+    let width = |row: &[String; 4], column: usize| row.get(column).map_or(0, |cell| cell.width());
+    let widest = |column: usize| cells.iter().map(|row| width(row, column)).max().unwrap_or(0).max(4);
     let used: usize = (0..4).map(|column| widest(column) + table::PADDING).sum();
     let room = style.width.saturating_sub(used + table::PADDING + 1).max(6);
     for (row, limit) in cells.into_iter().zip(&met) {

@@ -87,7 +87,7 @@ impl UnwindTables {
     /// # Errors
     /// A map operation failed.
     pub fn set_modules(&mut self, modules: &[Module]) -> Result<usize, ProbeError> {
-        let modules = &modules[..modules.len().min(MAX_MODULES)];
+        let modules = modules.get(..MAX_MODULES).unwrap_or(modules);
         self.half = 1 - self.half;
         let first = self.half * MAX_MODULES;
         for (i, module) in modules.iter().enumerate() {

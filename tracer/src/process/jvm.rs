@@ -62,8 +62,9 @@ fn homes(path: &str) -> Vec<String> {
     // lib/server/libjvm.so; before 9: [jre/]lib/amd64/server/libjvm.so; or a static launcher in bin.
     let mut homes = Vec::new();
     for tail in ["/lib/amd64/", "/lib/", "/bin/"] {
-        if let Some(end) = path.rfind(tail).filter(|end| path[*end..].matches('/').count() <= 4) {
-            let home = &path[..end];
+        if let Some((home, below)) = path.rsplit_once(tail)
+            && tail.matches('/').count() + below.matches('/').count() <= 4
+        {
             homes.push(home.to_owned());
             homes.extend(home.strip_suffix("/jre").map(str::to_owned));
         }

@@ -72,17 +72,14 @@ fn parse_line(line: &str) -> Option<Mapping> {
     let (range, flags, offset, device, inode) = (field(), field(), field(), field(), field());
     let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
-    let flags = flags.as_bytes();
-    if flags.len() != 4 {
-        return None;
-    }
+    let &[readable, writable, executable, shared] = flags.as_bytes() else { return None };
     Some(Mapping {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
-        readable: flags[0] == b'r',
-        writable: flags[1] == b'w',
-        executable: flags[2] == b'x',
-        shared: flags[3] == b's',
+        readable: readable == b'r',
+        writable: writable == b'w',
+        executable: executable == b'x',
+        shared: shared == b's',
         offset: u64::from_str_radix(offset, 16).ok()?,
         device: Device {
             major: u32::from_str_radix(major, 16).ok()?,

@@ -154,11 +154,11 @@ fn exit_code(exit: ExitStatus) -> u8 {
 
 fn entry_point(pid: Pid) -> io::Result<u64> {
     let auxv = fs::read(pid.path("auxv"))?;
-    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-    auxv.chunks_exact(16)
-        .map(|pair| (word(&pair[..8]), word(&pair[8..])))
-        .find(|(kind, _)| *kind == AT_ENTRY)
-        .map(|(_, entry)| entry)
+    let words: Vec<u64> = auxv.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let mut pairs = words.as_chunks::<2>().0.iter();
+    pairs
+        .find(|[kind, _]| *kind == AT_ENTRY)
+        .map(|[_, entry]| *entry)
         .ok_or_else(|| io::Error::other("no entry point in its auxiliary vector"))
 }
 

@@ -87,7 +87,7 @@ fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<Heav
     let walked = counters.stops.iter().sum::<u64>();
     // A walk that found no room was not made, but its allocation has no stack either.
     let stacks_total = walked.saturating_add(counters.get(Counter::LostScratch));
-    let complete = counters.stops[Stop::Complete as usize].saturating_add(completed_count);
+    let complete = counters.stop(Stop::Complete).saturating_add(completed_count);
     Quality {
         unmatched_frees: match heaviest_sample {
             Some(_) => None,

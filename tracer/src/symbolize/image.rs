@@ -56,7 +56,7 @@ pub(super) fn copy(elf: &Elf) -> Result<File, ElfError> {
         return Err(ElfError::Malformed("the size of its symbol tables"));
     }
     let compressed = |section: &Section| {
-        let is = |entry: &[u8]| entry.get(8..16).is_some_and(|flags| flags[1] & SHF_COMPRESSED_BYTE_1 != 0);
+        let is = |entry: &[u8]| entry.get(9).is_some_and(|flags| flags & SHF_COMPRESSED_BYTE_1 != 0);
         let at = sections.iter().position(|other| std::ptr::eq(other, section));
         section.name.starts_with(".zdebug_")
             || at.and_then(|at| table.chunks_exact(SECTION_HEADER_BYTES).nth(at)).is_some_and(is)
@@ -73,9 +73,10 @@ pub(super) fn copy(elf: &Elf) -> Result<File, ElfError> {
         if is_debug(section) && !copied.iter().any(|copied| std::ptr::eq(*copied, section))
             || section.name == DEBUG_LINK && !is_symbols(section, elf)
         {
-            // sh_name: the empty one.
-            entry[0..4].fill(0);
-            entry[4..8].copy_from_slice(&NOBITS.to_le_bytes());
+            // sh_name: the empty one; sh_type behind it.
+            if let Some(name_and_type) = entry.first_chunk_mut::<8>() {
+                *name_and_type = (u64::from(NOBITS) << 32).to_le_bytes();
+            }
         }
     }
     image.write_all_at(&table, section_table)?;

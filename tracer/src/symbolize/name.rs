@@ -6,7 +6,9 @@ const MAX_NAME_BYTES: usize = 4096;
 /// `name` without control characters (a terminal would obey them), and cut.
 pub(super) fn clean(name: &str) -> String {
     let cut = name.floor_char_boundary(MAX_NAME_BYTES);
-    let mut clean: String = name[..cut]
+    let mut clean: String = name
+        .get(..cut)
+        .unwrap_or_default()
         .chars()
         .map(|character| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character })
         .collect();

@@ -210,14 +210,14 @@ impl ModuleTables {
 
     /// The module of `mapping`, whose table is at `index`.
     fn module(&self, mapping: &Mapping, index: usize) -> Module {
-        let placed = &self.tables[index];
-        let bias = placed.table.bias(mapping.start, mapping.offset);
+        let placed = self.tables.get(index);
+        let bias = placed.and_then(|placed| placed.table.bias(mapping.start, mapping.offset));
         Module {
             start: mapping.start,
             end: mapping.end,
             bias: bias.unwrap_or(mapping.start),
-            first_row: placed.first_row,
-            row_count: if bias.is_some() { placed.row_count } else { 0 },
+            first_row: placed.map_or(0, |placed| placed.first_row),
+            row_count: placed.filter(|_| bias.is_some()).map_or(0, |placed| placed.row_count),
             reserved: 0,
         }
     }

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+#[path = "../../tests/common/state.rs"]
+mod state;
 #[path = "../../tests/hotspot_support/stopped_thread.rs"]
 mod stopped_thread;
 #[path = "../../tests/common/wait.rs"]
@@ -37,7 +39,7 @@ impl Started {
 
     /// Waits until none of its threads has anything to do.
     pub(crate) fn until_at_rest(&self) {
-        wait::until_at_rest(self.pid());
+        state::until_at_rest(self.pid());
     }
 }
 

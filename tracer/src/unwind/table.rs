@@ -363,10 +363,11 @@ impl Compiler {
                     push(&mut rows, plain(end, rule::GAP));
                 }
             }
-            let own = &self.rows[span.first_row..span.first_row + span.row_count];
+            let own = self.rows.get(span.first_row..).and_then(|rows| rows.get(..span.row_count));
+            let own = own.unwrap_or_default();
             // Of an overlap, the first entry is believed.
             let hidden = own.partition_point(|row| row.pc <= end).saturating_sub(1);
-            for row in &own[if span.start < end { hidden } else { 0 }..] {
+            for row in own.iter().skip(if span.start < end { hidden } else { 0 }) {
                 push(&mut rows, Row { pc: row.pc.max(end), ..*row });
             }
             end = span.end;

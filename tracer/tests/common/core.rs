@@ -1,15 +1,15 @@
 //! A core file of a process, written as the kernel writes it: what was touched, and the first page of
 //! every file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use tracer::process::Pid;
 use tracer::process::mapping;
 use tracer::process::memory::{LiveMemory, ProcessMemory};
 use tracer::process::pagemap::{PageMap, each_resident};
-use tracer::process::{Pid, Tid};
 use tracer_common::arch::PAGE_BYTES;
 
 /// A note: kind and description, named CORE.
@@ -36,8 +36,7 @@ pub(crate) fn write(pid: Pid, path: &Path) {
     info[24..28].copy_from_slice(&pid.0.to_le_bytes());
     info[40..44].copy_from_slice(b"java");
     notes.extend(note(3, &info));
-    for task in fs::read_dir(format!("/proc/{pid}/task")).expect("tasks").flatten() {
-        let tid: Tid = task.file_name().to_str().and_then(|tid| tid.parse().ok()).expect("a tid");
+    for tid in pid.threads().expect("its threads") {
         let mut status = vec![0; 336];
         status[32..36].copy_from_slice(&tid.0.to_le_bytes());
         notes.extend(note(1, &status));

@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;
 pub(crate) mod schema;
+pub(crate) mod state;
 pub(crate) mod wait;
 
 use std::io::Write;

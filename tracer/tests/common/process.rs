@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, kill_process};
 use tracer::process::Pid;
 
-use super::wait::{LIMIT, all_threads_are, until_at_rest, wait_for};
+use super::state::{all_threads_are, until_at_rest};
+use super::wait::{LIMIT, wait_for};
 
 /// A running child. Killed when dropped, if it still runs.
 pub(crate) struct Process {

@@ -133,8 +133,9 @@ fn categories(diff: &Diff, source: &str, view: View, style: Style, out: &mut dyn
     // Bytes of sessions of one length are compared as they are, others by what they are in a second.
     let by_time = diff.has_other_length();
     let heads = ["category", "base", "new", "change", "count", "base/s", "new/s", "change/s", "verdict"];
-    let shown = |at: &usize| if by_time { !(3..5).contains(at) } else { !(5..8).contains(at) };
-    let heads: Vec<&str> = (0..heads.len()).filter(shown).map(|at| heads[at]).collect();
+    let shown = |at: usize| if by_time { !(3..5).contains(&at) } else { !(5..8).contains(&at) };
+    let heads = heads.into_iter().enumerate().filter(|(at, _)| shown(*at));
+    let heads: Vec<&str> = heads.map(|(_, head)| head).collect();
     let mut lines = table::new(&heads, 1..heads.len() - 1);
     let mut add = |name: &str, totals: &TotalsPair, rate: Pair, verdict: &Verdicts| {
         let pair = Pair::new(Some(view.bytes(&totals.base)), Some(view.bytes(&totals.new)));
@@ -151,7 +152,7 @@ fn categories(diff: &Diff, source: &str, view: View, style: Style, out: &mut dyn
             census::more(rate, units::bytes_more),
             verdict_text(verdict),
         ];
-        lines.add_row(cells.into_iter().enumerate().filter(|(at, _)| shown(at)).map(|(_, cell)| cell));
+        lines.add_row(cells.into_iter().enumerate().filter(|(at, _)| shown(*at)).map(|(_, cell)| cell));
     };
     for row in &rows {
         add(&row.id, &row.totals, row.rates.in_view(view), &row.verdict);

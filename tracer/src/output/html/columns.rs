@@ -33,8 +33,8 @@ impl Columns {
     /// Adds a column of bytes and counts.
     pub(super) fn add_f64(&mut self, name: &'static str, values: &[f64]) {
         self.begin(name, "f64", values.len());
-        for byte in 0..8 {
-            self.bytes.extend(values.iter().map(|value| value.to_le_bytes()[byte]));
+        for shift in 0..8 {
+            self.bytes.extend(values.iter().map(|value| (value.to_bits() >> (8 * shift)) as u8));
         }
     }
 

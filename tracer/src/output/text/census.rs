@@ -119,8 +119,8 @@ pub(in crate::output) fn rows(
     let cells: Vec<[String; 7]> = facts.iter().map(|fact| cells(fact)).collect();
     // Numbers are whole; a name gives way to them.
     let widest = |column: usize| {
-        let lengths = cells.iter().map(|row| row[column].width());
-        lengths.chain([heads[column].len()]).max().unwrap_or(0) + table::PADDING
+        let lengths = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.width());
+        lengths.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0) + table::PADDING
     };
     let numbers: usize = (1..heads.len()).map(widest).sum();
     let room = style.width.saturating_sub(numbers + table::PADDING).clamp(MIN_NAME_WIDTH, NAME_WIDTH);

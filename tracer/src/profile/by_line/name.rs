@@ -64,29 +64,30 @@ pub fn without_package(function: &str) -> &str {
 fn split_package(function: &str) -> (&str, &str) {
     // A hidden class's name may have a dot of its own only behind the class.
     let class_end = function.rfind('.').unwrap_or(0);
-    match function.get(..class_end).and_then(|class| class.rfind('.')) {
-        Some(at) => (&function[..at], &function[at + 1..]),
+    let dot = function.get(..class_end).and_then(|class| class.rfind('.'));
+    match dot.and_then(|at| function.split_at_checked(at)) {
+        Some((package, name)) => (package, name.strip_prefix('.').unwrap_or(name)),
         None => ("", function),
     }
 }
 
 fn readable_class(class: &str) -> &str {
     // `/0x...` of hidden classes, and `/1234567` of older ones.
-    let class = match class.rfind('/') {
-        Some(at) if class[at + 1..].starts_with(|char: char| char.is_ascii_digit()) => &class[..at],
+    let class = match class.rsplit_once('/') {
+        Some((name, number)) if number.starts_with(|char: char| char.is_ascii_digit()) => name,
         _ => class,
     };
+    let until = |name: &str, mark: &str| class.get(..name.len() + mark.len()).unwrap_or(class);
     for mark in DRAWN_AFTER {
-        if let Some(at) = class.find(mark) {
-            return &class[..at + mark.len()];
+        if let Some((name, _)) = class.split_once(mark) {
+            return until(name, mark);
         }
     }
     for mark in NUMBERED {
-        if let Some(at) = class.rfind(mark) {
-            let end = at + mark.len();
-            if class[end..].chars().all(|char| char.is_ascii_digit()) {
-                return class[..end].trim_end_matches('$');
-            }
+        if let Some((name, number)) = class.rsplit_once(mark)
+            && number.chars().all(|char| char.is_ascii_digit())
+        {
+            return until(name, mark).trim_end_matches('$');
         }
     }
     class

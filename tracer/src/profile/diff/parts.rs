@@ -76,11 +76,12 @@ pub struct GeneratedPair {
 /// A number of rows of which one may be missing: `known` if there are rows at all, so that a missing one is
 /// none of it.
 fn pair<T>(rows: [Option<&T>; 2], known: [bool; 2], part: impl Fn(&T) -> Option<u64>) -> Pair {
-    let [base, new] = [0, 1].map(|side| match rows[side] {
+    let value = |row: Option<&T>, is_known: bool| match row {
         Some(row) => part(row),
-        None => known[side].then_some(0),
-    });
-    Pair::new(base, new)
+        None => is_known.then_some(0),
+    };
+    let ([base, new], [base_known, new_known]) = (rows, known);
+    Pair::new(value(base, base_known), value(new, new_known))
 }
 
 impl MemoryDiff {
