@@ -83,14 +83,15 @@ fn peak_ns(recording: &Recording, passes: impl Fn(usize) -> bool, from_ns: u64, 
         sum
     };
     let (mut most, mut peak_ns) = (0, to_ns);
+    // Where nothing changed, as much was live as before.
+    let mut now = 0;
     for sample in &recording.series {
-        let now = sample
-            .rows
-            .iter()
-            .fold(None, |_, row| Some(set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals)));
+        for row in &sample.rows {
+            now = set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals);
+        }
         let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
-        if now.is_some_and(|now| now >= most) && time_ns > from_ns && time_ns <= to_ns {
-            (most, peak_ns) = (now.unwrap_or(most), time_ns);
+        if now >= most && time_ns > from_ns && time_ns <= to_ns {
+            (most, peak_ns) = (now, time_ns);
         }
     }
     if to_ns >= recording.duration_ns {
