@@ -353,3 +353,29 @@ fn names_are_found_however_they_are_written() {
     assert!(others("let a: rusqlite::Error; ::clap::x()").iter().any(|name| name == "rusqlite"));
     assert!(others("use ::clap::Parser;").iter().any(|name| name == "clap"));
 }
+
+#[test]
+fn every_file_of_tests_is_in_contributing() {
+    let page = source_folder().join("../../CONTRIBUTING.md");
+    let page = fs::read_to_string(page).expect("read CONTRIBUTING.md");
+    let (_, table) = page.split_once("## Tests").expect("a section on tests");
+    let table: String = table
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let named: BTreeSet<&str> =
+        table.split('`').map(|text| text.rsplit('/').next().unwrap_or(text)).collect();
+    for entry in fs::read_dir(source_folder().join("../tests")).expect("the tests") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let is_named =
+            named.contains(name.as_str()) || named.contains("hotspot_*.rs") && name.starts_with("hotspot_");
+        assert!(!name.ends_with(".rs") || is_named, "{name} has no row in CONTRIBUTING.md");
+    }
+    for name in named.iter().filter(|name| name.ends_with(".rs") && !name.contains('*')) {
+        assert!(
+            source_folder().join("../tests").join(name).exists(),
+            "{name} is in CONTRIBUTING.md and not there"
+        );
+    }
+}

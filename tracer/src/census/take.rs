@@ -12,11 +12,11 @@ use super::document::{Census, Subject, Taken};
 use super::fill::{Readings, fill};
 use super::{Known, Source};
 use crate::hotspot::{Hotspot, JavaThread};
-use crate::process::budget::Budget;
 use crate::process::core::{Core, CoreError};
 use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
+use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Status, Target, TargetError};
 use crate::process::{ForeignText, InnerTid, Pid, Tid, allocator, inspect};
 use crate::{limits, vmmap};
@@ -62,14 +62,14 @@ const READING: &str = "reading";
 /// No such process, not permitted, or it ended meanwhile.
 pub fn of_process(pid: Pid) -> Result<Census, TakeError> {
     let resident = Status::read(pid.leader()).map_or(0, |status| status.rss_bytes);
-    let budget = Budget::for_bytes(resident);
+    let budget = ReadBudget::for_bytes(resident);
     let mut census = take(pid, &budget)?;
     mark(&mut census, &budget);
     Ok(census)
 }
 
 /// Marks a census that was cut short.
-fn mark(census: &mut Census, budget: &Budget) {
+fn mark(census: &mut Census, budget: &ReadBudget) {
     if let Some(why) = budget.cut_short() {
         census.unknown.insert(READING.to_owned(), format!("{why}: what is here is not whole"));
     }
@@ -81,14 +81,14 @@ fn mark(census: &mut Census, budget: &Budget) {
 /// As [`of_process`], or it was not done by then.
 pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
     let begin = Instant::now();
-    let budget = Budget::until(deadline);
+    let budget = ReadBudget::until(deadline);
     let census = take(pid, &budget)?;
     // What was cut short is not whole.
     let is_late = budget.is_spent() || Instant::now() >= deadline;
     if is_late { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
 }
 
-fn take(pid: Pid, budget: &Budget) -> Result<Census, TakeError> {
+fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let target = inspect(pid)?;
     let unreadable = |error: io::Error| match error.kind() {
@@ -162,7 +162,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     let refused = |source| TakeError::Core { path: path.to_owned(), source };
     let core = Core::open(path).map_err(refused)?;
     let stored = core.stored_bytes().map_err(CoreError::Io).map_err(refused)?;
-    let budget = Budget::for_bytes(stored);
+    let budget = ReadBudget::for_bytes(stored);
     let core = Arc::new(core.within(&budget));
     let mappings = core.mappings();
     let mut hotspot = libjvm(&mappings).map(|mapping| -> Known<Hotspot> {

@@ -13,9 +13,9 @@ use crate::hotspot::Hotspot;
 use crate::output::holders::{self as output, Heading};
 use crate::output::units::parse_bytes;
 use crate::process::Pid;
-use crate::process::budget::Budget;
 use crate::process::core::Core;
 use crate::process::inspect;
+use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Target, TargetError};
 
 /// Say who keeps native memory: which Java field has the address of which block, and what holds that, or nobody
@@ -153,7 +153,7 @@ pub fn of_core(path: &Path, options: &Options) -> Result<Answer, Failure> {
         Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
             .help("name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one")
     })?;
-    let budget = Budget::for_marking(core.stored_bytes().unwrap_or(0));
+    let budget = ReadBudget::for_marking(core.stored_bytes().unwrap_or(0));
     let core = Arc::new(core.within(&budget));
     let mut heading = Heading {
         pid: core.pid,

@@ -8,9 +8,9 @@ use super::process_name::ProcessName;
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::limits;
 use crate::output::maps::{self as output, Maps};
-use crate::process::budget::Budget;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
+use crate::process::read_budget::ReadBudget;
 use crate::process::target::Status;
 use crate::process::{self, Target};
 use crate::vmmap;
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Failure::new(status::FAILED, format!("process {pid} ({}) {what}", target.comm))
             .help("`tracer list` shows the JVMs of this host")
     };
-    let budget = Budget::for_bytes(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
+    let budget = ReadBudget::for_bytes(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
     let memory = LiveMemory::open(pid).map_err(unreadable)?.within(&budget);
     let residency = PageMap::open(pid).map_err(unreadable)?;
     let jvm = open_jvm(&target, &budget);
@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     Ok(status::DONE)
 }
 
-fn open_jvm(target: &Target, budget: &Budget) -> Option<Result<Hotspot, HotspotError>> {
+fn open_jvm(target: &Target, budget: &ReadBudget) -> Option<Result<Hotspot, HotspotError>> {
     let info = target.jvm.as_ref()?;
     let memory = LiveMemory::open(target.pid).map_err(HotspotError::Library);
     let memory = memory.map(|memory| memory.within(budget));

@@ -31,11 +31,11 @@ use self::verdict::{Verdicts, judge};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, HeapError, Quality, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
-use crate::process::budget::Budget;
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{BulkMemory, LiveMemory, ProcessMemory};
 use crate::process::pagemap::{PageMap, Residency};
+use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Status, Target};
 
 /// The longest a process is held if nobody says otherwise.
@@ -194,7 +194,7 @@ pub fn of_process(
     notice: &mut dyn FnMut(&Notice),
 ) -> Result<Holders, HoldersError> {
     let pid = target.pid;
-    let budget = Budget::for_marking(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
+    let budget = ReadBudget::for_marking(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
     let holders = of_live(target, options, notice, &budget);
     match budget.cut_short() {
         // What was read is not whole, and so is what was made of it.
@@ -207,7 +207,7 @@ fn of_live(
     target: &Target,
     options: &Options,
     notice: &mut dyn FnMut(&Notice),
-    budget: &Budget,
+    budget: &ReadBudget,
 ) -> Result<Holders, HoldersError> {
     let pid = target.pid;
     let refused = |error: io::Error| HoldersError::Refused(format!("process {pid} cannot be read: {error}"));

@@ -73,8 +73,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::process::budget::Budget;
     use crate::process::memory::ImageMemory;
+    use crate::process::read_budget::ReadBudget;
 
     #[test]
     fn reads_across_pages_and_in_partial_ones() {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     /// Memory that answers everything, until its budget is spent.
-    struct Endless(Budget);
+    struct Endless(ReadBudget);
 
     impl ProcessMemory for Endless {
         fn count_read(&self, bytes: usize) -> io::Result<()> {
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_counts() {
-        let memory = Endless(Budget::default());
+        let memory = Endless(ReadBudget::default());
         let pages = Pages::new(&memory);
         for page in 0..MAX_PAGES as u64 + 2 {
             assert_eq!(pages.read_u8(page * PAGE_BYTES as u64).expect("a page"), 7);
         }
         assert_eq!(pages.pages.borrow().len(), 2);
         // A list that is its own next lies in one page: the pages alone would give it for ever.
-        let memory = Endless(Budget::until(Instant::now()));
+        let memory = Endless(ReadBudget::until(Instant::now()));
         let pages = Pages::new(&memory);
         assert!(pages.read_u64(0x1000).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
     }

@@ -13,10 +13,10 @@ use super::kernel::{Features, Requirement, Status};
 use super::placement::{Code, InsideSite, Needs, Placement, PlacementError};
 use super::points;
 use crate::process::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
-use crate::process::budget::Budget;
 use crate::process::elf::{Elf, ElfError, SymbolTable};
 use crate::process::lifecycle::{self, LifecycleSymbol};
 use crate::process::memory::{LiveMemory, ProcessMemory};
+use crate::process::read_budget::ReadBudget;
 use crate::process::{Module, Target, module, usdt};
 use crate::unwind::table;
 
@@ -56,7 +56,7 @@ pub struct ProbePlan {
 impl ProbePlan {
     /// Surveys `target`.
     pub fn of(target: &Target, features: &Features) -> Self {
-        let budget = Budget::for_bytes(0);
+        let budget = ReadBudget::for_bytes(0);
         let memory = LiveMemory::open(target.pid).ok().map(|memory| memory.within(&budget));
         let found = allocator::find(target, memory.as_ref().map(|memory| memory as &dyn ProcessMemory));
         let functions = place(target, found.functions);

@@ -20,11 +20,11 @@ use tracer_common::arch::{ADDRESS_END, PAGE_BYTES};
 
 use super::InnerTid;
 use super::Pid;
-use super::budget::Budget;
 use super::hold::ThreadRegisters;
 use super::mapping::Mapping;
 use super::memory::ProcessMemory;
 use super::pagemap::{PageState, Residency};
+use super::read_budget::ReadBudget;
 use crate::arch::register_sets;
 
 /// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`), beside those of register sets.
@@ -86,7 +86,7 @@ pub struct Core {
     /// Ids of the threads.
     pub tids: Vec<InnerTid>,
     threads: Vec<ThreadRegisters>,
-    budget: Budget,
+    budget: ReadBudget,
 }
 
 impl Core {
@@ -120,7 +120,7 @@ impl Core {
             arguments: String::new(),
             tids: Vec::new(),
             threads: Vec::new(),
-            budget: Budget::default(),
+            budget: ReadBudget::default(),
         };
         for segment in segments {
             let (offset, bytes) = (segment.p_offset(endian), segment.p_filesz(endian));
@@ -152,7 +152,7 @@ impl Core {
 
     /// Takes every read from `budget`; when that is spent, each fails.
     #[must_use]
-    pub fn within(self, budget: &Budget) -> Self {
+    pub fn within(self, budget: &ReadBudget) -> Self {
         Self { budget: budget.clone(), ..self }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::Pid;
-use super::budget::Budget;
+use super::read_budget::ReadBudget;
 
 /// Memory of a process, addressed by its virtual addresses. Reads never stop or change the target.
 pub trait ProcessMemory {
@@ -68,7 +68,7 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
 #[derive(Debug)]
 pub struct LiveMemory {
     file: File,
-    budget: Budget,
+    budget: ReadBudget,
 }
 
 impl LiveMemory {
@@ -77,12 +77,12 @@ impl LiveMemory {
     /// # Errors
     /// No such process, or not permitted (needs CAP_SYS_PTRACE).
     pub fn open(pid: Pid) -> io::Result<Self> {
-        Ok(Self { file: File::open(pid.path("mem"))?, budget: Budget::default() })
+        Ok(Self { file: File::open(pid.path("mem"))?, budget: ReadBudget::default() })
     }
 
     /// Takes every read from `budget`; when that is spent, each fails.
     #[must_use]
-    pub fn within(self, budget: &Budget) -> Self {
+    pub fn within(self, budget: &ReadBudget) -> Self {
         Self { budget: budget.clone(), ..self }
     }
 }

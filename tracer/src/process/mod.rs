@@ -4,7 +4,6 @@
 //! Everything read is foreign input and is bounded. Knows nothing of probes.
 
 pub mod allocator;
-pub mod budget;
 pub mod clock;
 pub mod container;
 pub mod core;
@@ -19,6 +18,7 @@ pub mod mapping;
 pub mod memory;
 pub mod module;
 pub mod pagemap;
+pub mod read_budget;
 pub mod root;
 pub mod target;
 pub mod usdt;

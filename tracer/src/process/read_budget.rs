@@ -20,7 +20,7 @@ const BYTES_PER_READ: u64 = 16 << 10;
 
 /// A budget, shared by all who read for one command.
 #[derive(Clone, Debug, Default)]
-pub struct Budget(Option<Arc<Shared>>);
+pub struct ReadBudget(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
@@ -39,7 +39,7 @@ enum Limit {
     },
 }
 
-impl Budget {
+impl ReadBudget {
     /// Nothing is read any more from `deadline` on.
     pub fn until(deadline: Instant) -> Self {
         Self::new(Limit::Moment(deadline))
@@ -139,20 +139,21 @@ mod tests {
 
     #[test]
     fn a_spent_budget_stays_spent() {
-        let none = Budget::default();
+        let none = ReadBudget::default();
         assert!(none.read(8).is_ok() && !none.is_spent());
-        let over = Budget::until(Instant::now());
+        let over = ReadBudget::until(Instant::now());
         let other = over.clone();
         assert!(over.read(8).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
         assert!(other.is_spent() && other.read(8).is_err());
         // A long read looks at the clock at once.
-        let late = Budget::new(Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(u64::MAX) });
+        let late =
+            ReadBudget::new(Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(u64::MAX) });
         assert!(late.read(8).is_ok());
         if let Some(Shared { limit: Limit::CpuNs { end, .. }, .. }) = late.0.as_deref() {
             end.store(0, Ordering::Relaxed);
         }
         assert!(late.read(8).is_ok() && late.read(1 << 20).is_err());
-        assert!((0..100).all(|_| Budget::for_bytes(0).read(8).is_ok()));
+        assert!((0..100).all(|_| ReadBudget::for_bytes(0).read(8).is_ok()));
         assert_eq!(allowed_ns(0), 2_000_000_000);
         assert_eq!(allowed_ns(3 << 30), 3_500_000_000);
         assert_eq!(allowed_ns(marked(2 << 30)), 62_000_000_000);
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_reader_without_an_end_comes_to_one() {
-        let budget = Budget::new(Limit::CpuNs {
+        let budget = ReadBudget::new(Limit::CpuNs {
             allowed: AtomicU64::new(5_000_000),
             end: AtomicU64::new(thread_cpu_ns() + 5_000_000),
         });

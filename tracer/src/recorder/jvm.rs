@@ -13,12 +13,11 @@ use super::{RecordError, attach::Attached, chain, expected::ExpectedJvm, symboli
 use crate::{
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     process::{
-        InnerTid, Module, Pid, Target, Tid,
-        budget::Budget,
-        jvm,
+        InnerTid, Module, Pid, Target, Tid, jvm,
         mapping::{self, Mapping},
         memory::LiveMemory,
         module,
+        read_budget::ReadBudget,
         target::Status,
     },
     recording::{JvmInfo, Writer},
@@ -45,7 +44,7 @@ enum State {
     /// The unwinder knows it; its own probe points are not attached to yet.
     Met(Box<Met>),
     /// The unwinder knows it, but not yet how compiled methods are told from stubs.
-    Known { hotspot: Box<Hotspot>, budget: Budget, since: Instant, again: Instant },
+    Known { hotspot: Box<Hotspot>, budget: ReadBudget, since: Instant, again: Instant },
     /// The unwinder knows it, or nobody ever will.
     Settled,
 }
@@ -121,7 +120,7 @@ impl JvmWatch {
         let State::Starting { info, starting, since } = &mut self.state else {
             return Ok(());
         };
-        let budget = Budget::for_bytes(resident_bytes(self.pid));
+        let budget = ReadBudget::for_bytes(resident_bytes(self.pid));
         let hotspot = match open(self.pid, info, starting, attached.expected_jvm.as_ref(), &budget) {
             Ok(hotspot) => hotspot,
             Err(HotspotError::NotReady(_)) if since.elapsed() < PATIENCE => return Ok(()),
@@ -185,7 +184,7 @@ impl JvmWatch {
             attached.unwinder.keep_java()?;
         }
         let more = if tells_nmethods(config) { None } else { starting.as_mut() };
-        let budget = Budget::for_bytes(resident_bytes(self.pid));
+        let budget = ReadBudget::for_bytes(resident_bytes(self.pid));
         self.state = match more.and_then(|starting| again(self.pid, starting, &budget)) {
             Some(hotspot) => {
                 let now = Instant::now();
@@ -232,7 +231,7 @@ fn open(
     info: &jvm::JvmInfo,
     starting: &mut Option<Starting>,
     expected: Option<&ExpectedJvm>,
-    budget: &Budget,
+    budget: &ReadBudget,
 ) -> Result<Hotspot, HotspotError> {
     let memory = LiveMemory::open(pid).map_err(HotspotError::Library)?.within(budget);
     let Module { file, load_bias, .. } = &info.libjvm;
@@ -250,7 +249,7 @@ fn open(
 }
 
 /// The JVM once more, for one who goes on asking it.
-fn again(pid: Pid, starting: &mut Starting, budget: &Budget) -> Option<Hotspot> {
+fn again(pid: Pid, starting: &mut Starting, budget: &ReadBudget) -> Option<Hotspot> {
     starting.open(LiveMemory::open(pid).ok()?.within(budget)).ok()
 }
 

@@ -16,7 +16,7 @@ use crate::{
     hotspot::{self, Hotspot, Symbols, books::ConcurrentCycles},
     limits,
     process::{
-        Module, Pid, budget::Budget, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap,
+        Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap, read_budget::ReadBudget,
         target::Status,
     },
     recording::{CodeCache, CodeHeap, CompiledMethod},
@@ -164,7 +164,7 @@ struct Observer {
     /// Segments of the code cache, as they were when it was last walked.
     code_heaps: Vec<hotspot::books::CodeHeap>,
     /// Of each sample.
-    budget: Budget,
+    budget: ReadBudget,
 }
 
 impl Observer {
@@ -176,7 +176,7 @@ impl Observer {
             symbols: None,
             jvm: None,
             code_heaps: Vec::new(),
-            budget: Budget::for_bytes(0),
+            budget: ReadBudget::for_bytes(0),
         }
     }
 

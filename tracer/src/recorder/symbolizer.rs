@@ -12,7 +12,7 @@ use tracer_common::stack::StackId;
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
-    process::{Module, Pid, budget::Budget},
+    process::{Module, Pid, read_budget::ReadBudget},
     symbolize::{Frame, Symbolizer},
 };
 
@@ -23,7 +23,7 @@ enum Request {
     /// These modules are mapped now.
     Modules(Vec<Module>),
     /// This is the target's JVM, and the budget of what is read of it.
-    Jvm(Box<Hotspot>, Budget),
+    Jvm(Box<Hotspot>, ReadBudget),
     /// The JVM installed this code.
     Nmethod(Nmethod),
 }
@@ -72,7 +72,7 @@ impl SymbolizerThread {
     }
 
     /// Tells of the target's JVM, and of the budget for what is read of it: one for each request.
-    pub(super) fn set_jvm(&self, jvm: Hotspot, budget: Budget) {
+    pub(super) fn set_jvm(&self, jvm: Hotspot, budget: ReadBudget) {
         self.tell(Request::Jvm(Box::new(jvm), budget));
     }
 
@@ -112,7 +112,7 @@ fn serve(
     let _ = opened.send(());
     let mut waiting = VecDeque::new();
     let mut is_ending = false;
-    let mut budget = Budget::default();
+    let mut budget = ReadBudget::default();
     loop {
         budget.renew(0);
         // Code that was installed is copied at once, before older stacks are named: it can be gone soon.
