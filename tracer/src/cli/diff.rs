@@ -90,11 +90,6 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         diff.new.file = Some(args.new.display().to_string());
     }
     let options = args.writing.options(&args.filters, &to);
-    if format == Format::Flamegraph && output::is_empty(&diff, &options) {
-        let files = format!("{} and {}", args.base.display(), args.new.display());
-        let error = format!("{files}: nothing to draw: neither has bytes in view {}", view.as_str());
-        return Err(Failure::new(status::FAILED, error).help("`--format text` tells all that differs"));
-    }
     let render = |out: &mut dyn Write| match format {
         Format::Text => output::text(&diff, &options, out),
         Format::Json => report2::diff(&diff, &options, out),

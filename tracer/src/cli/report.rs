@@ -14,7 +14,7 @@ use super::format::Format;
 use super::reading::ReadingArgs;
 use super::writing::WritingArgs;
 use crate::output::{
-    Options, clean, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
+    Options, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
 };
 use crate::profile::{Filter, Profile};
 
@@ -86,14 +86,6 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     }
     let file = (!args.reading.redact).then(|| args.file.clone());
     let options = Options { file, ..args.writing.options(&args.filters, &to) };
-    if format == Format::Flamegraph && flamegraph::is_empty(&profile, &options) {
-        let flags = &profile.filtered.flags;
-        let of = if flags.is_empty() { String::new() } else { format!(" of {}", clean(&flags.join(" "))) };
-        let error =
-            format!("{}: nothing to draw: no bytes{of} in view {}", args.file.display(), view.as_str());
-        return Err(Failure::new(status::FAILED, error)
-            .help(format!("see all that is there with: tracer report {}", args.file.display())));
-    }
     let render = |out: &mut dyn Write| match format {
         Format::Text => text::render(&profile, &options, out),
         Format::Json => report2::report(&profile, &options, out),

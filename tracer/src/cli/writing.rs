@@ -25,7 +25,7 @@ pub struct WritingArgs {
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub source: Option<SourceArg>,
 
-    /// Lines of code in the names of frames (folded, flamegraph); other formats have them
+    /// Lines of code in the names of frames (folded); other formats have them
     #[arg(long)]
     pub lines: bool,
 
@@ -40,7 +40,7 @@ pub struct WritingArgs {
     #[command(flatten)]
     pub top: TopArgs,
 
-    /// Whole stacks in text
+    /// Whole stacks in text and flame graphs
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -3,28 +3,28 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{self, Options as Settings};
+use inferno::flamegraph::color::PaletteMap;
 
+use super::kind::Kind;
 use super::palette::{LEGEND, base, color};
-use super::stacks::{Kind, Level, Weighted, weighted};
+use super::pictured::levels;
+use super::stacks::{Level, Weighted, source, weighted};
+use super::svg::{self, Head, ROOTS};
 use super::{Options, label, units};
 use crate::profile::{Profile, View};
 
-/// Stands in the subtitle until the legend, which has colours, takes its place.
-const LEGEND_MARK: &str = "legend-of-colours";
-
-/// Is there anything to draw?
-pub fn is_empty(profile: &Profile, options: &Options) -> bool {
-    weighted(profile, options).is_empty()
-}
-
-/// Writes the flame graph of a profile. Above the root is the category, unless one was chosen.
+/// Writes the flame graph of a profile. Above the root is the category, unless one was chosen. Where there is nothing to
+/// draw, the picture says so.
 ///
 /// # Errors
-/// Writing failed, or there is nothing to draw.
+/// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut stacks = weighted(profile, options);
+    let source = source(options, profile.sites.iter().map(|site| site.source));
+    let mut stacks = weighted(profile, options, levels);
+    if stacks.is_empty() {
+        let title = title(profile, &format!("nothing to draw: no bytes {}", what(options.view, source)));
+        return svg::write_empty(&title, &of_other_source(profile, source).unwrap_or_default(), out);
+    }
     if options.category.is_none() {
         for stack in &mut stacks {
             let category = Level { name: label::clean(&stack.category).into_owned(), kind: Kind::Category };
@@ -32,8 +32,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         }
     }
     let mut palette = PaletteMap::default();
-    // The root, which has all bytes and no name.
-    for root in ["", "all"] {
+    for root in ROOTS {
         palette.insert(root, color(Kind::Missing, root));
     }
     let mut total_bytes = 0_u64;
@@ -57,72 +56,64 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         lines.push(line);
         total_bytes = total_bytes.saturating_add(*bytes);
     }
-
-    let mut settings = Settings::default();
-    settings.title = title(profile, options, total_bytes);
-    settings.subtitle = Some(LEGEND_MARK.to_owned());
-    settings.count_name = "bytes".to_owned();
-    settings.name_type = "Function:".to_owned();
-    settings.font_type = "Verdana, DejaVu Sans, sans-serif".to_owned();
-    settings.frame_height = 17;
-    settings.bgcolors = Some(BackgroundColor::Flat(Color { r: 250, g: 250, b: 250 }));
-    settings.palette_map = Some(&mut palette);
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
-    let svg = with_legend(&String::from_utf8_lossy(&svg), &kinds);
-    let root = format!("all: {} {}", units::bytes(total_bytes), what(options.view));
-    out.write_all(with_root(&svg, &root).as_bytes())
-}
-
-/// Names the root's bar, which has no text but where scripts run, and there says no more than "all".
-/// `name` goes in as it is: markup in it would act.
-pub(super) fn with_root(svg: &str, name: &str) -> String {
-    // No other bar's share is written without decimals.
-    let parts = svg.split_once(", 100%)</title>").and_then(|(before, after)| {
-        let (before, count) = before.rsplit_once("<title>all (")?;
-        let (between, rest) = after.split_once("></text>")?;
-        Some((before, count, between, rest))
-    });
-    match parts {
-        Some((before, count, between, rest)) => {
-            format!("{before}<title>{name} ({count}, 100%)</title>{between}>{name}</text>{rest}")
-        }
-        None => svg.to_owned(),
+    let what = format!("{} {}", units::bytes(total_bytes), what(options.view, source));
+    let mut subtitle = legend(&kinds);
+    if !options.verbose {
+        subtitle.push_str("\u{2003}\u{b7}\u{2003}JVM frames and recursion are folded (-v: all)");
     }
+    if let Some(text) = of_other_source(profile, source) {
+        let _ = write!(subtitle, "\u{2003}\u{b7}\u{2003}{}", svg::escaped(&text));
+    }
+    let head = Head { title: title(profile, &what), subtitle, root: format!("all: {what}") };
+    svg::write(&head, &mut palette, &lines, out)
 }
 
-fn what(view: View) -> &'static str {
+/// What the bytes are.
+pub(super) fn what(view: View, source: &str) -> &'static str {
     match view {
-        View::Live => "live native memory",
-        View::Allocated => "allocated native memory",
-        View::Leaks => "live native memory that still grew",
-        View::Temporary => "native memory allocated and freed",
-        View::Peak => "native memory at the peak",
+        View::Live if source == "mapping" => "mapped",
+        View::Live => "not freed",
+        View::Allocated if source == "mapping" => "mapped in all",
+        View::Allocated => "allocated",
+        View::Leaks => "not freed that still grew",
+        View::Temporary => "allocated and freed",
+        View::Peak => "at the peak",
     }
+}
+
+/// Which memory is not in the picture: thread stacks and the like are in none of malloc's.
+fn of_other_source(profile: &Profile, source: &str) -> Option<String> {
+    let of = |source| {
+        let rows = profile.categories.iter().filter(move |row| row.source == source);
+        rows.map(|row| row.totals.live_bytes).fold(0, u64::saturating_add)
+    };
+    let (name, other, bytes) = match source {
+        "allocator" => ("mappings", "mapping", of("mapping")),
+        _ => ("malloc's", "allocator", of("allocator")),
+    };
+    (bytes > 0).then(|| format!("not in it: {name}, {} (--source {other})", units::bytes(bytes)))
 }
 
 /// What, of which process, how long, how much.
-fn title(profile: &Profile, options: &Options, total_bytes: u64) -> String {
-    let what = what(options.view);
+fn title(profile: &Profile, what: &str) -> String {
     let flags = &profile.filtered.flags;
     let only =
         if flags.is_empty() { String::new() } else { format!(" ({})", label::clean(&flags.join(" "))) };
     format!(
-        "{} (pid {}): {} {what}{only}, {} recorded",
+        "{} (pid {}): {what}{only}, {} recorded",
         label::clean(&profile.target.comm),
         profile.target.pid,
-        units::bytes(total_bytes),
         units::duration(profile.session.duration_ns),
     )
 }
 
-/// Puts the legend of the colours that occur where the subtitle is.
-fn with_legend(svg: &str, kinds: &[Kind]) -> String {
+/// The colours that occur, as markup.
+fn legend(kinds: &[Kind]) -> String {
     let mut legend = String::new();
     for (kind, name) in LEGEND.iter().filter(|(kind, _)| kinds.contains(kind)) {
         let (red, green, blue) = base(*kind);
         let gap = if legend.is_empty() { "" } else { "\u{2003}" };
         let _ = write!(legend, "{gap}<tspan fill=\"rgb({red},{green},{blue})\">\u{25a0}</tspan>\u{a0}{name}");
     }
-    svg.replacen(LEGEND_MARK, &legend, 1)
+    legend
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::Options;
-use super::stacks::{line, weighted};
+use super::stacks::{levels, line, weighted};
 use crate::profile::Profile;
 
 /// Writes the stacks of a profile.
@@ -14,7 +14,7 @@ use crate::profile::Profile;
 /// # Errors
 /// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    for stack in weighted(profile, options) {
+    for stack in weighted(profile, options, levels) {
         line(&stack.levels, out)?;
         writeln!(out, " {}", stack.bytes)?;
     }

@@ -47,9 +47,7 @@ fn render_all(profile: &mut Profile, other: &Profile) {
         profile.keep_view(view);
         let options = Options { view, ..Options::default() };
         folded::render(profile, &options, out).expect("stacks");
-        if !flamegraph::is_empty(profile, &options) {
-            flamegraph::render(profile, &options, out).expect("a picture");
-        }
+        flamegraph::render(profile, &options, out).expect("a picture");
     }
 }
 

@@ -3,14 +3,15 @@
 
 use inferno::flamegraph::color::Color;
 
-use super::stacks::Kind;
+use super::kind::Kind;
 
 /// The families with their names, in the order of the legend.
-pub(super) const LEGEND: [(Kind, &str); 6] = [
+pub(super) const LEGEND: [(Kind, &str); 7] = [
     (Kind::Category, "category"),
-    (Kind::Java, "Java"),
+    (Kind::Application, "your code"),
+    (Kind::Jdk, "JDK"),
     (Kind::Jvm, "JVM"),
-    (Kind::Native, "native"),
+    (Kind::Native, "libraries"),
     (Kind::Kernel, "kernel"),
     (Kind::Missing, "not known"),
 ];
@@ -19,9 +20,10 @@ pub(super) const LEGEND: [(Kind, &str); 6] = [
 pub(super) const fn base(kind: Kind) -> (u8, u8, u8) {
     match kind {
         Kind::Category => (196, 203, 214),
-        Kind::Java => (126, 200, 130),
+        Kind::Application => (242, 153, 74),
+        Kind::Jdk => (243, 211, 134),
         Kind::Jvm => (122, 176, 232),
-        Kind::Native => (240, 158, 94),
+        Kind::Native | Kind::Entry => (168, 206, 140),
         Kind::Kernel => (196, 150, 214),
         Kind::Missing => (224, 224, 224),
     }

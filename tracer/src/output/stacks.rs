@@ -3,22 +3,9 @@
 use std::io::{self, Write};
 
 use super::calls::Calls;
+use super::kind::Kind;
 use super::{Options, label};
-use crate::profile::{Profile, Site};
-use crate::symbolize::FrameKind;
-
-/// What a frame is, as far as pictures tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Category,
-    Java,
-    /// The JVM: libjvm, stubs, adapters, the interpreter.
-    Jvm,
-    Native,
-    Kernel,
-    /// No frame, but a word on what is not there.
-    Missing,
-}
+use crate::profile::{Profile, Site, SiteFrame};
 
 /// One level of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +28,11 @@ pub(super) fn source(options: &Options, mut of_sites: impl Iterator<Item = &'sta
     told.unwrap_or(if is_mapped { "mapping" } else { "allocator" })
 }
 
+/// How a stack becomes levels.
+pub(super) type Levels = fn(Calls<'_>, &Options) -> Vec<Level>;
+
 /// The stacks of a profile, of one source. Sites beyond `options.top` are one, so that the sum stays the same.
-pub(super) fn weighted(profile: &Profile, options: &Options) -> Vec<Weighted> {
+pub(super) fn weighted(profile: &Profile, options: &Options, levels: Levels) -> Vec<Weighted> {
     let source = source(options, profile.sites.iter().map(|site| site.source));
     let counted = |site: &&Site| site.source == source;
     let shown = |site: &&Site| options.view.shows(site);
@@ -83,26 +73,21 @@ pub(super) fn missing_root(site: Calls<'_>) -> Option<String> {
 pub(super) fn levels(site: Calls<'_>, options: &Options) -> Vec<Level> {
     let mut levels = Vec::with_capacity(site.frames.len() + 1);
     levels.extend(missing_root(site).map(|name| Level { name, kind: Kind::Missing }));
-    levels.extend(site.frames.iter().rev().map(|frame| {
-        let of_jvm = frame.module.as_deref().is_some_and(|module| module.ends_with("/libjvm.so"));
-        let kind = match frame.kind {
-            FrameKind::Java => Kind::Java,
-            FrameKind::Stub => Kind::Jvm,
-            FrameKind::Kernel => Kind::Kernel,
-            FrameKind::Native if of_jvm => Kind::Jvm,
-            FrameKind::Native => Kind::Native,
-        };
-        let name = label::function(frame);
-        let name = match frame.line.filter(|&line| options.lines && line > 0) {
-            Some(line) => format!("{name}:{line}"),
-            None => name,
-        };
-        Level { name, kind }
-    }));
+    levels.extend(site.frames.iter().rev().map(|frame| level(frame, options)));
     if options.inverted {
         levels.reverse();
     }
     levels
+}
+
+/// A frame's level.
+pub(super) fn level(frame: &SiteFrame, options: &Options) -> Level {
+    let name = label::function(frame);
+    let name = match frame.line.filter(|&line| options.lines && line > 0) {
+        Some(line) => format!("{name}:{line}"),
+        None => name,
+    };
+    Level { name, kind: Kind::of(frame) }
 }
 
 /// Writes a stack as folded lines have it, root first, without what it weighs.
@@ -116,7 +101,7 @@ pub(super) fn line(levels: &[Level], out: &mut dyn Write) -> io::Result<()> {
         // The separator has no escape.
         out.write_all(level.name.replace(';', ":").as_bytes())?;
         out.write_all(match level.kind {
-            Kind::Java => b"_[j]",
+            Kind::Application | Kind::Jdk => b"_[j]",
             Kind::Kernel => b"_[k]",
             _ => b"",
         })?;

@@ -149,22 +149,47 @@ fn sums_are_the_profiles() {
 }
 
 #[test]
-fn the_flame_graph_has_a_title_and_a_legend() {
+fn the_flame_graph_says_what_it_is_of() {
     let svg = rendered(flamegraph::render, &profile(), &options());
     for text in [
-        "java (pid 4711): 8.4 MiB live native memory, 10.0 s recorded",
-        "<title>all: 8.4 MiB live native memory (",
-        ">all: 8.4 MiB live native memory</text>",
-        "</tspan>\u{a0}Java",
+        "java (pid 4711): 8.4 MiB not freed, 10.0 s recorded",
+        "<title>all: 8.4 MiB not freed (",
+        ">all: 8.4 MiB not freed</text>",
+        "</tspan>\u{a0}your code",
+        "not in it: mappings, 1.1 MiB (--source mapping)",
         "zlib",
-        "com.acme.Feed.open",
+        // With the line of code.
+        "<title>com.acme.Feed.open:17 (",
+        "@media (prefers-color-scheme: dark)",
+        "#search, #unzoom { opacity: 1;",
     ] {
-        assert!(svg.contains(text), "{text}");
+        assert!(svg.contains(text), "{text}: {svg}");
     }
-    assert!(!svg.contains("legend-of-colours"));
+    // What inferno has in its place, which a new version may have changed.
+    for text in ["what-is-shown", "2 * known_font_width", "<title>start_thread", "libjvm"] {
+        assert!(!svg.contains(text), "{text}");
+    }
+    let whole = rendered(flamegraph::render, &profile(), &Options { verbose: true, ..options() });
+    assert!(whole.contains("<title>start_thread"), "-v leaves nothing out");
+    let mapped = Options { source: Some("mapping"), ..options() };
+    let svg = rendered(flamegraph::render, &profile(), &mapped);
+    assert!(
+        svg.contains(">all: 1.1 MiB mapped</text>") && svg.contains("not in it: malloc's, 8.4 MiB"),
+        "{svg}"
+    );
+}
+
+#[test]
+fn an_empty_view_is_a_picture_that_says_so() {
     let mut nothing = profile();
     nothing.sites.clear();
-    assert!(flamegraph::is_empty(&nothing, &options()));
+    let svg = rendered(flamegraph::render, &nothing, &options());
+    assert!(svg.ends_with("</svg>\n"));
+    for text in ["java (pid 4711): nothing to draw: no bytes not freed", "not in it: mappings, 1.1 MiB"] {
+        assert!(svg.contains(text), "{svg}");
+    }
+    nothing.target.comm = "<script>".to_owned();
+    assert!(!rendered(flamegraph::render, &nothing, &options()).contains("<script>"));
 }
 
 #[test]

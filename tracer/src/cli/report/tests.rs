@@ -86,10 +86,13 @@ fn files_are_written_whole_and_never_over_another() {
     assert!(failure.error.contains("exists already"), "{failure}");
     report(&path, &["-o", to, "--force", "--format", "json"]).expect("forced");
     assert!(fs::read_to_string(&out).expect("file").starts_with('{'));
-    // Nothing to draw: the old file stays, and no other is left.
+    // Nothing to draw is a picture that says so.
     report(&path, &["-o", to, "--force", "--format", "flamegraph", "--category", "compiler"])
-        .expect_err("empty");
-    assert!(fs::read_to_string(&out).expect("file").starts_with('{'));
+        .expect("an empty picture");
+    assert!(fs::read_to_string(&out).expect("file").contains("nothing to draw"));
+    // Refused: the old file stays, and no other is left.
+    report(&path, &["-o", to, "--force", "--category", "no such"]).expect_err("refused");
+    assert!(fs::read_to_string(&out).expect("file").contains("nothing to draw"));
     assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 2);
     report(&path, &["-o", "/dev/null", "--format", "json"]).expect("a device is written to");
     assert!(!fs::metadata("/dev/null").expect("device").is_file());

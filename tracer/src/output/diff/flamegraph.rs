@@ -4,30 +4,28 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{self, Options as Settings};
+use inferno::flamegraph::color::{Color, PaletteMap};
 
 use super::stacks::both;
-use crate::output::flamegraph::with_root;
+use crate::output::flamegraph::what;
+use crate::output::pictured::levels;
+use crate::output::stacks::source;
+use crate::output::svg::{self, Head, ROOTS};
 use crate::output::{Options, label, units};
 use crate::profile::diff::{Diff, Pair};
 
 const UNCHANGED: Color = Color { r: 224, g: 224, b: 224 };
 
-/// Is there anything to draw?
-pub fn is_empty(diff: &Diff, options: &Options) -> bool {
-    both(diff, options).is_empty()
-}
-
-/// Writes the flame graph. Above the root is the category, unless one was chosen.
+/// Writes the flame graph. Above the root is the category, unless one was chosen. Where there is nothing to draw, the
+/// picture says so.
 ///
 /// # Errors
-/// Writing failed, or there is nothing to draw.
+/// Writing failed.
 pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let mut tree = Tree::default();
     let mut ways = Vec::new();
     let mut sums = (0_u64, 0_u64);
-    for stack in both(diff, options) {
+    for stack in both(diff, options, levels) {
         let category = options.category.is_none().then(|| label::clean(&stack.category).into_owned());
         let levels = stack.levels.into_iter().map(|level| level.name);
         // The separator has no escape.
@@ -35,9 +33,15 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
         ways.push((tree.add(names, stack.base, stack.new), stack.base.max(stack.new)));
         sums = (sums.0.saturating_add(stack.base), sums.1.saturating_add(stack.new));
     }
+    let what = what(options.view, source(options, diff.sites.iter().map(|site| site.source)));
+    let comm = label::clean(&diff.new.target.comm);
+    if ways.is_empty() {
+        let title = format!("{comm}: nothing to draw: neither has bytes {what}");
+        return svg::write_empty(&title, "--format text tells all that differs", out);
+    }
     let largest = tree.nodes.iter().map(|node| node.difference().unsigned_abs()).max().unwrap_or(0);
     let mut palette = PaletteMap::default();
-    for root in ["", "all"] {
+    for root in ROOTS {
         palette.insert(root, UNCHANGED);
     }
     for node in &tree.nodes {
@@ -49,24 +53,14 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
         format!("{} {bytes}", names.join(";"))
     };
     let lines: Vec<String> = ways.iter().map(line).collect();
-
-    let mut settings = Settings::default();
-    let (base, new) = (units::bytes(sums.0), units::bytes(sums.1));
     let of = options.category.as_deref().map(|id| format!(" of {}", label::clean(id))).unwrap_or_default();
-    let comm = label::clean(&diff.new.target.comm);
-    let view = options.view.as_str();
-    settings.title = format!("{comm}: {view} native memory{of}, from {base} to {new}");
-    settings.subtitle = Some("red grew, blue shrank; as wide as the larger of the two".to_owned());
-    settings.count_name = "bytes".to_owned();
-    settings.name_type = "Function:".to_owned();
-    settings.font_type = "Verdana, DejaVu Sans, sans-serif".to_owned();
-    settings.frame_height = 17;
-    settings.bgcolors = Some(BackgroundColor::Flat(Color { r: 250, g: 250, b: 250 }));
-    settings.palette_map = Some(&mut palette);
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut settings, lines.iter().map(String::as_str), &mut svg)?;
-    let root = format!("all: {view} native memory, from {base} to {new}");
-    out.write_all(with_root(&String::from_utf8_lossy(&svg), &root).as_bytes())
+    let (base, new) = (units::bytes(sums.0), units::bytes(sums.1));
+    let head = Head {
+        title: format!("{comm}: {what}{of}, from {base} to {new}"),
+        subtitle: "red grew, blue shrank; as wide as the larger of the two".to_owned(),
+        root: format!("all: {what}, from {base} to {new}"),
+    };
+    svg::write(&head, &mut palette, &lines, out)
 }
 
 /// All stacks by their common beginnings.

@@ -8,7 +8,7 @@ mod text;
 
 use std::io::{self, Write};
 
-pub use self::flamegraph::{is_empty, render as flamegraph};
+pub use self::flamegraph::render as flamegraph;
 pub use self::stacks::folded;
 pub use self::text::render as text;
 use super::Options;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::output::Options;
-use crate::output::stacks::{Kind, Level, levels, line, source};
+use crate::output::kind::Kind;
+use crate::output::stacks::{Level, Levels, levels, line, source};
 use crate::profile::diff::{Diff, SitePair};
 
 /// A stack, root first, and its bytes in the view.
@@ -15,7 +16,7 @@ pub(super) struct Both {
 }
 
 /// The stacks of both, of one source. Sites beyond `options.top` are one, so that the sums stay the same.
-pub(super) fn both(diff: &Diff, options: &Options) -> Vec<Both> {
+pub(super) fn both(diff: &Diff, options: &Options, levels: Levels) -> Vec<Both> {
     let source = source(options, diff.sites.iter().map(|site| site.source));
     let counted = |site: &&SitePair| site.source == source;
     let bytes =
@@ -46,7 +47,7 @@ pub(super) fn both(diff: &Diff, options: &Options) -> Vec<Both> {
 /// # Errors
 /// Writing failed.
 pub fn folded(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    for stack in both(diff, options) {
+    for stack in both(diff, options, levels) {
         line(&stack.levels, out)?;
         writeln!(out, " {} {}", stack.base, stack.new)?;
     }

@@ -109,17 +109,17 @@ fn a_flame_graph_says_what_grew_and_what_is_gone() {
     let options = Options::default();
     let svg = rendered(flamegraph, &diff(), &options);
     for text in [
-        "java: live native memory, from 8.4 MiB to",
-        ">all: live native memory, from 8.4 MiB to",
+        "java: not freed, from 8.4 MiB to",
+        ">all: not freed, from 8.4 MiB to",
         "direct-buffer (-3.0 MiB)",
-        "com.acme.Feed.open (+",
+        "com.acme.Feed.open:17 (+",
     ] {
-        assert!(svg.contains(text), "{text}");
+        assert!(svg.contains(text), "{text}: {svg}");
     }
-    let nothing = Options { category: Some("none".to_owned()), ..Options::default() };
     let mut empty = diff();
     empty.sites.clear();
-    assert!(is_empty(&empty, &nothing));
+    let svg = rendered(flamegraph, &empty, &options);
+    assert!(svg.contains("java: nothing to draw: neither has bytes not freed</text>"), "{svg}");
 }
 
 #[test]

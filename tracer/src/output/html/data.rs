@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::columns::Columns;
 use super::rows::Rows;
+use crate::output::kind::Kind;
 use crate::output::stacks::{missing_root, source};
 use crate::output::{Options, filtered, label, program_name};
 use crate::profile::{Profile, Site, SiteFrame};
-use crate::symbolize::FrameKind;
 
 /// Compiled methods that are listed, at most.
 const METHODS: usize = 1_000;
@@ -168,34 +168,6 @@ impl Draft {
                 row.remove("frames");
                 row.insert("owner".to_owned(), owner.map(|frame| label::place(frame)).into());
             }
-        }
-    }
-}
-
-/// What a frame is, as the page colours and folds it.
-#[derive(Clone, Copy)]
-enum Kind {
-    Application = 0,
-    Jdk = 1,
-    Jvm = 2,
-    Native = 3,
-    Kernel = 4,
-    Missing = 5,
-}
-
-impl Kind {
-    fn of(frame: &SiteFrame) -> Self {
-        let of_jvm = frame.module.as_deref().is_some_and(|module| module.ends_with("/libjvm.so"));
-        let of_jdk = ["java.", "javax.", "jdk.", "sun.", "com.sun."]
-            .iter()
-            .any(|begin| frame.function.starts_with(begin));
-        match frame.kind {
-            FrameKind::Java if of_jdk => Kind::Jdk,
-            FrameKind::Java => Kind::Application,
-            FrameKind::Stub => Kind::Jvm,
-            FrameKind::Kernel => Kind::Kernel,
-            FrameKind::Native if of_jvm => Kind::Jvm,
-            FrameKind::Native => Kind::Native,
         }
     }
 }

@@ -1,0 +1,69 @@
+//! Whose code a frame is: what pictures and pages colour and fold by.
+
+use crate::profile::SiteFrame;
+use crate::symbolize::FrameKind;
+
+/// Packages of the JDK.
+const OF_JDK: [&str; 5] = ["java.", "javax.", "jdk.", "sun.", "com.sun."];
+/// Libraries of the JDK that run a JVM, and the JVM itself.
+const OF_JVM: [&str; 2] = ["libjvm.so", "libjli.so"];
+/// Functions of libc that every thread begins with.
+const ENTRIES: [&str; 8] = [
+    "clone",
+    "__clone",
+    "clone3",
+    "__clone3",
+    "start_thread",
+    "_start",
+    "__libc_start_main",
+    "__libc_start_call_main",
+];
+
+/// What a level of a stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Java that is not the JDK's.
+    Application,
+    Jdk,
+    /// The JVM: libjvm, its launcher, stubs, adapters, the interpreter.
+    Jvm,
+    Native,
+    Kernel,
+    /// No frame, but a word on what is not there; or a frame without a name.
+    Missing,
+    /// Where the C library begins a thread.
+    Entry,
+    /// No frame, but the category of what is below it.
+    Category,
+}
+
+impl Kind {
+    pub(super) fn of(frame: &SiteFrame) -> Self {
+        match frame.kind {
+            FrameKind::Java if OF_JDK.iter().any(|begin| frame.function.starts_with(begin)) => Kind::Jdk,
+            FrameKind::Java => Kind::Application,
+            FrameKind::Stub => Kind::Jvm,
+            FrameKind::Kernel => Kind::Kernel,
+            FrameKind::Native if is_of_jvm(frame) => Kind::Jvm,
+            FrameKind::Native if is_nameless(frame) => Kind::Missing,
+            FrameKind::Native if is_entry(frame) => Kind::Entry,
+            FrameKind::Native => Kind::Native,
+        }
+    }
+}
+
+/// Is it an address of a library without symbols?
+pub(super) fn is_nameless(frame: &SiteFrame) -> bool {
+    frame.function.starts_with("[unknown")
+}
+
+fn is_entry(frame: &SiteFrame) -> bool {
+    let name = frame.function.split('@').next().unwrap_or_default();
+    ENTRIES.contains(&name)
+}
+
+fn is_of_jvm(frame: &SiteFrame) -> bool {
+    // Redacted modules have no folder.
+    let file = frame.module.as_deref().and_then(|module| module.rsplit('/').next());
+    file.is_some_and(|file| OF_JVM.contains(&file))
+}
