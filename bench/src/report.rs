@@ -37,7 +37,7 @@ const METHOD_COUNT: u64 = 5_000;
 const BUSY_SHARE: u64 = 10;
 /// Seconds in which what is live was allocated, and a share of it.
 const BIRTHS: [(u64, u64); 3] = [(1, 4), (20, 4), (40, 2)];
-const FORMATS: [&str; 7] = ["text", "json", "folded", "flamegraph", "pprof", "otlp", "dhat"];
+const FORMATS: [&str; 8] = ["text", "json", "html", "folded", "flamegraph", "pprof", "otlp", "dhat"];
 
 #[derive(Args)]
 pub(crate) struct Options {

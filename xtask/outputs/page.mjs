@@ -1,7 +1,7 @@
 // Drives the page in Chromium: nothing on the console, numbers as in the JSON report, every view, zoom, search, range,
 // addresses, keys, and what axe-core finds.
 //
-// node page.mjs TRACER RECORDING FOLDER: FOLDER has node_modules, and takes files.
+// node page.mjs TRACER RECORDING FOLDER [PICTURE]: FOLDER has node_modules, and takes files; PICTURE is of the page's beginning.
 
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [tracer, recording, folder] = process.argv.slice(2);
+const [tracer, recording, folder, picture] = process.argv.slice(2);
 const require = createRequire(join(folder, "x.js"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -42,14 +42,14 @@ const browser = await chromium.launch({
 });
 /** @type {string[]} */
 const said = [];
-async function open(scheme, address = "") {
+async function open(scheme, address = "", from = file) {
   // The policy is for the page's own code: the test's is let in.
   const page = await browser.newPage({ viewport: { width: 1280, height: 1400 }, colorScheme: scheme, bypassCSP: address === "#axe" });
   page.on("console", (message) => said.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => said.push(error.message));
   page.on("request", (request) => { if (!request.url().startsWith("file:")) said.push(`request: ${request.url()}`); });
-  await page.goto(pathToFileURL(file).href + address);
-  await page.waitForFunction(() => document.documentElement.dataset.ready === "yes");
+  await page.goto(pathToFileURL(from).href + address);
+  await page.waitForFunction(() => document.documentElement.dataset.ready === "yes").catch((error) => { throw new Error(`${error.message}\n${said.join("\n")}`); });
   await page.waitForTimeout(200);
   return page;
 }
@@ -58,12 +58,20 @@ const text = (page, selector) => page.locator(selector).innerText();
 try {
   const page = await open("light");
   equal("the head says what was not freed", (await text(page, "#found-lines")).includes(`${bytes(report.totals.live_bytes)} of ${bytes(report.totals.allocated_bytes)} allocated`), true);
+  const kept = report.by_line.find((row) => row.kept_by?.some((it) => it.state !== "none"));
+  if (kept && report.findings.length) equal("a finding says who keeps it", /kept by|nobody|garbage|no holder/.test(await text(page, "#lines")), true);
   equal("the flame graph has all of it", (await text(page, "#view .said")).startsWith(`all: ${bytes(report.totals.live_bytes)} not freed`), true);
   const shown = await page.locator("#lines details > summary.finding").evaluateAll((rows) => rows.map((row) => [row.querySelector("b").textContent, row.querySelectorAll(".number")[0].textContent]));
   const named = (row) => (row.owner ? `${row.owner.function}${row.owner.line ? `:${row.owner.line}` : ""}` : [...new Set(row.rows.map((it) => it.category))].join(", "));
   const isJava = (row) => !row.owner || !row.owner.file || row.owner.file.endsWith(".java");
   equal("the findings are the report's, in its order", shown.filter((_, at) => isJava(report.findings[at])), report.findings.filter(isJava).map((row) => [named(row), bytes(row.live_bytes || row.mapped_bytes)]));
   await page.screenshot({ path: join(out, "page-light.png"), fullPage: true });
+  if (picture) {
+    await page.setViewportSize({ width: 1000, height: 860 });
+    await page.waitForTimeout(300);
+    await page.screenshot({ path: picture });
+    await page.setViewportSize({ width: 1280, height: 1400 });
+  }
 
   for (const view of ["inverted", "table", "categories", "threads", "code", "census", "memory", "quality"]) {
     await page.click(`#tab-${view}`);
@@ -101,6 +109,9 @@ try {
   await page.mouse.move(box.x + 700, box.y + 60, { steps: 4 });
   await page.mouse.up();
   equal("a range is in the address", page.url().includes("range="), true);
+  equal("lines follow the range", (await text(page, "#lines .head")).includes("in the range"), true);
+  await page.keyboard.press("1");
+  equal("the flame graph follows the range", /in the range/.test(await text(page, "#view")), true);
   await page.click("#tab-categories");
   equal("categories have the range", (await text(page, "#view thead")).includes("in the range"), true);
   const address = page.url().slice(page.url().indexOf("#"));
@@ -115,6 +126,18 @@ try {
   await linked.waitForTimeout(200);
   await linked.screenshot({ path: join(out, "page-dark.png"), fullPage: true });
   await linked.close();
+
+  const differing = join(out, "page-diff.html");
+  execFileSync(tracer, ["diff", recording, process.env.NEW ?? recording, "--force", "-o", differing]);
+  const diff = JSON.parse(execFileSync(tracer, ["diff", recording, process.env.NEW ?? recording, "--format", "json"], { encoding: "utf8", maxBuffer: 1 << 30 }));
+  const compared = await open("light", "", differing);
+  equal("a page of what differs says by how much", (await text(compared, "#found-lines")).includes(`${bytes(diff.totals.base.live_bytes)} \u2192 ${bytes(diff.totals.new.live_bytes)}`) || diff.totals.difference.live_bytes === 0, true);
+  for (const view of ["inverted", "table", "categories", "threads", "code", "census", "memory", "quality", "flame"]) {
+    await compared.click(`#tab-${view}`);
+    equal(`of what differs, ${view} has something`, (await text(compared, "#view")).trim().length > 10, true);
+  }
+  await compared.screenshot({ path: join(out, "page-diff.png"), fullPage: true });
+  await compared.close();
 
   for (const scheme of ["light", "dark"]) {
     const checked = await open(scheme, "#axe");

@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     eprintln!("\na sample web shop runs as pid {pid}; it serves requests and loses native memory\n");
 
     let recording = folder.join("shop.trec");
-    let picture = folder.join("shop.svg");
+    let page = folder.join("shop.html");
     shell::run(
         Command::new(&tracer)
             .args([
@@ -61,21 +61,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             ])
             .arg(&recording),
     )?;
-    shell::run(
-        Command::new(&tracer)
-            .arg("report")
-            .arg(&recording)
-            .args(["--format", "flamegraph", "--force", "-o"])
-            .arg(&picture),
-    )?;
+    shell::run(Command::new(&tracer).arg("report").arg(&recording).args(["--force", "-o"]).arg(&page))?;
     shop.stop()?;
     if interrupted.load(Ordering::Relaxed) {
         eprintln!("interrupted: recorded less than {}", options.duration);
     }
 
-    eprintln!("\nflame graph, open it in a browser:   {}", picture.display());
-    eprintln!("the call paths as text:              {} report {}", short(&tracer), short(&recording));
-    eprintln!("the leaks, as they were written:     demo/shop/");
+    eprintln!("\nthe leaks, as they were written:     demo/shop/");
+    eprintln!("the call paths as text:              {} report {} -v", short(&tracer), short(&recording));
+    eprintln!("the page, open it in a browser:      file://{}", page.display());
     Ok(())
 }
 

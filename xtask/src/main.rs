@@ -43,7 +43,7 @@ enum Task {
     /// Open what tracer writes in pprof, dh_view, speedscope and OpenTelemetry's decoder
     Outputs(outputs::Options),
     /// Check the page's modules, and drive the page in Chromium
-    Page(outputs::Options),
+    Page(outputs::PageOptions),
     /// Write man pages and docs/cli.md from the definition of the flags
     Man(man::Options),
     /// Make the Rust code of the protobuf formats from tracer/proto

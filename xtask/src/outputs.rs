@@ -28,6 +28,15 @@ pub(crate) struct Options {
     recording: PathBuf,
 }
 
+#[derive(Args)]
+pub(crate) struct PageOptions {
+    /// The recording to show
+    recording: PathBuf,
+    /// Writes a picture of the page's beginning here (README.md has that of the demo's recording)
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
 /// Compares what viewers show with the report.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = prepare()?;
@@ -41,8 +50,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )
 }
 
-/// Checks the page's modules, and drives the page.
-pub(crate) fn page(options: &Options) -> Result<()> {
+/// Checks the page's modules by their types and pure parts, and drives the page.
+pub(crate) fn page(options: &PageOptions) -> Result<()> {
     let folder = prepare()?;
     let files = std::fs::read_dir("tracer/src/output/html")?.flatten().map(|entry| entry.path());
     let modules = files.filter(|file| file.extension().is_some_and(|ending| ending == "js"));
@@ -62,12 +71,14 @@ pub(crate) fn page(options: &Options) -> Result<()> {
             .args(["--lib", "es2023,dom,dom.iterable"])
             .args(modules),
     )?;
+    shell::run(Command::new("node").args(["--test", "xtask/outputs/units.test.mjs"]))?;
     shell::run(
         Command::new("node")
             .arg("xtask/outputs/page.mjs")
             .arg(tracer()?)
             .arg(&options.recording)
-            .arg(&folder),
+            .arg(&folder)
+            .args(&options.picture),
     )
 }
 

@@ -18,7 +18,7 @@ use super::reading::ReadingArgs;
 use super::writing::WritingArgs;
 use crate::census::Census;
 use crate::output::diff as output;
-use crate::output::{View, pprof, report2, units};
+use crate::output::{View, html, pprof, report2, units};
 use crate::profile::diff::Diff;
 use crate::profile::{Filter, Profile};
 
@@ -68,9 +68,9 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
     let (format, to) = args.writing.open(terminal)?;
-    if matches!(format, Format::Otlp | Format::Dhat | Format::Html) {
+    if matches!(format, Format::Otlp | Format::Dhat) {
         return Err(Failure::new(status::USAGE, "this format knows no differences")
-            .help("compare with --format pprof, text, json, folded or flamegraph"));
+            .help("compare with --format html, pprof, text, json, folded or flamegraph"));
     }
     let view = args.filters.view();
     let filter = args.filters.filter(args.range)?;
@@ -97,9 +97,8 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Folded => output::folded(&diff, &options, out),
         Format::Flamegraph => output::flamegraph(&diff, &options, out),
         // Formats that know no differences were refused.
-        Format::Pprof | Format::Otlp | Format::Dhat | Format::Html => {
-            pprof::render_diff(&diff, &options, out)
-        }
+        Format::Pprof | Format::Otlp | Format::Dhat => pprof::render_diff(&diff, &options, out),
+        Format::Html => html::render_diff(&diff, &options, out),
     };
     to.write(stdout, render)?;
     match incomplete.filter(|_| args.strict) {

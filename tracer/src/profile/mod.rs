@@ -225,6 +225,9 @@ pub struct Site {
     pub complete: Option<bool>,
     /// At the moments of [`Series::times_ns`]; the first sites have it.
     pub series: Option<RowSeries>,
+    /// The same, of a thousand sites. None: those that hold less.
+    #[serde(skip)]
+    pub course: Option<RowSeries>,
     #[serde(skip)]
     pub peak: Peak,
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.

@@ -39,7 +39,8 @@ impl Profile {
         let categories = self.categories.iter_mut().filter_map(|row| row.verdict.as_mut());
         let findings = self.findings.iter_mut().map(|row| &mut row.verdict);
         sites.chain(lines).chain(categories).chain(findings).for_each(|verdict| words.verdict(verdict));
-        for note in self.quality.notes.iter_mut().chain(&mut self.filtered.notes) {
+        let notes = self.quality.notes.iter_mut().chain(&mut self.filtered.notes);
+        for note in notes.chain(self.holders.as_mut().err()) {
             *note = words.sentence(note);
         }
         for flag in &mut self.filtered.flags {
@@ -82,7 +83,7 @@ impl Profile {
         let of_lines = self.by_line.iter_mut().filter_map(|row| row.kept_by.as_mut());
         for kept in of_sites.chain(of_lines).flatten() {
             let step = |step: &Step| match (step.kind, &step.name) {
-                (StepKind::Thread | StepKind::Stack, Some(name)) => {
+                (StepKind::Thread | StepKind::Stack | StepKind::Jni, Some(name)) => {
                     Step { name: Some(words.thread(name).into()), ..step.clone() }
                 }
                 _ => step.clone(),

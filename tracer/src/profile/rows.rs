@@ -389,8 +389,10 @@ fn finish_sites(
     });
     for source in SOURCES {
         let of_source = sites.iter_mut().filter(|(.., site)| site.source == source);
-        for (group, _, site) in of_source.take(series::SITES) {
-            site.series = Some(series::RowSeries::of(&verdicts.history(*group)));
+        for (at, (group, _, site)) in of_source.take(series::FOLLOWED).enumerate() {
+            let course = series::RowSeries::of(&verdicts.history(*group));
+            site.series = Some(course.clone()).filter(|_| at < series::SITES);
+            site.course = Some(course);
         }
     }
     let lines = sites.iter().map(|(_, line, _)| *line).collect();
@@ -422,6 +424,7 @@ fn finish_site(
         frames,
         complete: draft.stack.complete,
         series: None,
+        course: None,
         peak: Peak::default(),
         path: CallPath { leaf, cause, owner },
         kept_by: kept.filter(|_| draft.source == "allocator").map(|kept| kept.told(&draft.kept)),

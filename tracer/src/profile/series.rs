@@ -8,8 +8,10 @@ use serde::Serialize;
 use crate::recording::{self, Recording};
 use crate::verdict::{GroupVerdicts, Point};
 
-/// Sites that have a course of their own, for each source.
+/// Sites whose course is in JSON, for each source.
 pub(super) const SITES: usize = 10;
+/// Sites whose course is known, for each source, and rows by line: those that hold most.
+pub(super) const FOLLOWED: usize = 1_000;
 /// Collections that are told; the full and the longest ones, where there are more.
 const COLLECTIONS: usize = 1_000;
 

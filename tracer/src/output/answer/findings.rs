@@ -14,6 +14,8 @@ use crate::profile::{Category, Finding, Kind, LineRow, OwnerShare, Place, Profil
 const BESIDE: usize = 2;
 /// Lines of evidence on the first screen.
 const EVIDENCE_LINES: usize = 2;
+/// Categories that are named of all else.
+const ELSE_NAMES: usize = 4;
 /// Owners of a category that are named with `-v` at most.
 const OWNERS: usize = 3;
 
@@ -259,9 +261,8 @@ pub(super) fn else_names(profile: &Profile, found: &[Finding]) -> String {
         .filter(|row| row.source == "allocator" && row.totals.live_bytes > 0 && !is_told(row))
         .collect();
     rows.sort_by_key(|row| Reverse(row.totals.live_bytes));
-    let mut names: Vec<String> = rows.iter().take(4).map(|row| clean(&row.id).into_owned()).collect();
-    if rows.len() > names.len() {
-        names.push("...".to_owned());
-    }
-    names.join(", ")
+    let names: Vec<String> = rows.iter().take(ELSE_NAMES).map(|row| clean(&row.id).into_owned()).collect();
+    let more = rows.len() - names.len();
+    let more = if more > 0 { format!(" and {} more", units::count(more as u64)) } else { String::new() };
+    names.join(", ") + &more
 }

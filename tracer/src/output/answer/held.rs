@@ -9,6 +9,7 @@ use super::merged::merged;
 use super::screen::{Screen, names};
 use crate::census;
 use crate::limits::Limit;
+use crate::output::limits::name;
 use crate::output::{clean, units};
 use crate::profile::{Category, Kind, Profile};
 
@@ -19,30 +20,55 @@ const HELD: usize = 5;
 /// A line with less than this part of all that is held says nothing: one in so many.
 const LEAST_PART: u64 = 100;
 
+/// Why nothing is found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::output) enum Why {
+    Filtered,
+    NothingGrew,
+    TooShort,
+    AtLimit,
+    NoLeak,
+}
+
+impl Why {
+    pub(in crate::output) fn of(profile: &Profile) -> Why {
+        let is_kind =
+            |row: &&Category| row.verdict.as_ref().is_some_and(|verdict| verdict.kind == Kind::TooShort);
+        let short = profile.categories.iter().filter(|row| row.source == "allocator").filter(is_kind);
+        let short_bytes = short.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
+        match profile {
+            _ if profile.totals.allocated_count == 0 && is_filtered(profile) => Why::Filtered,
+            _ if profile.categories.is_empty() || profile.totals.allocated_count == 0 => Why::NothingGrew,
+            // Most of what is held could not be judged.
+            _ if short_bytes > profile.totals.live_bytes / 2 => Why::TooShort,
+            _ if profile.limits.iter().flatten().any(is_full) => Why::AtLimit,
+            _ => Why::NoLeak,
+        }
+    }
+
+    pub(in crate::output) const fn as_str(self) -> &'static str {
+        match self {
+            Why::Filtered => "Nothing that malloc gave passes the filter.",
+            Why::NothingGrew => "NOTHING GREW: nothing was allocated in this time.",
+            Why::TooShort => "TOO SHORT to tell growth from a start: record longer, -d 5m.",
+            Why::AtLimit => "AT A LIMIT, nothing can grow: who holds most is the one to look at.",
+            Why::NoLeak => "NO LEAK FOUND: nothing grows all the time.",
+        }
+    }
+}
+
+fn is_full(limit: &Limit) -> bool {
+    limit.reached_ns.is_some()
+}
+
 /// Where nothing is found: why, and what is held all the same.
 pub(super) fn nothing_found(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
-    let is_kind =
-        |row: &&Category| row.verdict.as_ref().is_some_and(|verdict| verdict.kind == Kind::TooShort);
-    let short = profile.categories.iter().filter(|row| row.source == "allocator").filter(is_kind);
-    let short_bytes = short.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
-    // Most of what is held could not be judged.
-    let is_short = short_bytes > profile.totals.live_bytes / 2;
-    let is_full = |limit: &Limit| limit.reached_ns.is_some();
-    let is_at_limit = profile.limits.iter().flatten().any(is_full);
-    if profile.totals.allocated_count == 0 && is_filtered(profile) {
-        return screen.paragraph("", "Nothing that malloc gave passes the filter.");
-    }
-    if profile.categories.is_empty() || profile.totals.allocated_count == 0 {
-        screen.paragraph("", "NOTHING GREW: nothing was allocated in this time.")?;
-        return before(profile, FINDINGS, screen);
-    }
-    if is_short {
-        screen.paragraph("", "TOO SHORT to tell growth from a start: record longer, -d 5m.")?;
-    } else if is_at_limit {
-        let text = "AT A LIMIT, nothing can grow: who holds most is the one to look at.";
-        screen.paragraph("", text)?;
-    } else {
-        screen.paragraph("", "NO LEAK FOUND: nothing grows all the time.")?;
+    let why = Why::of(profile);
+    screen.paragraph("", why.as_str())?;
+    match why {
+        Why::Filtered => return Ok(()),
+        Why::NothingGrew => return before(profile, FINDINGS, screen),
+        Why::TooShort | Why::AtLimit | Why::NoLeak => {}
     }
     let mut rows = merged(profile, |row| row.totals.live_bytes > 0);
     rows.sort_by_key(|row| Reverse(row.live.bytes));
@@ -66,7 +92,9 @@ pub(super) fn nothing_found(profile: &Profile, screen: &mut Screen<'_>) -> io::R
         let cells = cells(&units::bytes(row.live.bytes), "", &units::count(row.live.count));
         screen.row(&format!("{:>2} ", at + 1), &names(row.line), &cells)?;
         let mut told = row.categories.iter().map(|id| clean(id)).collect::<Vec<_>>().join(", ");
-        if !is_short {
+        if let Some(limit) = full_limit(profile, &row.categories) {
+            told = format!("{told}: its limit is met ({})", name(limit));
+        } else if why != Why::TooShort {
             told = format!("{told}: {}", row.word);
         }
         screen.paragraph("     ", &told)?;
@@ -76,6 +104,20 @@ pub(super) fn nothing_found(profile: &Profile, screen: &mut Screen<'_>) -> io::R
         screen.paragraph("    ", &format!("all else {}", units::bytes(else_bytes)))?;
     }
     before(profile, FINDINGS, screen)
+}
+
+/// The limit that is full of what a row holds.
+fn full_limit<'a>(profile: &'a Profile, categories: &[&str]) -> Option<&'a Limit> {
+    profile.limits.iter().flatten().filter(|limit| is_full(limit)).find(|limit| {
+        let of = match limit.id.split(':').next() {
+            Some("direct-buffers") => "direct-buffer",
+            Some("metaspace" | "class-space") => "metaspace",
+            Some("code-cache") => "code-cache",
+            Some("threads") => "thread-stack",
+            _ => return false,
+        };
+        categories.contains(&of)
+    })
 }
 
 fn is_filtered(profile: &Profile) -> bool {

@@ -9,7 +9,7 @@ use crate::profile::{KeptBy, LineRow};
 const MOST_SHARE: f64 = 0.5;
 
 /// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. None: nobody looked, or no Java object has any of it.
-pub(super) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
+pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
     let kept = merged(rows.iter().map(|row| row.kept_by.as_deref()))?;
     let all = sum(&kept);
     let first = kept.iter().find(|kept| kept.state != State::None)?;

@@ -20,21 +20,21 @@ const GROWS_PERCENT: u64 = 20;
 const OF_HOST: [&str; 5] = ["host-memory", "swap", "commit", "threads:threads-max", "threads:pid-max"];
 
 pub(super) fn limits(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
+    let sentences = sentences(profile);
+    if !sentences.is_empty() {
+        screen.gap()?;
+    }
+    sentences.iter().try_for_each(|text| screen.paragraph("LIMIT  ", text))
+}
+
+/// What is met or soon will be, a sentence each, the most urgent first; then whether the heap fits.
+pub(in crate::output) fn sentences(profile: &Profile) -> Vec<String> {
     let limits = profile.limits.as_deref().unwrap_or_default();
     let mut near: Vec<&Limit> = limits.iter().filter(|limit| is_near(limit)).collect();
     near.sort_by_key(|limit| (limit.reached_ns.is_none(), limit.seconds_left.unwrap_or(u64::MAX)));
     let misfit = profile.fits.as_ref().filter(|fits| !fits.fits);
-    if near.is_empty() && misfit.is_none() {
-        return Ok(());
-    }
-    screen.gap()?;
-    for limit in near.into_iter().take(LIMITS) {
-        screen.paragraph("LIMIT  ", &told(limit))?;
-    }
-    match misfit {
-        Some(fits) => screen.paragraph("LIMIT  ", &does_not_fit(fits, limits)),
-        None => Ok(()),
-    }
+    let near = near.into_iter().take(LIMITS).map(told);
+    near.chain(misfit.map(|fits| does_not_fit(fits, limits))).collect()
 }
 
 /// Is it used up, nearly so, or soon? Of a control group's memory, what the page cache takes is given back.

@@ -7,9 +7,9 @@
 mod below;
 mod findings;
 mod heading;
-mod held;
-mod kept;
-mod limits;
+pub(in crate::output) mod held;
+pub(in crate::output) mod kept;
+pub(in crate::output) mod limits;
 mod merged;
 mod next;
 mod quality;

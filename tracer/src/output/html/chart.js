@@ -2,9 +2,9 @@
 // Memory over time: what is resident by part, with collections, the limit and the peak. A range can be selected.
 
 import { element, color } from "./dom.js";
-import { bytes, duration, more } from "./format.js";
+import { bytes, counted, duration, more } from "./format.js";
 
-/** @typedef {{from: number, to: number}} Range nanoseconds since the start */
+/** @typedef {import("./course.js").Range} Range */
 
 const HEIGHT = 190;
 const LEFT = 72;
@@ -25,6 +25,7 @@ export function chart(facts, selected) {
   }));
   const said = element("p", { class: "said", role: "status" });
   const legend = element("ul", { class: "legend" });
+  const peak = moments.length ? moments.reduce((/** @type {any} */ one, /** @type {any} */ other) => (total(other) > total(one) ? other : one)) : null;
   const root = element("div", {}, canvas, legend, said);
   const parts = largest(moments, facts.memory.parts);
   /** @type {Range | null} */
@@ -97,6 +98,12 @@ export function chart(facts, selected) {
       pen.fillStyle = color("select");
       pen.fillRect(x(range.from), 4, Math.max(1, x(range.to) - x(range.from)), HEIGHT - BOTTOM);
     }
+    if (peak) {
+      pen.fillStyle = color("ink");
+      pen.beginPath();
+      pen.arc(x(peak.time_ns), y(total(peak)), 3, 0, 7);
+      pen.fill();
+    }
     if (moments[marked]) {
       pen.fillStyle = color("ink");
       pen.fillRect(x(moments[marked].time_ns), 4, 1, HEIGHT - BOTTOM);
@@ -120,7 +127,7 @@ export function chart(facts, selected) {
       const [first, last] = [momentAt(moments, range.from), momentAt(moments, range.to)];
       const change = first && last ? total(last) - total(first) : NaN;
       said.textContent = `${duration(range.from)} to ${duration(range.to)}: resident ${Number.isNaN(change) ? "not known" : more(change)}. Esc: all of it`;
-    } else said.textContent = hint(moments, facts);
+    } else said.replaceChildren(...hint(peak, facts, () => mark(moments.indexOf(peak))));
     draw();
   }
 
@@ -137,7 +144,11 @@ export function chart(facts, selected) {
   canvas.addEventListener("pointerup", (event) => {
     const isRange = Math.abs(event.offsetX - began) > 4;
     began = -1;
-    if (!isRange) select(null);
+    // A click is on the peak, or on nothing.
+    if (!isRange) {
+      select(null);
+      if (peak && Math.abs(x(peak.time_ns) - event.offsetX) < 8) mark(moments.indexOf(peak));
+    }
     selected(range);
   });
   canvas.addEventListener("keydown", (event) => {
@@ -147,16 +158,14 @@ export function chart(facts, selected) {
     event.preventDefault();
   });
   legend.append(...parts.map((part, at) => element("li", { class: `key part-${at}` }, `${part.name} `, element("b", {}, bytes(part.last)))));
-  said.textContent = hint(moments, facts);
   return { root, draw, select };
 }
 
-/** @param {any[]} moments @param {any} facts */
-function hint(moments, facts) {
-  if (!moments.length) return "The recording does not have the course of resident memory.";
-  const peak = moments.reduce((one, other) => (total(other) > total(one) ? other : one));
-  const gc = facts.session.gc_count === null ? "collections were not seen" : `${facts.session.gc_count} collections (ticks below; long: full)`;
-  return `most resident: ${bytes(total(peak))} at ${duration(peak.time_ns)}; ${gc}. Drag to select a range.`;
+/** @param {any} peak @param {any} facts @param {() => void} show @returns {(Node | string)[]} */
+function hint(peak, facts, show) {
+  if (!peak) return ["The recording does not have the course of resident memory."];
+  const gc = facts.session.gc_count === null ? "collections were not seen" : `${counted(facts.session.gc_count, "collection")} (ticks below; long: full)`;
+  return [element("button", { type: "button", class: "link", click: show }, `most resident: ${bytes(total(peak))} at ${duration(peak.time_ns)}`), `; ${gc}. Drag to select a range.`];
 }
 
 /** @param {any} moment @returns {number} */

@@ -1,6 +1,8 @@
 // @ts-check
 // The report, unpacked: facts, and stacks as a tree in columns.
 
+import { cumulated } from "./course.js";
+
 /**
  * @typedef {object} Report
  * @property {any} facts as in the JSON report
@@ -9,6 +11,8 @@
  * @property {Int32Array} parent of each node; -1: a root. A node comes after its parent
  * @property {Int32Array} nodeFrame
  * @property {number} siteCount
+ * @property {Float64Array} live bytes, course by course
+ * @property {Float64Array} allocated bytes, course by course
  */
 
 /** @returns {Promise<Report>} */
@@ -34,7 +38,8 @@ export function read(file) {
   const parent = new Int32Array(columns.node_up.length);
   parent.forEach((_, node) => (parent[node] = columns.node_up[node] === 0 ? -1 : node - columns.node_up[node]));
   const nodeFrame = /** @type {Int32Array} */ (columns.node_frame);
-  return { facts, strings, columns, parent, nodeFrame, siteCount: columns.site_leaf.length };
+  const [live, allocated] = ["course_live", "course_allocated"].map((name) => cumulated(columns[name] ?? [], facts.times_ns?.length ?? 0));
+  return { facts, strings, columns, parent, nodeFrame, siteCount: columns.site_leaf.length, live, allocated };
 }
 
 /**

@@ -52,3 +52,20 @@ export function note(text, kind = "note") {
 export function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
+
+/**
+ * A course as a small picture, with a range in it.
+ * @param {number[]} course @param {{from: number, to: number} | null} moments @returns {Element}
+ */
+export function spark(course, moments) {
+  const [wide, high, most] = [100, 22, Math.max(1, ...course)];
+  const x = (/** @type {number} */ at) => ((at * wide) / Math.max(1, course.length - 1)).toFixed(1);
+  const points = course.map((value, at) => `${x(at)},${(high - (value / most) * (high - 2)).toFixed(1)}`);
+  const made = /** @type {Element} */ (/** @type {HTMLTemplateElement} */ (byId("spark")).content.firstElementChild?.cloneNode(true));
+  made.querySelector("polyline")?.setAttribute("points", points.join(" "));
+  if (moments) {
+    made.querySelector("rect")?.setAttribute("x", x(moments.from));
+    made.querySelector("rect")?.setAttribute("width", String(Number(x(moments.to)) - Number(x(moments.from))));
+  }
+  return made;
+}

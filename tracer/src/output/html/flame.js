@@ -2,15 +2,15 @@
 // The flame graph: a canvas as tall as its box, which scrolls through the rows. Frames below half a pixel are one.
 
 import { element, color } from "./dom.js";
-import { bytes, share } from "./format.js";
-import { searched } from "./model.js";
+import { bytes, more, share } from "./format.js";
+import { searched } from "./stacks.js";
 
-/** @typedef {import("./model.js").Node} Node */
+/** @typedef {import("./stacks.js").Node} Node */
 
 const ROW = 19;
 /** The box's, at most. A canvas of a whole deep stack would be more than browsers draw. */
 const BOX_HEIGHT = 460;
-const KINDS = ["application", "jdk", "jvm", "native", "kernel", "missing"];
+const KINDS = ["application", "jdk", "jvm", "native", "kernel", "missing", "native"];
 const NAMES = ["your code", "JDK", "JVM", "libraries", "kernel", "not known"];
 
 /**
@@ -73,6 +73,7 @@ export function flame(zoomed) {
     pen.clearRect(0, 0, wide, high);
     pen.font = "12px system-ui, sans-serif";
     boxes = [];
+    legend.hidden = zoom.stacks.changes !== null;
     const fill = KINDS.map((kind) => color(`kind-${kind}`));
     const colors = { ink: color("flame-ink"), page: color("page"), hit: color("hit"), soft: color("soft"), root: color("kind-missing") };
     const top = box.scrollTop;
@@ -106,7 +107,7 @@ export function flame(zoomed) {
       boxes.push({ node, x, y, width });
       const isHit = wanted !== null && wanted.test(node.name);
       pen.globalAlpha = wanted && !isHit ? 0.45 : strength;
-      pen.fillStyle = isHit ? colors.hit : node.kind < 0 ? colors.root : fill[node.kind];
+      pen.fillStyle = isHit ? colors.hit : node.stacks.changes ? changed(node) : node.kind < 0 ? colors.root : fill[node.kind];
       pen.fillRect(x, y, Math.max(0.5, width - 1), ROW - 1);
       pen.globalAlpha = 1;
       if (node === focus) {
@@ -115,7 +116,8 @@ export function flame(zoomed) {
       }
       if (width > 30) {
         pen.fillStyle = colors.ink;
-        pen.fillText(fitted(node.name, Math.floor((width - 8) / 6.4)), x + 4, y + 13);
+        // Letters differ in width: what does not fit after all is drawn narrower.
+        pen.fillText(fitted(node.name, Math.floor((width - 8) / 6.4)), x + 4, y + 13, width - 6);
       }
     }
   }
@@ -123,7 +125,7 @@ export function flame(zoomed) {
   /** @param {Node} node */
   function say(node) {
     if (!tree) return;
-    said.textContent = `${node.name}: ${bytes(node.value)} ${what}, ${share(node.value, tree.value)} of all${node.own && node.own !== node.value ? `, ${bytes(node.own)} itself` : ""}`;
+    said.textContent = `${node.name}: ${bytes(node.value)} ${what}, ${share(node.value, tree.value)} of all${node.own && node.own !== node.value ? `, ${bytes(node.own)} itself` : ""}${node.stacks.changes ? `, ${more(node.change)}` : ""}`;
   }
 
   /** @param {Node} node */
@@ -202,6 +204,13 @@ function neighbour(node, key) {
   if (key === "ArrowLeft") return beside[beside.indexOf(node) - 1];
   if (key === "ArrowRight") return beside[beside.indexOf(node) + 1];
   return null;
+}
+
+/** Red grew, blue shrank: the stronger, the larger a part of it. @param {Node} node */
+function changed(node) {
+  const part = Math.sqrt(Math.min(1, Math.abs(node.change) / Math.max(1, node.value)));
+  const fade = (/** @type {number} */ full) => Math.round(225 - (225 - full) * part);
+  return node.change > 0 ? `rgb(${fade(245)}, ${fade(110)}, ${fade(100)})` : `rgb(${fade(110)}, ${fade(160)}, ${fade(245)})`;
 }
 
 /** The end of a name says more. @param {string} text @param {number} width */

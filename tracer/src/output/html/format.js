@@ -27,6 +27,11 @@ export function count(value) {
   return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** @param {number} value @param {string} what @returns {string} `1 frame`, `2 frames` */
+export function counted(value, what) {
+  return `${count(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
 /** @param {number} perSecond bytes; NaN: not known @returns {string} */
 export function rate(perSecond) {
   return Number.isNaN(perSecond) ? "not known" : `${more(perSecond)}/s`;

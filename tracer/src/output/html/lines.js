@@ -1,31 +1,24 @@
 // @ts-check
 // Findings: the lines of the application that hold memory, each with its evidence, callers and callees.
 
-import { element } from "./dom.js";
-import { bytes, count, rate, share } from "./format.js";
-import { isFinding, stackOf, treeOf, frameName } from "./model.js";
+import { element, spark } from "./dom.js";
+import { bytes, count, more, rate, share } from "./format.js";
+import { grewIn } from "./course.js";
+import { isFinding, stackOf, sureOf, frameName } from "./model.js";
+import { treeOf } from "./stacks.js";
 
 /** @typedef {import("./data.js").Report} Report */
 /** @typedef {import("./model.js").Line} Line */
 /** @typedef {import("./model.js").Look} Look */
-/** @typedef {import("./model.js").Node} Node */
+/** @typedef {import("./stacks.js").Node} Node */
 
 /** Lines that are shown where nothing is a finding, and findings at most. */
 const SHOWN = 8;
 const FINDINGS = 20;
 const PATHS = 4;
 
-/** How sure it is, in words. @param {Line} line */
-export function sure(line) {
-  switch (line.verdict) {
-    case "leak": return "leak";
-    case "gc-pending": return line.proof === "none" ? "unproven" : "gc-pending";
-    case "retention": return "kept by malloc";
-    case "too-short": return "seen too short";
-    case "": return "not told";
-    default: return "ok";
-  }
-}
+/** @param {Line} line */
+const sure = (line) => sureOf(line.verdict, line.proof);
 
 /**
  * @param {Report} report
@@ -43,12 +36,12 @@ export function lineTable(report, lines, look, all, toggled) {
   const body = shown.map((line, at) => row(report, line, at + 1, whole, look));
   if (findings.length) body[0].open = true;
   const restBytes = rest.reduce((sum, line) => sum + line.live, 0);
-  const more = rest.length
+  const others = rest.length
     ? element("p", { class: "more" }, `${count(rest.length)} more, ${bytes(restBytes)}${rest.every((line) => sure(line) === "ok") ? ", all ok" : ""}. `, element("button", { type: "button", click: () => toggled(true) }, "show all"))
     : null;
   const heads = element("div", { class: "line head", "aria-hidden": "true" },
-    ...["", "line that allocates", "not freed", "grew", "left", "sure"].map((text) => element("span", {}, text)));
-  return element("div", { class: "lines" }, heads, ...body, more);
+    ...["", "line that allocates", "not freed", look.moments ? "in the range" : "grew", "left", "sure", "over time"].map((text) => element("span", {}, text)));
+  return element("div", { class: "lines" }, heads, ...body, others);
 }
 
 /** @param {Report} report @param {Line} line @param {number} number @param {number} whole @param {Look} look */
@@ -57,10 +50,10 @@ function row(report, line, number, whole, look) {
     element("span", {}, String(number)),
     element("span", { class: "name" }, element("b", {}, line.name), element("small", {}, line.what)),
     element("span", { class: "number" }, bytes(line.live || line.mapped)),
-    element("span", { class: "number" }, rate(line.growth ?? NaN)),
+    element("span", { class: "number" }, look.moments ? orNot(grewIn(line.course, look.moments)) : grew(line)),
     element("span", { class: "number" }, count(line.count)),
     element("span", { class: `sure ${sure(line).replace(/ /g, "-")}` }, sure(line)),
-    element("span", { class: "bar" }, bar(line.live, whole)));
+    line.course ? spark(line.course, look.moments) : element("span", {}));
   const made = /** @type {HTMLDetailsElement} */ (element("details", { id: `line-${number}` }, summary));
   made.addEventListener("toggle", () => {
     if (made.childElementCount === 1) made.append(details(report, line, whole, look));
@@ -68,16 +61,19 @@ function row(report, line, number, whole, look) {
   return made;
 }
 
-/** @param {number} part @param {number} whole */
-function bar(part, whole) {
-  const made = element("meter", { min: 0, max: Math.max(1, whole), value: part, title: `${share(part, whole)} of all` });
-  return made;
+/** Bytes a second; of threads, how many a minute. @param {Line} line */
+function grew(line) {
+  const perMinute = line.growthCount * 60;
+  return perMinute >= 0.5 && line.what.includes("thread-stack") ? `${count(perMinute)}/min` : rate(line.growth ?? NaN);
 }
+
+/** @param {number} grew */
+const orNot = (grew) => (Number.isNaN(grew) ? "not known" : more(grew));
 
 /** @param {Report} report @param {Line} line @param {number} whole @param {Look} look */
 function details(report, line, whole, look) {
   const { threads } = line;
-  const tree = treeOf(report, line.sites, look, false);
+  const tree = treeOf(report, line.sites, { ...look, measure: "live", moments: null }, false);
   const text = asText(report, line, whole, threads);
   const said = element("span", { role: "status" });
   const copy = element("button", {
@@ -87,12 +83,23 @@ function details(report, line, whole, look) {
   return element("div", { class: "detail" },
     line.evidence ? element("p", {}, element("b", {}, "why: "), line.evidence) : null,
     line.advice && isFinding(line) ? element("p", {}, element("b", {}, "fix: "), line.advice) : null,
-    element("p", {}, `${line.mapped ? `${bytes(line.mapped)} mapped and in memory; ` : ""}${line.resident === null ? "" : `${bytes(line.resident)} of it in memory; `}${bytes(line.live)} not freed in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call paths.`),
+    line.kept ? keeps(line.kept) : null,
+    element("p", {}, `${line.mapped ? `${bytes(line.mapped)} mapped and in memory; ` : ""}${line.resident === null ? "" : `${bytes(line.resident)} of it in memory; `}${bytes(line.live)} not freed (${share(line.live, whole)} of all) in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call path${line.sites.length === 1 ? "" : "s"}.`),
     threads.length ? element("p", {}, element("b", {}, "threads: "), threads.slice(0, 8).join(", "), threads.length > 8 ? ` and ${threads.length - 8} more` : "") : null,
     line.sites.length ? element("h4", {}, "call paths, from the thread's entry") : null,
     line.sites.length ? branch(tree, line.live, 0) : null,
     element("p", {}, copy, " ", said),
     element("details", {}, element("summary", {}, "as text"), element("pre", {}, text)));
+}
+
+/** Who keeps it. @param {NonNullable<Line["kept"]>} kept */
+function keeps(kept) {
+  const [begin, ...rest] = kept.text.split(/(?<=^kept by|^kept softly by) /);
+  const said = rest.length ? [element("b", {}, `${begin}: `), rest.join(" ")] : [kept.text];
+  if (kept.ways.length < 2) return element("p", {}, ...said);
+  const ways = kept.ways.map((way) => element("li", {}, element("b", {}, bytes(way.bytes)), ` in ${count(way.count)}: ${way.path || way.state}`));
+  if (kept.more) ways.push(element("li", {}, `${count(kept.more)} more ways`));
+  return element("details", {}, element("summary", {}, ...said), element("ul", { class: "branch" }, ...ways));
 }
 
 /** A chain without branches is one item. @param {Node} node @param {number} whole @param {number} depth @returns {HTMLElement} */
@@ -122,9 +129,10 @@ function asText(report, line, whole, threads) {
   return [
     `${facts.program} (pid ${facts.target.pid}), recorded ${facts.session.started}`,
     `${line.name}  [${line.what}]  ${sure(line)}`,
-    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${rate(line.growth ?? NaN)}`,
+    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${grew(line)}`,
     ...(line.evidence ? [`  why: ${line.evidence}`] : []),
     ...(line.advice && isFinding(line) ? [`  fix: ${line.advice}`] : []),
+    ...(line.kept ? [`  ${line.kept.text}`] : []),
     ...(threads.length ? [`  threads: ${threads.slice(0, 8).join(", ")}`] : []),
     ...(first.length ? ["  the call path that holds most:"] : []),
     ...first,

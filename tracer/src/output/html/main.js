@@ -2,13 +2,16 @@
 // The page: what is looked at, views, keys, and the address that says all of it.
 
 import { byId, element, note, color } from "./dom.js";
-import { bytes, count, duration, rate } from "./format.js";
 import { unpack } from "./data.js";
-import { isFinding, linesOf, MEASURES, sitesOf, treeOf } from "./model.js";
+import { momentsOf } from "./course.js";
+import { DIFFERENCES, linesOf, MEASURES, sitesOf } from "./model.js";
+import { treeOf } from "./stacks.js";
 import { chart } from "./chart.js";
 import { flame } from "./flame.js";
 import { lineTable } from "./lines.js";
-import { categoryTable, censusTable, codeTables, limitsOf, limitText, memoryTable, quality, siteTable, threadTables } from "./tables.js";
+import { diffCategories, diffCensus, diffCode, diffLines, diffMemory, diffQuality, diffThreads } from "./diff.js";
+import { categoryTable, censusTable, codeTables, memoryTable, quality, siteTable, threadTables } from "./tables.js";
+import { diffHeading, heading } from "./heading.js";
 
 /** @typedef {import("./data.js").Report} Report */
 
@@ -18,59 +21,77 @@ const SECOND = 1e9;
 /** @param {Report} report */
 function start(report) {
   const { facts } = report;
-  const state = { view: "flame", measure: "live", category: "", filter: "", jvm: false, jdk: false, all: false, range: /** @type {import("./chart.js").Range | null} */ (null), zoom: /** @type {string[]} */ ([]) };
+  const isDiff = facts.kind === "diff";
+  /** @type {Record<string, string>} */
+  const measures = isDiff ? DIFFERENCES : MEASURES;
+  const usual = Object.keys(measures)[0];
+  const state = { view: "flame", measure: usual, category: "", filter: "", jvm: false, jdk: false, all: false, range: /** @type {import("./chart.js").Range | null} */ (null), zoom: /** @type {string[]} */ ([]) };
   const graph = flame((node) => {
     const path = [];
     for (let next = /** @type {typeof node | null} */ (node); next?.parent; next = next.parent) path.unshift(next.name);
     state.zoom = path;
     save();
   });
-  const course = chart(facts, (range) => {
+  const course = isDiff ? null : chart(facts, (range) => {
     state.range = range;
     update();
   });
 
-  heading(facts, report);
-  byId("chart").append(course.root);
+  if (course) {
+    heading(facts);
+    byId("chart").append(course.root);
+  } else {
+    diffHeading(facts);
+    byId("h-chart").parentElement?.remove();
+  }
   controls();
   load();
   update();
+  document.documentElement.dataset.ready = color("page") ? "yes" : "no";
   window.addEventListener("hashchange", () => {
     if (location.hash.slice(1) !== saved) {
       load();
       update();
     }
   });
-  window.addEventListener("resize", () => course.draw());
+  window.addEventListener("resize", () => course?.draw());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
   document.addEventListener("keydown", key);
 
   function look() {
-    return { measure: state.measure, category: state.category, filter: pattern(state.filter), jvm: state.jvm, jdk: state.jdk };
+    return { measure: state.measure, category: state.category, filter: pattern(state.filter), jvm: state.jvm, jdk: state.jdk, moments: isDiff ? null : momentsOf(facts.times_ns, state.range) };
   }
 
   function update() {
     save();
     const looked = look();
     const sites = sitesOf(report, looked);
-    const all = { ...looked, measure: "live" };
-    const of = JSON.stringify([state.category, state.filter, state.jvm, state.jdk, state.all]);
-    if (of !== shownLines) {
-      shownLines = of;
-      byId("lines").replaceChildren(lineTable(report, linesOf(report, sitesOf(report, all), !state.category && !state.filter), all, state.all, (shown) => {
-        state.all = shown;
-        update();
-      }));
-    }
+    lines(looked);
     for (const tab of document.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", String(tab.id === `tab-${state.view}`));
-    course.select(state.range);
+    course?.select(state.range);
     view(sites, looked);
     byId("views").setAttribute("aria-labelledby", `tab-${state.view}`);
   }
 
+  /** @param {ReturnType<typeof look>} looked */
+  function lines(looked) {
+    const of = JSON.stringify([state.category, state.filter, state.jvm, state.jdk, state.all, looked.moments]);
+    if (of === shownLines) return;
+    shownLines = of;
+    if (isDiff) {
+      byId("lines").replaceChildren(diffLines(facts, state.all, () => { state.all = true; update(); }));
+      return;
+    }
+    const passing = sitesOf(report, { ...looked, measure: "live", moments: null });
+    byId("lines").replaceChildren(lineTable(report, linesOf(report, passing, !state.category && !state.filter), looked, state.all, (shown) => {
+      state.all = shown;
+      update();
+    }));
+  }
+
   /** @param {number[]} sites @param {ReturnType<typeof look>} looked */
   function view(sites, looked) {
-    const name = MEASURES[/** @type {"live"} */ (state.measure)].name;
+    const name = looked.moments && state.measure === "live" ? "more not freed in the range" : measures[state.measure] + (looked.moments ? " in the range" : "");
     const box = byId("view");
     byId("looking").hidden = !["flame", "inverted", "table"].includes(state.view);
     if (state.view === "flame" || state.view === "inverted") {
@@ -80,21 +101,22 @@ function start(report) {
       graph.zoomTo(state.zoom);
       return find();
     }
-    const made = {
-      table: () => siteTable(report, sites, looked),
-      categories: () => categoryTable(facts, state.range, (id) => {
-        state.category = id;
-        state.view = "flame";
-        load(hash());
-        update();
-      }),
-      threads: () => threadTables(facts),
-      code: () => codeTables(facts),
-      census: () => censusTable(facts),
-      memory: () => memoryTable(facts),
-      quality: () => quality(facts),
-    }[/** @type {"table"} */ (state.view)]();
-    box.replaceChildren(...(state.range && state.view !== "categories" ? [note("The range applies to the chart and to categories: what call paths had at each moment is not in this file.")] : []), made);
+    const choose = (/** @type {string} */ id) => {
+      state.category = id;
+      state.view = "flame";
+      load(hash());
+      update();
+    };
+    const views = isDiff ? {
+      categories: () => diffCategories(facts, choose), threads: () => diffThreads(facts), code: () => diffCode(facts), census: () => diffCensus(facts),
+      memory: () => diffMemory(facts), quality: () => diffQuality(facts),
+    } : {
+      categories: () => categoryTable(facts, state.range, choose), threads: () => threadTables(facts), code: () => codeTables(facts), census: () => censusTable(facts),
+      memory: () => memoryTable(facts), quality: () => quality(facts),
+    };
+    const made = state.view === "table" ? siteTable(report, sites, looked) : views[/** @type {"code"} */ (state.view)]();
+    const follows = ["table", "categories"].includes(state.view);
+    box.replaceChildren(...(state.range && !follows ? [note("This is of the whole recording: the range applies to the chart, lines, graphs, call paths and categories.")] : []), made);
   }
 
   function find() {
@@ -108,7 +130,7 @@ function start(report) {
       click: () => { state.view = name; state.zoom = []; update(); },
     }, name === "code" ? "code cache" : name === "quality" ? "data quality" : name));
     byId("tabs").append(...tabs);
-    byId("measure").append(...Object.entries(MEASURES).map(([id, of]) => element("option", { value: id }, of.name)));
+    byId("measure").append(...Object.entries(measures).map(([id, name]) => element("option", { value: id }, name)));
     const ids = [...new Set(facts.categories.filter((/** @type {any} */ row) => row.source === facts.source).map((/** @type {any} */ row) => row.id))];
     byId("category").append(element("option", { value: "" }, "all categories"), ...ids.map((id) => element("option", { value: id }, id)));
     for (const id of ["measure", "category", "filter", "jvm", "jdk"]) byId(id).addEventListener("change", read);
@@ -129,7 +151,7 @@ function start(report) {
   function hash() {
     const parts = new URLSearchParams();
     if (state.view !== "flame") parts.set("view", state.view);
-    if (state.measure !== "live") parts.set("of", state.measure);
+    if (state.measure !== usual) parts.set("of", state.measure);
     if (state.category) parts.set("category", state.category);
     if (state.filter) parts.set("filter", state.filter);
     if (state.jvm) parts.set("jvm", "1");
@@ -147,9 +169,9 @@ function start(report) {
   function load(text = location.hash.slice(1)) {
     const parts = new URLSearchParams(text);
     const view = parts.get("view") ?? "flame";
-    const measure = parts.get("of") ?? "live";
+    const measure = parts.get("of") ?? usual;
     state.view = VIEWS.includes(view) ? view : "flame";
-    state.measure = measure in MEASURES ? measure : "live";
+    state.measure = measure in measures ? measure : usual;
     state.category = parts.get("category") ?? "";
     state.filter = parts.get("filter") ?? "";
     state.jvm = parts.has("jvm");
@@ -200,27 +222,6 @@ function pattern(text) {
   } catch {
     return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "i");
   }
-}
-
-/** Who it is, and what was found. @param {any} facts @param {Report} report */
-function heading(facts, report) {
-  const { target, session, memory, totals } = facts;
-  const jvm = target.jvm ? `JDK ${target.jvm.version ?? "?"}${target.jvm.gc ? `, ${target.jvm.gc}` : ""}` : "no JVM";
-  byId("who").append(element("h1", {}, facts.program), element("p", {}, `pid ${target.pid}, ${jvm}, ${session.started}, ${duration(session.duration_ns)}${target.container ? `, container ${target.container.slice(0, 12)}` : ""}`));
-  const lines = linesOf(report, sitesOf(report, { measure: "live", category: "", filter: null, jvm: true, jdk: true }), true).filter(isFinding);
-  const held = lines.reduce((sum, line) => sum + line.live, 0);
-  const growth = lines.reduce((sum, line) => sum + (line.growth ?? 0), 0);
-  const found = lines.length
-    ? `${count(lines.length)} ${lines.length === 1 ? "finding" : "findings"}: ${bytes(held)} not freed, ${rate(growth)}.`
-    : facts.categories.some((/** @type {any} */ row) => row.verdict?.kind === "too-short") ? "The recording is too short to tell what grows." : "Nothing that grows was found.";
-  byId("found-lines").append(element("p", { class: lines.length ? "bad" : "good" }, element("span", { "aria-hidden": "true" }, lines.length ? "\u26a0 " : "\u2713 "), found));
-  for (const limit of limitsOf(facts).filter((row) => row.reached_ns !== null || row.used >= 0.9 * row.limit).slice(0, 3)) {
-    byId("found-lines").append(element("p", { class: "bad" }, `limit ${limit.id}: ${limitText(limit)}${limit.set_by ? ` (${limit.set_by})` : ""}`));
-  }
-  const sampled = session.sample_bytes === null ? "" : " (estimates: sampled)";
-  const source = facts.source === "mapping" ? "mapped" : "allocated";
-  byId("found-lines").append(...facts.filtered.map((/** @type {string} */ text) => element("p", {}, text)), element("p", {}, `${memory.rss_bytes === null ? "" : `${bytes(memory.rss_bytes)} in memory at the end. `}${bytes(totals.live_bytes)} of ${bytes(totals.allocated_bytes)} ${source} in the session were not freed${sampled}.`));
-  document.documentElement.dataset.ready = color("page") ? "yes" : "no";
 }
 
 unpack().then(start, (error) => {

@@ -4,7 +4,10 @@
 //! just this code and no network. Names are data, and become text in the browser, never markup.
 
 mod columns;
+mod courses;
 mod data;
+mod differs;
+mod draft;
 mod rows;
 
 use std::io::{self, Write};
@@ -13,32 +16,52 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use ring::digest::{SHA256, digest};
 
+use super::svg::escaped;
 use super::{Options, program_name};
 use crate::profile::Profile;
+use crate::profile::diff::Diff;
 
 /// The modules, each after those that it imports.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 13] = [
     include_str!("format.js"),
     include_str!("dom.js"),
     include_str!("data.js"),
+    include_str!("course.js"),
     include_str!("model.js"),
+    include_str!("stacks.js"),
     include_str!("chart.js"),
     include_str!("flame.js"),
     include_str!("lines.js"),
+    include_str!("diff.js"),
     include_str!("tables.js"),
+    include_str!("heading.js"),
     include_str!("main.js"),
 ];
 const STYLE: &str = include_str!("page.css");
 const BODY: &str = include_str!("body.html");
 
-/// Writes a page.
+/// Writes the page of a report.
 ///
 /// # Errors
 /// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let pid = profile.target.pid;
+    let title = format!("{} (pid {pid}): native memory", program_name(&profile.target));
+    page(&title, &data::of(profile, options)?, out)
+}
+
+/// Writes the page of what differs between two recordings.
+///
+/// # Errors
+/// Writing failed.
+pub fn render_diff(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let title = format!("{}: what differs in native memory", program_name(&diff.new.target));
+    page(&title, &differs::of(diff, options)?, out)
+}
+
+fn page(title: &str, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
     let script = script();
-    let title =
-        escaped(&format!("{} (pid {}): native memory", program_name(&profile.target), profile.target.pid));
+    let title = escaped(title);
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -51,27 +74,30 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     )?;
     out.write_all(BODY.as_bytes())?;
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&data::of(profile, options)?)?;
+    packed.write_all(data)?;
     let packed = packed.finish()?;
     writeln!(out, "<script type=\"application/octet-stream\" id=\"data\">{}</script>", base64(&packed))?;
     writeln!(out, "<script type=\"module\">{script}</script>\n</html>")
 }
 
-/// All modules as one: what they import from each other is in scope.
+/// All modules as one, without comments and indents: what they import from each other is in scope.
 fn script() -> String {
     let mut script = String::new();
-    for module in MODULES {
-        let lines = module.lines().filter(|line| !line.starts_with("import "));
-        for line in lines {
-            script.push_str(line.strip_prefix("export ").unwrap_or(line));
-            script.push('\n');
+    let mut is_comment = false;
+    for line in MODULES.iter().flat_map(|module| module.lines()) {
+        let mut line = line.trim_start();
+        if is_comment || line.starts_with("/**") {
+            let end = line.split_once("*/");
+            is_comment = end.is_none();
+            line = end.map_or("", |(_, after)| after.trim_start());
         }
+        if line.is_empty() || line.starts_with("//") || line.starts_with("import ") {
+            continue;
+        }
+        script.push_str(line.strip_prefix("export ").unwrap_or(line));
+        script.push('\n');
     }
     script
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// RFC 4648, section 4.

@@ -2,12 +2,20 @@
 
 use serde_json::{Value, json};
 
+use super::courses::Courses;
+use crate::output::answer::kept;
 use crate::output::answer::screen::names;
+use crate::output::holders::in_one_line;
 use crate::output::label::clean;
+use crate::profile::kept::merged;
 use crate::profile::{Finding, LineRow, Profile};
 
 /// Findings that a page has, the largest.
 const FINDINGS: usize = 200;
+/// Ways of holding that a row has, those with most bytes.
+const WAYS: usize = 6;
+/// A path is never cut by its width.
+const WHOLE: usize = 10_000;
 
 /// The rows of the page's source.
 pub(super) struct Rows {
@@ -34,7 +42,7 @@ impl Rows {
         Self { shown, of_sites: sites.map(|(_, row)| row).collect() }
     }
 
-    pub(super) fn by_line(&self, profile: &Profile) -> Vec<Value> {
+    pub(super) fn by_line(&self, profile: &Profile, courses: &Courses) -> Vec<Value> {
         let row = |row: &LineRow| {
             let kind = row.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
             let name = row.line.as_ref().and_then(|line| names(line).into_iter().next());
@@ -47,12 +55,14 @@ impl Rows {
                 "growth_bytes_per_s": row.growth_bytes_per_s,
                 "verdict": row.verdict,
                 "threads": threads.collect::<Vec<_>>(),
+                "kept": kept_by(&[row]),
+                "course": row.course.as_ref().map(|course| courses.picked(&course.live_bytes)),
             })
         };
         self.shown.iter().filter_map(|&at| profile.by_line.get(at)).map(row).collect()
     }
 
-    pub(super) fn findings(&self, profile: &Profile) -> Vec<Value> {
+    pub(super) fn findings(&self, profile: &Profile, courses: &Courses) -> Vec<Value> {
         let finding = |finding: &Finding| {
             // In ascending order.
             let rows = finding.by_line.iter().filter_map(|at| self.shown.binary_search(at).ok());
@@ -60,7 +70,11 @@ impl Rows {
             categories.dedup();
             let what = clean(&categories.join(", ")).into_owned();
             let name = finding.line.as_ref().and_then(|line| names(line).into_iter().next());
+            let lines: Vec<&LineRow> =
+                finding.by_line.iter().filter_map(|&at| profile.by_line.get(at)).collect();
             json!({
+                "kept": kept_by(&lines),
+                "course": course(finding, &lines, profile).map(|values| courses.picked(&values)),
                 "name": name.unwrap_or_else(|| what.clone()),
                 "what": what,
                 "by_line": rows.collect::<Vec<_>>(),
@@ -68,9 +82,45 @@ impl Rows {
                 "live_count": finding.amounts.live_count,
                 "mapped_bytes": finding.amounts.mapped_bytes,
                 "growth_bytes_per_s": finding.amounts.growth_bytes_per_s,
+                "growth_count_per_s": finding.amounts.growth_count_per_s,
                 "verdict": finding.verdict,
             })
         };
         profile.findings.iter().take(FINDINGS).map(finding).collect()
     }
+}
+
+/// Who keeps what rows hold: a sentence, and the ways with their bytes. Null: nobody looked, or nobody does.
+fn kept_by(rows: &[&LineRow]) -> Value {
+    let Some(text) = kept::line(rows, WHOLE) else { return Value::Null };
+    let ways = merged(rows.iter().map(|row| row.kept_by.as_deref())).unwrap_or_default();
+    let way = |kept: &crate::profile::KeptBy| {
+        json!({
+            "state": kept.state,
+            "path": in_one_line(&kept.path, WHOLE),
+            "bytes": kept.bytes,
+            "count": kept.count,
+        })
+    };
+    json!({
+        "text": text,
+        "ways": ways.iter().take(WAYS).map(way).collect::<Vec<_>>(),
+        "more": ways.len().saturating_sub(WAYS),
+    })
+}
+
+/// What a finding held over time: its rows of malloc's, or the category that tells it.
+fn course(finding: &Finding, lines: &[&LineRow], profile: &Profile) -> Option<Vec<u64>> {
+    let of_lines: Vec<&LineRow> = lines.iter().copied().filter(|row| row.source == "allocator").collect();
+    if finding.share.is_none() && finding.amounts.live_bytes > 0 && !of_lines.is_empty() {
+        let mut sum = vec![0_u64; profile.series.times_ns.len()];
+        for row in of_lines {
+            let values = &row.course.as_ref()?.live_bytes;
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.saturating_add(*value));
+        }
+        return Some(sum);
+    }
+    let row = finding.rows.first()?;
+    let of = if row.source == "mapping" { &profile.series.mappings } else { &profile.series.categories };
+    of.get(&row.category).map(|course| course.live_bytes.clone())
 }

@@ -3,7 +3,8 @@
 
 import { element, note, table } from "./dom.js";
 import { bytes, count, duration, more, rate, share } from "./format.js";
-import { frameName, valueOf } from "./model.js";
+import { factTable } from "./diff.js";
+import { changeOf, frameName, valueOf } from "./model.js";
 
 /** @typedef {import("./data.js").Report} Report */
 /** @typedef {import("./model.js").Look} Look */
@@ -14,23 +15,26 @@ const number = (/** @type {number | null | undefined} */ value) => (value === nu
 
 /** @param {Report} report @param {number[]} sites @param {Look} look */
 export function siteTable(report, sites, look) {
-  const { columns, strings } = report;
+  const { columns, strings, facts } = report;
+  const isDiff = facts.kind === "diff";
   const rows = sites.slice(0, ROWS).map((site) => {
     const owner = columns.site_owner[site];
     const leaf = columns.site_leaf[site];
+    const numbers = isDiff
+      ? [more(changeOf(report, site)), bytes(columns.base_live_bytes[site]), bytes(columns.site_live_bytes[site])]
+      : [count(columns.site_live_count[site]), bytes(columns.site_allocated_bytes[site]), rate(columns.site_growth[site])];
     return [
-      bytes(valueOf(report, look.measure, site)), count(columns.site_live_count[site]), bytes(columns.site_allocated_bytes[site]), rate(columns.site_growth[site]),
-      strings[columns.site_category[site]], strings[columns.site_verdict[site]],
+      bytes(valueOf(report, look, site)), ...numbers, strings[columns.site_category[site]], strings[columns.site_verdict[site]],
       owner >= 0 ? frameName(report, owner) : "", leaf >= 0 ? frameName(report, report.nodeFrame[leaf]) : "",
     ];
   });
   const left = sites.length - rows.length;
   return element("div", {},
-    table("Call paths, those that hold most first", ["#bytes", "#not freed", "#allocated", "#grew", "category", "verdict", "line", "leaf"], rows),
+    table("Call paths, those that hold most first", ["#bytes", ...(isDiff ? ["#change", "#base", "#new"] : ["#not freed", "#allocated", "#grew"]), "category", "verdict", "line", "leaf"], rows),
     left > 0 ? note(`${count(left)} more: filter, or choose a category.`) : null);
 }
 
-/** @param {any} facts @param {{from: number, to: number} | null} range @param {(id: string) => void} choose */
+/** @param {any} facts @param {import("./course.js").Range | null} range @param {(id: string) => void} choose */
 export function categoryTable(facts, range, choose) {
   const rows = facts.categories.map((/** @type {any} */ row) => {
     const name = row.source === facts.source
@@ -116,31 +120,10 @@ function limitTable(facts) {
 export function censusTable(facts) {
   const { begin, end, unknown } = facts.census;
   if (!begin && !end) return note(`There is no census: ${Object.entries(unknown ?? {}).map(([moment, why]) => `${moment}: ${why}`).join("; ") || "the recording has none"}.`);
-  const [one, other] = [numbers(begin), numbers(end)];
-  const keys = [...new Set([...one.keys(), ...other.keys()])].filter((key) => one.get(key) || other.get(key));
-  const rows = keys.map((key) => {
-    const format = /bytes/.test(key) ? [bytes, more] : [count, (/** @type {number} */ it) => (it > 0 ? `+${count(it)}` : count(it))];
-    const [from, to] = [one.get(key), other.get(key)];
-    return [key.replace(/_bytes|_count/g, "").replace(/_/g, " "), from === undefined ? "not known" : format[0](from), to === undefined ? "not known" : format[0](to), from === undefined || to === undefined ? "" : format[1](to - from)];
-  });
   const findings = (end ?? begin).findings ?? [];
   return element("div", {},
     ...findings.map((/** @type {any} */ finding) => note(`${finding.evidence}${finding.advice ? `. ${finding.advice}` : ""}`, "finding")),
-    table("What the process's memory and the JVM's books said", ["what", "#at the start", "#at the end", "#difference"], rows));
-}
-
-/** All numbers of a census that are no list's, by their path. @param {any} census @returns {Map<string, number>} */
-function numbers(census) {
-  /** @type {Map<string, number>} */
-  const found = new Map();
-  const walk = (/** @type {any} */ value, /** @type {string} */ path) => {
-    if (typeof value === "number") found.set(path, value);
-    else if (value && typeof value === "object" && !Array.isArray(value)) {
-      for (const [key, inner] of Object.entries(value)) walk(inner, path ? `${path}: ${key}` : key);
-    }
-  };
-  walk(census?.census, "");
-  return found;
+    factTable(facts.census_facts, "What the process's memory and the JVM's books said", ["at the start", "at the end"]));
 }
 
 /** @param {any} facts */

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::attribute::Rules;
+use crate::profile::Filter;
 use crate::recording::{self, fixture};
 
 fn profile() -> Profile {
@@ -128,6 +129,66 @@ fn the_data_have_the_sums_of_the_report() {
     assert_eq!(facts["totals"]["live_bytes"], profile.totals.live_bytes);
     let strings = facts["strings"].as_array().expect("strings");
     assert!(strings.iter().any(|text| text == "com.acme.Feed.open"));
+}
+
+/// What moves with the range adds up to what does not.
+#[test]
+fn courses_end_with_what_is_not_freed() {
+    let profile = profile();
+    let (facts, bytes) = data(&page(&profile));
+    let moments = facts["times_ns"].as_array().expect("moments").len();
+    let changes = column(&facts, &bytes, "course_live");
+    assert!(moments > 1 && !changes.is_empty());
+    // The changes of a course add up to what it ends with.
+    assert_eq!(changes.iter().sum::<f64>() as u64, profile.totals.live_bytes);
+    for row in facts["by_line"].as_array().expect("rows") {
+        let course = row["course"].as_array().expect("a course");
+        assert_eq!((course.len(), course.last()), (moments, Some(&row["live_bytes"])));
+    }
+}
+
+#[test]
+fn a_page_of_what_differs_has_both_sides() {
+    let base = profile();
+    let mut new = base.clone();
+    new.sites.retain(|site| site.category != "zlib");
+    let mut out = Vec::new();
+    render_diff(&Diff::of_profiles(&base, &new), &Options::default(), &mut out).expect("render");
+    let (facts, bytes) = data(&String::from_utf8(out).expect("UTF-8"));
+    let sum = |name| column(&facts, &bytes, name).iter().sum::<f64>() as u64;
+    let of = |profile: &Profile| {
+        let sites = profile.sites.iter().filter(|site| site.source == "allocator");
+        sites.map(|site| site.totals.live_bytes).sum::<u64>()
+    };
+    assert_eq!((sum("base_live_bytes"), sum("site_live_bytes")), (of(&base), of(&new)));
+    assert!(of(&base) > of(&new));
+    assert_eq!((&facts["kind"], &facts["totals"]["base"]["live_bytes"]), (&"diff".into(), &of(&base).into()));
+}
+
+#[test]
+fn a_redacted_page_says_nothing_of_who_and_where() {
+    let (_folder, path) = fixture::finished_with_holders();
+    let recording = recording::read(&path).expect("read");
+    let filter = Filter { flags: vec!["--thread secret-.*".to_owned()], ..Filter::default() };
+    let mut profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("filtered");
+    let threads: Vec<String> =
+        profile.sites.iter().flat_map(|site| &site.threads).map(|it| it.name.clone()).collect();
+    assert!(!threads.is_empty());
+    profile.redact();
+    let page = page(&profile);
+    let (facts, _) = data(&page);
+    let text = facts.to_string();
+    for secret in ["4711", "secret", "-Xmx64m", "app.jar", "/usr/lib", "/opt/"] {
+        assert!(
+            !text.contains(secret) && !between(&page, "<title>", "</title>").contains(secret),
+            "{secret}"
+        );
+    }
+    // Short names are words of other things, too.
+    for thread in threads.iter().filter(|name| name.len() > 4) {
+        assert!(!text.contains(&format!("\"{thread}")), "{thread}");
+    }
+    assert!(text.contains("com.acme.Feed.open") && text.contains("kept by"), "classes stay: {text}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use serde::Serialize;
 pub use self::creators::CreatorLine;
 pub use self::name::{readable, with_initials, without_package};
 use super::kept::{self, KeptBy};
+use super::series::{FOLLOWED, RowSeries};
 use super::threads::pattern;
 use super::{Site, SiteFrame, SiteThread, Totals};
 use crate::attribute::plain_name;
@@ -78,6 +79,8 @@ pub struct LineRow {
     pub threads: Vec<SiteThread>,
     /// Those that hold most first. None: nobody looked, or it is not malloc's.
     pub kept_by: Option<Vec<KeptBy>>,
+    /// At the moments of the profile's series. None: one of those that hold less.
+    pub course: Option<RowSeries>,
 }
 
 /// One line of the method.
@@ -103,9 +106,15 @@ pub(super) fn build(sites: &[Site], groups: &[GroupId], verdicts: &GroupVerdicts
             draft.sites.push(index);
         }
     }
-    let mut rows: Vec<LineRow> = drafts.iter().filter_map(|draft| draft.finish(sites, verdicts)).collect();
-    rows.sort_by_key(|row| (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes)));
-    rows
+    let finish = |draft: &Draft| Some((draft.group, draft.finish(sites, verdicts)?));
+    let mut rows: Vec<(GroupId, LineRow)> = drafts.iter().filter_map(finish).collect();
+    rows.sort_by_key(|(_, row)| {
+        (row.source, Reverse(row.totals.live_bytes), Reverse(row.totals.allocated_bytes))
+    });
+    for (group, row) in rows.iter_mut().take(FOLLOWED) {
+        row.course = Some(RowSeries::of(&verdicts.history(*group)));
+    }
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// The sites of a row.
@@ -188,6 +197,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         sites: Vec::new(),
         threads,
         kept_by,
+        course: None,
     }
 }
 
