@@ -34,7 +34,7 @@ export function heading(facts) {
 /** Both sides, and how much more there is. @param {any} facts */
 export function diffHeading(facts) {
   const side = (/** @type {string} */ name, /** @type {any} */ it) =>
-    element("p", {}, element("b", {}, `${name}: `), `${it.file ?? ""} pid ${it.target.pid}, ${jvm(it.target)}, ${it.session.started}, ${duration(it.session.duration_ns)}`);
+    element("p", {}, element("b", {}, `${name}: `), `${it.file ?? ""} ${it.target.pid ? `pid ${it.target.pid}, ` : ""}${jvm(it.target)}, ${it.session.started}, ${duration(it.session.duration_ns)}`);
   byId("who").append(element("h1", {}, `${facts.program}: what differs`), side("base", facts.base), side("new", facts.new));
   const { base, new: now, difference } = facts.totals;
   const rates = facts.rates.live_bytes_per_s;
