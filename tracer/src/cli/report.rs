@@ -13,9 +13,7 @@ use super::filters::{FilterArgs, RangeArgs, check_names};
 use super::format::Format;
 use super::reading::ReadingArgs;
 use super::writing::WritingArgs;
-use crate::output::{
-    Options, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units,
-};
+use crate::output::{Options, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units};
 use crate::profile::{Filter, Profile};
 
 /// Show what a recording holds: who holds native memory, and through which calls
