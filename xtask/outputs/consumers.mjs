@@ -62,7 +62,7 @@ function checkPprof() {
   const tags = run(pprof, "-tags", "-unit=B", file);
   for (const row of report.categories.filter((row) => row.source === "allocator" && row.live_bytes > 0)) {
     const name = row.id.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    const found = tags.match(new RegExp(`(\\d+)B? \\([^)]*\\): ${name}$`, "m"));
+    const found = tags.match(new RegExp(`([\\d.]+)B? \\([^)]*\\): ${name}$`, "m"));
     equal(`pprof -tags ${row.id}`, Number(found?.[1]), row.live_bytes);
   }
   const part = made("part.pb.gz", "--category", largest.id);
