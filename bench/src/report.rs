@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use tracer::process::Tid;
-use tracer::recording::{End, Header, Quality, ThreadLive, Writer};
+use tracer::recording::{End, Header, LiveSize, Quality, Survivors, ThreadLive, Writer};
 use tracer::symbolize::{Frame, FrameKind, Tier};
 use tracer_common::stack::StackId;
 use tracer_common::table::StackTotals;
@@ -158,14 +158,24 @@ fn write(file: &Path, options: &Options) -> Result<()> {
         })
         .collect();
     writer.live_by_thread(&live)?;
-    let sizes: Vec<_> =
-        (0..options.stacks).map(|stack| (id(stack), BLOCK_BYTES, each * BLOCK_BYTES, each)).collect();
+    let sizes: Vec<_> = (0..options.stacks)
+        .map(|stack| LiveSize {
+            stack: id(stack),
+            least_bytes: BLOCK_BYTES,
+            live_bytes: each * BLOCK_BYTES,
+            live_count: each,
+        })
+        .collect();
     writer.live_by_size(&sizes)?;
     let births: Vec<_> = (0..options.stacks)
         .flat_map(|stack| BIRTHS.map(|(second, share)| (stack, second, each / share)))
         .filter(|(_, _, count)| *count > 0)
-        .map(|(stack, second, count)| {
-            (id(stack), 0, START_NS + second * SECOND_NS, count * BLOCK_BYTES, count)
+        .map(|(stack, second, count)| Survivors {
+            stack: id(stack),
+            epoch: 0,
+            born_ns: START_NS + second * SECOND_NS,
+            live_bytes: count * BLOCK_BYTES,
+            live_count: count,
         })
         .collect();
     writer.survivors(&births)?;

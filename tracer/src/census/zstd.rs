@@ -98,7 +98,7 @@ fn begins_with_tables(owners: &Owners, head: &[u8], address: u64) -> bool {
     let is_table = |word: u64| word.is_multiple_of(TABLE_ALIGNMENT) && owners.has(word);
     let own = |(word, offset): (u64, u64)| word == address.wrapping_add(offset);
     let places = || words.into_iter().zip(TABLES);
-    places().last().is_some_and(own) && places().take(3).all(|place| own(place) || is_table(place.0))
+    places().next_back().is_some_and(own) && places().take(3).all(|place| own(place) || is_table(place.0))
 }
 
 fn compress(memory: &dyn ProcessMemory, words: &[u64]) -> Option<u64> {
