@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{OwnerShare, Site, SiteFrame};
-use crate::verdict::{Generator, redefines_class};
+use crate::verdict::{ClassWork, Generator};
 
 /// What owners had defined in the session.
 #[derive(Debug, Default)]
@@ -23,7 +23,8 @@ impl ClassOwners {
         for site in sites.iter().filter(|site| site.source == "allocator") {
             let functions =
                 site.frames.iter().map(|frame: &std::sync::Arc<SiteFrame>| frame.function.as_str());
-            if let Some(owner) = site.owner.as_ref().filter(|_| redefines_class(functions.clone())) {
+            let redefines = |_: &&String| functions.clone().any(ClassWork::redefines);
+            if let Some(owner) = site.owner.as_ref().filter(redefines) {
                 let sum = redefined.entry(owner.clone()).or_default();
                 *sum = sum.saturating_add(site.totals.allocated_bytes);
                 continue;

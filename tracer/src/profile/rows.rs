@@ -18,7 +18,7 @@ use crate::process::Tid;
 use crate::recording::{self, Recording, Source, Stack, StackRef};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
-    self, AllocatorRetention, ClassChurn, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
+    self, AllocatorRetention, ClassChurn, ClassWork, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
 };
 
 /// The allocator's rows come before those of mappings.
@@ -287,16 +287,18 @@ fn class_churn(
 ) -> ClassChurn {
     let (loaders, loading, redefining) = (groups.add(), groups.add(), groups.add());
     let mut generating: BTreeMap<u32, GroupId> = BTreeMap::new();
+    // Once for each frame, which is on many stacks.
+    let work = |frame: &Frame| ClassWork::of(plain_name(&frame.function));
+    let work: Vec<Option<ClassWork>> = recording.frames.iter().map(work).collect();
     for site in sites {
         let is_loader =
             site.attribution.category == "class" && site.attribution.kind.as_deref() == Some("loader");
         let line = generating_line(recording, site, names);
         let of_line = line.map(|line| *generating.entry(line).or_insert_with(|| groups.add()));
-        let frames = site.stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame));
-        let functions = frames.map(|frame| plain_name(&frame.function));
-        let is_allocator = site.source == "allocator";
-        let is_loading = is_allocator && verdict::loads_class(functions.clone());
-        let is_redefining = is_allocator && verdict::redefines_class(functions);
+        let frames = site.stack.frames.iter().filter(|_| site.source == "allocator");
+        let of_stack = ClassWork::of_stack(frames.filter_map(|&frame| at(&work, frame).copied()));
+        let is_loading = of_stack == Some(ClassWork::Loads);
+        let is_redefining = of_stack == Some(ClassWork::Redefines);
         let of_classes = [(is_loader, loaders), (is_loading, loading), (is_redefining, redefining)];
         let of_classes = of_classes.into_iter().filter_map(|(is_of, group)| is_of.then_some(group));
         for group in of_line.into_iter().chain(of_classes) {

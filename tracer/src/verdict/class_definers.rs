@@ -104,16 +104,34 @@ impl Generator {
     }
 }
 
-/// Does a stack, leaf first, load or define a class? One that is there already, and is defined anew, is none.
-pub fn loads_class<'a>(functions: impl Iterator<Item = &'a str> + Clone) -> bool {
-    let begins = |begins: &[&str], name: &str| begins.iter().any(|begin| name.starts_with(begin));
-    functions.clone().any(|name| begins(&DEFINES, name) || begins(&LOADS, name))
-        && !redefines_class(functions)
+/// A function's part in what its stack does with classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClassWork {
+    /// It loads or defines one.
+    Loads,
+    /// It defines one anew that is there already.
+    Redefines,
 }
 
-/// Does a stack define a class anew that is there already?
-pub fn redefines_class<'a>(mut functions: impl Iterator<Item = &'a str>) -> bool {
-    functions.any(|name| REDEFINES.iter().any(|begin| name.starts_with(begin)))
+impl ClassWork {
+    /// The part of the function with this plain name.
+    pub fn of(name: &str) -> Option<ClassWork> {
+        let begins = |begins: &[&str]| begins.iter().any(|begin| name.starts_with(begin));
+        if Self::redefines(name) {
+            return Some(ClassWork::Redefines);
+        }
+        (begins(&DEFINES) || begins(&LOADS)).then_some(ClassWork::Loads)
+    }
+
+    /// Does the function with this plain name define a class anew?
+    pub fn redefines(name: &str) -> bool {
+        REDEFINES.iter().any(|begin| name.starts_with(begin))
+    }
+
+    /// What a stack of such functions does: whoever defines a class anew loads it, too.
+    pub fn of_stack(functions: impl Iterator<Item = Option<ClassWork>>) -> Option<ClassWork> {
+        functions.flatten().max()
+    }
 }
 
 /// Is the Java method with this name one that can ask for a class, not a part of the machinery that makes it?
@@ -139,11 +157,12 @@ mod tests {
         assert!(
             !asks(lookup) && !asks("java.lang.System$1.defineClass") && asks("com.sun.tools.javac.Main.run")
         );
-        assert!(loads_class(["os::malloc", loader, "Acme.deploy"].into_iter()));
+        let work = |stack: &[&str]| ClassWork::of_stack(stack.iter().map(|name| ClassWork::of(name)));
+        assert_eq!(work(&["os::malloc", loader, "Acme.deploy"]), Some(ClassWork::Loads));
         let redefine =
             ["Metaspace::allocate", "ClassFileParser::parse_methods", "VM_RedefineClasses::doit_prologue"];
-        assert!(redefines_class(redefine.into_iter()));
-        assert!(!loads_class(redefine.into_iter()) && !loads_class(["StringTable::intern"].into_iter()));
+        assert_eq!(work(&redefine), Some(ClassWork::Redefines));
+        assert_eq!(work(&["StringTable::intern"]), None);
         assert_eq!(Generator::of_class("Acme$$Lambda"), Generator::Lambda);
         assert_eq!(Generator::of_class("jdk.proxy1.$Proxy7"), Generator::Proxy);
         assert_eq!(Generator::of_class("Acme$Copied"), Generator::Loader);

@@ -25,7 +25,7 @@ mod trend;
 use serde::Serialize;
 
 pub use allocator_retention::AllocatorRetention;
-pub use class_definers::{ClassChurn, Generator, asks, loads_class, redefines_class};
+pub use class_definers::{ClassChurn, ClassWork, Generator, asks};
 pub use groups::GroupVerdicts;
 pub use history::{GroupId, Point, RowGroups};
 pub use sentence::{Figure, Figures};
