@@ -40,7 +40,7 @@ impl Draft {
         stacks.extend(words.iter().map(|word| vec![self.word(word)]));
         let mut sorted: Vec<(usize, &Vec<i32>)> = stacks.iter().enumerate().collect();
         // In the order of their stacks, so that what they have in common is there once.
-        sorted.sort_by(|(_, one), (_, other)| one.cmp(other));
+        sorted.sort_by_key(|(_, stack)| *stack);
         let mut leaves = vec![0; stacks.len()];
         let mut tree = Tree::default();
         for (at, stack) in &sorted {
