@@ -41,6 +41,8 @@ pub struct GroupVerdicts<'a> {
     history: History,
     /// Relative to the session's start. None: this JVM does not tell of its collections.
     collections: Option<Vec<Collection>>,
+    /// The session's threads, as a whole, end when a collection has found that nobody needs them.
+    threads_follow: bool,
     /// By group, by birth; of the allocator alone.
     births: HashMap<GroupId, Vec<Birth>>,
     makes_classes: bool,
@@ -70,8 +72,12 @@ impl<'a> GroupVerdicts<'a> {
             end_ns: collection.end_ns.map(since),
             full: collection.full,
         };
-        let collections =
+        let collections: Option<Vec<Collection>> =
             recording.session.gc_probes.then(|| recording.collections.iter().map(relative).collect());
+        let threads_follow = collections.as_deref().is_some_and(|collections| {
+            let end_ns = history.times_ns().last().copied().unwrap_or_default();
+            ThreadCohort::all(recording, &history).follows_several(collections, end_ns)
+        });
         let births = births(recording, groups, since);
         let loaders = history.of_rows(groups.rows(churn.loaders));
         let unloads = loaders.last().is_some_and(|end| end.freed_bytes >= UNLOADED_MIN_BYTES);
@@ -92,6 +98,7 @@ impl<'a> GroupVerdicts<'a> {
             groups,
             history,
             collections,
+            threads_follow,
             births,
             makes_classes,
             loading: churn.loading,
@@ -251,7 +258,8 @@ impl<'a> GroupVerdicts<'a> {
         let (history, threads) = match &threads {
             Some(cohort) => {
                 let collections = self.collections.as_deref().unwrap_or_default();
-                let (history, threads) = cohort.history(&history, self.times_ns(), collections);
+                let (history, threads) =
+                    cohort.history(&history, self.times_ns(), collections, self.threads_follow);
                 (history, Some(threads))
             }
             None => (history, None),

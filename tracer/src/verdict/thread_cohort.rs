@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::classify::Threads;
 use super::history::{History, Point};
-use crate::recording::{Collection, Recording, StackRef};
+use crate::recording::{Collection, Recording, StackRef, Thread};
 
 /// In these times after a collection threads end that wait for it: at once, or when they look the next time.
 const NOTICE_NS: [u64; 2] = [1_000_000_000, 4_000_000_000];
@@ -25,28 +25,40 @@ struct Life {
     ended_ns: Option<u64>,
 }
 
+impl Life {
+    /// None: it ran when the session started.
+    fn of(thread: &Thread, history: &History) -> Option<Life> {
+        let started_ns = history.since(thread.started_ns?);
+        Some(Life { started_ns, ended_ns: thread.ended_ns.map(|end| history.since(end)) })
+    }
+}
+
 impl ThreadCohort {
+    /// All that started in the session.
+    pub(super) fn all(recording: &Recording, history: &History) -> ThreadCohort {
+        ThreadCohort {
+            threads: recording.threads.iter().filter_map(|thread| Life::of(thread, history)).collect(),
+        }
+    }
+
     /// Those that a group started. None: none is known.
     pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
         let is_ours = |creator: StackRef| caller(recording, creator).is_some_and(|it| callers.contains(it));
         let of_group = recording.threads.iter().filter(|thread| thread.creator.is_some_and(is_ours));
-        let threads: Vec<_> = of_group
-            .filter_map(|thread| {
-                let started_ns = history.since(thread.started_ns?);
-                Some(Life { started_ns, ended_ns: thread.ended_ns.map(|end| history.since(end)) })
-            })
-            .collect();
+        let threads: Vec<_> = of_group.filter_map(|thread| Life::of(thread, history)).collect();
         (!threads.is_empty()).then_some(ThreadCohort { threads })
     }
 
-    /// What their stacks take, of what `mapped` says of each on average; and how many threads that is.
+    /// What their stacks take, of what `mapped` says of each on average; and how many threads that is. `others_follow`:
+    /// the session's threads as a whole end when collections ask them to.
     pub(super) fn history(
         &self,
         mapped: &[Point],
         times_ns: &[u64],
         collections: &[Collection],
+        others_follow: bool,
     ) -> (Vec<Point>, Threads) {
         let by = |time_ns: u64| {
             let started = self.threads.iter().filter(|thread| thread.started_ns <= time_ns).count() as u64;
@@ -62,7 +74,7 @@ impl ThreadCohort {
         let most = times_ns.iter().map(|&time| by(time).0 - by(time).1).max().unwrap_or(0).max(1);
         let each = mapped.last().map_or(0, |point| point.allocated_bytes) / most.max(1);
         let end_ns = times_ns.last().copied().unwrap_or_default();
-        let follows = NOTICE_NS.into_iter().any(|notice_ns| self.follows(collections, notice_ns, end_ns));
+        let follows = self.follows(collections, end_ns, others_follow);
         let point = |&time_ns: &u64| {
             let (started, ended) = by(time_ns);
             Point {
@@ -78,9 +90,23 @@ impl ThreadCohort {
         (times_ns.iter().map(point).collect(), threads)
     }
 
-    /// Do they end when a collection has found that nobody needs them, and hardly ever otherwise? Then nearly all that
-    /// ran when one began end within `notice_ns`.
-    fn follows(&self, collections: &[Collection], notice_ns: u64, end_ns: u64) -> bool {
+    /// Do they end when a collection has found that nobody needs them, and hardly ever otherwise?
+    pub(super) fn follows(&self, collections: &[Collection], end_ns: u64, others_follow: bool) -> bool {
+        NOTICE_NS.into_iter().any(|notice_ns| {
+            let count = self.answered(collections, notice_ns, end_ns);
+            // After one alone they must end at once, which is no chance, or as others did after several.
+            count > 1 || count == 1 && (others_follow || notice_ns == NOTICE_NS[0])
+        })
+    }
+
+    /// Do they so after more than one?
+    pub(super) fn follows_several(&self, collections: &[Collection], end_ns: u64) -> bool {
+        NOTICE_NS.into_iter().any(|notice_ns| self.answered(collections, notice_ns, end_ns) > 1)
+    }
+
+    /// The collections after which nearly all that ran when it began ended within `notice_ns`; 0 where they end otherwise
+    /// as well.
+    fn answered(&self, collections: &[Collection], notice_ns: u64, end_ns: u64) -> usize {
         let ends = || self.threads.iter().filter_map(|thread| thread.ended_ns);
         let (mut asked, mut answered, mut time_ns, mut followed) = (0, 0, 0, 0);
         let mut until_ns = 0;
@@ -105,13 +131,11 @@ impl ThreadCohort {
             until_ns = to_ns.max(until_ns);
         }
         let all = ends().count();
-        // After one alone they must end at once: that is no chance.
-        let is_sure = answered > 1 || answered == 1 && notice_ns == NOTICE_NS[0];
-        is_sure
-            && answered * 3 >= asked * 2
+        let is_so = answered * 3 >= asked * 2
             && all >= ENDS_MIN
             && followed as f64 >= all as f64 * FOLLOW_SHARE
-            && time_ns.saturating_mul(2) <= end_ns
+            && time_ns.saturating_mul(2) <= end_ns;
+        if is_so { answered } else { 0 }
     }
 }
 
@@ -142,13 +166,17 @@ mod tests {
     }
 
     fn follows(cohort: &ThreadCohort, at: &[u64]) -> bool {
+        follows_beside(cohort, at, false)
+    }
+
+    fn follows_beside(cohort: &ThreadCohort, at: &[u64], others_follow: bool) -> bool {
         let collection = |&second: &u64| Collection {
             begin_ns: second * SECOND_NS,
             end_ns: Some(second * SECOND_NS),
             full: false,
         };
         let collections: Vec<_> = at.iter().map(collection).collect();
-        NOTICE_NS.into_iter().any(|notice_ns| cohort.follows(&collections, notice_ns, 26 * SECOND_NS))
+        cohort.follows(&collections, 26 * SECOND_NS, others_follow)
     }
 
     #[test]
@@ -160,6 +188,9 @@ mod tests {
         let polled =
             |born: u64| [9, 18].into_iter().find(|&second| second > born).map(|second| second + born % 3);
         assert!(follows(&cohort(polled), &[9, 18]));
+        // After one collection alone that is no chance where others do so, too.
+        let once = |born: u64| (born < 9).then_some(9 + born % 3);
+        assert!(!follows(&cohort(once), &[9]) && follows_beside(&cohort(once), &[9], true));
     }
 
     #[test]
@@ -167,6 +198,11 @@ mod tests {
         // After four seconds each; never; all at once, long after a collection; too often to tell.
         assert!(!follows(&cohort(|born| (born < 22).then_some(born + 4)), &[9, 18]));
         assert!(!follows(&cohort(|_| None), &[9, 18]));
+        let four_seconds = |born: u64| (born < 22).then_some(born + 4);
+        assert!(
+            !follows_beside(&cohort(four_seconds), &[9], true)
+                && !follows_beside(&cohort(|_| None), &[9], true)
+        );
         assert!(!follows(&cohort(|born| (born < 15).then_some(15)), &[9]));
         let often: Vec<u64> = (1..26).collect();
         assert!(!follows(&cohort(|born| (born < 25).then_some(born + 1)), &often));
