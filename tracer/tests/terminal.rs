@@ -298,12 +298,12 @@ fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
     assert_eq!(recording.report()["session"]["ended"], "duration");
 
     let mut recorder = start("alone.trec", "exec sleep 1000 </dev/null >/dev/null 2>&1");
-    let pid = recorder.launched_pid();
-    recorder.until("waiting: sh (pid ");
+    let line = recorder.until("waiting: sh (pid ");
+    let pid = line.split(['(', ')']).nth(1).and_then(|told| told.strip_prefix("pid ")?.parse().ok());
+    let pid = pid.and_then(rustix::process::Pid::from_raw).unwrap_or_else(|| panic!("no pid: {line}"));
     recorder.signal(Signal::INT);
     let recording = recorder.wait();
     assert_eq!(recording.status.code(), Some(0), "tracer ends alone: {}", recording.stderr);
-    let pid = rustix::process::Pid::from_raw(pid.raw()).expect("a pid");
     rustix::process::kill_process(pid, Signal::KILL).expect("the command runs on");
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 /// What a report must reach.
-const ENOUGH: f64 = 0.95;
+const ENOUGH: f64 = 0.98;
 const FINDINGS: [&str; 3] = ["leak", "gc-pending", "retention"];
 
 /// What is judged: a program on one JDK with one collector, and what may be told of it besides its truth.
