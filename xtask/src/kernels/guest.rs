@@ -14,6 +14,8 @@ use crate::{build, shell};
 pub(super) const QEMU: &str = "qemu-system-x86_64";
 /// The longest that a boot and its tests may take: minutes on an idle machine, because it is emulated, and more beside others.
 const LIMIT_S: u32 = 1_800;
+/// Memory of a guest: its files, and what verifying takes, which on 7.2 is more than 3 GiB.
+const MEMORY: &str = "8G";
 /// Boots before a kernel is given up that fails before the tests begin.
 const BOOTS: u32 = 4;
 /// Said by the guest's first process at the very end, when all has passed.
@@ -115,7 +117,7 @@ fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
         .args(["--kill-after=10", &LIMIT_S.to_string(), QEMU])
         // One processor: emulating several by threads made kernels fail in their own scheduler. Tasks are preempted
         // in the middle of BPF programs all the same, and more often.
-        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", "3G"])
+        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", MEMORY])
         .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
         .arg(&kernel.image)
