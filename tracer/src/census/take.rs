@@ -1,7 +1,6 @@
 //! Takes a census: of a live process, or of a core file.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,25 +12,21 @@ use super::fill::{Readings, fill};
 use super::{Known, Source};
 use crate::hotspot::{Hotspot, JavaThread};
 use crate::process::core::{Core, CoreError};
-use crate::process::mapping::Mapping;
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Status, Target, TargetError};
-use crate::process::{ForeignText, InnerTid, Pid, Tid, allocator, inspect};
+use crate::process::{InnerTid, Pid, Tid, allocator, inspect};
 use crate::{limits, vmmap};
 
 /// Threads of a process that are looked at.
 const MAX_THREADS: usize = 1 << 16;
 
-/// Why there is no census.
+/// Why a process or a core file is not looked at.
 #[derive(Debug, Error)]
 pub enum TakeError {
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// What was read of a process that ended on the way is not whole.
-    #[error("process {pid} ({comm}) ended while it was read")]
-    Ended { pid: Pid, comm: ForeignText },
     #[error("it was not through in {} s", after.as_secs())]
     Late { after: Duration },
     #[error("core file {}: {source}", path.display())]
@@ -43,7 +38,6 @@ impl TakeError {
     pub fn help(&self) -> String {
         match self {
             Self::Target(error) => error.help(),
-            Self::Ended { .. } => "`tracer list` shows the JVMs that run".to_owned(),
             Self::Late { .. } => "take it when the machine has more time".to_owned(),
             Self::Core { .. } => {
                 "name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one".to_owned()
@@ -91,11 +85,7 @@ pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
 fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let target = inspect(pid)?;
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm: target.comm.clone() },
-        io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
-        _ => TargetError::Io { pid, source: error },
-    };
+    let unreadable = |error| target.unreadable(error);
     let memory = LiveMemory::open(pid).map_err(unreadable)?.within(budget);
     let residency = PageMap::open(pid).map_err(unreadable)?;
     let found = allocator::find(&target, Some(&memory));
@@ -148,7 +138,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     census.fits = limits::fits(&limits, &map);
     census.limits = Some(limits);
     if !target.is_alive() {
-        return Err(TakeError::Ended { pid, comm: target.comm });
+        return Err(TargetError::EndedMeanwhile { pid, comm: target.comm }.into());
     }
     Ok(census)
 }
@@ -165,12 +155,8 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     let budget = ReadBudget::for_bytes(stored);
     let core = Arc::new(core.within(&budget));
     let mappings = core.mappings();
-    let mut hotspot = libjvm(&mappings).map(|mapping| -> Known<Hotspot> {
-        if !core.has_file(&mapping.path) {
-            return Err(format!("{} is not here, or not the one that the process had", mapping.path));
-        }
-        Hotspot::open(Path::new(&mapping.path), mapping.start, core.clone())
-            .map_err(|error| error.to_string())
+    let mut hotspot = core.libjvm().map(|libjvm| -> Known<Hotspot> {
+        Hotspot::of_core(&core, &libjvm).map_err(|error| error.to_string())
     });
     let java = match &hotspot {
         Some(Ok(hotspot)) => hotspot.threads(),
@@ -203,11 +189,6 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     census.unknown.insert("limits".to_owned(), "a core file does not tell them".to_owned());
     mark(&mut census, &budget);
     Ok(census)
-}
-
-/// The first mapping of the file that HotSpot is in.
-fn libjvm(mappings: &[Mapping]) -> Option<&Mapping> {
-    mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0)
 }
 
 fn elapsed_ns(since: Instant) -> u64 {

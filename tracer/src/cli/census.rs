@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::{Failure, status};
-use super::holders::{Answer, milliseconds, of_core, of_pid};
+use super::holders::{milliseconds, watched};
 use super::plain::{PlainArgs, TopArgs};
 use super::process_name::ProcessName;
-use crate::census::{self, Census, TakeError};
-use crate::holders::{MAX_PAUSE, Options};
+use crate::census::{self, Census};
+use crate::holders::{self, Look, MAX_PAUSE, Options};
 use crate::output;
-use crate::process::{Pid, TargetError};
+use crate::process::Pid;
 
 /// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
 ///
@@ -47,30 +47,29 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let writing = args.writing.open()?;
     let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
-    let census = match (&args.core, pid) {
-        (Some(path), _) => census::of_core(path),
-        (None, Some(pid)) => census::of_process(pid),
+    let mut census = match (&args.core, pid) {
+        (Some(path), _) => census::of_core(path)?,
+        (None, Some(pid)) => census::of_process(pid)?,
         (None, None) => {
             return Err(Failure::new(status::USAGE, "neither a process nor a core file is named")
                 .help("name one, as in -p PID or --core FILE; `tracer list` shows the JVMs of this host"));
         }
     };
-    let mut census = census.map_err(|error| failure(&error))?;
-    let holders = args.holders.then(|| look(args, pid)).transpose()?;
-    match (writing.is_json, holders) {
+    let look = args.holders.then(|| look(args, pid)).transpose()?;
+    match (writing.is_json, look) {
         (true, None) => writing.json(&census)?,
-        (true, Some((heading, holders))) => {
-            let holders = holders.map(|holders| output::holders::value(&holders, &heading)).map_err(|why| {
+        (true, Some(Look { subject, result })) => {
+            let holders = result.map(|holders| output::holders::value(&holders, &subject)).map_err(|why| {
                 census.unknown.insert("holders".to_owned(), why.to_string());
             });
             writing.json(&WithHolders { census: &census, holders: holders.ok() })?;
         }
-        (false, holders) => {
+        (false, look) => {
             let screen = writing.screen(args.top);
             let mut text = output::census::render(&census, screen);
-            match holders {
-                Some((heading, Ok(holders))) => {
-                    text += &format!("\n{}", output::holders::render(&holders, &heading, screen));
+            match look.map(|look| (look.subject, look.result)) {
+                Some((subject, Ok(holders))) => {
+                    text += &format!("\n{}", output::holders::render(&holders, &subject, screen));
                 }
                 Some((_, Err(why))) => text += &format!("\nHolders are not known: {why}\n"),
                 None => {}
@@ -89,20 +88,10 @@ struct WithHolders<'a> {
     holders: Option<Value>,
 }
 
-fn look(args: &Args, pid: Option<Pid>) -> Result<Answer, Failure> {
+fn look(args: &Args, pid: Option<Pid>) -> Result<Look, Failure> {
     let options = Options { max_pause: args.max_pause.unwrap_or(MAX_PAUSE), ..Options::default() };
-    match (&args.core, pid) {
-        (Some(path), _) => of_core(path, &options),
-        (None, pid) => of_pid(pid.unwrap_or_default(), &options),
-    }
-}
-
-fn failure(error: &TakeError) -> Failure {
-    let status = match error {
-        TakeError::Target(TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. }) => {
-            status::LACKING
-        }
-        _ => status::FAILED,
-    };
-    Failure::caused(status, error).help(error.help())
+    Ok(match (&args.core, pid) {
+        (Some(path), _) => holders::of_core(path, &options)?,
+        (None, pid) => watched(pid.unwrap_or_default(), &options)?,
+    })
 }

@@ -7,9 +7,9 @@ use super::process_name::ProcessName;
 use crate::output::check::{self as output, Checked, Report};
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Features, Requirement, Status};
-use crate::probe::load::has_programs;
+use crate::probe::load::embedded_programs;
 use crate::probe::plan::ProbePlan;
-use crate::process::{self, TargetError};
+use crate::process;
 
 /// Tell whether this host, and a process on it, can be traced; attaches nothing to it
 ///
@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
     let features = Features::read();
     let mut host = features.requirements();
-    host.push(programs());
+    host.push(embedded_programs());
     let mut report = Report { host, pid, process: Vec::new(), checked: None };
     if let Some(pid) = pid {
         match process::inspect(pid) {
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 report.checked = Some(Checked { target, plan, cost });
             }
             // That is a finding, and the rest is still worth to be told.
-            Err(error @ (TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. })) => {
+            Err(error) if error.is_lacking() => {
                 let (found, title) = (error.to_string(), "a process that can be read");
                 report.process.push(Requirement::lacking(
                     "process",
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                     error.help(),
                 ));
             }
-            Err(error) => return Err(Failure::new(status::FAILED, &error).help(error.help())),
+            Err(error) => return Err(error.into()),
         }
     }
     match writing.is_json {
@@ -68,18 +68,6 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         }
     }
     Ok(if report.is_ready() { status::DONE } else { status::LACKING })
-}
-
-/// What this binary itself must have.
-fn programs() -> Requirement {
-    let (id, title) = ("programs", "a build with its BPF programs");
-    match has_programs() {
-        true => Requirement::met(id, title, "built in"),
-        false => {
-            let help = "build it by `cargo xtask build --release`, which builds both sides";
-            Requirement::lacking(id, title, Status::Missing, "none in this build", help)
-        }
-    }
 }
 
 fn measure() -> Option<Cost> {

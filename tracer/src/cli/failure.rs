@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::process::displayable;
-use crate::recorder::chain;
+use crate::census::TakeError;
+use crate::process::{TargetError, displayable, error_chain};
 use crate::recording::WriteError;
 
 /// Exit statuses.
@@ -52,7 +52,7 @@ impl Failure {
 
     /// `error` with all its causes, in one line.
     pub fn caused(status: u8, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::new(status, chain(error))
+        Self::new(status, error_chain(error))
     }
 }
 
@@ -72,6 +72,22 @@ impl std::error::Error for Failure {}
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         Self::caused(status::FAILED, &error).help(error.help())
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        let status = if error.is_lacking() { status::LACKING } else { status::FAILED };
+        Self::caused(status, &error).help(error.help())
+    }
+}
+
+impl From<TakeError> for Failure {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Target(error) => error.into(),
+            error => Self::caused(status::FAILED, &error).help(error.help()),
+        }
     }
 }
 

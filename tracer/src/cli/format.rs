@@ -60,13 +60,10 @@ pub(super) fn plain_formats() -> impl TypedValueParser<Value = Format> {
 /// # Errors
 /// It is the ending of no format, or of another one.
 pub(super) fn by_ending(output: &Path, is_plain: bool) -> Result<Format, Failure> {
-    let ending = output.extension().and_then(|ending| ending.to_str());
-    let format = known_ending(output);
-    match format {
+    match known_ending(output) {
         Some(format) if !is_plain || matches!(format, Format::Text | Format::Json) => Ok(format),
         None if output.exists() && !output.is_file() => Ok(Format::Text),
         _ => {
-            let ending = ending.unwrap_or_default();
             let (of, help) = match is_plain {
                 true => ("no format of this command", "use .txt or .json, or say which with --format"),
                 false => (
@@ -74,6 +71,7 @@ pub(super) fn by_ending(output: &Path, is_plain: bool) -> Result<Format, Failure
                     "use .txt, .json, .html, .svg, .folded, .pb.gz, .otlp or .dhat, or say which with --format",
                 ),
             };
+            let ending = output.extension().unwrap_or_default().display();
             let error = format!("{}: `.{ending}` is the ending of {of}", output.display());
             Err(Failure::new(status::USAGE, error).help(help))
         }

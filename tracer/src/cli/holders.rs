@@ -1,22 +1,17 @@
 //! `tracer holders`: who keeps native memory, from each block to the Java field that has its address and to what holds
 //! that. The one command that holds a process for a moment.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::{Failure, status};
 use super::plain::{PlainArgs, TopArgs};
 use super::process_name::ProcessName;
-use crate::holders::{self, Holders, HoldersError, Image, Options};
-use crate::hotspot::Hotspot;
-use crate::output::holders::{self as output, Heading};
+use crate::census::TakeError;
+use crate::holders::{self, HoldersError, Look, Options};
+use crate::output::holders as output;
 use crate::output::units::parse_bytes;
 use crate::process::Pid;
-use crate::process::core::Core;
-use crate::process::inspect;
-use crate::process::read_budget::ReadBudget;
-use crate::process::target::{Target, TargetError};
 
 /// Say who keeps native memory: which Java field has the address of which block, and what holds that, or nobody
 ///
@@ -63,9 +58,9 @@ pub fn milliseconds(text: &str) -> Result<Duration, String> {
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let writing = args.writing.open()?;
     let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
-    let (mut heading, result) = match (&args.core, pid) {
-        (Some(path), _) => of_core(path, &options(args))?,
-        (None, Some(pid)) => of_pid(pid, &options(args))?,
+    let Look { mut subject, result } = match (&args.core, pid) {
+        (Some(path), _) => holders::of_core(path, &options(args))?,
+        (None, Some(pid)) => watched(pid, &options(args))?,
         (None, None) => {
             return Err(Failure::new(status::USAGE, "neither a process nor a core file is named")
                 .help("name one, as in -p PID or --core FILE; `tracer list` shows the JVMs of this host"));
@@ -75,7 +70,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Ok(holders) => holders,
         Err(error) => {
             if writing.is_json {
-                writing.json(&output::refusal(&error, &heading))?;
+                writing.json(&output::refusal(&error, &subject))?;
             }
             return Err(failure(&error));
         }
@@ -83,11 +78,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     if let Some(class) = &args.class {
         holders.keep_class(class);
     }
-    heading.command.truncate(1 << 10);
+    subject.command.truncate(1 << 10);
     match writing.is_json {
-        true => writing.json(&output::value(&holders, &heading))?,
+        true => writing.json(&output::value(&holders, &subject))?,
         false => {
-            let text = output::render(&holders, &heading, writing.screen(args.top));
+            let text = output::render(&holders, &subject, writing.screen(args.top));
             writing.text(&text)?;
         }
     }
@@ -103,90 +98,16 @@ fn options(args: &Args) -> Options {
     }
 }
 
-/// Whose they are, and the answer or why there is none.
-pub type Answer = (Heading, Result<Holders, HoldersError>);
-
 /// Looks at a live process, and says on stderr what happens to it.
 ///
 /// # Errors
 /// It is not there, not to be read, or ended meanwhile.
-pub fn of_pid(pid: Pid, options: &Options) -> Result<Answer, Failure> {
-    let target = inspect(pid).map_err(|error| {
-        let status = match error {
-            TargetError::NotPermitted { .. } | TargetError::OtherMachine { .. } => status::LACKING,
-            _ => status::FAILED,
-        };
-        Failure::caused(status, &error).help(error.help())
-    })?;
-    let holders = holders::of_process(&target, options, &mut |notice| {
+pub fn watched(pid: Pid, options: &Options) -> Result<Look, TakeError> {
+    holders::of_pid(pid, options, &mut |notice| {
         if let Some(text) = output::notice(notice, pid) {
             eprintln!("{text}");
         }
-    });
-    // What was read of a process that ended on the way is not whole, and why it cannot be read is no news.
-    if holders.is_err() && !target.is_alive() {
-        let error = format!("process {pid} ended while it was looked at");
-        return Err(Failure::new(status::FAILED, error).help("`tracer list` shows the JVMs that run"));
-    }
-    Ok((heading(&target), holders))
-}
-
-fn heading(target: &Target) -> Heading {
-    Heading {
-        pid: target.pid,
-        comm: target.comm.to_string(),
-        command: target.command.clone(),
-        container: target.container.clone(),
-        java_home: target.jvm.as_ref().and_then(|jvm| jvm.java_home.clone()),
-        version: target.jvm.as_ref().and_then(|jvm| jvm.version.clone()),
-        core: None,
-    }
-}
-
-/// Looks at a core file.
-///
-/// # Errors
-/// It is none, or cannot be read.
-pub fn of_core(path: &Path, options: &Options) -> Result<Answer, Failure> {
-    let core = Core::open(path).map_err(|error| {
-        let failure = Failure::caused(status::FAILED, &error);
-        Failure::new(status::FAILED, format!("core file {}: {}", path.display(), failure.error))
-            .help("name a core file of the process: `gcore PID`, or `coredumpctl dump`, writes one")
-    })?;
-    let budget = ReadBudget::for_marking(core.stored_bytes().unwrap_or(0));
-    let core = Arc::new(core.within(&budget));
-    let mut heading = Heading {
-        pid: core.pid,
-        comm: core.comm.clone(),
-        command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
-        core: Some(path.to_owned()),
-        ..Heading::default()
-    };
-    let mappings = core.mappings();
-    let libjvm = mappings.iter().find(|mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0);
-    let Some(libjvm) = libjvm else {
-        let error = HoldersError::NotProved("no HotSpot JVM is in the core file".to_owned());
-        return Ok((heading, Err(error)));
-    };
-    if !core.has_file(&libjvm.path) {
-        let error = format!("{} is not here, or not the one that the process had", libjvm.path);
-        return Ok((heading, Err(HoldersError::Refused(error))));
-    }
-    let hotspot = match Hotspot::open(Path::new(&libjvm.path), libjvm.start, core.clone()) {
-        Ok(hotspot) => hotspot,
-        Err(error) => return Ok((heading, Err(HoldersError::NotProved(error.to_string())))),
-    };
-    heading.version = Some(hotspot.version().to_owned());
-    let image = Image {
-        memory: &*core,
-        residency: &*core,
-        mappings: &mappings,
-        libjvm: &libjvm.path,
-        threads: core.threads(),
-    };
-    let holders = holders::of_image(&hotspot, &image, options);
-    let cut_short = budget.cut_short().map(HoldersError::Refused);
-    Ok((heading, cut_short.map_or(holders, Err)))
+    })
 }
 
 fn failure(error: &HoldersError) -> Failure {

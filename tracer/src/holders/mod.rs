@@ -12,6 +12,7 @@ mod doubt;
 mod finding;
 mod group;
 mod stopped;
+mod take;
 mod unstopped;
 mod verdict;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use self::finding::Finding;
 pub use self::group::{BlockGroup, BlockGroups, Group};
 pub use self::stopped::Prediction;
+pub use self::take::{Look, Subject, of_core, of_pid};
 pub use self::verdict::{Owner, State};
 pub use crate::hotspot::heap::{Step, StepKind};
 

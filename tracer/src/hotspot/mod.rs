@@ -55,7 +55,9 @@ use self::oops::Objects;
 use self::read::Reader;
 use self::resolve::{Names, Source};
 use self::vmstructs::VmStructs;
+use crate::process::core::Core;
 use crate::process::elf::ElfError;
+use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
 /// Why a JVM cannot be read.
@@ -73,6 +75,9 @@ pub enum HotspotError {
     /// More code heaps than the unwinder holds.
     #[error("the JVM has {0} code heaps; at most {max} are understood", max = config::CODE_HEAPS)]
     TooManyHeaps(usize),
+    /// The library that a core file names is not there, or has changed.
+    #[error("{0} is not here, or not the one that the process had")]
+    OtherLibrary(String),
     /// The libjvm file, or the process's memory, cannot be read.
     #[error("libjvm cannot be read")]
     Library(#[source] std::io::Error),
@@ -119,6 +124,17 @@ impl Hotspot {
         memory: impl ProcessMemory + Send + 'static,
     ) -> Result<Self, HotspotError> {
         Self::with_symbols(Symbols::read(file, load_bias)?, memory)
+    }
+
+    /// Reads the JVM of a core file, whose library is mapped at `libjvm`.
+    ///
+    /// # Errors
+    /// `OtherLibrary`, and as [`Hotspot::open`].
+    pub fn of_core(core: &Arc<Core>, libjvm: &Mapping) -> Result<Self, HotspotError> {
+        if !core.has_file(&libjvm.path) {
+            return Err(HotspotError::OtherLibrary(libjvm.path.clone()));
+        }
+        Self::open(Path::new(&libjvm.path), libjvm.start, Arc::clone(core))
     }
 
     /// Like [`Hotspot::open`], with the symbols at hand: from a saved image, or to ask again without

@@ -53,11 +53,7 @@ fn of_user(pid: Pid, own: &str, status: &str) -> Limit {
 fn user_threads(pid: Pid) -> Option<u64> {
     let user_of = |text: &str| -> Option<u32> { field(text, "Uid")?.parse().ok() };
     let user = user_of(&fs::read_to_string(pid.path("status")).ok()?)?;
-    let pids = fs::read_dir("/proc")
-        .ok()?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok());
-    let threads = pids.take(MAX_PROCESSES).filter_map(|pid| {
+    let threads = Pid::all().take(MAX_PROCESSES).filter_map(|pid| {
         let text = fs::read_to_string(pid.path("status")).ok()?;
         (user_of(&text)? == user).then(|| field(&text, "Threads")?.parse::<u64>().ok())?
     });

@@ -10,8 +10,8 @@ use super::style::Style;
 use super::{Screen, clean, fit, table, units};
 use crate::attribute::known_name;
 use crate::glibc::{Arena, Holdings, Malloc};
-use crate::process::Target;
-use crate::vmmap::{Map, Owner, Part, Usage};
+use crate::process::{Target, error_chain};
+use crate::vmmap::{Map, Owner, Part, Taken, Usage};
 
 /// Details of an owner shown in text, if nothing else is said.
 const DETAILS: usize = 6;
@@ -21,16 +21,30 @@ const NAME_WIDTH: usize = 30;
 /// What was read of a process.
 pub struct Maps<'a> {
     pub target: &'a Target,
-    pub map: &'a Map,
+    pub taken: &'a Taken,
     /// The memory limit of its control groups, and what the group uses, bytes.
     pub limit: Option<(u64, Option<u64>)>,
+}
+
+impl Maps<'_> {
     /// What could not be told, in sentences.
-    pub notes: &'a [String],
+    fn notes(&self) -> Vec<String> {
+        let Taken { jvm_error, cut_short, .. } = self.taken;
+        let jvm = match jvm_error {
+            Some(error) => Some(format!("The JVM's own parts are not told apart: {}.", error_chain(error))),
+            None if self.target.jvm.is_none() => {
+                Some("Not a JVM: anonymous memory is malloc's or unexplained.".to_owned())
+            }
+            None => None,
+        };
+        let cut_short = cut_short.as_ref().map(|why| format!("The map is not whole: {why}."));
+        jvm.into_iter().chain(cut_short).collect()
+    }
 }
 
 /// The map as text; `all`: with every mapping.
 pub fn text(maps: &Maps<'_>, all: bool, screen: Screen) -> String {
-    let Maps { target, map, limit, notes } = maps;
+    let Maps { target, taken: Taken { map, .. }, limit } = maps;
     let style = Style::new(screen.color, screen.width);
     let mut heading = format!("{} (pid {})", target.comm, target.pid);
     if let Some(rss) = map.rss_bytes {
@@ -41,8 +55,8 @@ pub fn text(maps: &Maps<'_>, all: bool, screen: Screen) -> String {
         let used = used.map(|used| format!(", of which its group uses {}", units::bytes(used)));
         out += &format!("memory limit {}{}\n", units::bytes(*most), used.unwrap_or_default());
     }
-    for note in *notes {
-        out += &format!("{}\n", clean(note));
+    for note in maps.notes() {
+        out += &format!("{}\n", clean(&note));
     }
     out.push('\n');
     out += &sums(map, style, screen.top.unwrap_or(DETAILS));
@@ -148,7 +162,7 @@ fn merged(map: &Map) -> Vec<(Part, Usage)> {
 
 /// The map as JSON, with every mapping.
 pub fn json(maps: &Maps<'_>) -> Value {
-    let Maps { target, map, limit, notes } = maps;
+    let Maps { target, taken: Taken { map, .. }, limit } = maps;
     let owner = |(owner, usage): (Owner, Usage)| {
         let details = details(map, owner).into_iter();
         let details: Vec<Value> =
@@ -181,7 +195,7 @@ pub fn json(maps: &Maps<'_>) -> Value {
         "parts": map.parts.iter().map(part).collect::<Vec<_>>(),
         "thread_stacks": stacks.collect::<Vec<_>>(),
         "heap": map.heap.as_ref().map(heap_json),
-        "notes": notes,
+        "notes": maps.notes(),
     })
 }
 

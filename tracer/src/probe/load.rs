@@ -14,6 +14,7 @@ use tracer_common::{
 
 use rustix::time::{ClockId, clock_getres};
 
+use super::kernel::{Requirement, Status};
 use super::{ProbeError, multi};
 
 /// The compiled BPF programs; empty in a build without them.
@@ -58,6 +59,18 @@ pub struct Facts {
 /// Whether this binary was built with its BPF programs.
 pub fn has_programs() -> bool {
     !OBJECT.is_empty()
+}
+
+/// What this binary itself must have.
+pub fn embedded_programs() -> Requirement {
+    let (id, title) = ("programs", "a build with its BPF programs");
+    match has_programs() {
+        true => Requirement::met(id, title, "built in"),
+        false => {
+            let help = "build it by `cargo xtask build --release`, which builds both sides";
+            Requirement::lacking(id, title, Status::Missing, "none in this build", help)
+        }
+    }
 }
 
 /// Loads every program of this build into the kernel. Attaches nothing.

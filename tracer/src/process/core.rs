@@ -271,6 +271,12 @@ impl Core {
         self.loads.iter().map(mapping).collect()
     }
 
+    /// The first mapping of the file that HotSpot is in. None: no JVM's core.
+    pub fn libjvm(&self) -> Option<Mapping> {
+        let is_libjvm = |mapping: &Mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0;
+        self.mappings().into_iter().find(is_libjvm)
+    }
+
     fn named(&self, address: u64) -> Option<(u64, &Named)> {
         let (start, named) = self.named.range(..=address).next_back()?;
         (address < named.end).then_some((*start, named))

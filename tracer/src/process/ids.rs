@@ -52,6 +52,12 @@ impl Pid {
         Self(std::process::id())
     }
 
+    /// Every process that the kernel lists now.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        entries.map_while(Result::ok).filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
     /// The first thread of the process.
     pub fn leader(self) -> Tid {
         Tid(self.0)
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(pid.path("maps").to_str(), Some(&*format!("/proc/{pid}/maps")));
         barrier.wait();
         assert!(thread.join().is_ok());
+        assert!(Pid::all().any(|other| other == pid));
         // Pids end at 2^22.
         assert!(Pid(1 << 23).threads().is_err());
     }

@@ -4,6 +4,7 @@
 
 use super::Pid;
 use super::elf::{Symbol, SymbolTable};
+use super::mapping::Mapping;
 use super::module::Module;
 use super::root;
 
@@ -23,6 +24,13 @@ pub struct JvmInfo {
     pub version: Option<String>,
     /// `Debian`, `Eclipse Adoptium`, ...; from the release file.
     pub vendor: Option<String>,
+}
+
+/// Can a process be a JVM? By the libraries that every runtime maps, also one whose libjvm has another name.
+pub fn may_be(comm: &str, mappings: &[Mapping]) -> bool {
+    const LIBRARIES: [&str; 3] = ["/libjvm.so", "/libjava.so", "/libjli.so"];
+    let maps = |library: &str| mappings.iter().any(|mapping| mapping.path.contains(library));
+    comm == "java" || LIBRARIES.into_iter().any(maps)
 }
 
 /// The JVM among the modules of process `pid`.

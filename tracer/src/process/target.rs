@@ -28,6 +28,9 @@ pub enum TargetError {
     KernelThread { pid: Pid, comm: ForeignText },
     #[error("process {pid} ({comm}) has ended; its parent has not yet collected it")]
     Ended { pid: Pid, comm: ForeignText },
+    /// What was read of a process that ended on the way is not whole.
+    #[error("process {pid} ({comm}) ended while it was read")]
+    EndedMeanwhile { pid: Pid, comm: ForeignText },
     #[error("not permitted to read process {pid} ({comm})")]
     NotPermitted { pid: Pid, comm: ForeignText },
     #[error(
@@ -49,6 +52,7 @@ impl TargetError {
                 "name a process that runs a program; `tracer list` shows the JVMs".into()
             }
             Self::Ended { .. } => "start the program again; `tracer list` shows the JVMs that run".into(),
+            Self::EndedMeanwhile { .. } => "`tracer list` shows the JVMs that run".into(),
             Self::NotPermitted { .. } if rustix::process::geteuid().is_root() => {
                 "this root lacks a capability that the process has, or a security module forbids it: run tracer on the host itself".into()
             }
@@ -56,6 +60,11 @@ impl TargetError {
             Self::OtherMachine { .. } => "trace a 64-bit x86 build of the program".into(),
             Self::Io { .. } => "see whether the process still runs, and try again".into(),
         }
+    }
+
+    /// Does the machine lack a permission or support for this process?
+    pub fn is_lacking(&self) -> bool {
+        matches!(self, Self::NotPermitted { .. } | Self::OtherMachine { .. })
     }
 }
 
@@ -88,6 +97,16 @@ impl Target {
     pub fn executable(&self) -> Option<&Module> {
         let exe = self.exe.as_deref()?;
         self.modules.iter().find(|module| module.path == exe)
+    }
+
+    /// The reason for which a part of this process cannot be read.
+    pub fn unreadable(&self, error: io::Error) -> TargetError {
+        let (pid, comm) = (self.pid, self.comm.clone());
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm },
+            _ if !self.is_alive() => TargetError::EndedMeanwhile { pid, comm },
+            _ => TargetError::Io { pid, source: error },
+        }
     }
 
     /// Is it still the process that was looked at?

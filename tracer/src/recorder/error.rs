@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use crate::{
     probe::{ProbeError, kernel::Requirement},
-    process::TargetError,
+    process::{TargetError, error_chain},
     recording::WriteError,
 };
 
@@ -42,7 +42,7 @@ impl RecordError {
 
     /// From an error, with all of its causes.
     pub(super) fn caused(kind: ErrorKind, error: &(dyn Error + 'static)) -> Self {
-        Self::new(kind, chain(error))
+        Self::new(kind, error_chain(error))
     }
 
     /// A table of the BPF programs cannot be read.
@@ -85,8 +85,8 @@ impl From<ProbeError> for RecordError {
 
 impl From<TargetError> for RecordError {
     fn from(error: TargetError) -> Self {
-        let kind = match error {
-            TargetError::NotPermitted { .. } => ErrorKind::Lacking,
+        let kind = match &error {
+            error if error.is_lacking() => ErrorKind::Lacking,
             _ => ErrorKind::Failed,
         };
         Self::caused(kind, &error).with_help(error.help())
@@ -98,18 +98,4 @@ impl From<Requirement> for RecordError {
         Self::lacking(format!("{}: {}", lacking.title, lacking.found))
             .with_help(lacking.help.unwrap_or_else(|| "tracer check".to_owned()))
     }
-}
-
-/// An error with all of its causes, in one line; a cause that the text before ends with is not repeated.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

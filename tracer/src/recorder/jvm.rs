@@ -9,11 +9,11 @@ use std::{
 
 use tracer_common::config::Jvm;
 
-use super::{RecordError, attach::Attached, chain, expected::ExpectedJvm, symbolizer::SymbolizerThread};
+use super::{RecordError, attach::Attached, expected::ExpectedJvm, symbolizer::SymbolizerThread};
 use crate::{
     hotspot::{Hotspot, HotspotError, Starting, Symbols},
     process::{
-        InnerTid, Module, Pid, Target, Tid, jvm,
+        InnerTid, Module, Pid, Target, Tid, error_chain, jvm,
         mapping::{self, Mapping},
         memory::LiveMemory,
         module,
@@ -135,7 +135,7 @@ impl JvmWatch {
                 return Ok(());
             }
             Err(error) => {
-                writer.note(&format!("Java frames are missing: {}", chain(&error)))?;
+                writer.note(&format!("Java frames are missing: {}", error_chain(&error)))?;
                 self.state = State::Settled;
                 return Ok(());
             }

@@ -48,7 +48,7 @@ use self::{capture::Capture, census::Censuses, launch::Launched, symbolizer::Sym
 pub use self::{
     confine::confine,
     control::{Control, Controller, control},
-    error::{ErrorKind, RecordError, chain},
+    error::{ErrorKind, RecordError},
     notice::{EndReason, Notice, NoticedTarget, Notify},
     options::{Memo, Options, OutputFile, Subject},
     progress::{Numbers, Progress},

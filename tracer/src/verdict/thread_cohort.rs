@@ -92,16 +92,19 @@ impl ThreadCohort {
 
     /// Do they end when a collection has found that nobody needs them, and hardly ever otherwise?
     pub(super) fn follows(&self, collections: &[Collection], end_ns: u64, others_follow: bool) -> bool {
-        NOTICE_NS.into_iter().any(|notice_ns| {
-            let count = self.answered(collections, notice_ns, end_ns);
-            // After one alone they must end at once, which is no chance, or as others did after several.
-            count > 1 || count == 1 && (others_follow || notice_ns == NOTICE_NS[0])
-        })
+        let [at_once, later] = self.answers(collections, end_ns);
+        // After one alone they must end at once, which is no chance, or as others did after several.
+        at_once > 0 || later > usize::from(!others_follow)
     }
 
     /// Do they so after more than one?
     pub(super) fn follows_several(&self, collections: &[Collection], end_ns: u64) -> bool {
-        NOTICE_NS.into_iter().any(|notice_ns| self.answered(collections, notice_ns, end_ns) > 1)
+        self.answers(collections, end_ns).into_iter().any(|count| count > 1)
+    }
+
+    /// The collections after which they ended, at once and when they looked the next time.
+    fn answers(&self, collections: &[Collection], end_ns: u64) -> [usize; 2] {
+        NOTICE_NS.map(|notice_ns| self.answered(collections, notice_ns, end_ns))
     }
 
     /// The collections after which nearly all that ran when it began ended within `notice_ns`; 0 where they end otherwise

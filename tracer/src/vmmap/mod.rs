@@ -12,8 +12,10 @@ mod named;
 mod owner;
 mod smaps;
 mod stacks;
+mod take;
 
 pub use self::build::{Map, Part, Source, StackUse, read};
 pub use self::owner::Owner;
 pub use self::smaps::Usage;
 pub use self::stacks::ThreadStack;
+pub use self::take::{Taken, of_process};

@@ -9,6 +9,7 @@ pub(crate) mod control_group;
 pub(crate) mod core;
 pub(crate) mod fixture;
 pub(crate) mod kept;
+pub(crate) mod lying_core;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;

@@ -28,6 +28,14 @@ pub(crate) fn tracer_output(arguments: &[&str]) -> Output {
     tracer().args(arguments).output().expect("run tracer")
 }
 
+/// The time for which a recorder is to record. None: to the end of its program.
+fn duration(recorder: &Command) -> Option<Duration> {
+    let mut arguments = recorder.get_args().take_while(|argument| *argument != "--");
+    arguments.find(|argument| *argument == "-d")?;
+    let text = arguments.next()?.to_str().expect("UTF-8");
+    Some(humantime::parse_duration(text).expect("a duration"))
+}
+
 /// Where the recording of this name goes.
 fn recording_file(name: &str) -> PathBuf {
     let folder = target_folder().join("test-recordings");
@@ -94,9 +102,9 @@ impl Recorder {
         let (process, stdout, mut stderr) = Process::start(command);
         stderr.until("ready:");
         let programs = program_ids(process.pid());
-        // One that records for a second may be over before it is looked at.
-        let is_short = command.get_args().any(|argument| argument == "1s");
-        assert!(is_short || !programs.is_empty(), "a ready recorder has loaded BPF programs");
+        // One that ends by itself meanwhile has no programs any more.
+        let may_be_over = duration(command).is_some_and(|duration| duration < LIMIT);
+        assert!(may_be_over || !programs.is_empty(), "a ready recorder has loaded BPF programs");
         Recorder { process, stdout, stderr, file, programs }
     }
 

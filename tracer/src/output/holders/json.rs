@@ -2,14 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Heading;
-use crate::holders::{Group, Holders, HoldersError};
+use crate::holders::{Group, Holders, HoldersError, Subject};
 
 /// Groups that are listed.
 const MAX_GROUPS: usize = 1000;
 
 /// The answer as one JSON value.
-pub fn value(holders: &Holders, heading: &Heading) -> Value {
+pub fn value(holders: &Holders, subject: &Subject) -> Value {
     let pause = &holders.pause;
     let nanoseconds = |duration: Option<std::time::Duration>| {
         duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
@@ -28,7 +27,7 @@ pub fn value(holders: &Holders, heading: &Heading) -> Value {
     });
     json!({
         "schema": "tracer.holders/1",
-        "target": target(heading, Some(holders.gc)),
+        "target": target(subject, Some(holders.gc)),
         "heap": {"used_bytes": holders.heap_bytes},
         "pause": {
             "method": pause.method.as_str(),
@@ -68,11 +67,11 @@ fn group(group: &Group) -> Value {
 }
 
 /// Why there is no answer, in the same schema.
-pub fn refusal(error: &HoldersError, heading: &Heading) -> Value {
+pub fn refusal(error: &HoldersError, subject: &Subject) -> Value {
     let why = error.to_string();
     json!({
         "schema": "tracer.holders/1",
-        "target": target(heading, None),
+        "target": target(subject, None),
         "pause": null,
         "quality": null,
         "group_count": null,
@@ -82,15 +81,15 @@ pub fn refusal(error: &HoldersError, heading: &Heading) -> Value {
     })
 }
 
-fn target(heading: &Heading, gc: Option<&str>) -> Value {
+fn target(subject: &Subject, gc: Option<&str>) -> Value {
     json!({
-        "pid": heading.pid,
-        "comm": heading.comm,
-        "command": heading.command,
-        "container": heading.container,
-        "java_home": heading.java_home,
-        "jvm_version": heading.version,
+        "pid": subject.pid,
+        "comm": subject.comm,
+        "command": subject.command,
+        "container": subject.container,
+        "java_home": subject.java_home,
+        "jvm_version": subject.version,
         "gc": gc,
-        "core": heading.core.as_ref().map(|core| core.display().to_string()),
+        "core": subject.core.as_ref().map(|core| core.display().to_string()),
     })
 }

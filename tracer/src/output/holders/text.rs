@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Heading;
 use super::path::describe_step;
-use crate::holders::{Group, Holders, Method, Notice, State};
+use crate::holders::{Group, Holders, Method, Notice, State, Subject};
 use crate::hotspot::heap::Step;
 use crate::output::units::{bytes, count, counted};
 use crate::output::{Screen, clean, style::Style};
@@ -43,10 +42,10 @@ pub fn notice(notice: &Notice, pid: Pid) -> Option<String> {
 }
 
 /// The answer as text.
-pub fn render(holders: &Holders, heading: &Heading, screen: Screen) -> String {
+pub fn render(holders: &Holders, subject: &Subject, screen: Screen) -> String {
     let mut page =
         Page { out: String::new(), style: Style::new(screen.color, 0), top: screen.top.unwrap_or(MAX_ROWS) };
-    page.heading(holders, heading);
+    page.heading(holders, subject);
     page.findings(holders);
     page.groups(&holders.groups);
     page.quality(holders);
@@ -65,12 +64,12 @@ impl Page {
         self.out.push('\n');
     }
 
-    fn heading(&mut self, holders: &Holders, heading: &Heading) {
-        let mut text = match &heading.core {
+    fn heading(&mut self, holders: &Holders, subject: &Subject) {
+        let mut text = match &subject.core {
             Some(core) => format!("Holders in {}", clean(&core.display().to_string())),
-            None => format!("Holders in {} (pid {})", clean(&heading.comm), heading.pid),
+            None => format!("Holders in {} (pid {})", clean(&subject.comm), subject.pid),
         };
-        if let Some(version) = &heading.version {
+        if let Some(version) = &subject.version {
             let _ = write!(text, ", JVM {}", clean(version));
         }
         let _ = write!(text, ", {}", holders.gc);
