@@ -80,11 +80,7 @@ const STAGES: [(&str, &[&str]); 20] = [
         "cli",
         &[
             "process",
-            "unwind",
             "probe",
-            "session",
-            "glibc",
-            "hotspot",
             "vmmap",
             "limits",
             "census",
