@@ -107,6 +107,8 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
+    let value: f64 =
+        number.parse().map_err(|_| "not a size; write for example 512, 4k or 1.5m".to_owned())?;
     let unit = unit.trim_start().to_ascii_lowercase();
     let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
         "" => 0,
@@ -116,7 +118,6 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         "t" => 4,
         _ => return Err(format!("`{unit}` is no unit of size: use K, M, G or T")),
     };
-    let value: f64 = number.parse().map_err(|_| "a size is a number and a unit, like 64M".to_owned())?;
     let bytes = value * 1024_f64.powi(power);
     if bytes < 2_f64.powi(63) { Ok(bytes as u64) } else { Err("it is larger than any memory".to_owned()) }
 }

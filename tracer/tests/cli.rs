@@ -490,9 +490,23 @@ fn man_pages_and_completions_are_well_formed() {
             assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
         }
     }
-    // And bash completes by it.
-    let script = "source \"$1\"; COMP_WORDS=(tracer report --old); COMP_CWORD=2; _tracer tracer --old report; echo ${COMPREPLY[*]}";
-    let output = Command::new("bash").args(["-c", script, "bash"]).arg(folder.path().join("bash")).output();
-    let completed = String::from_utf8(output.expect("bash").stdout).expect("text");
-    assert_eq!(completed.trim(), "--older");
+    // And each completes by it; zsh in a terminal alone.
+    let bash = "source \"$1\"; COMP_WORDS=(tracer report --old); COMP_CWORD=2; _tracer tracer --old report; echo ${COMPREPLY[*]}";
+    let fish = "source $argv[1]; complete -C 'tracer report --old' | string replace -r '\\t.*' ''";
+    let zsh = "zmodload zsh/zpty; zpty shell zsh -f -i
+        zpty -w shell \"autoload -U compinit; compinit -u -D; source $1; echo read''y\"; zpty -r shell seen '*ready*'
+        zpty -w -n shell $'tracer report --old\\t'; zpty -r shell seen '*--older*' && echo --older; zpty -d shell";
+    for (shell, script) in [("bash", bash), ("fish", fish), ("zsh", zsh)] {
+        if is_there(shell) {
+            let file = folder.path().join(shell);
+            let arguments = match shell {
+                "fish" => vec!["-c", script],
+                _ => vec!["-c", script, shell],
+            };
+            let output =
+                Command::new(shell).args(arguments).arg(&file).env("TERM", "dumb").output().expect(shell);
+            let completed = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(completed.trim(), "--older", "{shell}: {output:?}");
+        }
+    }
 }

@@ -66,6 +66,9 @@ impl DestinationArgs {
     /// A terminal can do nothing with the format, or the file exists or cannot be written.
     pub(super) fn open(&self, format: Format, terminal: bool) -> Result<Destination, Failure> {
         let output = self.file();
+        if self.pretty && !matches!(format, Format::Json | Format::Json1) {
+            return Err(Failure::new(status::USAGE, "--pretty is of JSON").help("add --format json"));
+        }
         if let (Some((what, ending)), None, true) = (format.not_for_terminals(), output, terminal) {
             return Err(Failure::new(status::USAGE, format!("{what}, and stdout is a terminal"))
                 .help(format!("write it to a file with -o OUT{ending}")));

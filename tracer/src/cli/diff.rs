@@ -29,7 +29,8 @@ const MAX_CENSUS_BYTES: u64 = 64 << 20;
 #[derive(Clone, Debug, ClapArgs)]
 #[command(after_help = "\
 Recordings are what `tracer record` writes, censuses what `tracer census --format json > FILE` writes. \
-Sites are the same if their frames are; the JSON schema is in docs/file-format.md.")]
+Sites are the same if their frames are. Bytes per second (avg/s) are those of a recording by its whole length; \
+growth within a recording, which a report has, is told from its course. The JSON schema is in docs/file-format.md.")]
 pub struct Args {
     /// What is compared with: a recording, or a census
     #[arg(value_name = "BASE")]

@@ -49,7 +49,7 @@ pub struct FilterArgs {
     pub min_size: Option<u64>,
 }
 
-/// The range of time that it is about; `push`, whose `--to` is a server, has all of it.
+/// The range of time that it is about.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct RangeArgs {
     /// Only what was allocated after this time of the recording (90, 90s, 5m)
@@ -57,8 +57,26 @@ pub struct RangeArgs {
     pub from: Option<Duration>,
 
     /// Only what was allocated before this time of the recording, as it was then
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = values::time)]
     pub to: Option<Duration>,
+}
+
+/// The same of `push`, whose `--to` is a server.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct PushRangeArgs {
+    /// Only what was allocated after this time of the recording (90, 90s, 5m)
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub from: Option<Duration>,
+
+    /// Only what was allocated before this time of the recording, as it was then
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub until: Option<Duration>,
+}
+
+impl From<PushRangeArgs> for RangeArgs {
+    fn from(range: PushRangeArgs) -> Self {
+        Self { from: range.from, to: range.until }
+    }
 }
 
 impl FilterArgs {

@@ -180,11 +180,14 @@ fn names(arg: &Arg) -> String {
     let value =
         arg.get_value_names().and_then(<[_]>::first).map(|name| name.replace('|', "\\|")).unwrap_or_default();
     let short = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
-    match arg.get_long() {
-        Some(long) if takes_value => format!("{short}`--{long} {value}`"),
-        Some(long) => format!("{short}`--{long}`"),
-        None => format!("`{value}`"),
-    }
+    let others = arg.get_visible_aliases().unwrap_or_default();
+    let longs: Vec<String> = arg
+        .get_long()
+        .into_iter()
+        .chain(others)
+        .map(|long| if takes_value { format!("`--{long} {value}`") } else { format!("`--{long}`") })
+        .collect();
+    if longs.is_empty() { format!("`{value}`") } else { format!("{short}{}", longs.join(", ")) }
 }
 
 /// What it is for, its values, and what holds without it.

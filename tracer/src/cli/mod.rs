@@ -25,7 +25,7 @@ mod writing;
 use std::io::{self, IsTerminal, Write};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use self::failure::{Failure, status};
@@ -58,13 +58,25 @@ enum Command {
 }
 
 /// The one definition of all commands and flags.
+///
+/// What looks like a negative number is taken for a value of the flag before it, so what is told of it is what that flag wants.
 fn command() -> clap::Command {
-    Cli::command()
+    let takes_value = |arg: &clap::Arg| matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    Cli::command().mut_subcommands(|sub| {
+        sub.mut_args(|arg| {
+            let is_flag = takes_value(&arg) && !arg.is_positional();
+            if is_flag { arg.allow_negative_numbers(true) } else { arg }
+        })
+    })
+}
+
+fn parse(words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches_from(words)?)
 }
 
 /// Runs the command line, and gives the exit status.
 pub fn run() -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
@@ -107,7 +119,10 @@ fn wrong_usage(text: &str, first: &str) -> Failure {
     let error = paragraphs.next().unwrap_or_default();
     let error = error.strip_prefix("error: ").unwrap_or(&error).to_owned();
     let help: Vec<String> = paragraphs
-        .filter(|paragraph| !paragraph.starts_with("For more information"))
+        // A value after `--` would be the command to record, or a file.
+        .filter(|paragraph| {
+            !paragraph.starts_with("For more information") && !paragraph.starts_with("tip: to pass '")
+        })
         .map(|paragraph| {
             let text = paragraph.replace("tip: ", "");
             text.strip_prefix("Usage: ").map(|usage| format!("usage: {usage}")).unwrap_or(text)
@@ -136,15 +151,14 @@ fn start_log() {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
     /// Whatever is wrong, the flag or value is named, and what to write instead; nothing of a library's words.
     #[test]
     fn wrong_usage_is_a_line_of_what_and_one_of_help() {
         for (line, error) in [
             ("report", "the following required arguments were not provided: <FILE>"),
             ("report x --top ten", "invalid value 'ten' for '--top <N>': not a number; write for example 10"),
-            ("report x --top -1", "unexpected argument '-1' found"),
+            ("report x --top -1", "invalid value '-1' for '--top <N>': not a number; write for example 10"),
+            ("maps -p 1 -7", "unexpected argument '-7' found"),
             ("report x --vieww live", "unexpected argument '--vieww' found"),
             ("recrod", "unrecognized subcommand 'recrod'"),
             ("record -p 1 -- java", "the argument '--pid <PID|NAME>' cannot be used with '[CMD]...'"),
@@ -166,7 +180,27 @@ mod tests {
                 "report x --include a(",
                 "invalid value 'a(' for '--include <REGEX>': not a regular expression: unclosed group",
             ),
-            ("report x --min-size -5", "unexpected argument '-5' found"),
+            (
+                "report x --min-size -5",
+                "invalid value '-5' for '--min-size <SIZE>': not a size; write for example 512, 4k or 1.5m",
+            ),
+            (
+                "report x --fail-over abc",
+                "invalid value 'abc' for '--fail-over <SIZE>': not a size; write for example 512, 4k or 1.5m",
+            ),
+            (
+                "report x --min-size 5q",
+                "invalid value '5q' for '--min-size <SIZE>': `q` is no unit of size: use K, M, G or T",
+            ),
+            (
+                "report x --top 99999999999999999999",
+                "invalid value '99999999999999999999' for '--top <N>': larger than any number that can be meant",
+            ),
+            (
+                "report x --older -3",
+                "invalid value '-3' for '--older <TIME>': not a time; write for example 90, 2.5, 90s, 5m or 1h30m",
+            ),
+            ("report x --verbos", "unexpected argument '--verbos' found"),
             (
                 "report x --older 5x",
                 "invalid value '5x' for '--older <TIME>': not a time; write for example 90, 2.5, 90s, 5m or 1h30m",
@@ -178,11 +212,12 @@ mod tests {
             ("maps", "the following required arguments were not provided: --pid <PID|NAME>"),
         ] {
             let words = ["tracer"].into_iter().chain(line.split(' '));
-            let text = super::Cli::try_parse_from(words).expect_err(line).render().to_string();
+            let text = super::parse(words).expect_err(line).render().to_string();
             let failure = super::wrong_usage(&text, line.split(' ').next().expect("a word"));
             assert_eq!(failure.error, error, "{line}");
             let help = failure.help.as_deref().unwrap_or_default();
             assert!(!help.contains("COMMAND --help") || line.starts_with("recrod"), "{help}");
+            assert!(!help.contains("to pass"), "{help}");
             assert!(
                 failure.help.as_ref().is_some_and(|help| !help.is_empty() && !help.contains('\n')),
                 "{line}: {failure}"
@@ -190,7 +225,7 @@ mod tests {
         }
         for empty in [["record", "-p", ""], ["maps", "-p", " "]] {
             let words = ["tracer"].into_iter().chain(empty);
-            let text = super::Cli::try_parse_from(words).expect_err("empty").render().to_string();
+            let text = super::parse(words).expect_err("empty").render().to_string();
             assert!(text.contains("the pid or name is empty"), "{text}");
         }
     }
@@ -221,10 +256,15 @@ mod tests {
             }
         }
         for name in ["report", "diff", "push"] {
-            for flag in
-                ["view", "category", "line", "include", "exclude", "thread", "older", "min-size", "source"]
-            {
-                let has = of(name).get_arguments().any(|arg| arg.get_long() == Some(flag));
+            for flag in [
+                "view", "category", "line", "include", "exclude", "thread", "older", "min-size", "source",
+                "from", "until",
+            ] {
+                let is_it = |arg: &clap::Arg| {
+                    arg.get_long() == Some(flag)
+                        || arg.get_visible_aliases().is_some_and(|other| other.contains(&flag))
+                };
+                let has = of(name).get_arguments().any(is_it);
                 assert!(has, "{name} has no --{flag}");
             }
         }
@@ -232,6 +272,6 @@ mod tests {
 
     #[test]
     fn no_two_flags_of_a_command_have_one_name() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -9,7 +9,7 @@ use clap::Args as ClapArgs;
 
 use super::destination::print;
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::filters::{FilterArgs, PushRangeArgs, check_names};
 use super::reading::ReadingArgs;
 use super::record::file_from_stdin;
 use super::writing::SourceArg;
@@ -58,6 +58,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub filters: FilterArgs,
+
+    #[command(flatten)]
+    pub range: PushRangeArgs,
 }
 
 /// Runs the command.
@@ -77,7 +80,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 /// # Errors
 /// The recording cannot be read, or the server did not take it.
 fn send(file: &Path, args: &Args, to: &Destination) -> Result<String, Failure> {
-    let filter = args.filters.filter(RangeArgs::default())?;
+    let filter = args.filters.filter(args.range.into())?;
     let mut profile = args.reading.profile(file, &filter)?;
     check_names(&file.display().to_string(), &[&profile.filtered])?;
     let view = args.filters.view();
@@ -201,8 +204,10 @@ mod tests {
     fn what_is_sent_is_what_passes() {
         let (_folder, path) = fixture::finished();
         let recording = recording::read(&path).expect("read");
-        let (port, requests, served) = server(vec![Do::Answer(TAKEN), Do::Answer(TAKEN)]);
-        for args in [&[][..], &["--category", "zlib", "--redact"]] {
+        let (port, requests, served) = server(vec![Do::Answer(TAKEN), Do::Answer(TAKEN), Do::Answer(TAKEN)]);
+        for args in
+            [&[][..], &["--category", "zlib", "--redact"], &["--from", "2", "--until", "5", "--redact"]]
+        {
             assert_eq!(push_to(port, &path, args).expect("sent"), status::DONE);
             let request = requests.recv().expect("request");
             let at = request.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
@@ -210,7 +215,7 @@ mod tests {
             GzDecoder::new(&request[at..]).read_to_end(&mut body).expect("gzip");
             let line =
                 Line::try_parse_from(["push", "x", "--to", "y"].iter().chain(args)).expect("arguments");
-            let filter = line.args.filters.filter(RangeArgs::default()).expect("filter");
+            let filter = line.args.filters.filter(line.args.range.into()).expect("filter");
             let profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("kept");
             let live = i64::try_from(profile.totals.live_bytes).expect("small");
             assert_eq!(otlp::tests::sums(&body)["inuse_space"], live, "{args:?}");

@@ -26,6 +26,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(count) if is_number => Ok(count),
+        Err(_) if is_number => Err("larger than any number that can be meant".to_owned()),
         _ => Err("not a number; write for example 10".to_owned()),
     }
 }
@@ -64,7 +65,8 @@ mod tests {
     #[test]
     fn numbers_and_patterns() {
         assert_eq!(count("0"), Ok(0));
-        for wrong in ["", "-1", "+1", "1.5", "ten", "99999999999999999999999"] {
+        assert!(count("99999999999999999999999").expect_err("too large").starts_with("larger"));
+        for wrong in ["", "-1", "+1", "1.5", "ten"] {
             assert_eq!(count(wrong).expect_err(wrong), "not a number; write for example 10");
         }
         assert!(pattern("^pool-[0-9]+").is_ok());

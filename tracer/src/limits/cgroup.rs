@@ -175,9 +175,10 @@ fn memory_of(pid: Pid, groups: &str, mounts: &str) -> Vec<Limit> {
         // What the innermost group uses is known all the same.
         None => {
             let used = all.first().and_then(used);
-            let limit = Limit::bytes("cgroup-memory")
-                .used(used)
-                .reason("no limit is set, or none is to be seen from here");
+            let limit = Limit::bytes("cgroup-memory").used(used).reason(match all.is_empty() {
+                true => "its control group is not to be seen from here",
+                false => "no limit is set, or none is to be seen from here",
+            });
             Limit { cgroup: all.first().map(|group| group.memory(pid)), ..limit }
         }
     };
@@ -256,13 +257,17 @@ fn all(version: Version, groups: &str, mounts: &str) -> Vec<Group> {
         is_it.then_some(path)
     });
     let Some(path) = path else { return Vec::new() };
-    let Some((root, mount_point)) = mounts.lines().find_map(|line| mount(line, version)) else {
-        return Vec::new();
+    // A group that is not below what is mounted is not to be seen from here, and what is mounted is another's: a recorder's
+    // own, in a container. From a namespace, such a group begins with `..`.
+    let below = |root: &Path| {
+        let relative = Path::new(path).strip_prefix(root).ok()?;
+        relative.components().all(|part| matches!(part, Component::Normal(_))).then_some(relative)
     };
-    // A group outside what is mounted begins with `..`: only the mounted part can be read.
-    let relative = Path::new(path).strip_prefix(&root).ok();
-    let relative = relative.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
-    let folder = relative.map_or_else(|| mount_point.clone(), |path| mount_point.join(path));
+    let seen = mounts
+        .lines()
+        .filter_map(|line| mount(line, version))
+        .find_map(|(root, mount_point)| Some((mount_point.join(below(&root)?), mount_point)));
+    let Some((folder, mount_point)) = seen else { return Vec::new() };
     let ancestors = folder.ancestors().take_while(|ancestor| ancestor.starts_with(&mount_point));
     ancestors.take(MAX_DEPTH).map(|folder| Group { version, folder: folder.to_owned() }).collect()
 }
@@ -394,5 +399,15 @@ mod tests {
         let limit = |groups: &str| memory_of(Pid(1), groups, &mounts)[0].limit;
         assert_eq!(limit("4:memory:/docker\n"), None);
         assert_eq!(limit("4:cpu,cpuacct:/docker/x\n"), None);
+        // A container sees its own group alone: it is not another's.
+        let own = format!("30 24 0:26 /docker/x {} rw - cgroup cgroup rw,memory", at.join("x").display());
+        let other = "4:memory:/docker/y\n";
+        let limits = memory_of(Pid(1), other, &own);
+        assert_eq!((limits[0].used, limits[0].limit, &limits[0].cgroup), (None, None, &None));
+        // Unless all of them are mounted, too.
+        let both = format!("{own}\n{mounts}");
+        group(&at.join("y"), &[("memory.limit_in_bytes", "900\n"), ("memory.usage_in_bytes", "1\n")]);
+        let limits = memory_of(Pid(1), other, &both);
+        assert_eq!((limits[0].used, limits[0].limit), (Some(1), Some(900)));
     }
 }

@@ -67,7 +67,34 @@ fn sum<'a>(rows: impl Iterator<Item = &'a Value>) -> [i64; 6] {
     sums
 }
 
-fn json(profile: &Profile, options: &Options) -> Value {
+fn rendered(
+    render: impl Fn(&Profile, &Options, &mut dyn std::io::Write) -> std::io::Result<()>,
+    profile: &Profile,
+    options: &Options,
+) -> String {
+    let mut out = Vec::new();
+    render(profile, options, &mut out).expect("rendered");
+    String::from_utf8(out).expect("text")
+}
+
+/// The sum of folded stacks.
+fn folded_bytes(profile: &Profile, options: &Options) -> i64 {
+    let bytes = |line: &str| line.rsplit_once(' ').expect("bytes").1.parse::<i64>().expect("bytes");
+    rendered(folded::render, profile, options).lines().map(bytes).sum()
+}
+
+/// The bytes of a flame graph's root.
+fn drawn_bytes(profile: &Profile, options: &Options) -> i64 {
+    let svg = rendered(flamegraph::render, profile, options);
+    let Some((before, _)) = svg.split_once(" bytes, 100%)") else {
+        assert!(svg.contains("nothing to draw"), "{svg}");
+        return 0;
+    };
+    let digits = before.rsplit('(').next().expect("bytes").replace(',', "");
+    digits.parse().expect("bytes")
+}
+
+fn report(profile: &Profile, options: &Options) -> Value {
     let mut out = Vec::new();
     report2::report(profile, options, &mut out).expect("JSON");
     serde_json::from_slice(&out).expect("JSON")
@@ -81,9 +108,9 @@ proptest! {
         let (_folder, path) = fixture::finished();
         let recording = recording::read(&path).expect("read");
         let options = Options { source: Some("allocator"), inverted, ..Options::default() };
-        let all = six(&json(&Profile::build(&recording, &Rules::builtin()), &options)["totals"]);
+        let all = six(&report(&Profile::build(&recording, &Rules::builtin()), &options)["totals"]);
         let profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("kept");
-        let document = json(&profile, &options);
+        let document = report(&profile, &options);
         let totals = six(&document["totals"]);
         let [allocated_bytes, allocated_count, _, _, live_bytes, live_count] = totals;
         for ((all, passes), rest) in all.iter().zip(totals).zip(six(&document["filtered"])) {
@@ -93,11 +120,45 @@ proptest! {
             prop_assert_eq!(sum(document[table].as_array().expect(table).iter()), totals, "{}", table);
         }
 
-        let mut lines = Vec::new();
-        folded::render(&profile, &options, &mut lines).expect("folded");
-        let lines = String::from_utf8(lines).expect("text");
-        let bytes = |line: &str| line.rsplit_once(' ').expect("bytes").1.parse::<i64>().expect("bytes");
-        prop_assert_eq!(lines.lines().map(bytes).sum::<i64>(), live_bytes);
+        let old: Value = serde_json::from_str(&rendered(json::render, &profile, &options)).expect("JSON");
+        prop_assert_eq!(six(&old["totals"]), totals);
+        prop_assert_eq!(sum(old["sites"].as_array().expect("sites").iter()), totals);
+        prop_assert_eq!(folded_bytes(&profile, &options), live_bytes);
+        prop_assert_eq!(drawn_bytes(&profile, &options), live_bytes);
+        let page = rendered(html::render, &profile, &options);
+        let columns = ["allocated_count", "allocated_bytes", "live_count", "live_bytes"];
+        prop_assert_eq!(
+            html::tests::sums(&page, columns.map(|name| format!("site_{name}")).each_ref().map(String::as_str)),
+            [allocated_count, allocated_bytes, live_count, live_bytes]
+        );
+        // What is mapped is counted apart, and pictures of it have just that.
+        let mapped = Options { source: Some("mapping"), ..options.clone() };
+        let mapped_bytes = document["by_line"].as_array().expect("rows").iter().filter(|row| row["source"] == "mapping");
+        let mapped_bytes = mapped_bytes.map(|row| row["live_bytes"].as_i64().expect("bytes")).sum::<i64>();
+        prop_assert_eq!(folded_bytes(&profile, &mapped), mapped_bytes);
+        prop_assert_eq!(drawn_bytes(&profile, &mapped), mapped_bytes);
+        // Views that the filter goes with: each has its own sum of the same rows.
+        if filter.part.of_end().is_none() {
+            for view in [View::Allocated, View::Temporary] {
+                let mut profile = profile.clone();
+                profile.keep_view(view);
+                let expected = i64::try_from(view.bytes(&profile.totals)).expect("small");
+                let options = Options { view, ..options.clone() };
+                prop_assert_eq!(folded_bytes(&profile, &options), expected, "{:?}", view);
+                prop_assert_eq!(drawn_bytes(&profile, &options), expected, "{:?}", view);
+            }
+        }
+        // Of a comparison, both sides; and with itself nothing differs.
+        let diff = crate::profile::diff::Diff::of_profiles(&profile, &profile);
+        prop_assert!(diff.is_empty());
+        let mut out = Vec::new();
+        report2::diff(&diff, &options, &mut out).expect("JSON");
+        let diff: Value = serde_json::from_slice(&out).expect("JSON");
+        for side in ["base", "new"] {
+            prop_assert_eq!(six(&diff["totals"][side]), totals, "{}", side);
+            prop_assert_eq!(six(&diff["filtered"][side]), six(&document["filtered"]), "{}", side);
+        }
+
         let expected = [allocated_count, allocated_bytes, live_count, live_bytes];
         let mut file = Vec::new();
         pprof::render(&profile, &options, &mut file).expect("pprof");

@@ -118,6 +118,19 @@ impl Btf {
         Ok(Self { bytes, types, strings })
     }
 
+    /// Those of `names` that nothing in it is called: no type, member, function or value of an enumeration.
+    pub fn lacking(&self, names: &[&'static str]) -> Vec<&'static str> {
+        let mut lacking = names.to_vec();
+        let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
+        for string in strings.split(|byte| *byte == 0) {
+            lacking.retain(|name| name.as_bytes() != string);
+            if lacking.is_empty() {
+                break;
+            }
+        }
+        lacking
+    }
+
     /// The offset of a member of struct `name`, going into the structs that `path` names.
     ///
     /// # Errors

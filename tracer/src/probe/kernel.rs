@@ -1,18 +1,26 @@
 //! The kernel's features and the tracer's own privileges, and the way to get those that are missing.
 //!
-//! [`Features::read`] collects facts without attaching or mounting anything; everything after that
+//! [`Features::read`] collects facts without attaching or mounting anything (a map and a perf event that do nothing are made,
+//! to see whether they may be); everything after that
 //! is a pure judgement of them, so that a test can pose as any kernel.
-//! `bpf_loop` (5.17) sets the oldest kernel; attach cookies (5.15), the ring buffer (5.8) and
-//! CAP_BPF (5.8) are older.
+//! Of Linux as it is released, `bpf_loop` (5.17) sets the oldest; attach cookies and links of perf events (5.15), the ring
+//! buffer (5.8) and CAP_BPF (5.8) are older. Distributions take some of it into older kernels, so what is looked for is the
+//! thing itself, by its name in the kernel's own types.
 
 mod requirements;
 #[cfg(test)]
 mod tests;
 
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 pub use requirements::{Requirement, Status};
+
+use super::btf::Btf;
+use super::multi::small_map;
+use super::perf_event;
 
 /// Where tracepoints are described.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +76,38 @@ pub fn cpu_count() -> u32 {
     aya::util::nr_cpus().map_or(1, |count| count as u32)
 }
 
+/// BPF as the kernel has it, and lets this process have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bpf {
+    /// Those of [`Bpf::NEEDED`] that the kernel does not have. None: its types (BTF) cannot be read.
+    pub lacks: Option<Vec<&'static str>>,
+    /// The system call that is refused to this process though it has the capabilities.
+    pub refused: Option<String>,
+}
+
+impl Bpf {
+    /// What recording uses of it, by names in `enum bpf_func_id` and `enum bpf_link_type`.
+    pub const NEEDED: [&str; 6] = [
+        "BPF_FUNC_loop",
+        "BPF_FUNC_get_attach_cookie",
+        "BPF_FUNC_ringbuf_output",
+        "BPF_FUNC_task_pt_regs",
+        "BPF_FUNC_send_signal",
+        "BPF_LINK_TYPE_PERF_EVENT",
+    ];
+
+    fn read(capabilities: Capabilities) -> Self {
+        let lacks = Btf::read().ok().map(|btf| btf.lacking(&Self::NEEDED));
+        let refused =
+            |call: &str, made: io::Result<OwnedFd>| made.err().map(|error| format!("{call}: {error}"));
+        // Without them it is refused anyway.
+        let refused = capabilities.missing().is_empty().then(|| {
+            refused("bpf(2)", small_map()).or_else(|| refused("perf_event_open(2)", perf_event::dummy()))
+        });
+        Self { lacks, refused: refused.flatten() }
+    }
+}
+
 /// Facts about the running kernel and this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Features {
@@ -82,7 +122,7 @@ pub struct Features {
     pub initial_user_namespace: bool,
     /// All of the host's processes: the pids that the kernel reports are then those of `/proc`.
     pub initial_pid_namespace: bool,
-    pub btf: bool,
+    pub bpf: Bpf,
     pub uprobes: bool,
     pub tracefs: Tracefs,
     /// Kernel lockdown forbids reading the kernel's memory.
@@ -106,6 +146,7 @@ impl Features {
         let field = |key: &str| {
             status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim).unwrap_or_default()
         };
+        let capabilities = Capabilities(u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0));
         let namespace = |name: &str| {
             fs::read_link(format!("/proc/self/ns/{name}")).map(|link| link.to_string_lossy().into_owned())
         };
@@ -113,11 +154,11 @@ impl Features {
             machine: uname.machine().to_string_lossy().into_owned(),
             release: uname.release().to_string_lossy().into_owned(),
             user_id: rustix::process::geteuid().as_raw(),
-            capabilities: Capabilities(u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0)),
+            capabilities,
             // Inode numbers of the initial namespaces: include/linux/proc_ns.h.
             initial_user_namespace: namespace("user").is_ok_and(|link| link == "user:[4026531837]"),
             initial_pid_namespace: namespace("pid").is_ok_and(|link| link == "pid:[4026531836]"),
-            btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
+            bpf: Bpf::read(capabilities),
             uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
             tracefs: tracefs(&text("/proc/self/mounts"), &text("/proc/filesystems"), |path| {
                 fs::read_dir(format!("{path}/events")).is_ok()

@@ -10,6 +10,9 @@ use std::{
 const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// `PERF_TYPE_TRACEPOINT`.
 const TRACEPOINT_TYPE: u32 = 2;
+/// `PERF_TYPE_SOFTWARE`, and `PERF_COUNT_SW_DUMMY`.
+const SOFTWARE_TYPE: u32 = 1;
+const SOFTWARE_DUMMY: u64 = 9;
 /// In `config` of a uprobe: at the function's return (`/sys/bus/event_source/devices/uprobe/format/retprobe`).
 const AT_RETURN: u64 = 1;
 /// `PERF_FLAG_FD_CLOEXEC`.
@@ -50,6 +53,15 @@ pub(super) fn tracepoint(id: u64) -> io::Result<OwnedFd> {
     let attr = EventAttr { kind: TRACEPOINT_TYPE, config: id, ..EventAttr::default() };
     // A tracepoint's program runs on every CPU, whichever the event is of.
     open(attr, -1, 0)
+}
+
+/// Makes an event that counts nothing, of the calling thread.
+///
+/// # Errors
+/// perf_event_open(2) is refused.
+pub(super) fn dummy() -> io::Result<OwnedFd> {
+    let attr = EventAttr { kind: SOFTWARE_TYPE, config: SOFTWARE_DUMMY, ..EventAttr::default() };
+    open(attr, 0, -1)
 }
 
 /// Makes the event of a uprobe at `offset` of the file at `path`. While it exists, the file's code has a breakpoint

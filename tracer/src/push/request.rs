@@ -32,11 +32,22 @@ pub(super) struct Request {
 
 /// The address of a server.
 pub(super) fn address(url: &str) -> Result<Uri, AddressError> {
-    let uri: Uri = url.parse().map_err(|why| AddressError::NoUrl(url.to_owned(), format!("{why}")))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => Ok(uri),
-        _ => Err(AddressError::Scheme(url.to_owned())),
+    let is_web = ["http://", "https://"]
+        .iter()
+        .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    if !is_web {
+        return Err(AddressError::Scheme(url.to_owned()));
     }
+    let no_url = |why: String| AddressError::NoUrl(url.to_owned(), why);
+    let uri: Uri = url.parse().map_err(|why| no_url(format!("{why}")))?;
+    // A port that is none would be left out.
+    let after_host = uri.authority().and_then(|it| {
+        it.as_str().rsplit_once('@').map_or(it.as_str(), |(_, it)| it).split_once(uri.host()?)
+    });
+    if uri.port_u16().is_none() && after_host.is_some_and(|(_, port)| !port.is_empty()) {
+        return Err(no_url("its port is not from 1 to 65535".to_owned()));
+    }
+    Ok(uri)
 }
 
 /// The request that sends a profile.
@@ -165,8 +176,15 @@ mod tests {
         assert_eq!(protocol, Protocol::Pyroscope);
         let query = url.strip_prefix("http://pyroscope:4040/ingest?").expect("query");
         assert!(query.starts_with("name=shop%2F%C3%A9%201&from="), "{query}");
-        for wrong in ["collector:4318", "ftp://x/", "http//x", ""] {
-            assert!(request(wrong).is_err(), "{wrong}");
+        for wrong in ["collector:4318", "ftp://x/", "http//x", "", "file:///etc/passwd"] {
+            assert!(matches!(request(wrong), Err(AddressError::Scheme(_))), "{wrong}");
+        }
+        for wrong in ["http://", "http://a b/", "http://a:99999/", "http://[::1]:70000", "http://u:p@a:0x1/"]
+        {
+            assert!(matches!(request(wrong), Err(AddressError::NoUrl(..))), "{wrong}");
+        }
+        for right in ["http://[::1]", "HTTP://[::1]:80/ingest", "http://u:p@a", "https://u@a:1/"] {
+            assert!(request(right).is_ok(), "{right}");
         }
     }
 

@@ -53,6 +53,26 @@ fn unknown_categories_are_answered_with_the_known() {
 }
 
 #[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let (_folder, path) = fixture::finished();
+    for (args, word) in [
+        (&["--pretty"][..], "--pretty is of JSON"),
+        (&["--format", "html", "--pretty"], "--pretty is of JSON"),
+        (&["--inverted"], "--inverted is of folded stacks"),
+        (&["--source", "mapping"], "--source is of stacks"),
+        (&["--from", "5", "--until", "2"], "--from is not before --to"),
+    ] {
+        let failure = report(&path, args).expect_err(word);
+        assert_eq!(failure.status, status::USAGE);
+        assert!(failure.error.starts_with(word) && failure.help.is_some(), "{failure}");
+    }
+    let ranges =
+        ["--to", "--until"].map(|flag| report(&path, &["--from", "2", flag, "5", "--format", "folded"]));
+    let [to, until] = ranges.map(|text| text.expect("a range"));
+    assert_eq!(to, until);
+}
+
+#[test]
 fn limits_and_losses_have_their_status() {
     let (_folder, path) = fixture::finished();
     assert_eq!(report(&path, &["--fail-over", "1M"]).expect_err("over").status, status::OVER);

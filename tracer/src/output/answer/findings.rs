@@ -93,7 +93,7 @@ fn tell(
     if let Some(kept) = kept::line(&rows, screen.width.saturating_sub(indent.len())) {
         screen.paragraph(indent, &kept)?;
     }
-    let evidence = clean(&finding.verdict.evidence).into_owned();
+    let evidence = clean(&of_one(finding)).into_owned();
     let is_whole = options.verbose || options.all;
     let evidence = if is_whole { evidence } else { without_interval(&evidence) };
     let kind = word(&finding.verdict);
@@ -113,6 +113,15 @@ fn tell(
         screen.paragraph(&format!("{indent}fix: "), &advice)?;
     }
     Ok(())
+}
+
+/// The evidence, which is of the first of several categories, where the row's numbers are of all: it says of which.
+fn of_one(finding: &Finding) -> String {
+    let evidence = &finding.verdict.evidence;
+    match &finding.rows[..] {
+        [first, _, ..] => evidence.replacen("it grew by", &format!("its {} grew by", first.category), 1),
+        _ => evidence.clone(),
+    }
 }
 
 /// Growth in bytes; where nothing of malloc's grows, in threads or mappings.

@@ -31,8 +31,12 @@ pub(super) fn rows(diff: &Diff, source: &str, options: &Options, screen: &mut Sc
         (_, false) => "By line",
     };
     screen.gap()?;
-    let heads =
-        format!("{:>11} {:>11} {:>12}", "base/s", "new/s", if by_time { "change/s" } else { "change" });
+    let heads = format!(
+        "{:>11} {:>11} {:>12}",
+        "base avg/s",
+        "new avg/s",
+        if by_time { "change avg/s" } else { "change" }
+    );
     screen.row("", &[what.to_owned()], &heads)?;
     for row in &shown {
         let rate = row.rates.in_view(view);

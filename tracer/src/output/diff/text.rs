@@ -129,9 +129,10 @@ fn categories(diff: &Diff, source: &str, view: View, style: Style, out: &mut dyn
     }
     let of = if source == "mapping" { "Mapped" } else { "Allocated" };
     writeln!(out)?;
-    writeln!(out, "{}", style.bold(&format!("{of} in the sessions, by category: {}", what(view))))?;
     // Bytes of sessions of one length are compared as they are, others by what they are in a second.
     let by_time = diff.has_other_length();
+    let average = if by_time { " (/s: on average)" } else { "" };
+    writeln!(out, "{}", style.bold(&format!("{of} in the sessions, by category: {}{average}", what(view))))?;
     let heads = ["category", "base", "new", "change", "count", "base/s", "new/s", "change/s", "verdict"];
     let shown = |at: usize| if by_time { !(3..5).contains(&at) } else { !(5..8).contains(&at) };
     let heads = heads.into_iter().enumerate().filter(|(at, _)| shown(*at));

@@ -40,7 +40,7 @@ export function diffLines(facts, all, showAll) {
   const left = differing.length - shown.length;
   if (!rows.length) return note("No line holds more or less.");
   return element("div", {},
-    table("What is not freed, by line", ["line that allocates", "#base", "#new", "#change", "#base/s", "#new/s", "#more left", "verdict"], rows),
+    table("What is not freed, by line", ["line that allocates", "#base", "#new", "#change", "#base avg/s", "#new avg/s", "#more left", "verdict"], rows),
     left > 0 ? element("p", { class: "more" }, `${count(left)} more. `, element("button", { type: "button", click: showAll }, "show all")) : null);
 }
 
@@ -49,7 +49,7 @@ export function diffCategories(facts, choose) {
   const rows = facts.categories.map((/** @type {any} */ row) => [
     row.source === facts.source ? element("button", { type: "button", class: "link", click: () => choose(row.id) }, row.id) : row.id,
     row.source, ...cells(of(row, "live_bytes")), ...cells(row.rates.live_bytes_per_s).slice(0, 2), plus(row.difference.live_count), verdictText(row.verdict)]);
-  return table("Categories", ["category", "source", "#base", "#new", "#change", "#base/s", "#new/s", "#more left", "verdict"], rows);
+  return table("Categories", ["category", "source", "#base", "#new", "#change", "#base avg/s", "#new avg/s", "#more left", "verdict"], rows);
 }
 
 /** @param {any} facts */

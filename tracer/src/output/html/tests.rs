@@ -50,6 +50,12 @@ fn data(page: &str) -> (Value, Vec<u8>) {
     (facts, file.split_off((4 + length).next_multiple_of(8)))
 }
 
+/// The sums of a page's columns of these names, over its sites.
+pub(in crate::output) fn sums<const N: usize>(page: &str, names: [&str; N]) -> [i64; N] {
+    let (facts, bytes) = data(page);
+    names.map(|name| column(&facts, &bytes, name).iter().sum::<f64>() as i64)
+}
+
 /// A column of bytes or counts.
 fn column(facts: &Value, bytes: &[u8], name: &str) -> Vec<f64> {
     let place = &facts["columns"][name];

@@ -51,6 +51,7 @@ impl Features {
             self.processor(),
             self.kernel(),
             self.privileges(),
+            self.bpf_calls(),
             self.namespaces(),
             self.btf_requirement(),
             self.uprobes_requirement(),
@@ -75,18 +76,44 @@ impl Features {
     }
 
     fn kernel(&self) -> Requirement {
-        let (id, title) = ("kernel", "Linux 5.17 or later");
-        let Version { major, minor, .. } = self.version();
-        if (major, minor) >= (5, 17) {
-            return Requirement::met(id, title, &self.release);
+        let (id, title) = ("kernel", "a kernel with bpf_loop");
+        let lacks = match &self.bpf.lacks {
+            Some(lacks) => lacks.join(", "),
+            // Its types would tell; its version does until then.
+            None => {
+                let Version { major, minor, .. } = self.version();
+                if (major, minor) >= (5, 17) {
+                    String::new()
+                } else {
+                    "BPF_FUNC_loop (by its version)".to_owned()
+                }
+            }
+        };
+        if lacks.is_empty() {
+            return Requirement::met(id, title, format!("Linux {}", self.release));
         }
         Requirement::lacking(
             id,
             title,
             Status::Missing,
-            &self.release,
-            "update the kernel: older ones lack bpf_loop, by which stacks are walked",
+            format!("Linux {} without {lacks}", self.release),
+            "update the kernel: Linux 5.17 and later have all that is needed",
         )
+    }
+
+    fn bpf_calls(&self) -> Requirement {
+        let (id, title) = ("bpf", "leave to use BPF and perf events");
+        match &self.bpf.refused {
+            None => Requirement::met(id, title, "given"),
+            Some(refused) => Requirement::lacking(
+                id,
+                title,
+                Status::Missing,
+                refused,
+                "a seccomp filter or a security module forbids it: start the container with \
+                 `--security-opt seccomp=unconfined`, or `--privileged`",
+            ),
+        }
     }
 
     fn privileges(&self) -> Requirement {
@@ -134,7 +161,7 @@ impl Features {
 
     fn btf_requirement(&self) -> Requirement {
         let (id, title) = ("btf", "the kernel's type information (BTF)");
-        match self.btf {
+        match self.bpf.lacks.is_some() {
             true => Requirement::met(id, title, "/sys/kernel/btf/vmlinux"),
             false => Requirement::lacking(
                 id,

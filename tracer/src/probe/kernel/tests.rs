@@ -8,7 +8,7 @@ fn good() -> Features {
         capabilities: Capabilities(0x1ff_ffff_ffff),
         initial_user_namespace: true,
         initial_pid_namespace: true,
-        btf: true,
+        bpf: Bpf { lacks: Some(Vec::new()), refused: None },
         uprobes: true,
         tracefs: Tracefs::Mounted("/sys/kernel/tracing".into()),
         lockdown_confidentiality: false,
@@ -38,16 +38,31 @@ fn each_lack_is_named_alone() {
         missing(&features)
     };
     assert_eq!(with(|f| f.machine = "aarch64".into()), ["processor"]);
-    assert_eq!(with(|f| f.release = "5.16.20".into()), ["kernel"]);
-    assert_eq!(with(|f| f.release = "4.18.0-553.el8".into()), ["kernel"]);
+    assert_eq!(with(|f| f.bpf.lacks = Some(vec!["BPF_FUNC_loop"])), ["kernel"]);
+    assert_eq!(with(|f| f.bpf.refused = Some("bpf(2): Operation not permitted".into())), ["bpf"]);
     assert_eq!(with(|f| f.initial_user_namespace = false), ["privileges"]);
     assert_eq!(with(|f| f.initial_pid_namespace = false), ["pid-namespace"]);
-    assert_eq!(with(|f| f.btf = false), ["btf"]);
+    assert_eq!(with(|f| f.bpf.lacks = None), ["btf"]);
     assert_eq!(with(|f| f.uprobes = false), ["uprobes"]);
     assert_eq!(with(|f| f.tracefs = Tracefs::Absent), ["tracefs"]);
     assert_eq!(with(|f| f.tracefs = Tracefs::Unreadable("/t".into())), ["tracefs"]);
     assert_eq!(with(|f| f.lockdown_confidentiality = true), ["lockdown"]);
     assert!(with(|f| f.tracefs = Tracefs::NotMounted).is_empty());
+}
+
+/// What a distribution took into an older kernel counts as it does in a newer.
+#[test]
+fn the_thing_counts_and_not_the_version() {
+    for release in ["4.18.0-553.el8", "5.14.0-427.el9", "5.16.20"] {
+        let old = Features { release: release.into(), ..good() };
+        assert!(missing(&old).is_empty(), "{release}");
+        let blind = Bpf { lacks: None, refused: None };
+        assert_eq!(missing(&Features { bpf: blind, ..old }), ["kernel", "btf"], "{release}");
+    }
+    let bare = Bpf { lacks: Some(Bpf::NEEDED.to_vec()), refused: None };
+    let new = Features { release: "6.18.0".into(), bpf: bare, ..good() };
+    let kernel = new.requirements().into_iter().find(|one| one.id == "kernel").expect("kernel");
+    assert!(kernel.found.starts_with("Linux 6.18.0 without BPF_FUNC_loop, "), "{}", kernel.found);
 }
 
 #[test]
@@ -101,5 +116,5 @@ fn where_tracefs_is() {
 fn this_host() {
     let features = Features::read();
     assert!(features.version().major > 2, "{features:?}");
-    assert_eq!(features.requirements().len(), 9);
+    assert_eq!(features.requirements().len(), 10);
 }

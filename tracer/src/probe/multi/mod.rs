@@ -6,7 +6,7 @@
 
 mod syscall;
 
-pub(super) use self::syscall::link_to_event;
+pub(super) use self::syscall::{link_to_event, small_map};
 
 use std::{
     collections::{BTreeMap, HashSet},

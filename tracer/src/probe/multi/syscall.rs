@@ -10,11 +10,13 @@ use aya_obj::{Function, generated::bpf_prog_info};
 
 use crate::process::elf::until_zero;
 
+const MAP_CREATE: c_int = 0;
 const PROG_LOAD: c_int = 5;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
 const BTF_LOAD: c_int = 18;
 const LINK_CREATE: c_int = 28;
 
+const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_KPROBE: u32 = 2;
 const PERF_EVENT: u32 = 41;
 const TRACE_UPROBE_MULTI: u32 = 48;
@@ -27,6 +29,15 @@ const LOG_BYTES: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1 | 4;
 /// The verifier gives up when a signal comes, which says nothing of the program.
 const ATTEMPTS: u32 = 5;
+
+/// For `BPF_MAP_CREATE`, up to what is used of it.
+#[repr(C)]
+struct MapAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
 
 /// For `BPF_PROG_LOAD`, up to what is used of it.
 #[repr(C)]
@@ -121,6 +132,16 @@ unsafe fn bpf_descriptor<T>(command: c_int, attr: &mut T) -> io::Result<OwnedFd>
     let descriptor = i32::try_from(descriptor).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     // SAFETY: it is new, and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Makes an array of one number.
+///
+/// # Errors
+/// bpf(2) is refused.
+pub(in crate::probe) fn small_map() -> io::Result<OwnedFd> {
+    let mut attr = MapAttr { map_type: MAP_TYPE_ARRAY, key_size: 4, value_size: 4, max_entries: 1 };
+    // SAFETY: the kernel reads the attribute alone.
+    unsafe { bpf_descriptor(MAP_CREATE, &mut attr) }
 }
 
 /// Loads type information in the format BTF.
