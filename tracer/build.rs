@@ -29,8 +29,8 @@ fn main() {
     }
 }
 
-/// What `cargo xtask build` left in `target/bpf`; empty when there is nothing, or when it is older than its sources:
-/// both sides must agree on every byte of what they share.
+/// The object that `cargo xtask build` left in `target/bpf`; empty when there is nothing, or when it is older than its
+/// sources: both sides must agree on every byte of what they share.
 fn built_here() -> Vec<u8> {
     // Not as it was when this was compiled: a target folder may have come from another checkout.
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");

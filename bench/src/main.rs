@@ -48,7 +48,8 @@ enum What {
     Cost(cost::Options),
     /// ns that it takes in the target to be told what zlib holds, and by whom: by light, in full, and by async-profiler
     Streams(streams::Options),
-    /// The same as `cost` for builds of tracer side by side, at one depth each of C and of compiled Java, in short turns
+    /// The same as `cost` for builds of tracer side by side, at one depth each of C and of compiled Java, in short
+    /// turns
     Pair(pair::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(own::Options),
@@ -56,7 +57,7 @@ enum What {
     Report(report::Options),
     /// Time and memory of a census of much memory, and what the target loses meanwhile
     Census(census::Options),
-    /// What recording costs Tomcat under load, and whether censuses of it are right
+    /// Cost of recording for Tomcat under load, and whether censuses of it are right
     Server(server::Options),
 }
 

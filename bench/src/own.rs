@@ -48,7 +48,7 @@ pub(crate) struct Results {
 struct Steady {
     asked_pairs_per_s: u64,
     threads: u8,
-    /// What the workload reached, recorded.
+    /// Throughput that the workload reached, recorded.
     pairs_per_s: f64,
     call_path_count: usize,
     lost_count: u64,

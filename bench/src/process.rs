@@ -1,4 +1,4 @@
-//! What a running process takes, by the kernel's account.
+//! Resources that a running process takes, by the kernel's account.
 
 use std::fs;
 use std::process::{Child, ExitStatus};

@@ -38,7 +38,7 @@ pub(crate) struct Recorder {
     pub(crate) attach_time: Duration,
     /// CPU time that it took until then.
     pub(crate) attach_cpu_time: Duration,
-    /// What else it says, read so that it never waits for a reader.
+    /// Its other output, read so that it never waits for a reader.
     rest: Option<JoinHandle<String>>,
 }
 
@@ -57,7 +57,7 @@ impl Recorder {
     pub(crate) fn attach_build(tracer: &Path, pid: u32, options: &[&str]) -> Result<Self> {
         let file = workload::folder()?.join("bench.trec");
         let begun = Instant::now();
-        // What recording takes is measured here: it must not change meanwhile.
+        // The cost of recording is measured here: it must not change meanwhile.
         let unlimited: &[&str] =
             if build_knows(tracer, "--max-overhead") { &["--max-overhead", "none"] } else { &[] };
         let mut child = Command::new(tracer)
@@ -118,7 +118,7 @@ impl Drop for Recorder {
     }
 }
 
-/// What a recorder left.
+/// Files and output that a recorder left.
 pub(crate) struct Recording {
     file: PathBuf,
     /// The most memory that the recorder ever held, to within its last milliseconds.

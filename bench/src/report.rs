@@ -211,7 +211,7 @@ fn totals(count: u64) -> StackTotals {
     }
 }
 
-/// Leaf first. What differs between call paths are the application's frames, as its number in another base.
+/// Leaf first. The difference between call paths is the application's frames, as its number in another base.
 fn frames(stack: u64) -> Vec<Frame> {
     let native = (0..NATIVE_FRAMES).map(|depth| Frame {
         module: Some("/opt/app/lib/libcodec.so".to_owned()),

@@ -120,7 +120,7 @@ pub(crate) struct Workload {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    /// What followed the word `ready`.
+    /// Text that followed the word `ready`.
     pub(crate) greeting: String,
 }
 

@@ -1,11 +1,11 @@
 //! `tracer` records, from outside, who holds a running JVM's native memory.
 //!
-//! A stage uses the stages to its left, never those to its right:
-//! `process → unwind → probe → ingest → session → glibc → hotspot → symbolize → vmmap → limits →
-//! census → holders → attribute → recording → { recorder | verdict → profile → output → push } → cli`; the two arms above `recording`
-//! do not use each other. Every stage may use `arch` and `units`. `tests/layering.rs` holds this.
+//! A stage uses the stages to its left, never those to its right: `process → unwind → probe → ingest → session → glibc
+//! → hotspot → symbolize → vmmap → limits → census → holders → attribute → recording → { recorder | verdict → profile →
+//! output → push } → cli`; the two arms above `recording` do not use each other. Every stage may use `arch` and
+//! `units`. `tests/layering.rs` holds this.
 
-// What goes wrong is an error with a help, and stdout is written where a closed pipe is no panic. Indices and lengths may
+// Every failure is an error with a help, and stdout is written where a closed pipe is no panic. Indices and lengths may
 // come from outside, wherever they have got to. Tests may do all of this.
 #![cfg_attr(
     not(test),

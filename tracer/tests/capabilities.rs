@@ -1,5 +1,5 @@
-//! `check` and `record` agree for what capabilities this process has, and docs/requirements.md has the table of it. Needs
-//! root; it takes capabilities away from root, as a container does.
+//! `check` and `record` agree for what capabilities this process has, and docs/requirements.md has the table of it.
+//! Needs root; it takes capabilities away from root, as a container does.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn row(left_out: &str, status: Option<i32>) -> String {
 #[test]
 fn check_and_record_agree() {
     let Some(_turn) = common::privileged() else { return };
-    // Of another user: its memory is not root's by ownership.
+    // A process of another user: its memory is not root's by ownership.
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--clear-groups"]).arg(c_program("malloc"));
     let (program, mut lines, _errors) = Process::start(&mut command);
@@ -78,7 +78,7 @@ fn check_and_record_agree() {
     );
 }
 
-/// What the recorder has left once its probes are attached.
+/// Rights that the recorder has left once its probes are attached.
 #[test]
 fn a_recorder_is_confined() {
     let Some(_turn) = common::privileged() else { return };

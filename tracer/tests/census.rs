@@ -137,7 +137,7 @@ fn check_held(java: &Path, flags: &[&str]) {
     }
 }
 
-/// What the loaders of one type have in metaspace, against what the JVM says, if it has `jcmd`.
+/// Memory that the loaders of one type have in metaspace, against what the JVM says, if it has `jcmd`.
 fn check_metaspace(java: &Path, pid: Pid, loaders: &Value, at: &str) {
     let (committed, used) = (number(loaders, "metaspace_bytes"), number(loaders, "metaspace_used_bytes"));
     assert!(0 < used && used <= committed, "{at} {loaders}");
@@ -155,7 +155,7 @@ fn check_metaspace(java: &Path, pid: Pid, loaders: &Value, at: &str) {
     assert!(committed <= in_chunks * unit, "{at}: {committed} {in_chunks}");
 }
 
-/// What of the Java heap is used, against what the JVM says: it uses some more to answer.
+/// The used part of the Java heap, against what the JVM says: it uses some more to answer.
 fn check_heap(java: &Path, pid: Pid, heap: &Value, at: &str) {
     let used = number(heap, "used_bytes");
     let spaces = heap["spaces"].as_array().expect("spaces");
@@ -195,7 +195,7 @@ fn check_tables(java: &Path, pid: Pid, tables: &Value, at: &str) {
     assert!(number(tables, "string_bytes") > count * 16, "{at}");
 }
 
-/// What the JVM answers to a command of `jcmd`, which lies beside its launcher.
+/// Answer of the JVM to a command of `jcmd`, which lies beside its launcher.
 fn jcmd(java: &Path, pid: Pid, command: &str) -> Option<String> {
     let jcmd = java.with_file_name("jcmd");
     if !jcmd.exists() {
@@ -259,7 +259,8 @@ fn contexts_and_connections_of_openssl() {
     assert!((40 * 1000..40 * 20_000).contains(&bytes), "{openssl}");
 }
 
-/// Makes contexts of zstd, works with some, ends some, takes 114 MiB for something else, says "ready" and waits for a line.
+/// Makes contexts of zstd, works with some, ends some, takes 114 MiB for something else, says "ready" and waits for a
+/// line.
 const ZSTD: &str = "
 import ctypes
 z = ctypes.CDLL('libzstd.so.1')

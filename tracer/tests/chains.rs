@@ -19,7 +19,7 @@ use serde_json::Value;
 /// Classes are unloaded and code is dropped all the time.
 const RESTLESS: &str = "-Dchains.restless=true";
 
-/// What the workload exits with.
+/// Status that the workload exits with.
 const EXIT_STATUS: i32 = 23;
 
 /// The distribution's, and those that are fetched: not all have the same frames, files and symbols.
@@ -85,8 +85,8 @@ fn check_on(java: &Path, flags: &[&str]) {
     );
 }
 
-/// All memory that the workload takes is on its own chain, and no such memory is on another. Of its
-/// live bytes, one in a thousand may lack methods.
+/// All memory that the workload takes is on its own chain, and no such memory is on another. One in a thousand of its
+/// live bytes may lack methods.
 fn assert_chains(report: &Value, truth: &Value, what: &str) {
     let chains = rows(truth, "chains");
     let mut found = vec![Totals::default(); chains.len()];
@@ -147,8 +147,8 @@ fn is_labelled_chain(functions: &[&str], expected: &[&str]) -> bool {
     left.all(|name| expected.any(|method| *method == name))
 }
 
-/// What kind of memory a stack took, told by the native functions that the workload calls. What the JVM
-/// takes for itself on the way there (linking a method, say) is none.
+/// Kind of memory that a stack took, told by the native functions that the workload calls. Memory that the JVM takes
+/// for itself on the way there (linking a method, say) is none.
 fn kind(functions: &[&str]) -> Option<&'static str> {
     let has = |part: &str| functions.iter().any(|name| name.contains(part));
     if has("Inflater_init") {

@@ -20,7 +20,7 @@ fn expected(name: &str) -> Value {
     all[name].clone()
 }
 
-/// What `tracer report` writes, which succeeds.
+/// Output of `tracer report`, which succeeds.
 fn report(file: &Path, arguments: &[&str]) -> Vec<u8> {
     let output = tracer().arg("report").arg(file).args(arguments).output().expect("run tracer");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -104,7 +104,7 @@ fn facts_are_what_they_were() {
         for (at, moment) in ["begin", "end"].into_iter().enumerate() {
             let census = &report["census"];
             assert_eq!(Value::from(!census[moment].is_null()), expected["census"][at], "{name}: {moment}");
-            // What is not there has a reason.
+            // A figure that is not there has a reason.
             let reason = &report["unknown"][format!("census.{moment}")];
             assert_eq!(census[moment].is_null(), reason.is_string(), "{name}: {moment}");
         }

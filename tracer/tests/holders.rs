@@ -1,5 +1,5 @@
-//! `tracer holders`: reachability held against the JVM's own full collection, and verdicts against programs that know what
-//! is true of each of their blocks.
+//! `tracer holders`: reachability held against the JVM's own full collection, and verdicts against programs that know
+//! what is true of each of their blocks.
 //!
 //! A part of the matrix of JDKs and collectors runs always; all of it with `cargo xtask test holders`, which sets
 //! `TRACER_ALL_HOLDERS`.
@@ -29,7 +29,7 @@ const VERSIONS: [u32; 4] = [11, 17, 21, 25];
 /// Objects that the JVM makes while it answers `jcmd`: of one class, and in all.
 const MADE_BY_JCMD: u64 = 40;
 const ALL_MADE_BY_JCMD: u64 = 250;
-/// What malloc may add to a block, beside rounding.
+/// Bytes that malloc may add to a block, beside rounding.
 const REMAINDER_BYTES: u64 = 16;
 
 fn is_root() -> bool {
@@ -75,7 +75,7 @@ fn matrix() -> Vec<(u32, PathBuf, Vec<&'static str>)> {
     matrix
 }
 
-/// What is true of the blocks of one size.
+/// Truth about the blocks of one size.
 #[derive(Clone, Copy, Debug)]
 struct Truth {
     count: u64,
@@ -159,7 +159,7 @@ fn normal(name: &str) -> String {
 
 fn check_reachable(java: &Path, flags: &[&str]) {
     let (process, _stdout, _truths) = start(java, flags, "still", 100);
-    // What answers such commands is there after the first.
+    // The thread that answers such commands is there after the first.
     jcmd(java, process.pid(), "VM.version");
     process.until_at_rest();
     let mut ours: HashMap<String, ClassCount> = HashMap::new();
@@ -175,8 +175,8 @@ fn check_reachable(java: &Path, flags: &[&str]) {
         let ClassCount { all: our, by_stacks } = ours.get(name).copied().unwrap_or_default();
         let their = theirs.get(name).copied().unwrap_or(0);
         all += our.abs_diff(their);
-        // Nothing may be missing. What was made meanwhile is theirs alone, and what a word that was left on a stack leads
-        // to is ours alone.
+        // Nothing may be missing. Objects that were made meanwhile are theirs alone, and one that a word left on a
+        // stack leads to is ours alone.
         if our - by_stacks > their || their.saturating_sub(our) > MADE_BY_JCMD {
             wrong.push(format!("{name}: {our} reached ({by_stacks} by stacks), the JVM has {their}"));
         }
@@ -267,8 +267,8 @@ fn check_verdicts(java: &Path, flags: &[&str], how: &str, looks: u32) {
     assert_eq!(process.wait().code(), Some(7), "{at}");
 }
 
-/// Are these blocks of the kind whose blocks have `bytes`? malloc leaves what is too small for a block of its own to the
-/// block before it: some have 16 bytes more, and kinds are 64 apart.
+/// Are these blocks of the kind whose blocks have `bytes`? malloc leaves what is too small for a block of its own to
+/// the block before it: some have 16 bytes more, and kinds are 64 apart.
 fn are_of_size(group: &Value, bytes: u64) -> bool {
     let count = number(group, "count");
     (bytes * count..=(bytes + REMAINDER_BYTES) * count).contains(&number(group, "bytes"))
@@ -521,7 +521,7 @@ fn lost_is_said_of_what_is_lost_alone() {
     };
     assert_eq!(of_class("Handles$Open"), [("held".to_owned(), 200)], "{answer:#}");
     let lost = of_class("Handles$Forgotten");
-    // Of some, memory that the JVM has not cleared may still have the address.
+    // For some, memory that the JVM has not cleared may still have the address.
     assert!(matches!(&lost[..], [(state, 190..=200)] if state == "lost"), "{answer:#}");
     assert_eq!(of_class("Handles$Closed"), [], "{answer:#}");
     assert_eq!(of_class("Handles$Numbers"), [], "{answer:#}");

@@ -108,7 +108,7 @@ fn stale_frames_have_no_wrong_name() {
     }
 }
 
-/// Of a JVM that is gone nobody says that its code was freed or its classes were unloaded.
+/// Nobody says of a JVM that is gone that its code was freed or its classes were unloaded.
 #[test]
 fn frames_of_a_jvm_that_is_gone_are_unreadable() {
     /// The memory of a process that can end.
@@ -142,7 +142,7 @@ fn frames_of_a_jvm_that_is_gone_are_unreadable() {
     }
 }
 
-/// What the memory of a JVM that means harm can make of the reader: errors, but neither a panic nor a wait.
+/// Effects of the memory of a JVM that means harm on the reader: errors, but neither a panic nor a wait.
 #[test]
 fn mutated_images_are_survived() {
     let images = images();

@@ -216,7 +216,7 @@ fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
     let after: BTreeMap<_, _> =
         jvm.thread_dump().into_iter().map(|thread| (thread.tid, thread.frames)).collect();
     for (thread, stack) in before.zip(stacks) {
-        // Else it went on meanwhile, or ended.
+        // Otherwise it went on meanwhile, or ended.
         let stays = after.get(&thread.tid) == Some(&thread.frames);
         let Some(stack) = stack.filter(|_| stays) else { continue };
         let frames: Vec<JavaFrame> = stack
@@ -248,7 +248,7 @@ fn stacks_of_resting_threads_as_the_jvm_prints_them() {
     }
 }
 
-/// What this thread ran so far: what others take of the CPUs is not in it.
+/// Time that this thread ran so far: what others take of the CPUs is not in it.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

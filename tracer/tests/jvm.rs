@@ -11,7 +11,7 @@ use common::recorder::{Recorder, Recording, assert_text_untouched};
 use common::report::{Totals, assert_sound, category, number, rows, sites_through};
 use serde_json::Value;
 
-/// What the workloads exit with.
+/// Status that the workloads exit with.
 const EXIT_STATUS: i32 = 23;
 
 struct Traced {
@@ -99,7 +99,7 @@ on_fetched_jdks! {
     open_gzip_streams_are_found_on_jdk_25: 25,
 }
 
-/// What sampled page faults stand for is what there was, within five standard errors; the rest is in the Java heap.
+/// Sampled page faults stand for the memory that there was, within five standard errors; the rest is in the Java heap.
 fn assert_touched(report: &Value) {
     let touched = &report["touched"];
     let page_bytes = number(touched, "page_bytes");
@@ -121,7 +121,7 @@ fn light_probes_see_streams() {
         let traced = trace_with(&java, "GzipStreams", &[], &["--probes", "light"]);
         let streams = number(&traced.truth, "streams");
         let own = Totals::sum(sites_through(&traced.report, "allocator", "GzipStreams.open"));
-        // Of zlib 1.2.9 and later.
+        // Bytes of an inflater of zlib 1.2.9 and later.
         let each = 7_160 + 32_768;
         assert_eq!((own.live_count, own.allocated_count), (streams, 10 * streams), "{}", java.display());
         assert_eq!((own.live_bytes, own.allocated_bytes), (streams * each, 10 * streams * each));

@@ -233,8 +233,8 @@ fn heads(tokens: &[String]) -> Vec<&str> {
     heads
 }
 
-/// What a file names of its own crate, by the first name after the crate's root, and of others. `depth`: how many modules
-/// lead to it.
+/// Names that a file uses of its own crate, by the first name after the crate's root, and of others. `depth`: how many
+/// modules lead to it.
 fn uses(text: &str, depth: usize) -> (BTreeSet<String>, BTreeSet<String>) {
     let tokens = tokens(text);
     let (mut own, mut others) = (BTreeSet::new(), BTreeSet::new());
@@ -269,7 +269,7 @@ fn uses(text: &str, depth: usize) -> (BTreeSet<String>, BTreeSet<String>) {
     (own, others)
 }
 
-/// What each stage uses: its own crate's stages, and other crates.
+/// Stages and crates that each stage uses: its own crate's stages, and other crates.
 fn used() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
     let mut all: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
     for file in files(&source_folder()) {

@@ -1,5 +1,5 @@
-//! The session's address space against the kernel's: random mapping calls are made by a real process, and what is booked
-//! of them is compared with a model of one owner for each page, and with the process's own list of mappings.
+//! The session's address space against the kernel's: random mapping calls are made by a real process, and what is
+//! booked of them is compared with a model of one owner for each page, and with the process's own list of mappings.
 
 mod common;
 
@@ -16,7 +16,7 @@ use tracer_common::arch::PAGE_BYTES;
 use tracer_common::record::{MappingRecord, mapping_call};
 use tracer_common::stack::StackId;
 
-/// Of the range that calls at fixed addresses are made in.
+/// Pages of the range that calls at fixed addresses are made in.
 const PAGES: u64 = 64;
 const MAP_PRIVATE_ANONYMOUS: u64 = 0x22;
 const MAP_FIXED: u64 = 0x10;
@@ -82,7 +82,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     proptest::collection::vec(call, 1..40)
 }
 
-/// Who owns each page, by its address.
+/// Owner of each page, by its address.
 #[derive(Default)]
 struct Model {
     pages: BTreeMap<u64, u64>,

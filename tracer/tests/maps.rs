@@ -13,8 +13,8 @@ use common::report::{number, rows};
 use serde_json::Value;
 use tracer::process::Pid;
 
-/// Of the ranges that Native Memory Tracking names, what may have no owner, in thousandths: pages that only the JVM
-/// itself can tell (ZGC's small tables).
+/// The part that may have no owner, of the ranges that Native Memory Tracking names, in thousandths: pages that only
+/// the JVM itself can tell (ZGC's small tables).
 const UNOWNED_PER_MILLE: u64 = 5;
 
 fn tracer(arguments: &[&str]) -> Output {
@@ -34,7 +34,7 @@ fn address(part: &Value, key: &str) -> u64 {
     u64::from_str_radix(text, 16).expect("hexadecimal")
 }
 
-/// What holds in every map: parts in order, and sums.
+/// Conditions that hold in every map: parts in order, and sums.
 fn assert_sound(map: &Value) {
     let parts = rows(map, "parts");
     assert!(parts.windows(2).all(|pair| address(&pair[0], "end") <= address(&pair[1], "start")));

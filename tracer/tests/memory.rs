@@ -23,7 +23,7 @@ fn attach(workload: &str, options: &[&str]) -> (Value, Value) {
     let recorder = Recorder::attach(target.pid(), &format!("memory-{workload}"), &[]);
     target.tell("start");
     let truth = serde_json::from_str(&stdout.next()).expect("a workload's truth is JSON");
-    // What is summed up is read one after the other.
+    // Parts that are summed up are read one after the other.
     target.until_at_rest();
     let recording = recorder.stop();
     assert_eq!(recording.status.code(), Some(0), "the recorder failed:\n{}", recording.stderr);
@@ -118,7 +118,7 @@ fn tracked(text: &str) -> BTreeMap<String, (u64, u64)> {
     all
 }
 
-/// What a JVM's own tracking adds to each allocation: a header and, from 17, a footer.
+/// Bytes that a JVM's own tracking adds to each allocation: a header and, from 17, a footer.
 const NMT_OVERHEAD_BYTES: u64 = 18;
 /// Pages of a Java thread's stack that it may not touch (reserved, yellow and red zone): the JVM counts them as
 /// committed, and they are never in memory.
@@ -164,7 +164,7 @@ fn assert_agrees_with_nmt(java: &Path, name: &str) {
         row.map_or(0, |row| number(row, "live_bytes") - NMT_OVERHEAD_BYTES * number(row, "live_count"))
     };
     let mapped = |id: &str| part(&report, id, "committed_bytes");
-    // What only one of the two counts: the stack that the launcher's first thread has, and the guard zones.
+    // Memory that only one of the two counts: the stack that the launcher's first thread has, and the guard zones.
     let stacks = || rows(&maps, "parts").iter().filter(|part| part["owner"] == "thread-stack");
     let first: u64 = stacks()
         .filter(|part| part["name"] == "process's first thread")

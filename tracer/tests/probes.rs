@@ -19,7 +19,7 @@ use tracer::process::memory::LiveMemory;
 use tracer_common::config::Config;
 use tracer_common::unwind::MAX_FRAMES;
 
-/// What the programs exit with.
+/// Status that the programs exit with.
 const EXIT_STATUS: i32 = 23;
 
 /// A program's own truth, and what was recorded of it.

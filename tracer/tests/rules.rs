@@ -60,7 +60,7 @@ fn every_rule_finds_its_functions_in_each_jdk_that_it_claims() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What names are compared with is as it should be: names that are known to be there or not.
+/// The symbols that names are compared with are as they should be: names that are known to be there or not.
 #[test]
 fn symbols_are_read() {
     let symbols = symbols();
@@ -176,7 +176,7 @@ fn debug_file(elf: &object::File<'_>, home: &Path) -> Option<Vec<u8>> {
     fs::read(root.join(format!("usr/lib/debug/.build-id/{first:02x}/{rest}.debug"))).ok()
 }
 
-/// None: its libjvm is stripped.
+/// `None` if its libjvm is stripped.
 fn functions(home: &Path) -> Option<BTreeSet<(String, String)>> {
     let folders =
         ["lib", "lib/server", "jre/lib/amd64", "jre/lib/amd64/server"].map(|folder| home.join(folder));

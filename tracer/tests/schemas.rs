@@ -31,7 +31,7 @@ fn has_validator() -> bool {
     found
 }
 
-/// What the validator says of some documents.
+/// Errors of the validator for some documents.
 fn errors(schema: &str, documents: &[PathBuf]) -> String {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schemas").join(schema);
     let output = Command::new("python3")

@@ -33,7 +33,7 @@ const SCREENS: [(&str, &str, &str); 11] = [
 /// Lines of a screen that has the answer; a few more where there are many findings.
 const LINES: usize = 40;
 
-/// What `tracer report` prints of a kept recording, in its own folder.
+/// Output of `tracer report` for a kept recording, in its own folder.
 fn report(folder: &Path, name: &str) -> String {
     let output =
         tracer().current_dir(folder).args(["report", &format!("{name}.trec")]).output().expect("run tracer");

@@ -12,7 +12,7 @@ use common::recorder::{Recorder, Recording};
 use common::report::{Totals, assert_sound, of_source, rows, sites_through};
 use serde_json::Value;
 
-/// What the programs exit with.
+/// Status that the programs exit with.
 const EXIT_STATUS: i32 = 23;
 
 struct Traced {

@@ -1,4 +1,5 @@
-//! `tracer record` as a person has it: in a terminal, stopped by keys and signals, with stderr that is gone. Needs root.
+//! `tracer record` as a person has it: in a terminal, stopped by keys and signals, with stderr that is gone. Needs
+//! root.
 
 mod common;
 
@@ -134,7 +135,7 @@ impl Terminal {
     }
 }
 
-/// What a terminal shows after these characters.
+/// Lines that a terminal shows after these characters.
 fn screen(text: &str) -> Vec<String> {
     let (mut lines, mut column) = (vec![Vec::new()], 0);
     let mut rest = text.chars().peekable();

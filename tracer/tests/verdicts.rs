@@ -1,7 +1,7 @@
 //! Programs with a known truth, recorded and judged: `tests/stories`. Needs root and JDKs.
 //!
 //! A few of them run always; `TRACER_ALL_VERDICTS=1` (`cargo xtask bench verdicts`) runs all, on each JDK and collector
-//! that they are for, and prints precision and recall. What each report said is left in `target/verdicts`.
+//! that they are for, and prints precision and recall. The answer of each report is left in `target/verdicts`.
 
 mod common;
 #[path = "verdicts/programs.rs"]
@@ -39,7 +39,7 @@ const JDKS: [u32; 3] = [17, 21, 25];
 /// steps, and leave a CPU to others.
 const SIDE_BY_SIDE: usize = 3;
 
-/// What is run.
+/// Program that is run.
 #[derive(Clone, Copy)]
 enum Source {
     Story(&'static Story),
@@ -278,7 +278,7 @@ fn all_stories_on_all_jdks() {
         return;
     }
     let again = std::env::var_os("TRACER_JUDGE_AGAIN").map(PathBuf::from);
-    // What is recorded already needs no root to be judged.
+    // A story that is recorded already needs no root to be judged.
     let turn = again.is_none().then(common::privileged);
     if matches!(turn, Some(None)) {
         return;

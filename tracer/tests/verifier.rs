@@ -41,7 +41,7 @@ fn every_program_loads_within_its_budget() {
     assert!(wrong.is_empty(), "on kernel {release}:\n{}", wrong.join("\n"));
 }
 
-/// What each program needs at most, in any configuration of any object.
+/// Instructions that each program needs at most, in any configuration of any object.
 fn verified() -> BTreeMap<String, u32> {
     let release = std::env::var_os("TRACER_RELEASE_OBJECT")
         .map(|path| std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));

@@ -12,7 +12,8 @@ use crate::{build, jdk, plan, setup, shell, verdicts};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to measure, and how: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`; `cost
+    /// Measurement, and its options: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`;
+    /// `cost
     /// --peers` first installs what it compares with; or `verdicts`: precision and recall over all programs of
     /// tracer/tests/stories, or those of some JDKs, collectors, sets or names
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]

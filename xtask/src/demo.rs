@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 // Every leak to the byte, however slow the machine.
                 "--max-overhead",
                 "none",
-                // Who keeps what each line allocated.
+                // Holders of what each line allocated.
                 "--holders",
                 "--force",
                 "--output",

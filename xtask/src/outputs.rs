@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::shell;
 
-/// What Debian has of them, by a file of each package.
+/// Debian's packages of them, by a file of each package.
 const PACKAGES: [(&str, &str); 4] = [
     ("/usr/lib/go-1.19/pkg/tool/linux_amd64/pprof", "golang-1.19-go"),
     ("/usr/bin/chromium", "chromium"),

@@ -1,8 +1,8 @@
-//! What the machine has, what is missing, and which step gets it. Pure: `setup` looks, and carries out.
+//! State of the machine: what it has, what is missing, and which step gets it. Pure: `setup` looks, and carries out.
 
 use crate::jdk::MATRIX;
 
-/// What was found on this machine.
+/// Tools that were found on this machine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     /// LLVM's major version in the Rust toolchain that can compile BPF.
@@ -15,14 +15,14 @@ pub(crate) struct Found {
     pub(crate) llvm_dev: bool,
     pub(crate) c_compiler: bool,
     pub(crate) javac: bool,
-    /// What boots other kernels: an emulator, the guest's shell, and what packs its files.
+    /// Tools that boot other kernels: an emulator, the guest's shell, and what packs its files.
     pub(crate) qemu: bool,
     pub(crate) busybox: bool,
     pub(crate) cpio: bool,
     /// The second opinion on native stacks.
     pub(crate) gdb: bool,
     pub(crate) jsonschema: bool,
-    /// What reads man pages and completions.
+    /// Tools that read man pages and completions.
     pub(crate) mandoc: bool,
     pub(crate) zsh: bool,
     pub(crate) fish: bool,
@@ -118,7 +118,7 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     steps
 }
 
-/// What a benchmark needs besides; `has`: is this file there?
+/// Tools that a benchmark needs besides; `has`: is this file there?
 pub(crate) fn for_bench(what: &str, peers: bool, has: impl Fn(&str) -> bool) -> Vec<Package> {
     let wanted = [
         (
@@ -173,7 +173,7 @@ impl Step {
         }
     }
 
-    /// What this step gets and why, one line each.
+    /// Reasons for this step: what it gets and why, one line each.
     pub(crate) fn reasons(&self) -> Vec<(String, String)> {
         match self {
             Step::Packages(packages) => {

@@ -33,10 +33,11 @@ const TCNATIVE: &str = "/usr/lib/x86_64-linux-gnu/jni/libnetty-tcnative.so";
 
 /// The package of PyPI that has RocksDB, zstd-jni, a recent Netty and Janino inside.
 const SPARK: &str = "pyspark==3.5.3";
-/// What is taken of it.
+/// Libraries that are taken of it.
 const SPARK_JARS: [&str; 5] = ["rocksdbjni-", "zstd-jni-", "netty-", "janino-", "commons-compiler-"];
 
-/// The newest JDKs, with the C library and what else they need, in a tree of their own: they do not run with an older one.
+/// The newest JDKs, with the C library and what else they need, in a tree of their own: they do not run with an older
+/// one.
 const SID_PACKAGES: [&str; 22] = [
     "openjdk-26-jre-headless",
     "openjdk-27-jre-headless",

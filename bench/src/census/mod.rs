@@ -22,7 +22,7 @@ pub(crate) use taken::Census;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What the target holds, MiB
+    /// Memory that the target holds, MiB
     #[arg(long, default_value_t = 4096)]
     mib: u64,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Results {
     census_ms: f64,
     census_cpu_ms: f64,
     resident_peak_bytes: u64,
-    /// Of the sum of the parts, from what was resident: the largest.
+    /// Largest difference between the sum of the parts and the resident memory.
     off_percent: f64,
     rate_per_s: f64,
     loss_percent: f64,

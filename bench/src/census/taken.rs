@@ -19,7 +19,7 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Of `pid`.
+    /// Takes one of `pid`.
     ///
     /// # Errors
     /// The census failed, or is not JSON.

@@ -51,7 +51,7 @@ pub(crate) struct Results {
     java: String,
     alternations: u32,
     pairs: Vec<Row>,
-    /// What was left out, and why.
+    /// Parts that were left out, and why.
     left_out: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ struct Row {
     /// Frames of the recorded stack, inlined ones included.
     frame_count: usize,
     costs: Vec<Cost>,
-    /// What the walker takes for one stack, each being walked, by the kernel's statistics.
+    /// Time that the walker takes for one stack, each being walked, by the kernel's statistics.
     walker_ns: f64,
     /// The same for each frame more than in the row above.
     walker_ns_per_frame: Option<f64>,
@@ -118,7 +118,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     })
 }
 
-/// What can be done from outside here.
+/// Measurements that can be made from outside here.
 fn outside(left_out: &mut Vec<String>) -> Vec<Variant> {
     let mut variants = OUTSIDE.to_vec();
     if !recorder::knows("--sample-bytes") {

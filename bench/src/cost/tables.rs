@@ -4,7 +4,7 @@ use super::variant::Variant;
 use super::{Cost, Results, Row};
 use crate::render::{left_out, number, table};
 
-/// What is compared with, in the second table.
+/// Variants that are compared with, in the second table.
 const PEERS: [Variant; 7] = [
     Variant::Bpftrace,
     Variant::BpftraceStacks,
@@ -15,7 +15,7 @@ const PEERS: [Variant; 7] = [
     Variant::AsyncProfilerSampled,
 ];
 
-/// What was not measured, in a cell.
+/// Text for a figure that was not measured, in a cell.
 const NOT_MEASURED: &str = "–";
 
 pub(crate) fn tables(results: &Results) -> String {

@@ -1,4 +1,4 @@
-//! What is measured beside each other.
+//! Variants that are measured beside each other.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::peer::{Bpftrace, Inside};
 use crate::recorder::Recorder;
 use crate::workload::Workload;
 
-/// What `--sample-bytes` is given.
+/// Value for `--sample-bytes`.
 pub(super) const SAMPLE_BYTES: &str = "512k";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

@@ -33,7 +33,7 @@ impl<'a> Attached<'a> {
         Ok(file)
     }
 
-    /// What a Java program of `bench/programs` says of a file.
+    /// Facts that a Java program of `bench/programs` tells of a file.
     pub(crate) fn lines(&self, class: &str, file: &Path) -> Result<String> {
         let output = self.java.command(&[], class).arg(file).output().context("cannot run java")?;
         if !output.status.success() {

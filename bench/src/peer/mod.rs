@@ -25,7 +25,7 @@ pub(crate) struct AsyncProfiler {
 }
 
 impl AsyncProfiler {
-    /// Its library. None: it was not given, which is noted.
+    /// Its library. `None` if it was not given, which is noted.
     ///
     /// # Errors
     /// It is not there.

@@ -20,7 +20,7 @@ pub(super) enum Pace {
     Rate(f64),
 }
 
-/// What came of it.
+/// Result of the load.
 pub(super) struct Outcome {
     pub(super) requests_per_s: f64,
     /// Sorted.

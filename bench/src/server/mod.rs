@@ -24,7 +24,7 @@ use load::{Outcome, Pace};
 /// Where Debian's `libtomcat10-java` is.
 const LIBRARIES: &str = "/usr/share/java";
 const FLAGS: [&str; 2] = ["-Xmx256m", "-XX:+UseG1GC"];
-/// What is compiled meanwhile would be charged to whoever comes first.
+/// Code that is compiled meanwhile would be charged to whoever comes first.
 const WARM_UP: Duration = Duration::from_secs(15);
 
 #[derive(Args)]

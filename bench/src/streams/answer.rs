@@ -1,4 +1,4 @@
-//! What was told of the streams that the workload keeps, against the truth.
+//! Answers about the streams that the workload keeps, against the truth.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -6,11 +6,11 @@ use tracer_common::zlib;
 
 use crate::recorder::Recording;
 
-/// What the workload keeps while it is watched.
+/// Blocks that the workload keeps while it is watched.
 pub(super) const INFLATERS: u64 = 31;
 pub(super) const DEFLATERS: u64 = 17;
 
-/// What is held of a kind.
+/// Count and bytes that are held of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub(super) struct Held {
     /// Streams, or blocks of malloc.
@@ -18,7 +18,7 @@ pub(super) struct Held {
     pub(super) bytes: u64,
 }
 
-/// What `Streams.keep` holds.
+/// Truth that `Streams.keep` holds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Answer {
     pub(super) inflaters: Held,
@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// What a recording tells.
+/// Answer of a recording.
 pub(super) fn of_recording(recording: &Recording) -> Result<Answer> {
     let report = recording.report()?;
     let mut answer = Answer::default();
@@ -74,7 +74,7 @@ pub(super) fn of_recording(recording: &Recording) -> Result<Answer> {
     Ok(answer)
 }
 
-/// What `HeldBlocks` told.
+/// Answer of `HeldBlocks`.
 pub(super) fn of_profile(lines: &str) -> Result<Answer> {
     let mut held = lines.lines().map(|line| {
         let (count, bytes) = line.split_once(' ')?;

@@ -1,9 +1,9 @@
 //! `streams`: what it costs to be told how much zlib holds, and by whom: by `--probes light`, by a whole recording,
 //! and by async-profiler.
 //!
-//! A JVM makes and ends Inflaters and Deflaters. Each way is switched on and off in the running process, and what
-//! the streams cost meanwhile is compared with what they cost just before and just after. So that the question is
-//! answered, and not only asked, some streams are kept while it is on: each way must name them, all but one that samples.
+//! A JVM makes and ends Inflaters and Deflaters. Each way is switched on and off in the running process, and what the
+//! streams cost meanwhile is compared with what they cost just before and just after. So that the question is answered,
+//! and not only asked, some streams are kept while it is on: each way must name them, all but one that samples.
 
 mod answer;
 mod tables;
@@ -45,7 +45,7 @@ pub(crate) struct Results {
     alternations: u32,
     rows: Vec<Row>,
     answers: Vec<Answered>,
-    /// What was left out, and why.
+    /// Parts that were left out, and why.
     left_out: Vec<String>,
 }
 
@@ -62,11 +62,11 @@ struct Cost {
     way: Way,
     /// More than untraced, for each stream.
     more_ns: f64,
-    /// What `light` takes, as a multiple of it.
+    /// Cost of `light`, as a multiple of it.
     light_times: f64,
 }
 
-/// What a way told in the last alternation.
+/// Answer that a way gave in the last alternation.
 #[derive(Serialize)]
 struct Answered {
     way: Way,
@@ -87,7 +87,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     }
     let start = || Workload::start(&mut java.command(&FLAGS, "Streams"));
     let mut traced = start()?;
-    // What the agent patches stays so when it is off: it has a process of its own.
+    // Classes that the agent patches stay so when it is off: it has a process of its own.
     let mut with_agent = match library {
         Some(library) => Some(Attached::new(&java, library, start()?)),
         None => None,

@@ -17,7 +17,7 @@ pub(crate) fn tables(results: &Results) -> String {
     text
 }
 
-/// What each way adds, and in brackets `light` as a multiple of that.
+/// Cost that each way adds, and in brackets `light` as a multiple of that.
 fn costs(rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         let mut cells = vec![format!("at depth {}", row.depth), number(row.untraced_ns)];

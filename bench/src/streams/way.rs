@@ -34,7 +34,7 @@ impl Way {
         self == Self::AsyncProfilerSampled
     }
 
-    /// What a stream costs at each depth, and what is told of those that are kept.
+    /// Cost of a stream at each depth, and the answer that is given of those that are kept.
     pub(super) fn measure(
         self,
         traced: &mut Workload,

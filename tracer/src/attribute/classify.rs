@@ -7,7 +7,7 @@ use super::rules::{Rule, Rules, SourceName, matches};
 use crate::process::module::file_name;
 use crate::symbolize::{Frame, FrameKind};
 
-/// What rules make of one frame, alone. Frames are few and stacks are many: it is worth keeping.
+/// The answer of rules for one frame, alone. Frames are few and stacks are many: it is worth keeping.
 #[derive(Clone, Debug)]
 pub struct FrameTraits {
     /// One bit for each condition of the rules.
@@ -15,11 +15,11 @@ pub struct FrameTraits {
     origin: CodeOrigin,
     allocates: bool,
     named: bool,
-    /// Of a native method: whose code its function is.
+    /// Owner of the code of a native method's function.
     function_origin: Option<CodeOrigin>,
 }
 
-/// Whose code a frame is.
+/// Owner of the code of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CodeOrigin {
     /// A Java method of the application.
@@ -41,12 +41,12 @@ enum CodeOrigin {
     Nowhere,
 }
 
-/// What a stack was found to be. Frames are given by their index in the stack.
+/// The category and owner that a stack was found to have. Frames are given by their index in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribution {
     /// The category's id.
     pub category: String,
-    /// What of the category: `inflate`, `netty`, ...
+    /// Kind within the category: `inflate`, `netty`, ...
     pub kind: Option<String>,
     /// The innermost frame that is not the allocator or its wrapper.
     pub leaf: Option<usize>,
@@ -64,7 +64,7 @@ impl FrameTraits {
     }
 }
 
-/// What stands between the allocator and the code that wanted memory, in any program.
+/// Frames that stand between the allocator and the code that wanted memory, in any program.
 const ALLOCATING: &[&str] = &[
     "malloc",
     "calloc",
@@ -127,7 +127,7 @@ const ALLOCATING_RUNTIME: &[&str] = &[
 ];
 
 impl Rules {
-    /// What these rules make of a frame.
+    /// The answer of these rules for a frame.
     pub fn frame(&self, frame: &Frame) -> FrameTraits {
         let module = frame.module.as_deref().map(file_name);
         let function = match frame.kind {
@@ -185,11 +185,11 @@ impl Rules {
         self.classify(&pairs, source, true)
     }
 
-    /// What a stack is, leaf first. `complete`: it reaches the thread's entry, so that what is not
+    /// Attribution of a stack, leaf first. `complete`: it reaches the thread's entry, so that what is not
     /// in it was not there.
     pub fn classify(&self, stack: &[(&Frame, &FrameTraits)], source: &Source, complete: bool) -> Attribution {
         let mut holding = vec![0_u64; self.matchers.len().div_ceil(64)];
-        // What lies beyond a Java frame called Java: it did not allocate. (A class initializer that
+        // A frame beyond a Java frame called Java: it did not allocate. (A class initializer that
         // runs the whole application has the class loading's frames beyond it.)
         let native = stack.iter().position(|(_, traits)| traits.is_java()).unwrap_or(stack.len());
         let speaks = |at: usize, traits: &FrameTraits| at < native || traits.is_java();
@@ -243,7 +243,7 @@ impl Rules {
         Attribution { category, kind, leaf, cause, owner }
     }
 
-    /// What no rule takes: a library's, the JVM's, the C library's, or unknown.
+    /// A stack that no rule takes: a library's, the JVM's, the C library's, or unknown.
     fn without_rule(&self, stack: &[(&Frame, &FrameTraits)], complete: bool) -> (String, Option<String>) {
         let module = |origin: CodeOrigin, frames: &[(&Frame, &FrameTraits)]| {
             let (frame, _) = frames.iter().find(|(_, traits)| traits.origin == origin)?;
@@ -271,8 +271,8 @@ impl Rules {
     }
 }
 
-/// The library whose native method called the allocator, and nothing else stands between them: a function that ends in a
-/// call of another one jumps there, and leaves no frame. `native`: how many frames there are before the method's.
+/// The library whose native method called the allocator, and nothing else stands between them: a function that ends in
+/// a call of another one jumps there, and leaves no frame. `native`: how many frames there are before the method's.
 fn library_that_jumped(stack: &[(&Frame, &FrameTraits)], native: usize) -> Option<String> {
     let (method, traits) = stack.get(native)?;
     let between = stack.get(..native).unwrap_or_default();
@@ -289,7 +289,7 @@ fn loads_classes(function: &str) -> bool {
 }
 
 /// The innermost Java frame that is the application's. One that it declares `native` has no line that can be
-/// changed, so its caller is taken, if there is one. What has no frame of the application is its binding's.
+/// changed, so its caller is taken, if there is one. A stack without a frame of the application is its binding's.
 fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
     let is = |at: usize, origin: CodeOrigin| stack.get(at).is_some_and(|(_, traits)| traits.origin == origin);
     // Methods with code of their own call nothing but the JVM and its stubs.

@@ -1,4 +1,4 @@
-//! What a library is called, from its path: the same in every run of a program.
+//! Name of a library, from its path: the same in every run of a program.
 
 use std::borrow::Cow;
 

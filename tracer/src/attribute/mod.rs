@@ -1,4 +1,4 @@
-//! Who owns a byte: stacks become categories and owners, by rules that are data.
+//! Attribution of bytes: stacks become categories and owners, by rules that are data.
 //!
 //! Takes named frames and where the bytes came from; gives the category, the frame that told it,
 //! and the application's frame which a person can change. Does no I/O but for reading a file of

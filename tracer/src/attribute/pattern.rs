@@ -5,7 +5,7 @@
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     first: String,
-    /// What follows each `*`; none: the name must be `first`.
+    /// Text that follows each `*`; none: the name must be `first`.
     rest: Vec<String>,
 }
 

@@ -91,7 +91,7 @@ struct File {
     rule: Vec<RuleEntry>,
 }
 
-/// What ends the life of a category's memory: by that its growth is judged.
+/// The event that ends the life of a category's memory: by that its growth is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Nature {
@@ -116,7 +116,7 @@ struct CategoryEntry {
     /// Kinds whose nature is `owned` all the same.
     #[serde(default)]
     owned: Vec<String>,
-    /// What is usual: less is no finding, however it grows.
+    /// Usual amount: less is no finding, however it grows.
     #[serde(default)]
     usual_bytes: u64,
 }
@@ -201,7 +201,7 @@ impl Rules {
         }
     }
 
-    /// What ends the life of a category's memory, or of one kind of it.
+    /// The event that ends the life of a category's memory, or of one kind of it.
     pub fn nature(&self, category: &str, kind: Option<&str>) -> Nature {
         match self.natures.get(category) {
             Some((_, owned)) if kind.is_some_and(|kind| owned.iter().any(|one| one == kind)) => Nature::Owned,
@@ -210,7 +210,7 @@ impl Rules {
         }
     }
 
-    /// What of a category is usual: less is no finding, however it grows.
+    /// Amount of a category that is usual: less is no finding, however it grows.
     pub fn usual_bytes(&self, category: &str) -> u64 {
         self.usual.get(category).copied().unwrap_or_default()
     }

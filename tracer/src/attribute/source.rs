@@ -5,7 +5,7 @@
 pub enum Source {
     /// Calls of the malloc family, and the sizes that they asked for.
     Allocator,
-    /// What was mapped and unmapped, with what the session knows of it beside its stack:
+    /// Category of memory that was mapped and unmapped, with what the session knows of it beside its stack:
     /// `anonymous`, `file:/path`, `touched` (sampled page faults, not mappings), or the category itself
     /// (`thread-stack`, `java-heap`, ...).
     Mapping(String),

@@ -1,10 +1,9 @@
 //! Chunks of HotSpot's own arenas (of its compilers, and of each thread), among malloc's.
 //!
-//! Such a chunk begins with the next one and its length, which is one of four, and fits what malloc gave: a
-//! word of random bytes is one of them with a chance of 2^-62. What another library links in the same way, in blocks
-//! of just these lengths, would be taken for one; so nothing is looked for where no HotSpot is. Chunks that wait
-//! in the JVM's pools look like those in use.
-//! Source: HotSpot, `memory/arena.hpp` (JDK 8 to 25).
+//! Such a chunk begins with the next one and its length, which is one of four, and fits what malloc gave: a word of
+//! random bytes is one of them with a chance of 2^-62. A structure that another library links in the same way, in
+//! blocks of just these lengths, would be taken for one; so nothing is looked for where no HotSpot is. Chunks that wait
+//! in the JVM's pools look like those in use. Source: HotSpot, `memory/arena.hpp` (JDK 8 to 25).
 
 use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
 
@@ -12,12 +11,12 @@ use super::document::ChunkLength;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
-/// What the lengths are short of a power of two (or ten KiB).
+/// Bytes by which the lengths are short of a power of two (or ten KiB).
 const SLACK: u64 = 40;
 const LENGTHS: [u64; 4] = [256 - SLACK, 1024 - SLACK, 10 * 1024 - SLACK, 32 * 1024 - SLACK];
 /// Before the chunk, if Native Memory Tracking is on.
 const TRACKING_BYTES: usize = 16;
-/// Of its header: to 21, and with what comes later.
+/// Size of its header: to 21, and with what comes later.
 const HEADER_BYTES: u64 = 16;
 /// Malloc's rounding, the header's growth, and what tracking adds behind.
 const MAX_REST_BYTES: u64 = 48;
@@ -26,7 +25,7 @@ const MAX_LENGTH: u64 = 1 << 32;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;
 
-/// What can be a chunk of an arena.
+/// Addresses of what can be a chunk of an arena.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     length: u64,
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn chunks_as_the_jvm_makes_them() {
-        // Of JDK 17, of JDK 25, with tracking; the last of a list, and one with another behind it.
+        // Chunks of JDK 17, of JDK 25, with tracking; the last of a list, and one with another behind it.
         assert_eq!(proved(&[0, 984, 1, 1], 1000)[0].bytes, 1008);
         assert_eq!(proved(&[NEXT, 984, 1, 1], 1016)[0].count, 1);
         assert_eq!(proved(&[984, 5, NEXT, 32728], 32728 + 16 + 24)[0].length_bytes, 32728);
@@ -143,7 +142,7 @@ mod tests {
             ([0, 984, 0, 0], 984),
             ([0, 984, 0, 0], 1100),
             ([NEXT + 4, 984, 0, 0], 1000),
-            // What it is linked to is none.
+            // The chunk that it is linked to is none.
             ([NEXT + 8, 984, 0, 0], 1000),
             ([NEXT + 0x1000, 984, 0, 0], 1000),
             ([1 << 47, 984, 0, 0], 1000),

@@ -29,7 +29,7 @@ pub const SCHEMA: &str = "tracer.census/1";
 /// Largest number that a document may have: more than any address space has bytes, and small enough to be added up.
 const MAX_NUMBER: u64 = 1 << 56;
 
-/// What holds a process's native memory at one moment.
+/// Holders of a process's native memory at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Census {
     pub schema: String,
@@ -39,13 +39,14 @@ pub struct Census {
     pub taken: Taken,
     #[serde(default)]
     pub memory: Memory,
-    /// The limits that it can meet. None: a core file does not tell, or an earlier version did not ask.
+    /// The limits that it can meet. `None` for a core file, which does not tell, and for an earlier version, which did
+    /// not ask.
     #[serde(default)]
     pub limits: Option<Vec<Limit>>,
-    /// Whether the Java heap's maximum and everything else fit the memory limit. None: no JVM, or no limit.
+    /// Whether the Java heap's maximum and everything else fit the memory limit. `None` without a JVM or a limit.
     #[serde(default)]
     pub fits: Option<Fits>,
-    /// What stands out, the most important first.
+    /// Findings, the most important first.
     #[serde(default)]
     pub findings: Vec<Finding>,
     #[serde(default)]
@@ -58,7 +59,7 @@ pub struct Census {
     pub cut: BTreeMap<String, u64>,
 }
 
-/// Whose memory it is.
+/// Process whose memory it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     pub pid: Pid,
@@ -67,7 +68,7 @@ pub struct Subject {
     pub command: Vec<String>,
     #[serde(default)]
     pub container: Option<String>,
-    /// None: no JVM, or one whose structures could not be read (`unknown` says so then).
+    /// `None` without a JVM, or with one whose structures could not be read (`unknown` says so then).
     #[serde(default)]
     pub jvm: Option<JvmVersion>,
 }
@@ -89,7 +90,7 @@ pub struct JvmVersion {
 pub struct Taken {
     #[serde(default)]
     pub duration_ns: u64,
-    /// The core file that was read. None: a live process.
+    /// The core file that was read. `None` for a live process.
     #[serde(default)]
     pub core: Option<String>,
 }
@@ -108,7 +109,7 @@ pub struct Finding {
     /// The category in which a recording has it, if there is one.
     #[serde(default)]
     pub category: Option<String>,
-    /// What to do about it.
+    /// Advice.
     #[serde(default)]
     pub advice: String,
 }

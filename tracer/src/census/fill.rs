@@ -24,7 +24,7 @@ const METASPACE_UNDIVIDED: &str = "this JVM does not describe the metaspace of i
 /// Everything that was read, whole.
 pub(super) struct Readings {
     native: Native,
-    /// None: no JVM is in the process.
+    /// `None` if no JVM is in the process.
     jvm: Option<Known<Jvm>>,
     threads: Known<Vec<Group>>,
     rss_bytes: Option<u64>,
@@ -114,7 +114,7 @@ pub(super) fn fill(mut heading: Census, readings: &Readings, java_home: Option<S
     census
 }
 
-/// What is noted on the way.
+/// Notes that are taken on the way.
 #[derive(Default)]
 struct Filling {
     bounds: Bounds,

@@ -10,7 +10,7 @@ use crate::hotspot::books::{
 };
 use crate::hotspot::{Compiled, Hotspot, Tier};
 
-/// What a JVM says of itself.
+/// Facts that a JVM tells of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Jvm {
     pub(super) version: String,
@@ -101,7 +101,7 @@ fn method(compiled: &Compiled) -> CodeMethod {
     }
 }
 
-/// What names of generated classes have in them: lambdas, method handles, proxies, accessors, and
+/// Marks in the names of generated classes: lambdas, method handles, proxies, accessors, and
 /// what common libraries make.
 const GENERATED: [&str; 10] = [
     "$$Lambda",

@@ -1,4 +1,4 @@
-//! What the memory itself says: malloc's books, and what is recognised in its chunks.
+//! Contents of the memory itself: malloc's books, and structures that are recognised in its chunks.
 
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ use crate::vmmap::{Map, Owner};
 /// States that are remembered until they are proved.
 const MAX_CANDIDATES: usize = 1 << 22;
 
-/// Of malloc, for each chunk.
+/// Bytes that malloc adds to each chunk.
 const HEADER_BYTES: u64 = 8;
-/// Of a chunk, looked at.
+/// Bytes of a chunk that are looked at.
 const HEAD_BYTES: usize = 32;
 
 /// Native memory.

@@ -18,7 +18,7 @@ const SMALLEST_BYTES: u64 = 512;
 /// Versions of TLS and DTLS, and "any" of each.
 const TLS: std::ops::RangeInclusive<u64> = 0x300..=0x304;
 const OTHERS: [u64; 5] = [0xfeff, 0xfefd, 0x100, 0x1_0000, 0x1_ffff];
-/// What is read of a table: version and flags, the mask, functions.
+/// Parts that are read of a table: version and flags, the mask, functions.
 const TABLE_BYTES: usize = 16 + 8 * FUNCTIONS;
 const FUNCTIONS: usize = 6;
 /// The highest kind of connection (QUIC has others).

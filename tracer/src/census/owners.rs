@@ -1,4 +1,4 @@
-//! Whose a chunk is, told by the library that its first words point into.
+//! Owner of a chunk, told by the library that its first words point into.
 //!
 //! An object of C++ begins with the address of its table of virtual functions, an object of C often with
 //! that of a table of functions or of a function. So a chunk belongs to the library in whose code or constants
@@ -90,7 +90,7 @@ impl Owners {
         (executable || address.is_multiple_of(TABLE_ALIGNMENT)).then_some(library)
     }
 
-    /// Whose code (true) or constants are at `address`.
+    /// Owner of the code (true) or constants that are at `address`.
     #[inline]
     fn find(&self, address: u64) -> Option<(bool, usize)> {
         let (word, bit) = place(address >> COARSE_SHIFT);

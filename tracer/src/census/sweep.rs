@@ -15,8 +15,8 @@ const PART_BYTES: usize = 1 << 20;
 /// Allocators align to this.
 const STEP_BYTES: usize = 16;
 
-/// Calls `visit` with the address of everything that can be the beginning of a zlib state. What is in
-/// `excluded` (sorted by start, not overlapping) is left out. Gives how many bytes were read.
+/// Calls `visit` with the address of everything that can be the beginning of a zlib state. Memory in `excluded`
+/// (sorted by start, not overlapping) is left out. Gives how many bytes were read.
 pub fn sweep(
     memory: &dyn ProcessMemory,
     residency: &dyn Residency,
@@ -60,7 +60,7 @@ pub fn sweep(
             }
             run.end = page + PAGE_BYTES;
         });
-        // What was found before the page map failed counts.
+        // Every chunk found before the page map failed counts.
         if read.is_err() {
             tracing::debug!(start = mapping.start, "the page map could not be read to its end");
         }

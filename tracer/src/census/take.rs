@@ -34,7 +34,7 @@ pub enum TakeError {
 }
 
 impl TakeError {
-    /// What mends it, for the line `help: ...`.
+    /// The remedy, for the line `help: ...`.
     pub fn help(&self) -> String {
         match self {
             Self::Target(error) => error.help(),
@@ -49,8 +49,8 @@ impl TakeError {
 /// The key in `unknown` of what was not read because the budget was spent.
 const READING: &str = "reading";
 
-/// Takes the census of process `pid`. Its structures may be damaged: what reading takes is bounded by its resident memory,
-/// and a census that was cut short says so.
+/// Takes the census of process `pid`. Its structures may be damaged: what reading takes is bounded by its resident
+/// memory, and a census that was cut short says so.
 ///
 /// # Errors
 /// No such process, not permitted, or it ended meanwhile.
@@ -77,7 +77,7 @@ pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
     let begin = Instant::now();
     let budget = ReadBudget::until(deadline);
     let census = take(pid, &budget)?;
-    // What was cut short is not whole.
+    // A census that was cut short is not whole.
     let is_late = budget.is_spent() || Instant::now() >= deadline;
     if is_late { Err(TakeError::Late { after: begin.elapsed() }) } else { Ok(census) }
 }

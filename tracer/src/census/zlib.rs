@@ -24,12 +24,12 @@ pub const SMALLEST_BYTES: u64 = 5800;
 const INFLATE_BYTES: u64 = 7160;
 const DEFLATE_BYTES: u64 = 5952;
 const STREAM_BYTES: usize = 112;
-/// What is read of a state.
+/// Fields that are read of a state.
 const FIELDS_BYTES: usize = 208;
 /// Before what malloc hands out.
 const HEADER_BYTES: u64 = 8;
 
-/// What a state does.
+/// Work of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Inflate,
@@ -41,11 +41,11 @@ pub enum Kind {
 pub struct State {
     pub kind: Kind,
     pub address: u64,
-    /// Of its `z_stream`.
+    /// Address of its `z_stream`.
     pub stream: u64,
-    /// Of the state and all that it points to.
+    /// Bytes of the state and all that it points to.
     pub bytes: u64,
-    /// Of deflate.
+    /// Parameters of deflate.
     pub level: Option<u8>,
     /// The window has two to the power of this bytes; none while an inflater has not seen a header.
     pub window_bits: u8,
@@ -55,7 +55,7 @@ pub struct State {
     pub allocate: u64,
 }
 
-/// What tells states apart in a table.
+/// Key by which states are told apart in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
     pub kind: Kind,
@@ -87,7 +87,7 @@ impl States {
     }
 }
 
-/// What a proof needs to know of the process.
+/// Facts that a proof needs of the process.
 #[derive(Clone, Copy)]
 pub struct Prover<'a> {
     pub memory: &'a dyn ProcessMemory,

@@ -16,7 +16,7 @@ use crate::process::memory::ProcessMemory;
 
 /// Lengths of blocks that can be a compressing context.
 const COMPRESS_BYTES: std::ops::RangeInclusive<u64> = 1_000..=8_192;
-/// Of the length of a workspace, and of each of the two tables that it begins with.
+/// Words of the length of a workspace, and of each of the two tables that it begins with.
 const WORKSPACE_BYTES: std::ops::RangeInclusive<u64> = 1 << 13..=1 << 34;
 const TABLE_BYTES: std::ops::RangeInclusive<u64> = 1 << 12..=1 << 14;
 /// Lengths of blocks that can be a decompressing one: with its tables, and with the largest buffers within.
@@ -138,7 +138,7 @@ fn decompress(memory: &dyn ProcessMemory, words: &[u64]) -> Option<u64> {
     if !(1..=MAX_TABLE_LOG).contains(&log) || kind > 1 || used > MAX_TABLE_LOG {
         return None;
     }
-    // Of a stream: what comes in, and what goes out right behind it.
+    // Buffers of a stream: what comes in, and what goes out right behind it.
     let buffers = |at: &[u64]| {
         let &[input, input_bytes, position, _, output, output_bytes] = at else { return None };
         let holds = is_pointer(input)

@@ -32,11 +32,11 @@ Recordings are what `tracer record` writes, censuses what `tracer census --forma
 Sites are the same if their frames are. Bytes per second (avg/s) are those of a recording by its whole length; \
 growth within a recording, which a report has, is told from its course. The JSON schema is in docs/file-format.md.")]
 pub struct Args {
-    /// What is compared with: a recording, or a census
+    /// Base of the comparison: a recording, or a census
     #[arg(value_name = "BASE")]
     pub base: PathBuf,
 
-    /// What is compared: another of the same kind
+    /// The recording or census that is compared with it
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
 
@@ -133,7 +133,7 @@ const KINDS: &str =
     "name two recordings (`tracer record`), or two censuses (`tracer census --format json > FILE`)";
 
 /// The text of a file that may be a census: it begins as JSON does, or is a pipe, which no recording can be.
-/// What else it is, or why it cannot be opened, the reader of recordings tells.
+/// Any other kind of file, or why it cannot be opened, the reader of recordings tells.
 fn census_text(path: &Path) -> Result<Option<String>, Failure> {
     let Ok(meta) = fs::metadata(path) else { return Ok(None) };
     let is_pipe = meta.file_type().is_fifo();

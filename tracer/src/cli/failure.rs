@@ -1,4 +1,4 @@
-//! What a command says when it cannot do what was asked, and its exit status.
+//! Message of a command when it cannot do what was asked, and its exit status.
 
 use std::fmt;
 

@@ -16,7 +16,7 @@ const LISTED: usize = 10;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters (one flag several times: any may fit; different flags: all must)")]
 pub struct FilterArgs {
-    /// What to look at [default: live]
+    /// Quantity to look at [default: live]
     #[arg(long, value_enum, value_name = "VIEW")]
     pub view: Option<View>,
 
@@ -80,7 +80,7 @@ impl From<PushRangeArgs> for RangeArgs {
 }
 
 impl FilterArgs {
-    /// What to look at.
+    /// Quantity to look at.
     pub(super) fn view(&self) -> View {
         self.view.unwrap_or_default()
     }

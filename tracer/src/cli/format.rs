@@ -36,7 +36,7 @@ impl Format {
         !matches!(self, Format::Text | Format::Json)
     }
 
-    /// What it is, if a terminal can do nothing with it, and the ending of a file for it.
+    /// Kind of the format, if a terminal can do nothing with it, and the ending of a file for it.
     pub(super) const fn not_for_terminals(self) -> Option<(&'static str, &'static str)> {
         match self {
             Format::Flamegraph => Some(("a flame graph is a picture", ".svg")),

@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     pids.sort_unstable();
     let mut rows: Vec<Row> = pids.into_iter().filter_map(|pid| row(pid, &features, &users)).collect();
     for row in &mut rows {
-        // What the host lacks stands against all of them; `check` tells every one of it.
+        // A requirement that the host lacks stands against all of them; `check` tells every one of it.
         if let Some(first) = host.first() {
             let why = format!("the host lacks {}: {}", first.title, first.found);
             row.hindrance = Some((why, first.help.clone().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! What is made of the flags' one definition: completions for shells, man pages, and docs/cli.md.
+//! Texts that are made of the flags' one definition: completions for shells, man pages, and docs/cli.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -115,7 +115,8 @@ fn pages(command: Command) -> Vec<(String, String)> {
     std::iter::once(command.clone()).chain(of_commands).map(page).collect()
 }
 
-/// The day on which pages are made, or that of `SOURCE_DATE_EPOCH`, for builds that are the same whenever they are made.
+/// The day on which pages are made, or that of `SOURCE_DATE_EPOCH`, for builds that are the same whenever they are
+/// made.
 fn today() -> String {
     let seconds = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse::<u32>().ok());
     let time =
@@ -190,7 +191,7 @@ fn names(arg: &Arg) -> String {
     if longs.is_empty() { format!("`{value}`") } else { format!("{short}{}", longs.join(", ")) }
 }
 
-/// What it is for, its values, and what holds without it.
+/// Purpose of a flag, its values, and what holds without it.
 fn what(arg: &Arg) -> String {
     let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values: Vec<String> = arg

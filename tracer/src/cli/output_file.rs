@@ -15,7 +15,7 @@ use crate::process::Pid;
 pub(super) struct OutputFile {
     path: PathBuf,
     force: bool,
-    /// None: what is at `path` is no plain file (a pipe, /dev/null), and is written to as it is.
+    /// `None` if what is at `path` is no plain file (a pipe, /dev/null), and is written to as it is.
     temporary: Option<PathBuf>,
     file: Option<File>,
 }
@@ -41,7 +41,7 @@ impl OutputFile {
         }
         let name = path.file_name().ok_or_else(|| cannot_write(path, &io::ErrorKind::IsADirectory.into()))?;
         let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), Pid::own()));
-        // Of a process of the same pid that was killed.
+        // Left by a process of the same pid that was killed.
         let _ = fs::remove_file(&temporary);
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary).map_err(failed)?;

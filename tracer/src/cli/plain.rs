@@ -46,7 +46,7 @@ impl PlainArgs {
     }
 }
 
-/// What a result is written to.
+/// Destination of a result.
 pub(super) struct Plain {
     pub(super) is_json: bool,
     to: Destination,

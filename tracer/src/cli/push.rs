@@ -45,11 +45,11 @@ pub struct Args {
     #[arg(long, value_name = "F")]
     pub header_file: Option<PathBuf>,
 
-    /// What the server is to call the program [default: its main class, jar or name]
+    /// The program's name on the server [default: its main class, jar or name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// What stacks are counted of [default: allocator, or mapping where --category has nothing else]
+    /// Source of the stacks' bytes [default: allocator, or mapping where --category has nothing else]
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub source: Option<SourceArg>,
 
@@ -199,7 +199,7 @@ mod tests {
         run(&Line::try_parse_from(words).expect("arguments").args)
     }
 
-    /// What a server gets has the sums of the report with the same filters.
+    /// A profile that a server gets has the sums of the report with the same filters.
     #[test]
     fn what_is_sent_is_what_passes() {
         let (_folder, path) = fixture::finished();

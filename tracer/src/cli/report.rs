@@ -99,9 +99,9 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     verdict(args, &profile)
 }
 
-/// What `--fail-over` and `--strict` make of a report that was written.
+/// Verdict of `--fail-over` and `--strict` on a report that was written.
 fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
-    // Of a chosen category, all; of everything, the allocator's: mappings may hold the heap.
+    // All of a chosen category; without one, the allocator's alone: mappings may hold the heap.
     let is_chosen = !args.filters.category.is_empty();
     let rows = profile.categories.iter().filter(|row| is_chosen || row.source == "allocator");
     let live_bytes = rows.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));

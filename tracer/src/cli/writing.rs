@@ -13,14 +13,15 @@ use crate::profile::Sort;
 /// The flags.
 #[derive(Clone, Debug, Args)]
 pub struct WritingArgs {
-    /// How to write it [default: by the ending of OUT (.txt, .html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else text]
+    /// How to write it [default: by the ending of OUT (.txt, .html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else
+    /// text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
 
     #[command(flatten)]
     pub to: DestinationArgs,
 
-    /// What stacks are counted of, in all formats but text and json [default: allocator, or mapping where --category
+    /// Source of the stacks' bytes, in all formats but text and json [default: allocator, or mapping where --category
     /// has nothing else]
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub source: Option<SourceArg>,
@@ -33,7 +34,7 @@ pub struct WritingArgs {
     #[arg(long)]
     pub inverted: bool,
 
-    /// What comes first [default: most bytes in the view; of a comparison, those that grew most]
+    /// Order of rows [default: most bytes in the view; of a comparison, those that grew most]
     #[arg(long, value_enum, value_name = "KEY")]
     pub sort: Option<Sort>,
 
@@ -49,7 +50,7 @@ pub struct WritingArgs {
     pub all: bool,
 }
 
-/// What stacks are counted of.
+/// Source of the stacks' bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SourceArg {
     /// Bytes asked of malloc and its like

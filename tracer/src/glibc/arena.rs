@@ -24,7 +24,7 @@ const ATTACHED_THREADS: usize = 260;
 const SYSTEM_BYTES: usize = 261;
 const MAX_SYSTEM_BYTES: usize = 262;
 
-/// What a `malloc_state` begins with.
+/// First fields of a `malloc_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// To 2.42.
@@ -83,7 +83,7 @@ pub(super) struct Arena {
 pub(super) struct Extents {
     pub(super) heaps: Vec<Heap>,
     pub(super) chunks: Vec<Extent>,
-    /// What comes before the first chunks: `heap_info` and the state.
+    /// Headers before the first chunks: `heap_info` and the state.
     pub(super) own_bytes: u64,
 }
 

@@ -17,7 +17,7 @@ const MAX_ARENAS: usize = 1 << 14;
 /// Readings of a ring to which arenas are added.
 const ATTEMPTS: usize = 4;
 
-/// What was found.
+/// Arenas that were found.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The main one first.
@@ -72,7 +72,8 @@ fn is_libc(mapping: &Mapping) -> bool {
     name.starts_with("libc.so") || name.starts_with("libc-")
 }
 
-/// What can be the main arena in the data of `mapping`, one in each form, with the range that was searched.
+/// Addresses of what can be the main arena in the data of `mapping`, one in each form, with the range that was
+/// searched.
 fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>)> {
     let length = (mapping.end - mapping.start).min(MAX_DATA_BYTES);
     let mut bytes = vec![0; length as usize];

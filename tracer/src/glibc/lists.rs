@@ -27,7 +27,7 @@ const STEP_BYTES: u64 = 16;
 const LINES: usize = 1024;
 const LINE_BYTES: u64 = PAGE_BYTES;
 
-/// What lists say is free, of one arena.
+/// Free chunks of one arena, as its lists tell them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Freed {
     pub(super) fast: Amount,
@@ -88,7 +88,7 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// What a thread's cache (`tcache_perthread_struct`) has before the pointer of each bin: a number of two
+/// Bytes that a thread's cache (`tcache_perthread_struct`) has before the pointer of each bin: a number of two
 /// bytes for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CacheForm {

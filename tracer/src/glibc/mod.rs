@@ -5,7 +5,7 @@
 //! chunk in use is shown to the caller, who may know what is in it.
 //! The memory is foreign and changes while it is read. So the structures are proved, not assumed: an
 //! arena is one whose bins point to themselves or to chunks that point back, a chunk is one whose
-//! neighbours agree with it. What does not agree is read again, and then counted as inconsistent.
+//! neighbours agree with it. A structure that does not agree is read again, and then counted as inconsistent.
 //! All work is bounded by the bytes that the arenas say they have. Other allocators are not read.
 //! Source: glibc 2.31 to 2.43, `malloc/{malloc,arena}.c`; what differs between them (fast bins, the size of
 //! `heap_info`, `malloc_par`, caches of threads, mangled links) is told from the memory itself.
@@ -59,7 +59,7 @@ impl Amount {
     }
 }
 
-/// What one arena or all of them hold. The parts add up to what the arena got from the kernel.
+/// Memory that one arena or all of them hold. The parts add up to what the arena got from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Handed out and not freed.
@@ -75,7 +75,7 @@ pub struct Holdings {
     /// malloc's own: the arena's state, fences between heaps.
     pub own_bytes: u64,
     pub largest_free_bytes: u64,
-    /// What was not consistent when it was read, several times.
+    /// Structures that were not consistent when it was read, several times.
     pub inconsistent: Amount,
     /// Not read: swapped out, or not readable.
     pub unread_bytes: u64,
@@ -103,16 +103,16 @@ impl Holdings {
 /// A part of the address space that an arena has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heap {
-    /// What malloc may use now.
+    /// Bytes that malloc may use now.
     pub used: Range<u64>,
-    /// What is reserved for it: 64 MiB for a heap of a thread's arena.
+    /// Bytes that are reserved for it: 64 MiB for a heap of a thread's arena.
     pub reserved: Range<u64>,
 }
 
 /// An arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arena {
-    /// Of its `malloc_state`.
+    /// Address of its `malloc_state`.
     pub address: u64,
     /// The arena that grows by brk; all others were made for threads.
     pub is_main: bool,
@@ -121,9 +121,9 @@ pub struct Arena {
     /// Sorted by address.
     pub heaps: Vec<Heap>,
     pub holdings: Holdings,
-    /// What the arena itself says it got from the kernel.
+    /// Bytes that the arena itself says it got from the kernel.
     pub system_bytes: u64,
-    /// Of its heaps, in memory now; none if the page map could not be read.
+    /// Bytes of its heaps that are in memory now; none if the page map could not be read.
     pub resident_bytes: Option<u64>,
 }
 
@@ -134,12 +134,12 @@ pub struct Mapped {
     pub chunks: Vec<Range<u64>>,
     pub found: Amount,
     pub resident_bytes: Option<u64>,
-    /// What malloc itself counts; none if its parameters were not found.
+    /// Counts of malloc itself; none if its parameters were not found.
     pub counted: Option<Amount>,
 }
 
 impl Mapped {
-    /// What malloc counts, or else what was found.
+    /// Bytes that malloc counts, or else that were found.
     pub fn amount(&self) -> Amount {
         self.counted.unwrap_or(self.found)
     }
@@ -153,7 +153,7 @@ pub struct Malloc {
     /// They lead back to the main one: none is missing.
     pub has_all_arenas: bool,
     pub mapped: Mapped,
-    /// Of all chunks in use, those with a mapping of their own too.
+    /// Sizes of all chunks in use, those with a mapping of their own too.
     pub sizes: Sizes,
     /// Threads whose cache was found with something in it.
     pub cache_count: u64,
@@ -170,7 +170,7 @@ impl Malloc {
         total
     }
 
-    /// What all arenas got from the kernel.
+    /// Bytes that all arenas got from the kernel.
     pub fn system_bytes(&self) -> u64 {
         self.arenas.iter().map(|arena| arena.system_bytes).fold(0, u64::saturating_add)
     }

@@ -22,7 +22,7 @@ const MAX_MMAP_THRESHOLD: u64 = 32 << 20;
 /// The largest chunk that a thread's cache may be set to keep (from 2.42).
 const MAX_CACHE_BYTES: u64 = 8 << 20;
 
-/// What is used of `malloc_par`.
+/// Fields of `malloc_par` that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parameters {
     /// The first address that brk gave.

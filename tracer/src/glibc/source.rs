@@ -1,4 +1,4 @@
-//! What a heap is read from.
+//! Sources from which a heap is read.
 
 use std::ops::Range;
 

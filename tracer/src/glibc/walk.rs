@@ -1,7 +1,7 @@
 //! The chunks of one heap, one after the other.
 //!
 //! A chunk says how long it is, and the next one whether it is free; a free one's length is repeated
-//! at its end. What disagrees is read again; if it stays so (the program wrote over a header, say), the
+//! at its end. A chunk that disagrees is read again; if it stays so (the program wrote over a header, say), the
 //! walk looks for the next place from which several chunks follow each other, and counts what it
 //! passed over.
 
@@ -25,7 +25,7 @@ const BITS: u64 = 7;
 pub(super) const HEADER_BYTES: u64 = 16;
 /// The smallest chunk.
 const MIN_BYTES: u64 = 32;
-/// What stands at the end of a heap that is full, or where someone else moved the break.
+/// Chunk at the end of a heap that is full, or where someone else moved the break.
 const FENCE_BYTES: u64 = 16;
 /// Readings of a chunk that makes no sense.
 const ATTEMPTS: usize = 6;
@@ -41,7 +41,7 @@ const SHOWN_BYTES: usize = 96;
 /// A chunk in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
-    /// Of the memory that was handed out.
+    /// Address of the memory that was handed out.
     pub address: u64,
     /// That can be used by its owner: at least what was asked for.
     pub usable_bytes: u64,
@@ -68,7 +68,7 @@ pub(super) struct Extent {
     pub(super) is_main: bool,
 }
 
-/// What a place is.
+/// Kind of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     InUse,
@@ -136,7 +136,7 @@ impl Walker {
         }
     }
 
-    /// What is at `at`, and how many bytes on the next thing is.
+    /// Kind of the chunk at `at`, and the bytes to the next one.
     #[inline]
     fn step(&mut self, source: &Source<'_>, extent: &Extent, at: u64) -> Result<(Kind, u64), Gap> {
         let [_, word] = self.window.header(source, at)?;

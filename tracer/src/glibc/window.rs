@@ -19,7 +19,7 @@ pub(super) enum Gap {
     Swapped,
 }
 
-/// What was read last.
+/// Memory that was read last.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ impl Window {
         }
     }
 
-    /// What is read from here on is read afresh.
+    /// Drops it, so that every later read is a fresh one.
     pub(super) fn forget(&mut self) {
         self.length = 0;
     }

@@ -1,7 +1,7 @@
 //! The blocks of malloc that are in use, by address.
 //!
-//! A walk of a heap that changes shows a few blocks that were made or freed meanwhile. So what is said of a block that no
-//! object has is said only of those that were there before and after the look at the Java heap.
+//! A walk of a heap that changes shows a few blocks that were made or freed meanwhile. So what is said of a block that
+//! no object has is said only of those that were there before and after the look at the Java heap.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ const MAX_BLOCKS: usize = 1 << 27;
 /// A block in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// Of the memory that was handed out.
+    /// Address of the memory that was handed out.
     pub(super) address: u64,
     /// With what malloc adds.
     pub(super) bytes: u64,
@@ -81,8 +81,8 @@ impl Blocks {
         (offset < self.blocks.get(index)?.bytes.saturating_sub(HEADER_BYTES)).then_some((index, offset))
     }
 
-    /// Does `address`, which lies in no block, lie where malloc had one? It does near a block, and where a block begins that
-    /// is mapped alone.
+    /// Does `address`, which lies in no block, lie where malloc had one? It does near a block, and where a block begins
+    /// that is mapped alone.
     pub(super) fn is_freed(&self, address: u64) -> bool {
         let after = self.blocks.partition_point(|block| block.address <= address);
         let before = after.checked_sub(1).and_then(|index| self.blocks.get(index));

@@ -19,7 +19,7 @@ const NOT_FOLLOWED: [(&str, &str); 2] = [("java.lang.Thread", "eetop"), ("Native
 /// malloc aligns to this.
 const ALIGNMENT: u64 = 16;
 
-/// What a block leads to.
+/// Blocks that a block leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closure {
     /// With the block itself.

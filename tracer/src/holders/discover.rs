@@ -1,8 +1,8 @@
 //! Which `long` fields of which classes have the addresses of native blocks: found by their values, without a list.
 //!
-//! A random value is the address of a live block with a chance of the blocks' bytes in 2^47 (4e-7 for 60 MiB), so a field is
-//! believed if nearly all of its values are such, all equally far from the block's beginning, or if several different
-//! blocks are found by it.
+//! A random value is the address of a live block with a chance of the blocks' bytes in 2^47 (4e-7 for 60 MiB), so a
+//! field is believed if nearly all of its values are such, all equally far from the block's beginning, or if several
+//! different blocks are found by it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,7 +39,7 @@ pub(super) struct Hit {
     distance: u64,
 }
 
-/// What was found.
+/// Places that were found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) hits: Vec<Hit>,
@@ -52,7 +52,7 @@ pub(super) struct Found {
 #[derive(Default)]
 struct Evidence {
     values: u64,
-    /// Of them, addresses of memory that malloc has freed.
+    /// How many of them are addresses of memory that malloc has freed.
     stale: u64,
     /// By the distance from the block's beginning: hits, and the blocks that prove.
     by_distance: BTreeMap<u64, (u64, HashSet<usize>)>,

@@ -53,7 +53,7 @@ pub(super) fn take_back(
     }
 }
 
-/// Those of `wanted` that are words of the ranges (address, length). None: there is too much to read.
+/// Those of `wanted` that are words of the ranges (address, length). `None` if there is too much to read.
 fn leads_to(
     memory: &dyn ProcessMemory,
     ranges: impl Iterator<Item = (u64, u64)>,
@@ -70,7 +70,7 @@ fn leads_to(
         while next < end {
             let length = usize::try_from(end - next).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             let Some(piece) = buffer.get_mut(..length) else { break };
-            // What is gone by now leads nowhere.
+            // A block that is gone by now leads nowhere.
             if memory.read(next, piece).is_ok() {
                 let words = piece.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
                 found.extend(words.filter(|word| (least..=most).contains(word) && wanted.contains(word)));
@@ -110,7 +110,8 @@ mod tests {
 
     const HEAP: u64 = 0x7f00_0000_0000;
 
-    /// Three lost blocks: the first leads to the fourth and back, the fifth leads to the second, and nothing to the third.
+    /// Three lost blocks: the first leads to the fourth and back, the fifth leads to the second, and nothing to the
+    /// third.
     #[test]
     fn what_native_memory_leads_to_is_not_lost() {
         let address = |index: u64| HEAP + 0x100 * index;

@@ -1,4 +1,4 @@
-//! What stands out of who holds what, each with its evidence and what to do about it.
+//! Findings about holders, each with its evidence and what to do about it.
 
 use std::collections::BTreeMap;
 

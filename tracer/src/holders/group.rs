@@ -12,7 +12,7 @@ use crate::hotspot::heap::{Step, StepKind};
 /// Blocks of one owner field, held the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// None: no Java object has the address.
+    /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
     pub state: State,
     /// From the root to the owner.
@@ -35,7 +35,7 @@ pub struct BlockGroups {
     groups: Vec<Option<u32>>,
 }
 
-/// What is known of a block by its address.
+/// Group of a block, by its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockGroup {
     /// Index of its group.

@@ -1,4 +1,5 @@
-//! Who keeps native memory: from blocks of malloc to the Java fields that have their addresses, and to what holds those.
+//! Holders of native memory: from blocks of malloc to the Java fields that have their addresses, and to what holds
+//! those.
 //!
 //! Takes a process, or a core file of one; gives [`Holders`]: groups of blocks by owner and path, findings, and how the
 //! look was taken. A process is held only by ptrace, only as long as its heap takes to be copied, and only if that is
@@ -64,7 +65,7 @@ impl Default for Options {
     }
 }
 
-/// What is about to happen, or has.
+/// Step of a look that is about to happen, or has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The process will be held for about so long.
@@ -130,11 +131,11 @@ impl Method {
     }
 }
 
-/// What the process had to bear.
+/// Pause that the process had to bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     pub method: Method,
-    /// None: it was not held.
+    /// `None` if it was not held.
     pub held: Option<Duration>,
     pub predicted: Option<Duration>,
     /// Looks that count.
@@ -152,7 +153,7 @@ pub struct DataQuality {
     pub consistent: bool,
 }
 
-/// Who keeps what.
+/// Answer to the question who keeps what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holders {
     pub pause: Pause,
@@ -165,7 +166,7 @@ pub struct Holders {
     /// Used bytes of the Java heap.
     pub heap_bytes: u64,
     pub gc: &'static str,
-    /// What is not known, and why.
+    /// Figures that are not known, and why.
     pub unknown: Vec<(&'static str, String)>,
 }
 
@@ -199,7 +200,7 @@ pub fn of_process(
     let budget = ReadBudget::for_marking(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
     let holders = of_live(target, options, notice, &budget);
     match budget.cut_short() {
-        // What was read is not whole, and so is what was made of it.
+        // Neither the memory that was read nor the answer is whole.
         Some(why) => Err(HoldersError::Refused(why)),
         None => holders,
     }

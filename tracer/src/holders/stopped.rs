@@ -27,18 +27,18 @@ const SHORT: Duration = Duration::from_millis(30);
 const UNHELD_TRIES: u32 = 10;
 /// Read to learn how fast memory is read.
 const SAMPLE_BYTES: u64 = 64 << 20;
-/// What stopping one thread and reading its registers takes, and what else there is to do.
+/// Time to stop one thread and read its registers, and for everything else.
 const THREAD_NS: u64 = 60_000;
 const FIXED_NS: u64 = 2_000_000;
 /// How fast memory is read where there is too little to learn it, bytes a second.
 const USUAL_RATE: f64 = 3e9;
 
-/// What will happen to the target.
+/// Prediction of the pause of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction {
     pub pause: Duration,
     pub used_bytes: u64,
-    /// Of tracer's own memory.
+    /// Bytes of tracer's own memory.
     pub memory_bytes: u64,
 }
 
@@ -50,8 +50,8 @@ pub(super) struct Snapshot {
     pub(super) retries: u64,
 }
 
-/// Tracer's own memory for a look at a heap with so many used bytes: the copy, a bit for each word, and eight bytes for each
-/// object, which are of 24 bytes at least where there are many.
+/// Tracer's own memory for a look at a heap with so many used bytes: the copy, a bit for each word, and eight bytes for
+/// each object, which are of 24 bytes at least where there are many.
 pub(super) fn memory_bytes(used_bytes: u64) -> u64 {
     used_bytes + used_bytes / 64 + used_bytes / 4 + (32 << 20)
 }
@@ -192,7 +192,7 @@ impl Stopper<'_> {
         ))
     }
 
-    /// None: a collection is under way.
+    /// `None` if a collection is under way.
     fn copy_held(
         &self,
         hold: &Hold,

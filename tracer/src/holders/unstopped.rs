@@ -1,8 +1,8 @@
 //! Looks at a heap that goes on changing, several times, and what they say together.
 //!
-//! Objects move, blocks do not: so everything is by the address of the block. Who was seen to hold it in any look holds it,
-//! and the path was true at that moment. What no look found a holder of is `unseen`, never garbage: the holder may have
-//! been moving.
+//! Objects move, blocks do not: so everything is by the address of the block. A holder that any look saw holds the
+//! block, and the path was true at that moment. A block for which no look found a holder is `unseen`, never garbage:
+//! the holder may have been moving.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -76,7 +76,7 @@ pub(super) fn look(
             "no moment without a collection was found in {MAX_TRIES} looks"
         )));
     }
-    // Of blocks that are gone nothing is said.
+    // Nothing is said of blocks that are gone.
     all.verdicts = best.into_values().filter(|verdict| last_blocks.has(verdict.block)).collect();
     Ok((all, last_blocks, looks, failed))
 }

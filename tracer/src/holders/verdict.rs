@@ -1,4 +1,4 @@
-//! Who holds each block: the best that can be said of all objects that have its address.
+//! Holder of each block: the best that can be said of all objects that have its address.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -74,7 +74,7 @@ pub struct Owner {
     pub field: String,
 }
 
-/// What is said of a block.
+/// Verdict on a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) block: Block,
@@ -84,7 +84,7 @@ pub(super) struct Verdict {
     pub(super) path: Arc<[Step]>,
 }
 
-/// What one look found.
+/// Findings of one look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdicts {
     /// One for each block that an object has the address of, sorted by address.
@@ -109,12 +109,12 @@ impl Best {
     }
 }
 
-/// Judges every block that a Java object has the address of.
-/// What is unreachable is lost only if it was there `before` the look, too, and if its field is not known to keep addresses of
-/// what was freed; else it may be another's, and has no state.
+/// Judges every block that a Java object has the address of. An unreachable block is lost only if it was there `before`
+/// the look, too, and if its field is not known to keep addresses of what was freed; else it may be another's, and has
+/// no state.
 pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -> Verdicts {
     let found = discover::find(look, blocks);
-    // What a cleaner itself has is held as long as the object whose end it waits for.
+    // Memory that a cleaner itself has is held as long as the object whose end it waits for.
     let waiting: HashMap<u64, u64> = found
         .hits
         .iter()

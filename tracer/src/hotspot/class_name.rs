@@ -1,6 +1,6 @@
 //! Names of classes as people read them, from the names that the JVM keeps.
 
-/// What tells one lambda class of a class from another, in JDK 8 to 20.
+/// Mark before the number that tells one lambda class of a class from another, in JDK 8 to 20.
 const LAMBDA: &str = "$$Lambda$";
 
 /// A class name with dots, without what differs from run to run: the address that hidden classes

@@ -23,7 +23,7 @@ const MAX_HOPS: usize = 64;
 const FREE_SEGMENT: u8 = 0xff;
 /// No code heap is larger (HotSpot's limit for the whole code cache is 2 GiB).
 const MAX_HEAP_BYTES: u64 = 1 << 31;
-/// What the interpreter's buffer may have left when it is cut to what it needs, bytes.
+/// Bytes that the interpreter's buffer may have left when it is cut to what it needs, bytes.
 const MAX_INTERPRETER_SLACK_BYTES: u64 = 1024;
 /// Blobs of one heap (a JVM that fills 240 MiB has about 100,000).
 const MAX_BLOBS: usize = 1 << 18;
@@ -33,7 +33,7 @@ const MAX_BLOB_NAME: usize = 256;
 /// A code heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heap {
-    /// Of its `CodeHeap`.
+    /// Address of its `CodeHeap`.
     pub(super) address: u64,
     /// The reserved range.
     pub(super) low: u64,
@@ -111,7 +111,7 @@ impl CodeCache {
         heaps(reader, &self.layout).is_err()
     }
 
-    /// What is reserved for the segment map of `heap`: a byte for each segment, in whole pages.
+    /// Range that is reserved for the segment map of `heap`: a byte for each segment, in whole pages.
     pub(super) fn segment_map(&self, heap: &Heap) -> Option<Range<u64>> {
         let bytes = (heap.high - heap.low) >> heap.log2_segment_bytes;
         let end = heap.segment_map.checked_add(bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
@@ -218,7 +218,7 @@ impl CodeCache {
         if nmethod != 0 && native != 0 { (nmethod, native) } else { (0, 0) }
     }
 
-    /// What the in-kernel unwinder needs to know of this JVM.
+    /// Configuration of the in-kernel unwinder for this JVM.
     pub(super) fn config(
         &self,
         reader: Reader<'_>,
@@ -266,7 +266,7 @@ impl CodeCache {
     }
 }
 
-/// What the heaps are for, in the order in which the JVM lists them when there are `count` of them.
+/// Names of the heaps, in the order in which the JVM lists them when there are `count` of them.
 /// Source: HotSpot, `CodeCache::add_heap`, which sorts by `CodeBlobType`.
 pub(super) fn heap_names(count: usize) -> &'static [&'static str] {
     match count {

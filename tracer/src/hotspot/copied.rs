@@ -1,8 +1,8 @@
 //! Copies of nmethods: all that it takes to name any of their pcs when they are gone.
 //!
 //! Taken when an nmethod is installed, found in the code cache, or first seen on a stack. Methods are
-//! shared with all other copies; debug information is the nmethod's own. What was torn while it was
-//! copied is refused: `resolve` looks again at the nmethod afterwards.
+//! shared with all other copies; debug information is the nmethod's own. An nmethod that was torn while it was copied
+//! is refused: `resolve` looks again at the nmethod afterwards.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub(super) struct Copied {
 /// A method that was running at a pc.
 #[derive(Clone, Debug)]
 pub(super) struct CopiedScope<'a> {
-    /// None: it could not be read when the nmethod was copied.
+    /// `None` if it could not be read when the nmethod was copied.
     pub(super) method: Option<&'a Arc<Method>>,
     pub(super) bci: u32,
 }
@@ -48,7 +48,7 @@ impl Copied {
         is_whole.then_some(scopes)
     }
 
-    /// What it takes in memory, but for the methods, which others share.
+    /// Bytes that it takes in memory, but for the methods, which others share.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.debug.bytes() + self.methods.len() * 2 * size_of::<(u32, Arc<Method>)>()
     }

@@ -17,7 +17,7 @@ const LOW_SLOT: u64 = 4;
 const HIGH_SLOT: u64 = 5;
 /// An offset lies above this many bits of tag.
 const TAG_BITS: u32 = 2;
-/// Of a field's access flags: `JVM_ACC_STATIC`.
+/// Bit of a field's access flags: `JVM_ACC_STATIC`.
 const STATIC: u32 = 8;
 /// Flags of a field in the stream (`FieldInfo::FieldFlags`, from 21).
 const INJECTED: u32 = 1 << 1;

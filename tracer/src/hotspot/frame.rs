@@ -1,9 +1,9 @@
-//! What a raw frame turns into: a Java method, a stub of the JVM, or the reason why it has no name.
+//! Meaning of a raw frame: a Java method, a stub of the JVM, or the reason why it has no name.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a [`JavaFrame`] is.
+/// Kind of a [`JavaFrame`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A Java method.
@@ -37,7 +37,7 @@ pub enum Stale {
     Nmethod(u32),
     /// The `Method*` belongs to another method, or to none, by now.
     Method,
-    /// What should describe the frame cannot be read, or makes no sense.
+    /// The structure that should describe the frame cannot be read, or makes no sense.
     Unreadable,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Remembered {
     pub(super) signature: Arc<str>,
 }
 
-/// What is remembered.
+/// Names that are remembered.
 #[derive(Debug, Default)]
 pub(super) struct History {
     names: HashMap<Key, Remembered>,

@@ -62,7 +62,7 @@ fn parse_version(line: &str) -> Option<Version> {
     Some(Version { text: text.to_owned(), feature: digits.parse().ok()? })
 }
 
-/// What the vendor calls this build ("Temurin-17.0.9+9"), if the JVM has its private symbols.
+/// The vendor's name of this build ("Temurin-17.0.9+9"), if the JVM has its private symbols.
 pub(super) fn vendor(reader: Reader<'_>, symbols: &Symbols) -> Option<String> {
     let pointer = reader.u64(symbols.address(RUNTIME_VENDOR_VERSION)?).ok()?;
     reader.c_string(pointer, MAX_LINE).ok().filter(|text| !text.is_empty())

@@ -1,9 +1,8 @@
 //! The fields that are used, by version: offsets and widths under whatever name this JVM gives them.
 //!
-//! Takes the tables of one JVM; gives one structure per subject. What the code cache and the names
-//! of methods need is required: without it the JVM is not supported, and the error names the field.
-//! The rest (threads, flags, objects) is optional and absent by subject.
-//! Aliases cover JDK 8 to 25.
+//! Takes the tables of one JVM; gives one structure per subject. Fields of the code cache and of methods' names are
+//! required: without it the JVM is not supported, and the error names the field. The rest (threads, flags, objects) is
+//! optional and absent by subject. Aliases cover JDK 8 to 25.
 
 mod ranges;
 mod runtime;
@@ -27,9 +26,9 @@ pub(super) struct Layout {
     pub(super) threads: Option<ThreadLayout>,
     pub(super) ranges: RangesLayout,
     pub(super) books: BooksLayout,
-    /// What reading the heap needs, or what of it this JVM does not describe.
+    /// Fields for reading the heap, or those that this JVM does not describe.
     pub(super) heap: Result<HeapLayout, String>,
-    /// What an absent subject lacked.
+    /// Reasons for which a subject is absent.
     pub(super) missing: Vec<String>,
 }
 
@@ -71,7 +70,7 @@ pub(super) enum Heaps {
 #[derive(Clone, Debug)]
 pub(super) struct CodeLayout {
     pub(super) heaps: Heaps,
-    /// Of a `CodeHeap`: its reserved range and committed end, the segment map, the segments' size.
+    /// Fields of a `CodeHeap`: its reserved range and committed end, the segment map, the segments' size.
     pub(super) memory_low: Field,
     pub(super) memory_high: Field,
     pub(super) memory_committed: Field,
@@ -275,7 +274,7 @@ pub(super) struct MethodLayout {
     pub(super) const_method: Field,
     pub(super) access_flags: Field,
     pub(super) const_method_bytes: u64,
-    /// Of a `Method`: behind that of a native one is the address of its function.
+    /// Size of a `Method`: behind that of a native one is the address of its function.
     pub(super) method_bytes: u64,
     pub(super) constants: Field,
     pub(super) const_method_words: Field,

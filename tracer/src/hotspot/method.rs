@@ -11,7 +11,7 @@ use super::layout::{MethodLayout, SourceFile, SymbolLength};
 use super::read::{ReadError, Reader, pointer};
 use super::unsigned5::Numbers;
 
-/// Of a method's access flags, `JVM_ACC_NATIVE`.
+/// Bit of a method's access flags, `JVM_ACC_NATIVE`.
 const NATIVE: u64 = 0x100;
 /// Native and `JVM_ACC_SYNTHETIC`: a method handle intrinsic, made by the JVM itself. The constant pool
 /// that is made with it leaves the source file's index uninitialized in some versions.
@@ -36,7 +36,7 @@ pub(super) struct Method {
     pub(super) signature: Arc<str>,
     pub(super) file: Option<Arc<str>>,
     pub(super) native: bool,
-    /// Of a native method: the code that is called, which is the JVM's own until the method is linked. None: it cannot
+    /// The code that a native method calls, which is the JVM's own until the method is linked. `None` if it cannot
     /// be read.
     pub(super) native_function: Option<u64>,
     /// (bytecode index, line), in the order of the class file.
@@ -44,7 +44,7 @@ pub(super) struct Method {
     identity: Identity,
 }
 
-/// What tells this method from another that was put in its place.
+/// Facts that tell this method from another that was put in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) const_method: u64,
@@ -134,7 +134,7 @@ impl Method {
     }
 }
 
-/// What the method at `address` is: enough to tell whether it is still the same.
+/// Identity of the method at `address`: enough to tell whether it is still the same.
 ///
 /// # Errors
 /// Memory there is no method, or not any more.

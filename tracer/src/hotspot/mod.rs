@@ -191,7 +191,7 @@ impl Hotspot {
         })
     }
 
-    /// What the in-kernel unwinder needs to know. Read afresh: before JDK 23 the names of nmethods
+    /// Configuration of the in-kernel unwinder. Read afresh: before JDK 23 the names of nmethods
     /// are known once the first ones are there, and until then stubs are taken for nmethods, which
     /// walks the same and is sorted out by [`Hotspot::resolve`].
     pub fn unwinder_config(&self) -> config::Jvm {
@@ -208,7 +208,7 @@ impl Hotspot {
         self.version.feature
     }
 
-    /// What the vendor calls this build ("Temurin-17.0.9+9"), if the JVM says it.
+    /// The vendor's name of this build ("Temurin-17.0.9+9"), if the JVM says it.
     pub fn vendor(&self) -> Option<&str> {
         self.vendor.as_deref()
     }
@@ -229,7 +229,7 @@ impl Hotspot {
         self.reader().u64(self.flags.address(name)?).ok()
     }
 
-    /// What is not understood of this JVM, though stacks are: one line each.
+    /// Parts of this JVM that are not understood, though stacks are: one line each.
     pub fn missing(&self) -> &[String] {
         &self.layout.missing
     }
@@ -334,7 +334,7 @@ const THREAD_COUNT: &str = "Threads::_number_of_threads";
 /// Longer than the dynamic linker and static initializers need to fill the tables.
 const FILLING: Duration = Duration::from_millis(20);
 
-/// What the JVM describes, if it has started.
+/// Structures that the JVM describes, if it has started.
 fn started(symbols: &Symbols, memory: &dyn ProcessMemory) -> Result<VmStructs, HotspotError> {
     let read = || {
         let structs = VmStructs::read(symbols, memory)?;

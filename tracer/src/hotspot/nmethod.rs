@@ -1,7 +1,7 @@
 //! A return address in compiled code → the methods there, innermost first, with bytecode indexes.
 //!
 //! Takes a blob that is an nmethod and a pc in it; gives [`Scope`]s: where each `Method*` is and which
-//! of its bytecodes called. What the methods are called is `method`'s. Debug information is exact at
+//! of its bytecodes called. Names of methods are `method`'s. Debug information is exact at
 //! calls, so inlining is too.
 //! Source: HotSpot, `code/{nmethod,pcDesc,scopeDesc,debugInfo}.hpp`.
 
@@ -196,13 +196,13 @@ pub(super) struct Debug {
 }
 
 impl Debug {
-    /// What it takes in memory.
+    /// Bytes that it takes in memory.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.descriptors) + self.scopes.len()
     }
 
     /// The methods at `code_offset`, innermost first, as (index in the nmethod's metadata, bytecode
-    /// index). None: only the nmethod's own is known there.
+    /// index). `None` if only the nmethod's own is known there.
     ///
     /// # Errors
     /// The copy makes no sense there.

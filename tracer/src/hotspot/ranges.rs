@@ -1,11 +1,10 @@
 //! Which ranges of the address space are the JVM's, and for what.
 //!
-//! Takes the JVM's description of itself and the process's anonymous mappings; gives ranges, those that
-//! tell more first: a region of the heap comes before the heap that it lies in. What the JVM does not
-//! describe is found by evidence: a structure that belongs to the collector (or to metaspace) and holds
-//! both ends of a range of anonymous memory. Nothing is guessed from sizes or neighbours alone.
-//! Source: HotSpot 8 to 25, `gc/*/…Heap.hpp`, `gc/g1/g1RegionToSpaceMapper.hpp`,
-//! `memory/virtualspace.hpp`, `memory/metaspace/virtualSpaceNode.hpp`.
+//! Takes the JVM's description of itself and the process's anonymous mappings; gives ranges, those that tell more
+//! first: a region of the heap comes before the heap that it lies in. Ranges that the JVM does not describe are found
+//! by evidence: a structure that belongs to the collector (or to metaspace) and holds both ends of a range of anonymous
+//! memory. Nothing is guessed from sizes or neighbours alone. Source: HotSpot 8 to 25, `gc/*/…Heap.hpp`,
+//! `gc/g1/g1RegionToSpaceMapper.hpp`, `memory/virtualspace.hpp`, `memory/metaspace/virtualSpaceNode.hpp`.
 
 mod evidence;
 mod heap;
@@ -22,7 +21,7 @@ use super::layout::{CodeLayout, RangesLayout};
 use super::read::Reader;
 use super::symbols::{self, Symbols};
 
-/// What a range is for.
+/// Purpose of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RangeKind {
     JavaHeap,
@@ -42,7 +41,7 @@ pub enum RangeKind {
 pub struct JvmRange {
     pub range: Range<u64>,
     pub kind: RangeKind,
-    /// What of its kind, if more is known: `eden`, `old`, `card table`, a code heap's name.
+    /// Name within its kind, if more is known: `eden`, `old`, `card table`, a code heap's name.
     pub name: Option<&'static str>,
 }
 

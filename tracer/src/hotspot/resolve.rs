@@ -1,9 +1,9 @@
 //! Raw frame → named frames, with what was already named and what is remembered.
 //!
-//! A compiled frame is named once per (blob, compile id, pc) and kept: no other code of the run has
-//! that key. Its nmethod is copied when it is first met, so that its other pcs have names when it is gone. An interpreted frame's key (`Method*` and a cookie) can be used again after its class
-//! was unloaded, so a cached method counts only while memory still says that it is the same. What no
-//! longer holds gives a remembered name, marked stale, or none.
+//! A compiled frame is named once per (blob, compile id, pc) and kept: no other code of the run has that key. Its
+//! nmethod is copied when it is first met, so that its other pcs have names when it is gone. An interpreted frame's key
+//! (`Method*` and a cookie) can be used again after its class was unloaded, so a cached method counts only while memory
+//! still says that it is the same. An entry that no longer holds gives a remembered name, marked stale, or none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Compiled {
     pub blob: Blob,
     pub compile_id: u32,
     pub tier: Option<Tier>,
-    /// Of its outermost method: class with dots, name, descriptor.
+    /// Names of its outermost method: class with dots, name, descriptor.
     pub class: Arc<str>,
     pub method: Arc<str>,
     pub signature: Arc<str>,
@@ -49,7 +49,7 @@ pub(super) struct Names {
     history: History,
 }
 
-/// What names are read from.
+/// Sources from which names are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub(super) reader: Reader<'a>,
@@ -59,7 +59,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Of a JVM that is gone nobody can tell what became of code or classes.
+    /// Nobody can tell of a JVM that is gone what became of code or classes.
     fn why(&self, stale: Stale) -> Stale {
         if self.code_cache.is_gone(self.reader) { Stale::Unreadable } else { stale }
     }
@@ -82,7 +82,7 @@ impl Names {
     }
 
     /// The method in whose compiled code a thread was interrupted, by a page fault: its stack was not walked, so all
-    /// that is known is where it was. What was inlined there, and the line, are not told.
+    /// that is known is where it was. Inlined methods there, and the line, are not told.
     fn interrupted(&mut self, source: Source<'_>, frame: &Frame) -> Option<JavaFrame> {
         let is_unknown = frame.aux == 0 && !source.code_cache.interpreter.contains(&frame.pc);
         let blob = is_unknown.then(|| source.code_cache.find(source.reader, frame.pc).ok()).flatten()?;
@@ -115,7 +115,7 @@ impl Names {
         }
     }
 
-    /// What memory says now of a compiled frame.
+    /// State of a compiled frame by memory as it is now.
     fn read_compiled(&mut self, source: Source<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
         let mut frames = Err(Stale::Unreadable);
         for _ in 0..READS {
@@ -124,7 +124,7 @@ impl Names {
                 return frames;
             }
         }
-        // What no longer is that code says nothing of it.
+        // Other code in its place says nothing of it.
         match Nmethod::compile_id_now(source.reader, &source.layout.nmethod, frame.aux) {
             Ok(id) if id == frame.extra => frames,
             _ => Err(Stale::Nmethod(frame.extra)),

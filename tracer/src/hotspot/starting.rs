@@ -10,7 +10,7 @@ use crate::process::memory::ProcessMemory;
 #[derive(Debug)]
 pub struct Starting {
     symbols: Symbols,
-    /// What it describes, as read last.
+    /// Structures that it describes, as read last.
     structs: Option<VmStructs>,
     /// It was read twice, and the same: the tables are full.
     is_settled: bool,

@@ -69,7 +69,7 @@ const LOCAL_TABLE: &str = "_ZL12_local_table";
 const ITEMS_COUNT: &str = "_ZL12_items_count";
 const OF_SYMBOLS: &str = "_ZN11SymbolTable16_needs_rehashingE";
 const OF_STRINGS: &str = "_ZN11StringTable16_needs_rehashingE";
-/// What it is called here, its own name, and the variable that it is near to.
+/// Its name here, its own name, and the variable that it is near to.
 const NAMESAKES: [(&str, &str, &str); 4] = [
     (SYMBOL_TABLE, LOCAL_TABLE, OF_SYMBOLS),
     (SYMBOL_COUNT, ITEMS_COUNT, OF_SYMBOLS),

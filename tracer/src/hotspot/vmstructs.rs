@@ -64,7 +64,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Offset(u64),
-    /// Of a static variable.
+    /// Address of a static variable.
     Address(u64),
 }
 

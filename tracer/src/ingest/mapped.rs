@@ -67,7 +67,7 @@ impl<T: FromBytes + Copy> Mapped<T> {
         self.range.clone()
     }
 
-    /// The array's element `index`, which may be half written. None: it is not mapped.
+    /// The array's element `index`, which may be half written. `None` if it is not mapped.
     pub(super) fn get(&self, index: usize) -> Option<T> {
         self.read(index, 0)
     }

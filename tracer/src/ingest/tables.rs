@@ -127,7 +127,7 @@ impl Tables {
     }
 
     /// Waits until the tables agree: a program that was running when the probes were switched off may
-    /// have written one of them and not yet the other. False if they do not agree in reasonable time.
+    /// have written one of them and not yet the other. Returns false if they do not agree in reasonable time.
     ///
     /// # Errors
     /// A map operation failed.
@@ -201,7 +201,7 @@ impl Tables {
         let mut stacks = self.used_stacks()?;
         self.live.for_each(|address, allocation| {
             let index = allocation.stack.0 as usize;
-            // Of a stack that was seen first since then?
+            // Does the entry belong to a stack that was seen first since then?
             if !stacks.range().contains(&index)
                 && let Ok(now) = self.used_stacks()
             {

@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_PROCESSES: usize = 4_096;
 const MAX_GROUPS: usize = 1_024;
 
-/// What the memory of a control group is, bytes. Version 1 does not tell all of it.
+/// Memory of a control group by kind, bytes. Version 1 does not tell all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CgroupMemory {
@@ -103,7 +103,7 @@ impl Group {
         (self.version == Version::Two).then(|| number(self.folder.join("memory.high")))?
     }
 
-    /// What other processes of the group, and of groups below it, have in memory that is not page cache.
+    /// Memory that other processes of the group, and of groups below it, have in memory that is not page cache.
     fn others(&self, pid: Pid) -> Option<u64> {
         let mut folders = vec![self.folder.clone()];
         let mut pids: Vec<Pid> = Vec::new();
@@ -172,7 +172,7 @@ fn memory_of(pid: Pid, groups: &str, mounts: &str) -> Vec<Limit> {
                     .limit(Some(limit), &group.folder.join(file).to_string_lossy())
             }
         }
-        // What the innermost group uses is known all the same.
+        // The use of the innermost group is known all the same.
         None => {
             let used = all.first().and_then(used);
             let limit = Limit::bytes("cgroup-memory").used(used).reason(match all.is_empty() {

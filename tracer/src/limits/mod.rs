@@ -2,8 +2,8 @@
 //! kernel's, the machine's and its JVM's.
 //!
 //! Takes a pid, its map of mappings and its JVM; gives one [`Limit`] for each, with what is used of it and who set it.
-//! These are the causes that HotSpot lists when it gets no memory, so each is there, or says why it cannot be met. Reads
-//! files of /proc and of the control groups' file systems, and the JVM's memory; writes nothing.
+//! These are the causes that HotSpot lists when it gets no memory, so each is there, or says why it cannot be met.
+//! Reads files of /proc and of the control groups' file systems, and the JVM's memory; writes nothing.
 
 mod cgroup;
 mod host;
@@ -30,7 +30,7 @@ pub struct Limit {
     /// `cgroup-memory`, `direct-buffers`, `threads:rlimit`, ...
     pub id: String,
     pub used: Option<u64>,
-    /// None: there is none, or it cannot be read; `reason` says which.
+    /// `None` if there is none, or it cannot be read; `reason` says which.
     pub limit: Option<u64>,
     pub unit: Unit,
     pub growth_per_s: Option<f64>,
@@ -43,7 +43,7 @@ pub struct Limit {
     pub set_by: Option<String>,
     /// Why `used` or `limit` is not there.
     pub reason: Option<String>,
-    /// What the control group's memory is; only of `cgroup-memory`.
+    /// Memory of the control group by kind; for `cgroup-memory` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupMemory>,
 }
@@ -63,15 +63,15 @@ pub struct Fits {
     /// The limit that is compared with.
     pub limit_id: String,
     pub heap_max_bytes: u64,
-    /// What is resident beside the Java heap.
+    /// Resident bytes beside the Java heap.
     pub rest_bytes: u64,
     /// The sum is not above the limit.
     pub fits: bool,
 }
 
 impl Fits {
-    /// Compares the Java heap's maximum and `rest_bytes`, what is resident beside it, with the memory limit. None: no
-    /// JVM, or no limit.
+    /// Compares the Java heap's maximum and `rest_bytes`, what is resident beside it, with the memory limit. `None` if
+    /// no JVM, or no limit.
     pub fn of(limits: &[Limit], rest_bytes: u64) -> Option<Self> {
         let limit_of = |id: &str| limits.iter().find(|limit| limit.id == id && limit.limit.is_some());
         let limit = limit_of("cgroup-memory").or_else(|| limit_of("host-memory"))?;
@@ -126,13 +126,13 @@ pub struct Source<'a> {
     pub pid: Pid,
     /// The process's mappings by owner, if they were read.
     pub map: Option<&'a Map>,
-    /// None: no JVM, or it cannot be read.
+    /// `None` without a JVM, or if it cannot be read.
     pub jvm: Option<&'a Hotspot>,
     /// Segments of the JVM's code cache.
     pub code_heaps: &'a [CodeHeap],
 }
 
-/// Reads all limits of a process. What it does not have (no JVM) is left out.
+/// Reads all limits of a process. Limits that it does not have (no JVM) are left out.
 pub fn read(source: &Source<'_>) -> Vec<Limit> {
     let mut limits = cgroup::memory(source.pid);
     if let Some(jvm) = source.jvm {

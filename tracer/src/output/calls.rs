@@ -1,4 +1,4 @@
-//! What a site's stack is shown by, wherever the site is from.
+//! Frames by which a site's stack is shown, wherever the site is from.
 
 use std::sync::Arc;
 

@@ -16,13 +16,13 @@ use crate::probe::plan::ProbePlan;
 use crate::process::allocator::SkipReason;
 use crate::process::{Pid, Target};
 
-/// What was found.
+/// Requirements and probes that were found.
 pub struct Report {
     pub host: Vec<Requirement>,
     /// The process that was asked for.
     pub pid: Option<Pid>,
     pub process: Vec<Requirement>,
-    /// None: no process was asked for, or it cannot be read.
+    /// `None` if no process was asked for, or it cannot be read.
     pub checked: Option<Checked>,
 }
 
@@ -30,7 +30,7 @@ pub struct Report {
 pub struct Checked {
     pub target: Target,
     pub plan: ProbePlan,
-    /// What a probe costs here, if it could be measured.
+    /// Cost of a probe here, if it could be measured.
     pub cost: Option<Cost>,
 }
 
@@ -46,7 +46,7 @@ impl Report {
     }
 }
 
-/// What is told: all of it, or what is not met.
+/// Requirements that are told: all of it, or those that are not met.
 fn shown(all: &[Requirement], verbose: bool) -> Vec<&Requirement> {
     all.iter().filter(|requirement| verbose || requirement.status != Status::Met).collect()
 }

@@ -27,7 +27,7 @@ struct File {
     tu: &'static str,
     #[serde(rename = "Mtu")]
     mtu: &'static str,
-    /// What lives shorter is called short-lived: no moment may have seen it.
+    /// A block that lives shorter is called short-lived: no moment may have seen it.
     tuth: u64,
     cmd: String,
     pid: Pid,

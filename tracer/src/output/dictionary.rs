@@ -14,7 +14,7 @@ use super::stacks::missing_root;
 use crate::profile::SiteFrame;
 use crate::symbolize::{FrameKind, Tier};
 
-/// What stands for the sites that are not shown.
+/// Name that stands for the sites that are not shown.
 const OTHER_SITES: &str = "[other sites]";
 
 /// A function, by indices of strings.
@@ -56,7 +56,7 @@ pub(super) struct Dictionary {
     frames: HashMap<*const SiteFrame, Known>,
 }
 
-/// What the tables have of a frame.
+/// Entries that the tables have for a frame.
 #[derive(Clone, Copy)]
 struct Known {
     line: (u32, u32),
@@ -79,7 +79,7 @@ impl Dictionary {
         self.strings.add(&*label::clean(text))
     }
 
-    /// The locations of a stack, leaf first. None: of the sites that are not shown.
+    /// The locations of a stack, leaf first. `None` for the sites that are not shown.
     pub(super) fn stack(&mut self, calls: Option<Calls<'_>>) -> Vec<u32> {
         let Some(calls) = calls else { return vec![self.word(OTHER_SITES)] };
         let mut stack = Vec::with_capacity(calls.frames.len() + 1);

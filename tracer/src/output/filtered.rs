@@ -1,4 +1,4 @@
-//! What a filter left out, in sentences.
+//! Memory that a filter left out, in sentences.
 
 use super::{clean, units};
 use crate::profile::{Filtered, Profile};

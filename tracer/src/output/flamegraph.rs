@@ -13,8 +13,8 @@ use super::svg::{self, Head, ROOTS};
 use super::{Options, label, units};
 use crate::profile::{Profile, View};
 
-/// Writes the flame graph of a profile. Above the root is the category, unless one was chosen. Where there is nothing to
-/// draw, the picture says so.
+/// Writes the flame graph of a profile. Above the root is the category, unless one was chosen. Where there is nothing
+/// to draw, the picture says so.
 ///
 /// # Errors
 /// Writing failed.
@@ -68,7 +68,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     svg::write(&head, &mut palette, &lines, out)
 }
 
-/// What the bytes are.
+/// Name of the bytes.
 pub(super) fn what(view: View, source: &str) -> &'static str {
     match view {
         View::Live if source == "mapping" => "mapped",
@@ -94,7 +94,7 @@ fn of_other_source(profile: &Profile, source: &str) -> Option<String> {
     (bytes > 0).then(|| format!("not in it: {name}, {} (--source {other})", units::bytes(bytes)))
 }
 
-/// What, of which process, how long, how much.
+/// Title: the quantity, the process, how long, how much.
 fn title(profile: &Profile, what: &str) -> String {
     let flags = &profile.filtered.flags;
     let only =

@@ -11,7 +11,7 @@ use crate::recording::{self, fixture};
 /// Recordings tried, and how long at most: a slow machine tries fewer.
 const TRIED: u64 = 400;
 const LONGEST: Duration = Duration::from_secs(15);
-/// What any of them may take to be read and written in each format.
+/// Time that any of them may take to be read and written in each format.
 const EACH: Duration = Duration::from_secs(10);
 
 /// Writes all outputs of a recording, and what it and another differ in.

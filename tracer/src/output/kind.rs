@@ -1,4 +1,4 @@
-//! Whose code a frame is: what pictures and pages colour and fold by.
+//! Owner of the code of a frame, by which pictures and pages colour and fold by.
 
 use crate::profile::SiteFrame;
 use crate::symbolize::FrameKind;
@@ -19,7 +19,7 @@ const ENTRIES: [&str; 8] = [
     "__libc_start_call_main",
 ];
 
-/// What a level of a stack is.
+/// Kind of a level of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Java that is not the JDK's.

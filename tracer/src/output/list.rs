@@ -14,7 +14,7 @@ use crate::process::{ForeignText, Pid};
 pub struct Row {
     pub pid: Pid,
     pub comm: ForeignText,
-    /// None: it cannot be read.
+    /// `None` if it cannot be read.
     pub target: Option<Target>,
     /// The name of its user, or the number.
     pub user: Option<String>,

@@ -18,7 +18,7 @@ const DETAILS: usize = 6;
 /// Characters that the name of a detail may take, so that a row has no more than 80.
 const NAME_WIDTH: usize = 30;
 
-/// What was read of a process.
+/// Facts that were read of a process.
 pub struct Maps<'a> {
     pub target: &'a Target,
     pub taken: &'a Taken,
@@ -27,7 +27,7 @@ pub struct Maps<'a> {
 }
 
 impl Maps<'_> {
-    /// What could not be told, in sentences.
+    /// Facts that could not be told, in sentences.
     fn notes(&self) -> Vec<String> {
         let Taken { jvm_error, cut_short, .. } = self.taken;
         let jvm = match jvm_error {

@@ -1,5 +1,5 @@
-//! Results rendered: of profiles text, JSON, folded stacks, flame graphs and the files of other profilers' viewers; of a
-//! census, a map, the list of JVMs and a check text and JSON.
+//! Results rendered: of profiles text, JSON, folded stacks, flame graphs and the files of other profilers' viewers; of
+//! a census, a map, the list of JVMs and a check text and JSON.
 //!
 //! Takes what the stages found, with options, and writes to what it is given, or gives text. Touches no files and no
 //! terminals. Foreign text goes through [`clean`]. A reader that has gone away is an `io::Error` of kind `BrokenPipe`,
@@ -45,21 +45,22 @@ pub use crate::units;
 pub use label::{clean, fit};
 pub use program::{name as program_name, started_ns};
 
-/// How to render. What of a profile is shown is decided before: see
-/// [`Profile::filtered`](crate::profile::Profile::filtered) and [`Profile::keep_view`](crate::profile::Profile::keep_view).
+/// How to render. The part of a profile that is shown is decided before: see
+/// [`Profile::filtered`](crate::profile::Profile::filtered) and
+/// [`Profile::keep_view`](crate::profile::Profile::keep_view).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub view: View,
     /// The categories that were kept; for titles, and because mappings are drawn only then.
     pub category: Option<String>,
-    /// What stacks are counted of: `allocator` or `mapping`. None: the allocator, or mappings if the category that was
-    /// kept has nothing else.
+    /// Source of the stacks' bytes: `allocator` or `mapping`. `None` means the allocator, or mappings if the category
+    /// that was kept has nothing else.
     pub source: Option<&'static str>,
     /// Lines of code in the names of frames.
     pub lines: bool,
     /// Stacks from the leaf to the root.
     pub inverted: bool,
-    /// Sites shown at most. None: as many as the output shows by itself.
+    /// Sites shown at most. `None` means as many as the output shows by itself.
     pub top: Option<usize>,
     /// Escape sequences for a terminal.
     pub color: bool,
@@ -82,7 +83,7 @@ pub struct Screen {
     pub color: bool,
     /// Columns of the terminal. 0: there is none.
     pub width: usize,
-    /// Rows of each list at most. None: as many as the list shows by itself.
+    /// Rows of each list at most. `None` means as many as the list shows by itself.
     pub top: Option<usize>,
 }
 

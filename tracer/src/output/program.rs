@@ -6,7 +6,7 @@ use super::label::clean;
 use crate::process::jvm::main_class;
 use crate::profile::{Session, Target};
 
-/// What a program is called: its main class or jar, else its thread's name.
+/// Name of a program: its main class or jar, else its thread's name.
 pub fn name(target: &Target) -> String {
     let main = main_class(&target.command).map(|main| {
         // The class of `-m module/class`, and the file of `-jar path/file.jar`.

@@ -27,7 +27,7 @@ pub(super) const fn first_type(view: View) -> &'static str {
     }
 }
 
-/// What a label says.
+/// Meaning of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Category,
@@ -38,7 +38,7 @@ pub(super) enum Key {
     KeptBy,
 }
 
-/// What is counted of a stack under the same labels.
+/// Sums of a stack under the same labels.
 pub(super) struct Sample<'a> {
     pub(super) labels: Vec<(Key, Cow<'a, str>)>,
     pub(super) values: [u64; 4],
@@ -46,13 +46,13 @@ pub(super) struct Sample<'a> {
 
 /// A stack with its samples.
 pub(super) struct Sampled<'a> {
-    /// None: sites that are not shown.
+    /// `None` for sites that are not shown.
     pub(super) stack: Option<Calls<'a>>,
     pub(super) samples: Vec<Sample<'a>>,
 }
 
-/// The samples of a profile. What threads and holders are known to have of a site has samples of its own: they are known
-/// for what is live, not for what was allocated.
+/// The samples of a profile. Memory that threads and holders are known to have of a site has samples of its own: they
+/// are known for what is live, not for what was allocated.
 pub(super) fn of_profile<'a>(
     profile: &'a Profile,
     options: &Options,
@@ -116,7 +116,7 @@ fn sum(one: [u64; 4], other: [u64; 4]) -> [u64; 4] {
     [a.saturating_add(e), b.saturating_add(f), c.saturating_add(g), d.saturating_add(h)]
 }
 
-/// What is left of `one`.
+/// Rest of `one`.
 fn difference(one: [u64; 4], other: [u64; 4]) -> [u64; 4] {
     let [a, b, c, d] = one;
     let [e, f, g, h] = other;

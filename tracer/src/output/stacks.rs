@@ -21,7 +21,7 @@ pub(super) struct Weighted {
     pub(super) bytes: u64,
 }
 
-/// Of which source stacks are counted: bytes asked of the allocator and mapped ones are never added up.
+/// Source of the stacks that are counted: bytes asked of the allocator and mapped ones are never added up.
 pub(super) fn source(options: &Options, mut of_sites: impl Iterator<Item = &'static str>) -> &'static str {
     let told = options.source;
     let is_mapped = options.category.is_some() && !of_sites.any(|source| source == "allocator");
@@ -59,7 +59,7 @@ pub(super) fn weighted(profile: &Profile, options: &Options, levels: Levels) -> 
     stacks
 }
 
-/// What stands where a stack has no root, if it is not complete.
+/// Name in place of a missing root, if it is not complete.
 pub(super) fn missing_root(site: Calls<'_>) -> Option<String> {
     match site.complete {
         Some(true) => None,

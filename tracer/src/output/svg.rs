@@ -1,4 +1,5 @@
-//! What all flame graphs have in common: settings, a dark mode, a search that can be read, a named root, the empty picture.
+//! Parts that all flame graphs have in common: settings, a dark mode, a search that can be read, a named root, the
+//! empty picture.
 //!
 //! Takes folded lines with what is above them; gives a whole SVG. The picture itself is inferno's.
 
@@ -27,7 +28,7 @@ const SEARCH_COLOR: &str = "#f082f0";
 /// Narrower frames have no text: two letters of a name say nothing.
 const LETTERS: u32 = 5;
 
-/// What stands above the frames. The names are text; the subtitle and the root's name are markup, and go in as they are.
+/// Text above the frames. The names are text; the subtitle and the root's name are markup, and go in as they are.
 pub(super) struct Head {
     pub(super) title: String,
     pub(super) subtitle: String,

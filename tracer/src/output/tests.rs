@@ -165,7 +165,7 @@ fn the_flame_graph_says_what_it_is_of() {
     ] {
         assert!(svg.contains(text), "{text}: {svg}");
     }
-    // What inferno has in its place, which a new version may have changed.
+    // Texts that inferno has in its place, which a new version may have changed.
     for text in ["what-is-shown", "2 * known_font_width", "<title>start_thread", "libjvm"] {
         assert!(!svg.contains(text), "{text}");
     }

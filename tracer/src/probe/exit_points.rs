@@ -1,5 +1,5 @@
 //! Where a program leaves: `_exit`, to which `exit` and the return from `main` lead, and `abort`, by which a JVM ends
-//! that has no more memory, or crashes. What a signal ends goes without.
+//! that has no more memory, or crashes. A program that a signal ends goes without.
 
 use super::{
     attach::UprobePoint,

@@ -138,7 +138,7 @@ pub struct Version {
 }
 
 impl Features {
-    /// Collects them. What cannot be read counts as absent.
+    /// Collects them. A feature that cannot be read counts as absent.
     pub fn read() -> Self {
         let uname = rustix::system::uname();
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -23,7 +23,7 @@ pub struct FileId {
     inode: u64,
 }
 
-/// The functions of the library, and what it lacks. None: it is known.
+/// The functions of the library, and what it lacks. `None` if it is known.
 ///
 /// # Errors
 /// It cannot be read.

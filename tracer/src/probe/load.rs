@@ -61,7 +61,7 @@ pub fn has_programs() -> bool {
     !OBJECT.is_empty()
 }
 
-/// What this binary itself must have.
+/// The requirement that this binary has its programs.
 pub fn embedded_programs() -> Requirement {
     let (id, title) = ("programs", "a build with its BPF programs");
     match has_programs() {

@@ -1,7 +1,7 @@
 //! Placing, loading and attaching probes; with `ingest`'s ring the only user of aya.
 //!
 //! Takes a target and what it needs watched; gives attached probes, which the kernel removes when this
-//! process ends. What events mean is not its business.
+//! process ends. The meaning of events is not its business.
 
 pub mod attach;
 pub mod btf;

@@ -163,7 +163,7 @@ pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<PlannedF
         }
         let (_, code) = code.as_ref().ok_or(PlacementError::OutsideCode(function.vaddr))?;
         let placement = code.place(function.vaddr, function.size, Needs::of(function.function))?;
-        // Of the others the arguments are more than the size, or they are called rarely.
+        // The arguments of the others are more than the size, or they are called rarely.
         let inside =
             if function.function == Function::Malloc { inside(module, code, function) } else { Vec::new() };
         Ok((placement, inside))

@@ -77,7 +77,7 @@ pub struct Probes {
     /// Threads in which links are closed.
     detaching: Vec<JoinHandle<()>>,
     notes: Vec<String>,
-    /// The libraries whose functions of [`lifecycle`] were looked at. None: they are not watched.
+    /// The libraries whose functions of [`lifecycle`] were looked at. `None` if they are not watched.
     held: Option<BTreeSet<lifecycle::FileId>>,
     samples_faults: bool,
 }
@@ -193,9 +193,10 @@ impl Probes {
         self.held.is_some()
     }
 
-    /// Attaches to what is held in the library that the target knows as `path` and this process can open as `file`,
-    /// be it mapped already or not. What cannot be watched is noted, and nothing is done twice. True: probes were
-    /// attached. In a session that began with [`ProbeSet::Full`], the programs are loaded at the first call.
+    /// Attaches to what is held in the library that the target knows as `path` and this process can open as `file`, be
+    /// it mapped already or not. A library that cannot be watched is noted, and nothing is done twice. Returns true if
+    /// probes were attached. In a session that began with [`ProbeSet::Full`], the programs are loaded at the first
+    /// call.
     ///
     /// # Errors
     /// The kernel refuses a program.
@@ -311,7 +312,7 @@ impl Probes {
     }
 
     /// Begins to detach everything, in threads of their own: for each link, and each tracepoint, the kernel waits until
-    /// no CPU can be in its program. What was taken stays readable.
+    /// no CPU can be in its program. Data that was taken stays readable.
     pub fn detach(&mut self) -> Detaching {
         self.close(Group::Allocator);
         self.close(Group::Others);

@@ -81,7 +81,7 @@ impl UnwindTables {
         Ok(())
     }
 
-    /// Replaces the modules, which must be sorted by start. Of too many, the last are left out: the
+    /// Replaces the modules, which must be sorted by start. If there are too many, the last are left out: the
     /// result is how many are in use.
     ///
     /// # Errors

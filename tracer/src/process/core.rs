@@ -1,9 +1,9 @@
 //! A core file: the memory of a process that has ended.
 //!
-//! Gives its mappings, memory and threads as a live process would. What a core leaves out (the text of
-//! libraries) is read from the files that it names, if they are still those that were mapped: the first
-//! page, which the kernel dumps of every ELF file, must be the same.
-//! Source: core(5); Linux, `fs/binfmt_elf.c` (`NT_FILE`, `NT_PRSTATUS`, `NT_PRPSINFO`).
+//! Gives its mappings, memory and threads as a live process would. Memory that a core leaves out (the text of
+//! libraries) is read from the files that it names, if they are still those that were mapped: the first page, which the
+//! kernel dumps of every ELF file, must be the same. Source: core(5); Linux, `fs/binfmt_elf.c` (`NT_FILE`,
+//! `NT_PRSTATUS`, `NT_PRPSINFO`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -271,7 +271,7 @@ impl Core {
         self.loads.iter().map(mapping).collect()
     }
 
-    /// The first mapping of the file that HotSpot is in. None: no JVM's core.
+    /// The first mapping of the file that HotSpot is in. `None` if it is not a JVM's core.
     pub fn libjvm(&self) -> Option<Mapping> {
         let is_libjvm = |mapping: &Mapping| mapping.path.ends_with("/libjvm.so") && mapping.offset == 0;
         self.mappings().into_iter().find(is_libjvm)
@@ -309,7 +309,7 @@ impl Core {
         if in_core {
             self.file.read_exact_at(part, load.offset.saturating_add(at))?;
         } else {
-            // What was written to is dumped: only what is as in the file is left out.
+            // Memory that was written to is dumped: only pages that are as in the file are left out.
             let (start, named) = self.named(address).ok_or_else(missing)?;
             let file = self.same.get(&named.path).ok_or_else(missing)?;
             file.read_exact_at(part, named.offset.saturating_add(address - start))?;
@@ -337,7 +337,7 @@ impl ProcessMemory for Core {
     }
 }
 
-/// What was not in memory is a hole in the file, as long as nobody copied the holes as zeros.
+/// A page that was not in memory is a hole in the file, as long as nobody copied the holes as zeros.
 impl Residency for Core {
     fn skip_absent(&self, address: u64, end: u64) -> io::Result<u64> {
         let mut next = address;

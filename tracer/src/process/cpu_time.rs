@@ -4,7 +4,7 @@ use std::fs;
 
 use super::Pid;
 
-/// CPU time of all threads of process `pid`, those that have ended among them, ns. None: there is none.
+/// CPU time of all threads of process `pid`, those that have ended among them, ns. `None` if there is none.
 pub fn of_process(pid: Pid) -> Option<u64> {
     let mut clock = 0;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,5 +1,5 @@
-//! Lifecycle functions: the few by which memory is held without the program calling malloc itself, which are zlib's init
-//! and end, and those with which the JDK's Unsafe asks the JVM for memory. They are watched where malloc is not.
+//! Lifecycle functions: the few by which memory is held without the program calling malloc itself, which are zlib's
+//! init and end, and those with which the JDK's Unsafe asks the JVM for memory. They are watched where malloc is not.
 //!
 //! Takes an ELF file and its name; gives the functions that it has. zlib is the system's `libz.so`, which exports
 //! them, or inside the JDK's `libzip.so`, which keeps their symbols to itself; where those were stripped, its JNI
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(LifecycleFunction::FreeMemory.name(), "Unsafe_FreeMemory0");
     }
 
-    /// Of each library the functions that must be there, where it is installed.
+    /// The functions of each library that must be there, where it is installed.
     #[test]
     fn in_libraries_of_this_machine() {
         let system = ("/lib/x86_64-linux-gnu/libz.so.1", "libz.so.1", 8);

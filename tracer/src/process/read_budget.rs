@@ -1,7 +1,8 @@
 //! The budget of a command, or of one look of the recorder, for everything that it reads of a foreign process.
 //!
-//! Structures of a process may be damaged, or made to keep their reader busy. Each walk has bounds of its own; this is the
-//! bound of all of them together. When it is spent, every read fails, so all walks end, and what they give is not whole.
+//! Structures of a process may be damaged, or made to keep their reader busy. Each walk has bounds of its own; this is
+//! the bound of all of them together. When it is spent, every read fails, so all walks end, and what they give is not
+//! whole.
 
 use std::io;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// CPU time that any process may take, and more for each GiB that it really has in memory.
 const FIXED_NS: u64 = 2_000_000_000;
 const NS_PER_GIB: u64 = 500_000_000;
-/// Reads between two looks at the clock. Each takes at least a system call; a long one, and what is made of its bytes, counts
-/// as several.
+/// Reads between two looks at the clock. Each takes at least a system call; a long one, and what is made of its bytes,
+/// counts as several.
 const READS_PER_LOOK: u64 = 16;
 const BYTES_PER_READ: u64 = 16 << 10;
 
@@ -32,7 +33,7 @@ struct Shared {
 #[derive(Debug)]
 enum Limit {
     Moment(Instant),
-    /// Of the CPU time of the thread that reads: a busy machine does not make a process look damaged.
+    /// A time of the CPU, of the thread that reads: a busy machine does not make a process look damaged.
     CpuNs {
         allowed: AtomicU64,
         end: AtomicU64,
@@ -45,15 +46,16 @@ impl ReadBudget {
         Self::new(Limit::Moment(deadline))
     }
 
-    /// The budget for a process of which `bytes` are really there: 2 s of the calling thread's CPU time, and half a second
-    /// for each GiB. A census takes some 0.1 s for each.
+    /// The budget for a process of which `bytes` are really there: 2 s of the calling thread's CPU time, and half a
+    /// second for each GiB. A census takes some 0.1 s for each.
     pub fn for_bytes(bytes: u64) -> Self {
         let allowed = allowed_ns(bytes);
         let end = AtomicU64::new(thread_cpu_ns().saturating_add(allowed));
         Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end })
     }
 
-    /// Begins another look at the same process, by the calling thread: a recorder's reader lives as long as its recording.
+    /// Begins another look at the same process, by the calling thread: a recorder's reader lives as long as its
+    /// recording.
     pub fn renew(&self, bytes: u64) {
         if let Some(shared) = &self.0
             && let Limit::CpuNs { allowed, end } = &shared.limit
@@ -64,8 +66,8 @@ impl ReadBudget {
         }
     }
 
-    /// As [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for each GiB, which is
-    /// many times what it takes.
+    /// As [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for each GiB,
+    /// which is many times what it takes.
     pub fn for_marking(bytes: u64) -> Self {
         Self::for_bytes(marked(bytes))
     }
@@ -99,7 +101,7 @@ impl ReadBudget {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Why what was read is not whole. None: it was read to the end.
+    /// Why what was read is not whole. `None` if it was read to the end.
     pub fn cut_short(&self) -> Option<String> {
         let shared = self.0.as_ref().filter(|_| self.is_spent())?;
         let seconds = match &shared.limit {

@@ -28,7 +28,7 @@ pub enum TargetError {
     KernelThread { pid: Pid, comm: ForeignText },
     #[error("process {pid} ({comm}) has ended; its parent has not yet collected it")]
     Ended { pid: Pid, comm: ForeignText },
-    /// What was read of a process that ended on the way is not whole.
+    /// Data of a process that ended on the way is not whole.
     #[error("process {pid} ({comm}) ended while it was read")]
     EndedMeanwhile { pid: Pid, comm: ForeignText },
     #[error("not permitted to read process {pid} ({comm})")]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{OwnerShare, Site, SiteFrame};
 use crate::verdict::{ClassWork, Generator};
 
-/// What owners had defined in the session.
+/// Classes that owners had defined in the session.
 #[derive(Debug, Default)]
 pub(super) struct ClassOwners {
     /// Bytes that the definitions allocated.
@@ -39,7 +39,7 @@ impl ClassOwners {
         ClassOwners { bytes, redefined }
     }
 
-    /// Who had most of the classes of a generator defined.
+    /// Owner that had most of the classes of a generator defined.
     pub(super) fn first(&self, generator: Generator) -> Option<OwnerShare> {
         shares(self.bytes.get(&generator)?.clone()).into_iter().next()
     }

@@ -19,7 +19,7 @@ pub struct CodeCache {
     pub heaps: Vec<CodeHeap>,
     /// By size.
     pub methods: Vec<CodeMethod>,
-    /// What compilers installed in the session, and what of it was dropped again; none if the JVM did
+    /// Bytes that compilers installed in the session, and those of them that were dropped again; none if the JVM did
     /// not tell.
     pub installed_bytes: Option<u64>,
     pub installed_count: Option<u64>,
@@ -36,8 +36,8 @@ pub struct GeneratedCode {
     pub pattern: String,
     pub count: u64,
     pub bytes: u64,
-    /// Who had most of such classes defined in the session, and its part of what defining them allocated. None:
-    /// nobody had.
+    /// Owner that had most of such classes defined in the session, and its part of what defining them allocated. `None`
+    /// if  nobody had.
     pub owner: Option<OwnerShare>,
 }
 

@@ -25,7 +25,7 @@ pub struct Errors {
     pub live_count_error: Option<u64>,
 }
 
-/// Variances of the totals; those of bytes in units of [`VARIANCE_UNIT`]. What was freed is a part of what was
+/// Variances of the totals; those of bytes in units of [`VARIANCE_UNIT`]. Freed memory is a part of what was
 /// allocated, and each allocation is taken or left by itself: live has the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Variances {
@@ -39,8 +39,8 @@ pub struct Variances {
 }
 
 impl Variances {
-    /// Of no stack yet; None: it was not sampled. The heaviest sample is what it can be for all that was allocated,
-    /// taken or left; for an interval and the largest weight, if the recording does not tell.
+    /// Variances of no stack yet; `None` if the recording was not sampled. The heaviest sample is what it can be for
+    /// all that was allocated, taken or left; for an interval and the largest weight, if the recording does not tell.
     pub fn none(recording: &Recording) -> Option<Variances> {
         let interval_bytes = recording.session.sample_bytes?;
         let any = HeaviestSample { bytes: interval_bytes, count: MAX_WEIGHT.into() };
@@ -48,7 +48,8 @@ impl Variances {
         Some(Variances { heaviest_bytes: bytes, heaviest_count: count, ..Variances::default() })
     }
 
-    /// Of a stack. Most stacks allocate much the same each time: their heaviest sample is taken for their mean one.
+    /// Variances of a stack. Most stacks allocate much the same each time: their heaviest sample is taken for their
+    /// mean one.
     pub fn of(totals: &recording::Totals) -> Variances {
         let bytes = u128::from(totals.allocated_bytes_variance) * u128::from(VARIANCE_UNIT);
         let mean = bytes / u128::from(totals.allocated_bytes.max(1));
@@ -62,7 +63,7 @@ impl Variances {
         }
     }
 
-    /// Of both together.
+    /// Variances of both together.
     pub fn plus(self, other: Variances) -> Variances {
         Variances {
             allocated_bytes: self.allocated_bytes.saturating_add(other.allocated_bytes),

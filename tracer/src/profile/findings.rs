@@ -1,8 +1,8 @@
 //! The findings of a profile: illnesses that somebody must do something about, the largest first.
 //!
-//! Takes the rows by line, the categories and who started the threads; gives one finding for each line of code, whatever
-//! kinds of memory it makes grow (a thread's stack and its structures, a class and its names), and one for each category
-//! that grows as a whole. Every output shows these, so none can name another line, or in another order.
+//! Takes the rows by line, the categories and who started the threads; gives one finding for each line of code,
+//! whatever kinds of memory it makes grow (a thread's stack and its structures, a class and its names), and one for
+//! each category that grows as a whole. Every output shows these, so none can name another line, or in another order.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -27,13 +27,14 @@ pub struct Finding {
     pub size_bytes: u64,
     /// The function that holds most of it, as people read it.
     pub owner: Option<String>,
-    /// None: no line of the application holds half of it.
+    /// `None` if no line of the application holds half of it.
     #[serde(skip)]
     pub line: Option<Place>,
     /// Indices of rows by line, the one that tells it first.
     #[serde(skip)]
     pub by_line: Vec<usize>,
-    /// The line's part of the category, of 1, where the category was found as a whole. None: found in rows by line.
+    /// The line's part of the category, of 1, where the category was found as a whole. `None` if it was found in rows
+    /// by line.
     #[serde(skip)]
     pub share: Option<f64>,
     #[serde(skip)]
@@ -42,18 +43,18 @@ pub struct Finding {
     pub amounts: Amounts,
 }
 
-/// What a finding holds at the end.
+/// Amounts that a finding holds at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Amounts {
     /// Allocated in the recording and not freed.
     pub live_bytes: u64,
     /// Not freed; of threads, those that live.
     pub live_count: u64,
-    /// Of `live_bytes`, those on pages that are in memory. None: not known.
+    /// Part of `live_bytes` on pages that are in memory. `None` if it is not known.
     pub resident_bytes: Option<u64>,
     /// Mapped and in memory: no part of `live_bytes`.
     pub mapped_bytes: u64,
-    /// Of `live_bytes`, or of `mapped_bytes` where there are none. None: too short to tell.
+    /// Growth of `live_bytes`, or of `mapped_bytes` where there are none. `None` if the session was too short to tell.
     pub growth_bytes_per_s: Option<i64>,
     pub growth_count_per_s: Option<f64>,
 }
@@ -80,7 +81,7 @@ pub(super) fn of(categories: &[Category], by_line: &[LineRow], threads: &Threads
     }
     let others = findings.iter().filter(|finding| finding.kind != Kind::Retention);
     let others_bytes = others.map(|finding| finding.size_bytes).fold(0, u64::saturating_add);
-    // What malloc kept before has grown nothing.
+    // Memory that malloc kept before has grown nothing.
     let is_last = |finding: &Finding| retained_bytes(&finding.verdict).is_some_and(|it| it <= others_bytes);
     findings.sort_by_key(|finding| (is_last(finding), Reverse(finding.size_bytes)));
     findings
@@ -277,8 +278,8 @@ impl Finding {
     }
 }
 
-/// Bytes that malloc keeps of the memory freed in the recording; what it kept before has grown nothing. None: another
-/// verdict.
+/// Bytes that malloc keeps of the memory freed in the recording; what it kept before has grown nothing. `None` for
+/// another verdict.
 pub fn retained_bytes(verdict: &Verdict) -> Option<u64> {
     let figure = |name| verdict.figures.whole(name).unwrap_or_default();
     let freed_bytes = figure("peak_bytes").saturating_sub(figure("live_bytes"));
@@ -293,7 +294,7 @@ fn size_bytes(row: &Category) -> u64 {
         .or_else(|| figure("grown_bytes"))
         .unwrap_or_default()
         .max(if row.totals.allocated_count > 0 { row.totals.live_bytes } else { 0 });
-    // What is mapped may be reserved alone.
+    // Mapped memory may be reserved alone.
     match row.resident_bytes.filter(|_| row.source == "mapping") {
         Some(resident) => size.min(resident),
         None => size,

@@ -1,5 +1,6 @@
-//! Verdicts on hours: histories made through the recorder's own writer, each with its truth after a minute, ten minutes,
-//! an hour and eight hours. In a short recording that cannot be told which a long one tells is as good as silent.
+//! Verdicts on hours: histories made through the recorder's own writer, each with its truth after a minute, ten
+//! minutes, an hour and eight hours. In a short recording that cannot be told which a long one tells is as good as
+//! silent.
 
 use tracer_common::stack::StackId;
 
@@ -17,7 +18,7 @@ const STACK: StackId = StackId(77);
 /// Moments at which survivors are told apart.
 const BIRTHS: u64 = 32;
 
-/// What was asked for and is live at a second: bytes, in pieces of one size, those that came first freed first.
+/// Memory that was asked for and is live at a second: bytes, in pieces of one size, those that came first freed first.
 struct Course {
     piece_bytes: u64,
     allocated: fn(u64) -> u64,

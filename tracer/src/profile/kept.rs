@@ -1,7 +1,7 @@
-//! Who kept what a row holds: the groups of the look at the Java heap that the recording has.
+//! Holders of the memory of a row: the groups of the look at the Java heap that the recording has.
 //!
-//! Takes the recording's look; gives each row of the allocator the groups that its live bytes are of. `None` where nobody
-//! looked, or where there is nothing to look for: mappings have no owner on the heap.
+//! Takes the recording's look; gives each row of the allocator the groups that its live bytes are of. `None` where
+//! nobody looked, or where there is nothing to look for: mappings have no owner on the heap.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,14 +12,14 @@ use serde::Serialize;
 use crate::holders::{Owner, State, Step};
 use crate::recording::{KeptStack, Recording, StackRef};
 
-/// What of a row is held one way.
+/// The part of a row that is held one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptBy {
     /// Index of the group of the look.
     #[serde(skip)]
     group: u32,
     pub state: State,
-    /// The field that has the address. None: no Java object has it.
+    /// The field that has the address. `None` if no Java object has it.
     pub owner: Option<Owner>,
     /// From the root to the owner.
     pub path: Arc<[Step]>,
@@ -30,7 +30,7 @@ pub struct KeptBy {
 
 #[cfg(test)]
 impl KeptBy {
-    /// Of a look that was not made.
+    /// Rows of a look that was not made.
     pub(crate) fn of(group: u32, state: State, path: Arc<[Step]>, count: u64, bytes: u64) -> KeptBy {
         KeptBy { group, state, owner: None, path, count, bytes }
     }
@@ -47,7 +47,7 @@ pub(super) struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// None: nobody looked.
+    /// `None` if nobody looked.
     pub(super) fn of(recording: &'a Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
         let mut by_stack: HashMap<StackRef, Vec<&KeptStack>> = HashMap::new();
@@ -84,7 +84,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// What several rows have, by group. None: nobody looked.
+/// Sums of several rows, by group. `None` if nobody looked.
 pub fn merged<'a>(rows: impl Iterator<Item = Option<&'a [KeptBy]>>) -> Option<Vec<KeptBy>> {
     let mut all: Option<BTreeMap<u32, KeptBy>> = None;
     for row in rows.flatten() {

@@ -12,7 +12,7 @@ const FULL_PERCENT: u64 = 99;
 /// Beyond this nobody waits: a month.
 const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// The limits with their course. None: the recording does not have them.
+/// The limits with their course. `None` if the recording does not have them.
 pub(super) fn build(recording: &Recording) -> Option<Vec<Limit>> {
     let mut limits = recording.memory.limits.clone()?;
     let mut courses: BTreeMap<&str, Vec<&LimitSample>> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! The balance: the process's memory by owner, up to its resident bytes.
 //!
 //! What malloc holds is three parts: what was seen allocated and is live, what it keeps free, and the
-//! rest, which was allocated before the session. What nobody owns is told by who mapped it, if that was
+//! rest, which was allocated before the session. Memory that nobody owns is told by who mapped it, if that was
 //! in the session.
 
 use std::cmp::Reverse;
@@ -34,14 +34,14 @@ pub struct Memory {
     /// The smallest of its control groups'; and what that group uses.
     pub limit_bytes: Option<u64>,
     pub limit_used_bytes: Option<u64>,
-    /// After the start of the session. None: it was not looked at.
+    /// After the start of the session. `None` if it was not looked at.
     pub time_ns: Option<u64>,
     /// Most resident first. They add up to the resident bytes.
     pub parts: Vec<MemoryPart>,
     pub unexplained_bytes: Option<u64>,
-    /// None: malloc's heap was not gone through, or is not glibc's.
+    /// `None` if malloc's heap was not gone through, or is not glibc's.
     pub heap: Option<Heap>,
-    /// None: it was not looked at twice.
+    /// `None` if it was not looked at twice.
     pub growth: Option<ResidentGrowth>,
     /// By time.
     pub series: Vec<Moment>,
@@ -52,7 +52,7 @@ pub struct Memory {
 pub struct ResidentGrowth {
     /// Since when: the first look, after the start of the session.
     pub since_ns: u64,
-    /// Of the process, as the kernel counts them.
+    /// RSS of the process, as the kernel counts it.
     pub rss_bytes: Option<i64>,
     /// By owner, the largest first; those that shrank last.
     pub parts: Vec<PartGrowth>,
@@ -66,7 +66,7 @@ pub struct PartGrowth {
     pub resident_bytes: i64,
 }
 
-/// What one owner has.
+/// Memory that one owner has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryPart {
     pub id: String,
@@ -108,7 +108,7 @@ pub struct Arena {
 pub struct Moment {
     /// After the start of the session.
     pub time_ns: u64,
-    /// Of the process, as the kernel counts them.
+    /// RSS of the process, as the kernel counts it.
     pub rss_bytes: Option<u64>,
     /// By owner.
     pub resident_bytes: BTreeMap<String, u64>,
@@ -194,7 +194,7 @@ pub(super) fn set_resident(recording: &Recording, categories: &mut [Category]) {
     }
 }
 
-/// The category of what malloc keeps. None: the balance does not tell it.
+/// The category of what malloc keeps. `None` if the balance does not tell it.
 pub(super) fn kept(memory: &Memory, retention: &AllocatorRetention, rules: &Rules) -> Option<Category> {
     let resident = |id: &str| memory.parts.iter().find(|part| part.id == id)?.resident_bytes;
     let kept_bytes = resident("malloc-free")?;
@@ -240,7 +240,7 @@ impl MemoryPart {
     }
 }
 
-/// What malloc's memory is that is in use and was not seen allocated.
+/// Name of malloc's memory that is in use and was not seen allocated.
 fn unseen_name(recording: &Recording) -> &'static str {
     let mut censuses = recording.censuses.iter();
     match censuses.find(|census| census.moment == CensusMoment::Begin) {
@@ -276,11 +276,11 @@ fn divide_malloc(
     let before = share(in_use, unseen, held);
     let live = rest.take(held.saturating_sub(unseen), in_use - before, LIVE.0, LIVE.1);
     let before = rest.take(unseen, before, "malloc-before", unseen_name);
-    // What is reserved and committed beyond them is free, too.
+    // Memory that is reserved and committed beyond them is free, too.
     vec![live, before, rest.named("malloc-free", "malloc: free, kept")]
 }
 
-/// What was seen allocated and is live, as malloc's chunks: each of a stack's is taken for one of its average
+/// Bytes that were seen allocated and are live, as malloc's chunks: each of a stack's is taken for one of its average
 /// size.
 fn seen_bytes(recording: &Recording) -> u64 {
     let heap = recording.memory.heap.as_ref();
@@ -302,13 +302,13 @@ fn seen_bytes(recording: &Recording) -> u64 {
     seen
 }
 
-/// What malloc handed out, with its headers.
+/// Bytes that malloc handed out, with its headers.
 fn in_use_bytes(heap: &recording::Heap) -> u64 {
     let arenas = heap.arenas.iter().map(|arena| arena.in_use_bytes);
     arenas.fold(heap.mapped_bytes, u64::saturating_add)
 }
 
-/// What of it was not seen allocated.
+/// The part of it that was not seen allocated.
 fn unseen(heap: &recording::Heap, seen: u64) -> u64 {
     let all = in_use_bytes(heap);
     all.saturating_sub(seen)
@@ -320,7 +320,7 @@ fn share(bytes: u64, part: u64, whole: u64) -> u64 {
     u64::try_from(share).unwrap_or(bytes).min(bytes)
 }
 
-/// What malloc keeps in memory, and nobody uses. What is in use may not have been touched yet, so it can be
+/// Bytes that malloc keeps in memory, and nobody uses. Memory in use may not have been touched yet, so it can be
 /// more.
 fn resident_free(heap: &recording::Heap) -> u64 {
     let of = |arena: &recording::HeapArena| {

@@ -1,7 +1,7 @@
 //! The profile: the immutable view of a recording that every output renders.
 //!
 //! Takes a recording, rules and verdicts; gives totals, categories, sites, threads, code cache and memory,
-//! in the fields and the order of the schema `tracer.report/1`. What is not known is `None`, which
+//! in the fields and the order of the schema `tracer.report/1`. An unknown figure is `None`, which
 //! is `null` there. Knows no files and no terminals.
 
 mod build;
@@ -66,7 +66,7 @@ pub struct Profile {
     pub quality: Quality,
     /// The sum over the rows whose source is the allocator.
     pub totals: Totals,
-    /// What is left out of all rows and totals.
+    /// Memory that is left out of all rows and totals.
     pub filtered: Filtered,
     /// The allocator's first, each by live bytes.
     #[serde(skip)]
@@ -80,11 +80,11 @@ pub struct Profile {
     pub threads: Threads,
     pub code_cache: CodeCache,
     pub memory: Memory,
-    /// The limits that the process can meet. None: the recording does not have them.
+    /// The limits that the process can meet. `None` if the recording does not have them.
     pub limits: Option<Vec<Limit>>,
-    /// Whether the Java heap's maximum and everything else fit the memory limit. None: no JVM, or no limit.
+    /// Whether the Java heap's maximum and everything else fit the memory limit. `None` without a JVM or a limit.
     pub fits: Option<Fits>,
-    /// None: page faults were not sampled.
+    /// `None` if page faults were not sampled.
     pub touched: Option<Touched>,
     pub series: Series,
     pub census: Censuses,
@@ -104,7 +104,7 @@ pub struct Target {
     pub pid: Pid,
     pub comm: String,
     pub command: Vec<String>,
-    /// None: not a JVM.
+    /// `None` if the process is not a JVM.
     pub jvm: Option<Jvm>,
     pub container: Option<String>,
 }
@@ -126,13 +126,13 @@ pub struct Session {
     pub probes: String,
     pub sample_bytes: Option<u64>,
     pub gc_count: Option<u64>,
-    /// What recording might take, percent of the target's CPU time; None: whatever it took.
+    /// Share that recording might take, percent of the target's CPU time; None: whatever it took.
     pub max_overhead_percent: Option<u32>,
-    /// What it took; None: not measured.
+    /// Share that it took; None: not measured.
     pub overhead_percent: Option<f64>,
     /// The same, percent of one CPU's time.
     pub overhead_percent_of_cpu: Option<f64>,
-    /// What was done to keep within that. Times are since the session started.
+    /// Steps that were taken to keep within that. Times are since the session started.
     pub steps: Vec<Step>,
     /// Why the session ended; None: the recording was not finished.
     pub ended: Option<String>,
@@ -147,7 +147,7 @@ pub struct Totals {
     pub freed_count: u64,
     pub live_bytes: u64,
     pub live_count: u64,
-    /// Their standard errors. None: every allocation was recorded.
+    /// Their standard errors. `None` if every allocation was recorded.
     #[serde(flatten)]
     pub errors: Errors,
     #[serde(skip)]
@@ -155,7 +155,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Of nothing yet. Some: they will be estimates.
+    /// Totals of nothing yet. Some: they will be estimates.
     pub fn none(variances: Option<Variances>) -> Totals {
         let errors = variances.map(Variances::errors).unwrap_or_default();
         Totals { errors, variances, ..Totals::default() }
@@ -185,9 +185,9 @@ pub struct Category {
     #[serde(flatten)]
     pub totals: Totals,
     pub resident_bytes: Option<u64>,
-    /// Who holds most of it, by live bytes; of classes and their code, who had the classes defined.
+    /// Owners that hold most of it, by live bytes; of classes and their code, who had the classes defined.
     pub owners: Vec<OwnerShare>,
-    /// Of the live bytes; None: the session was too short to tell.
+    /// Growth of the live bytes; None: the session was too short to tell.
     pub growth_bytes_per_s: Option<i64>,
     pub verdict: Option<Verdict>,
 }
@@ -196,7 +196,7 @@ pub struct Category {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OwnerShare {
     pub function: String,
-    /// Of 1.
+    /// Share, of 1.
     pub share: f64,
 }
 
@@ -205,13 +205,13 @@ pub struct OwnerShare {
 #[derive(Clone, Debug, Serialize)]
 pub struct Site {
     pub category: String,
-    /// What of the category: `inflate`, `netty`, ...
+    /// Kind within the category: `inflate`, `netty`, ...
     pub kind: Option<String>,
     /// `allocator` or `mapping`.
     pub source: &'static str,
     #[serde(flatten)]
     pub totals: Totals,
-    /// Of the live bytes, those on pages that are in memory. None: not known.
+    /// Live bytes on pages that are in memory. `None` if it is not known.
     #[serde(skip)]
     pub resident_bytes: Option<u64>,
     pub growth_bytes_per_s: Option<i64>,
@@ -225,7 +225,7 @@ pub struct Site {
     pub complete: Option<bool>,
     /// At the moments of [`Series::times_ns`]; the first sites have it.
     pub series: Option<RowSeries>,
-    /// The same, of a thousand sites. None: those that hold less.
+    /// The same, of a thousand sites. `None` for those that hold less.
     #[serde(skip)]
     pub course: Option<RowSeries>,
     #[serde(skip)]
@@ -233,7 +233,7 @@ pub struct Site {
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub path: CallPath,
-    /// Those that hold most first. None: nobody looked, or it is not malloc's.
+    /// Those that hold most first. `None` if nobody looked, or it is not malloc's.
     #[serde(skip)]
     pub kept_by: Option<Vec<KeptBy>>,
     /// Why the stack is not complete.
@@ -262,7 +262,7 @@ pub struct SiteFrame {
     pub function: String,
     pub kind: FrameKind,
     pub module: Option<String>,
-    /// Of the module: lower-case hexadecimal.
+    /// Build id of the module: lower-case hexadecimal.
     #[serde(skip)]
     pub build_id: Option<String>,
     pub file: Option<String>,

@@ -8,11 +8,11 @@ use super::{Category, Creator, Kind, OwnerShare, Site, Verdict};
 
 /// Owners named for a category at most.
 const OWNERS: usize = 5;
-/// What is less is not worth a name.
+/// A smaller share is not worth a name.
 const LEAST: f64 = 0.01;
 
-/// Names the owners of each category. What the JVM keeps for classes has those who had classes defined, and stacks
-/// have those who started the threads.
+/// Names the owners of each category. Memory that the JVM keeps for classes has those who had classes defined, and
+/// stacks have those who started the threads.
 pub(super) fn set(
     categories: &mut [Category],
     sites: &[Site],
@@ -52,8 +52,8 @@ fn of_sites(sites: &[&Site], is_live: bool) -> Vec<OwnerShare> {
     shares
 }
 
-/// Who started the threads that live. The C library gives a stack that was mapped for one thread to the next, so who
-/// had it mapped says nothing.
+/// Owners that started the threads that live. The C library gives a stack that was mapped for one thread to the next,
+/// so who had it mapped says nothing.
 fn of_threads(creators: &[Creator]) -> Vec<OwnerShare> {
     let mut live: BTreeMap<String, u64> = BTreeMap::new();
     for creator in creators {
@@ -66,7 +66,7 @@ fn of_threads(creators: &[Creator]) -> Vec<OwnerShare> {
     shares
 }
 
-/// Whose generated classes have code, as a part of all code.
+/// Owners whose generated classes have code, as a part of all code.
 fn of_code(code: &CodeCache) -> Vec<OwnerShare> {
     let all: u64 = code.methods.iter().map(|method| method.bytes).sum();
     let mut shares: BTreeMap<String, f64> = BTreeMap::new();

@@ -20,8 +20,8 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// Of a part of a site, of whose `whole_count` allocations these are the totals: its course is not known, so its most
-    /// is what it has at the end, and its allocations lived as long as all of the site's on average.
+    /// Course of a part of a site, of whose `whole_count` allocations these are the totals: its course is not known, so
+    /// its most is what it has at the end, and its allocations lived as long as all of the site's on average.
     pub(super) fn of_part(&self, totals: &profile::Totals, whole_count: u64) -> Peak {
         let lifetimes_ns = u128::from(self.lifetimes_ns) * u128::from(totals.allocated_count);
         let lifetimes_ns = lifetimes_ns / u128::from(whole_count.max(1));
@@ -96,13 +96,13 @@ pub(super) fn of(
     (peaks, PeakTimes { allocator_ns, mapping_ns })
 }
 
-/// What each site has live, from one moment to the next.
+/// Memory that each site has live, from one moment to the next.
 struct Moments<'a> {
     recording: &'a Recording,
     sites: &'a [Option<usize>],
-    /// Of each row of the recording's totals: live bytes and allocations.
+    /// Each row of the recording's totals: live bytes and allocations.
     rows: Vec<(u64, u64)>,
-    /// Of each site.
+    /// Each site.
     live: Vec<(u64, u64)>,
     of_mapping: Vec<bool>,
     /// Bytes of all, of the allocator and of mappings.
@@ -121,8 +121,8 @@ impl<'a> Moments<'a> {
         Self { recording, sites, rows, live: vec![(0, 0); site_count], of_mapping, sums: [0; 2] }
     }
 
-    /// Calls `see` for each moment with what sites have, all have, the sites that changed with their allocations before,
-    /// and the time.
+    /// Calls `see` for each moment with what sites have, all have, the sites that changed with their allocations
+    /// before, and the time.
     fn each(
         &mut self,
         since: impl Fn(u64) -> u64,

@@ -120,7 +120,7 @@ impl Profile {
     }
 }
 
-/// What is replaced in sentences, and by what.
+/// Words that are replaced in sentences, and their replacements.
 #[derive(Default)]
 struct Words {
     threads: HashMap<String, String>,

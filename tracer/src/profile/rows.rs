@@ -33,7 +33,7 @@ pub(super) struct Rows {
     /// The allocator's first, each by live bytes.
     pub(super) categories: Vec<Category>,
     pub(super) series: Series,
-    /// None: malloc is not glibc's, or was not watched.
+    /// `None` if malloc is not glibc's, or was not watched.
     pub(super) retention: Option<AllocatorRetention>,
     pub(super) peak_times: PeakTimes,
     pub(super) filtered: Filtered,
@@ -44,14 +44,14 @@ struct SiteDraft<'a> {
     source: &'static str,
     group: GroupId,
     attribution: Attribution,
-    /// What passes.
+    /// Totals of the part that passes.
     totals: Totals,
     /// Allocations, passing or not.
     whole_count: u64,
     /// The stack that the site shows, and its weight among the site's stacks.
     stack: &'a Stack,
     weight: Weight,
-    /// None: not known.
+    /// `None` if it is not known.
     resident_bytes: Option<u64>,
     /// By name: live bytes, and in how many allocations.
     threads: BTreeMap<String, (u64, u64)>,
@@ -88,7 +88,7 @@ pub(super) fn build(
     let names = site::frame_names(&recording.frames);
     let Selected { rows, compilers, is_of_thread, mut filtered } = selected;
     let mut drafts = Drafts::default();
-    // Of a part of a stack's memory it is not known.
+    // It is not known for a part of a stack's memory.
     let kept = if filtered.is_part { None } else { Kept::of(recording) };
     drafts.add_all(recording, &names, rows, is_of_thread.as_ref(), kept.as_ref());
     let Drafts { mut groups, sites, mut categories, all, sum, passing } = drafts;
@@ -135,7 +135,7 @@ struct Drafts<'a> {
     groups: RowGroups,
     sites: Vec<SiteDraft<'a>>,
     categories: Vec<CategoryDraft>,
-    /// All that was allocated, passing or not. None: nothing was yet.
+    /// All that was allocated, passing or not. `None` if nothing was yet.
     all: Option<GroupId>,
     /// The allocator's totals: all of them, and what passes.
     sum: Totals,
@@ -210,7 +210,7 @@ impl<'a> Drafts<'a> {
                 if let Some(kept) = kept {
                     kept.add(row.stack, &mut site.kept);
                 }
-                // Of a part of a stack's blocks, nobody knows which pages are theirs.
+                // For a part of a stack's blocks, nobody knows which pages are theirs.
                 let is_part = totals.live_bytes != totals_of(&row.totals, is_sampled).live_bytes;
                 site.resident_bytes = site.resident_bytes.filter(|_| !is_part);
                 if let Some((sum, bytes)) = site.resident_bytes.as_mut().zip(resident.as_ref()) {
@@ -312,7 +312,7 @@ fn class_churn(
     ClassChurn { loaders, loading, redefining, generating, generated_bytes }
 }
 
-/// The line of code for which a site generates classes. None: it does not.
+/// The line of code for which a site generates classes. `None` if it does not.
 fn generating_line(recording: &Recording, site: &SiteDraft<'_>, names: &[u32]) -> Option<u32> {
     let frames = site.stack.frames.iter().filter_map(|&it| Some((it, at(&recording.frames, it)?)));
     let functions = frames.clone().map(|(_, frame)| frame.function.as_str());
@@ -434,7 +434,7 @@ fn finish_site(
     }
 }
 
-/// Bytes in memory of what is live, by stack. None: not told, or not of all.
+/// Bytes in memory of what is live, by stack. `None` if it is not told, or not of all.
 fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
     let session = &recording.session;
     let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();

@@ -20,7 +20,7 @@ const COLLECTIONS: usize = 1_000;
 pub struct Series {
     /// Since the session started; the first is 0.
     pub times_ns: Vec<u64>,
-    /// Of the process, when it was looked at last; none: not yet.
+    /// RSS of the process, when it was looked at last; none: not yet.
     pub rss_bytes: Vec<Option<u64>>,
     /// By category's id; those of the allocator.
     pub categories: BTreeMap<String, RowSeries>,
@@ -40,7 +40,7 @@ pub struct RowSeries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Pause {
     pub begin_ns: u64,
-    /// None: its end was not seen.
+    /// `None` if its end was not seen.
     pub end_ns: Option<u64>,
     /// The whole heap, while the application stood still.
     pub full: bool,

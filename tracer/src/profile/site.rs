@@ -22,7 +22,7 @@ pub(super) fn frame_names(frames: &[Frame]) -> Vec<u32> {
         .collect()
 }
 
-/// What tells sites apart, beside source and category: the frames as a person sees them. Stubs of
+/// Key that tells sites apart, beside source and category: the frames as a person sees them. Stubs of
 /// the JVM come and go with the way a method is run, so they do not count.
 pub(super) fn key(recording: &Recording, stack: &Stack, names: &[u32]) -> Vec<u32> {
     let shown = |&frame: &u32| {

@@ -22,12 +22,12 @@ pub struct Threads {
     pub started: u64,
     /// In the session.
     pub exited: u64,
-    /// Of those live, with guard pages. None: not known.
+    /// Bytes of the live ones' stacks, with guard pages. `None` if it is not known.
     pub stack_reserved_bytes: Option<u64>,
     pub stack_resident_bytes: Option<u64>,
-    /// Of threads that ended, kept by glibc for the next ones. None: not known.
+    /// Stacks of threads that ended, kept by glibc for the next ones. `None` if it is not known.
     pub cached_stacks: Option<CachedStacks>,
-    /// Who started the threads of the session, by their number.
+    /// Creators of the threads of the session, by their number.
     pub creators: Vec<Creator>,
     /// By name, a number in it being any number; the most live first.
     pub names: Vec<ThreadNames>,
@@ -44,7 +44,7 @@ pub struct CachedStacks {
 #[derive(Clone, Debug, Serialize)]
 pub struct Creator {
     pub count: u64,
-    /// Of them, live at the end.
+    /// Number of them that are live at the end.
     pub live: u64,
     pub stack_reserved_bytes: u64,
     pub stack_resident_bytes: u64,
@@ -65,7 +65,7 @@ pub struct ThreadNames {
     pub stack_resident_bytes: u64,
 }
 
-/// What stacks take: reserved and resident bytes.
+/// Memory that stacks take: reserved and resident bytes.
 type Stack = (u64, u64);
 
 pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Threads {

@@ -27,8 +27,8 @@ const OWNERS: [(&str, &str); 8] = [
     ("mapped-file", "file"),
 ];
 
-/// What rules know all other memory as: what malloc touches while it serves a call is no mapping of malloc's, but
-/// the caller's.
+/// Kind by which rules know all other memory: memory that malloc touches while it serves a call is no mapping of
+/// malloc's, but the caller's.
 const KIND: &str = "touched";
 
 /// See the module.
@@ -39,9 +39,9 @@ pub struct Touched {
     pub page_bytes: u64,
     /// In the Java heap, where faults are counted and not looked at.
     pub java_heap_fault_count: u64,
-    /// Of the others: how many were looked at.
+    /// Samples of the others: how many were looked at.
     pub sample_count: u64,
-    /// What those stand for, as pages, and the standard error of that.
+    /// Bytes that those stand for, as pages, and the standard error of that.
     pub bytes: u64,
     pub standard_error_bytes: u64,
     pub categories: Vec<TouchedCategory>,
@@ -70,7 +70,7 @@ pub struct TouchedSite {
     pub path: CallPath,
 }
 
-/// What samples stand for.
+/// Bytes that samples stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Estimate {
     pub sample_count: u64,
@@ -89,7 +89,7 @@ impl Estimate {
     }
 }
 
-/// What the recording has of it. None: faults were not sampled.
+/// Estimates that the recording has of it. `None` if faults were not sampled.
 pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Option<Touched> {
     let touched = recording.touched.as_ref()?;
     let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();

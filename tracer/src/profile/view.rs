@@ -1,11 +1,11 @@
-//! What of each site is looked at, and which part of a profile.
+//! The quantity of each site that is looked at, and which part of a profile.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::{Kind, Profile, Site, Totals};
 
-/// What of a site is shown and sorted by.
+/// Quantity of a site that is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
     /// Allocated in the session and not freed.
@@ -73,7 +73,7 @@ impl View {
     }
 }
 
-/// What rows come by, the most first.
+/// Order of rows, the most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     /// In the view.
@@ -82,7 +82,7 @@ pub enum Sort {
     Count,
     /// All bytes allocated.
     Allocated,
-    /// Of what is live.
+    /// Growth of live memory.
     Growth,
 }
 
@@ -92,7 +92,7 @@ impl Sort {
             Sort::Bytes => view.bytes(totals).into(),
             Sort::Count => view.count(totals).into(),
             Sort::Allocated => totals.allocated_bytes.into(),
-            // What is not known comes behind what does not grow.
+            // An unknown growth comes behind none.
             Sort::Growth => growth_bytes_per_s.map_or(i128::MIN, i128::from),
         }
     }

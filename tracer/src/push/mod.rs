@@ -1,6 +1,6 @@
 //! A profile sent to a server: OTLP over HTTP, or Pyroscope's `/ingest`.
 //!
-//! Takes a profile and where to send it; gives what the server said. Reads no files. What it sends is what `output`
+//! Takes a profile and where to send it; gives what the server said. Reads no files. It sends files that `output`
 //! writes, so the sums are those of the report.
 
 #[cfg(test)]
@@ -21,11 +21,11 @@ use crate::profile::Profile;
 pub struct Destination {
     /// `http://` or `https://`.
     pub url: String,
-    /// None: told by the path of the URL.
+    /// `None` if the path of the URL tells it.
     pub protocol: Option<Protocol>,
     /// Added to each request: authorization, tenants.
     pub headers: Vec<(String, String)>,
-    /// What the server is to call the program. None: its own name.
+    /// The program's name on the server. `None` means its own name.
     pub name: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub enum AddressError {
     Scheme(String),
 }
 
-/// What came of it.
+/// Result of a push.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub protocol: Protocol,
@@ -46,7 +46,7 @@ pub struct Sent {
     pub url: String,
     /// As it was sent, compressed.
     pub bytes: u64,
-    /// What the server took only a part of, and why.
+    /// The part that the server did not take, and why.
     pub partly: Option<String>,
 }
 

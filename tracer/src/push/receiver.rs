@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 
-/// What the server does with a connection.
+/// Behaviour of the server with a connection.
 pub(crate) enum Do {
     /// Takes the request, and answers with these bytes.
     Answer(&'static str),

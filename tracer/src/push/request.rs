@@ -1,4 +1,4 @@
-//! What is sent, and where to: the body, its headers and the whole URL.
+//! The request: the body, its headers and the whole URL.
 
 use std::io::{self, Write};
 
@@ -106,7 +106,7 @@ fn pyroscope_request(profile: &Profile, options: &Options, uri: &Uri, name: &str
     Request { protocol: Protocol::Pyroscope, url, headers, body }
 }
 
-/// What an OTLP server says that it did not take. None: it took all.
+/// Message of an OTLP server about the part that it did not take. `None` if it took all.
 pub(super) fn partly(answer: &[u8]) -> Option<String> {
     let refused = Refused::decode(answer).ok()?.partial_success?;
     let text = crate::output::clean(&refused.error_message).into_owned();

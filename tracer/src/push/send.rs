@@ -11,9 +11,9 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::request::Request;
 use crate::output::clean;
 
-/// What is read of an answer.
+/// Bytes that are read of an answer.
 const ANSWER_BYTES: u64 = 64 << 10;
-/// What is shown of one.
+/// Characters that are shown of one.
 const SHOWN_CHARS: usize = 300;
 /// The longest that a server may ask to be left alone.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ impl Default for Patience {
 /// Why a request did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// What was given as a header cannot be one.
+    /// A text that was given as a header cannot be one.
     #[error("`{0}` cannot be a header")]
     Header(String),
     /// The server said no, and would again.
@@ -59,7 +59,7 @@ fn times(tries: u32) -> String {
     if tries > 1 { format!(", {tries} times") } else { String::new() }
 }
 
-/// What came back.
+/// Result of one request.
 enum Outcome {
     Taken(Vec<u8>),
     /// May go better later.
@@ -153,7 +153,7 @@ fn outcome(mut answer: Response<ureq::Body>, url: String, tries: u32) -> Outcome
     }
 }
 
-/// What an answer says, in one line.
+/// Message of an answer, in one line.
 fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text: Vec<&str> = text.split_whitespace().collect();

@@ -161,14 +161,14 @@ impl Capture {
     /// As for [`Self::poll_jvm`].
     pub(super) fn resume_target(&mut self) -> Result<(), RecordError> {
         if self.target.is_stopped() && self.stacks.is_jvm_starting() {
-            // What a JVM describes counts when it was read twice, and the same.
+            // A JVM's description counts when it was read twice, and the same.
             self.poll_jvm()?;
             self.poll_jvm()?;
         }
         self.target.resume(&mut self.attached.tables)
     }
 
-    /// Takes in the events that are there. True: there may be more.
+    /// Takes in the events that are there. Returns true if there may be more.
     ///
     /// # Errors
     /// The recording cannot be written.

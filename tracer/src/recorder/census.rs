@@ -22,7 +22,7 @@ pub(super) struct Censuses {
     pid: Pid,
     /// Are there censuses at all?
     wanted: bool,
-    /// None: the program began with the session.
+    /// `None` if the program began with the session.
     first: Option<PendingCensus>,
     last: Option<PendingCensus>,
 }

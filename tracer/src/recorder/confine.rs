@@ -14,8 +14,8 @@ use crate::arch::system_calls;
 const PROCESSOR_AT: u32 = 4;
 const NUMBER_AT: u32 = 0;
 
-/// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program, sockets to
-/// anywhere, tracing and writing to other processes' memory, mounts, modules, and users and capabilities.
+/// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program,
+/// sockets to anywhere, tracing and writing to other processes' memory, mounts, modules, and users and capabilities.
 const ALLOWED: [&[c_long]; 9] = [
     // Memory and threads.
     &[
@@ -259,7 +259,7 @@ mod tests {
             assert_eq!(trace(libc::PTRACE_ATTACH), (-1, Some(libc::EPERM)));
             // It is not held, which the kernel itself says.
             assert_eq!(trace(libc::PTRACE_DETACH), (-1, Some(libc::ESRCH)));
-            // What it does all the time works, in old and in new threads.
+            // Everything that it does all the time works, in old and in new threads.
             std::thread::spawn(|| std::fs::read("/proc/self/status").unwrap()).join().unwrap();
             return;
         }

@@ -16,7 +16,7 @@ pub struct RecordError {
     help: Option<String>,
 }
 
-/// Who can mend it.
+/// Kind of an error, by who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The caller asked for something that makes no sense.
@@ -57,7 +57,7 @@ impl RecordError {
         self
     }
 
-    /// What the user can do.
+    /// The user's remedy.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }

@@ -32,7 +32,7 @@ const FOLDERS: [&str; 7] = [
 ];
 /// Where its launcher's own library is: from JDK 12 on, from 9 on, and before.
 const LAUNCHER_FOLDERS: [&str; 4] = ["lib", "lib/jli", "lib/amd64/jli", "jre/lib/amd64/jli"];
-/// What libjvm needs, beside the C library, and libzip where it has no zlib of its own.
+/// Libraries that libjvm needs, beside the C library, and libzip where it has no zlib of its own.
 const NEEDED: [&str; 4] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libz.so.1"];
 
 /// The files, opened, by their paths in the target's root.
@@ -61,7 +61,7 @@ pub(super) struct ExpectedJvm {
 }
 
 impl ExpectedJvm {
-    /// Of one of [`libraries`], if it is a libjvm.
+    /// Reads one of [`libraries`], if it is a libjvm.
     pub(super) fn of(file: &File, path: &str) -> Option<Self> {
         if !path.ends_with("/libjvm.so") {
             return None;
@@ -76,7 +76,7 @@ impl ExpectedJvm {
         self.seen = probes.attach_usdt(&opened_path(&self.file));
     }
 
-    /// What its own probe points tell.
+    /// Facts that its own probe points tell.
     pub(super) fn seen(&self) -> SeenOfJvm {
         self.seen
     }

@@ -1,8 +1,8 @@
-//! Who keeps what was allocated: one look at the Java heap at the end of a session, of the moment at which recording ends.
+//! Holders of allocations: one look at the Java heap at the end of a session, of the moment at which recording ends.
 //!
-//! Takes a pid; gives the groups of the look, and what each stack's live allocations have of each group. The look is made
-//! in a thread of its own. Recording goes on until the moment of which the look is, so that what was live then and what
-//! holds it are of one moment. Why there is no look is kept where there is none.
+//! Takes a pid; gives the groups of the look, and what each stack's live allocations have of each group. The look is
+//! made in a thread of its own. Recording goes on until the moment of which the look is, so that what was live then and
+//! what holds it are of one moment. Why there is no look is kept where there is none.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -65,7 +65,7 @@ impl HoldersLook {
         Self { events, result: None }
     }
 
-    /// Waits for the moment of which the look is; `meanwhile` recording goes on. None: there will be no look.
+    /// Waits for the moment of which the look is; `meanwhile` recording goes on. `None` if there will be no look.
     ///
     /// # Errors
     /// Those of `meanwhile`.
@@ -162,7 +162,7 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, Rec
     let mut gone_count = 0;
     live(&mut |at, stack, allocation| {
         let weighed = allocation.weighed();
-        // What is not watched by malloc's calls is told by the address of a part of it.
+        // Memory that is not watched by malloc's calls is told by the address of a part of it.
         let is_block = at & !key::ADDRESS == 0;
         let size_bytes = if is_block { weighed.size_bytes() } else { 0 };
         let group = match holders.block_groups.at(at & key::ADDRESS, size_bytes) {

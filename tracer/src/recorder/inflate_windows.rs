@@ -14,7 +14,7 @@ use crate::{
     process::memory::{LiveMemory, ProcessMemory},
 };
 
-/// What inflaters that are live have grown by: an inflater gets its window when it is first used, without a call
+/// Growth of live inflaters: an inflater gets its window when it is first used, without a call
 /// that is watched. The kernel side adds it when a stream ends.
 pub(super) struct InflateWindows {
     pid: Pid,
@@ -37,7 +37,7 @@ struct Stream {
 const MAX_LOOKS: usize = 10_000;
 
 impl InflateWindows {
-    /// Of process `pid`.
+    /// Watches process `pid`.
     pub(super) fn new(pid: Pid) -> Self {
         Self { pid, streams: HashMap::new() }
     }

@@ -1,4 +1,4 @@
-//! What is held behind a few rare calls: which libraries are watched, and what their streams grew to.
+//! Memory behind a few rare calls: which libraries are watched, and what their streams grew to.
 
 use std::{fs::File, path::PathBuf};
 

@@ -19,7 +19,7 @@ const WINDOW: u64 = 512;
 
 /// See the module.
 pub(super) struct ResidentSums {
-    /// Address, bytes, stack. None: it cannot be told.
+    /// Address, bytes, stack. `None` if it cannot be told.
     blocks: Option<Vec<(u64, u64, StackId)>>,
 }
 

@@ -1,5 +1,5 @@
-//! The live allocations at the end of a session, added up by thread, by time of birth, and by size: as the recording has
-//! them.
+//! The live allocations at the end of a session, added up by thread, by time of birth, and by size: as the recording
+//! has them.
 //!
 //! Takes each live allocation; gives rows. Pure.
 
@@ -41,7 +41,7 @@ impl Sum {
 }
 
 impl LiveSummary {
-    /// Of a session from `started_ns` to `end_ns` (`CLOCK_MONOTONIC`) with so many collections.
+    /// Summary of a session from `started_ns` to `end_ns` (`CLOCK_MONOTONIC`) with so many collections.
     pub(super) fn new(started_ns: u64, end_ns: u64, collection_count: usize) -> LiveSummary {
         let collection_count = u32::try_from(collection_count).unwrap_or(u32::MAX);
         let epoch_shift = (0..32).find(|shift| collection_count >> shift <= EPOCHS).unwrap_or(32);

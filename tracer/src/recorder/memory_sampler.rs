@@ -82,7 +82,7 @@ impl MemorySampler {
         Self { requests, snapshots, cycles, under_way: false, started_ns: None, due_ns: 0, heap_due_ns: 0 }
     }
 
-    /// What was counted of a concurrent collector's pauses since the last call.
+    /// Counts of a concurrent collector's pauses since the last call.
     pub(super) fn take_cycles(&self) -> Cycles {
         std::mem::take(&mut *self.cycles.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -109,7 +109,7 @@ impl MemorySampler {
         self.ask(now_ns, true);
     }
 
-    /// The sample that was asked for at `now_ns`, or else one that was under way. None: the process is
+    /// The sample that was asked for at `now_ns`, or else one that was under way. `None` if the process is
     /// gone, or too large to be read in time.
     pub(super) fn last(&mut self, now_ns: u64) -> Option<MemorySnapshot> {
         if !self.under_way {
@@ -146,7 +146,8 @@ impl MemorySampler {
     }
 }
 
-/// CPU time of the calling thread. The cost of a sample for the target is the work it does, not how long it waits for a CPU.
+/// CPU time of the calling thread. The cost of a sample for the target is the work it does, not how long it waits for a
+/// CPU.
 fn cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let part = |part: i64| u64::try_from(part).unwrap_or_default();
@@ -156,14 +157,14 @@ fn cpu_ns() -> u64 {
 /// Takes samples of one process.
 struct Observer {
     pid: Pid,
-    /// Of the executable mappings: where each is, and of which file.
+    /// The executable mappings: where each is, and of which file.
     code: Vec<(u64, u64)>,
     modules: Vec<Module>,
     symbols: Option<Symbols>,
     jvm: Option<Hotspot>,
     /// Segments of the code cache, as they were when it was last walked.
     code_heaps: Vec<hotspot::books::CodeHeap>,
-    /// Of each sample.
+    /// Budget of each sample.
     budget: ReadBudget,
 }
 

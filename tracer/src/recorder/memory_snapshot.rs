@@ -29,7 +29,7 @@ pub(super) struct MemorySnapshot {
 }
 
 impl MemorySnapshot {
-    /// Whose the memory at `address` is.
+    /// Owner of the memory at `address`.
     pub(super) fn owner_at(&self, address: u64) -> Option<&'static str> {
         self.map.owner_at(address).map(Owner::id)
     }
@@ -94,7 +94,7 @@ impl MemorySnapshot {
     }
 }
 
-/// What `bytes` of a part have of it.
+/// The share that `bytes` of a part have of it.
 fn share(usage: &Usage, bytes: u64) -> Usage {
     let of = |whole: u64| {
         let share = u128::from(whole) * u128::from(bytes) / u128::from(usage.reserved_bytes.max(1));

@@ -1,4 +1,4 @@
-//! What recording takes from the target, measured in short windows, against its budget.
+//! CPU time that recording takes from the target, measured in short windows, against its budget.
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ impl Meter {
         self.percent
     }
 
-    /// What was measured so far.
+    /// Overhead that was measured so far.
     pub(super) fn overhead(&self) -> Overhead {
         self.overhead
     }
@@ -112,7 +112,7 @@ impl Meter {
     }
 }
 
-/// What was taken between two moments.
+/// CPU time that was taken between two moments.
 fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
     let before: HashMap<&str, &Runs> = begun.runs.iter().map(|runs| (runs.program.as_str(), runs)).collect();
     let target_ns = ended.target_ns.saturating_sub(begun.target_ns);

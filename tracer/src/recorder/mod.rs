@@ -1,8 +1,8 @@
 //! One recording: attaches to a process, or starts a program, and keeps what is seen of it in a file.
 //!
 //! Takes typed [`Options`]; gives [`Notice`]s while it works, and [`Finished`] at its end. It prints nothing, ends no
-//! process, installs no signal handler and knows no flag: all of that is its caller's. What it learns is in the file
-//! within a second, so that a recorder that is killed leaves a recording.
+//! process, installs no signal handler and knows no flag: all of that is its caller's. Everything that it learns is in
+//! the file within a second, so that a recorder that is killed leaves a recording.
 
 mod attach;
 mod capture;
@@ -119,7 +119,8 @@ impl Recorder {
         notify(Notice::Attaching { target: noticed(&target), file: file.clone() });
         let begun = Instant::now();
         let writer = Writer::create(&file, options.output.replace, &header(&target, options))?;
-        // Taken while the probes are attached: memory that is there before the session is not what its first moments add.
+        // Taken while the probes are attached: memory that is there before the session is not what its first moments
+        // add.
         let censuses = Censuses::start(pid, options.takes_censuses, launched.is_some());
         let attached = attach::attach(&target, options, launched.is_some())
             .map_err(|error| reason_of_target(&target).unwrap_or(error))?;

@@ -25,7 +25,7 @@ pub enum Notice {
     Progress(Progress),
     /// Everything that is known by now is in the file, as the caller asked.
     Written,
-    /// What the look at who keeps memory does to the target.
+    /// Effect of the look for holders on the target.
     Holders(holders::Notice),
     /// Recording ends, for this reason; the last census and snapshot are taken, and what is left is written.
     Ending(EndReason),

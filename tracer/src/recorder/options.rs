@@ -21,21 +21,22 @@ const MAX_NAME_CHARS: usize = 64;
 pub struct Options {
     pub subject: Subject,
     pub output: OutputFile,
-    /// How long to record. None: until the target ends or the caller stops it.
+    /// How long to record. `None` means until the target ends or the caller stops it.
     pub duration: Option<Duration>,
     pub probes: ProbeSet,
     /// Smaller allocations are left out, bytes.
     pub min_size_bytes: u64,
-    /// One allocation in about this many bytes is recorded. None: every one.
+    /// One allocation in about this many bytes is recorded. `None` means every one.
     pub sample_bytes: Option<u32>,
-    /// Limit of the overhead, percent of the target's CPU time. None: no limit, and it is not measured.
+    /// Limit of the overhead, percent of the target's CPU time. `None` means no limit, and no measuring.
     pub max_overhead_percent: Option<u32>,
     /// Keep every allocation and free, not only their totals.
     pub keeps_events: bool,
     pub memo: Memo,
     /// Take a census at the start and one at the end.
     pub takes_censuses: bool,
-    /// Look at the end who keeps what was allocated, and hold the target for it no longer than this. None: do not look.
+    /// Look at the end who keeps what was allocated, and hold the target for it no longer than this. `None` means not
+    /// to look.
     pub holders_pause: Option<Duration>,
 }
 
@@ -51,7 +52,7 @@ pub enum Subject {
 /// The file to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputFile {
-    /// None: `tracer-NAME-PID-TIME.trec` in the current folder; the time is UTC.
+    /// `None` means `tracer-NAME-PID-TIME.trec` in the current folder; the time is UTC.
     pub path: Option<PathBuf>,
     /// Replaces a file that exists.
     pub replace: bool,

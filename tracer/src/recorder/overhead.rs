@@ -13,9 +13,9 @@ use crate::{
 
 /// See the module.
 pub(super) struct OverheadControl {
-    /// None: the overhead is not limited, or cannot be measured.
+    /// `None` if the overhead is not limited, or cannot be measured.
     meter: Option<Meter>,
-    /// None: every allocation was recorded so far.
+    /// `None` if every allocation was recorded so far.
     sample_bytes: Option<u32>,
     /// Steps that were taken to keep to the budget.
     steps: Vec<Step>,
@@ -43,12 +43,12 @@ impl OverheadControl {
         self.meter.is_some()
     }
 
-    /// The interval of sampling, bytes. None: every allocation was recorded so far.
+    /// The interval of sampling, bytes. `None` if every allocation was recorded so far.
     pub(super) fn sample_bytes(&self) -> Option<u32> {
         self.sample_bytes
     }
 
-    /// Overhead so far, percent of the target's CPU time. None: not measured.
+    /// Overhead so far, percent of the target's CPU time. `None` if it was not measured.
     pub(super) fn percent(&self) -> Option<f64> {
         let overhead = self.meter.as_ref()?.overhead();
         (overhead.target_ns > 0).then(|| overhead.probes_ns as f64 * 100.0 / overhead.target_ns as f64)

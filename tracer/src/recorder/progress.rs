@@ -10,10 +10,10 @@ const SPAN: Duration = Duration::from_secs(10);
 pub struct Progress {
     /// Since recording began.
     pub elapsed: Duration,
-    /// None: it has no end of its own.
+    /// `None` if it has no end of its own.
     pub left: Option<Duration>,
     pub numbers: Numbers,
-    /// Growth of the bytes that are not freed, per second, over the last 10 s. None: too short to be told.
+    /// Growth of the bytes that are not freed, per second, over the last 10 s. `None` if the time is too short to tell.
     pub growth_bytes_per_s: Option<i64>,
 }
 
@@ -24,7 +24,7 @@ pub struct Numbers {
     pub live_bytes: u64,
     /// Events, stacks and allocations that were lost.
     pub lost_count: u64,
-    /// What recording takes of the target's CPU time, percent. None: not measured.
+    /// Share that recording takes of the target's CPU time, percent. `None` if it was not measured.
     pub overhead_percent: Option<f64>,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Counts {
     pub(super) malformed: u64,
     /// Stacks that are complete though the kernel did not finish them.
     pub(super) completed: u64,
-    /// The interval of sampling, bytes. None: every allocation was recorded.
+    /// The interval of sampling, bytes. `None` if every allocation was recorded.
     pub(super) sample_bytes: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
     Ok(lost.iter().map(|(_, count)| count).sum())
 }
 
-/// What becomes of a counter in a recording.
+/// Use of a counter in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// It is a loss of this name.
@@ -81,8 +81,8 @@ fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
 }
 
 /// How far the numbers can be trusted. `completed_count` stacks are complete though the kernel did not finish them.
-/// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of one
-/// that is older than the session.
+/// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of
+/// one that is older than the session.
 fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
     let walked = counters.stops.iter().sum::<u64>();
     // A walk that found no room was not made, but its allocation has no stack either.

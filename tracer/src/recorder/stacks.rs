@@ -77,8 +77,8 @@ impl StackPipeline {
         self.jvm.is_starting()
     }
 
-    /// Opens the JVM if it can be understood by now. True: it was, and the stacks that waited for it are the next to be
-    /// finished; [`Self::finish_meeting`] is still to be called.
+    /// Opens the JVM if it can be understood by now. Returns true if it was, and the stacks that waited for it are the
+    /// next to be finished; [`Self::finish_meeting`] is still to be called.
     ///
     /// # Errors
     /// The kernel or the recording refuses.

@@ -24,7 +24,7 @@ impl Unwinder {
         Self { kernel, modules, memory, jvm: Jvm::ZERO }
     }
 
-    /// Follows the target to `mappings`. True if anything changed. `awaits_jvm`: see
+    /// Follows the target to `mappings`. Returns true if anything changed. `awaits_jvm`: see
     /// [`ModuleTables::set_awaits_jvm`].
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Unwinder {
 
     /// Finishes the walk of `stack`, which the kernel gave up at code that it did not know.
     /// To be called after [`Self::follow`] with the same `mappings`.
-    /// True: it is complete now. If `may_wait` and its code is still not known, nothing is changed:
+    /// Returns true if it is complete now. If `may_wait` and its code is still not known, nothing is changed:
     /// `stack.rest` is there to try again.
     pub(super) fn finish(&self, stack: &mut Stack, mappings: &[Mapping], may_wait: bool) -> bool {
         let Some(rest) = stack.rest.take() else {

@@ -81,7 +81,7 @@ fn stacks(recording: &Recording) -> Result<(), Refused> {
     if deepest > MAX_FRAMES { Err(format!("a stack has {deepest} frames")) } else { Ok(()) }
 }
 
-/// What was allocated and freed, at the end and at each moment.
+/// Sums of allocations and frees, at the end and at each moment.
 fn totals(recording: &mut Recording) -> Result<(), Refused> {
     let columns: [fn(&Totals) -> u64; 9] = [
         |totals| totals.allocated_bytes,

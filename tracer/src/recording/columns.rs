@@ -10,7 +10,7 @@ use crate::symbolize::{FrameKind, Tier, UnknownReason};
 
 type Result<T> = rusqlite::Result<T>;
 
-/// What `read` makes of each row.
+/// Values that `read` makes of the rows.
 pub(super) fn collect<T>(
     database: &Connection,
     sql: &str,

@@ -1,4 +1,4 @@
-//! What can go wrong with a recording, case by case, with what mends it.
+//! Errors of a recording, case by case, with what mends it.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// What the person can do about it.
+    /// The person's remedy.
     pub fn help(&self) -> String {
         match self {
             WriteError::Exists { .. } => {
@@ -62,7 +62,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// What the person can do about it.
+    /// The person's remedy.
     pub fn help(&self) -> String {
         match self {
             ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {

@@ -1,5 +1,5 @@
-//! Who kept at the end what was allocated in the session: one look at the Java heap, in groups of blocks that are held the
-//! same way, and what each stack has in each group.
+//! Holders at the end of memory that was allocated in the session: one look at the Java heap, in groups of blocks that
+//! are held the same way, and what each stack has in each group.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub struct AboutHolders {
 /// Blocks that are held the same way, allocated in the session or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderGroup {
-    /// None: no Java object has the address.
+    /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
     pub state: State,
     /// From the root to the owner.
@@ -56,7 +56,7 @@ pub struct HolderGroup {
     pub exact: bool,
 }
 
-/// What of a stack's live allocations is of a group.
+/// The part of a stack's live allocations that is of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptStack<S = StackRef> {
     pub stack: S,

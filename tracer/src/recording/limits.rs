@@ -11,7 +11,7 @@ type Result<T> = rusqlite::Result<T>;
 /// Limits that are read of a recording.
 const MAX_LIMITS: usize = 256;
 
-/// What was used of a limit at one moment.
+/// Use of a limit at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSample {
     /// `CLOCK_MONOTONIC`.
@@ -24,7 +24,7 @@ pub struct LimitSample {
     pub hits: Option<u64>,
 }
 
-/// Writes the limits of a moment. What did not change since the last moment is not written again.
+/// Writes the limits of a moment. A use that did not change since the last moment is not written again.
 pub(super) fn write(database: &Connection, time_ns: u64, limits: &[Limit]) -> Result<()> {
     let mut state = database.prepare_cached(
         "INSERT INTO limit_state VALUES (?1, ?2)
@@ -43,7 +43,7 @@ pub(super) fn write(database: &Connection, time_ns: u64, limits: &[Limit]) -> Re
     Ok(())
 }
 
-/// The last state of each limit. None: the recording is of a version that did not ask for them.
+/// The last state of each limit. `None` for a recording of a version that did not ask for them.
 pub(super) fn read(database: &Connection) -> Result<Option<Vec<Limit>>> {
     if !has_table(database, "limit_state")? {
         return Ok(None);

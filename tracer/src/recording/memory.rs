@@ -141,7 +141,7 @@ pub(super) fn read(
         )?,
         false => Vec::new(),
     };
-    // What it holds beside these numbers is a later version's.
+    // Other fields than these numbers are a later version's.
     let heap: Option<Heap> = meta.get(HEAP).and_then(|text| serde_json::from_str(text).ok());
     let limits = limits::read(database)?;
     Ok(Memory { parts, mapped, heap, limits, ..last.unwrap_or_default() })

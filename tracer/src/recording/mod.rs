@@ -40,7 +40,7 @@ pub use read::read;
 pub use stack_ref::StackRef;
 pub use writer::Writer;
 
-/// What `PRAGMA application_id` says: "trec" in ASCII.
+/// Value of `PRAGMA application_id`: "trec" in ASCII.
 pub const APPLICATION_ID: u32 = 0x7472_6563;
 
 /// The format that is written, as in `PRAGMA user_version`, and the newest that is read. It rises

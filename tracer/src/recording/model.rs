@@ -1,4 +1,4 @@
-//! What a recording holds, as plain data: given to the writer, and given back by the reader.
+//! Contents of a recording, as plain data: given to the writer, and given back by the reader.
 
 mod memory;
 mod session;
@@ -33,7 +33,7 @@ pub struct Totals {
     pub allocated_count: u64,
     pub freed_bytes: u64,
     pub freed_count: u64,
-    /// Of `freed_bytes`: what was freed by threads that work off what collections found.
+    /// Part of `freed_bytes` that was freed by threads that work off what collections found.
     pub collected_bytes: u64,
     /// Variances, where it was sampled; those of bytes in [`tracer_common::sampling::VARIANCE_UNIT`]s. Live has
     /// the difference.
@@ -43,11 +43,11 @@ pub struct Totals {
     pub freed_count_variance: u64,
 }
 
-/// What was lost or could not be matched, as far as it is not in `lost`.
+/// Events that were lost or could not be matched, as far as it is not in `lost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quality {
-    /// Frees of what was allocated before the session. None: it was sampled, so nobody can tell.
+    /// Frees of what was allocated before the session. `None` if it was sampled, so nobody can tell.
     pub unmatched_frees: Option<u64>,
     /// Stack walks made.
     pub stacks_total: Option<u64>,
@@ -55,7 +55,7 @@ pub struct Quality {
     pub stacks_complete: Option<u64>,
     /// Stack walks that were like an earlier one in all their parts, and compared with it in place of being made.
     pub stacks_remembered: Option<u64>,
-    /// None: every allocation was recorded.
+    /// `None` if every allocation was recorded.
     pub heaviest_sample: Option<HeaviestSample>,
 }
 
@@ -109,13 +109,13 @@ pub struct Recording {
     pub series: Vec<Sample>,
     pub threads: Vec<Thread>,
     pub live_by_thread: Vec<ThreadLive>,
-    /// What is live at the end, by size. Empty: not told.
+    /// Memory that is live at the end, by size. Empty: not told.
     pub live_sizes: Vec<LiveSize>,
     /// Empty: not told.
     pub live_resident: Vec<LiveResident>,
     /// By begin.
     pub collections: Vec<Collection>,
-    /// What is live at the end, by when it was allocated. Empty: not told.
+    /// Memory that is live at the end, by when it was allocated. Empty: not told.
     pub survivors: Vec<Survivors>,
     /// Resident bytes of the process, by time.
     pub resident: Vec<ResidentSample>,
@@ -128,12 +128,12 @@ pub struct Recording {
     pub limit_series: Vec<LimitSample>,
     /// By address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
-    /// None: page faults were not sampled.
+    /// `None` if page faults were not sampled.
     pub touched: Option<Touched>,
     pub code_cache: CodeCache,
     /// By time; where it changed.
     pub code_series: Vec<CodeSample>,
-    /// Who kept what was live at the end, or why that is not known.
+    /// Holders of what was live at the end, or why that is not known.
     pub holders: Result<KeptHolders, String>,
     /// By moment. Empty: none was taken.
     pub censuses: Vec<KeptCensus>,
@@ -179,7 +179,7 @@ pub struct ResidentSample {
     pub rss_bytes: u64,
 }
 
-/// What changed up to a moment.
+/// Changes up to a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     pub time_ns: u64,
@@ -199,7 +199,7 @@ pub struct SeriesRow {
 pub struct Thread {
     pub tid: Tid,
     pub name: Option<String>,
-    /// None: it ran already when the session started.
+    /// `None` if it ran already when the session started.
     pub started_ns: Option<u64>,
     pub ended_ns: Option<u64>,
     /// The stack of the call that made it.
@@ -210,24 +210,24 @@ pub struct Thread {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collection {
     pub begin_ns: u64,
-    /// None: its end was not seen.
+    /// `None` if its end was not seen.
     pub end_ns: Option<u64>,
     /// The whole heap, while the application stood still.
     pub full: bool,
 }
 
-/// What compiled code was installed and dropped by a moment, since the session started.
+/// Compiled code that was installed and dropped by a moment, since the session started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeSample {
     pub time_ns: u64,
     pub loaded_bytes: u64,
     pub loaded_count: u64,
-    /// Of what was installed in the session.
+    /// Bytes unloaded of code that was installed in the session.
     pub unloaded_bytes: u64,
     pub unloaded_count: u64,
 }
 
-/// What of one stack's allocations of one time is live at the end.
+/// The part of one stack's allocations of one time that is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survivors<S = StackRef> {
     pub stack: S,
@@ -247,7 +247,7 @@ pub struct LiveResident<S = StackRef> {
     pub resident_bytes: u64,
 }
 
-/// What one thread allocated from one stack and did not free.
+/// Memory that one thread allocated from one stack and did not free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadLive<S = StackRef> {
     pub stack: S,
@@ -256,7 +256,7 @@ pub struct ThreadLive<S = StackRef> {
     pub live_count: u64,
 }
 
-/// What of one stack's allocations of one class of sizes is live at the end.
+/// The part of one stack's allocations of one class of sizes that is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSize<S = StackRef> {
     pub stack: S,

@@ -1,4 +1,4 @@
-//! Reads the tables of a recording. What they hold is foreign: a number that cannot be, or a
+//! Reads the tables of a recording. Their contents are foreign: a number that cannot be, or a
 //! reference to nothing, is damage and an error, never a panic.
 
 use std::collections::{BTreeMap, HashMap};

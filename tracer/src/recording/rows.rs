@@ -22,7 +22,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// What was last written of a stack and source.
+    /// Totals that were last written of a stack and source.
     pub(super) fn totals(&self, key: Key) -> Option<Totals> {
         self.totals.get(&key).copied()
     }

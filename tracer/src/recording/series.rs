@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 
 use super::Totals;
 
-/// What a row is about: the stack's row and the source's row.
+/// Subject of a row: the stack's row and the source's row.
 pub(super) type Key = (i64, i64);
 
 /// Samples kept at most.

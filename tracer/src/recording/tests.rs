@@ -1,4 +1,4 @@
-//! What is written is read again; what is damaged, foreign or unfinished is told apart.
+//! A recording that is written is read again; what is damaged, foreign or unfinished is told apart.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -95,7 +95,7 @@ fn who_keeps_what_is_live_is_read_as_it_was_written() {
         kept
     };
     assert_eq!(sorted(read_back.kept.iter().map(by_id).collect()), sorted(written.kept));
-    // Who looked in vain says why; who did not look, and an earlier version, has none.
+    // A recorder that looked in vain says why; one that did not look, and an earlier version, has none.
     let change = |sql: &str| {
         Connection::open(&path).expect("open").execute_batch(sql).expect("change");
         read(&path).expect("read").holders

@@ -30,7 +30,8 @@ pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &Touched<St
     Ok(())
 }
 
-/// What there is of it. `stack`: gives the stack of a row of the table of stacks. None: faults were not sampled.
+/// Estimates that there are of it. `stack`: gives the stack of a row of the table of stacks. `None` if faults were not
+/// sampled.
 pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,

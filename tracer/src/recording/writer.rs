@@ -26,7 +26,7 @@ const ALLOCATOR: i64 = 0;
 /// [`Writer::finish`] it stays so too; dropped before the first [`Writer::tick`] it leaves nothing
 /// behind, and an old file which it was to replace is still there.
 pub struct Writer {
-    /// None only while the file takes its place, or when that failed.
+    /// `None` only while the file takes its place, or when that failed.
     database: Option<Connection>,
     place: PendingFile,
     failed: bool,

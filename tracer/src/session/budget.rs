@@ -14,22 +14,22 @@ const MAX_INTERVAL_BYTES: u32 = 64 << 20;
 /// By which an interval grows that was too small.
 const FACTOR: u32 = 16;
 
-/// What was measured in a span of time.
+/// Measurements of a span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     pub span_ns: u64,
     /// CPU time of the target, with what recording takes.
     pub target_ns: u64,
-    /// Of that: the traps of allocator probes, their programs, and all other probes.
+    /// The part for each kind: the traps of allocator probes, their programs, and all other probes.
     pub traps_ns: u64,
     pub programs_ns: u64,
     pub others_ns: u64,
-    /// Of the allocations of the session.
+    /// Mean size of the allocations of the session.
     pub mean_bytes: u64,
 }
 
 impl Reading {
-    /// What recording takes.
+    /// Time that recording takes.
     pub fn taken_ns(&self) -> u64 {
         self.traps_ns + self.programs_ns + self.others_ns
     }
@@ -39,19 +39,19 @@ impl Reading {
         self.taken_ns() as f64 / self.target_ns.max(self.taken_ns()).max(1) as f64
     }
 
-    /// What the allocator's programs may take for all to be within `limit`.
+    /// Time that the allocator's programs may take for all to be within `limit`.
     fn left_ns(&self, limit: f64) -> f64 {
         limit * self.target_ns as f64 - (self.traps_ns + self.others_ns) as f64
     }
 }
 
-/// What is recorded of allocator calls.
+/// Amount that is recorded of allocator calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Exact,
     /// One allocation in about so many bytes.
     Sampled(u32),
-    /// None: their probes are gone.
+    /// `None` if their probes are gone.
     Light,
     /// No probe is left.
     Detached,
@@ -119,7 +119,7 @@ mod tests {
     const TENTH_NS: u64 = 100_000_000;
     const HALF_NS: u64 = 500_000_000;
 
-    /// Of a target that is always busy, in percent of its time.
+    /// Reading of a target that is always busy, in percent of its time.
     fn busy(traps: u64, programs: u64, others: u64) -> Reading {
         let percent = TENTH_NS / 100;
         Reading {

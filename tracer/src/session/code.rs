@@ -13,7 +13,7 @@ const METHODS_MAX: usize = 1 << 20;
 pub struct CodeTotals {
     pub loaded_bytes: u64,
     pub loaded_count: u64,
-    /// Of what was loaded in the session.
+    /// Bytes unloaded of code that was loaded in the session.
     pub unloaded_bytes: u64,
     pub unloaded_count: u64,
 }
@@ -52,7 +52,7 @@ impl Code {
         }
     }
 
-    /// What it adds up to.
+    /// Totals of all events.
     pub fn totals(&self) -> CodeTotals {
         self.totals
     }

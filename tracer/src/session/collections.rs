@@ -18,7 +18,7 @@ pub struct Collections {
     ended: Vec<Collection>,
     /// The innermost last.
     under_way: Vec<Collection>,
-    /// Of `ended`: given by [`Collections::take_ended`].
+    /// How many of `ended` were given out by [`Collections::take_ended`].
     taken: usize,
     cycles: Cycles,
     /// Ended collections with which a whole cycle began, as it turned out later.
@@ -104,7 +104,7 @@ mod tests {
         };
         pause(&mut collections, 5);
         collections.paused(100, 3, 3);
-        // Of a young collection, then two of a cycle's three; the third comes after the next look.
+        // A pause of a young collection, then two of a cycle's three; the third comes after the next look.
         for at in [120, 130, 140] {
             pause(&mut collections, at);
         }

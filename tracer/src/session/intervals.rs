@@ -54,7 +54,7 @@ impl<Owner: Copy> Intervals<Owner> {
         filled_bytes
     }
 
-    /// Who owns the byte at `address`.
+    /// Owner of the byte at `address`.
     pub fn owner(&self, address: u64) -> Option<Owner> {
         let (_, (end, owner)) = self.pieces.range(..=address).next_back()?;
         (*end > address).then_some(*owner)

@@ -1,4 +1,4 @@
-//! What was mapped and unmapped in the session, by the stack that mapped it.
+//! Memory that was mapped and unmapped in the session, by the stack that mapped it.
 //!
 //! HotSpot reserves address space, commits parts of it by mapping over them, and trims both ends of a
 //! reservation that was too large: so a mapping over one that is there already stays its owner's, and
@@ -21,7 +21,7 @@ const MAP_ANONYMOUS: u64 = libc::MAP_ANONYMOUS as u64;
 const MAP_STACK: u64 = libc::MAP_STACK as u64;
 const MREMAP_DONTUNMAP: u64 = libc::MREMAP_DONTUNMAP as u64;
 
-/// What a mapping is made of.
+/// Kind of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MappingKind {
     Anonymous,
@@ -49,7 +49,7 @@ impl MappingKind {
 struct Owned {
     stack: StackId,
     kind: MappingKind,
-    /// What is still mapped of it.
+    /// Bytes that are still mapped of it.
     left_bytes: u64,
 }
 
@@ -76,8 +76,8 @@ impl Mappings {
         self.program_break = Some(address);
     }
 
-    /// Who mapped `[start, end)` in the session: the bytes of each stack. What was mapped before, or by the
-    /// allocator, is nobody's.
+    /// Stacks that mapped `[start, end)` in the session: the bytes of each stack. Memory that was mapped before, or by
+    /// the allocator, is nobody's.
     pub fn mapped_by(&self, start: u64, end: u64) -> Vec<(StackId, u64)> {
         let mut bytes: BTreeMap<StackId, u64> = BTreeMap::new();
         for (range, owner) in self.space.pieces(start, end) {
@@ -161,7 +161,7 @@ impl Mappings {
         }
     }
 
-    /// What is mapped keeps its owners wherever it goes; only what it grows or shrinks is booked.
+    /// Mapped memory keeps its owners wherever it goes; only its growth or shrinking is booked.
     fn remap(&mut self, record: &MappingRecord, start: u64, end: u64) {
         let (old_start, old_bytes) = (record.argument, round_up(record.argument2));
         if old_bytes == 0 || record.flags & MREMAP_DONTUNMAP != 0 {

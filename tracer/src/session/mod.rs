@@ -1,4 +1,4 @@
-//! What the events of a session add up to: mappings, threads, collections.
+//! Sums of the events of a session: mappings, threads, collections.
 //!
 //! Takes [`Event`]s; gives totals. Pure: time comes from the events, and nothing is read or written.
 

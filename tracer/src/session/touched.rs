@@ -1,18 +1,18 @@
-//! What sampled page faults tell of memory that was touched for the first time, by the stack that touched it and by
-//! whose memory it is.
+//! Estimates from sampled page faults for memory that was touched for the first time, by the stack that touched it and
+//! by whose memory it is.
 
 use std::collections::BTreeMap;
 
 use tracer_common::stack::StackId;
 
-/// Of one stack and owner.
+/// Estimates of one stack and owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touches {
     /// Faults that were taken.
     pub sample_count: u64,
     /// Faults that they stand for: an unbiased estimate of how many there were.
     pub fault_count: u64,
-    /// Of that estimate: each that was taken with a chance of 1/w adds w (w − 1).
+    /// Variance of that estimate: each that was taken with a chance of 1/w adds w (w − 1).
     pub variance: u64,
 }
 

@@ -12,8 +12,8 @@ pub struct Frame {
     /// Java: `package.Class.method`. Native: demangled. Without a name: `[unknown: reason]`.
     pub function: String,
     pub kind: FrameKind,
-    /// The ELF file as the target's `maps` has it, or `[vdso]`. Of Java only native methods have one: where their
-    /// function is, which has no frame of its own if it ends in a jump to what it calls.
+    /// The ELF file as the target's `maps` has it, or `[vdso]`. Among Java methods only native ones have one: where
+    /// their function is, which has no frame of its own if it ends in a jump to what it calls.
     pub module: Option<String>,
     /// Lower-case hexadecimal.
     pub build_id: Option<String>,
@@ -23,7 +23,7 @@ pub struct Frame {
     pub line: Option<u32>,
     /// Offset in the module's file: finds better symbols later.
     pub offset: Option<u64>,
-    /// How a Java method was run. Of native functions only inlined ones have one.
+    /// How a Java method was run. Among native functions only inlined ones have one.
     pub tier: Option<Tier>,
     /// Why `function` is `[unknown: ...]`.
     pub unknown: Option<UnknownReason>,
@@ -51,7 +51,7 @@ impl Frame {
     }
 }
 
-/// What kind of code a frame is in.
+/// Kind of code that a frame is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FrameKind {

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::process::elf::{Elf, ElfError, Section};
 
-/// What is copied of one file: without debug information if all of it is more. Debug information that
+/// Bytes that are copied of one file: without debug information if all of it is more. Debug information that
 /// is compressed, or partly in another file, is left out too: it would have to be trusted with how
 /// much memory it takes and with which files are opened.
 const MAX_IMAGE_BYTES: u64 = 256 << 20;
@@ -68,7 +68,7 @@ pub(super) fn copy(elf: &Elf) -> Result<File, ElfError> {
     for section in &copied {
         image.write_all_at(&elf.section_bytes(section)?, section.offset)?;
     }
-    // What was left out must not be found: it would be read as zeros.
+    // A section that was left out must not be found: it would be read as zeros.
     for (section, entry) in sections.iter().zip(table.chunks_exact_mut(SECTION_HEADER_BYTES)) {
         if is_debug(section) && !copied.iter().any(|copied| std::ptr::eq(*copied, section))
             || section.name == DEBUG_LINK && !is_symbols(section, elf)

@@ -6,8 +6,8 @@ use super::frame::{Frame, FrameKind, Tier, UnknownReason};
 use super::name::clean;
 use crate::hotspot::{self, JavaFrame, Kind, Stale};
 
-/// The frames that a frame of the JVM stands for, innermost first. Of code that was gone before it was
-/// read only the outermost method is known: a frame without a name stands for what was inlined in it.
+/// The frames that a frame of the JVM stands for, innermost first. For code that was gone before it was read only
+/// the outermost method is known: a frame without a name stands for what was inlined in it.
 /// `module_of` tells the file that has the code at an address.
 pub(super) fn frames(
     java: &JavaFrame,

@@ -28,7 +28,7 @@ const MAX_FILES: usize = 4096;
 const MAX_CACHED: usize = 1 << 20;
 /// How far behind its start a symbol without a size is believed: beyond, it is another function.
 const MAX_UNSIZED_BYTES: usize = 4096;
-/// What a program's entry point takes of code, at most, where no symbol tells.
+/// Bytes of code of a program's entry point, at most, where no symbol tells.
 const ENTRY_BYTES: u64 = 48;
 
 /// Names for the native code of one process.
@@ -63,7 +63,7 @@ struct ModuleFile {
     symbols: Option<Result<Symbols, UnknownReason>>,
 }
 
-/// What a file's names are found in.
+/// Tables in which a file's names are found.
 struct Symbols {
     image: File,
     plt: Plt,

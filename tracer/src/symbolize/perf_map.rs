@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::process::Pid;
 use crate::process::root;
 
-/// What is read of the file; entries that are kept.
+/// Bytes that are read of the file; entries that are kept.
 const MAX_BYTES: u64 = 64 << 20;
 const MAX_ENTRIES: usize = 1 << 20;
 /// A file that grows is not read again more often.
@@ -43,7 +43,7 @@ impl PerfMap {
         Self { pid, path, entries: Vec::new(), stamp: None, looked: None }
     }
 
-    /// What marks a frame as named by the map.
+    /// Module that marks a frame as named by the map.
     pub(super) fn module(&self) -> String {
         format!("[{}]", self.path.rsplit('/').next().unwrap_or_default())
     }
@@ -80,7 +80,7 @@ fn find(entries: &[Entry], address: u64) -> Option<&Entry> {
     entries.get(after.checked_sub(1)?).filter(|entry| address < entry.end)
 }
 
-/// Parses lines `START SIZE NAME`, numbers hexadecimal. Of two for one address the later holds: the
+/// Parses lines `START SIZE NAME`, numbers hexadecimal. The later of two for one address holds: the
 /// memory was used again. Lines of another form are passed over.
 fn parse(text: &str) -> Vec<Entry> {
     let mut entries: Vec<Entry> = text.lines().filter_map(parse_line).take(MAX_ENTRIES).collect();

@@ -39,7 +39,7 @@ impl Symbolizer {
     }
 
     /// Does a little of what can wait: copying code that the JVM had compiled before, for frames that
-    /// are seen after it is gone. True: there is more to do.
+    /// are seen after it is gone. Returns true if there is more to do.
     pub fn prepare(&mut self) -> bool {
         for _ in 0..COPIED_AT_ONCE {
             let (Some(jvm), Some(address)) = (&mut self.jvm, self.to_copy.pop()) else { return false };

@@ -117,7 +117,7 @@ impl ModuleTables {
         self.awaits_jvm = awaits_jvm;
     }
 
-    /// Changes how many rows there can be. What is there already stays.
+    /// Changes how many rows there can be. Rows that are there already stay.
     pub fn set_row_capacity(&mut self, row_capacity: usize) {
         self.row_capacity = row_capacity.min(u32::MAX as usize);
     }

@@ -16,7 +16,7 @@ use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
 /// Goes on from `state` with `saved`, what the stack held from `state.sp` on. `mappings` are the
-/// process's. None: there is nothing to be gained.
+/// process's. `None` if there is nothing to be gained.
 pub fn resume(
     state: State,
     saved: &[u8],

@@ -1,6 +1,6 @@
 //! One row of call-frame information, as gimli evaluates it, in the format of the BPF programs.
 //!
-//! x86-64 alone. What the format cannot say becomes [`rule::UNSUPPORTED`], never something near it.
+//! x86-64 alone. A rule that the format cannot say becomes [`rule::UNSUPPORTED`], never something near it.
 
 use gimli::{
     CfaRule, EndianSlice, LittleEndian, Register, RegisterRule, UnwindContextStorage, UnwindExpression,
@@ -94,7 +94,7 @@ fn cfa_rule<'a, S: UnwindSection<Slice<'a>>>(section: &S, cfa: &CfaRule<usize>, 
             }
         }
         CfaRule::Expression(expression) => match expression_bytes(section, expression) {
-            // What every linker writes for a PLT: 8 more once the entry's `push` has run.
+            // Expression that every linker writes for a PLT: 8 more once the entry's `push` has run.
             Some(&[BREG_RSP, 8, BREG_RIP, 0, LIT15, AND, limit @ LIT0..=LIT15, GE, LIT3, SHL, PLUS]) => {
                 row(rule::PLT, u16::from(limit - LIT0))
             }

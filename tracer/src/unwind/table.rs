@@ -365,7 +365,7 @@ impl Compiler {
             }
             let own = self.rows.get(span.first_row..).and_then(|rows| rows.get(..span.row_count));
             let own = own.unwrap_or_default();
-            // Of an overlap, the first entry is believed.
+            // The first entry of an overlap is believed.
             let hidden = own.partition_point(|row| row.pc <= end).saturating_sub(1);
             for row in own.iter().skip(if span.start < end { hidden } else { 0 }) {
                 push(&mut rows, Row { pc: row.pc.max(end), ..*row });

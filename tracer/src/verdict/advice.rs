@@ -3,7 +3,7 @@
 use super::Kind;
 use crate::process::Pid;
 
-/// What holds for a category, by what was found of it.
+/// Advice for a category, by what was found of it.
 struct Advice {
     category: &'static str,
     /// Only of this kind of the category; empty: of all.
@@ -169,7 +169,7 @@ const TABLE: &[Advice] = &[
     },
 ];
 
-/// What to do about `kind` of a row, which may be of a kind itself. `pid` is the target's.
+/// Advice about `kind` of a row, which may be of a kind itself. `pid` is the target's.
 pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: Pid) -> String {
     let category = match category {
         // Metadata, names and tables all live as long as the classes.

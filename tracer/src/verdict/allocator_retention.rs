@@ -8,7 +8,7 @@ use crate::process::Pid;
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const KEPT_MIN_BYTES: u64 = 16 << 20;
-/// What it keeps since before the session is what a start leaves, unless it is more.
+/// Memory that it keeps since before the session is what a start leaves, unless it is more.
 const KEPT_BEFORE_MIN_BYTES: u64 = 64 << 20;
 
 /// The history of all that was allocated, against which the memory that malloc keeps is judged.

@@ -7,19 +7,19 @@ use super::history::GroupId;
 
 /// The groups and the code that tell whether classes are made over and over.
 pub struct ClassChurn {
-    /// What class loaders themselves take.
+    /// Memory that class loaders themselves take.
     pub loaders: GroupId,
     /// All stacks on which classes are loaded or defined.
     pub loading: GroupId,
     /// All stacks on which classes that are there already are defined anew.
     pub redefining: GroupId,
-    /// What the classes that were generated (lambdas, proxies) for each line took when they were defined.
+    /// Memory that the classes generated (lambdas, proxies) for each line took when they were defined.
     pub generating: Vec<GroupId>,
-    /// What code such classes have at the end; None: not known.
+    /// Bytes of code that such classes have at the end; `None` if it is not known.
     pub generated_bytes: Option<u64>,
 }
 
-/// What generated a class.
+/// Generator of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Generator {
     Lambda,
@@ -71,7 +71,7 @@ const GENERATORS: [(&str, Generator); 7] = [
 ];
 /// Beginnings of what stands between a generator and the code that asked for the class.
 const BETWEEN: [&str; 5] = ["java.lang.", "java.security.", "jdk.internal.", "sun.misc.", "sun.reflect."];
-/// What is in the names of the classes that each makes.
+/// Marks in the names of the classes that each makes.
 const MARKS: [(&str, Generator); 4] = [
     ("$$Lambda", Generator::Lambda),
     ("LambdaForm$", Generator::MethodHandle),
@@ -80,7 +80,7 @@ const MARKS: [(&str, Generator); 4] = [
 ];
 
 impl Generator {
-    /// Of the class that a stack defines, leaf first. None: it defines none, or one of the program's own.
+    /// Generator of the class that a stack defines, leaf first. `None` if it defines none, or one of the program's own.
     pub fn of<'a>(category: &str, functions: impl Iterator<Item = &'a str> + Clone) -> Option<Generator> {
         // Where such stacks are, so that those of others need not be read.
         if !["class", "metaspace", "symbol", "jvm"].contains(&category) {
@@ -97,7 +97,7 @@ impl Generator {
         (!functions.skip(from).any(|name| name.starts_with(OF_PROGRAM))).then_some(Generator::Loader)
     }
 
-    /// Of classes with such a name.
+    /// Generator of classes with such a name.
     pub fn of_class(name: &str) -> Generator {
         let found = MARKS.iter().find(|(mark, _)| name.contains(mark));
         found.map_or(Generator::Loader, |(_, generator)| *generator)
@@ -128,7 +128,7 @@ impl ClassWork {
         REDEFINES.iter().any(|begin| name.starts_with(begin))
     }
 
-    /// What a stack of such functions does: whoever defines a class anew loads it, too.
+    /// Action of a stack of such functions: whoever defines a class anew loads it, too.
     pub fn of_stack(functions: impl Iterator<Item = Option<ClassWork>>) -> Option<ClassWork> {
         functions.flatten().max()
     }

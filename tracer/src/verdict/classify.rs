@@ -15,11 +15,11 @@ use crate::recording::Collection;
 
 /// Less than this is no finding: a JVM's own books move by as much in any session.
 pub(super) const SMALL_BYTES: u64 = 128 << 10;
-/// What the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
+/// Memory that the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
 pub(super) const TRICKLE_BYTES: u64 = 32 << 10;
 /// A shorter session has too few samples for a slope to be more than chance.
 const SESSION_MIN_NS: u64 = 5_000_000_000;
-/// What was first allocated so late was not watched long enough to tell where it goes.
+/// A group that was first allocated so late was not watched long enough to tell where it goes.
 const WATCHED_MIN_NS: u64 = 3_000_000_000;
 /// The part of what collections could have freed that they must have freed to be what frees it.
 pub(super) const COLLECTED_SHARE: f64 = 0.5;
@@ -28,7 +28,7 @@ pub(super) const TESTED_SHARE: f64 = 0.25;
 /// The same where nothing of what was there is gone: a smaller sample tells as much.
 pub(super) const TESTED_WHOLE_SHARE: f64 = 0.05;
 
-/// What is live at the end of what was allocated at one time.
+/// Live memory at the end that was allocated at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Birth {
     /// Since the session started: up to a 32nd of the session earlier than the allocation.
@@ -44,11 +44,11 @@ pub(super) struct Evidence<'a> {
     pub(super) nature: Nature,
     /// By time; the first is 0.
     pub(super) history: &'a [Point],
-    /// By begin. None: this JVM does not tell of its collections.
+    /// By begin. `None` if this JVM does not tell of its collections.
     pub(super) collections: Option<&'a [Collection]>,
     /// By birth. Empty: not known.
     pub(super) births: &'a [Birth],
-    /// What makes what is kept for classes grow.
+    /// Cause of the growth of memory for classes.
     pub(super) classes: ClassGrowth,
     /// Class loaders were let go of. Otherwise what falls when a collection runs was working memory.
     pub(super) unloads: bool,
@@ -59,9 +59,9 @@ pub(super) struct Evidence<'a> {
     /// Less may be the chance of sampling.
     pub(super) noise_bytes: u64,
     pub(super) pid: Pid,
-    /// How they are held at the end. None: nobody looked, or nothing is known of them.
+    /// How they are held at the end. `None` if nobody looked, or nothing is known of them.
     pub(super) reachability: Option<Reachability>,
-    /// What the bytes are beside bytes. None: nothing is said.
+    /// Threads that the bytes stand for. `None` if nothing is said about threads.
     pub(super) threads: Option<Threads>,
 }
 
@@ -253,7 +253,7 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
 const REDEFINE_ONCE: &str = "redefine or retransform classes once, not over and over: the versions that are replaced \
                              stay until a full collection, at the least";
 
-/// The verdict of what redefinition made grow until a full collection, whose room is used since. None: it did not.
+/// The verdict of what redefinition made grow until a full collection, whose room is used since. `None` if it did not.
 fn redefined(case: &Evidence<'_>, figures: &Figures) -> Option<Finding> {
     let is_of_classes = case.nature == Nature::Unloaded && case.classes == ClassGrowth::Redefinition;
     let full = case.collections.filter(|_| is_of_classes)?.iter().rev().find(|it| it.full)?;

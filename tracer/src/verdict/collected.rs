@@ -1,4 +1,4 @@
-//! What collections freed of a group, and what survived them.
+//! Memory of a group that collections freed, and memory that survived them.
 
 use super::classify::{
     self, COLLECTED_SHARE, Evidence, SMALL_BYTES, TESTED_SHARE, TESTED_WHOLE_SHARE, at, between,
@@ -13,7 +13,7 @@ const CLEANED_NS: u64 = 2_000_000_000;
 /// So much of what was there survived a collection if nothing of it was garbage: what is live changes between samples.
 const WHOLE_PERCENT: u128 = 90;
 
-/// What one collection led to.
+/// Memory that one collection led to free.
 #[derive(Clone, Copy, Debug)]
 struct Freed {
     /// Its place among all: the epoch in which it was under way.
@@ -25,14 +25,14 @@ struct Freed {
     of_bytes: u64,
 }
 
-/// What the collections of a session did to a group.
+/// Effect of the collections of a session on a group.
 #[derive(Debug)]
 pub(super) struct Collected {
     /// Collections while the group had something live, by begin.
     collections: Vec<Freed>,
     /// All that they led to.
     freed_bytes: u64,
-    /// Live at the end, and allocated before the last collection. None: not known.
+    /// Live at the end, and allocated before the last collection. `None` if it is not known.
     survivors_bytes: Option<u64>,
     /// Live at the end, and allocated before a full collection or two others.
     tested_bytes: Option<u64>,
@@ -135,7 +135,7 @@ impl Collected {
         self.freed_bytes >= self.small_bytes && share >= COLLECTED_SHARE
     }
 
-    /// What they freed: the one that freed most, and all of them.
+    /// Bytes that they freed: the one that freed most, and all of them.
     pub(super) fn describe(&self, figures: &mut Figures) -> String {
         let all = figures.bytes("collected_bytes", self.freed_bytes);
         let Some(best) = self.collections.iter().max_by_key(|freed| freed.freed_bytes) else {
@@ -184,14 +184,14 @@ impl Collected {
         Some(format!("{} survived {gcs}, which {freed}", figures.bytes("survived_bytes", tested)))
     }
 
-    /// What they freed, for a sentence about something else.
+    /// Bytes that they freed, for a sentence about something else.
     pub(super) fn in_passing(&self, figures: &mut Figures) -> Option<String> {
         (self.freed_bytes >= SMALL_BYTES)
             .then(|| format!("{} of it by collections", figures.bytes("collected_bytes", self.freed_bytes)))
     }
 }
 
-/// What a collection led to until the next one began.
+/// Memory that was freed after a collection until the next one began.
 fn freed(case: &Evidence<'_>, epoch: u32, collection: &Collection, next_ns: u64) -> Freed {
     let Collection { begin_ns, end_ns, full } = *collection;
     let ended_ns = end_ns.unwrap_or(begin_ns);
@@ -213,7 +213,7 @@ fn freed(case: &Evidence<'_>, epoch: u32, collection: &Collection, next_ns: u64)
     Freed { epoch, begin_ns, full, freed_bytes, of_bytes }
 }
 
-/// What was live when a collection began: the sample that is taken then, or what the one before and the
+/// Memory that was live when a collection began: the sample that is taken then, or what the one before and the
 /// rate between say.
 fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) -> u64 {
     let Some(next) = between(history, begin_ns, u64::MAX).first() else {
@@ -222,7 +222,7 @@ fn at_begin(history: &[Point], begin_ns: u64, before: Point, high_bytes: u64) ->
     let span_ns = next.time_ns.saturating_sub(before.time_ns).max(1) as f64;
     let share = begin_ns.saturating_sub(before.time_ns) as f64 / span_ns;
     let allocated = next.allocated_bytes.saturating_sub(before.allocated_bytes) as f64 * share;
-    // What others freed meanwhile, too.
+    // Memory that others freed meanwhile, too.
     let freed = next.freed_bytes.saturating_sub(before.freed_bytes);
     let collected = next.collected_bytes.saturating_sub(before.collected_bytes);
     let otherwise = freed.saturating_sub(collected) as f64 * share;

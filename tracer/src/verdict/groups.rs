@@ -15,12 +15,12 @@ use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
 const SPAN_MIN_NS: u64 = 1_000_000_000;
-/// What some class loaders take.
+/// Bytes that some class loaders take.
 const UNLOADED_MIN_BYTES: u64 = 1 << 10;
-/// What a hundred class loaders take, at the least.
+/// Bytes that a hundred class loaders take, at the least.
 const LOADERS_MIN_BYTES: u64 = 16 << 10;
 
-/// What defining a hundred generated classes allocates, at the least.
+/// Bytes that defining a hundred generated classes allocates, at the least.
 const GENERATED_MIN_BYTES: u64 = 64 << 10;
 
 /// Bytes of metaspace, at most, for each byte that loading a class allocates: a class takes some 10 KiB of it, and some
@@ -39,7 +39,7 @@ pub struct GroupVerdicts<'a> {
     rules: &'a Rules,
     groups: &'a RowGroups,
     history: History,
-    /// Relative to the session's start. None: this JVM does not tell of its collections.
+    /// Relative to the session's start. `None` if this JVM does not tell of its collections.
     collections: Option<Vec<Collection>>,
     /// The session's threads, as a whole, end when a collection has found that nobody needs them.
     threads_follow: bool,
@@ -50,10 +50,10 @@ pub struct GroupVerdicts<'a> {
     loading: GroupId,
     /// The group of all stacks on which classes that are there already are defined anew.
     redefining: GroupId,
-    /// What code such classes have at the end; None: not known.
+    /// Bytes of code that such classes have at the end; `None` if it is not known.
     generated_bytes: Option<u64>,
     unloads: bool,
-    /// None: nobody looked who keeps it.
+    /// `None` if nobody looked who keeps it.
     reachability: Option<OfStacks>,
 }
 
@@ -143,8 +143,8 @@ impl<'a> GroupVerdicts<'a> {
         (slope.map(|slope| told.unwrap_or(slope)), verdict)
     }
 
-    /// Live allocations that a group gains each second: the median of the slopes, as for bytes. None: the session was too
-    /// short.
+    /// Live allocations that a group gains each second: the median of the slopes, as for bytes. `None` if the session
+    /// was too short.
     pub fn growth_count_per_s(&self, group: GroupId) -> Option<f64> {
         let mut history = self.history(group);
         if let Some(watched) = self.watched(group) {
@@ -159,7 +159,8 @@ impl<'a> GroupVerdicts<'a> {
         Some((trend::slope(&points)? * 1e3).round() / 1e3)
     }
 
-    /// The same of metaspace, by what the JVM's books say was committed of it. None: they were not read often enough.
+    /// The same of metaspace, by what the JVM's books say was committed of it. `None` if they were not read often
+    /// enough.
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;
         let classes = self.metaspace_growth(&history);
@@ -169,8 +170,8 @@ impl<'a> GroupVerdicts<'a> {
         Some((trend.map(|trend| trend.slope.round() as i64), verdict))
     }
 
-    /// What malloc keeps of all that was allocated. `all`: its group; `compilers`: that of what compilers allocated.
-    /// None: malloc is not glibc's, or was not watched.
+    /// Memory that malloc keeps of all that was allocated. `all`: its group; `compilers`: that of what compilers
+    /// allocated. `None` if malloc is not glibc's, or was not watched.
     pub fn of_allocator(&self, all: GroupId, compilers: Option<GroupId>) -> Option<AllocatorRetention> {
         let recording = self.recording;
         recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
@@ -179,7 +180,7 @@ impl<'a> GroupVerdicts<'a> {
         Some(AllocatorRetention::new(self.history(all), compilers_bytes, recording.target.pid))
     }
 
-    /// Until when a group was watched. None: to the end of the session.
+    /// Until when a group was watched. `None` means to the end of the session.
     fn watched(&self, group: GroupId) -> Option<Watched> {
         let sources = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
@@ -192,7 +193,7 @@ impl<'a> GroupVerdicts<'a> {
         Some(Watched { until_ns: self.since(step.time_ns), why })
     }
 
-    /// What makes a group of what is kept for classes grow: stacks that load some, over and over or not, or others.
+    /// Cause of the growth of a group of memory for classes: stacks that load some, over and over or not, or others.
     fn class_growth(&self, group: GroupId, history: &[Point], category: &str) -> ClassGrowth {
         let is_code = category == "code-cache";
         if self.makes_classes && (!is_code || self.is_generated(history)) {
@@ -281,8 +282,8 @@ impl<'a> GroupVerdicts<'a> {
         self.reachability.as_ref()?.sum(stacks)
     }
 
-    /// The evidence in a history of a category, or of this kind of it; the births, threads and holders of its memory are
-    /// not known.
+    /// The evidence in a history of a category, or of this kind of it; the births, threads and holders of its memory
+    /// are not known.
     fn evidence<'e>(
         &'e self,
         history: &'e [Point],
@@ -350,7 +351,7 @@ fn late_allocated(history: &[Point]) -> u64 {
     end.allocated_bytes.saturating_sub(middle.map_or(0, |point| point.allocated_bytes))
 }
 
-/// Bytes a second: the median of the slopes between all pairs of moments. None: too few of them.
+/// Bytes a second: the median of the slopes between all pairs of moments. `None` if there are too few of them.
 fn growth(history: &[Point]) -> Option<i64> {
     if history.last()?.time_ns < SPAN_MIN_NS {
         return None;
@@ -368,7 +369,7 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
         (variance + totals.allocated_bytes_variance as f64, bytes + totals.allocated_bytes as f64)
     });
     let peak = history.iter().map(Point::live_bytes).max().unwrap_or_default();
-    // What is live is taken for as variable as all that was allocated.
+    // Live memory is taken for as variable as all that was allocated.
     let live_variance = variance * VARIANCE_UNIT as f64 / f64::max(bytes, 1.0) * peak as f64;
     (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
 }

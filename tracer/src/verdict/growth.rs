@@ -21,7 +21,7 @@ const TRICKLE_BIRTHS: usize = 16;
 /// If it brings less than this part of one, growth slows down.
 const SLOW_SHARE: f64 = 0.8;
 
-/// What goes on as before brings this part of an average third in each of the last two.
+/// Growth that goes on as before brings this part of an average third in each of the last two.
 const EVEN_SHARE: f64 = 0.65;
 
 /// If the load grew by this part of what is held at least, what is held follows it.
@@ -37,12 +37,12 @@ const OLD_SHARE: f64 = 0.5;
 pub(super) struct Growth {
     trend: Trend,
     grown_bytes: f64,
-    /// What the second and the last third of the time added to it.
+    /// Bytes that the second and the last third of the time added to it.
     middle_bytes: f64,
     late_bytes: f64,
     span_s: f64,
     of_survivors: bool,
-    /// How older allocations are freed meanwhile. None: they stay.
+    /// How older allocations are freed meanwhile. `None` if they stay.
     turnover: Option<Turnover>,
 }
 
@@ -51,22 +51,22 @@ pub(super) struct Growth {
 enum Turnover {
     /// Growth slows down, and less is left of the first third of the time than of the second.
     Slows { first_share: f64, second_share: f64 },
-    /// What is held is young, and grows as what is asked for does: it follows the load.
+    /// Held memory is young, and grows as what is asked for does: it follows the load.
     FollowsLoad { left_bytes: u64, of_bytes: u64 },
-    /// What is held is young, and grows though no more is asked for than before: each allocation stays longer.
+    /// Held memory is young, and grows though no more is asked for than before: each allocation stays longer.
     StaysLonger { middle_per_s: f64, late_per_s: f64, of_bytes: bool },
     /// The same of a queue, freed in the order in which it came.
     Queues(Stays),
 }
 
 impl Growth {
-    /// Of what is live, from when it was first seen to the end.
+    /// Growth of live memory, from when it was first seen to the end.
     pub(super) fn of_live(case: &Evidence<'_>) -> Option<Growth> {
         let first_ns = Shape::of(case.history).first_ns;
         let watched = case.history.iter().filter(|point| point.time_ns >= first_ns);
         let points: Vec<_> = watched.map(|point| (point.time_ns, point.live_bytes())).collect();
         let mut growth = Growth::of(&points)?;
-        // What lives for a limited time grows ever more slowly until as much dies as is born.
+        // Memory that lives for a limited time grows ever more slowly until as much dies as is born.
         let slows = growth.late_bytes * 3.0 < growth.grown_bytes * SLOW_SHARE;
         let forgotten = forgotten(case, first_ns).filter(|_| slows);
         growth.turnover = match forgotten.or_else(|| growth.young(case, first_ns)) {
@@ -78,7 +78,7 @@ impl Growth {
         Some(growth)
     }
 
-    /// Of what is live at the end and survived the last collection, by the time when it was allocated.
+    /// Growth of memory that is live at the end and survived the last collection, by the time when it was allocated.
     pub(super) fn of_survivors(case: &Evidence<'_>, collected: &Collected) -> Option<Growth> {
         let last_ns = collected.last_ns()?;
         let first_ns = Shape::of(case.history).first_ns;
@@ -99,7 +99,7 @@ impl Growth {
         Some(Growth { of_survivors: true, ..growth })
     }
 
-    /// Of the least that was live after each collection.
+    /// Growth of the least that was live after each collection.
     fn of_floors(case: &Evidence<'_>, first_ns: u64) -> Option<Growth> {
         let collections = case.collections.unwrap_or_default();
         let mut points = Vec::new();
@@ -114,7 +114,7 @@ impl Growth {
         Growth::of(&points)
     }
 
-    /// Of values at times.
+    /// Growth of values at times.
     pub(super) fn of(points: &[(u64, u64)]) -> Option<Growth> {
         let seconds: Vec<_> = points.iter().map(|&(time, live)| (time as f64 / 1e9, live as f64)).collect();
         let trend = Trend::of(&seconds)?;
@@ -133,7 +133,7 @@ impl Growth {
         })
     }
 
-    /// What makes up the growth, if it is young: what leaks is as old as the growth.
+    /// Verdict for growth that is made up of young memory: a leak is as old as the growth.
     fn young(&self, case: &Evidence<'_>, first_ns: u64) -> Option<Turnover> {
         let end_ns = case.history.last().filter(|_| !case.births.is_empty())?.time_ns;
         let span_ns = end_ns.saturating_sub(first_ns) / 3 * 2;
@@ -142,7 +142,7 @@ impl Growth {
         let grown_bytes = self.trend.slope * span_ns as f64 / 1e9;
         ((left_bytes as f64) < grown_bytes * OLD_SHARE).then(|| {
             let of_bytes = classify::at(case.history, first_ns + span_ns).allocated_bytes;
-            // Of many blocks the time that each stays tells more; but one that is enlarged is asked for anew each time.
+            // The time that each of many blocks stays tells more; but one that is enlarged is asked for anew each time.
             let is_few = case.end().live_count() <= ENLARGED_MAX;
             let stays_longer = (is_few && self.brings(TRICKLE_SHARE))
                 .then(|| stays_longer(case.history, first_ns))
@@ -166,7 +166,7 @@ impl Growth {
         self.trend.rises() && self.is_even() && self.late_bytes * 3.0 >= self.grown_bytes * SLOW_SHARE
     }
 
-    /// How older allocations are freed, so that it may level off. None: they stay, or stay ever longer.
+    /// How older allocations are freed, so that it may level off. `None` if they stay, or stay ever longer.
     pub(super) fn forgotten(&self, figures: &mut Figures) -> Option<String> {
         match *self.turnover.as_ref()? {
             Turnover::Slows { first_share, second_share } => {
@@ -183,8 +183,8 @@ impl Growth {
         }
     }
 
-    /// That each allocation stays longer than the ones before. None: older allocations are not freed, or no more than
-    /// asked for.
+    /// That each allocation stays longer than the ones before. `None` if older allocations are not freed, or no more
+    /// than asked for.
     pub(super) fn waits(&self, figures: &mut Figures) -> Option<String> {
         if let Some(Turnover::Queues(stays)) = &self.turnover {
             let early = figures.time("early_stay_ns", stays.early_ns);
@@ -236,13 +236,14 @@ impl Growth {
 }
 
 /// Whether what is held grows though no more is asked for than before: what is live, and what is asked for a second, in
-/// the last third of the time against the second. None: it grows as the load does.
+/// the last third of the time against the second. `None` if it grows as the load does.
 fn stays_longer(history: &[Point], first_ns: u64) -> Option<Turnover> {
     let end = history.last()?;
     let third_ns = end.time_ns.saturating_sub(first_ns) / 3;
     let (one_ns, two_ns) = (first_ns + third_ns, first_ns + 2 * third_ns);
     let [one, two] = [one_ns, two_ns].map(|time_ns| classify::at(history, time_ns));
-    // What is enlarged by realloc is asked for anew each time, ever larger: calls tell the load, if they are known.
+    // A block that is enlarged by realloc is asked for anew each time, ever larger: calls tell the load, if they are
+    // known.
     let of_bytes = end.allocated_count == 0;
     let asked = |point: Point| if of_bytes { point.allocated_bytes } else { point.allocated_count };
     let rate = |from: Point, to: Point| {
@@ -278,8 +279,8 @@ fn between(points: &[(f64, f64)], time: f64) -> Option<f64> {
     Some(one.1 + (other.1 - one.1) * share.clamp(0.0, 1.0))
 }
 
-/// What is left of the first third of the time and of the second, if lifetimes are finite, as far as births tell: less of
-/// the first.
+/// Memory that is left of the first third of the time and of the second, if lifetimes are finite, as far as births
+/// tell: less of the first.
 fn forgotten(case: &Evidence<'_>, first_ns: u64) -> Option<Turnover> {
     if case.births.is_empty() {
         return None;

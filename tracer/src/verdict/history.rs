@@ -12,7 +12,7 @@ pub struct Point {
     /// Allocations; 0 where only bytes are known.
     pub allocated_count: u64,
     pub freed_count: u64,
-    /// Of `freed_bytes`: freed by threads that work off what collections found.
+    /// Part of `freed_bytes` that was freed by threads that work off what collections found.
     pub collected_bytes: u64,
 }
 

@@ -9,7 +9,7 @@ const PARTS: [&str; 2] = ["metaspace", "class-space"];
 /// With fewer looks a course is no more than chance.
 const LOOKS_MIN: usize = 4;
 
-/// Bytes committed and given back since the session's first look. None: it was looked at too seldom.
+/// Bytes committed and given back since the session's first look. `None` if it was looked at too seldom.
 pub(super) fn history(recording: &Recording, started_ns: u64) -> Option<Vec<Point>> {
     let is_part = |sample: &&MemorySample| PARTS.contains(&sample.id.as_str());
     let samples: Vec<&MemorySample> = recording.memory_series.iter().filter(is_part).collect();

@@ -31,7 +31,7 @@ pub use history::{GroupId, Point, RowGroups};
 pub use sentence::{Figure, Figures};
 pub(crate) use trend::Trend;
 
-/// What a row's course means. Exactly one holds.
+/// Meaning of a row's course. Exactly one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -85,7 +85,7 @@ pub enum Proof {
     None,
 }
 
-/// What makes grow what the JVM keeps for classes.
+/// Cause of the growth of memory that the JVM keeps for classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClassGrowth {
     /// Class loaders are made and stay, or classes are generated over and over, and this is of them.
@@ -105,7 +105,7 @@ pub struct Verdict {
     pub proof: Proof,
     /// One sentence, with numbers.
     pub evidence: String,
-    /// What an engineer can do.
+    /// Advice for an engineer.
     pub advice: String,
     /// The numbers of the sentence, by name.
     pub figures: Figures,

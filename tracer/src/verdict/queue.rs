@@ -30,7 +30,7 @@ pub(super) struct Stays {
 }
 
 impl Stays {
-    /// None: they do not stay ever longer, or what is live grows ever more slowly.
+    /// `None` if they do not stay ever longer, or what is live grows ever more slowly.
     pub(super) fn ever_longer(history: &[Point], first_ns: u64) -> Option<Stays> {
         let end = *history.last()?;
         let begun_bytes = end.freed_bytes.div_ceil(BEGUN_PART).max(1);

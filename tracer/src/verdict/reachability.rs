@@ -1,4 +1,5 @@
-//! What a look at the Java heap says of a group's live bytes at the end: reachable, garbage, lost, or of no Java object.
+//! Verdict of a look at the Java heap on a group's live bytes at the end: reachable, garbage, lost, or of no Java
+//! object.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +12,7 @@ const GARBAGE_SHARE: f64 = 0.5;
 /// Part of what is live that must be reachable, or lost, to say that it leaks.
 const REACHABLE_SHARE: f64 = 0.8;
 
-/// What was proved.
+/// Bytes of which something was proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) kind: Kind,
@@ -46,7 +47,7 @@ impl Reachability {
         self.all_bytes = self.all_bytes.saturating_add(bytes);
     }
 
-    /// What it proves of something that grows, with the reason. None: nothing.
+    /// Kind that it proves for something that grows, with the reason. `None` if nothing passes.
     pub(super) fn proves(&self, figures: &mut Figures) -> Option<Proven> {
         let share = |bytes: u64| bytes as f64 / self.all_bytes.max(1) as f64;
         let stays_bytes = self.reachable_bytes.saturating_add(self.lost_bytes);
@@ -85,7 +86,7 @@ impl Reachability {
 pub(super) struct OfStacks(HashMap<StackRef, Reachability>);
 
 impl OfStacks {
-    /// None: nobody looked.
+    /// `None` if nobody looked.
     pub(super) fn of(recording: &Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
         let mut of_stacks: HashMap<StackRef, Reachability> = HashMap::new();
@@ -98,7 +99,7 @@ impl OfStacks {
         Some(Self(of_stacks))
     }
 
-    /// The sum over stacks. None: nothing is known of them.
+    /// The sum over stacks. `None` if nothing is known of them.
     pub(super) fn sum(&self, stacks: impl Iterator<Item = StackRef>) -> Option<Reachability> {
         let stacks: HashSet<StackRef> = stacks.collect();
         let mut sum: Option<Reachability> = None;

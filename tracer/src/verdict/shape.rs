@@ -36,7 +36,7 @@ impl Shape {
     }
 
     /// The verdict of a few blocks that are enlarged again and again, as a table is to which something is added all
-    /// the time: it doubles ever more seldom, and is flat between. None: they are not.
+    /// the time: it doubles ever more seldom, and is flat between. `None` if they are not.
     pub(super) fn enlarged(&self, case: &Evidence<'_>, figures: &mut Figures) -> Option<Finding> {
         let end = case.end();
         let span_ns = end.time_ns.saturating_sub(self.first_ns);

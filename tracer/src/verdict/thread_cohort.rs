@@ -21,12 +21,12 @@ pub(super) struct ThreadCohort {
 /// The time in which a thread ran.
 struct Life {
     started_ns: u64,
-    /// None: it runs at the end.
+    /// `None` if it runs at the end.
     ended_ns: Option<u64>,
 }
 
 impl Life {
-    /// None: it ran when the session started.
+    /// `None` if it ran when the session started.
     fn of(thread: &Thread, history: &History) -> Option<Life> {
         let started_ns = history.since(thread.started_ns?);
         Some(Life { started_ns, ended_ns: thread.ended_ns.map(|end| history.since(end)) })
@@ -41,7 +41,7 @@ impl ThreadCohort {
         }
     }
 
-    /// Those that a group started. None: none is known.
+    /// Those that a group started. `None` if none is known.
     pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
@@ -51,8 +51,8 @@ impl ThreadCohort {
         (!threads.is_empty()).then_some(ThreadCohort { threads })
     }
 
-    /// What their stacks take, of what `mapped` says of each on average; and how many threads that is. `others_follow`:
-    /// the session's threads as a whole end when collections ask them to.
+    /// Memory that their stacks take, of what `mapped` says of each on average; and how many threads that is.
+    /// `others_follow`: the session's threads as a whole end when collections ask them to.
     pub(super) fn history(
         &self,
         mapped: &[Point],
@@ -107,8 +107,8 @@ impl ThreadCohort {
         NOTICE_NS.map(|notice_ns| self.answered(collections, notice_ns, end_ns))
     }
 
-    /// The collections after which nearly all that ran when it began ended within `notice_ns`; 0 where they end otherwise
-    /// as well.
+    /// The collections after which nearly all that ran when it began ended within `notice_ns`; 0 where they end
+    /// otherwise as well.
     fn answered(&self, collections: &[Collection], notice_ns: u64, end_ns: u64) -> usize {
         let ends = || self.threads.iter().filter_map(|thread| thread.ended_ns);
         let (mut asked, mut answered, mut time_ns, mut followed) = (0, 0, 0, 0);
@@ -142,7 +142,7 @@ impl ThreadCohort {
     }
 }
 
-/// Who asked for a thread: the frames beyond `pthread_create`, which maps the stack on one way and makes the
+/// Caller that asked for a thread: the frames beyond `pthread_create`, which maps the stack on one way and makes the
 /// thread on another.
 fn caller(recording: &Recording, stack: StackRef) -> Option<&[u32]> {
     let frames = &recording.stack(stack)?.frames;

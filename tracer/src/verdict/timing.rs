@@ -34,7 +34,7 @@ impl Followed {
     }
 }
 
-/// None: frees do not follow collections, or it is known already by whom they were.
+/// `None` if frees do not follow collections, or it is known already by whom they were.
 pub(super) fn followed(case: &Evidence<'_>) -> Option<Followed> {
     let end = case.history.last()?;
     let known = end.collected_bytes.saturating_mul(2) >= end.freed_bytes;

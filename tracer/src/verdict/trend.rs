@@ -22,7 +22,7 @@ pub(crate) struct Trend {
 }
 
 impl Trend {
-    /// Of values at times (seconds), by time. None: too few points, or all at one moment.
+    /// Trend of values at times (seconds), by time. `None` if there are too few points, or all at one moment.
     pub(crate) fn of(points: &[(f64, f64)]) -> Option<Trend> {
         let points = spread(points);
         if points.len() < POINTS_MIN {
@@ -51,7 +51,7 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     if points.len() < POINTS_MIN { None } else { median(&mut slopes(&points)) }
 }
 
-/// Of all pairs of points that are not at one moment.
+/// Slopes of all pairs of points that are not at one moment.
 fn slopes(points: &[(f64, f64)]) -> Vec<f64> {
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
     for (at, one) in points.iter().enumerate() {

@@ -21,7 +21,7 @@ use crate::process::target::Status;
 use crate::process::{Module, Pid, Tid, elf::Segment};
 use crate::session::intervals::Intervals;
 
-/// What a map is made from.
+/// Sources of a map.
 pub struct Source<'a> {
     pub pid: Pid,
     pub modules: &'a [Module],
@@ -29,8 +29,8 @@ pub struct Source<'a> {
     /// Tells the owners of one mapping apart.
     pub residency: &'a dyn Residency,
     pub jvm: Option<&'a Hotspot>,
-    /// Go through every chunk of malloc's heap, too: it takes about a second for a few gigabytes. Else the
-    /// heap is found by its headers.
+    /// Go through every chunk of malloc's heap, too: it takes about a second for a few gigabytes. Otherwise the heap
+    /// is found by its headers.
     pub walks_heap: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Source<'a> {
 pub struct Part {
     pub range: Range<u64>,
     pub owner: Owner,
-    /// What of the owner's: a thread, a library and its section, a file, a kind of region.
+    /// Name within the owner's memory: a thread, a library and its section, a file, a kind of region.
     pub name: String,
     /// As in maps: `rw-p`.
     pub permissions: String,
@@ -63,9 +63,9 @@ pub struct Map {
     pub parts: Vec<Part>,
     /// Sorted by address.
     pub stacks: Vec<StackUse>,
-    /// What malloc holds, if the heap was gone through and is glibc's.
+    /// Memory that malloc holds, if the heap was gone through and is glibc's.
     pub heap: Option<Malloc>,
-    /// What the kernel says besides; it counts faster than exactly (`get_mm_rss`).
+    /// RSS as the kernel says it besides; it counts faster than exactly (`get_mm_rss`).
     pub rss_bytes: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ impl Map {
         sums
     }
 
-    /// Whose the memory at `address` is.
+    /// Owner of the memory at `address`.
     pub fn owner_at(&self, address: u64) -> Option<Owner> {
         let after = self.parts.partition_point(|part| part.range.start <= address);
         let part = self.parts.get(after.checked_sub(1)?)?;
@@ -157,7 +157,7 @@ struct Claim {
     stack: Option<(ThreadStack, Option<Tid>)>,
 }
 
-/// Who owns what, as far as it is known before the kernel's names.
+/// Owners of ranges, as far as it is known before the kernel's names.
 #[derive(Default)]
 struct Claims {
     all: Vec<Claim>,
@@ -236,7 +236,7 @@ impl Claims {
         self.add(chunk, Owner::MallocMapped, "large block".to_owned());
     }
 
-    /// What is left, and is pointed to by the collector's structures, or goes on where a range ends of
+    /// Memory that is left, and is pointed to by the collector's structures, or goes on where a range ends of
     /// which they told only a part.
     fn collector(&mut self, source: &Source<'_>, vmas: &[Vma]) {
         let Some(jvm) = source.jvm else { return };
@@ -294,7 +294,7 @@ impl Claims {
         }
     }
 
-    /// What a module has in memory beyond its file.
+    /// Memory that a module has beyond its file.
     fn bss(&mut self, modules: &[Module]) {
         for module in modules {
             let Ok(elf) = module.elf() else { continue };

@@ -1,4 +1,4 @@
-//! What of one mapping is in memory, piece by piece.
+//! Resident parts of one mapping, piece by piece.
 
 use std::io;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use tracer_common::arch::PAGE_BYTES;
 use super::smaps::{Usage, Vma};
 use crate::process::pagemap::{PageState, Residency};
 
-/// What each piece of a mapping has of the mapping's memory. The sums are those of the mapping.
+/// Share that each piece of a mapping has of the mapping's memory. The sums are those of the mapping.
 pub(super) fn divide(
     vma: &Vma,
     pieces: &[(Range<u64>, Option<u32>)],
@@ -53,7 +53,7 @@ fn count(range: &Range<u64>, residency: &dyn Residency) -> io::Result<(u64, u64)
     Ok((resident, swapped))
 }
 
-/// Divides `total` in proportion to `counts`, which were taken a moment later. What rounding leaves goes
+/// Divides `total` in proportion to `counts`, which were taken a moment later. The rest that rounding leaves goes
 /// to the largest.
 fn shares(total: u64, counts: impl Iterator<Item = u64>) -> Vec<u64> {
     let counts: Vec<u64> = counts.collect();

@@ -1,4 +1,4 @@
-//! What the kernel's name of a mapping says of its owner.
+//! Owner of a mapping by the kernel's name of it.
 
 use super::owner::Owner;
 use crate::hotspot::RangeKind;
@@ -17,7 +17,7 @@ pub(super) const fn of_kind(kind: RangeKind) -> Owner {
     }
 }
 
-/// What such a range is called.
+/// Name of such a range.
 pub(super) fn of_range(kind: RangeKind, name: Option<&'static str>) -> String {
     match kind {
         RangeKind::JavaHeap => name.unwrap_or("reserved").to_owned(),

@@ -1,4 +1,4 @@
-//! Who owns a part of the address space.
+//! Owner of a part of the address space.
 
 /// The owner of a part. The ids are stable; where a category of allocations is the same thing, it has
 /// the same id.
@@ -11,7 +11,7 @@ pub enum Owner {
     Gc,
     Cds,
     ThreadStack,
-    /// Of threads that ended: glibc keeps up to 40 MiB of them.
+    /// Stacks of threads that ended: glibc keeps up to 40 MiB of them.
     CachedStack,
     /// Heaps of the C library's allocator: the program break, and arenas of threads.
     MallocArena,

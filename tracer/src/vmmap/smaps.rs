@@ -10,12 +10,12 @@ use crate::process::mapping::{self, Mapping};
 /// allows more, and each has about 25 lines.
 const MAX_LINES: usize = 64 << 20;
 
-/// What of some memory is where, bytes.
+/// Sums of some memory by where it is, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Address space.
     pub reserved_bytes: u64,
-    /// Of it, what may be touched: mapped with any right to access it.
+    /// Part of it that may be touched: mapped with any right to access it.
     pub committed_bytes: u64,
     pub resident_bytes: u64,
     /// Resident, divided by the number of processes that share each page.

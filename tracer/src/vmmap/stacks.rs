@@ -4,7 +4,7 @@
 //! those kept for the next thread. The descriptor's fields are where glibc tells debuggers that they are
 //! (`nptl_db/structs.def`, the `_thread_db_*` variables of libc.so), and the lists lie in the dynamic
 //! linker's `_rtld_global` (glibc 2.34 and later). The stack's block is found in the descriptor by what it
-//! must be: pages around the descriptor itself. What the JVM says of its Java threads counts besides,
+//! must be: pages around the descriptor itself. Information that the JVM has about its Java threads counts besides,
 //! and alone where glibc is another.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,7 +14,8 @@ pub(crate) struct ControlGroup {
 }
 
 impl ControlGroup {
-    /// Puts a process into the group of this path, which it makes. None: this host has no such groups, or not for us.
+    /// Puts a process into the group of this path, which it makes. `None` if this host has no such groups, or not for
+    /// us.
     pub(crate) fn with(pid: Pid, path: &str) -> Option<ControlGroup> {
         let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
         let root = roots.into_iter().find(|root| root.join("cgroup.procs").is_file())?;

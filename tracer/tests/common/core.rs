@@ -67,7 +67,7 @@ pub(crate) fn write(pid: Pid, path: &Path) {
     let mut offset = first;
     for mapping in &mappings {
         let bytes = mapping.end - mapping.start;
-        // Of what is as in a file, the kernel dumps the first page.
+        // Where memory is as in a file, the kernel dumps the first page.
         let dumped = match mapping.is_file() && !mapping.writable {
             true if mapping.offset == 0 => PAGE_BYTES,
             true => 0,

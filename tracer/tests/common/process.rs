@@ -23,7 +23,7 @@ pub(crate) struct Process {
 pub(crate) struct Lines {
     name: String,
     receiver: Receiver<String>,
-    /// What was read so far.
+    /// Lines that were read so far.
     pub(crate) seen: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn tracer_output(arguments: &[&str]) -> Output {
     tracer().args(arguments).output().expect("run tracer")
 }
 
-/// The time for which a recorder is to record. None: to the end of its program.
+/// The time for which a recorder is to record. `None` means to the end of its program.
 fn duration(recorder: &Command) -> Option<Duration> {
     let mut arguments = recorder.get_args().take_while(|argument| *argument != "--");
     arguments.find(|argument| *argument == "-d")?;
@@ -53,7 +53,7 @@ pub(crate) struct Recorder {
     programs: Vec<u32>,
 }
 
-/// What a recorder left.
+/// Files and output that a recorder left.
 pub(crate) struct Recording {
     pub(crate) file: PathBuf,
     pub(crate) status: ExitStatus,
@@ -171,7 +171,7 @@ impl Recording {
         with_frames(report.unwrap_or_else(|error| panic!("the report is not JSON: {error}\n{text}")))
     }
 
-    /// What `tracer report` prints for it.
+    /// Output of `tracer report` for it.
     pub(crate) fn render(&self, arguments: &[&str]) -> String {
         let output = tracer().arg("report").arg(&self.file).args(arguments).output().expect("run tracer");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -200,7 +200,7 @@ fn program_ids(pid: Pid) -> Vec<u32> {
     ids
 }
 
-/// What the kernel tells, after `key`, of the files that a process has open.
+/// Values that the kernel tells, after `key`, of the files that a process has open.
 fn told(pid: Pid, key: &str) -> Vec<String> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));

@@ -39,7 +39,7 @@ impl Totals {
         }
     }
 
-    /// What a test program says of itself.
+    /// Totals that a test program says of itself.
     pub(crate) fn of_truth(truth: &Value) -> Totals {
         let mut totals = Totals {
             allocated_bytes: number(truth, "allocated_bytes"),
@@ -97,7 +97,7 @@ pub(crate) fn sites_through<'a>(report: &'a Value, source: &str, function: &str)
         .collect()
 }
 
-/// What holds in every report of a recording that lost nothing.
+/// Conditions that hold in every report of a recording that lost nothing.
 pub(crate) fn assert_sound(report: &Value) {
     assert_eq!(report["schema"], "tracer.report/2");
     assert_nothing_lost(report);

@@ -20,8 +20,8 @@ pub(crate) fn until_at_rest(pid: Pid) {
     });
 }
 
-/// The state of a process or thread, by its folder in `/proc`, as the kernel has it: `T` is stopped, `S` sleeps, `R` runs
-/// or waits for a CPU. None: it is gone.
+/// The state of a process or thread, by its folder in `/proc`, as the kernel has it: `T` is stopped, `S` sleeps, `R`
+/// runs or waits for a CPU. `None` if it is gone.
 pub(crate) fn state(folder: &Path) -> Option<char> {
     let stat = fs::read_to_string(folder.join("stat")).ok()?;
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

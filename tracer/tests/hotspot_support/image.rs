@@ -36,7 +36,7 @@ impl<M: ProcessMemory> ProcessMemory for RecordingMemory<M> {
 }
 
 impl Recorded {
-    /// The ranges, joined where they touch or overlap. Of bytes read twice, the later reading counts.
+    /// The ranges, joined where they touch or overlap. For bytes that were read twice, the later reading counts.
     pub(crate) fn ranges(&self) -> Vec<(u64, Vec<u8>)> {
         let mut joined: Vec<(u64, Vec<u8>)> = Vec::new();
         for (start, bytes) in self.0.lock().expect("not poisoned").iter() {

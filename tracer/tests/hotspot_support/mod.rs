@@ -190,7 +190,7 @@ impl Jvm {
         Hotspot::open(&file, bias, memory).unwrap_or_else(|error| panic!("{}: {error}", self.label))
     }
 
-    /// What the JVM prints of its threads when asked by a signal.
+    /// Dump that the JVM prints of its threads when asked by a signal.
     pub(crate) fn thread_dump(&mut self) -> Vec<dump::Thread> {
         self.process.signal(Signal::QUIT);
         self.stdout.until("Full thread dump");
@@ -215,7 +215,7 @@ impl Jvm {
         }
     }
 
-    /// What `jcmd` of the JDK with a compiler says.
+    /// Output of `jcmd` of the JDK with a compiler.
     pub(crate) fn jcmd(&self, command: &[&str]) -> String {
         let mut jcmd = Command::new(jdk_home().join("bin/jcmd"));
         let output = jcmd.arg(self.pid().to_string()).args(command).output().expect("jcmd");

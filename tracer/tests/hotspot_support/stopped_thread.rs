@@ -9,7 +9,7 @@ pub(crate) struct StoppedThread {
 }
 
 impl StoppedThread {
-    /// None: it has ended, as threads of a JVM do at any time.
+    /// `None` if it has ended, as threads of a JVM do at any time.
     pub(crate) fn new(tid: u32) -> Option<Self> {
         let tid = tid as i32;
         // SAFETY: plain system calls; the structures are as the kernel wants them, and live.

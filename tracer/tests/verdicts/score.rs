@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// What a report must reach.
+/// Precision and recall that a report must reach.
 const ENOUGH: f64 = 0.98;
 const FINDINGS: [&str; 3] = ["leak", "gc-pending", "retention"];
 
-/// What is judged: a program on one JDK with one collector, and what may be told of it besides its truth.
+/// Subject of a judgement: a program on one JDK with one collector, and the facts that may be told of it besides its
+/// truth.
 #[derive(Clone)]
 pub(crate) struct Subject {
     /// `stories`, `cases` or `libraries`.
@@ -38,7 +39,7 @@ pub(crate) struct Row {
     subject: Subject,
     /// Category, owner and verdicts of the truth; none: nothing is to be found.
     truth: Option<[String; 3]>,
-    /// What the report says of the truth's category, and why.
+    /// Verdict of the report on the truth's category, and why.
     verdict: String,
     owner: String,
     evidence: String,
@@ -127,7 +128,7 @@ impl Row {
         Row { subject, truth, verdict, owner, evidence, found, true_findings, false_findings }
     }
 
-    /// What could not be judged: a truth that is not told, if there is one.
+    /// Result for a subject that could not be judged: a truth that is not told, if there is one.
     pub(crate) fn failed(subject: &Subject, truth: &Value, why: String) -> Row {
         let mut row = Row::of(subject, truth, &Value::Null);
         row.found = false;

@@ -14,7 +14,7 @@ pub(crate) struct Story {
 
 const PLAIN: Story = Story { mode: "", flags: &[], from_jdk: 8, evidence: "", also: &[] };
 
-/// What class loaders hold beside what is called Class.
+/// Categories of memory that class loaders hold beside what is called Class.
 const OF_CLASSES: &[&str] = &["class", "metaspace", "symbol", "code-cache"];
 
 pub(crate) const STORIES: &[Story] = &[
@@ -39,7 +39,7 @@ pub(crate) const STORIES: &[Story] = &[
     Story { mode: "slow-leak", ..PLAIN },
     Story { mode: "lambdas-per-call", also: OF_CLASSES, ..PLAIN },
     Story { mode: "own-cleaner", evidence: "right after collections", ..PLAIN },
-    // What must not be called a leak.
+    // Stories that must not be called a leak.
     Story { mode: "cache-at-its-limit", ..PLAIN },
     Story { mode: "rising-load", ..PLAIN },
     Story { mode: "classes-loaded", ..PLAIN },

@@ -12,7 +12,8 @@ use super::{Kernel, archive};
 use crate::{build, shell};
 
 pub(super) const QEMU: &str = "qemu-system-x86_64";
-/// The longest that a boot and its tests may take: minutes on an idle machine, because it is emulated, and more beside others.
+/// The longest that a boot and its tests may take: minutes on an idle machine, because it is emulated, and more beside
+/// others.
 const LIMIT_S: u32 = 1_800;
 /// Memory of a guest: its files, and what verifying takes, which on 7.2 is more than 3 GiB.
 const MEMORY: &str = "8G";
@@ -87,13 +88,13 @@ fn first_process(verifier: &Path, probes: &Path, probe_tests: &[&str], release: 
     )
 }
 
-/// What came of a boot.
+/// Result of a boot.
 pub(super) struct Boot {
     /// The tests began.
     started: bool,
     pub(super) passed: bool,
     pub(super) seconds: u64,
-    /// What the tests and the kernel said.
+    /// Output of the tests and of the kernel.
     pub(super) lines: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
 /// The one of all the tests, beside the running kernel: newer ones verify five times as many instructions, emulated.
 const SUITE_OF_ALL_TESTS: &str = "bookworm";
 
-/// What runs in the guest after the verifier's test: exact sums of threads that interrupt each other in the middle
+/// Tests that run in the guest after the verifier's test: exact sums of threads that interrupt each other in the middle
 /// of a program (on 7.2 that once took the kernel down), system calls with their call sites named, and that no other
 /// process is probed.
 const PROBE_TESTS: [&str; 3] = ["cross_thread", "mappings", "another_process_is_left_alone"];
@@ -39,12 +39,12 @@ pub(crate) struct Options {
 /// A kernel that can be booted.
 struct Kernel {
     suite: String,
-    /// What `uname -r` says.
+    /// Answer of `uname -r`.
     release: String,
     image: PathBuf,
 }
 
-/// What is needed and cannot be had, as against a test that fails.
+/// Something that is needed and cannot be had, as against a test that fails.
 pub(crate) struct Obstacle(anyhow::Error);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -54,8 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     judge(&kernels)
 }
 
-/// The part of it in all the tests, which have built everything. Without QEMU or the network it says that it was skipped,
-/// unless nothing may be.
+/// The part of it in all the tests, which have built everything. Without QEMU or the network it says that it was
+/// skipped, unless nothing may be.
 pub(crate) fn run_after_tests(strict: bool) -> Result<()> {
     let suites = Vec::from([SUITE_OF_ALL_TESTS.to_owned()]);
     match prepare(&Options { suites, update: false }) {

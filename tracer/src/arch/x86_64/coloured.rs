@@ -5,7 +5,7 @@
 const SHIFT: u32 = 12;
 const MASK: u64 = 0xf;
 
-/// The address in a reference if it is coloured. None: it has no colour, and may be an address as it is.
+/// The address in a reference if it is coloured. `None` if it has no colour, and may be an address as it is.
 pub fn address(reference: u64) -> Option<u64> {
     let colour = reference >> SHIFT & MASK;
     (colour != 0).then(|| reference >> (SHIFT + 1 + colour.trailing_zeros()))

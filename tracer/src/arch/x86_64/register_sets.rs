@@ -17,7 +17,7 @@ pub const IN_CORE_STATUS: Range<usize> = 112..112 + GENERAL_WORDS * 8;
 /// The word of [`GENERAL`] that is the stack pointer.
 const STACK_POINTER: usize = 19;
 
-/// The stack pointer among general registers. None: there are too few.
+/// The stack pointer among general registers. `None` if there are too few.
 pub fn stack_pointer(general: &[u64]) -> Option<u64> {
     general.get(STACK_POINTER).copied()
 }

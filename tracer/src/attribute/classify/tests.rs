@@ -243,7 +243,7 @@ fn stacks_of_the_allocator() {
 fn the_owner_has_a_line_and_is_no_binding() {
     const ZSTD: &str = "/tmp/libzstd-jni-1.5.5-4.so!ZSTD_createCCtx";
     for (text, way) in [
-        // What binds a library is not who decides, and neither is the JDK between the two.
+        // Code that binds a library is not who decides, and neither is the JDK between the two.
         (
             &[
                 "c!malloc",
@@ -261,7 +261,7 @@ fn the_owner_has_a_line_and_is_no_binding() {
             &["c!malloc", "/opt/libacme.so!hold", "J com.acme.Native.hold", "J com.acme.Feed.open"],
             "hold > com.acme.Native.hold > com.acme.Feed.open",
         ),
-        // What the JVM allocates for a method is that method's.
+        // Memory that the JVM allocates for a method is that method's.
         (
             &["c!malloc", "jvm!Unsafe_AllocateMemory0", "J com.acme.Off.heap", "J com.acme.Feed.open"],
             "Unsafe_AllocateMemory0 > - > com.acme.Off.heap",

@@ -1,4 +1,4 @@
-//! What malloc's chunks and the JVM's own structures say: the part `census` of the document.
+//! Contents of malloc's chunks and of the JVM's own structures: the part `census` of the document.
 //!
 //! `None` is not known, or the process does not have it (no JVM); in the first case the document's `unknown` has the
 //! reason.
@@ -22,7 +22,7 @@ pub struct Contents {
     pub threads: Option<Threads>,
     /// By type, the most numerous first.
     pub class_loaders: Option<Vec<LoaderType>>,
-    /// Of all class loaders. None also: the census is of a version that did not keep it.
+    /// Metaspace of all class loaders. Also `None` if the census is of a version that did not keep it.
     pub class_loader_totals: Option<LoaderTotals>,
     pub code_cache: Option<CodeCache>,
     pub jni: Option<Jni>,
@@ -87,7 +87,7 @@ pub struct Library {
 /// glibc's heap. Bytes are those of chunks, with malloc's header of 8 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Malloc {
-    /// What its arenas got from the kernel.
+    /// Memory that its arenas got from the kernel.
     pub system_bytes: u64,
     pub in_use_bytes: u64,
     pub in_use_count: u64,
@@ -95,7 +95,7 @@ pub struct Malloc {
     pub free_bytes: u64,
     #[serde(default)]
     pub free_count: Option<u64>,
-    /// Of `free_bytes`: in caches of threads.
+    /// Part of `free_bytes` that is in caches of threads.
     #[serde(default)]
     pub cached_bytes: Option<u64>,
     /// Free at the ends of the arenas.
@@ -289,7 +289,7 @@ pub struct CodeCache {
     pub tiers: Vec<CodeTier>,
     /// Compiled methods, the largest first; each compilation of a method counts for itself.
     pub methods: Vec<CodeMethod>,
-    /// Of all methods.
+    /// Bytes of all methods.
     pub method_count: u64,
     pub generated: Vec<Generated>,
 }
@@ -319,7 +319,7 @@ pub struct CodeTier {
 pub struct CodeMethod {
     /// `package.Class.method`.
     pub method: String,
-    /// `c1`, `c2`; None: the wrapper of a native method.
+    /// `c1`, `c2`; `None` for the wrapper of a native method.
     pub tier: Option<String>,
     pub bytes: u64,
 }

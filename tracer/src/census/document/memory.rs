@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::vmmap::Owner;
 
-/// What the process has in memory.
+/// Resident memory of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// As the kernel counts it. None: a core file does not tell.
+    /// As the kernel counts it. `None` for a core file, which does not tell.
     pub rss_bytes: Option<u64>,
     /// The smallest memory limit of its control groups.
     pub limit_bytes: Option<u64>,

@@ -16,7 +16,7 @@ const UNTOLD_PART: u64 = 3;
 /// Chunks of zlib's states, windows and tables, from the least to the greatest size (x86-64, malloc's header included).
 const ZLIB_SIZES: [std::ops::RangeInclusive<u64>; 4] =
     [5_968..=6_016, 7_168..=7_216, 32_784..=32_848, 65_552..=65_616];
-/// What malloc adds to a block that was asked for, at most: its header, rounding, the JVM's tracking.
+/// Bytes that malloc adds to a block that was asked for, at most: its header, rounding, the JVM's tracking.
 const OVERHEAD_BYTES: u64 = 96;
 
 /// Groups of equal blocks that hold much, and are not of a kind that is counted by itself.
@@ -52,7 +52,7 @@ fn is_counted(census: &Census, class: &SizeClass) -> bool {
     zlib || arenas
 }
 
-/// What malloc has in use, less all that is known of it.
+/// Bytes that malloc has in use, less all that is known of it.
 pub(super) fn untold(census: &Census, findings: &mut Vec<Finding>) {
     let counted = &census.census;
     let Some(malloc) = &counted.malloc else { return };
@@ -65,7 +65,7 @@ pub(super) fn untold(census: &Census, findings: &mut Vec<Finding>) {
     let chunks = counted.jvm_arena_chunks.iter().map(|chunks| chunks.bytes);
     let buffers = counted.direct_buffers.iter().map(|buffers| buffers.reserved_bytes);
     let tables = counted.symbols.iter().map(|tables| tables.symbol_bytes.saturating_add(tables.string_bytes));
-    // What is a finding by its size is told.
+    // A finding by its size is told.
     let equal =
         findings.iter().filter(|finding| finding.kind == "equal-blocks").filter_map(|finding| finding.bytes);
     let told = sums.chain(libraries).chain(chunks).chain(buffers).chain(tables).chain(equal);

@@ -1,4 +1,4 @@
-//! What stands out of the JVM's own structures.
+//! Findings in the JVM's own structures.
 
 use super::{MIN_BYTES, finding, percent, rss_part};
 use crate::census::document::{Census, CodeHeap, Finding, LoaderType, Sum};

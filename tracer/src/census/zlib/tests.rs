@@ -1,4 +1,4 @@
-//! What is a state, and above all what is none.
+//! Blocks that are a state, and above all blocks that are none.
 
 use proptest::prelude::*;
 

@@ -26,7 +26,7 @@ fn owners() -> Owners {
     Owners::new(&[part(CONSTANTS, false), part(CONSTANTS + 0x1000, true)])
 }
 
-/// What is found of a block of these words, beside a workspace whose block has the length that `size` says.
+/// Answer for a block of these words, beside a workspace whose block has the length that `size` says.
 fn found(words: &[u64], size: u64) -> Zstd {
     let bytes = |words: &[u64]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
     let block = bytes(words);

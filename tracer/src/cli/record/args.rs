@@ -62,8 +62,8 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_interval)]
     pub sample_bytes: Option<u32>,
 
-    /// What recording may take of the process's CPU time; when it takes more, it samples, then leaves malloc alone,
-    /// then ends. `none`: whatever it takes
+    /// Share that recording may take of the process's CPU time; when it takes more, it samples, then leaves malloc
+    /// alone, then ends. `none`: whatever it takes
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_percent)]
     pub max_overhead: u32,
 
@@ -137,7 +137,7 @@ fn parse_interval(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// How long to record. None: to the end of the command.
+    /// How long to record. `None` means to the end of the command.
     pub fn duration(&self) -> Option<Duration> {
         self.duration.or(self.command.is_empty().then_some(DEFAULT_DURATION))
     }

@@ -1,7 +1,7 @@
-//! Who gets the keys of the terminal, once a program that the recorder started runs on after its recording.
+//! Owner of the keys of the terminal, once a program that the recorder started runs on after its recording.
 //!
-//! Up to then it is in the recorder's process group, as with perf and strace, and Ctrl-C reaches both. Then the recorder
-//! leaves that group and takes the terminal with it, so Ctrl-C ends the recorder alone.
+//! Up to then it is in the recorder's process group, as with perf and strace, and Ctrl-C reaches both. Then the
+//! recorder leaves that group and takes the terminal with it, so Ctrl-C ends the recorder alone.
 
 use std::fs::File;
 
@@ -19,13 +19,14 @@ impl Foreground {
         Foreground(terminal.filter(is_ours))
     }
 
-    /// Leaves the process group, with the terminal's foreground. False: there is no terminal, or it did not go.
+    /// Leaves the process group, with the terminal's foreground. Returns false if there is no terminal, or it did not
+    /// go.
     pub(super) fn leave_group(&self) -> bool {
         let Some(terminal) = &self.0 else { return false };
         let Some(group) = new_group() else { return false };
         for signal in [libc::SIGTTOU, libc::SIGTSTP] {
-            // SAFETY: no handler is set. Who takes the foreground from the background gets the first, and would stop; after
-            // the second, the shell could not resume a process that is not in its job any more.
+            // SAFETY: no handler is set. A process that takes the foreground from the background gets the first, and
+            // would stop; after the second, the shell could not resume a process that is not in its job any more.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
         let is_left = process::setpgid(None, Some(group)).is_ok();
@@ -35,8 +36,8 @@ impl Foreground {
     }
 }
 
-/// A process group of a process that has ended and was not waited for: it is there as long as that, and whoever is in it.
-/// The recorder may lead the group that it is to leave, and cannot lead another one.
+/// A process group of a process that has ended and was not waited for: it is there as long as that, and whoever is in
+/// it. The recorder may lead the group that it is to leave, and cannot lead another one.
 fn new_group() -> Option<Pid> {
     // SAFETY: the child makes two system calls and ends.
     match unsafe { libc::fork() } {

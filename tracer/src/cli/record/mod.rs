@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 #[derive(Default)]
 struct Teller {
     console: Arc<Console>,
-    /// None: to its end.
+    /// `None` if it records to its end.
     duration: Option<Duration>,
     target: OnceLock<(String, PathBuf, Pid)>,
     /// One answer on stdout at a time.

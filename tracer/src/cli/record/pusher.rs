@@ -40,7 +40,7 @@ impl Pusher {
         command.spawn().map(Pusher).map_err(failed)
     }
 
-    /// Has the file sent; what comes of it is told by the process. False: it was not sent.
+    /// Has the file sent; what comes of it is told by the process. Returns false if it was not sent.
     pub(super) fn push(mut self, file: &Path) -> bool {
         let told =
             self.0.stdin.take().is_some_and(|mut stdin| stdin.write_all(file.as_os_str().as_bytes()).is_ok());
@@ -48,7 +48,7 @@ impl Pusher {
     }
 }
 
-/// The name that the recorder gives. None: it ended without one.
+/// The name that the recorder gives. `None` if it ended without one.
 pub(in crate::cli) fn file_from_stdin() -> Option<PathBuf> {
     let mut name = Vec::new();
     io::stdin().take(PATH_MAX_BYTES).read_to_end(&mut name).ok()?;

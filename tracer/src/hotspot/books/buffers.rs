@@ -21,15 +21,15 @@ const ATTEMPTS: usize = 16;
 /// No process has more.
 const MAX_BYTES: u64 = 1 << 47;
 
-/// What `java.nio.Bits` counts.
+/// Statistics that `java.nio.Bits` counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DirectBuffers {
     pub count: u64,
-    /// What the program asked for.
+    /// Bytes that the program asked for.
     pub capacity_bytes: u64,
     /// With what page alignment adds.
     pub reserved_bytes: u64,
-    /// The most that may be reserved; None: not known, or no buffer was ever made.
+    /// The most that may be reserved; `None` if it is not known, or no buffer was ever made.
     pub limit_bytes: Option<u64>,
 }
 

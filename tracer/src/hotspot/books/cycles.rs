@@ -10,13 +10,13 @@ use crate::hotspot::symbols::{PERF_MEMORY, Symbols};
 
 /// How the memory begins, as a big-endian number.
 const MAGIC: u32 = 0xcafe_c0c0;
-/// Of the prologue: major version, bytes used, where the entries begin, how many there are.
+/// Fields of the prologue: major version, bytes used, where the entries begin, how many there are.
 const PROLOGUE_BYTES: usize = 32;
 const MAJOR: usize = 5;
 const USED: usize = 8;
 const FIRST_ENTRY: usize = 24;
 const ENTRIES: usize = 28;
-/// Of an entry.
+/// Bytes of an entry.
 const ENTRY_BYTES: usize = 20;
 const NAME: usize = 4;
 const TYPE: usize = 12;
@@ -28,7 +28,7 @@ const BYTE: u8 = b'B';
 const MAX_BYTES: usize = 1 << 20;
 const MAX_ENTRIES: u32 = 1 << 14;
 
-/// What collectors call their cycles that look at the whole heap, and how many pauses one has at most.
+/// Names of collectors' cycles that look at the whole heap, and how many pauses one has at most.
 const CYCLES: [(&str, u64); 5] = [
     ("G1 concurrent cycle pauses", 2),
     // G1, to JDK 12.
@@ -47,7 +47,7 @@ pub struct ConcurrentCycles {
     pub pauses_per_cycle: u64,
 }
 
-/// None: the collector has no such cycles.
+/// `None` if the collector has no such cycles.
 pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Option<ConcurrentCycles>, BookError> {
     let variable = symbols.address(PERF_MEMORY).ok_or_else(|| not_described("its performance counters"))?;
     let start = pointer(reader.u64(variable)?)?;
@@ -63,7 +63,7 @@ pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Option<Concu
 fn cycles(memory: &[u8]) -> Option<ConcurrentCycles> {
     let count = number(memory, ENTRIES)?.min(MAX_ENTRIES);
     let mut at = number(memory, FIRST_ENTRY)? as usize;
-    // Of each collector: its number, name and pauses.
+    // Each collector's number, name and pauses.
     let mut names = Vec::new();
     let mut pauses = Vec::new();
     for _ in 0..count {

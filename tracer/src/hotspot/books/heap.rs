@@ -73,7 +73,7 @@ struct Walk<'a> {
     reader: Reader<'a>,
     layout: &'a Layout,
     fields: &'a HeapUseLayout,
-    /// Of the collected heap's structure.
+    /// Address of the collected heap's structure.
     heap: u64,
 }
 

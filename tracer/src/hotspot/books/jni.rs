@@ -20,7 +20,7 @@ const INDEX: Field = word(3);
 const BLOCK_TAIL_BYTES: u64 = 40;
 /// Bytes of a block, and what aligns it.
 const BLOCK_BYTES: u64 = 640;
-/// Of the array before its entries: capacity, count, references to it.
+/// Header of the array before its entries: capacity, count, references to it.
 const ARRAY_HEADER_BYTES: u64 = 24;
 /// Blocks of one storage: 64 million references.
 const MAX_BLOCKS: u64 = 1 << 20;
@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct References {
     pub count: u64,
-    /// Of the blocks that hold them.
+    /// Bytes of the blocks that hold them.
     pub bytes: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn read(reader: Reader<'_>, layout: &BooksLayout) -> Result<JniRefere
     Ok(JniReferences { global: held(jni.global)?, weak: held(jni.weak)? })
 }
 
-/// What the chain of blocks holds that begins with `first`.
+/// References in the chain of blocks that begins with `first`.
 fn chain(reader: Reader<'_>, kind: JniKind, first: u64) -> Result<References, ReadError> {
     let JniKind::Blocks { deleted, handles, top, next, capacity, bytes } = kind else {
         return Err(ReadError::OutOfBounds(first));
@@ -92,7 +92,7 @@ fn chain(reader: Reader<'_>, kind: JniKind, first: u64) -> Result<References, Re
     Ok(references)
 }
 
-/// What the `OopStorage` at `storage` holds.
+/// References in the `OopStorage` at `storage`.
 fn storage(reader: Reader<'_>, storage_bytes: u64, storage: u64) -> Result<References, ReadError> {
     let record = reader.record(storage, storage_bytes)?;
     // The name comes first, then the array; in builds with more fields it is further on.

@@ -3,7 +3,7 @@
 use crate::hotspot::HotspotError;
 use crate::hotspot::vmstructs::{Field, VmStructs, Width};
 
-/// What of the books this JVM describes.
+/// Books that this JVM describes.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hotspot) struct BooksLayout {
     pub(super) loaders: Option<LoaderLayout>,
@@ -48,7 +48,7 @@ pub(super) struct MirrorLayout {
     pub(super) is_handle: bool,
 }
 
-/// What keeps JNI's references: addresses of the pointers to the global and the weak ones, and more.
+/// Structures that keep JNI's references: addresses of the pointers to the global and the weak ones, and more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JniLayout {
     pub(super) global: u64,
@@ -64,7 +64,7 @@ pub(super) enum JniKind {
     Blocks { deleted: u64, handles: Field, top: Field, next: Field, capacity: u64, bytes: u64 },
 }
 
-/// What of the heap is used, by collector: where a region or space has its top, or the heap its counters.
+/// Fields for the used part of the heap, by collector: where a region or space has its top, or the heap its counters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::hotspot) struct HeapUseLayout {
     pub(in crate::hotspot) region_top: Option<Field>,

@@ -1,8 +1,8 @@
 //! Class loaders: the graph of `ClassLoaderData`, each with the list of its classes.
 //!
-//! In JDK 8 a loader's list of classes is found by proof: its first class names the loader. What holds a
-//! hidden class there is one more with the object of another loader.
-//! Source: HotSpot, `classfile/classLoaderData.hpp` (JDK 8 to 25).
+//! In JDK 8 a loader's list of classes is found by proof: its first class names the loader. The entry that holds a
+//! hidden class there is one more with the object of another loader. Source: HotSpot, `classfile/classLoaderData.hpp`
+//! (JDK 8 to 25).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,7 +20,7 @@ use crate::hotspot::vmstructs::Field;
 const MAX_LOADERS: usize = 1 << 20;
 /// Classes of one JVM.
 const MAX_CLASSES: usize = 1 << 22;
-/// What has no object: the loader of the JVM itself.
+/// Name of the loader that has no object: the loader of the JVM itself.
 const BOOTSTRAP: &str = "bootstrap";
 
 /// Loaders of one type.
@@ -31,7 +31,7 @@ pub struct LoaderType {
     pub count: u64,
     /// Defined by them, with arrays and hidden classes.
     pub class_count: u64,
-    /// None: it could not be read of each.
+    /// `None` if it could not be read of each.
     pub metaspace: Option<Metaspace>,
 }
 
@@ -42,7 +42,7 @@ pub struct Loaders {
     pub types: Vec<LoaderType>,
     pub count: u64,
     pub class_count: u64,
-    /// Of all of them.
+    /// Metaspace of all of them.
     pub metaspace: Option<Metaspace>,
 }
 
@@ -214,7 +214,7 @@ pub(super) fn bootstrap_class(
     name: &str,
 ) -> Result<Option<u64>, ReadError> {
     let graph = Graph::new(reader, fields)?;
-    // Of JDK 8's, which one holds hidden classes is not known.
+    // JDK 8 does not tell which one holds hidden classes.
     for loader in graph.loaders()?.iter().filter(|loader| loader.object == 0) {
         for class in graph.classes(loader.address)? {
             let symbol = reader.field(class, fields.klass_name)?;

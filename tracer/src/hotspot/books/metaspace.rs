@@ -38,12 +38,12 @@ const MAX_CHUNKS: usize = 1 << 16;
 /// 1 TiB: no loader has more.
 const MAX_WORDS: u64 = 1 << 37;
 
-/// What a loader has in metaspace and class space.
+/// Memory that a loader has in metaspace and class space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metaspace {
     /// Committed in its chunks: no other loader can use it.
     pub committed_bytes: u64,
-    /// Of its classes, methods, constants.
+    /// Bytes of its classes, methods and constants.
     pub used_bytes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the JVM's own books say that it holds: the Java heap, loaders and their classes, symbols, direct
+//! Memory that the JVM holds by its own books: the Java heap, loaders and their classes, symbols, direct
 //! buffers, code, JNI references, what waits for a compiler.
 //!
 //! Each subject stands for itself: what this JVM does not describe is said to be so, and the others
@@ -87,7 +87,7 @@ impl Hotspot {
         CodeBook { heaps: self.code_heaps(), methods: self.nmethods() }
     }
 
-    /// What of the Java heap holds objects.
+    /// The part of the Java heap that holds objects.
     ///
     /// # Errors
     /// See [`BookError`]. Known from JDK 8 to 25, of ZGC and Shenandoah to 24.
@@ -112,7 +112,7 @@ impl Hotspot {
         tables::read(&*self.memory, &self.layout, &self.symbols)
     }
 
-    /// Cycles of a concurrent collector since the JVM's start. None: the collector has none.
+    /// Cycles of a concurrent collector since the JVM's start. `None` if the collector has none.
     ///
     /// # Errors
     /// See [`BookError`]; a libjvm without its full symbol table does not tell, and `-XX:-UsePerfData` leaves them out.

@@ -39,15 +39,16 @@ const PIECE: u64 = 8 << 10;
 const MAX_ENTRIES: u64 = 1 << 25;
 /// Nodes by which the layout of all is told.
 const MAX_PROBES: usize = 64;
-/// Of what the JVM counts and what is found: a part, and a few more, that came or went meanwhile.
+/// Tolerated difference between the JVM's count and the entries that are found: one in so many, and a few more, which
+/// came or went meanwhile.
 const TOLERATED_PART: u64 = 100;
 const TOLERATED_COUNT: u64 = 64;
 
-/// What a table has.
+/// Contents of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     pub count: u64,
-    /// Of buckets and entries, and of the symbols themselves. Interned strings lie in the Java heap.
+    /// Bytes of buckets and entries, and of the symbols themselves. Interned strings lie in the Java heap.
     pub bytes: u64,
 }
 
@@ -76,7 +77,7 @@ pub(super) fn read(
     last
 }
 
-/// What the entries of a table are.
+/// Kind of the entries of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entries {
     /// Symbols, by pointers to them.

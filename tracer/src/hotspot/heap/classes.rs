@@ -116,7 +116,7 @@ impl DeclaredField {
     }
 }
 
-/// What is read of a class.
+/// Fields that are read of a class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RawClass {
     pub(super) name: String,
@@ -430,7 +430,7 @@ impl<'a> ClassTable<'a> {
 
     /// Is there an object at `address`, as far as its header and length tell? For words that only may be references.
     pub(super) fn is_object(&mut self, copy: &HeapCopy, address: u64) -> Option<ClassId> {
-        /// Of the mark word: a collector has moved it.
+        /// Bits of the mark word of an object that a collector has moved.
         const FORWARDED: u64 = 3;
         if !address.is_multiple_of(self.shape.alignment) || !copy.contains(address) {
             return None;

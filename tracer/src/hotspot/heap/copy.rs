@@ -19,7 +19,7 @@ pub(super) const MAX_EXTENT_BYTES: u64 = 8 << 32;
 /// Read by one call: a larger piece is not faster.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// What lies in a space.
+/// Generation of the objects in a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpaceKind {
     /// Threads allocate here, and collections empty it.
@@ -192,7 +192,7 @@ impl HeapCopy {
         }
     }
 
-    /// What was copied.
+    /// Spaces that were copied.
     pub fn spaces(&self) -> &[Space] {
         &self.spaces
     }

@@ -51,10 +51,10 @@ pub(super) struct LoaderLayout {
     pub(super) bytes: u64,
 }
 
-/// What threads and native code hold.
+/// Layout of the references that threads and native code hold.
 #[derive(Clone, Debug)]
 pub(super) struct RootLayout {
-    /// Of a thread: what it allocates from, as (top, end) of its buffer.
+    /// The buffer that a thread allocates from, as (top, end) of its buffer.
     pub(super) buffer: (Field, Field),
     /// The allocation's real end, from 11 on.
     pub(super) buffer_end: Field,

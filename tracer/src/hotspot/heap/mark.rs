@@ -35,7 +35,7 @@ pub enum Reach {
     Collectable,
 }
 
-/// What led to an object.
+/// Reference that led to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parent {
     /// Index of an object in the order of marking.
@@ -76,7 +76,7 @@ impl Numbers {
         Ok(Self { memory: MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?, length: 0 })
     }
 
-    /// False: there is no room.
+    /// Returns false if there is no room.
     #[inline]
     fn push(&mut self, value: u32) -> bool {
         let at = 4 * self.length;
@@ -96,7 +96,7 @@ impl Numbers {
     }
 }
 
-/// What was reached.
+/// Objects that were reached.
 pub(super) struct Marks {
     base: u64,
     /// One for each word of the heap.
@@ -181,7 +181,7 @@ struct Marker<'a, 'b> {
     loaders: HashMap<u64, usize>,
     loader_objects: HashMap<u64, u64>,
     loader_roots: Vec<(u32, Vec<u64>)>,
-    /// Of each class: its loader was seen.
+    /// Whether the loader of each class was seen.
     seen_classes: Vec<bool>,
     phantoms: Vec<Waiting>,
     finals: Vec<Waiting>,
@@ -290,7 +290,7 @@ impl Marker<'_, '_> {
         self.chunks();
 
         self.begin(Reach::Collectable);
-        // What one of them keeps may keep others.
+        // An object that one of them keeps may keep others.
         loop {
             let phantoms = std::mem::take(&mut self.phantoms);
             let finals = std::mem::take(&mut self.finals);

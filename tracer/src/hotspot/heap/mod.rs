@@ -1,10 +1,10 @@
 //! The Java heap, read from outside: which objects there are, which of them are reachable, and from where.
 //!
-//! Takes the JVM's description of itself; gives the used spaces, a local copy of them, the roots, and a mark over the copy
-//! ([`Look`]). Copy and roots must be of one moment: whoever asks holds the target meanwhile, or knows that no
-//! collection came between. Object contents stay here: only names of classes, fields and threads go out.
-//! JDK 11, 17, 21 and 25 with G1, Parallel and Serial; anything else is refused, because nobody has compared it with the
-//! JVM's own collection.
+//! Takes the JVM's description of itself; gives the used spaces, a local copy of them, the roots, and a mark over the
+//! copy ([`Look`]). Copy and roots must be of one moment: whoever asks holds the target meanwhile, or knows that no
+//! collection came between. Object contents stay here: only names of classes, fields and threads go out. JDK 11, 17, 21
+//! and 25 with G1, Parallel and Serial; anything else is refused, because nobody has compared it with the JVM's own
+//! collection.
 
 mod classes;
 mod copy;
@@ -60,7 +60,7 @@ pub enum HeapError {
     /// Nobody has proved that heaps of such JVMs are read right.
     #[error("{0}")]
     NotProved(String),
-    /// What was read makes no sense.
+    /// Memory that was read makes no sense.
     #[error("the JVM's memory made no sense: {0}")]
     Unreadable(String),
     /// There is no memory for the mark.
@@ -140,7 +140,7 @@ impl Hotspot {
             static_count: offset(classes.mirror_statics)?,
             klass: offset(classes.mirror_klass)?,
         };
-        // Of four bytes from JDK 21 on.
+        // It has four bytes from JDK 21 on.
         let alignment = self.flag_u64("ObjectAlignmentInBytes").map_or(WORD_BYTES, |flag| flag & 0xffff_ffff);
         if ![8, 16, 32, 64, 128, 256].contains(&alignment) {
             return Err(HeapError::missing("how its objects are aligned"));
@@ -346,9 +346,9 @@ impl Look<'_, '_> {
         self.marks.quality
     }
 
-    /// Calls `visit` with every `long` of every object that is not 0 (the object, the field's offset, the value): of those
-    /// that were reached, then of those that were not. Gives at how many places it could not be told where dead objects
-    /// begin.
+    /// Calls `visit` with every `long` of every object that is not 0 (the object, the field's offset, the value): of
+    /// those that were reached, then of those that were not. Gives at how many places it could not be told where dead
+    /// objects begin.
     pub fn each_long(&mut self, visit: &mut dyn FnMut(Object, u32, u64)) -> u64 {
         let mut longs = Longs { copy: self.copy, offsets: Vec::new(), visit };
         for index in 0..self.marks.count() {
@@ -376,7 +376,7 @@ impl Look<'_, '_> {
     }
 
     /// For an object that waits for the end of another (a `PhantomReference`, with a field of its own): that object;
-    /// `Some(0)` if it is gone. None for all other objects.
+    /// `Some(0)` if it is gone. `None` for all other objects.
     pub fn waits_for(&self, object: u64, class: ClassId) -> Option<u64> {
         let reference = self.classes.get(class)?.reference.as_ref()?;
         if reference.strength != Strength::Phantom {

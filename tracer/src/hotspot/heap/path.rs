@@ -24,7 +24,7 @@ const STRING: &str = "java/lang/String";
 /// `String.coder`: one byte a character.
 const LATIN1: u8 = 0;
 
-/// What a step goes along.
+/// Kind of reference that a step follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
@@ -45,9 +45,9 @@ pub enum StepKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Step {
     pub kind: StepKind,
-    /// Whose field or element it is, with dots.
+    /// Class whose field or element it is, with dots.
     pub class: Option<Arc<str>>,
-    /// Of the field, or of the thread.
+    /// Name of the field, or of the thread.
     pub name: Option<Arc<str>>,
 }
 
@@ -58,8 +58,8 @@ impl Step {
 }
 
 impl Look<'_, '_> {
-    /// The way to the object with this index in the order of marking, from its root on. Runs of fields of one class (the
-    /// links of a list, the branches of a tree) are one step.
+    /// The way to the object with this index in the order of marking, from its root on. Runs of fields of one class
+    /// (the links of a list, the branches of a tree) are one step.
     pub fn path(&mut self, index: usize) -> Rc<[Step]> {
         // Ways share their beginnings: each is worked out once.
         let mut chain = vec![index];
@@ -263,7 +263,7 @@ fn extended(path: Rc<[Step]>, step: Step) -> Rc<[Step]> {
             path.iter().take(before).cloned().chain([step]).collect()
         }
         _ if path.len() < MAX_STEPS => path.iter().cloned().chain([step]).collect(),
-        // What is between the first and the last steps is left out.
+        // Steps between the first and the last ones are left out.
         _ => {
             let more = Step::new(StepKind::Internal, None, Some("...".into()));
             let last = path.iter().skip(FIRST_STEPS + 2).cloned();

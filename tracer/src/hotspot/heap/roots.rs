@@ -1,4 +1,4 @@
-//! What holds objects from outside of the heap: class loaders, threads, JNI and the JVM itself.
+//! Roots: holders of objects outside of the heap: class loaders, threads, JNI and the JVM itself.
 //!
 //! Read while the target is held. Much of it is not described by the JVM, and is found by proof before: a loader's list
 //! of handles is the field that leads to the handle of one of its mirrors; an `OopStorage` is what libjvm's data points
@@ -46,7 +46,7 @@ const MAX_NAME: usize = 64;
 const MAX_LOCAL_BLOCKS: usize = 1 << 16;
 /// Below the stack pointer, what a function may use without moving it.
 const RED_ZONE_BYTES: u64 = 128;
-/// Of all stacks together.
+/// Bytes of all stacks together.
 const MAX_STACK_BYTES: u64 = 1 << 30;
 /// libjvm's writable data.
 const MAX_DATA_BYTES: u64 = 64 << 20;
@@ -66,7 +66,7 @@ pub(super) enum Root {
     Thread(usize),
     Local(usize),
     Stack(usize),
-    /// What native code or the JVM holds.
+    /// Reference that native code or the JVM holds.
     Storage {
         name: String,
     },
@@ -87,17 +87,17 @@ pub struct Roots {
     pub(super) unallocated: Vec<Range<u64>>,
 }
 
-/// What a loader holds.
+/// References that a loader holds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoaderRoots {
-    /// Of its `ClassLoaderData`.
+    /// Address of its `ClassLoaderData`.
     pub(super) address: u64,
     pub(super) object: u64,
     pub(super) is_holder: bool,
     pub(super) handles: Vec<u64>,
 }
 
-/// What a thread holds.
+/// References that a thread holds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ThreadRoots {
     pub(super) object: u64,
@@ -107,7 +107,7 @@ pub(super) struct ThreadRoots {
     pub(super) registers: Vec<u64>,
 }
 
-/// What an `OopStorage` holds.
+/// References that an `OopStorage` holds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StorageRoots {
     pub(super) name: String,
@@ -258,7 +258,7 @@ impl HeapAccess<'_> {
             let objects = if weak { Vec::new() } else { self.storage(place)? };
             roots.storages.push(StorageRoots { name: place.name.clone(), weak, objects });
         }
-        // What native code holds says more than what the JVM holds.
+        // A reference of native code says more than one of the JVM.
         roots.storages.sort_by_key(|storage| !storage.name.starts_with("JNI"));
         if self.feature <= LAST_WITH_STATICS {
             roots.statics = self.words(&self.places.data)?;
@@ -373,7 +373,7 @@ impl HeapAccess<'_> {
         Ok(objects)
     }
 
-    /// What an `OopStorage` holds.
+    /// References that an `OopStorage` holds.
     fn storage(&self, place: &StoragePlace) -> Result<Vec<u64>, ReadError> {
         let array = self.reader.pointer_field(place.address, place.array)?;
         let count = self.reader.u64(array + WORD_BYTES)?;
@@ -428,7 +428,7 @@ fn writable_data(mappings: &[Mapping], libjvm: &str) -> Vec<Range<u64>> {
 
 fn resident_parts(residency: &dyn Residency, range: &Range<u64>) -> Vec<Range<u64>> {
     let mut parts: Vec<Range<u64>> = Vec::new();
-    // What was found before the page map failed counts.
+    // Every root found before the page map failed counts.
     let _ = pagemap::each_resident(residency, range.start, range.end, |page| {
         let page = page.max(range.start)..(page + PAGE_BYTES).min(range.end);
         match parts.last_mut() {

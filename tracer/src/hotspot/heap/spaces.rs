@@ -82,7 +82,7 @@ impl HeapAccess<'_> {
                 (region.field(layout.region.start)?, region.field(top)?, region.field(end)?);
             let tag = region.field(layout.tag)?;
             let name = layout.tags.iter().find(|(value, _)| *value == tag).map_or("old", |(_, name)| *name);
-            // What is above the top of a free region is nothing.
+            // No object is above the top of a free region.
             let top = if name == "free" { bottom } else { top };
             let (mut space, end) = space(bottom, top, end, kind(name))?;
             // Both tags of humongous regions have one name: the first of them begins an object.

@@ -17,7 +17,7 @@ const HEAPS: [&str; 7] = [
     "EpsilonHeap",
 ];
 
-/// What tells where the JVM's memory lies.
+/// Fields that tell where the JVM's memory lies.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hotspot) struct RangesLayout {
     /// Address of `Universe::_collectedHeap`.
@@ -56,7 +56,7 @@ pub(in crate::hotspot) struct HeapLayout {
     /// Pointers to the young and the old generation: static variables (Parallel) or fields of the heap.
     pub(in crate::hotspot) parallel: Option<(u64, u64)>,
     pub(in crate::hotspot) serial: Option<(Field, Field)>,
-    /// What a generation reserved, and the pointers to its spaces with their names.
+    /// Range that a generation reserved, and the pointers to its spaces with their names.
     pub(in crate::hotspot) parallel_space: Option<SpaceField>,
     pub(in crate::hotspot) parallel_young: Vec<(Field, &'static str)>,
     pub(in crate::hotspot) parallel_old: Vec<(Field, &'static str)>,
@@ -73,7 +73,7 @@ pub(in crate::hotspot) struct G1Layout {
     pub(in crate::hotspot) length: Field,
     pub(in crate::hotspot) region: SpaceField,
     pub(in crate::hotspot) tag: Field,
-    /// What each value of `tag` is called; every other one is old.
+    /// Name of each value of `tag`; every other one is old.
     pub(in crate::hotspot) tags: Vec<(u64, &'static str)>,
 }
 

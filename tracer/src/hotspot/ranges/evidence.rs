@@ -13,7 +13,7 @@ use crate::hotspot::read::{Reader, pointer};
 
 /// Bytes read of what a word points to.
 const POINTEE_BYTES: u64 = 512;
-/// Of a unit or an alignment that can lie beside an address: larger numbers are lengths.
+/// Largest unit or alignment that can lie beside an address: larger numbers are lengths.
 const MAX_UNIT_BYTES: u64 = 64 << 10;
 /// Structures looked into, beginning with the roots.
 const MAX_STRUCTURES: usize = 4096;
@@ -92,7 +92,7 @@ impl<'a> Evidence<'a> {
     /// The words of a structure, up to the first that cannot be read.
     pub(super) fn words(&self, address: u64, bytes: u64) -> Vec<u64> {
         let Ok(address) = pointer(address) else { return Vec::new() };
-        // What is asked for may reach past the last page of a heap.
+        // The range that is asked for may reach past the last page of a heap.
         let within_page = PAGE_BYTES - address % PAGE_BYTES;
         let read = |bytes: u64| self.reader.bytes(address, bytes, 1 << 16).ok();
         let bytes = read(bytes).or_else(|| read(within_page.min(bytes))).unwrap_or_default();

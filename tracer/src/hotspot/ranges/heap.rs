@@ -130,7 +130,7 @@ impl Source<'_> {
         let view = |&(instance, mask): &(u64, Field)| {
             let mask = self.reader.pointer_field(self.reader.pointer(instance).ok()?, mask).ok()?;
             let view_bytes = self.reader.u64(mask).ok()?.checked_add(1)?;
-            // Of a generation of ZGC that is not in use it is 1.
+            // It is 1 for a generation of ZGC that is not in use.
             let possible = view_bytes.is_power_of_two() && (1 << 32..=1 << 46).contains(&view_bytes);
             possible.then(|| view_bytes..view_bytes.saturating_mul(8).min(1 << 47))
         };

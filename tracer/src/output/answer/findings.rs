@@ -10,7 +10,7 @@ use super::{FINDINGS, Options, held, kept};
 use crate::output::{clean, units};
 use crate::profile::{Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Verdict};
 
-/// What was there before is told beside findings, at most so much of it.
+/// Lines about earlier memory that are told beside findings, at most.
 const BESIDE: usize = 2;
 /// Lines of evidence on the first screen.
 const EVIDENCE_LINES: usize = 2;
@@ -135,7 +135,7 @@ fn growth(finding: &Finding) -> String {
     }
 }
 
-/// What is allocated, how large each is, of which categories, and what is mapped beside it.
+/// Contents of a line: what is allocated, how large each is, of which categories, and what is mapped beside it.
 fn held_there(finding: &Finding, profile: &Profile) -> String {
     let amounts = &finding.amounts;
     let mut categories: Vec<&str> = Vec::new();
@@ -162,7 +162,7 @@ fn held_there(finding: &Finding, profile: &Profile) -> String {
             parts.push(categories);
         }
     }
-    // What was asked for and never touched is no memory.
+    // Memory that was asked for and never touched does not count.
     let is_untouched = |bytes: &u64| u128::from(*bytes) * 10 < u128::from(amounts.live_bytes) * 9;
     if let Some(bytes) = amounts.resident_bytes.filter(is_untouched) {
         parts.push(format!("{} of it in memory", units::bytes(bytes)));
@@ -200,7 +200,7 @@ fn size_of_each(bytes: u64, count: u64) -> Option<String> {
     Some(format!("{about}{} each", units::bytes(each)))
 }
 
-/// Whose a category that grows as a whole is.
+/// Owners of a category that grows as a whole.
 fn owners(finding: &Finding, profile: &Profile, indent: &str, screen: &mut Screen<'_>) -> io::Result<()> {
     let row = finding.rows.first().filter(|_| finding.share.is_some());
     let category = row.and_then(|row| {

@@ -1,4 +1,4 @@
-//! Whose memory, how long, how much.
+//! Heading: whose memory, how long, how much.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! What is held where nothing is found: why nothing is, the largest lines, and what was there before the recording.
+//! Memory that is held where nothing is found: why nothing is, the largest lines, and what was there before the
+//! recording.
 
 use std::cmp::Reverse;
 use std::io;
@@ -124,7 +125,8 @@ fn is_filtered(profile: &Profile) -> bool {
     !profile.filtered.flags.is_empty()
 }
 
-/// What was there before the recording and still is, where that is more than what was seen; at most `most` of it.
+/// Memory that was there before the recording and still is, where that is more than what was seen; at most `most` of
+/// it.
 pub(super) fn before(profile: &Profile, most: usize, screen: &mut Screen<'_>) -> io::Result<()> {
     // A census cannot be filtered, nor compared with a part.
     let (Some(begin), Some(census), false) =

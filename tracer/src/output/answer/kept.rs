@@ -1,4 +1,4 @@
-//! Who keeps what a finding's line allocated, in one line.
+//! Holders of the memory that a finding's line allocated, in one line.
 
 use crate::holders::State;
 use crate::output::holders::in_one_line;
@@ -8,12 +8,13 @@ use crate::profile::{KeptBy, LineRow};
 /// From this share of the bytes on, one holder is told as theirs.
 const MOST_SHARE: f64 = 0.5;
 
-/// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. None: nobody looked, or no Java object has any of it.
+/// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. `None` if nobody looked, or no Java object has
+/// any of it.
 pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
     let kept = merged(rows.iter().map(|row| row.kept_by.as_deref()))?;
     let all = sum(&kept);
     let first = kept.iter().find(|kept| kept.state != State::None)?;
-    // What is held in many ways is told by what they have in common.
+    // Memory that is held in many ways is told by what they have in common.
     let same = |kept: &&KeptBy| {
         kept.state == first.state
             && (first.path.is_empty() || kept.path.first() == first.path.first())

@@ -1,4 +1,4 @@
-//! What runs out first, and when; and a heap that does not fit.
+//! Limits that run out first, and when; and a heap that does not fit.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub(super) fn limits(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<(
     sentences.iter().try_for_each(|text| screen.paragraph("LIMIT  ", text))
 }
 
-/// What is met or soon will be, a sentence each, the most urgent first; then whether the heap fits.
+/// Limits that are met or soon will be, a sentence each, the most urgent first; then whether the heap fits.
 pub(in crate::output) fn sentences(profile: &Profile) -> Vec<String> {
     let limits = profile.limits.as_deref().unwrap_or_default();
     let mut near: Vec<&Limit> = limits.iter().filter(|limit| is_near(limit)).collect();

@@ -12,7 +12,7 @@ pub(super) struct Sum {
     pub(super) count: u64,
 }
 
-/// What a line has of the allocator's memory.
+/// Memory that a line has of the allocator's memory.
 pub(super) struct Merged<'a> {
     pub(super) line: &'a Place,
     pub(super) live: Sum,

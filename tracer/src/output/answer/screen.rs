@@ -10,7 +10,7 @@ use crate::output::style::Style;
 use crate::profile::Place;
 use crate::profile::by_line::{with_initials, without_package};
 
-/// What is written to, and how wide it is.
+/// Destination of the text, and its width.
 pub(in crate::output) struct Screen<'a> {
     pub(in crate::output) width: usize,
     pub(in crate::output) style: Style,

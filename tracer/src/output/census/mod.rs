@@ -77,7 +77,7 @@ fn add(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-/// What is asked for, and what of it is resident: malloc's first, whose blocks may never have been touched.
+/// Bytes that are asked for, and the resident part of them: malloc's first, whose blocks may never have been touched.
 fn balance(census: &Census, style: Style, out: &mut String) {
     let memory = &census.memory;
     if memory.parts.is_empty() {
@@ -102,7 +102,7 @@ fn balance(census: &Census, style: Style, out: &mut String) {
         }
     }
     let others: Vec<&MemoryPart> = memory.parts.iter().filter(|part| !is_malloc(part)).collect();
-    // What is not explained is always told.
+    // Unexplained memory is always told.
     let (shown, rest): (Vec<_>, Vec<_>) = others
         .into_iter()
         .enumerate()
@@ -125,7 +125,7 @@ fn balance(census: &Census, style: Style, out: &mut String) {
     *out += &table::lines(&rows, style, true);
 }
 
-/// What of an owner's memory is asked for: used of the Java heap and of the code cache, committed of others.
+/// Bytes of an owner's memory that are asked for: used of the Java heap and of the code cache, committed of others.
 fn asked_for(census: &Census, part: &MemoryPart) -> Option<u64> {
     let used = match Owner::from_id(&part.id) {
         Some(Owner::JavaHeap) => census.census.java_heap.as_ref().map(|heap| heap.used_bytes),

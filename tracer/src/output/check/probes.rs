@@ -14,7 +14,7 @@ use crate::probe::{
 };
 use crate::process::allocator::SkipReason;
 
-/// Of every probe that a recording of the process would set.
+/// List of every probe that a recording of the process would set.
 pub(super) fn list(out: &mut String, checked: &Checked) {
     tables(out, "", &checked.plan.functions, checked.cost);
     tables(out, " with --probes light", &checked.plan.lifecycle, checked.cost);
@@ -71,7 +71,7 @@ fn tables(out: &mut String, set: &str, functions: &[PlannedFunction], cost: Opti
     }
 }
 
-/// Of each place: function, address, instruction, and how the kernel gets past it.
+/// Rows of each place: function, address, instruction, and how the kernel gets past it.
 fn rows(planned: &PlannedFunction, cost: Option<Cost>) -> Vec<[String; 4]> {
     if planned.inside.is_empty() {
         return vec![row(planned, cost)];
@@ -89,7 +89,7 @@ fn rows(planned: &PlannedFunction, cost: Option<Cost>) -> Vec<[String; 4]> {
     planned.inside.iter().map(row).collect()
 }
 
-/// What a probe inside a function finds.
+/// Values that a probe inside a function finds.
 fn known(role: Role) -> &'static str {
     match role {
         Role::Whole => "size and address are known: no entry, no return",
@@ -102,7 +102,7 @@ fn address(place: &Placement) -> String {
     format!("{:#x} ({:+})", place.vaddr, place.offset_from_entry)
 }
 
-/// Of a function that is probed at its entry.
+/// Row of a function that is probed at its entry.
 fn row(PlannedFunction { function, placement, .. }: &PlannedFunction, cost: Option<Cost>) -> [String; 4] {
     let name = clean(&function.names.join(", ")).into_owned();
     let name = if function.function.allocates() { format!("{name} (and return)") } else { name };
@@ -133,7 +133,7 @@ fn time(nanoseconds: u64) -> String {
     }
 }
 
-/// Of these functions. `saves_ns`: for each call, against a probe at the entry.
+/// JSON of these functions. `saves_ns`: for each call, against a probe at the entry.
 pub(super) fn json(functions: &[PlannedFunction], cost: Option<Cost>) -> Vec<Value> {
     let role = |role: Role| match role {
         Role::Whole => "size-and-address",

@@ -1,4 +1,4 @@
-//! What viewers of DHAT rely on.
+//! Properties that viewers of DHAT rely on.
 
 use super::*;
 use crate::attribute::Rules;

@@ -1,4 +1,4 @@
-//! What differs by line of code: the largest change first, whichever its sign.
+//! Differences by line of code: the largest change first, whichever its sign.
 
 use std::cmp::Reverse;
 use std::io;

@@ -1,4 +1,4 @@
-//! What differs, rendered: as text, JSON (`tracer.diff/1`), folded stacks with two numbers, and a flame graph of
+//! Differences, rendered: as text, JSON (`tracer.diff/1`), folded stacks with two numbers, and a flame graph of
 //! differences.
 
 mod by_line;

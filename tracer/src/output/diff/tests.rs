@@ -1,4 +1,4 @@
-//! What differs is told the same by every output, adds up, and is the opposite the other way round.
+//! A difference is told the same by every output, adds up, and is the opposite the other way round.
 
 use proptest::prelude::*;
 use tracer_common::{stack::StackId, table::StackTotals};
@@ -189,7 +189,7 @@ fn numbers(it: &Difference) -> [i64; 6] {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Of any two recordings: rows add up to the totals, folded stacks too, and the other way round all is the
+    /// Any two recordings: rows add up to the totals, folded stacks too, and the other way round all is the
     /// same with the other sign.
     #[test]
     fn differences_add_up(before in rows(), after in rows(), other_build in any::<bool>()) {

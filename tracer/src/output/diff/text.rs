@@ -1,4 +1,4 @@
-//! What differs, for people: only what does, the largest growth first.
+//! Differences for people: changed rows alone, the largest growth first.
 
 mod parts;
 
@@ -77,7 +77,7 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Of whom and when.
+/// Process and time of a side.
 fn told(side: &Side) -> String {
     let target = &side.target;
     let mut text = format!("{} (pid {})", clean(&target.comm), target.pid);
@@ -201,7 +201,7 @@ fn all_sites(
             continue;
         }
         let sum = sites.iter().map(|site| growth(site).unsigned_abs()).fold(0, u64::saturating_add);
-        // What is below a hundredth of all is noise, unless it was asked for.
+        // A change below a hundredth of all is noise, unless it was asked for.
         let is_small = |site: &&SitePair| growth(site).unsigned_abs() < sum / 100 && options.top.is_none();
         let large = sites.iter().position(is_small).unwrap_or(sites.len()).max(1);
         let shown = large.min(most);
@@ -224,7 +224,7 @@ fn all_sites(
     Ok(())
 }
 
-/// What of the site changed, and by how much.
+/// The quantity of the site that changed, and by how much.
 fn site_title(site: &SitePair, view: View, by_time: bool, style: Style) -> String {
     let totals = &site.totals;
     let kind = site.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Schema `tracer.holders/1`. What is not known is null, and `unknown` has the reason by its path.
+//! Schema `tracer.holders/1`. An unknown figure is null, and `unknown` has the reason by its path.
 
 use serde_json::{Map, Value, json};
 

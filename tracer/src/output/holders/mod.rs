@@ -1,4 +1,4 @@
-//! Who keeps native memory, rendered: as text, the findings first, and as JSON (`tracer.holders/1`).
+//! Holders of native memory, rendered: as text, the findings first, and as JSON (`tracer.holders/1`).
 
 mod json;
 mod path;

@@ -49,7 +49,7 @@ pub(in crate::output) fn in_one_line(path: &[Step], width: usize) -> String {
     end.join(ARROW)
 }
 
-/// Who keeps something, as a label has it: without a verb around it.
+/// Holder of something, as a label has it: without a verb around it.
 pub(in crate::output) fn in_words(state: State, path: &[Step], width: usize) -> String {
     match state {
         State::Held | State::Stack => in_one_line(path, width),

@@ -1,4 +1,4 @@
-//! Who keeps native memory, for people.
+//! Holders of native memory, for people.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const MAX_ROWS: usize = 40;
 const INDENT: &str = "                                   ";
 const WIDTH: usize = 100;
 
-/// What is about to happen to the process, in one line. None: nothing that anybody sees.
+/// The step that is about to happen to the process, in one line. `None` for a step that nobody sees.
 pub fn notice(notice: &Notice, pid: Pid) -> Option<String> {
     Some(match notice {
         Notice::WillHold(prediction) => format!(
@@ -110,7 +110,7 @@ impl Page {
         let title = format!("{:>11} {:>9}  {:<11}  who has the address", "bytes", "blocks", "state");
         let title = self.style.bold(&title);
         self.line(&title);
-        // What no object has is at the end: nobody can change it.
+        // Memory that no object has is at the end: nobody can change it.
         let (owned, others): (Vec<&Group>, Vec<&Group>) =
             groups.iter().partition(|group| group.owner.is_some());
         for group in owned.iter().take(self.top).chain(&others) {

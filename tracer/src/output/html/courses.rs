@@ -13,7 +13,7 @@ const MOMENTS: usize = 128;
 pub(super) struct Courses {
     /// Indices of the profile's moments.
     moments: Vec<usize>,
-    /// What sites without a course have, by category.
+    /// Sums of sites without a course, by category.
     pub(super) others: Vec<Others>,
     /// By site, then by category of the others: index of its course; -1: none.
     pub(super) rows: Vec<i32>,
@@ -29,7 +29,7 @@ pub(super) struct Others {
 }
 
 impl Courses {
-    /// Of a part of each row the course is not known: then there are no moments.
+    /// The course of a part of each row is not known: then there are no moments.
     pub(super) fn of(profile: &Profile, sites: &[&Site], source: &str) -> Self {
         let length = if profile.filtered.is_part { 0 } else { profile.series.times_ns.len() };
         let moments = match length {
@@ -94,7 +94,7 @@ impl Courses {
     }
 }
 
-/// What is left of a whole without its parts.
+/// Rest of a whole without its parts.
 fn rest<'a>(whole: &RowSeries, parts: impl Iterator<Item = &'a RowSeries>) -> RowSeries {
     let mut rest = whole.clone();
     for part in parts {

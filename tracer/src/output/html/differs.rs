@@ -1,4 +1,4 @@
-//! What differs, as the page gets it: both sides of each row, and of each call path.
+//! Differences, as the page gets them: both sides of each row, and of each call path.
 
 use std::io;
 

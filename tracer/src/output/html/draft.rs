@@ -1,6 +1,7 @@
 //! Tables that pages refer to: texts, frames, stacks as a tree, columns of numbers.
 //!
-//! The file: the length of the JSON (4 bytes, little-endian), the JSON, then the columns from the next multiple of eight.
+//! The file: the length of the JSON (4 bytes, little-endian), the JSON, then the columns from the next multiple of
+//! eight.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,7 +29,7 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new() -> Self {
         let mut strings = Strings::default();
-        // What is not there is the first.
+        // A text that is not there is the first.
         strings.add("");
         let (frames, places, known) = (Vec::new(), HashMap::new(), HashMap::new());
         Self { strings, frames, places, known, columns: Columns::default() }

@@ -90,7 +90,7 @@ impl Rows {
     }
 }
 
-/// Who keeps what rows hold: a sentence, and the ways with their bytes. Null: nobody looked, or nobody does.
+/// Holders of the rows' memory: a sentence, and the ways with their bytes. Null: nobody looked, or nobody does.
 fn kept_by(rows: &[&LineRow]) -> Value {
     let Some(text) = kept::line(rows, WHOLE) else { return Value::Null };
     let ways = merged(rows.iter().map(|row| row.kept_by.as_deref())).unwrap_or_default();
@@ -109,7 +109,7 @@ fn kept_by(rows: &[&LineRow]) -> Value {
     })
 }
 
-/// What a finding held over time: its rows of malloc's, or the category that tells it.
+/// Memory that a finding held over time: its rows of malloc's, or the category that tells it.
 fn course(finding: &Finding, lines: &[&LineRow], profile: &Profile) -> Option<Vec<u64>> {
     let of_lines: Vec<&LineRow> = lines.iter().copied().filter(|row| row.source == "allocator").collect();
     if finding.share.is_none() && finding.amounts.live_bytes > 0 && !of_lines.is_empty() {

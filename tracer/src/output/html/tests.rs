@@ -21,7 +21,7 @@ fn page(profile: &Profile) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
-/// What is between two texts.
+/// The part between two texts.
 fn between<'a>(page: &'a str, begin: &str, end: &str) -> &'a str {
     page.split_once(begin).expect(begin).1.split_once(end).expect(end).0
 }
@@ -137,7 +137,7 @@ fn the_data_have_the_sums_of_the_report() {
     assert!(strings.iter().any(|text| text == "com.acme.Feed.open"));
 }
 
-/// What moves with the range adds up to what does not.
+/// Figures that move with the range add up to those that do not.
 #[test]
 fn courses_end_with_what_is_not_freed() {
     let profile = profile();

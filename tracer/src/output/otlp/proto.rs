@@ -9,7 +9,7 @@ pub struct ProfilesData {
     #[prost(message, optional, tag = "2")]
     pub dictionary: ::core::option::Option<ProfilesDictionary>,
 }
-/// What profiles share. The first row of each table is empty: an index of 0 says that there is none.
+/// Tables that profiles share. The first row of each table is empty: an index of 0 says that there is none.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProfilesDictionary {
     #[prost(message, repeated, tag = "1")]

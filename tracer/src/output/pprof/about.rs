@@ -1,4 +1,4 @@
-//! What a profile is of, and how far it can be trusted, as lines for people.
+//! The subject of a profile, and how far it can be trusted, as lines for people.
 
 use crate::output::{Options, filtered, units};
 use crate::profile::diff::Diff;

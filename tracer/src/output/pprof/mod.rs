@@ -20,7 +20,7 @@ use super::samples::{Key, Sampled, Side, TYPES, first_type, of_profile, of_side}
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, Session, Target};
 
-/// What pprof knows samples of the base by.
+/// Label by which pprof knows samples of the base.
 const OF_BASE: (&str, &str) = ("pprof::base", "true");
 
 /// Writes a profile.
@@ -55,7 +55,7 @@ pub fn render_diff(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::R
 /// order, and one that is repeated in several pieces.
 struct Draft<'a> {
     dictionary: Dictionary,
-    /// What is not repeated, and comments.
+    /// Fields that are not repeated, and comments.
     head: proto::Profile,
     /// The samples of one stack, before they are compressed.
     piece: Vec<u8>,

@@ -23,7 +23,7 @@ pub struct Profile {
     pub time_nanos: i64,
     #[prost(int64, tag = "10")]
     pub duration_nanos: i64,
-    /// Of what, and in about how many of it, one is recorded.
+    /// Unit of which one in about so many is recorded.
     #[prost(message, optional, tag = "11")]
     pub period_type: ::core::option::Option<ValueType>,
     #[prost(int64, tag = "12")]

@@ -1,4 +1,4 @@
-//! What readers of pprof rely on.
+//! Properties that readers of pprof rely on.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -74,7 +74,7 @@ fn samples_have_stacks_values_and_labels() {
     assert_eq!(sums(&made), expected.map(|value| i64::try_from(value).expect("small")));
     let zlib: Vec<_> =
         made.sample.iter().filter(|sample| labels(&made, sample).contains(&("category", "zlib"))).collect();
-    // What the thread holds, and what was allocated.
+    // Sample of memory that the thread holds, and one of all that was allocated.
     let [held, rest] = zlib.as_slice() else { panic!("{zlib:?}") };
     assert_eq!(held.value, [0, 0, 300, 2_562_560]);
     assert!(labels(&made, held).contains(&("thread", "main")));
@@ -87,7 +87,7 @@ fn samples_have_stacks_values_and_labels() {
     }
 }
 
-/// What is kept some way has samples of its own, which add up to what the row says.
+/// Memory that is kept some way has samples of its own, which add up to what the row says.
 #[test]
 fn who_keeps_it_is_a_label() {
     let (_folder, path) = fixture::finished_with_holders();

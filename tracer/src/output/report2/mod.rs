@@ -1,7 +1,7 @@
 //! JSON of the second version: the schemas `tracer.report/2` and `tracer.diff/2`.
 //!
 //! Takes a profile, or what differs between two, and writes one document: frames are a table, and all else has indices
-//! into it; rows by line come before the sites behind them. What is not known is `null`, with the reason in `unknown`.
+//! into it; rows by line come before the sites behind them. An unknown figure is `null`, with the reason in `unknown`.
 
 mod diff;
 mod frames;

@@ -106,7 +106,7 @@ struct CreatorOut {
     live: u64,
     stack_reserved_bytes: u64,
     stack_resident_bytes: u64,
-    /// Of the stack that started most.
+    /// Frames of the stack that started most.
     frames: Vec<u32>,
 }
 

@@ -1,7 +1,7 @@
-//! What a site has live, in parts that labels tell apart: by thread, and by who keeps it.
+//! Memory that a site has live, in parts that labels tell apart: by thread, and by who keeps it.
 //!
-//! A recording knows both, but not which thread's part is kept by whom. Where several threads and several holders have a
-//! site's memory, its parts are those of the threads, and each names the holders that there are.
+//! A recording knows both, but not which thread's part is kept by whom. Where several threads and several holders have
+//! a site's memory, its parts are those of the threads, and each names the holders that there are.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What malloc's chunks and the JVM's books say, at the start and at the end of the session: it explains what
+//! Contents of malloc's chunks and of the JVM's books, at the start and at the end of the session: it explains what
 //! was there before the session, of which no stack is known.
 
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ fn findings_of(census: Option<&Census>) -> &[Finding] {
     census.map(|census| &*census.findings).unwrap_or_default()
 }
 
-/// What stands out; what did so at only one of the two moments says so.
+/// Findings; one that was there at only one of the two moments says so.
 fn findings(
     begin: Option<&Census>,
     end: Option<&Census>,
@@ -86,7 +86,7 @@ fn findings(
     Ok(())
 }
 
-/// Of what malloc held when the session started: what it was.
+/// Kinds of memory that malloc held when the session started.
 fn before(begin: &Census, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let facts = Fact::all_of(begin);
     let Some(held) = facts.iter().find(|fact| fact.id == "malloc-in-use").and_then(|fact| fact.bytes) else {
@@ -94,7 +94,7 @@ fn before(begin: &Census, style: Style, out: &mut dyn Write) -> io::Result<()> {
     };
     let parts: Vec<String> = facts
         .iter()
-        // What is below a hundredth explains nothing.
+        // A figure below a hundredth explains nothing.
         .filter(|fact| fact.of == Some("malloc-in-use") && fact.bytes.is_some_and(|bytes| bytes > held / 100))
         .filter_map(|fact| {
             Some(format!("{} in {} {}", units::bytes(fact.bytes?), units::count(fact.count?), fact.name))
@@ -153,7 +153,7 @@ fn cells(fact: &FactPair) -> [String; 7] {
     ]
 }
 
-/// What a number grew by; nothing where it did not.
+/// Growth of a number; nothing where it did not.
 pub(in crate::output) fn more(pair: Pair, text: fn(i64) -> String) -> String {
     pair.difference.filter(|&difference| difference != 0).map(text).unwrap_or_default()
 }

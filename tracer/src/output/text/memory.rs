@@ -76,7 +76,7 @@ fn limit(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {
 
 fn parts(memory: &Memory, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let resident: u64 = memory.parts.iter().filter_map(|part| part.resident_bytes).sum();
-    // What is not explained is always told.
+    // Unexplained memory is always told.
     let is_small = |(index, part): &(usize, &MemoryPart)| {
         let small = part.resident_bytes.unwrap_or(0) <= resident / 1000 * SMALL_PER_MILLE || *index >= PARTS;
         small && part.id != "unexplained"

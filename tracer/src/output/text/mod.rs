@@ -80,7 +80,7 @@ fn tables(profile: &Profile, options: &Options, style: Style, out: &mut dyn Writ
     Ok(())
 }
 
-/// What was lost, in words.
+/// A loss, in words.
 pub(in crate::output) fn lost_told(reason: &str) -> String {
     trust::told(reason)
 }

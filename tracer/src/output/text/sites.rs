@@ -51,7 +51,7 @@ pub(super) fn sites(
     let listed = if options.top.is_some() {
         top
     } else {
-        // What is below a thousandth of all is noise, unless it was asked for.
+        // A site below a thousandth of all is noise, unless it was asked for.
         let small = |site: &&Site| view.bytes(&site.totals) < all_bytes / 1_000;
         top.min(shown.iter().position(small).unwrap_or(top).max(1))
     };

@@ -1,11 +1,11 @@
-//! What the report rests on: what was lost, and how much is known.
+//! Quality of the data that the report rests on: what was lost, and how much is known.
 
 use std::io::{self, Write};
 
 use super::{Style, clean, units};
 use crate::profile::Profile;
 
-/// What is told of each reason for a loss; others are told by their name.
+/// Sentence for each reason for a loss; others are told by their name.
 const REASONS: [(&str, &str); 10] = [
     ("lost_live_table_full", "allocations were not recorded: the table of live allocations was full"),
     ("lost_stack_table_full", "allocations have no stack: the table of stacks was full"),
@@ -69,7 +69,7 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
     Ok(())
 }
 
-/// What a reason for a loss means.
+/// Meaning of a reason for a loss.
 pub(super) fn told(reason: &str) -> String {
     let told = REASONS.iter().find(|(known, _)| *known == reason).map(|(_, text)| *text);
     told.map_or_else(|| clean(reason).replace('_', " "), str::to_owned)

@@ -6,8 +6,8 @@ use super::{Style, clean};
 use crate::output::answer::screen::wrapped;
 use crate::profile::{Profile, Site, Verdict};
 
-/// The verdict of a site; `whole`: in full, even where there is nothing to do. What its category's
-/// verdict advises is not said again.
+/// The verdict of a site; `whole`: in full, even where there is nothing to do. Advice of its category's verdict
+/// is not said again.
 pub(super) fn of_site(
     profile: &Profile,
     site: &Site,

@@ -54,7 +54,7 @@ struct Code {
 }
 
 impl Programs {
-    /// Reads the programs of `object`, whose maps are those of `ebpf`. None, if the kernel has no such links.
+    /// Reads the programs of `object`, whose maps are those of `ebpf`. `None` if the kernel has no such links.
     ///
     /// # Errors
     /// The object is damaged.

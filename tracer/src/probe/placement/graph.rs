@@ -41,8 +41,8 @@ impl Node {
     }
 }
 
-/// Every instruction that can be reached from a function's entry, which is the first. What the function ends with by
-/// a jump to another one is a part of it.
+/// Every instruction that can be reached from a function's entry, which is the first. Another function to which the
+/// function ends with a jump is a part of it.
 #[derive(Clone, Debug)]
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
@@ -70,7 +70,7 @@ impl Graph {
     /// At most `limit` instructions. `last`: addresses of calls that do not come back.
     fn within(code: &Code, table: &Table, entry: u64, limit: usize, last: &BTreeSet<u64>) -> Option<Self> {
         let mut indices: BTreeMap<u64, usize> = BTreeMap::new();
-        // What follows, and where a taken branch leads.
+        // The next instruction, and the target of a taken branch.
         let mut found: Vec<(Instruction, Option<u64>, Option<u64>)> = Vec::new();
         let mut open = vec![entry];
         while let Some(address) = open.pop() {
@@ -116,7 +116,8 @@ fn decode(code: &Code, address: u64) -> Option<Instruction> {
     (!instruction.is_invalid()).then_some(instruction)
 }
 
-/// The addresses that can follow the instruction: the one behind it, and the one it jumps to. None: they are not known.
+/// The addresses that can follow the instruction: the one behind it, and the one it jumps to. `None` if they are not
+/// known.
 fn ways(code: &Code, table: &Table, instruction: &Instruction) -> Option<(Option<u64>, Option<u64>)> {
     let behind = Some(instruction.next_ip());
     let target = (instruction.op0_kind() == OpKind::NearBranch64).then(|| instruction.near_branch_target());
@@ -133,8 +134,8 @@ fn ways(code: &Code, table: &Table, instruction: &Instruction) -> Option<(Option
     })
 }
 
-/// Can what is behind a call be reached from it? Not if it is another function: its frame is another, while a call leaves
-/// the stack pointer as it was. Functions are apart by nops.
+/// Can what is behind a call be reached from it? Not if it is another function: its frame is another, while a call
+/// leaves the stack pointer as it was. Functions are apart by nops.
 fn comes_back(code: &Code, table: &Table, call: &Instruction) -> bool {
     let frame = |address| row(table, address).map(|row| (row.rule, row.cfa_words, row.fp_words));
     let mut behind = call.next_ip();

@@ -122,7 +122,7 @@ impl<'a> Chooser<'a> {
             if !emulated || is_refused(&node.instruction, encoding) || !is_whole_row {
                 return None;
             }
-            // What other functions reach as well knows nothing of this one's argument.
+            // An instruction that other functions reach as well knows nothing of this one's argument.
             let is_own = function.contains(&node.instruction.ip());
             let size = values.argument.get(index).filter(|_| is_own).map_or(0, |set| set & REGISTERS);
             let address = values.result.get(index).map_or(0, |set| set & REGISTERS);
@@ -146,7 +146,7 @@ impl<'a> Chooser<'a> {
             has(index, |of| of.size) && !behind_whole.contains(&index) && !whole.contains(&index)
         });
         let mut sizes = self.last_before(&returns, &knows_size, &whole)?;
-        // What the function maps in a call is its own business, which is known by the size's having been noted.
+        // Memory that the function maps in a call is its own business, which is known by the size's having been noted.
         let calls = self.all(|index, node| node.calls() && ending.contains(&index));
         let noted_before = |call: usize, sizes: &BTreeSet<usize>| {
             !self.reaching(&BTreeSet::from([call]), sizes).contains(&0)
@@ -243,7 +243,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// The last of `candidates` on each way from the entry to `targets` that does not pass `avoided`, and that may
-    /// give memory. None: a way has none.
+    /// give memory. `None` if a way has none.
     fn last_before(
         &self,
         targets: &BTreeSet<usize>,
@@ -269,8 +269,8 @@ impl<'a> Chooser<'a> {
         Some(last)
     }
 
-    /// The first of `candidates` on each way from `starts` to a return that does not pass `avoided`. None: a way has
-    /// none.
+    /// The first of `candidates` on each way from `starts` to a return that does not pass `avoided`. `None` if a way
+    /// has none.
     fn first_behind(
         &self,
         starts: &BTreeSet<usize>,

@@ -140,7 +140,7 @@ fn nothing_undecoded_is_given() {
         let result = code.place(entry, 1, Needs::of(Function::Malloc));
         assert!(matches!(result, Err(PlacementError::OutsideCode(_))), "{entry:#x}");
     }
-    // Of a function without a size only the entry is sure.
+    // Only the entry of a function without a size is sure.
     let free = Code::new(FREE.to_vec(), BASE, 0).place(BASE, 0, Needs::of(Function::Free)).unwrap();
     assert_eq!((free.offset_from_entry, free.emulated), (0, false));
 }
@@ -194,7 +194,7 @@ fn this_machine_s_libc() {
     assert!(names.len() >= 10, "{names:?}");
 }
 
-/// Of a malloc that the kernel's emulation allows it for, every way is one of size and address.
+/// Every way of a malloc that the kernel's emulation allows it for is one of size and address.
 mod inside {
     use super::*;
     use crate::unwind::table::{Omitted, Segment, Table};

@@ -1,4 +1,4 @@
-//! Who started threads, by line.
+//! Creators of threads, by line.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,10 +10,10 @@ use crate::profile::{SiteFrame, Threads};
 /// The threads that one method of the application started, over its lines, tiers and lambdas.
 #[derive(Clone, Debug)]
 pub struct CreatorLine<'a> {
-    /// With the line that started most. None: no frame of the application is on the stacks.
+    /// With the line that started most. `None` if no frame of the application is on the stacks.
     pub owner: Option<Place>,
     pub count: u64,
-    /// Of them, live at the end.
+    /// Number of them that are live at the end.
     pub live: u64,
     pub stack_reserved_bytes: u64,
     pub stack_resident_bytes: u64,
@@ -52,7 +52,7 @@ impl Threads {
         rows
     }
 
-    /// The live threads that a line started. None: it started none.
+    /// The live threads that a line started. `None` if it started none.
     pub fn started_by(&self, line: &Place) -> Option<StartedThreads> {
         let of_line = self.creators.iter().filter(|creator| {
             let owner = creator.path.owner.and_then(|at| creator.frames.get(at));
@@ -72,6 +72,6 @@ impl Threads {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StartedThreads {
     pub live: u64,
-    /// Of their stacks.
+    /// Resident bytes of their stacks.
     pub stack_resident_bytes: u64,
 }

@@ -1,7 +1,7 @@
-//! What each line of the application holds: the unit in which a report answers.
+//! Memory that each line of the application holds: the unit in which a report answers.
 //!
 //! Takes finished sites, each with the group of its line; gives one row for each (source, category, kind, method of the
-//! application), merged over the method's lines, tiers, lambdas, accessors and proxies. What has no line of the
+//! application), merged over the method's lines, tiers, lambdas, accessors and proxies. Memory without a line of the
 //! application is one row for each (source, category, kind). Rows of a source add up to its totals.
 
 mod creators;
@@ -55,21 +55,21 @@ pub(super) fn function(kind: FrameKind, function: &str) -> String {
     }
 }
 
-/// What one method of the application holds of a category and kind.
+/// Memory that one method of the application holds of a category and kind.
 #[derive(Clone, Debug)]
 pub struct LineRow {
     /// `allocator` or `mapping`.
     pub source: &'static str,
     pub category: String,
     pub kind: Option<String>,
-    /// With the line that holds most. None: no frame of the application is on the stacks.
+    /// With the line that holds most. `None` if no frame of the application is on the stacks.
     pub line: Option<Place>,
     /// By what each holds.
     pub lines: Vec<LineShare>,
     pub totals: Totals,
-    /// Of the live bytes, those on pages that are in memory. None: not known.
+    /// Live bytes on pages that are in memory. `None` if it is not known.
     pub resident_bytes: Option<u64>,
-    /// None: the session was too short to tell.
+    /// `None` if the session was too short to tell.
     pub growth_bytes_per_s: Option<i64>,
     pub growth_count_per_s: Option<f64>,
     pub verdict: Option<Verdict>,
@@ -77,16 +77,16 @@ pub struct LineRow {
     pub sites: Vec<usize>,
     /// By pattern of their names, those that hold most first.
     pub threads: Vec<SiteThread>,
-    /// Those that hold most first. None: nobody looked, or it is not malloc's.
+    /// Those that hold most first. `None` if nobody looked, or it is not malloc's.
     pub kept_by: Option<Vec<KeptBy>>,
-    /// At the moments of the profile's series. None: one of those that hold less.
+    /// At the moments of the profile's series. `None` for one of those that hold less.
     pub course: Option<RowSeries>,
 }
 
 /// One line of the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LineShare {
-    /// None: not known.
+    /// `None` if it is not known.
     pub line: Option<u32>,
     pub live_bytes: u64,
     pub live_count: u64,
@@ -127,7 +127,7 @@ impl Draft {
     fn finish(&self, all: &[Site], verdicts: &GroupVerdicts<'_>) -> Option<LineRow> {
         let sites = || self.sites.iter().filter_map(|&site| all.get(site));
         let first = sites().next()?;
-        // Of one site, all is known already.
+        // Everything about a single site is known already.
         let (growth_bytes_per_s, verdict) = match self.sites.as_slice() {
             [_] => (first.growth_bytes_per_s, first.verdict.clone()),
             _ => {

@@ -22,7 +22,7 @@ pub struct Fact {
 
 const IN_USE: &str = "malloc-in-use";
 
-/// Bytes and count of a thing; None: not known.
+/// Bytes and count of a thing; `None` if it is not known.
 type Amount = (Option<u64>, Option<u64>);
 
 impl Fact {

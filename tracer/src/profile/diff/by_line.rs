@@ -11,13 +11,13 @@ pub struct LinePair {
     pub source: &'static str,
     pub category: String,
     pub kind: Option<String>,
-    /// Of the new one, if it has the line. None: no frame of the application is on the stacks.
+    /// Place in the new one, if it has the line. `None` if no frame of the application is on the stacks.
     pub line: Option<Place>,
     pub totals: TotalsPair,
     pub rates: Rates,
     /// As each recording has it.
     pub verdict: Verdicts,
-    /// What to do, where the new one has a finding.
+    /// Advice, where the new one has a finding.
     pub advice: Option<String>,
 }
 

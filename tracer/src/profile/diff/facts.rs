@@ -9,11 +9,11 @@ use super::pair::Pair;
 use crate::census::{Census, Finding};
 use crate::profile::census::Fact;
 
-/// What differs between two censuses.
+/// Differences between two censuses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CensusDiff {
     pub facts: Vec<FactPair>,
-    /// What stands out only now, and what does not any more.
+    /// Findings that are new, and those that are gone.
     pub new_findings: Vec<Finding>,
     pub gone_findings: Vec<Finding>,
 }

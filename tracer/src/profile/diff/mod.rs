@@ -1,4 +1,4 @@
-//! What differs between two profiles, or between two censuses.
+//! Differences between two profiles, or between two censuses.
 //!
 //! Every row of either side is in one row here, so the differences add up to that of the totals, and from new
 //! to base they are the same with the other sign. Nothing is left out because it did not change: that is for
@@ -36,12 +36,12 @@ pub struct Diff {
     pub kind: Compared,
     pub base: Side,
     pub new: Side,
-    /// What limits the comparison, in sentences.
+    /// Limits of the comparison, in sentences.
     pub notes: Vec<String>,
-    /// None, like all that is of recordings only: two censuses.
+    /// `None` for two censuses, like everything that only recordings have.
     pub totals: Option<TotalsPair>,
     pub rates: Option<Rates>,
-    /// What is left out of all rows and totals. None: censuses.
+    /// Memory that is left out of all rows and totals. `None` for censuses.
     pub filtered: Option<FilteredPair>,
     /// The allocator's first, each by how much more is live.
     #[serde(skip)]
@@ -53,18 +53,18 @@ pub struct Diff {
     pub memory: MemoryDiff,
     pub threads: Option<ThreadsDiff>,
     pub code_cache: Option<CodeDiff>,
-    /// Of recordings, those at their ends. None: one of them has none.
+    /// Censuses of recordings are those at their ends. `None` if one of them has none.
     pub census: Option<CensusDiff>,
 }
 
-/// What is left out on each side.
+/// Memory that is left out on each side.
 #[derive(Clone, Debug, Serialize)]
 pub struct FilteredPair {
     pub base: Filtered,
     pub new: Filtered,
 }
 
-/// What was compared.
+/// One side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compared {
@@ -78,7 +78,7 @@ pub struct Side {
     /// Where it was read.
     pub file: Option<String>,
     pub target: Target,
-    /// None: a census.
+    /// `None` for a census.
     pub session: Option<Session>,
     /// Reasons with a count above zero.
     pub lost: BTreeMap<String, u64>,
@@ -98,7 +98,7 @@ pub struct CategoryPair {
 }
 
 impl Diff {
-    /// What differs between two recordings.
+    /// Differences between two recordings.
     pub fn of_profiles(base: &Profile, new: &Profile) -> Self {
         let durations = Durations { base_ns: base.session.duration_ns, new_ns: new.session.duration_ns };
         let totals = TotalsPair::new(base.totals, new.totals);
@@ -124,7 +124,7 @@ impl Diff {
         diff
     }
 
-    /// What differs between two censuses.
+    /// Differences between two censuses.
     pub fn of_censuses(base: &Census, new: &Census) -> Self {
         Self {
             schema: SCHEMA,

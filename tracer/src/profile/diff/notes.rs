@@ -1,10 +1,10 @@
-//! What a reader must know of two that are compared: that they are not of one kind, or not whole.
+//! Notes for a reader of two that are compared: that they are not of one kind, or not whole.
 
 use crate::profile::{Profile, Target};
 use crate::recording::State;
 use crate::units;
 
-/// What limits the comparison of two recordings.
+/// Limits of the comparison of two recordings.
 pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
     let mut notes = of_targets(&base.target, &new.target);
     let (before, after) = (&base.session, &new.session);
@@ -57,7 +57,7 @@ pub(super) fn is_other_length(one_ns: u64, other_ns: u64) -> bool {
     one_ns.abs_diff(other_ns) > one_ns.max(other_ns) / 10
 }
 
-/// What limits the comparison of two processes.
+/// Limits of the comparison of two processes.
 pub(super) fn of_targets(base: &Target, new: &Target) -> Vec<String> {
     let mut notes = Vec::new();
     if base.comm != new.comm {

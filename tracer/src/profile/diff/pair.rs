@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::profile::{Totals, View};
 
-/// A number on both sides. What one of them does not know has no difference.
+/// A number on both sides. A number that one of them does not know has no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pair {
     pub base: Option<u64>,

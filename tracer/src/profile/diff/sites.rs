@@ -32,19 +32,19 @@ pub struct SitePair {
     /// As each recording has it.
     pub verdict: Verdicts,
     pub owner: Option<String>,
-    /// Of the new one, if it has the site.
+    /// Frames of the new one, if it has the site.
     pub frames: Vec<Arc<SiteFrame>>,
     pub complete: Option<bool>,
     #[serde(skip)]
     pub path: CallPath,
     #[serde(skip)]
     pub stop: Option<String>,
-    /// Of the base, and of the new one.
+    /// Live memory of the base, and of the new one.
     #[serde(skip)]
     pub live: [SiteLive; 2],
 }
 
-/// What one side has live of a site, by thread and by who keeps it.
+/// Memory that one side has live of a site, by thread and by who keeps it.
 #[derive(Clone, Debug, Default)]
 pub struct SiteLive {
     pub threads: Vec<SiteThread>,
@@ -88,7 +88,7 @@ pub(super) fn pairs(base: &[Site], new: &[Site], durations: Durations) -> Vec<Si
 type Sites<'a> = Vec<&'a Site>;
 type Matched<'a> = Vec<(Option<Group<'a>>, Option<Group<'a>>)>;
 
-/// What has the same key on both sides, and what has not.
+/// Items that have the same key on both sides, and those that have not.
 fn matched<'a, K: Eq + Hash>(
     base: Sites<'a>,
     new: Sites<'a>,
@@ -170,7 +170,7 @@ fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations: Durations) -
     })
 }
 
-/// What tells sites apart beside their frames.
+/// Key that tells sites apart beside their frames.
 type Row<'a> = (&'static str, &'a str, Option<&'a str>);
 
 fn row(site: &Site) -> Row<'_> {

@@ -8,7 +8,7 @@ use crate::profile::Totals;
 const INTERVAL: u32 = 256 << 10;
 const RUNS: u32 = 2_000;
 
-/// Of a size: how many were freed, and how many are live.
+/// Blocks of a size: how many were freed, and how many are live.
 type Blocks = (u64, u64, u64);
 
 /// Programs as different as can be, each from one stack, which is worst: its samples do not weigh the same.
@@ -58,7 +58,7 @@ impl Random {
     }
 }
 
-/// What a recording of the program says by chance.
+/// Totals that a recording of the program says by chance.
 fn recorded(blocks: &[Blocks], random: &mut Random) -> recording::Totals {
     let mut totals = recording::Totals::default();
     for &(size, freed, live) in blocks {
@@ -170,7 +170,7 @@ fn nine_of_the_heaviest_may_be_missing() {
     };
     let error = Variances::of(&stack).errors().allocated_bytes_error.expect("sampled");
     assert!((4_700..=5_120).contains(&error), "{error}");
-    // What was taken for sure has no error.
+    // An allocation that was taken for sure has no error.
     let exact = recording::Totals { allocated_bytes: 1 << 40, ..recording::Totals::default() };
     assert_eq!(Variances::of(&exact).errors().allocated_bytes_error, Some(0));
 }

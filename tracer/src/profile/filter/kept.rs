@@ -1,4 +1,4 @@
-//! What a recording keeps of each stack's live allocations at its end: by age, by size, by thread.
+//! Parts that a recording keeps of each stack's live allocations at its end: by age, by size, by thread.
 
 use std::collections::HashMap;
 
@@ -36,11 +36,11 @@ impl Live {
     }
 }
 
-/// What is live at the end and passes all that is asked of it. A recording keeps by age, by size and by thread, and not
-/// by two of them together.
+/// Memory that is live at the end and passes all that is asked of it. A recording keeps by age, by size and by thread,
+/// and not by two of them together.
 pub(super) struct LiveParts(Vec<Live>);
 
-/// What of a stack passes.
+/// The part of a stack that passes.
 pub(super) struct Within {
     pub(super) surely: Amount,
     /// Bytes that may pass, too.
@@ -68,8 +68,8 @@ impl LiveParts {
         Ok((LiveParts(parts), notes))
     }
 
-    /// What of a stack passes, of whose live allocations `whole` are all. What is in each of two parts is at least
-    /// what is in one and does not fit beside the other, and at most the smaller one.
+    /// The part of a stack that passes, of whose live allocations `whole` are all. Memory in both of two parts is at
+    /// least the memory in one that does not fit beside the other, and at most the smaller one.
     pub(super) fn of_stack(&self, stack: StackRef, whole: Amount) -> Within {
         let (mut least, mut most) = (whole, whole);
         for part in &self.0 {
@@ -85,13 +85,13 @@ impl LiveParts {
         Within { surely: least, perhaps_bytes: most.0 - least.0 }
     }
 
-    /// Of how many things that are kept for themselves it is made.
+    /// Number of separately kept parts that it is made of.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 }
 
-/// What is live at the end, at least so old, and allocated after a time; with how coarse that is.
+/// Memory that is live at the end, at least so old, and allocated after a time; with how coarse that is.
 fn born(recording: &Recording, asked: &Part) -> Result<(Live, String), Refusal> {
     if recording.survivors.is_empty() && has_live(recording) {
         return Err(Refusal::NoBirths { flag: if asked.older_ns.is_some() { "--older" } else { "--from" } });
@@ -129,7 +129,7 @@ pub(super) fn slice_ns(recording: &Recording) -> u64 {
     recording.duration_ns.div_ceil(SLICES)
 }
 
-/// What is live at the end in allocations of at least so many bytes, and how coarse that is, if it is.
+/// Memory that is live at the end in allocations of at least so many bytes, and how coarse that is, if it is.
 fn larger(recording: &Recording, min_bytes: u64) -> Result<(Live, Option<String>), Refusal> {
     if recording.live_sizes.is_empty() && has_live(recording) {
         return Err(Refusal::NoSizes);
@@ -145,7 +145,7 @@ fn larger(recording: &Recording, min_bytes: u64) -> Result<(Live, Option<String>
     Ok((live, note))
 }
 
-/// What is live at the end and was allocated by threads of such names.
+/// Memory that is live at the end and was allocated by threads of such names.
 fn of_threads(recording: &Recording, names: &[Regex]) -> Result<Live, Refusal> {
     if recording.live_by_thread.is_empty() && has_live(recording) {
         return Err(Refusal::NoThreads);

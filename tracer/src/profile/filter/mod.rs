@@ -1,8 +1,9 @@
 //! Filters: which of a recording's allocations a report is about.
 //!
 //! Takes a recording with the attribution of its rows; gives what of each row passes, and the sum of the rest. Here and
-//! nowhere else, before anything is rendered, so every output has the same totals. What a recording does not keep is a
-//! [`Refusal`] with the reason. Must not touch verdicts: they are of the whole course of the stacks that pass.
+//! nowhere else, before anything is rendered, so every output has the same totals. A part that a recording does not
+//! keep is a [`Refusal`] with the reason. Must not touch verdicts: they are of the whole course of the stacks that
+//! pass.
 
 mod kept;
 mod line;
@@ -20,13 +21,13 @@ pub(super) use select::{OfThread, Selected};
 use super::Totals;
 use super::diff::Difference;
 
-/// What is asked for. Of one kind, any may fit; all kinds must.
+/// Conditions that are asked for. Any condition of one kind may fit; all kinds must.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Ids of categories.
     pub categories: Vec<String>,
     pub lines: Vec<LinePattern>,
-    /// Of the function or the module of any frame.
+    /// Patterns of the function or the module of any frame.
     pub include: Vec<Regex>,
     /// The same; none may fit.
     pub exclude: Vec<Regex>,
@@ -36,7 +37,8 @@ pub struct Filter {
     pub flags: Vec<String>,
 }
 
-/// A part of what each stack allocated; what is not asked for is `None` or empty. Times are ns since the session started.
+/// A part of what each stack allocated; what is not asked for is `None` or empty. Times are ns since the session
+/// started.
 ///
 /// Ages, sizes and threads are kept of what is live at the end, so they go with no earlier moment (`to_ns`, `is_peak`).
 #[derive(Clone, Debug, Default)]
@@ -99,13 +101,13 @@ impl Filter {
     }
 }
 
-/// What did not pass.
+/// Memory that did not pass.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Filtered {
     /// As they were given; empty: there was no filter.
     pub flags: Vec<String>,
-    /// The allocator's totals that did not pass: together with those of the profile they are the recording's. Live bytes
-    /// are negative where more was live at an earlier moment than at the end.
+    /// The allocator's totals that did not pass: together with those of the profile they are the recording's. Live
+    /// bytes are negative where more was live at an earlier moment than at the end.
     #[serde(flatten)]
     pub rest: Difference,
     /// How coarse what is kept is, in sentences.
@@ -159,5 +161,5 @@ pub enum Refusal {
     NoRange { apart: String },
 }
 
-/// Of what is written at the end of a recording alone.
+/// Reason for tables that are written at the end of a recording alone.
 const WHY: &str = "it was made by an earlier tracer, or was not finished";

@@ -1,8 +1,8 @@
 //! A range of time: what each row allocated in it, and what of that was live at its end.
 //!
 //! A recording keeps cumulative totals at moments. Allocated in a range is the difference; but which of its frees were
-//! of what was allocated before is kept only as far as it is live at the very end (births). So live is what is sure, and
-//! what may come on top is told.
+//! of what was allocated before is kept only as far as it is live at the very end (births). So live is what is sure,
+//! and what may come on top is told.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Range {
     has_births: bool,
 }
 
-/// What of a row is in a range.
+/// The part of a row that is in a range.
 pub(super) struct Within {
     pub(super) totals: Totals,
     /// Live bytes that may be in it, too.
@@ -161,7 +161,7 @@ impl Range {
         }
     }
 
-    /// What of a row is in the range. `stack`: its stack, if it is one of the allocator's.
+    /// The part of a row that is in the range. `stack`: its stack, if it is one of the allocator's.
     pub(super) fn of_row(&self, row: usize, stack: Option<StackRef>) -> Within {
         let at = |totals: &[Totals]| totals.get(row).copied().unwrap_or_default();
         let (from, to) = (at(&self.at_from), at(&self.at_to));
@@ -219,8 +219,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Of what was allocated in the range and live at its end. Cumulative numbers are at the range's start and end;
-    /// `births` are what is surely and perhaps in it, and all that there can be if `are_all`.
+    /// Totals of memory that was allocated in the range and live at its end. Cumulative numbers are at the range's
+    /// start and end; `births` are what is surely and perhaps in it, and all that there can be if `are_all`.
     fn new(allocated: [u64; 2], freed: [u64; 2], births: [u64; 2], are_all: bool) -> Bounds {
         let [[allocated_from, allocated_to], [freed_from, freed_to]] = [allocated, freed];
         let allocated = allocated_to.saturating_sub(allocated_from);

@@ -14,9 +14,9 @@ use crate::recording::{Recording, Source, Stack, Total, Totals};
 use crate::symbolize::Frame;
 use crate::units;
 
-/// What passes.
+/// Rows that pass.
 pub(in crate::profile) struct Selected {
-    /// Of each row of the recording's totals: what it is of, and what of it passes. None: nothing.
+    /// Each row of the recording's totals: its attribution, and the part of it that passes. `None` if nothing passes.
     pub(in crate::profile) rows: Vec<Option<(Attribution, Totals)>>,
     /// Rows of compilers, passing or not.
     pub(in crate::profile) compilers: Vec<usize>,
@@ -66,7 +66,7 @@ impl Selected {
         Selected { rows, compilers, is_of_thread, filtered: known.finish(filter) }
     }
 
-    /// Of these rows the part that is asked for.
+    /// The part of these rows that is asked for.
     ///
     /// # Errors
     /// The recording does not keep it.
@@ -105,7 +105,7 @@ impl Selected {
         if matches!(kept, Kept::Live(_)) && has_mappings {
             filtered.notes.push("Mappings are left out: they are not kept so.".to_owned());
         }
-        // Of what passes another test, too, threads are not known.
+        // Threads of memory that passes another test, too, are not known.
         let is_of_thread = match &kept {
             Kept::Live(parts) if parts.count() == 1 && !asked.threads.is_empty() => {
                 let is_of = kept::is_of_threads(recording, &asked.threads);
@@ -155,7 +155,7 @@ fn perhaps(kept: &Kept, more_bytes: u64) -> String {
     }
 }
 
-/// Of a row the live allocations alone that pass, and the bytes of those that may.
+/// The live allocations of a row that pass, and the bytes of those that may.
 fn live_part(parts: &LiveParts, row: &Total) -> (Totals, u64) {
     let all = &row.totals;
     let bytes = all.allocated_bytes.saturating_sub(all.freed_bytes);
@@ -165,7 +165,7 @@ fn live_part(parts: &LiveParts, row: &Total) -> (Totals, u64) {
     let totals = Totals {
         allocated_bytes,
         allocated_count,
-        // Of all that is live of the stack: no less than that of a part.
+        // Variance of all that is live of the stack: no less than that of a part.
         allocated_bytes_variance: all.allocated_bytes_variance.saturating_sub(all.freed_bytes_variance),
         allocated_count_variance: all.allocated_count_variance.saturating_sub(all.freed_count_variance),
         ..Totals::default()
@@ -208,7 +208,7 @@ fn is_of_lines(recording: &Recording, stack: &Stack, attribution: &Attribution, 
         .is_some_and(|(function, frame)| filter.lines.iter().any(|line| line.is_of(&function, frame.line)))
 }
 
-/// What categories and lines there are.
+/// Categories and lines that there are.
 #[derive(Default)]
 struct Known {
     categories: BTreeMap<(&'static str, String), (u64, u64)>,

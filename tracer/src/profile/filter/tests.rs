@@ -184,7 +184,8 @@ proptest! {
         }
     }
 
-    /// What passes several tests is between what surely does and what may, and the truth where nothing is told of that.
+    /// Memory that passes several tests is between what surely does and what may, and the truth where nothing is told
+    /// of that.
     #[test]
     fn parts_of_several_kinds(
         blocks in blocks(),

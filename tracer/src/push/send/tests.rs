@@ -1,4 +1,4 @@
-//! What a server does with a request, and what is made of it.
+//! Behaviours of a server, and the error for each.
 
 use std::net::TcpListener;
 

@@ -21,11 +21,11 @@ pub struct Memory<S = StackRef> {
     pub unexplained_bytes: Option<u64>,
     /// By owner.
     pub parts: Vec<MemoryPart>,
-    /// What of the unexplained was mapped in the session, by stack.
+    /// The part of the unexplained that was mapped in the session, by stack.
     pub mapped: Vec<MappedMemory<S>>,
-    /// None: malloc's heap was not gone through, or is not glibc's.
+    /// `None` if malloc's heap was not gone through, or is not glibc's.
     pub heap: Option<Heap>,
-    /// The limits that the process can meet. None: they were not asked for.
+    /// The limits that the process can meet. `None` if they were not asked for.
     pub limits: Option<Vec<Limit>>,
 }
 
@@ -41,7 +41,7 @@ pub struct MemoryPart {
     pub swap_bytes: Option<u64>,
 }
 
-/// What a stack mapped, of memory that nobody else owns.
+/// Memory that a stack mapped, of memory that nobody else owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappedMemory<S = StackRef> {
     pub stack: S,
@@ -86,12 +86,12 @@ pub struct Touched<S = StackRef> {
     /// All page faults that wrote, and those of them in the Java heap: counted.
     pub fault_count: u64,
     pub java_heap_fault_count: u64,
-    /// Of the others.
+    /// The others' memory.
     #[serde(skip)]
     pub by: Vec<TouchedBy<S>>,
 }
 
-/// What a stack touched of an owner's memory.
+/// Bytes that a stack touched of an owner's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TouchedBy<S = StackRef> {
     pub stack: S,
@@ -100,7 +100,7 @@ pub struct TouchedBy<S = StackRef> {
     pub sample_count: u64,
     /// An estimate.
     pub fault_count: u64,
-    /// Of that estimate.
+    /// Variance of that estimate.
     pub variance: u64,
 }
 
@@ -116,7 +116,7 @@ pub struct MemorySample {
 /// The stack of a thread that is live at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStack {
-    /// None: its thread has ended, and glibc keeps the stack for another.
+    /// `None` if its thread has ended, and glibc keeps the stack for another.
     pub tid: Option<Tid>,
     pub reserved_bytes: u64,
     pub resident_bytes: u64,

@@ -1,10 +1,10 @@
-//! What was recorded, how, and what recording took.
+//! Subject of a recording, its settings, and the cost of recording.
 
 use serde::{Deserialize, Serialize};
 
 use crate::process::Pid;
 
-/// What is known when a recording starts.
+/// Facts that are known when a recording starts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Header {
     pub target: TargetInfo,
@@ -23,7 +23,7 @@ pub struct TargetInfo {
     pub exe: Option<String>,
     /// The container's id.
     pub container: Option<String>,
-    /// None: the process is not a JVM.
+    /// `None` if the process is not a JVM.
     pub jvm: Option<JvmInfo>,
 }
 
@@ -50,15 +50,15 @@ pub struct SessionInfo {
     pub started_ns: u64,
     /// `full` or `light`.
     pub probes: String,
-    /// One allocation in about so many bytes was recorded. None: all were.
+    /// One allocation in about so many bytes was recorded. `None` if all were.
     pub sample_bytes: Option<u64>,
     /// Are collections seen at all? If not, their number is unknown, not 0.
     pub gc_probes: bool,
-    /// What recording may take, percent of the target's CPU time. None: it was not held to anything.
+    /// Share that recording may take, percent of the target's CPU time. `None` if it was not held to anything.
     pub max_overhead_percent: Option<u32>,
-    /// What it did to keep to that.
+    /// Steps that it took to keep to that.
     pub steps: Vec<Step>,
-    /// What it took, where that was measured.
+    /// Cost of recording, where that was measured.
     pub overhead: Option<Overhead>,
 }
 
@@ -71,7 +71,7 @@ pub struct Step {
     /// `sampled`, `light` or `detached`.
     pub level: String,
     pub sample_bytes: Option<u64>,
-    /// What recording took before, percent of the target's CPU time.
+    /// Share that recording took before, percent of the target's CPU time.
     pub overhead_percent: u32,
     /// Why, and what is recorded from then on.
     pub text: String,
@@ -81,7 +81,7 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Overhead {
-    /// What recording took from the target.
+    /// Time that recording took from the target.
     pub probes_ns: u64,
     /// All of the target's.
     pub target_ns: u64,

@@ -11,7 +11,7 @@ use crate::recording::{
     census, kept, memory, touched,
 };
 
-/// What was last written of a thread.
+/// Row that was last written of a thread.
 pub(super) struct ThreadRow {
     id: i64,
     started_ns: Option<u64>,
@@ -25,7 +25,7 @@ impl Writer {
     }
 
     /// A thread: new if `tid` is, if the last of that tid has ended, or if it started at another
-    /// moment; else what is given adds to what is known. `started_ns`: None if it ran before.
+    /// moment; else what is given adds to what is known. `started_ns`: `None` if it ran before.
     pub fn thread(
         &mut self,
         tid: Tid,
@@ -96,12 +96,12 @@ impl Writer {
         self.write(|writer, database| memory::write(database, &mut writer.rows, time_ns, memory))
     }
 
-    /// Who kept at the end what was allocated, or why that is not known.
+    /// Holders at the end of memory that was allocated, or why that is not known.
     pub fn holders(&mut self, holders: &KeptHolders<StackId>) -> Result<(), WriteError> {
         self.write(|writer, database| kept::write(database, &mut writer.rows, holders))
     }
 
-    /// What the process's own books say at a moment of the session.
+    /// A census of the process at a moment of the session.
     pub fn census(&mut self, census: &KeptCensus) -> Result<(), WriteError> {
         self.write(|_, database| census::write(database, census))
     }
@@ -111,7 +111,7 @@ impl Writer {
         self.write(|_, database| memory::write_stacks(database, stacks))
     }
 
-    /// What compiled code was installed and dropped by now.
+    /// Compiled code that was installed and dropped by now.
     pub fn code_sample(&mut self, sample: CodeSample) -> Result<(), WriteError> {
         self.write(|_, database| {
             let CodeSample { time_ns, loaded_bytes, loaded_count, unloaded_bytes, unloaded_count } = sample;

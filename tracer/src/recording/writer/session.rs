@@ -21,7 +21,7 @@ impl Writer {
         })
     }
 
-    /// What is known of the JVM by now.
+    /// Facts that are known of the JVM by now.
     pub fn jvm(&mut self, jvm: &JvmInfo) -> Result<(), WriteError> {
         let Ok(text) = serde_json::to_string(jvm) else { return Ok(()) };
         self.write(|_, database| {
@@ -34,7 +34,7 @@ impl Writer {
         })
     }
 
-    /// What was done so far to keep within the budget, and the interval of sampling by now.
+    /// Steps that were taken so far to keep within the budget, and the interval of sampling by now.
     pub fn steps(&mut self, steps: &[Step], sample_bytes: Option<u64>) -> Result<(), WriteError> {
         let Ok(text) = serde_json::to_string(steps) else { return Ok(()) };
         self.write(|_, database| {
@@ -47,7 +47,7 @@ impl Writer {
         })
     }
 
-    /// What recording took so far.
+    /// Cost of recording so far.
     pub fn overhead(&mut self, overhead: Overhead) -> Result<(), WriteError> {
         let Ok(text) = serde_json::to_string(&overhead) else { return Ok(()) };
         self.write(|_, database| {
@@ -71,7 +71,7 @@ impl Writer {
         })
     }
 
-    /// What was lost so far, by reason; each count replaces the one before.
+    /// Losses so far, by reason; each count replaces the one before.
     pub fn lost(&mut self, lost: &[(&str, u64)]) -> Result<(), WriteError> {
         self.write(|_, database| {
             let mut insert = database.prepare_cached("INSERT OR REPLACE INTO lost VALUES (?1, ?2)")?;

@@ -68,7 +68,7 @@ fn in_words(frame: &Frame) -> String {
     format!("{} {place}", frame.function)
 }
 
-/// What the JVM leaves out of its own stack traces.
+/// Frames that the JVM leaves out of its own stack traces.
 fn is_hidden(function: &str) -> bool {
     ["$$Lambda", "LambdaForm$", "java.lang.invoke."].iter().any(|part| function.contains(part))
 }

@@ -28,7 +28,7 @@ fn libraries() -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// What gimli says at one address, worked out apart from the code under test: the CFA from
+/// Rules of gimli at one address, worked out apart from the code under test: the CFA from
 /// rsp = 0x10000 and rbp = 0x20000 at `pc`, and rbp's place from the CFA.
 fn expected(cfa: &CfaRule<usize>, rbp: Option<RegisterRule<usize>>) -> Option<(i64, i64)> {
     let cfa = match cfa {

@@ -155,7 +155,7 @@ fn threads_of_a_jvm_that_run_no_java_reach_their_entry() {
     assert!(walked.len() >= 4, "{walked:?}");
 }
 
-/// What gdb prints of every thread: its id, and the pcs of the frames that are on its stack.
+/// Commands for what gdb prints of every thread: its id, and the pcs of the frames that are on its stack.
 const BACKTRACES: &str = "python
 for thread in gdb.selected_inferior().threads():
     thread.switch()
