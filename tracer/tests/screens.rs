@@ -50,9 +50,9 @@ fn first_screen(text: &str) -> &str {
 
 #[test]
 fn the_page_of_first_screens_is_true() {
-    let mut page = "# First screens\n\nWhat `tracer report FILE` prints first, of small recordings that the tests keep \
-                    (`tracer/tests/fixtures/recordings`).\nThis page is made by `TRACER_WRITE_SCREENS=1 cargo test -p \
-                    tracer --test screens`.\n"
+    let mut page = "# First screens\n\nThe first screen that `tracer report FILE` prints, of small recordings that the \
+                    tests keep\n(`tracer/tests/fixtures/recordings`). This page is made by `TRACER_WRITE_SCREENS=1 \
+                    cargo test -p tracer --test screens`.\n"
         .to_owned();
     for (name, what, answer) in SCREENS {
         let (folder, _file) = unpacked(name);
