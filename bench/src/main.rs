@@ -72,8 +72,11 @@ fn main() -> ExitCode {
             .and_then(|results| publish(&results, &pair::tables(&results), &arguments)),
         What::Recorder(options) => own::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
-        What::Report(options) => report::measure(options, arguments.alternations)
-            .and_then(|results| publish(&results, &report::tables(&results), &arguments)),
+        What::Report(options) => match &options.make {
+            Some(file) => report::write(file, options),
+            None => report::measure(options, arguments.alternations)
+                .and_then(|results| publish(&results, &report::tables(&results), &arguments)),
+        },
         What::Census(options) => census::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &census::tables(&results), &arguments)),
         What::Server(options) => server::measure(options, arguments.alternations)

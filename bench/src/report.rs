@@ -1,7 +1,7 @@
 //! `report`: how long `tracer report` takes on a recording with very many live allocations and call paths.
 //!
 //! The recording is made up, through the writer that `record` uses, so that its size is what was asked for: every
-//! call path has frames of its own, and is one of those that grew in the session.
+//! call path has frames of its own, and is one of those that grew in the session; some are as deep as stacks can be.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +14,7 @@ use tracer::recording::{End, Header, LiveSize, Quality, Survivors, ThreadLive, W
 use tracer::symbolize::{Frame, FrameKind, Tier};
 use tracer_common::stack::StackId;
 use tracer_common::table::StackTotals;
+use tracer_common::unwind::MAX_FRAMES;
 
 use crate::machine::Machine;
 use crate::process::{self, Ended};
@@ -31,6 +32,8 @@ const BLOCK_BYTES: u64 = 1_009;
 const NATIVE_FRAMES: u64 = 5;
 const JDK_FRAMES: u64 = 10;
 const APPLICATION_FRAMES: u64 = 25;
+/// One call path of so many is as deep as a recording keeps.
+const DEEP_EVERY: u64 = 1_000;
 /// Methods that the application has.
 const METHOD_COUNT: u64 = 5_000;
 /// Each second one of so many call paths allocates.
@@ -47,6 +50,9 @@ pub(crate) struct Options {
     /// Call paths that made them
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     stacks: u64,
+    /// Only makes the recording, here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) make: Option<PathBuf>,
 }
 
 /// Everything that was measured.
@@ -128,7 +134,8 @@ fn report(file: &Path, format: &str) -> Result<Report> {
     Ok(Report { ended, output_bytes: std::fs::metadata(&output)?.len() })
 }
 
-fn write(file: &Path, options: &Options) -> Result<()> {
+/// Makes the recording.
+pub(crate) fn write(file: &Path, options: &Options) -> Result<()> {
     let mut writer = Writer::create(file, true, &Header::default())?;
     writer.started("2026-01-01T00:00:00Z", START_NS)?;
     for stack in 0..options.stacks {
@@ -221,7 +228,11 @@ fn frames(stack: u64) -> Vec<Frame> {
     let jdk = (0..JDK_FRAMES).map(|depth| {
         java(&format!("java.util.stream.Stage{depth}.evaluate"), (stack % 7) as u32 + 10, Tier::C2)
     });
-    let application = (0..APPLICATION_FRAMES).map(|depth| {
+    let depth = match stack % DEEP_EVERY {
+        0 => MAX_FRAMES as u64 - NATIVE_FRAMES - JDK_FRAMES - 2,
+        _ => APPLICATION_FRAMES,
+    };
+    let application = (0..depth).map(|depth| {
         let method = (stack / (depth + 1) + depth * 131) % METHOD_COUNT;
         java(
             &format!("com.acme.service{}.Handler.call{method}", method % 40),

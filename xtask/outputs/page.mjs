@@ -4,42 +4,22 @@
 // node page.mjs TRACER RECORDING FOLDER [PICTURE]: FOLDER has node_modules, and takes files; PICTURE is of the page's beginning.
 
 import { execFileSync } from "node:child_process";
-import { createRequire } from "node:module";
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { bytes, done, equal, launch, packages, ready } from "./driver.mjs";
 
 const [tracer, recording, folder, picture] = process.argv.slice(2);
-const require = createRequire(join(folder, "x.js"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const axe = readFileSync(packages(folder).resolve("axe-core/axe.min.js"), "utf8");
 const out = join(folder, "files");
 mkdirSync(out, { recursive: true });
-
-let failures = 0;
-/** @param {string} what @param {unknown} shown @param {unknown} expected */
-function equal(what, shown, expected) {
-  const same = JSON.stringify(shown) === JSON.stringify(expected);
-  console.log(`${same ? "ok  " : "FAIL"} ${what}${same ? "" : `: ${JSON.stringify(shown)}, not ${JSON.stringify(expected)}`}`);
-  if (!same) failures += 1;
-}
-/** As the page writes sizes. @param {number} value */
-function bytes(value) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  while (value >= 1023.95 && unit + 1 < units.length) { value /= 1024; unit += 1; }
-  return unit ? `${value.toFixed(1)} ${units[unit]}` : `${value} B`;
-}
 
 const file = process.env.PAGE ?? join(out, "page.html");
 if (!process.env.PAGE) execFileSync(tracer, ["report", recording, "--force", "-o", file]);
 const report = JSON.parse(execFileSync(tracer, ["report", recording, "--format", "json"], { encoding: "utf8", maxBuffer: 1 << 30 }));
 console.log(`page: ${bytes(statSync(file).size)}`);
 
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch(folder);
 /** @type {string[]} */
 const said = [];
 async function open(scheme, address = "", from = file) {
@@ -49,7 +29,7 @@ async function open(scheme, address = "", from = file) {
   page.on("pageerror", (error) => said.push(error.message));
   page.on("request", (request) => { if (!request.url().startsWith("file:")) said.push(`request: ${request.url()}`); });
   await page.goto(pathToFileURL(from).href + address);
-  await page.waitForFunction(() => document.documentElement.dataset.ready === "yes").catch((error) => { throw new Error(`${error.message}\n${said.join("\n")}`); });
+  await ready(page).catch((error) => { throw new Error(`${error.message}\n${said.join("\n")}`); });
   await page.waitForTimeout(200);
   return page;
 }
@@ -151,4 +131,4 @@ try {
 } finally {
   await browser.close();
 }
-process.exit(failures ? 1 : 0);
+done();

@@ -4,11 +4,13 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { bytes, count, counted, duration, more, rate, share } from "../../tracer/src/output/html/format.js";
 import { cumulated, grewIn, inRange, momentsOf } from "../../tracer/src/output/html/course.js";
-import { linesOf, sitesOf, sureOf, valueOf } from "../../tracer/src/output/html/model.js";
-import { searched, shownFrames, treeOf } from "../../tracer/src/output/html/stacks.js";
+import { addressOf, stateOf, VIEWS } from "../../tracer/src/output/html/address.js";
+import { heldBy, linesOf, sitesOf, sureOf, threadsOf, valueOf } from "../../tracer/src/output/html/model.js";
+import { momentAt, partsOf, total } from "../../tracer/src/output/html/parts.js";
+import { around, searched, shownFrames, treeOf } from "../../tracer/src/output/html/stacks.js";
 
 const [APPLICATION, JDK, JVM, NATIVE, MISSING, ENTRY] = [0, 1, 2, 3, 5, 6];
-const LOOK = { measure: "live", category: "", filter: null, jvm: false, jdk: false, moments: null };
+const LOOK = { measure: "live", category: "", filter: null, jvm: false, jdk: false, held: null, moments: null };
 
 /** A report of stacks, root first, of [name, kind] each, with what each holds. */
 function report(stacks, facts = {}) {
@@ -37,10 +39,10 @@ function report(stacks, facts = {}) {
     site_live_bytes: column((it) => it.live), site_live_count: column(() => 1), site_allocated_bytes: column((it) => it.allocated ?? it.live),
     site_peak_bytes: column((it) => it.live), base_live_bytes: column((it) => it.base ?? 0),
   };
-  return { facts, strings, columns, parent: Int32Array.from(parent), nodeFrame: Int32Array.from(nodeFrame), siteCount: stacks.length, live: new Float64Array(), allocated: new Float64Array() };
+  return { facts, strings, columns, parent: Int32Array.from(parent), nodeFrame: Int32Array.from(nodeFrame), siteCount: stacks.length, live: new Float64Array(), allocated: new Float64Array(), shown: [[], [], [], []], held: new Map() };
 }
 
-const names = (of, site, look) => shownFrames(of, of.columns.site_leaf[site], look).map((frame) => of.strings[of.columns.frame_function[frame]]);
+const names = (of, site, look) => shownFrames(of, site, look).map((frame) => of.strings[of.columns.frame_function[frame]]);
 
 test("numbers as people read them", () => {
   assert.deepEqual([0, 1023, 1024, 1536, 1024 ** 2 - 1, -2048].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "-2.0 KiB"]);
@@ -113,6 +115,55 @@ test("findings come before other lines, each with its own call paths", () => {
   const row = (name) => ({ name, what: "zlib", live_bytes: 1, resident_bytes: 1, growth_bytes_per_s: 1, verdict: { kind: "steady" }, threads: [] });
   const finding = { name: "B.b:2", what: "zlib", by_line: [1], live_bytes: 7, live_count: 1, mapped_bytes: 0, growth_bytes_per_s: 3, verdict: { kind: "leak", proof: "course" } };
   const of = report([{ stack: [["a", APPLICATION]], live: 5, line: 0 }, { stack: [["b", APPLICATION]], live: 7, line: 1 }], { by_line: [row("A.a:1"), row("B.b:2")], findings: [finding] });
-  assert.deepEqual(linesOf(of, [1, 0], true).map((it) => [it.name, it.live, it.isFinding, it.sites]), [["B.b:2", 7, true, [1]], ["A.a:1", 5, false, [0]]]);
+  assert.deepEqual(linesOf(of, [1, 0], LOOK, true).map((it) => [it.name, it.live, it.isFinding, it.sites]), [["B.b:2", 7, true, [1]], ["A.a:1", 5, false, [0]]]);
   assert.deepEqual([sureOf("leak", ""), sureOf("gc-pending", "none"), sureOf("pool", ""), sureOf("too-short", "")], ["leak", "unproven", "ok", "seen too short"]);
+});
+
+test("what is above a line and below it", () => {
+  const of = report([
+    { stack: [["main", APPLICATION], ["serve", APPLICATION], ["open", APPLICATION], ["init", JDK]], live: 5 },
+    { stack: [["main", APPLICATION], ["retry", APPLICATION], ["open", APPLICATION], ["read", JDK]], live: 3 },
+    { stack: [["loop", NATIVE]], live: 2 },
+  ]);
+  const frame = (name) => of.columns.frame_function.findIndex((it) => of.strings[it] === name);
+  of.columns.site_owner = Int32Array.of(frame("open"), frame("open"), -1);
+  const { callers, callees } = around(of, [0, 1, 2], LOOK);
+  assert.deepEqual(callers.children.map((it) => [it.name, it.value, it.children[0].name]), [["serve", 5, "main"], ["retry", 3, "main"]]);
+  assert.deepEqual(callees.children.map((it) => [it.name, it.value]), [["open", 8], ["loop", 2]]);
+  assert.deepEqual(callees.children[0].children.map((it) => it.name), ["init", "read"]);
+});
+
+test("threads have their part", () => {
+  const of = report([{ stack: [["a", APPLICATION]], live: 9, line: 0 }, { stack: [["b", APPLICATION]], live: 4, line: 0 }], { by_line: [{ name: "A.a:1", what: "zlib", resident_bytes: 1, threads: [], sizes: [[8, 13, 2]] }], findings: [] });
+  const [worker, timer] = [of.strings.push("worker-#") - 1, of.strings.push("timer") - 1];
+  Object.assign(of.columns, { held_site: Int32Array.of(0, 0, 1), held_thread: Int32Array.of(worker, timer, timer), held_bytes: Float64Array.of(3, 6, 4) });
+  assert.deepEqual(threadsOf(of), ["timer", "worker-#"]);
+  assert.equal(heldBy(of, ""), null);
+  const look = { ...LOOK, held: heldBy(of, "worker-#") };
+  assert.deepEqual(sitesOf(of, look), [0]);
+  const [line] = linesOf(of, sitesOf(of, look), look, false);
+  assert.deepEqual([line.live, line.count, line.resident, line.sizes], [3, NaN, null, null]);
+  assert.deepEqual(linesOf(of, [0, 1], LOOK, true)[0].sizes, [[8, 13, 2]]);
+});
+
+test("an address says all that is looked at, and what it does not say is as usual", () => {
+  const measures = ["live", "peak"];
+  const usual = stateOf("", measures);
+  assert.equal(addressOf(usual, "live"), "");
+  const state = { ...usual, view: "inverted", measure: "peak", category: "zlib", thread: "a b-#", filter: "^x+&y=", jvm: true, all: true, range: { from: 1e9, to: 2.5e9 }, zoom: ["A.b:1", "a&zoom=b"] };
+  assert.deepEqual(stateOf(addressOf(state, "live"), measures), state);
+  for (const wrong of ["view=nothing&of=nothing", "range=5-1", "range=1-", "range=-1--2", "range=1e9-2e9", "%", "view", "zoom"]) {
+    const { view, measure, range } = stateOf(wrong, measures);
+    assert.deepEqual([view, measure, range], [VIEWS[0], "live", null], wrong);
+  }
+});
+
+test("parts beyond the largest are one, and sums stay", () => {
+  const moment = (time_ns, ...sizes) => ({ time_ns, resident_bytes: Object.fromEntries(sizes.map((size, at) => [`p${at}`, size])) });
+  const facts = { memory: { parts: [{ id: "p1", name: "second" }], series: [moment(0, 1, 2, 3), moment(10, 4, 9, 1), { time_ns: 11, resident_bytes: {} }] } };
+  const { parts, moments } = partsOf(facts, 2);
+  assert.deepEqual(parts.map((part) => [part.name, part.last]), [["second", 9], ["all else", 5]]);
+  assert.deepEqual(moments.map((it) => [total(it), parts.reduce((sum, part) => sum + part.of(it), 0)]), [[6, 6], [14, 14]]);
+  assert.deepEqual([momentAt(moments, 4), momentAt(moments, 6)], moments);
+  assert.equal(partsOf(facts).parts.length, 3);
 });

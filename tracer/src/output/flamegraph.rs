@@ -10,7 +10,7 @@ use super::palette::{LEGEND, base, color};
 use super::pictured::levels;
 use super::stacks::{Level, Weighted, source, weighted};
 use super::svg::{self, Head, ROOTS};
-use super::{Options, label, units};
+use super::{Options, label, units, with_pid};
 use crate::profile::{Profile, View};
 
 /// Writes the flame graph of a profile. Above the root is the category, unless one was chosen. Where there is nothing
@@ -100,9 +100,8 @@ fn title(profile: &Profile, what: &str) -> String {
     let only =
         if flags.is_empty() { String::new() } else { format!(" ({})", label::clean(&flags.join(" "))) };
     format!(
-        "{} (pid {}): {what}{only}, {} recorded",
-        label::clean(&profile.target.comm),
-        profile.target.pid,
+        "{}: {what}{only}, {} recorded",
+        with_pid(&profile.target),
         units::duration(profile.session.duration_ns),
     )
 }

@@ -43,7 +43,7 @@ use std::path::PathBuf;
 pub use crate::profile::View;
 pub use crate::units;
 pub use label::{clean, fit};
-pub use program::{name as program_name, started_ns};
+pub use program::{name as program_name, started_ns, with_pid};
 
 /// How to render. The part of a profile that is shown is decided before: see
 /// [`Profile::filtered`](crate::profile::Profile::filtered) and
@@ -91,5 +91,7 @@ pub struct Screen {
 mod filter_tests;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod redact_tests;
 #[cfg(test)]
 mod tests;

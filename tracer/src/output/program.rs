@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::label::clean;
+use crate::process::Pid;
 use crate::process::jvm::main_class;
 use crate::profile::{Session, Target};
 
@@ -15,6 +16,14 @@ pub fn name(target: &Target) -> String {
     });
     let name = main.filter(|name| !name.is_empty()).unwrap_or_else(|| target.comm.clone());
     clean(&name).into_owned()
+}
+
+/// `com.acme.Feed (pid 4711)`; without the pid where it was taken out.
+pub fn with_pid(target: &Target) -> String {
+    match target.pid {
+        Pid(0) => name(target),
+        pid => format!("{} (pid {pid})", name(target)),
+    }
 }
 
 /// When recording began, in nanoseconds since 1970; 0: not known.
@@ -31,7 +40,6 @@ pub fn started_ns(session: &Session) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Pid;
 
     #[test]
     fn programs_have_names() {

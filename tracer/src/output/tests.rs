@@ -152,7 +152,7 @@ fn sums_are_the_profiles() {
 fn the_flame_graph_says_what_it_is_of() {
     let svg = rendered(flamegraph::render, &profile(), &options());
     for text in [
-        "java (pid 4711): 8.4 MiB not freed, 10.0 s recorded",
+        "com.acme.Feed (pid 4711): 8.4 MiB not freed, 10.0 s recorded",
         "<title>all: 8.4 MiB not freed (",
         ">all: 8.4 MiB not freed</text>",
         "</tspan>\u{a0}your code",
@@ -185,7 +185,9 @@ fn an_empty_view_is_a_picture_that_says_so() {
     nothing.sites.clear();
     let svg = rendered(flamegraph::render, &nothing, &options());
     assert!(svg.ends_with("</svg>\n"));
-    for text in ["java (pid 4711): nothing to draw: no bytes not freed", "not in it: mappings, 1.1 MiB"] {
+    for text in
+        ["com.acme.Feed (pid 4711): nothing to draw: no bytes not freed", "not in it: mappings, 1.1 MiB"]
+    {
         assert!(svg.contains(text), "{svg}");
     }
     nothing.target.comm = "<script>".to_owned();

@@ -42,7 +42,7 @@ pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGr
 pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
-pub use threads::{CachedStacks, Creator, ThreadNames, Threads};
+pub use threads::{CachedStacks, Creator, ThreadNames, Threads, pattern as thread_pattern};
 pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
 pub use view::{Sort, View};
 
@@ -101,12 +101,18 @@ pub struct Profile {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Target {
+    /// 0: taken out; null in JSON.
+    #[serde(serialize_with = "known_pid")]
     pub pid: Pid,
     pub comm: String,
     pub command: Vec<String>,
     /// `None` if the process is not a JVM.
     pub jvm: Option<Jvm>,
     pub container: Option<String>,
+}
+
+fn known_pid<S: serde::Serializer>(pid: &Pid, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(*pid).filter(|&pid| pid != Pid(0)).serialize(serializer)
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -220,6 +226,9 @@ pub struct Site {
     pub owner: Option<String>,
     /// By live bytes.
     pub threads: Vec<SiteThread>,
+    /// What is live, the smallest allocations first. None: not known of all of it.
+    #[serde(skip)]
+    pub sizes: Option<Vec<SizeClass>>,
     pub frames: Vec<Arc<SiteFrame>>,
     /// Does the stack reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
@@ -254,6 +263,15 @@ pub struct SiteThread {
     pub name: String,
     pub live_bytes: u64,
     #[serde(skip)]
+    pub live_count: u64,
+}
+
+/// Allocations of `least_bytes` or more each, and of less than twice as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeClass {
+    /// 0, or a power of two.
+    pub least_bytes: u64,
+    pub live_bytes: u64,
     pub live_count: u64,
 }
 

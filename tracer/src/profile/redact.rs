@@ -3,13 +3,14 @@
 //! Takes a profile; leaves out the pid, the command line but the main class, paths, and the names of threads and
 //! containers. Functions, classes and file names without folders stay: without them it would answer nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Profile, SiteFrame, Verdict};
+use super::{Profile, SiteFrame, Verdict, thread_pattern};
 use crate::holders::{Step, StepKind};
 use crate::process::Pid;
 use crate::process::jvm::main_class;
+use crate::recording::State;
 
 /// Shorter names of threads are not looked for in sentences.
 const NAME_BYTES: usize = 4;
@@ -19,9 +20,10 @@ impl Profile {
     pub fn redact(&mut self) {
         let mut words = Words::default();
         self.redact_threads(&mut words);
-        self.redact_frames();
+        self.redact_frames(&mut words);
         self.redact_holders(&mut words);
         words.pid = self.target.pid.to_string();
+        words.container = self.target.container.clone().unwrap_or_default();
         words.main = main_class(&self.target.command).filter(|main| !main.contains('/')).unwrap_or_default();
         let target = &mut self.target;
         target.command =
@@ -56,6 +58,16 @@ impl Profile {
             for text in [&mut limit.set_by, &mut limit.reason] {
                 *text = text.as_deref().map(|text| words.sentence(text));
             }
+        }
+        if let State::Finished(reason) = &mut self.state {
+            *reason = words.sentence(reason);
+        }
+        self.session.ended = self.session.ended.as_deref().map(|reason| words.sentence(reason));
+        for step in &mut self.session.steps {
+            step.text = words.sentence(&step.text);
+        }
+        for why in self.census.unknown.values_mut() {
+            *why = words.sentence(why);
         }
         let why = "left out by --redact";
         for (moment, census) in [("begin", &mut self.census.begin), ("end", &mut self.census.end)] {
@@ -93,7 +105,7 @@ impl Profile {
     }
 
     /// Files and modules without folders; what frames share stays shared.
-    fn redact_frames(&mut self) {
+    fn redact_frames(&mut self, words: &mut Words) {
         let mut known: HashMap<*const SiteFrame, Arc<SiteFrame>> = HashMap::new();
         let of_sites = self.sites.iter_mut().flat_map(|site| &mut site.frames);
         let of_threads = self.threads.creators.iter_mut().flat_map(|creator| &mut creator.frames);
@@ -103,6 +115,7 @@ impl Profile {
         let mut replaced = Vec::new();
         for frame in of_sites.chain(of_threads).chain(of_touched) {
             let short = known.entry(Arc::as_ptr(frame)).or_insert_with(|| {
+                words.paths.extend(frame.module.iter().filter(|path| path.contains(' ')).cloned());
                 let name = |path: &Option<String>| path.as_deref().map(|path| file_name(path).to_owned());
                 Arc::new(SiteFrame {
                     module: name(&frame.module),
@@ -124,17 +137,33 @@ impl Profile {
 #[derive(Default)]
 struct Words {
     threads: HashMap<String, String>,
+    /// By pattern: its letters, and the names of it that were seen.
+    patterns: HashMap<String, (String, u32)>,
+    /// Those with spaces in them.
+    paths: BTreeSet<String>,
     pid: String,
+    container: String,
     main: String,
 }
 
 impl Words {
-    /// The name of a thread as it is shown: the same for the same.
+    /// The name of a thread, or a pattern of names, as it is shown: the same for the same, and a name still fits its
+    /// pattern.
     fn thread(&mut self, name: &str) -> String {
         if let Some(known) = self.threads.get(name) {
             return known.clone();
         }
-        let shown = format!("thread-{}", self.threads.len() + 1);
+        let pattern = thread_pattern(name);
+        let next = self.patterns.len();
+        let (group, count) = self.patterns.entry(pattern.clone()).or_insert_with(|| (letters(next), 0));
+        let shown = match (pattern == name, name.contains('#')) {
+            (true, true) => format!("thread-{group}-#"),
+            (true, false) => format!("thread-{group}"),
+            (false, _) => {
+                *count += 1;
+                format!("thread-{group}-{count}")
+            }
+        };
         self.threads.insert(name.to_owned(), shown.clone());
         // It may come by again, and is one already.
         self.threads.insert(shown.clone(), shown.clone());
@@ -150,6 +179,12 @@ impl Words {
     /// A sentence without the pid, thread names and paths.
     fn sentence(&self, text: &str) -> String {
         let mut text = text.to_owned();
+        for path in &self.paths {
+            text = text.replace(path.as_str(), file_name(path));
+        }
+        if self.container.len() >= NAME_BYTES {
+            text = text.replace(&self.container, "CONTAINER");
+        }
         for (name, shown) in
             self.threads.iter().filter(|(name, shown)| name != shown && name.len() >= NAME_BYTES)
         {
@@ -165,6 +200,19 @@ impl Words {
         };
         text.split(' ').map(word).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// `a` to `z`, `aa`, ...: a number's letters, in which no pattern sees one.
+fn letters(number: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = number + 1;
+    while rest > 0 {
+        rest -= 1;
+        // Below 26.
+        letters.push(char::from(b'a' + (rest % 26) as u8));
+        rest /= 26;
+    }
+    letters.iter().rev().collect()
 }
 
 fn file_name(path: &str) -> &str {

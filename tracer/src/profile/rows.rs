@@ -11,11 +11,12 @@ use super::code::CodeCache;
 use super::filter::{Filter, Filtered, OfThread, Selected};
 use super::kept::{Kept, Sums};
 use super::{
-    CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, Totals, Variances, peak, series, site,
+    CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, SizeClass, Totals, Variances, peak,
+    series, site,
 };
 use crate::attribute::{Attribution, Rules, plain_name};
 use crate::process::Tid;
-use crate::recording::{self, Recording, Source, Stack, StackRef};
+use crate::recording::{self, LiveSize, Recording, Source, Stack, StackRef};
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
     self, AllocatorRetention, ClassChurn, ClassWork, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
@@ -55,6 +56,8 @@ struct SiteDraft<'a> {
     resident_bytes: Option<u64>,
     /// By name: live bytes, and in how many allocations.
     threads: BTreeMap<String, (u64, u64)>,
+    /// By the least size of a class: live bytes, and in how many allocations. None: not known of all that passes.
+    sizes: Option<BTreeMap<u64, (u64, u64)>>,
     kept: Sums,
 }
 
@@ -153,6 +156,7 @@ impl<'a> Drafts<'a> {
     ) {
         let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
         let resident = live_resident(recording);
+        let sizes = live_sizes(recording);
         let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
         for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
             let Some(stack) = recording.stack(row.stack) else { continue };
@@ -185,6 +189,7 @@ impl<'a> Drafts<'a> {
                 let (group, attribution) = (self.groups.add(), attribution.clone());
                 let (totals, threads, kept) = (Totals::default(), BTreeMap::new(), Sums::new());
                 let resident_bytes = resident.as_ref().filter(|_| source == "allocator").map(|_| 0);
+                let sizes = (source == "allocator").then(BTreeMap::new);
                 self.sites.push(SiteDraft {
                     source,
                     group,
@@ -195,6 +200,7 @@ impl<'a> Drafts<'a> {
                     weight,
                     resident_bytes,
                     threads,
+                    sizes,
                     kept,
                 });
                 self.sites.len() - 1
@@ -210,9 +216,17 @@ impl<'a> Drafts<'a> {
                 if let Some(kept) = kept {
                     kept.add(row.stack, &mut site.kept);
                 }
-                // For a part of a stack's blocks, nobody knows which pages are theirs.
+                // For a part of a stack's blocks, nobody knows which pages are theirs, and how large each is.
                 let is_part = totals.live_bytes != totals_of(&row.totals, is_sampled).live_bytes;
                 site.resident_bytes = site.resident_bytes.filter(|_| !is_part);
+                site.sizes = site.sizes.take().filter(|_| !is_part);
+                if let Some(sum) = site.sizes.as_mut() {
+                    for size in sizes.get(&row.stack).into_iter().flatten() {
+                        let live = sum.entry(size.least_bytes).or_default();
+                        *live =
+                            (live.0.saturating_add(size.live_bytes), live.1.saturating_add(size.live_count));
+                    }
+                }
                 if let Some((sum, bytes)) = site.resident_bytes.as_mut().zip(resident.as_ref()) {
                     let of_stack = bytes.get(&row.stack).copied().unwrap_or(0);
                     *sum = sum.saturating_add(of_stack.min(totals.live_bytes));
@@ -423,6 +437,7 @@ fn finish_site(
         verdict: Some(verdict),
         owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
         threads,
+        sizes: size_classes(draft.sizes),
         frames,
         complete: draft.stack.complete,
         series: None,
@@ -434,12 +449,27 @@ fn finish_site(
     }
 }
 
+/// The classes of a site, the smallest first. `None` if the recording keeps none of them.
+fn size_classes(sizes: Option<BTreeMap<u64, (u64, u64)>>) -> Option<Vec<SizeClass>> {
+    let class = |(least_bytes, (live_bytes, live_count))| SizeClass { least_bytes, live_bytes, live_count };
+    sizes.filter(|sizes| !sizes.is_empty()).map(|sizes| sizes.into_iter().map(class).collect())
+}
+
 /// Bytes in memory of what is live, by stack. `None` if it is not told, or not of all.
 fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
     let session = &recording.session;
     let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();
     let rows = &recording.live_resident;
     (is_whole && !rows.is_empty()).then(|| rows.iter().map(|row| (row.stack, row.resident_bytes)).collect())
+}
+
+/// What is live of each stack, by classes of sizes.
+fn live_sizes(recording: &Recording) -> HashMap<StackRef, Vec<&LiveSize>> {
+    let mut sizes: HashMap<StackRef, Vec<&LiveSize>> = HashMap::with_capacity(recording.live_sizes.len());
+    for row in recording.live_sizes.iter().filter(|row| row.live_count > 0) {
+        sizes.entry(row.stack).or_default().push(row);
+    }
+    sizes
 }
 
 /// Bytes that each thread holds of each stack, by the thread's name.

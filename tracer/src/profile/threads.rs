@@ -167,7 +167,7 @@ fn names(recording: &Recording, stack_of: &dyn Fn(&Thread) -> Stack) -> Vec<Thre
 }
 
 /// A name with `#` for each number, but for those that belong to a word: `G1 Conc#0` is `G1 Conc#`.
-pub(super) fn pattern(name: &str) -> String {
+pub fn pattern(name: &str) -> String {
     let mut pattern = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(start) = rest.find(|char: char| char.is_ascii_digit()) {

@@ -4,13 +4,13 @@ use std::io;
 
 use super::TARGET_EXITED;
 use super::screen::Screen;
-use crate::output::{clean, filtered, program_name, units};
+use crate::output::{clean, filtered, units, with_pid};
 use crate::profile::{Profile, Target};
 use crate::recording::State;
 
 pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     let (target, session) = (&profile.target, &profile.session);
-    let name = format!("{} (pid {})", program_name(target), target.pid);
+    let name = with_pid(target);
     screen.ends(&name, &format!("{}, {}", jvm(target), units::duration(session.duration_ns)), true)?;
     screen.ends(&resident(profile), &not_freed(profile), false)?;
     for sentence in filtered::of_profile(profile) {
@@ -61,7 +61,7 @@ fn jvm(target: &Target) -> String {
 }
 
 /// `RSS 232.0 -> 487.1 MiB (peak 545.0)`.
-fn resident(profile: &Profile) -> String {
+pub(in crate::output) fn resident(profile: &Profile) -> String {
     let seen = || profile.series.rss_bytes.iter().flatten().copied();
     let Some(end) = profile.memory.rss_bytes.or(seen().last()) else {
         return "RSS not known".to_owned();

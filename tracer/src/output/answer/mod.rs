@@ -6,13 +6,13 @@
 
 mod below;
 mod findings;
-mod heading;
+pub(in crate::output) mod heading;
 pub(in crate::output) mod held;
 pub(in crate::output) mod kept;
 pub(in crate::output) mod limits;
 mod merged;
 mod next;
-mod quality;
+pub(in crate::output) mod quality;
 pub(in crate::output) mod screen;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::TARGET_EXITED;
 use super::screen::Screen;
 use crate::output::{Options, command};
+use crate::process::Pid;
 use crate::profile::Profile;
 use crate::recording::State;
 
@@ -19,7 +20,11 @@ pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>
     let page = command::word(file.with_extension("html").as_os_str());
     commands.push((format!("tracer report {name} -o {page}"), "a page to share"));
     let has_exited = matches!(&profile.state, State::Finished(reason) if reason == TARGET_EXITED);
-    if profile.totals.live_count == 0 && profile.census.end.is_some() && !has_exited {
+    if profile.target.pid != Pid(0)
+        && profile.totals.live_count == 0
+        && profile.census.end.is_some()
+        && !has_exited
+    {
         let census = format!("tracer census -p {}", profile.target.pid);
         commands.push((census, "what it holds now, whoever allocated it"));
     }

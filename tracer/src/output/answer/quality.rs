@@ -8,6 +8,18 @@ use crate::output::units;
 use crate::profile::Profile;
 
 pub(super) fn quality(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
+    screen.gap()?;
+    screen.paragraph("Data quality: ", &told(profile))?;
+    // The heading says what light leaves out.
+    let told = |note: &&String| profile.is_light() && note.starts_with("light: ");
+    for note in profile.quality.notes.iter().filter(|note| !told(note)) {
+        screen.paragraph("note: ", &crate::output::clean(note))?;
+    }
+    Ok(())
+}
+
+/// `nothing lost, all 6,365 stacks whole, cost 1 % of one CPU`.
+pub(in crate::output) fn told(profile: &Profile) -> String {
     let quality = &profile.quality;
     let mut parts = Vec::new();
     if quality.lost.is_empty() {
@@ -29,12 +41,5 @@ pub(super) fn quality(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
     if let Some(count) = quality.unmatched_frees.filter(|&count| count > 0) {
         parts.push(format!("{} freed too (normal)", units::counted(count, "older block")));
     }
-    screen.gap()?;
-    screen.paragraph("Data quality: ", &parts.join(", "))?;
-    // The heading says what light leaves out.
-    let told = |note: &&String| profile.is_light() && note.starts_with("light: ");
-    for note in quality.notes.iter().filter(|note| !told(note)) {
-        screen.paragraph("note: ", &crate::output::clean(note))?;
-    }
-    Ok(())
+    parts.join(", ")
 }

@@ -11,7 +11,7 @@ use crate::census::Finding;
 use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
 use crate::output::text::{census, sites, table, verdicts};
-use crate::output::{Options, View, clean, filtered, label, units};
+use crate::output::{Options, View, clean, filtered, label, units, with_pid};
 use crate::profile::Kind;
 use crate::profile::diff::{
     CategoryPair, CensusDiff, Compared, Diff, FactPair, Pair, Side, SitePair, TotalsPair, Verdicts,
@@ -80,7 +80,7 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
 /// Process and time of a side.
 fn told(side: &Side) -> String {
     let target = &side.target;
-    let mut text = format!("{} (pid {})", clean(&target.comm), target.pid);
+    let mut text = with_pid(target);
     if let Some(version) = target.jvm.as_ref().and_then(|jvm| jvm.version.as_deref()) {
         text += &format!(", JVM {}", clean(version));
     }

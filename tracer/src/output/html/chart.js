@@ -3,6 +3,7 @@
 
 import { element, color } from "./dom.js";
 import { bytes, counted, duration, more } from "./format.js";
+import { momentAt, partsOf, total } from "./parts.js";
 
 /** @typedef {import("./course.js").Range} Range */
 
@@ -17,20 +18,21 @@ const PARTS = 9;
  * @returns {{root: HTMLElement, draw: () => void, select: (range: Range | null) => void}}
  */
 export function chart(facts, selected) {
-  const moments = facts.memory.series.filter((/** @type {any} */ moment) => Object.keys(moment.resident_bytes).length);
+  const { parts, moments } = partsOf(facts, PARTS);
   const end = facts.session.duration_ns;
   const canvas = /** @type {HTMLCanvasElement} */ (element("canvas", {
     class: "chart", tabindex: 0, role: "img",
-    "aria-label": "Resident memory over time by part. Arrow keys move through the moments.",
+    "aria-label": "Resident memory over time by part. Arrow keys move through the moments, with Shift they select a range.",
   }));
   const said = element("p", { class: "said", role: "status" });
   const legend = element("ul", { class: "legend" });
   const peak = moments.length ? moments.reduce((/** @type {any} */ one, /** @type {any} */ other) => (total(other) > total(one) ? other : one)) : null;
-  const root = element("div", {}, canvas, legend, said);
-  const parts = largest(moments, facts.memory.parts);
+  const root = element("div", {}, ...(moments.length ? [canvas, legend] : []), said);
   /** @type {Range | null} */
   let range = null;
   let marked = -1;
+  /** Where a range by keys begins. */
+  let anchor = -1;
   const most = Math.max(1, ...moments.map(total), facts.memory.limit_bytes && near(facts, moments) ? facts.memory.limit_bytes : 0) * 1.06;
   const width = () => canvas.clientWidth - LEFT - 8;
   const x = (/** @type {number} */ time) => LEFT + (time / Math.max(1, end)) * width();
@@ -152,10 +154,14 @@ export function chart(facts, selected) {
     selected(range);
   });
   canvas.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") mark(marked - 1);
-    else if (event.key === "ArrowRight") mark(marked + 1);
-    else return;
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
     event.preventDefault();
+    if (!event.shiftKey) anchor = -1;
+    else if (anchor < 0) anchor = Math.max(0, marked);
+    mark(marked + (event.key === "ArrowLeft" ? -1 : 1));
+    if (anchor < 0 || anchor === marked) return;
+    select({ from: moments[Math.min(anchor, marked)].time_ns, to: moments[Math.max(anchor, marked)].time_ns });
+    selected(range);
   });
   legend.append(...parts.map((part, at) => element("li", { class: `key part-${at}` }, `${part.name} `, element("b", {}, bytes(part.last)))));
   return { root, draw, select };
@@ -165,31 +171,8 @@ export function chart(facts, selected) {
 function hint(peak, facts, show) {
   if (!peak) return ["The recording does not have the course of resident memory."];
   const gc = facts.session.gc_count === null ? "collections were not seen" : `${counted(facts.session.gc_count, "collection")} (ticks below; long: full)`;
-  return [element("button", { type: "button", class: "link", click: show }, `most resident: ${bytes(total(peak))} at ${duration(peak.time_ns)}`), `; ${gc}. Drag to select a range.`];
+  return [element("button", { type: "button", class: "link", click: show }, `most resident: ${bytes(total(peak))} at ${duration(peak.time_ns)}`), `; ${gc}. Drag, or Shift and arrow keys, to select a range.`];
 }
-
-/** @param {any} moment @returns {number} */
-const total = (moment) => /** @type {number[]} */ (Object.values(moment.resident_bytes)).reduce((sum, size) => sum + size, 0);
 
 /** @param {any} facts @param {any[]} moments */
 const near = (facts, moments) => facts.memory.limit_bytes < 2.5 * Math.max(...moments.map(total));
-
-/** @param {any[]} moments @param {number} time */
-const momentAt = (moments, time) => moments.reduce((best, moment) => (!best || Math.abs(moment.time_ns - time) < Math.abs(best.time_ns - time) ? moment : best), null);
-
-/** The largest parts, and one for the rest. @param {any[]} moments @param {any[]} named */
-function largest(moments, named) {
-  const names = new Map(named.map((part) => [part.id, part.name]));
-  names.set("malloc-arena", "malloc").set("malloc-mapped", "malloc: large blocks");
-  /** @type {Map<string, number>} */
-  const most = new Map();
-  for (const moment of moments) {
-    for (const [id, size] of Object.entries(moment.resident_bytes)) most.set(id, Math.max(most.get(id) ?? 0, size));
-  }
-  const ids = [...most].sort((one, other) => other[1] - one[1]).map(([id]) => id);
-  const last = moments.at(-1);
-  const shown = ids.slice(0, PARTS - 1).map((id) => ({ name: names.get(id) ?? id, of: (/** @type {any} */ moment) => moment.resident_bytes[id] ?? 0 }));
-  const rest = ids.slice(PARTS - 1);
-  if (rest.length) shown.push({ name: "all else", of: (moment) => rest.reduce((sum, id) => sum + (moment.resident_bytes[id] ?? 0), 0) });
-  return shown.map((part) => ({ ...part, last: last ? part.of(last) : 0 }));
-}

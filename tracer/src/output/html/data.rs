@@ -1,22 +1,27 @@
 //! The report as the page gets it: facts as JSON, stacks as a tree in columns.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::courses::Courses;
-use super::draft::Draft;
-use super::rows::Rows;
+use super::draft::{Draft, index};
+use super::rows::{LINES, Rows};
 use crate::output::answer::held::Why;
-use crate::output::answer::limits;
+use crate::output::answer::{heading, limits, quality};
 use crate::output::calls::Calls;
 use crate::output::stacks::source;
 use crate::output::{Options, filtered, label, program_name};
 use crate::profile::diff::FactPair;
-use crate::profile::{Profile, Site};
+use crate::profile::{Profile, Site, thread_pattern};
 
 /// Compiled methods that are listed, at most.
 const METHODS: usize = 1_000;
+/// Patterns of threads' names that can be chosen, those that hold most.
+const THREADS: usize = 200;
+const OTHER_THREADS: &str = "[other threads]";
 
 /// The page's data.
 pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
@@ -45,7 +50,8 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
     draft.indices("site_course", &courses.rows);
     draft.numbers("course_live", courses.live.iter().copied());
     draft.numbers("course_allocated", courses.allocated.iter().copied());
-    let rows = Rows::of(profile, source);
+    threads_of(&mut draft, &sites);
+    let rows = Rows::of(profile, source, LINES);
     let lines: Vec<i32> = rows.of_sites.iter().copied().chain(others().map(|_| -1)).collect();
     draft.indices("site_line", &lines);
     let mut code = serde_json::to_value(&profile.code_cache)?;
@@ -56,6 +62,8 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
     let facts = json!({
         "kind": "report",
         "program": program_name(&profile.target),
+        "resident": heading::resident(profile),
+        "quality": quality::told(profile),
         "source": source,
         "view": options.view.as_str(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -80,14 +88,35 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
         "census": profile.census,
         "census_facts": FactPair::all(profile.census.begin.as_deref(), profile.census.end.as_deref()),
     });
-    draft.finish(object(facts))
+    draft.finish(facts)
 }
 
-pub(super) fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+/// What threads of each pattern of names have of each site.
+fn threads_of(draft: &mut Draft, sites: &[&Site]) {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    let mut held = Vec::new();
+    for (at, site) in sites.iter().enumerate() {
+        let mut patterns: BTreeMap<String, u64> = BTreeMap::new();
+        for thread in &site.threads {
+            let sum = patterns.entry(thread_pattern(&thread.name)).or_default();
+            *sum = sum.saturating_add(thread.live_bytes);
+        }
+        for (name, bytes) in patterns {
+            let sum = sums.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(bytes);
+            held.push((at, name, bytes));
+        }
     }
+    let mut names: Vec<(&String, &u64)> = sums.iter().collect();
+    names.sort_by_key(|(_, bytes)| Reverse(**bytes));
+    let shown: HashSet<&String> = names.iter().take(THREADS).map(|(name, _)| *name).collect();
+    draft.indices("held_site", &held.iter().map(|(at, ..)| index(*at)).collect::<Vec<_>>());
+    draft.texts(
+        "held_thread",
+        held.iter()
+            .map(|(_, name, _)| Some(if shown.contains(name) { name.as_str() } else { OTHER_THREADS })),
+    );
+    draft.numbers("held_bytes", held.iter().map(|(.., bytes)| *bytes as f64));
 }
 
 /// Threads, whose creators have their line in place of their frames.

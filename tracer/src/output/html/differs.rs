@@ -4,7 +4,6 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::data::object;
 use super::draft::{Draft, index};
 use crate::output::answer::screen::names;
 use crate::output::calls::Calls;
@@ -67,7 +66,7 @@ pub(super) fn of(diff: &Diff, options: &Options) -> io::Result<Vec<u8>> {
         "memory": diff.memory,
         "census": diff.census,
     });
-    draft.finish(object(facts))
+    draft.finish(facts)
 }
 
 fn line(row: &LinePair) -> Value {

@@ -43,14 +43,26 @@ export function table(caption, heads, rows) {
   return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, made);
 }
 
+/** Does something once what is there now was painted. @param {() => void} act */
+export function painted(act) {
+  requestAnimationFrame(() => setTimeout(act));
+}
+
 /** @param {string} text @param {string} [kind] @returns {HTMLElement} */
 export function note(text, kind = "note") {
   return element("p", { class: kind }, text);
 }
 
-/** A colour of the style. @param {string} name @returns {string} */
+/** A name that may be broken before its dots and dollars, and has no other text for it. @param {string} name @returns {(Node | string)[]} */
+export function breakable(name) {
+  return name.split(/(?=[.$:/])/).flatMap((part, at) => (at ? [document.createElement("wbr"), part] : [part]));
+}
+
+/** A colour of the style, in the scheme that is shown. @param {string} name @returns {string} */
 export function color(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const probe = byId("colour");
+  probe.style.color = `var(--${name})`;
+  return getComputedStyle(probe).color;
 }
 
 /**

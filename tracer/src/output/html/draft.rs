@@ -78,7 +78,8 @@ impl Draft {
     }
 
     /// The file: facts and the tables.
-    pub(super) fn finish(self, mut facts: Map<String, Value>) -> io::Result<Vec<u8>> {
+    pub(super) fn finish(self, facts: Value) -> io::Result<Vec<u8>> {
+        let Value::Object(mut facts) = cleaned(facts) else { return Err(io::Error::other("no facts")) };
         let Self { strings, frames, mut columns, .. } = self;
         for (name, part) in [
             ("frame_function", 0),
@@ -181,6 +182,19 @@ impl Strings {
         self.rows.push(text.clone().into_owned());
         self.places.insert(text.into_owned(), place);
         place
+    }
+}
+
+/// The same with names as they are shown.
+fn cleaned(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(label::clean(&text).into_owned()),
+        Value::Array(values) => values.into_iter().map(cleaned).collect(),
+        Value::Object(map) => {
+            let entry = |(name, value): (String, Value)| (label::clean(&name).into_owned(), cleaned(value));
+            Value::Object(map.into_iter().map(entry).collect::<Map<String, Value>>())
+        }
+        other => other,
     }
 }
 

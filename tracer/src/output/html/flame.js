@@ -15,7 +15,7 @@ const NAMES = ["your code", "JDK", "JVM", "libraries", "kernel", "not known"];
 
 /**
  * @param {(node: Node) => void} zoomed
- * @returns {{root: HTMLElement, show: (tree: Node, what: string) => void, search: (text: RegExp | null) => string, step: (by: number) => void, reset: () => void, zoomTo: (path: string[]) => void}}
+ * @returns {{root: HTMLElement, draw: () => void, show: (tree: Node, what: string) => void, search: (text: RegExp | null) => string, step: (by: number) => void, reset: () => void, zoomTo: (path: string[]) => void}}
  */
 export function flame(zoomed) {
   const canvas = /** @type {HTMLCanvasElement} */ (element("canvas", { class: "flame", tabindex: 0, role: "img", "aria-label": "Flame graph. Arrow keys move, Enter zooms, 0 shows all." }));
@@ -186,7 +186,7 @@ export function flame(zoomed) {
   });
   box.addEventListener("scroll", later);
   window.addEventListener("resize", later);
-  return { root, show, search, step, zoomTo, reset: () => tree && zoomOn(tree) };
+  return { root, draw: later, show, search, step, zoomTo, reset: () => tree && zoomOn(tree) };
 }
 
 /** @param {Node} node @returns {Node[]} from the root to the one above it */

@@ -1,11 +1,11 @@
 // @ts-check
 // Findings: the lines of the application that hold memory, each with its evidence, callers and callees.
 
-import { element, spark } from "./dom.js";
+import { breakable, element, painted, spark } from "./dom.js";
 import { bytes, count, more, rate, share } from "./format.js";
 import { grewIn } from "./course.js";
 import { isFinding, stackOf, sureOf, frameName } from "./model.js";
-import { treeOf } from "./stacks.js";
+import { around } from "./stacks.js";
 
 /** @typedef {import("./data.js").Report} Report */
 /** @typedef {import("./model.js").Line} Line */
@@ -44,22 +44,27 @@ export function lineTable(report, lines, look, all, toggled) {
   return element("div", { class: "lines" }, heads, ...body, others);
 }
 
-/** @param {Report} report @param {Line} line @param {number} number @param {number} whole @param {Look} look */
-function row(report, line, number, whole, look) {
+/** @param {Report} report @param {Line} line @param {number} place @param {number} whole @param {Look} look */
+function row(report, line, place, whole, look) {
   const summary = element("summary", { class: `line ${isFinding(line) ? "finding" : ""}` },
-    element("span", {}, String(number)),
-    element("span", { class: "name" }, element("b", {}, line.name), element("small", {}, line.what)),
-    element("span", { class: "number" }, bytes(line.live || line.mapped)),
-    element("span", { class: "number" }, look.moments ? orNot(grewIn(line.course, look.moments)) : grew(line)),
-    element("span", { class: "number" }, count(line.count)),
+    element("span", {}, String(place)),
+    element("span", { class: "name" }, element("b", {}, ...breakable(line.name)), element("small", {}, line.what)),
+    cellOf("not freed", bytes(line.live || line.mapped)),
+    look.moments ? cellOf("in the range", orNot(grewIn(line.course, look.moments))) : cellOf("grew", grew(line)),
+    cellOf("left", Number.isNaN(line.count) ? "" : count(line.count)),
     element("span", { class: `sure ${sure(line).replace(/ /g, "-")}` }, sure(line)),
     line.course ? spark(line.course, look.moments) : element("span", {}));
-  const made = /** @type {HTMLDetailsElement} */ (element("details", { id: `line-${number}` }, summary));
+  const made = /** @type {HTMLDetailsElement} */ (element("details", { id: `line-${place}` }, summary));
   made.addEventListener("toggle", () => {
-    if (made.childElementCount === 1) made.append(details(report, line, whole, look));
+    if (made.childElementCount > 1) return;
+    const place = made.appendChild(element("div", { class: "detail" }));
+    painted(() => place.replaceWith(details(report, line, whole, look)));
   });
   return made;
 }
+
+/** @param {string} head of its column, said where there are no columns @param {string} text */
+const cellOf = (head, text) => element("span", { class: "number", "data-head": head }, text);
 
 /** Bytes a second; of threads, how many a minute. @param {Line} line */
 function grew(line) {
@@ -73,7 +78,7 @@ const orNot = (grew) => (Number.isNaN(grew) ? "not known" : more(grew));
 /** @param {Report} report @param {Line} line @param {number} whole @param {Look} look */
 function details(report, line, whole, look) {
   const { threads } = line;
-  const tree = treeOf(report, line.sites, { ...look, measure: "live", moments: null }, false);
+  const { callers, callees } = around(report, line.sites, { ...look, measure: "live", moments: null });
   const text = asText(report, line, whole, threads);
   const said = element("span", { role: "status" });
   const copy = element("button", {
@@ -84,13 +89,30 @@ function details(report, line, whole, look) {
     line.evidence ? element("p", {}, element("b", {}, "why: "), line.evidence) : null,
     line.advice && isFinding(line) ? element("p", {}, element("b", {}, "fix: "), line.advice) : null,
     line.kept ? keeps(line.kept) : null,
-    element("p", {}, `${line.mapped ? `${bytes(line.mapped)} mapped and in memory; ` : ""}${line.resident === null ? "" : `${bytes(line.resident)} of it in memory; `}${bytes(line.live)} not freed (${share(line.live, whole)} of all) in ${count(line.count)} allocations${line.count ? `, ${bytes(line.live / line.count)} each` : ""}; ${bytes(line.allocated)} allocated in all; ${count(line.sites.length)} call path${line.sites.length === 1 ? "" : "s"}.`),
+    element("p", {}, amounts(line, whole)),
+    line.sizes ? element("p", {}, element("b", {}, "sizes: "), line.sizes.map(([least, size, times]) => `${bytes(size)} in ${count(times)} ${sizeClass(least)}`).join(", ")) : null,
     threads.length ? element("p", {}, element("b", {}, "threads: "), threads.slice(0, 8).join(", "), threads.length > 8 ? ` and ${threads.length - 8} more` : "") : null,
-    line.sites.length ? element("h4", {}, "call paths, from the thread's entry") : null,
-    line.sites.length ? branch(tree, line.live, 0) : null,
+    callers.children.length ? element("h4", {}, "callers, the nearest first") : null,
+    callers.children.length ? branch(callers, 0) : null,
+    callees.children.length ? element("h4", {}, "what it calls, down to the allocation") : null,
+    callees.children.length ? branch(callees, 0) : null,
     element("p", {}, copy, " ", said),
     element("details", {}, element("summary", {}, "as text"), element("pre", {}, text)));
 }
+
+/** @param {Line} line @param {number} whole */
+function amounts(line, whole) {
+  const mapped = line.mapped ? `${bytes(line.mapped)} mapped and in memory` : "";
+  const each = line.count > 0 ? ` in ${count(line.count)} allocations, ${bytes(line.live / line.count)} each` : "";
+  const held = line.live ? `${bytes(line.live)} not freed (${share(line.live, whole)} of all)${each}` : "";
+  const resident = line.resident === null || !line.live ? "" : `${bytes(line.resident)} of that in memory`;
+  const allocated = line.allocated ? `${bytes(line.allocated)} allocated in all` : "";
+  const paths = line.sites.length ? `${count(line.sites.length)} call path${line.sites.length === 1 ? "" : "s"}` : "";
+  return `${[mapped, held, resident, allocated, paths].filter((part) => part).join("; ")}.`;
+}
+
+/** @param {number} least of a class */
+const sizeClass = (least) => (least ? `of ${bytes(least)} to ${bytes(2 * least)}` : "of 0 B");
 
 /** Who keeps it. @param {NonNullable<Line["kept"]>} kept */
 function keeps(kept) {
@@ -102,8 +124,8 @@ function keeps(kept) {
   return element("details", {}, element("summary", {}, ...said), element("ul", { class: "branch" }, ...ways));
 }
 
-/** A chain without branches is one item. @param {Node} node @param {number} whole @param {number} depth @returns {HTMLElement} */
-function branch(node, whole, depth) {
+/** A chain without branches is one item. @param {Node} node @param {number} depth @returns {HTMLElement} */
+function branch(node, depth) {
   const items = node.children.slice(0, PATHS).map((child) => {
     const chain = [child.name];
     let end = child;
@@ -114,7 +136,7 @@ function branch(node, whole, depth) {
     const label = element("span", {}, element("b", {}, bytes(child.value)), " ", chain.join(" \u203a "));
     if (!end.children.length) return element("li", {}, label);
     const open = element("details", depth < 2 ? { open: true } : {}, element("summary", {}, label));
-    open.append(branch(end, whole, depth + 1));
+    open.append(branch(end, depth + 1));
     return element("li", {}, open);
   });
   const rest = node.children.slice(PATHS);
@@ -127,9 +149,9 @@ function asText(report, line, whole, threads) {
   const { facts } = report;
   const first = line.sites.slice(0, 1).flatMap((site) => stackOf(report, site).reverse()).map((frame) => `    ${frameName(report, frame)}`);
   return [
-    `${facts.program} (pid ${facts.target.pid}), recorded ${facts.session.started}`,
+    `${facts.program}${facts.target.pid ? ` (pid ${facts.target.pid})` : ""}, recorded ${facts.session.started}`,
     `${line.name}  [${line.what}]  ${sure(line)}`,
-    `  ${bytes(line.live)} not freed in ${count(line.count)} allocations (${share(line.live, whole)} of all), ${grew(line)}`,
+    `  ${amounts(line, whole)} ${grew(line)}`,
     ...(line.evidence ? [`  why: ${line.evidence}`] : []),
     ...(line.advice && isFinding(line) ? [`  fix: ${line.advice}`] : []),
     ...(line.kept ? [`  ${line.kept.text}`] : []),

@@ -17,18 +17,20 @@ use flate2::write::DeflateEncoder;
 use ring::digest::{SHA256, digest};
 
 use super::svg::escaped;
-use super::{Options, program_name};
+use super::{Options, program_name, with_pid};
 use crate::profile::Profile;
 use crate::profile::diff::Diff;
 
 /// The modules, each after those that it imports.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 15] = [
     include_str!("format.js"),
     include_str!("dom.js"),
     include_str!("data.js"),
     include_str!("course.js"),
     include_str!("model.js"),
     include_str!("stacks.js"),
+    include_str!("address.js"),
+    include_str!("parts.js"),
     include_str!("chart.js"),
     include_str!("flame.js"),
     include_str!("lines.js"),
@@ -45,8 +47,7 @@ const BODY: &str = include_str!("body.html");
 /// # Errors
 /// Writing failed.
 pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let pid = profile.target.pid;
-    let title = format!("{} (pid {pid}): native memory", program_name(&profile.target));
+    let title = format!("{}: native memory", with_pid(&profile.target));
     page(&title, &data::of(profile, options)?, out)
 }
 

@@ -11,6 +11,7 @@ import { inRange } from "./course.js";
  * @property {RegExp | null} filter of a function or module anywhere in a stack
  * @property {boolean} jvm show frames of the JVM
  * @property {boolean} jdk show frames of the JDK
+ * @property {Float64Array | null} held by chosen threads, by site; null: all threads
  * @property {import("./course.js").Moments | null} moments of a range; null: the whole time
  */
 
@@ -27,6 +28,7 @@ export function changeOf({ columns }, site) {
 /** @param {Report} report @param {Look} look @param {number} site @returns {number} bytes */
 export function valueOf(report, look, site) {
   const { columns } = report;
+  if (look.held) return look.held[site];
   if (look.moments) return inRange(report, look.measure, site, look.moments);
   const live = columns.site_live_bytes[site];
   switch (look.measure) {
@@ -52,8 +54,31 @@ export function frameName(report, frame) {
 export function stackOf(report, site) {
   /** @type {number[]} */
   const stack = [];
-  for (let node = report.columns.site_leaf[site]; node >= 0; node = report.parent[node]) stack.push(report.nodeFrame[node]);
+  const { parent, nodeFrame } = report;
+  for (let node = report.columns.site_leaf[site]; node >= 0; node = parent[node]) stack.push(nodeFrame[node]);
   return stack.reverse();
+}
+
+/** Patterns of names of the threads that hold something, those that hold most first. @param {Report} report @returns {string[]} */
+export function threadsOf({ columns, strings }) {
+  /** @type {Map<number, number>} */
+  const sums = new Map();
+  columns.held_thread?.forEach((name, at) => sums.set(name, (sums.get(name) ?? 0) + columns.held_bytes[at]));
+  return [...sums].sort((one, other) => other[1] - one[1]).map(([name]) => strings[name]);
+}
+
+/** What threads of such names hold. @param {Report} report @param {string} thread a pattern; "": all @returns {Float64Array | null} bytes by site */
+export function heldBy({ columns, strings, siteCount, held }, thread) {
+  if (!thread || !columns.held_thread) return null;
+  let bytes = held.get(thread);
+  if (!bytes) {
+    bytes = new Float64Array(siteCount);
+    for (let at = 0; at < columns.held_site.length; at += 1) {
+      if (strings[columns.held_thread[at]] === thread) bytes[columns.held_site[at]] += columns.held_bytes[at];
+    }
+    held.set(thread, bytes);
+  }
+  return bytes;
 }
 
 /** The sites that pass, those with most first. @param {Report} report @param {Look} look @returns {number[]} */
@@ -61,24 +86,25 @@ export function sitesOf(report, look) {
   const { columns, strings } = report;
   const matches = look.filter ? matching(report, look.filter) : null;
   const sites = [];
+  const values = new Float64Array(report.siteCount);
   for (let site = 0; site < report.siteCount; site += 1) {
-    if (valueOf(report, look, site) <= 0) continue;
+    values[site] = valueOf(report, look, site);
+    if (values[site] <= 0) continue;
     if (look.category && strings[columns.site_category[site]] !== look.category) continue;
     if (matches && !matches(columns.site_leaf[site])) continue;
     sites.push(site);
   }
-  return sites.sort((one, other) => valueOf(report, look, other) - valueOf(report, look, one));
+  return sites.sort((one, other) => values[other] - values[one]);
 }
 
 /** Does a node, or one above it, match? @param {Report} report @param {RegExp} filter @returns {(node: number) => boolean} */
 function matching(report, filter) {
-  const { columns, strings } = report;
+  const { columns, strings, parent, nodeFrame } = report;
   const frames = Uint8Array.from(columns.frame_function, (name, frame) =>
     filter.test(strings[name]) || filter.test(strings[columns.frame_module[frame]]) ? 1 : 0);
-  const nodes = new Uint8Array(report.parent.length);
+  const nodes = new Uint8Array(parent.length);
   for (let node = 0; node < nodes.length; node += 1) {
-    const parent = report.parent[node];
-    nodes[node] = frames[report.nodeFrame[node]] || (parent >= 0 && nodes[parent]) ? 1 : 0;
+    nodes[node] = frames[nodeFrame[node]] || (parent[node] >= 0 && nodes[parent[node]]) ? 1 : 0;
   }
   return (node) => node >= 0 && nodes[node] === 1;
 }
@@ -92,8 +118,8 @@ function matching(report, filter) {
  * @property {boolean} isFinding
  * @property {number[]} sites those that pass, with most first
  * @property {number} live
- * @property {number} count
- * @property {number} allocated
+ * @property {number} count NaN: not known
+ * @property {number} allocated NaN: not known
  * @property {number} mapped in memory, and no part of live
  * @property {number | null} resident of live
  * @property {number | null} growth
@@ -103,15 +129,16 @@ function matching(report, filter) {
  * @property {string} evidence
  * @property {string} advice
  * @property {string[]} threads
+ * @property {[number, number, number][] | null} sizes of a class: the least, bytes and allocations that are not freed
  * @property {{text: string, ways: {state: string, path: string, bytes: number, count: number}[], more: number} | null} kept by whom
  * @property {number[] | null} course
  */
 
 /**
  * The findings as the report has them, then all other rows by line; each with those of its sites that pass.
- * @param {Report} report @param {number[]} sites @param {boolean} isWhole nothing is filtered @returns {Line[]}
+ * @param {Report} report @param {number[]} sites @param {Look} look @param {boolean} isWhole nothing is filtered @returns {Line[]}
  */
-export function linesOf(report, sites, isWhole) {
+export function linesOf(report, sites, look, isWhole) {
   const { columns, facts } = report;
   /** @type {number[][]} */
   const passing = facts.by_line.map(() => []);
@@ -121,31 +148,46 @@ export function linesOf(report, sites, isWhole) {
   /** @type {Line[]} */
   const lines = facts.findings.map((/** @type {any} */ finding) => {
     for (const row of finding.by_line) told.add(row);
-    const line = lineOf(report, finding.by_line, passing, finding);
+    const line = lineOf(report, finding.by_line, passing, look, finding);
     if (isWhole) Object.assign(line, { live: finding.live_bytes, count: finding.live_count, growth: finding.growth_bytes_per_s, mapped: finding.mapped_bytes });
     return line;
   }).filter((/** @type {Line} */ line) => isWhole || line.sites.length);
   facts.by_line.forEach((/** @type {any} */ row, /** @type {number} */ at) => {
-    if (!told.has(at) && passing[at].length) lines.push(lineOf(report, [at], passing, { ...row, isRow: true }));
+    if (!told.has(at) && passing[at].length) lines.push(lineOf(report, [at], passing, look, { ...row, isRow: true }));
   });
   return lines;
 }
 
-/** @param {Report} report @param {number[]} rows @param {number[][]} passing @param {any} told @returns {Line} */
-function lineOf(report, rows, passing, told) {
+/** @param {Report} report @param {number[]} rows @param {number[][]} passing @param {Look} look @param {any} told @returns {Line} */
+function lineOf(report, rows, passing, look, told) {
   const { columns, facts } = report;
   const sites = rows.flatMap((row) => passing[row] ?? []);
-  const sum = (/** @type {string} */ name) => sites.reduce((all, site) => all + columns[name][site], 0);
+  const sum = (/** @type {string} */ name) => (look.held ? NaN : sites.reduce((all, site) => all + columns[name][site], 0));
   const resident = rows.map((row) => facts.by_line[row].resident_bytes);
   return {
     key: `${told.what}\n${told.name}`, name: told.name, what: told.what, isFinding: !told.isRow, sites,
-    live: sum("site_live_bytes"), count: sum("site_live_count"), allocated: sum("site_allocated_bytes"), mapped: 0,
-    resident: resident.length && resident.every((bytes) => bytes !== null) ? resident.reduce((all, bytes) => all + bytes, 0) : null,
+    live: sites.reduce((all, site) => all + valueOf(report, look, site), 0), count: sum("site_live_count"), allocated: sum("site_allocated_bytes"), mapped: 0,
+    resident: resident.length && !look.held && resident.every((bytes) => typeof bytes === "number") ? resident.reduce((all, bytes) => all + bytes, 0) : null,
     growth: told.growth_bytes_per_s ?? null, growthCount: told.growth_count_per_s ?? 0,
     verdict: told.verdict?.kind ?? "", proof: told.verdict?.proof ?? "", evidence: told.verdict?.evidence ?? "", advice: told.verdict?.advice ?? "",
     threads: [...new Set(rows.flatMap((row) => facts.by_line[row].threads))],
+    sizes: look.held ? null : sizesOf(rows.map((row) => facts.by_line[row].sizes)),
     kept: told.kept ?? null, course: told.course ?? null,
   };
+}
+
+/** Classes of sizes of several rows. @param {([number, number, number][] | null | undefined)[]} rows @returns {[number, number, number][] | null} */
+function sizesOf(rows) {
+  /** @type {Map<number, [number, number, number]>} */
+  const sums = new Map();
+  for (const row of rows) {
+    if (!row) return null;
+    for (const [least, bytes, count] of row) {
+      const sum = sums.get(least) ?? [least, 0, 0];
+      sums.set(least, [least, sum[1] + bytes, sum[2] + count]);
+    }
+  }
+  return sums.size ? [...sums.values()].sort((one, other) => one[0] - other[0]) : null;
 }
 
 /** Is it something to look at? @param {Line} line */

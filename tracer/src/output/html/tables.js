@@ -3,6 +3,7 @@
 
 import { element, note, table } from "./dom.js";
 import { bytes, count, duration, more, rate, share } from "./format.js";
+import { momentAt, partsOf, total } from "./parts.js";
 import { factTable } from "./diff.js";
 import { changeOf, frameName, valueOf } from "./model.js";
 
@@ -84,15 +85,26 @@ export function codeTables(facts) {
     generated.length ? table("Code of generated classes", ["#bytes", "#methods", "classes", "who had them defined"], generated) : null);
 }
 
-/** @param {any} facts */
-export function memoryTable(facts) {
+/** The balance at the end, and how its parts went. @param {any} facts @param {import("./course.js").Range | null} range */
+export function memoryTable(facts, range) {
   const { memory } = facts;
   const rows = memory.parts.map((/** @type {any} */ part) => [part.name, known(part.resident_bytes), share(part.resident_bytes ?? 0, memory.rss_bytes ?? 0), known(part.committed_bytes), known(part.reserved_bytes)]);
   const limit = memory.limit_bytes ? ` The limit of its control group is ${bytes(memory.limit_bytes)}, of which the group uses ${known(memory.limit_used_bytes)}.` : "";
   return element("div", {},
     note(memory.time_ns === null ? "The memory was not looked at as a whole." : `${known(memory.rss_bytes)} in memory (RSS) when it was last looked at, after ${duration(memory.time_ns)}.${limit}`),
-    table("What is in memory, by part", ["part", "#in memory", "#of RSS", "#committed", "#reserved"], rows),
+    courseTable(facts, range),
+    table("What is in memory at the end, by part", ["part", "#in memory", "#of RSS", "#committed", "#reserved"], rows),
     limitTable(facts));
+}
+
+/** What each part had at the start and the end, of the recording or of a range. @param {any} facts @param {import("./course.js").Range | null} range */
+function courseTable(facts, range) {
+  const { parts, moments } = partsOf(facts);
+  const [from, to] = range ? [momentAt(moments, range.from), momentAt(moments, range.to)] : [moments[0], moments.at(-1)];
+  if (!from || from === to) return note("How it went is not in this recording: it was looked at once, or not at all.");
+  const row = (/** @type {string} */ name, /** @type {(moment: any) => number} */ of) => [name, bytes(of(from)), bytes(of(to)), more(of(to) - of(from))];
+  const rows = [...parts.map((part) => row(part.name, part.of)), row("all", total)];
+  return table("How it went", ["part", `#at ${duration(from.time_ns)}`, `#at ${duration(to.time_ns)}`, "#change"], rows);
 }
 
 /** What the process can run into, what is met or nearly met first. @param {any} facts @returns {any[]} */

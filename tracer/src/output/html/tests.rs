@@ -27,7 +27,7 @@ fn between<'a>(page: &'a str, begin: &str, end: &str) -> &'a str {
 }
 
 /// The JSON of a page's data, and its columns.
-fn data(page: &str) -> (Value, Vec<u8>) {
+pub(in crate::output) fn data(page: &str) -> (Value, Vec<u8>) {
     let text = between(page, "id=\"data\">", "</script>");
     let digit = |char: u8| match char {
         b'A'..=b'Z' => char - b'A',
@@ -147,9 +147,51 @@ fn courses_end_with_what_is_not_freed() {
     assert!(moments > 1 && !changes.is_empty());
     // The changes of a course add up to what it ends with.
     assert_eq!(changes.iter().sum::<f64>() as u64, profile.totals.live_bytes);
-    for row in facts["by_line"].as_array().expect("rows") {
-        let course = row["course"].as_array().expect("a course");
-        assert_eq!((course.len(), course.last()), (moments, Some(&row["live_bytes"])));
+    let of_malloc = profile.by_line.iter().filter(|row| row.source == "allocator");
+    let rows = facts["by_line"].as_array().expect("rows");
+    assert_eq!(rows.len(), of_malloc.clone().count());
+    for (row, told) in of_malloc.zip(rows) {
+        let course = told["course"].as_array().expect("a course");
+        assert_eq!((course.len(), course.last()), (moments, Some(&row.totals.live_bytes.into())));
+    }
+}
+
+/// However many lines there are, each call path has a row, and each row belongs to one finding at most.
+#[test]
+fn lines_beyond_the_largest_are_told_as_one() {
+    let mut profile = profile();
+    let whole = profile.findings.first().expect("a finding").clone();
+    let of_malloc = profile.by_line.iter().filter(|row| row.source == "allocator");
+    let told: Vec<String> = of_malloc.map(|row| row.category.clone()).collect();
+    let category =
+        told.iter().max_by_key(|id| told.iter().filter(|other| other == id).count()).expect("a row");
+    // As a category that grows as a whole is found.
+    let name = crate::profile::RowName { category: category.clone(), source: "allocator" };
+    profile.findings =
+        vec![crate::profile::Finding { share: Some(0.0), rows: vec![name], by_line: Vec::new(), ..whole }];
+    let sites: Vec<&crate::profile::Site> =
+        profile.sites.iter().filter(|site| site.source == "allocator").collect();
+    for most in [1, 2, 1_000] {
+        let rows = rows::Rows::of(&profile, "allocator", most);
+        let courses = courses::Courses::of(&profile, &sites, "allocator");
+        let shown = rows.by_line(&profile, &courses);
+        assert!(shown.len() <= most + 2, "{most}: {}", shown.len());
+        assert!(rows.of_sites.iter().all(|&row| usize::try_from(row).is_ok_and(|row| row < shown.len())));
+        let findings = rows.findings(&profile, &courses);
+        let of_finding: Vec<i64> =
+            findings[0]["by_line"].as_array().expect("rows").iter().filter_map(Value::as_i64).collect();
+        let held: u64 = sites
+            .iter()
+            .zip(&rows.of_sites)
+            .filter(|(_, row)| of_finding.contains(&i64::from(**row)))
+            .map(|(site, _)| site.totals.live_bytes)
+            .sum();
+        let row = profile.categories.iter().find(|row| row.id == *category && row.source == "allocator");
+        let row = row.expect("the category");
+        assert_eq!(held, row.totals.live_bytes, "{most}");
+        let said =
+            shown.iter().any(|row| row["name"].as_str().is_some_and(|name| name.ends_with("that hold less")));
+        assert_eq!(said, most < 1_000, "{most}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::proto::any_value::Value;
 use super::proto::{AnyValue, ArrayValue, KeyValue};
 use crate::output::{clean, filtered, program_name};
+use crate::process::Pid;
 use crate::profile::Profile;
 
 /// Attributes of the process. `service`: the name of the service; None: the program's.
@@ -11,9 +12,11 @@ pub(super) fn attributes(profile: &Profile, service: Option<&str>) -> Vec<KeyVal
     let name = service.map_or_else(|| program_name(target), |name| clean(name).into_owned());
     let mut attributes = vec![
         of("service.name", text(name)),
-        of("process.pid", AnyValue { value: Some(Value::IntValue(target.pid.0.into())) }),
         of("process.executable.name", text(clean(&target.comm).into_owned())),
     ];
+    if target.pid != Pid(0) {
+        attributes.push(of("process.pid", AnyValue { value: Some(Value::IntValue(target.pid.0.into())) }));
+    }
     if !target.command.is_empty() {
         let values = target.command.iter().map(|argument| text(clean(argument).into_owned())).collect();
         let array = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values })) };

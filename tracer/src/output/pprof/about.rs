@@ -1,6 +1,7 @@
 //! The subject of a profile, and how far it can be trusted, as lines for people.
 
 use crate::output::{Options, filtered, units};
+use crate::process::Pid;
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, Session, Target, View};
 
@@ -49,7 +50,8 @@ fn writer() -> String {
 }
 
 fn process(target: &Target) -> String {
-    format!("process: {} (pid {}): {}", target.comm, target.pid, target.command.join(" "))
+    let pid = if target.pid == Pid(0) { String::new() } else { format!(" (pid {})", target.pid) };
+    format!("process: {}{pid}: {}", target.comm, target.command.join(" "))
 }
 
 fn session(session: &Session) -> Vec<String> {

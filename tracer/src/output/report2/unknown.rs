@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::process::Pid;
 use crate::profile::Profile;
 use crate::recording::State;
 
@@ -55,6 +56,9 @@ pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
     }
     if profile.target.jvm.is_some() && profile.session.gc_count.is_none() {
         put("session.gc_count", "this JVM does not tell when it collects");
+    }
+    if profile.target.pid == Pid(0) {
+        put("target.pid", "left out by --redact");
     }
     if profile.target.jvm.is_none() {
         put("target.jvm", "the process is not a JVM");
