@@ -1,95 +1,22 @@
 //! A redacted profile in every format: nothing of pids, the command line, folders, and names of threads and containers.
 
 use std::io::{Read, Write};
-use std::path::Path;
 
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
-use rusqlite::{Connection, params};
 
 use super::*;
 use crate::attribute::Rules;
 use crate::process::Pid;
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, View};
+use crate::recording::fixture::secrets::{Secrets, put};
 use crate::recording::{self, fixture};
-
-/// Words that must not leave the house.
-#[derive(Clone, Debug)]
-struct Secrets {
-    pid: u32,
-    words: Vec<String>,
-}
-
-impl Secrets {
-    fn word(&self, at: usize) -> &str {
-        &self.words[at % self.words.len()]
-    }
-}
 
 /// Letters with a number in them, as no other word of a report has.
 fn secrets() -> impl Strategy<Value = Secrets> {
     (4_000_000_u32..4_194_000, proptest::collection::btree_set("[A-Z]{3}[a-z]{3}[0-9]{2}[A-Z]{2}", 12))
         .prop_map(|(pid, words)| Secrets { pid, words: words.into_iter().collect() })
-}
-
-/// Puts them wherever a recording has something of its machine.
-fn put(path: &Path, secrets: &Secrets) {
-    let database = Connection::open(path).expect("open");
-    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let texts = |sql: &str| -> Vec<(i64, String)> {
-        let mut statement = database.prepare(sql).expect("select");
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
-        rows.map(|row| row.expect("row")).collect()
-    };
-    let (pid, word) = (secrets.pid, |at| secrets.word(at));
-    for (id, path) in texts("SELECT id, path FROM module") {
-        let path = format!("/srv/{}/with a {}/{}", word(0), word(1), base(&path));
-        database.execute("UPDATE module SET path = ?2 WHERE id = ?1", params![id, path]).expect("module");
-    }
-    let sql = "UPDATE frame SET file = ?1 WHERE kind = 'native' AND file IS NULL";
-    database.execute(sql, [format!("/home/{}/src/native.c", word(2))]).expect("files");
-    for (id, _) in texts("SELECT id, coalesce(name, '') FROM thread") {
-        let name = format!("{} worker-{id}", word(3));
-        database.execute("UPDATE thread SET name = ?2 WHERE id = ?1", params![id, name]).expect("thread");
-    }
-    let sql = "SELECT rowid, value FROM (SELECT 1 AS rowid, value FROM meta WHERE key = 'target')";
-    let target = texts(sql).into_iter().next().expect("a target").1;
-    let mut target: serde_json::Value = serde_json::from_str(&target).expect("JSON");
-    target["pid"] = pid.into();
-    target["container"] = word(4).into();
-    target["exe"] = format!("/opt/{}/bin/java", word(5)).into();
-    let password = format!("-Dpassword={}", word(6));
-    target["command"] =
-        serde_json::json!([format!("/opt/{}/java", word(5)), password, "com.acme.Feed", word(7)]);
-    target["jvm"]["java_home"] = format!("/opt/{}", word(5)).into();
-    let set = |key: &str, value: &str| {
-        database.execute("UPDATE meta SET value = ?2 WHERE key = ?1", [key, value]).expect("meta")
-    };
-    assert_eq!(set("target", &target.to_string()), 1);
-    assert_eq!(set("end_reason", &format!("cannot write /mnt/{}/x.trec of {pid}", word(8))), 1);
-    let note = format!(
-        "pid {pid} of container {} maps /srv/{}/with a {}/libz.so.1.2.13, thread {} worker-1 did.",
-        word(4),
-        word(0),
-        word(1),
-        word(3)
-    );
-    database.execute("INSERT INTO note (text) VALUES (?1)", [note]).expect("note");
-    let path = serde_json::json!([
-        { "kind": "thread", "class": "java.lang.Thread", "name": format!("{} of the shop 7", word(9)) },
-        { "kind": "field", "class": "com.acme.Feed", "name": "open" },
-    ]);
-    database.execute("UPDATE holder SET path = ?1 WHERE state = 'held'", [path.to_string()]).expect("holder");
-    let limit = serde_json::json!({
-        "id": "cgroup-memory", "used": 5, "limit": 9, "unit": "bytes", "growth_per_s": null, "seconds_left": null,
-        "reached_ns": 1, "hits": null, "reason": null,
-        "set_by": format!("/sys/fs/cgroup/kubepods/{}/memory.max", word(10)),
-    });
-    let sql = "INSERT OR REPLACE INTO limit_state VALUES ('cgroup-memory', ?1)";
-    database.execute(sql, [limit.to_string()]).expect("limit");
-    let sql = "UPDATE census SET json = NULL, unknown = ?1 WHERE moment = 'begin'";
-    database.execute(sql, [format!("process {pid} of {} is gone", word(4))]).expect("census");
 }
 
 /// All that is written of a profile and of what it and itself differ in, by format.

@@ -1,5 +1,7 @@
 //! A small recording made by hand, for tests of all that reads one.
 
+pub(crate) mod secrets;
+
 use std::path::{Path, PathBuf};
 
 use tracer_common::{stack::StackId, table::StackTotals};
