@@ -116,11 +116,11 @@ fn prepare() -> Result<PathBuf> {
     }
     let folder = std::env::current_dir()?.join("target/outputs");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let is_there = |package: &&str| {
+    let is_there = |package: &str| {
         let name = package.split('@').next().unwrap_or_default();
         folder.join("node_modules").join(name).is_dir()
     };
-    if !OF_NPM.iter().all(|package| is_there(&package)) {
+    if !OF_NPM.iter().all(|package| is_there(package)) {
         shell::run(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&folder).args(OF_NPM))?;
     }
     if !folder.join("venv/bin/python").is_file() {
