@@ -16,7 +16,7 @@ pub const MAX_INTERVAL: u32 = 1 << 30;
 /// In place of an interval: nothing of the allocator is recorded any more.
 pub const OFF: u32 = u32::MAX;
 
-/// Of so many calls one is taken at least.
+/// Most calls of which only one is taken.
 pub const MAX_WEIGHT: u32 = 1 << MAX_LOG2;
 const MAX_LOG2: u32 = 6;
 
@@ -38,17 +38,24 @@ pub const fn room_log2(size_bytes: u64, interval: u32) -> u32 {
     }
 }
 
-/// For what a sample can stand at most, bytes and calls, if allocations were taken or left for which there was `room`:
-/// bit n if their [`room_log2`] was n. Nothing if all were taken.
-pub const fn heaviest_sample(room: u64, interval: u32) -> (u64, u64) {
+/// Upper bound of the bytes and calls that one sample can represent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaviestSample {
+    pub bytes: u64,
+    pub count: u64,
+}
+
+/// The heaviest sample if allocations were taken or left for which there was `room`: bit n if their [`room_log2`] was
+/// n. Zero if all were taken.
+pub const fn heaviest_sample(room: u64, interval: u32) -> HeaviestSample {
     let sampled = room & !1;
     if sampled == 0 {
-        return (0, 0);
+        return HeaviestSample { bytes: 0, count: 0 };
     }
     let (least, most) = (sampled.trailing_zeros(), sampled.ilog2());
     let most = if most > MAX_LOG2 { MAX_LOG2 } else { most };
     // Small ones stand for less than an interval: for the largest weight times their size.
-    ((interval as u64) >> least.saturating_sub(MAX_LOG2), 1 << most)
+    HeaviestSample { bytes: (interval as u64) >> least.saturating_sub(MAX_LOG2), count: 1 << most }
 }
 
 /// The size of an allocation, and the binary logarithm of its weight above it.
@@ -176,7 +183,8 @@ mod tests {
         for interval in [0, MIN_INTERVAL, 500_000, MAX_INTERVAL] {
             for size in [0, 1, 13, 100, 1_009, 7_812, 7_813, 65_537, 249_999, 250_001, 1 << 30] {
                 let taken = Weighed::draw(size, interval, 0).expect("0 takes all");
-                let (bytes, count) = heaviest_sample(1 << room_log2(size, interval), interval);
+                let HeaviestSample { bytes, count } =
+                    heaviest_sample(1 << room_log2(size, interval), interval);
                 if taken.log2() == 0 {
                     assert_eq!((bytes, count), (0, 0));
                 } else {
@@ -185,9 +193,10 @@ mod tests {
                 }
             }
         }
-        // Of several, each from what stands for most of it.
-        assert_eq!(heaviest_sample(1 << 0 | 1 << 2 | 1 << 12, 1 << 20), (1 << 20, 64));
-        assert_eq!(heaviest_sample(1 << 0, 1 << 20), (0, 0));
+        // Several samples, each weighted by what it stands for most.
+        let heaviest = HeaviestSample { bytes: 1 << 20, count: 64 };
+        assert_eq!(heaviest_sample(1 << 0 | 1 << 2 | 1 << 12, 1 << 20), heaviest);
+        assert_eq!(heaviest_sample(1 << 0, 1 << 20), HeaviestSample::default());
     }
 
     #[test]

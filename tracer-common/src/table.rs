@@ -7,7 +7,8 @@ use crate::{
 };
 
 shared! {
-    /// An allocation that was not freed yet, in `LIVE` or `LIVE_OVERFLOW`, by its address with a bit of [`key`] or none.
+    /// An allocation that was not freed yet, in `LIVE` or `LIVE_OVERFLOW`, by its address with a bit of [`key`] or
+    /// none.
     pub struct Allocation: 32 {
         /// A [`Weighed`].
         pub weighed: u64,
@@ -189,8 +190,8 @@ pub mod lifecycle {
     pub const FREE_MEMORY: u64 = 12;
 }
 
-/// Bits of the keys of `LIVE` that no address has. What is held is not what malloc gave at the same address: a
-/// stream can be the first thing in a block.
+/// Bits of the keys of `LIVE` that no address has. A held resource is not the block that malloc gave at the same
+/// address: a stream can be the first thing in a block.
 pub mod key {
     /// The address is that of the `z_stream` of an inflater.
     pub const INFLATE: u64 = 1 << 62;

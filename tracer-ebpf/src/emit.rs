@@ -1,4 +1,4 @@
-//! The only writer of the ring buffer. What finds no room is counted.
+//! The only writer of the ring buffer. A record that finds no room is counted.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use tracer_common::{counter::Counter, record::Header};

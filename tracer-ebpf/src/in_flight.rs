@@ -18,7 +18,7 @@ use crate::{atomic, counters, unwind::trampoline};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// Whose it is, pid and tid; 0: nobody's.
+    /// Its owner, pid and tid; 0: nobody's.
     pub thread: u64,
     /// The stack pointer at entry: the address of the return address. 0: no call is under way.
     pub sp: u64,
@@ -82,7 +82,7 @@ fn claim_own_slot(thread: u64) -> Option<*mut Call> {
     is_taken.then_some(slot)
 }
 
-/// Notes that `call.thread` entered an allocator call, and gives where. None: it is an inner call, to be
+/// Notes that `call.thread` entered an allocator call, and gives where. `None` if it is an inner call, to be
 /// ignored, or there is no room (counted).
 #[inline(always)]
 pub fn enter(call: &Call) -> Option<*mut Call> {

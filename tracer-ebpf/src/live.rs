@@ -3,9 +3,9 @@
 //! An allocation is inserted when its call returns and removed when its free begins, so an address
 //! that is used again never meets its former self, and no two CPUs are at one address at the same time.
 //!
-//! `LIVE` has a small set of places for each hash of an address; a place is taken and given back by
-//! exchanging its address. What finds its set full goes to `LIVE_OVERFLOW`, a hash map, whose every operation
-//! costs more than all of this: a call, a hash, a lock, memory.
+//! `LIVE` has a small set of places for each hash of an address; a place is taken and given back by exchanging its
+//! address. An allocation that finds its set full goes to `LIVE_OVERFLOW`, a hash map, whose every operation costs more
+//! than all of this: a call, a hash, a lock, memory.
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
@@ -93,7 +93,7 @@ unsafe fn allocation_at(set: *mut LiveSet, way: usize) -> *mut Allocation {
     unsafe { (&raw mut (*set).allocations).cast::<Allocation>().add(way) }
 }
 
-/// Puts an allocation into the table, which has not its address. False: there is no room.
+/// Puts an allocation into the table, which has not its address. Returns false if there is no room.
 #[inline(always)]
 fn put(set: *mut LiveSet, address: u64, allocation: &Allocation) -> bool {
     for way in 0..LIVE_WAYS {
@@ -174,7 +174,7 @@ pub fn take(address: u64) -> Option<Allocation> {
             let address_word = address_at(set, way);
             if atomic::read(address_word) == address {
                 let allocation = *allocation_at(set, way);
-                // Of two that free the same address at once (an error of the target's), one counts.
+                // One of two threads that free the same address at once (an error of the target's) counts.
                 return atomic::replace(address_word, address, 0).then_some(allocation);
             }
         }

@@ -108,7 +108,7 @@ fn start(
     }
 }
 
-/// How many objects of each class are reachable, by a look at the held process, and how many only by stacks.
+/// Number of objects of each class that are reachable, by a look at the held process, and how many only by stacks.
 fn reachable(pid: Pid) -> HashMap<String, ClassCount> {
     let target = inspect(pid).expect("a process");
     let jvm = target.jvm.as_ref().expect("a JVM");

@@ -219,7 +219,7 @@ fn last_truth(stdout: &mut Lines, _stderr: Lines) -> String {
     lines.lines().rfind(|line| line.starts_with("TRUTH")).unwrap_or_default().to_owned()
 }
 
-/// How many of the short ones run at a time: others would take from the seconds that they have.
+/// Number of the short ones that run at a time: others would take from the seconds that they have.
 const SHORT_SIDE_BY_SIDE: usize = 2;
 
 /// The stories that run always, each on another JDK: the story, its JDK.

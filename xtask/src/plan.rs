@@ -144,7 +144,7 @@ pub(crate) fn for_bench(what: &str, peers: bool, has: impl Fn(&str) -> bool) -> 
 }
 
 impl Step {
-    /// Why this step cannot be taken by this user on this machine.
+    /// Reason why this step cannot be taken by this user on this machine.
     pub(crate) fn obstacle(&self, found: &Found) -> Option<&'static str> {
         match self {
             Step::Packages(_) | Step::Jdk8 if !found.apt => Some("there is no apt-get on this system"),

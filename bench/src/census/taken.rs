@@ -50,7 +50,7 @@ impl Census {
         Ok(distance_percent(sum, one.min(other), one.max(other)))
     }
 
-    /// Why arenas of malloc are missing, if they are.
+    /// Reason why arenas of malloc are missing, if they are.
     pub(crate) fn missing_arenas(&self) -> Option<&str> {
         self.value["unknown"]["malloc.arenas"].as_str()
     }

@@ -132,7 +132,7 @@ fn outside(left_out: &mut Vec<String>) -> Vec<Variant> {
     variants
 }
 
-/// Those that can run.
+/// Variants that can run.
 fn there(peers: Vec<(Variant, Inside)>, left_out: &mut Vec<String>) -> Vec<(Variant, Inside)> {
     let (there, missing): (Vec<_>, Vec<_>) =
         peers.into_iter().partition(|(_, peer)| peer.obstacle().is_none());

@@ -27,7 +27,7 @@ pub(crate) enum Inside {
 }
 
 impl Inside {
-    /// Why it cannot run here.
+    /// Reason why it cannot run here.
     pub(crate) fn obstacle(&self) -> Option<String> {
         let (name, there) = match self {
             Self::Heaptrack => ("heaptrack", first(&HEAPTRACK).is_some()),

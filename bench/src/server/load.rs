@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 pub(super) enum Pace {
     /// The next as soon as the last is answered.
     Saturating,
-    /// So many a second, on all connections together.
+    /// Requests a second, on all connections together.
     Rate(f64),
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Those of loads that came one after the other, as one.
+    /// Outcomes of loads that came one after the other, as one.
     pub(super) fn joined(outcomes: Vec<Self>) -> Self {
         let requests_per_s = outcomes.iter().map(|outcome| outcome.requests_per_s).sum::<f64>();
         let count = outcomes.len().max(1) as f64;

@@ -60,7 +60,7 @@ struct Row {
 #[derive(Serialize)]
 struct Cost {
     way: Way,
-    /// More than untraced, for each stream.
+    /// Time beyond that of an untraced run, for each stream.
     more_ns: f64,
     /// Cost of `light`, as a multiple of it.
     light_times: f64,

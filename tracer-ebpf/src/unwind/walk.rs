@@ -30,7 +30,7 @@ use crate::{config, counters, maps};
 /// Stacks that a CPU saves at most in a session, each up to 128 KB of the ring buffer: there are a few for each
 /// library that is loaded.
 const MAX_SAVED_STACKS: u64 = 8192;
-/// None is saved while more than this waits in the ring buffer: the rest of it is for what cannot be
+/// No stack is saved while more than this waits in the ring buffer: the rest of it is for what cannot be
 /// told later.
 const MAX_WAITING_BYTES: u64 = 12 << 20;
 

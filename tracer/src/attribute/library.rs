@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::process::module::file_name;
 
-/// So many digits in a row are no version but were drawn: `File.createTempFile` and `mkstemp` for a library that
+/// Digits in a row that are no version but were drawn: `File.createTempFile` and `mkstemp` for a library that
 /// was unpacked from a jar.
 const DRAWN_DIGITS: usize = 12;
 /// Hexadecimal digits of a UUID, between its hyphens.

@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 const BUILTIN: &str = include_str!("rules.toml");
 
-/// Why a file of rules was refused.
+/// Reason why a file of rules was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     #[error("cannot read the rules in {}: {source}", path.display())]
@@ -98,11 +98,11 @@ pub enum Nature {
     /// The code that asked for it gives it back.
     #[default]
     Owned,
-    /// So may a Cleaner or finalizer, when a collection finds its Java object unreachable.
+    /// A Cleaner or finalizer may free it, when a collection finds its Java object unreachable.
     Collected,
     /// The JVM frees it when a collection finds a class loader unreachable.
     Unloaded,
-    /// It grows up to a limit that the JVM was given.
+    /// Memory that grows up to a limit that the JVM was given.
     Bounded,
 }
 
@@ -288,7 +288,7 @@ impl Rules {
 }
 
 impl Matchers {
-    /// How many conditions there are.
+    /// Number of conditions there are.
     pub(super) fn len(&self) -> usize {
         self.conditions.len()
     }

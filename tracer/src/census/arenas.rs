@@ -58,7 +58,7 @@ impl Arenas {
         self.candidates.extend(found);
     }
 
-    /// Those whose link leads to another one, or to nothing, by length.
+    /// Chunks whose link leads to another one, or to nothing, by length.
     pub(super) fn prove(self, memory: &dyn ProcessMemory) -> Vec<ChunkLength> {
         let is_linked = |next: u64| {
             let mut header = [0; HEADER_BYTES as usize];

@@ -51,7 +51,7 @@ pub struct Census {
     pub findings: Vec<Finding>,
     #[serde(default)]
     pub census: Contents,
-    /// Why a value is not known, by its key: `malloc`, `malloc.arenas`.
+    /// Reason why a value is not known, by its key: `malloc`, `malloc.arenas`.
     #[serde(default)]
     pub unknown: BTreeMap<String, String>,
     /// The whole length of each list that was cut, by its path (RFC 6901).

@@ -16,7 +16,7 @@ use crate::vmmap::{Map, Owner, Usage};
 
 /// Methods, sizes and patterns that are listed.
 const MAX_SIZES: usize = 100;
-/// Why there are more arenas than are listed.
+/// Reason why there are more arenas than are listed.
 const ARENAS_MISSING: &str =
     "one that follows in the ring makes no sense: damaged, or of a glibc that is not known";
 const METASPACE_UNDIVIDED: &str = "this JVM does not describe the metaspace of its loaders";

@@ -47,7 +47,7 @@ impl Candidates {
         }
     }
 
-    /// Those that are.
+    /// Tables that are proven.
     pub(super) fn prove(self, owners: &Owners, memory: &dyn ProcessMemory) -> OpenSsl {
         let mut tables = HashMap::new();
         let mut is_table =

@@ -22,7 +22,7 @@ use crate::{limits, vmmap};
 /// Threads of a process that are looked at.
 const MAX_THREADS: usize = 1 << 16;
 
-/// Why a process or a core file is not looked at.
+/// Reason why a process or a core file is not looked at.
 #[derive(Debug, Error)]
 pub enum TakeError {
     #[error(transparent)]

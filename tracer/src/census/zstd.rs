@@ -57,7 +57,7 @@ impl Candidates {
         }
     }
 
-    /// Those that are.
+    /// Streams that are proven.
     pub(super) fn prove(self, memory: &dyn ProcessMemory) -> Zstd {
         let mut found = Zstd::default();
         let sums = [

@@ -15,7 +15,7 @@ pub mod status {
     pub const LACKING: u8 = 3;
     /// Finished, but data is incomplete (`--strict`).
     pub const INCOMPLETE: u8 = 4;
-    /// More is live than `--fail-over` allows.
+    /// Status if more is live than `--fail-over` allows.
     pub const OVER: u8 = 5;
 
     /// All of them, with what they mean.

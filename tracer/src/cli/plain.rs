@@ -22,7 +22,7 @@ pub struct PlainArgs {
     pub to: DestinationArgs,
 }
 
-/// How many rows are shown.
+/// Number of rows that are shown.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct TopArgs {
     /// Show so many rows at most: sites, or rows of each list

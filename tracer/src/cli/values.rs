@@ -21,7 +21,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How many of something.
+/// Parses a number of something.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {

@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 4;
 pub(super) struct Found {
     /// The main one first.
     pub(super) arenas: Vec<Arena>,
-    /// They lead back to the main one: none is missing.
+    /// The arenas lead back to the main one: none is missing.
     pub(super) is_whole: bool,
     /// The mapping that the main arena lies in.
     pub(super) data: Range<u64>,

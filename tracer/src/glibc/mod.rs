@@ -32,7 +32,7 @@ use self::lists::Lists;
 use self::walk::Walker;
 use crate::process::pagemap;
 
-/// Why a heap cannot be read.
+/// Reason why a heap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MallocError {
     /// The process uses another allocator, glibc older than 2.27, or none yet.
@@ -130,7 +130,7 @@ pub struct Arena {
 /// Chunks that each have a mapping of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapped {
-    /// Those found, as (start, end), sorted.
+    /// Chunks that were found, as (start, end), sorted.
     pub chunks: Vec<Range<u64>>,
     pub found: Amount,
     pub resident_bytes: Option<u64>,
@@ -150,7 +150,7 @@ impl Mapped {
 pub struct Malloc {
     /// The main one first.
     pub arenas: Vec<Arena>,
-    /// They lead back to the main one: none is missing.
+    /// The arenas lead back to the main one: none is missing.
     pub has_all_arenas: bool,
     pub mapped: Mapped,
     /// Sizes of all chunks in use, those with a mapping of their own too.

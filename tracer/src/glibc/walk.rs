@@ -35,7 +35,7 @@ const CHAIN: usize = 6;
 const MAX_SEARCHED: u64 = 64 << 20;
 /// Caches of one process.
 const MAX_CACHES: usize = 1 << 17;
-/// How much of a chunk is shown.
+/// Part of a chunk that is shown.
 const SHOWN_BYTES: usize = 96;
 
 /// A chunk in use.
@@ -43,7 +43,7 @@ const SHOWN_BYTES: usize = 96;
 pub struct Chunk<'a> {
     /// Address of the memory that was handed out.
     pub address: u64,
-    /// That can be used by its owner: at least what was asked for.
+    /// Bytes that can be used by its owner: at least what was asked for.
     pub usable_bytes: u64,
     /// Its first bytes, at most 96; fewer if they are not at hand.
     pub head: &'a [u8],

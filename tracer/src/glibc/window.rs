@@ -10,10 +10,10 @@ use crate::process::pagemap::PageState;
 
 const MAX_PAGES: usize = 256;
 
-/// Why memory is not seen.
+/// Reason why memory is not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// Nothing was written there, or it was given back; or it cannot be read at all.
+    /// A page to which nothing was written, or that was given back, or that cannot be read at all.
     Absent,
     /// Reading would bring it back into memory.
     Swapped,

@@ -1,4 +1,4 @@
-//! How many bytes each held block leads to: what can be reached from it, from block to block.
+//! Number of bytes each held block leads to: what can be reached from it, from block to block.
 //!
 //! Only words that are exactly the address of a block are followed, and never into a block that another object has the
 //! address of. A block that two lead to counts for the first. Where more than the block itself was counted, the sum is

@@ -52,7 +52,7 @@ pub(super) struct Found {
 #[derive(Default)]
 struct Evidence {
     values: u64,
-    /// How many of them are addresses of memory that malloc has freed.
+    /// Number of them that are addresses of memory that malloc has freed.
     stale: u64,
     /// By the distance from the block's beginning: hits, and the blocks that prove.
     by_distance: BTreeMap<u64, (u64, HashSet<usize>)>,

@@ -53,7 +53,7 @@ pub(super) fn take_back(
     }
 }
 
-/// Those of `wanted` that are words of the ranges (address, length). `None` if there is too much to read.
+/// Addresses of `wanted` that are words of the ranges (address, length). `None` if there is too much to read.
 fn leads_to(
     memory: &dyn ProcessMemory,
     ranges: impl Iterator<Item = (u64, u64)>,

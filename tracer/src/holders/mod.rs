@@ -53,7 +53,7 @@ pub struct Options {
     pub max_pause: Duration,
     /// Never hold it.
     pub no_stop: bool,
-    /// Most memory to use; none: half of what the host has available.
+    /// Most memory to use; `None` means half of what the host has available.
     pub max_memory_bytes: Option<u64>,
     /// Waits some seconds for a young collection where that makes the pause shorter.
     pub awaits_collection: bool,
@@ -70,7 +70,7 @@ impl Default for Options {
 pub enum Notice {
     /// The process will be held for about so long.
     WillHold(Prediction),
-    /// It would be held for longer than is allowed, and is not.
+    /// The process would be held for longer than is allowed, and is not.
     TooLong {
         prediction: Prediction,
         max_pause: Duration,
@@ -87,7 +87,7 @@ pub enum Notice {
     },
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoldersError {
     /// Nobody has proved that such a JVM's heap is read right.
@@ -158,9 +158,9 @@ pub struct DataQuality {
 pub struct Holders {
     pub pause: Pause,
     pub quality: DataQuality,
-    /// Those with most bytes first.
+    /// Groups with most bytes first.
     pub groups: Vec<Group>,
-    /// That of each block; none once groups were chosen.
+    /// Group of each block; none once groups were chosen.
     pub block_groups: BlockGroups,
     pub findings: Vec<Finding>,
     /// Used bytes of the Java heap.

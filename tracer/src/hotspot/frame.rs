@@ -13,7 +13,7 @@ pub enum Kind {
     Stub,
     /// The older frames of a virtual thread lie in the heap from here.
     Continuation,
-    /// It could not be named: `stale` says why.
+    /// The frame could not be named: `stale` says why.
     Unknown,
 }
 
@@ -29,7 +29,7 @@ pub enum Tier {
     Native,
 }
 
-/// Why what memory says of a frame no longer holds. If the frame has a name nevertheless, it was
+/// Reason why what memory says of a frame no longer holds. If the frame has a name nevertheless, it was
 /// remembered from when it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stale {

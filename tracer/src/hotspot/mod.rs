@@ -60,7 +60,7 @@ use crate::process::elf::ElfError;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
-/// Why a JVM cannot be read.
+/// Reason why a JVM cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HotspotError {
     /// The JVM is starting: ask again soon.
@@ -72,7 +72,7 @@ pub enum HotspotError {
         /// The field, type or variable.
         missing: String,
     },
-    /// More code heaps than the unwinder holds.
+    /// The JVM has more code heaps than the unwinder holds.
     #[error("the JVM has {0} code heaps; at most {max} are understood", max = config::CODE_HEAPS)]
     TooManyHeaps(usize),
     /// The library that a core file names is not there, or has changed.
@@ -265,7 +265,7 @@ impl Hotspot {
         names.nmethods(source)
     }
 
-    /// How many nmethods are remembered.
+    /// Number of nmethods that are remembered.
     pub fn remembered_count(&self) -> usize {
         self.names.remembered_count()
     }
@@ -284,7 +284,7 @@ impl Hotspot {
         self.ranges_source(anonymous).read()
     }
 
-    /// Those of `starts` (addresses at which memory of unknown use begins) that the collector's structures
+    /// Addresses of `starts` (addresses at which memory of unknown use begins) that the collector's structures
     /// point to: that memory is the collector's.
     pub fn collector_points_at(&self, starts: &BTreeSet<u64>) -> BTreeSet<u64> {
         self.ranges_source(&[]).collector_points_at(starts)

@@ -72,7 +72,7 @@ impl Source<'_> {
         ranges
     }
 
-    /// Those of `starts` that the collector's structures point to.
+    /// Addresses of `starts` that the collector's structures point to.
     pub(super) fn collector_points_at(&self, starts: &BTreeSet<u64>) -> BTreeSet<u64> {
         let roots = self.heap_address().map(|heap| self.collector_roots(heap)).unwrap_or_default();
         Evidence::new(self.reader, self.anonymous).pointed_at(&roots, starts)

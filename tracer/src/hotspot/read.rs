@@ -11,7 +11,7 @@ use tracer_common::arch::{ADDRESS_END, ADDRESS_FIRST};
 use super::vmstructs::Field;
 use crate::process::memory::ProcessMemory;
 
-/// Why a read gave nothing.
+/// Reason why a read gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {
     /// Not mapped, or the process is gone.

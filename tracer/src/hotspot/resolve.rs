@@ -311,7 +311,7 @@ impl Names {
         })
     }
 
-    /// How many nmethods are remembered.
+    /// Number of nmethods that are remembered.
     pub(super) fn remembered_count(&self) -> usize {
         self.history.len()
     }

@@ -12,7 +12,7 @@ pub struct Starting {
     symbols: Symbols,
     /// Structures that it describes, as read last.
     structs: Option<VmStructs>,
-    /// It was read twice, and the same: the tables are full.
+    /// The structures were read twice, and the same: the tables are full.
     is_settled: bool,
     /// Address of the number of Java threads.
     thread_count: Option<u64>,

@@ -25,7 +25,7 @@ const MAX_OFFSET: u64 = 1 << 16;
 /// No name is longer.
 const MAX_NAME: usize = 256;
 
-/// How many bytes a field has.
+/// Number of bytes a field has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     One,

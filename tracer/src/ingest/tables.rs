@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, thread, time::Duration};
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use tracer_common::{
     counter::Counter,
-    sampling,
+    sampling::{self, HeaviestSample},
     stack::{StackId, StackIndex},
     table::{Allocation, Control, Range, StackEntry, StackTotals},
     unwind::Stop,
@@ -117,11 +117,11 @@ impl Tables {
         self.sampling.set(0, interval_bytes, 0)
     }
 
-    /// For what a sample can stand at most, bytes and calls, if this is the interval.
+    /// The heaviest sample, if this is the interval.
     ///
     /// # Errors
     /// The map operation failed.
-    pub fn heaviest_sample(&self, interval_bytes: u32) -> io::Result<(u64, u64)> {
+    pub fn heaviest_sample(&self, interval_bytes: u32) -> io::Result<HeaviestSample> {
         let room = self.sampled_room.get(&0, 0).map_err(io::Error::other)?;
         Ok(sampling::heaviest_sample(room, interval_bytes))
     }

@@ -222,11 +222,19 @@ fn threads_of(groups: &str, mounts: &str) -> Limit {
     }
 }
 
-/// The memory limit that counts for process `pid`, and what its group uses, bytes.
-pub fn memory_limit(pid: Pid) -> Option<(u64, Option<u64>)> {
+/// A memory limit of control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimit {
+    pub limit_bytes: u64,
+    /// Bytes that its group uses. `None` if they cannot be read.
+    pub used_bytes: Option<u64>,
+}
+
+/// The memory limit that counts for process `pid`.
+pub fn memory_limit(pid: Pid) -> Option<MemoryLimit> {
     let (groups, mounts) = read(pid)?;
     let limit = memory_of(pid, &groups, &mounts).into_iter().next()?;
-    Some((limit.limit?, limit.used))
+    Some(MemoryLimit { limit_bytes: limit.limit?, used_bytes: limit.used })
 }
 
 fn read(pid: Pid) -> Option<(String, String)> {
@@ -257,8 +265,8 @@ fn all(version: Version, groups: &str, mounts: &str) -> Vec<Group> {
         is_it.then_some(path)
     });
     let Some(path) = path else { return Vec::new() };
-    // A group that is not below what is mounted is not to be seen from here, and what is mounted is another's: a recorder's
-    // own, in a container. From a namespace, such a group begins with `..`.
+    // A group that is not below what is mounted is not to be seen from here, and what is mounted is another's: a
+    // recorder's own, in a container. From a namespace, such a group begins with `..`.
     let below = |root: &Path| {
         let relative = Path::new(path).strip_prefix(root).ok()?;
         relative.components().all(|part| matches!(part, Component::Normal(_))).then_some(relative)

@@ -12,7 +12,7 @@ mod process;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cgroup::{CgroupMemory, memory_limit};
+pub use self::cgroup::{CgroupMemory, MemoryLimit, memory_limit};
 use crate::hotspot::Hotspot;
 use crate::hotspot::books::CodeHeap;
 use crate::process::Pid;
@@ -41,7 +41,7 @@ pub struct Limit {
     pub hits: Option<u64>,
     /// The file or flag that sets it.
     pub set_by: Option<String>,
-    /// Why `used` or `limit` is not there.
+    /// Reason why `used` or `limit` is not there.
     pub reason: Option<String>,
     /// Memory of the control group by kind; for `cgroup-memory` alone.
     #[serde(skip_serializing_if = "Option::is_none")]

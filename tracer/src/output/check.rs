@@ -40,7 +40,7 @@ impl Report {
         all.filter(|requirement| requirement.status == Status::Missing).count()
     }
 
-    /// Nothing is missing.
+    /// Whether nothing is missing.
     pub fn is_ready(&self) -> bool {
         self.missing() == 0
     }

@@ -18,7 +18,7 @@ pub struct Row {
     pub target: Option<Target>,
     /// The name of its user, or the number.
     pub user: Option<String>,
-    /// Why it cannot be traced, and what mends it.
+    /// Reason why it cannot be traced, and what mends it.
     pub hindrance: Option<(String, String)>,
 }
 

@@ -10,6 +10,7 @@ use super::style::Style;
 use super::{Screen, clean, fit, table, units};
 use crate::attribute::known_name;
 use crate::glibc::{Arena, Holdings, Malloc};
+use crate::limits::MemoryLimit;
 use crate::process::{Target, error_chain};
 use crate::vmmap::{Map, Owner, Part, Taken, Usage};
 
@@ -22,8 +23,8 @@ const NAME_WIDTH: usize = 30;
 pub struct Maps<'a> {
     pub target: &'a Target,
     pub taken: &'a Taken,
-    /// The memory limit of its control groups, and what the group uses, bytes.
-    pub limit: Option<(u64, Option<u64>)>,
+    /// The memory limit of its control groups.
+    pub limit: Option<MemoryLimit>,
 }
 
 impl Maps<'_> {
@@ -51,9 +52,9 @@ pub fn text(maps: &Maps<'_>, all: bool, screen: Screen) -> String {
         heading += &format!(", {} resident as the kernel counts it (RSS)", units::bytes(rss));
     }
     let mut out = format!("{}\n", style.bold(&heading));
-    if let Some((most, used)) = limit {
-        let used = used.map(|used| format!(", of which its group uses {}", units::bytes(used)));
-        out += &format!("memory limit {}{}\n", units::bytes(*most), used.unwrap_or_default());
+    if let Some(MemoryLimit { limit_bytes, used_bytes }) = limit {
+        let used = used_bytes.map(|used| format!(", of which its group uses {}", units::bytes(used)));
+        out += &format!("memory limit {}{}\n", units::bytes(*limit_bytes), used.unwrap_or_default());
     }
     for note in maps.notes() {
         out += &format!("{}\n", clean(&note));
@@ -188,8 +189,8 @@ pub fn json(maps: &Maps<'_>) -> Value {
         "comm": target.comm,
         "jvm": jvm(target),
         "rss_bytes": map.rss_bytes,
-        "limit_bytes": limit.map(|(bytes, _)| bytes),
-        "limit_used_bytes": limit.and_then(|(_, used)| used),
+        "limit_bytes": limit.map(|limit| limit.limit_bytes),
+        "limit_used_bytes": limit.and_then(|limit| limit.used_bytes),
         "total": usage_json(&map.total()),
         "owners": map.by_owner().into_iter().map(owner).collect::<Vec<_>>(),
         "parts": map.parts.iter().map(part).collect::<Vec<_>>(),

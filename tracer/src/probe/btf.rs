@@ -32,7 +32,7 @@ const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 
-/// Why an offset could not be had.
+/// Reason why an offset could not be had.
 #[derive(Debug, Error)]
 pub enum BtfError {
     #[error("{VMLINUX}: {0}")]
@@ -118,7 +118,7 @@ impl Btf {
         Ok(Self { bytes, types, strings })
     }
 
-    /// Those of `names` that nothing in it is called: no type, member, function or value of an enumeration.
+    /// Names of `names` that nothing in it is called: no type, member, function or value of an enumeration.
     pub fn lacking(&self, names: &[&'static str]) -> Vec<&'static str> {
         let mut lacking = names.to_vec();
         let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();

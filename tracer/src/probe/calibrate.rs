@@ -32,7 +32,7 @@ const CALLS: u32 = 500;
 /// System calls in a batch: a millisecond or two.
 const SYSTEM_CALLS: u32 = 10_000;
 
-/// This very file, whatever its path.
+/// Path of this very file, whatever its path.
 const SELF: &CStr = c"/proc/self/exe";
 
 /// The cost of a probe.
@@ -70,7 +70,7 @@ impl Cost {
         Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped), system_call_ns })
     }
 
-    /// How many times dearer a probe that is single-stepped is.
+    /// Factor by which a probe that is single-stepped is dearer.
     pub fn ratio(&self) -> f64 {
         self.single_stepped_ns as f64 / self.emulated_ns.max(1) as f64
     }

@@ -57,7 +57,7 @@ impl Heartbeat {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Has the programs end recording by themselves shortly after `duration` from now, if nobody does before.
+    /// Makes the programs end recording by themselves shortly after `duration` from now, if nobody does before.
     pub fn end_in(&self, duration: Duration) {
         let until = duration.saturating_add(GRACE);
         self.shared.end_ns.store(monotonic_ns().saturating_add(ns(until)), Ordering::Relaxed);

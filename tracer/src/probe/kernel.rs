@@ -1,11 +1,10 @@
 //! The kernel's features and the tracer's own privileges, and the way to get those that are missing.
 //!
-//! [`Features::read`] collects facts without attaching or mounting anything (a map and a perf event that do nothing are made,
-//! to see whether they may be); everything after that
-//! is a pure judgement of them, so that a test can pose as any kernel.
-//! Of Linux as it is released, `bpf_loop` (5.17) sets the oldest; attach cookies and links of perf events (5.15), the ring
-//! buffer (5.8) and CAP_BPF (5.8) are older. Distributions take some of it into older kernels, so what is looked for is the
-//! thing itself, by its name in the kernel's own types.
+//! [`Features::read`] collects facts without attaching or mounting anything (a map and a perf event that do nothing are
+//! made, to see whether they may be); everything after that is a pure judgement of them, so that a test can pose as any
+//! kernel. Of Linux as it is released, `bpf_loop` (5.17) sets the oldest; attach cookies and links of perf events
+//! (5.15), the ring buffer (5.8) and CAP_BPF (5.8) are older. Distributions take some of it into older kernels, so what
+//! is looked for is the thing itself, by its name in the kernel's own types.
 
 mod requirements;
 #[cfg(test)]
@@ -79,7 +78,7 @@ pub fn cpu_count() -> u32 {
 /// BPF as the kernel has it, and lets this process have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bpf {
-    /// Those of [`Bpf::NEEDED`] that the kernel does not have. None: its types (BTF) cannot be read.
+    /// Names of [`Bpf::NEEDED`] that the kernel does not have. `None` if its types (BTF) cannot be read.
     pub lacks: Option<Vec<&'static str>>,
     /// The system call that is refused to this process though it has the capabilities.
     pub refused: Option<String>,

@@ -13,12 +13,12 @@ pub(super) struct Links {
     // Before the guard, which is told to end then.
     heartbeat: Option<Heartbeat>,
     guard: Option<Guard>,
-    /// Those that the guard does not have.
+    /// Links that the guard does not have.
     own: Vec<(Group, OwnedFd)>,
 }
 
 impl Links {
-    /// Has `guard` keep all links from now on, as long as `heartbeat` tells it that this process runs.
+    /// Makes `guard` keep all links from now on, as long as `heartbeat` tells it that this process runs.
     ///
     /// # Errors
     /// It is gone.

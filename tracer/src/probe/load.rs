@@ -42,7 +42,7 @@ impl Default for Sizes {
 /// The programs of one object, and their maps.
 pub struct Programs {
     ebpf: Ebpf,
-    /// Those of uprobes, where the kernel can attach one to many places at once; `ebpf`'s are not loaded then.
+    /// Programs of uprobes, where the kernel can attach one to many places at once; `ebpf`'s are not loaded then.
     multi: Option<multi::Programs>,
 }
 
@@ -147,7 +147,7 @@ impl Programs {
         &mut self.ebpf
     }
 
-    /// Those that are attached to many places at once; none on a kernel that cannot.
+    /// Programs that are attached to many places at once; none on a kernel that cannot.
     pub fn multi(&self) -> Option<&multi::Programs> {
         self.multi.as_ref()
     }

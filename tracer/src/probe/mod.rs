@@ -26,7 +26,7 @@ pub mod tracefs;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
-/// Why probes could not be loaded or attached.
+/// Reason why probes could not be loaded or attached.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// Built without a BPF toolchain.
@@ -58,7 +58,7 @@ pub enum ProbeError {
     Attach {
         /// The place that was to be probed.
         probe: String,
-        /// Why not.
+        /// Reason why it was not attached.
         #[source]
         source: Box<ProgramError>,
     },
@@ -76,7 +76,7 @@ pub enum ProbeError {
     Io {
         /// The work that was being done.
         what: String,
-        /// Why it failed.
+        /// Reason why it failed.
         #[source]
         source: std::io::Error,
     },

@@ -96,7 +96,7 @@ pub struct Placement {
     pub stepped_at_entry: Option<String>,
 }
 
-/// Why a function cannot be probed.
+/// Reason why a function cannot be probed.
 #[derive(Debug, Error)]
 pub enum PlacementError {
     #[error("address {0:#x} is in no executable segment of the file")]

@@ -43,7 +43,7 @@ impl PlannedFunction {
 #[derive(Debug)]
 pub struct ProbePlan {
     pub functions: Vec<PlannedFunction>,
-    /// Those of `--probes light`.
+    /// Functions of `--probes light`.
     pub lifecycle: Vec<PlannedFunction>,
     pub allocators: Vec<Allocator>,
     /// Definitions that are not probed, with the reason.

@@ -41,7 +41,7 @@ use crate::process::{
 /// Probes on their way out. Dropped, it waits until the last is gone.
 pub struct Detaching {
     threads: Vec<JoinHandle<()>>,
-    /// Those of [`Group::Exit`], and the guard, to the last.
+    /// Links of [`Group::Exit`], and the guard, to the last.
     links: Links,
 }
 
@@ -135,7 +135,7 @@ impl Probes {
         self.ebpf()?.take_map(name).ok_or(ProbeError::MissingMap(name))
     }
 
-    /// How many probes are attached.
+    /// Number of probes that are attached.
     pub fn attached_count(&self) -> usize {
         self.attached_count
     }

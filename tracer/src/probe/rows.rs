@@ -50,7 +50,7 @@ impl UnwindTables {
         })
     }
 
-    /// How many rows there is room for.
+    /// Number of rows there is room for.
     pub fn row_capacity(&self) -> usize {
         self.row_capacity
     }

@@ -54,7 +54,7 @@ pub struct Allocator {
     pub in_use: bool,
 }
 
-/// Why a definition is not probed.
+/// Reason why a definition is not probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
     /// Its address is that of a function which chooses the real one.

@@ -41,7 +41,7 @@ const INFO_PID: usize = 24;
 const INFO_NAME: std::ops::Range<usize> = 40..56;
 const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
 
-/// Why a file is no core that can be read.
+/// Reason why a file is no core that can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
     #[error("it cannot be read")]
@@ -77,7 +77,7 @@ pub struct Core {
     loads: Vec<Load>,
     /// By start.
     named: BTreeMap<u64, Named>,
-    /// Those of the named files that are still the same.
+    /// Named files that are still the same.
     same: BTreeMap<String, File>,
     pub pid: Pid,
     pub comm: String,

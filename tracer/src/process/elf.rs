@@ -26,7 +26,7 @@ const MAX_SEGMENTS: usize = 256;
 const MAX_SECTIONS: usize = 4096;
 const MAX_NOTES_BYTES: u64 = 1 << 20;
 
-/// Why an ELF file could not be read.
+/// Reason why an ELF file could not be read.
 #[derive(Debug, Error)]
 pub enum ElfError {
     #[error("not an ELF file")]

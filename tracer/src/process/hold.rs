@@ -22,7 +22,7 @@ const MAX_THREADS: usize = 1 << 16;
 /// Between two looks at a thread that does not stop yet.
 const POLL: Duration = Duration::from_micros(50);
 
-/// Why a process cannot be held.
+/// Reason why a process cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldError {
     #[error("process {pid} has ended")]
@@ -59,7 +59,7 @@ impl ThreadRegisters {
 pub struct Released {
     /// From the first thread that was interrupted to the last that was let go.
     pub held: Duration,
-    /// It was let go when asked to; false if the time was up before, so what was read is of no one moment.
+    /// Whether it was let go when asked to; false if the time was up before, so what was read is of no one moment.
     pub in_time: bool,
 }
 

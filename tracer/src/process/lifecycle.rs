@@ -49,7 +49,7 @@ const ZLIB: [(&str, LifecycleFunction); 8] = [
     ("deflateCopy", LifecycleFunction::DeflateCopy),
     ("deflateEnd", LifecycleFunction::DeflateEnd),
 ];
-/// Those that libzip uses: nobody else can call its own.
+/// Functions that libzip uses: nobody else can call its own.
 const ZLIB_OF_LIBZIP: [(&str, LifecycleFunction); 4] = [ZLIB[0], ZLIB[3], ZLIB[4], ZLIB[7]];
 const JNI: [(&str, LifecycleFunction); 4] = [
     ("Java_java_util_zip_Inflater_init", LifecycleFunction::InflaterInit),

@@ -11,7 +11,7 @@ const MIN_ID_CHARS: usize = 8;
 /// Processes that are listed if a name fits several.
 const MAX_LISTED: usize = 20;
 
-/// Why a name means no process.
+/// Reason why a name means no process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("no process has this main class, container id or pod uid")]

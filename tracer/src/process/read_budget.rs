@@ -41,7 +41,7 @@ enum Limit {
 }
 
 impl ReadBudget {
-    /// Nothing is read any more from `deadline` on.
+    /// A budget of which nothing is read any more from `deadline` on.
     pub fn until(deadline: Instant) -> Self {
         Self::new(Limit::Moment(deadline))
     }
@@ -101,7 +101,7 @@ impl ReadBudget {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Why what was read is not whole. `None` if it was read to the end.
+    /// Reason why what was read is not whole. `None` if it was read to the end.
     pub fn cut_short(&self) -> Option<String> {
         let shared = self.0.as_ref().filter(|_| self.is_spent())?;
         let seconds = match &shared.limit {

@@ -17,7 +17,7 @@ use super::{ForeignText, InnerTid, Pid, Tid, container, root};
 /// The most read of a file of `/proc/PID`, bytes. A command line can be 2 MiB and more.
 const MAX_PROC_BYTES: u64 = 4 << 20;
 
-/// Why a process cannot be looked at.
+/// Reason why a process cannot be looked at.
 #[derive(Debug, Error)]
 pub enum TargetError {
     #[error("no process with pid {pid}")]

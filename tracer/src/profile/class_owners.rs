@@ -44,7 +44,7 @@ impl ClassOwners {
         shares(self.bytes.get(&generator)?.clone()).into_iter().next()
     }
 
-    /// Who had classes defined, anew or not, most first.
+    /// Owners that had classes defined, anew or not, most first.
     pub(super) fn all(&self) -> Vec<OwnerShare> {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
         for (owner, bytes) in self.bytes.values().flatten().chain(&self.redefined) {

@@ -36,7 +36,7 @@ pub struct Memory {
     pub limit_used_bytes: Option<u64>,
     /// After the start of the session. `None` if it was not looked at.
     pub time_ns: Option<u64>,
-    /// Most resident first. They add up to the resident bytes.
+    /// Parts, most resident first. They add up to the resident bytes.
     pub parts: Vec<MemoryPart>,
     pub unexplained_bytes: Option<u64>,
     /// `None` if malloc's heap was not gone through, or is not glibc's.

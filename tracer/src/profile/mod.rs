@@ -140,7 +140,7 @@ pub struct Session {
     pub overhead_percent_of_cpu: Option<f64>,
     /// Steps that were taken to keep within that. Times are since the session started.
     pub steps: Vec<Step>,
-    /// Why the session ended; None: the recording was not finished.
+    /// Reason why the session ended; None: the recording was not finished.
     pub ended: Option<String>,
 }
 
@@ -242,10 +242,10 @@ pub struct Site {
     /// Indices into `frames`: the call that allocated, what it served, who is the owner.
     #[serde(skip)]
     pub path: CallPath,
-    /// Those that hold most first. `None` if nobody looked, or it is not malloc's.
+    /// Holders of most first. `None` if nobody looked, or it is not malloc's.
     #[serde(skip)]
     pub kept_by: Option<Vec<KeptBy>>,
-    /// Why the stack is not complete.
+    /// Reason why the stack is not complete.
     #[serde(skip)]
     pub stop: Option<String>,
 }

@@ -27,7 +27,7 @@ pub struct Quality {
 /// Stacks that end early, for the same reason and in the same module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Incomplete {
-    /// Why the walk ended.
+    /// Reason why the walk ended.
     pub reason: String,
     /// The module of the last frame; None: the JVM's own code, or nobody knows.
     pub module: Option<String>,

@@ -29,7 +29,7 @@ pub struct Destination {
     pub name: Option<String>,
 }
 
-/// Why there is no request to send.
+/// Reason why there is no request to send.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     #[error("`{0}` is no URL: {1}")]
@@ -50,7 +50,7 @@ pub struct Sent {
     pub partly: Option<String>,
 }
 
-/// Why it was not sent.
+/// Reason why it was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     #[error(transparent)]

@@ -35,7 +35,7 @@ impl Default for Patience {
     }
 }
 
-/// Why a request did not arrive.
+/// Reason why a request did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// A text that was given as a header cannot be one.
@@ -161,7 +161,7 @@ fn said(body: &[u8]) -> String {
     if text.is_empty() { text } else { format!(": {text}") }
 }
 
-/// Why there is no answer, in words.
+/// Reason why there is no answer, in words.
 fn why(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),

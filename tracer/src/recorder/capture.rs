@@ -100,7 +100,7 @@ impl Capture {
         })
     }
 
-    /// How many probes are attached.
+    /// Number of probes that are attached.
     pub(super) fn probe_count(&self) -> usize {
         self.attached.probes.attached_count()
     }
@@ -122,13 +122,13 @@ impl Capture {
         self.attached.ring.as_fd().try_clone_to_owned()
     }
 
-    /// Why no more events will come, if that is so.
+    /// Reason why no more events will come, if that is so.
     pub(super) fn end_of_events(&self) -> Option<EndReason> {
         let guard_is_gone = self.attached.probes.heartbeat().is_some_and(Heartbeat::guard_is_gone);
         guard_is_gone.then_some(EndReason::ProbesGone).or_else(|| self.target.end())
     }
 
-    /// Has the programs end recording by themselves after `duration`, should this process not do it.
+    /// Makes the programs end recording by themselves after `duration`, should this process not do it.
     pub(super) fn end_in(&self, duration: Duration) {
         if let Some(heartbeat) = self.attached.probes.heartbeat() {
             heartbeat.end_in(duration);

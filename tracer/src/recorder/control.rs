@@ -31,8 +31,8 @@ impl Controller {
         let _ = self.0.send(Request::Stop);
     }
 
-    /// Has everything that is known by now written to the file, which [`Notice::Written`](super::Notice::Written) then
-    /// says.
+    /// Asks for everything that is known by now written to be written to the file, which
+    /// [`Notice::Written`](super::Notice::Written) then says.
     pub fn write(&self) {
         let _ = self.0.send(Request::Write);
     }

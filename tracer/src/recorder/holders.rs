@@ -39,7 +39,7 @@ pub(super) type Live<'a> = &'a dyn Fn(&mut dyn FnMut(u64, StackId, Allocation)) 
 /// A step of the look.
 enum Event {
     Told(holders::Notice),
-    /// It goes on when this is dropped.
+    /// The look goes on when this is dropped.
     Moment(SyncSender<()>),
     Done(Result<Box<Holders>, String>),
 }

@@ -39,7 +39,7 @@ pub(super) struct JvmWatch {
 enum State {
     /// No libjvm is mapped.
     Absent,
-    /// It is mapped, and may not describe itself yet.
+    /// The JVM is mapped, and may not describe itself yet.
     Starting { info: Box<jvm::JvmInfo>, starting: Option<Starting>, since: Instant },
     /// The unwinder knows it; its own probe points are not attached to yet.
     Met(Box<Met>),

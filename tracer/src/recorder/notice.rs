@@ -39,7 +39,7 @@ pub struct NoticedTarget {
     pub is_jvm: bool,
 }
 
-/// Why a recording ended.
+/// Reason why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// The caller stopped it.
@@ -49,7 +49,7 @@ pub enum EndReason {
     TargetExited,
     /// The target executed another program.
     TargetReplaced,
-    /// It took too much of the target's CPU time, at the lowest level too.
+    /// Recording took too much of the target's CPU time, at the lowest level too.
     Overhead,
     /// The recorder did not run for some seconds (it was stopped, or got no CPU), or its guard was killed: the probes
     /// are gone.

@@ -12,7 +12,7 @@ const MAX_AWAITING_BYTES: usize = 64 << 20;
 pub(super) struct PendingStacks {
     /// Their walk met code that was not known.
     unfinished: Vec<Stack>,
-    /// They go through code of a JVM that is not understood yet.
+    /// Stacks that go through code of a JVM that is not understood yet.
     awaiting_jvm: Vec<Stack>,
     awaiting_bytes: usize,
     completed_count: u64,
@@ -30,8 +30,8 @@ impl PendingStacks {
         self.awaiting_bytes = 0;
     }
 
-    /// Finishes the stacks as far as their code is known by now, and gives them to `symbolize`. `may_wait`: code that is
-    /// still not known may be that of the JVM that starts.
+    /// Finishes the stacks as far as their code is known by now, and gives them to `symbolize`. `may_wait`: code that
+    /// is still not known may be that of the JVM that starts.
     pub(super) fn finish(
         &mut self,
         unwinder: &Unwinder,
@@ -52,7 +52,7 @@ impl PendingStacks {
         }
     }
 
-    /// How many were given up by the kernel and are complete now.
+    /// Number of stacks that were given up by the kernel and are complete now.
     pub(super) fn completed_count(&self) -> u64 {
         self.completed_count
     }

@@ -30,8 +30,8 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
     let heaviest_sample = match counts.sample_bytes {
         None => None,
         Some(interval) => {
-            let (bytes, count) = tables.heaviest_sample(interval).map_err(unreadable)?;
-            Some(HeaviestSample { bytes, count })
+            let heaviest = tables.heaviest_sample(interval).map_err(unreadable)?;
+            Some(HeaviestSample { bytes: heaviest.bytes, count: heaviest.count })
         }
     };
     writer.quality(&trust(&counters, counts.completed, heaviest_sample))?;
@@ -41,11 +41,11 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
 /// Use of a counter in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// It is a loss of this name.
+    /// The counter is a loss of this name.
     Loss(&'static str),
-    /// It is another number, under this name.
+    /// The counter is another number, under this name.
     Number(&'static str),
-    /// It tells how the programs worked, and says nothing of the numbers.
+    /// The counter tells how the programs worked, and says nothing of the numbers.
     Work,
 }
 

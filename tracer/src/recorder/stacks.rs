@@ -181,7 +181,7 @@ impl StackPipeline {
         }
     }
 
-    /// How many stacks the kernel did not finish and are complete now. Each is one allocation's alone.
+    /// Number of stacks that the kernel did not finish and that are complete now. Each is one allocation's alone.
     pub(super) fn completed_count(&self) -> u64 {
         self.pending.completed_count()
     }

@@ -48,8 +48,8 @@ impl TargetState {
         self.stopped.is_some()
     }
 
-    /// Why no more events will come of the target, if that is so: it became another program, and nothing of the old one
-    /// is left, or it is about to end, and is stopped.
+    /// Reason why no more events will come of the target, if that is so: it became another program, and nothing of the
+    /// old one is left, or it is about to end, and is stopped.
     pub(super) fn end(&self) -> Option<EndReason> {
         if self.is_exiting {
             Some(EndReason::TargetExited)

@@ -20,9 +20,9 @@ use crate::{
 enum Request {
     /// Name this stack.
     Stack(Stack),
-    /// These modules are mapped now.
+    /// Modules that are mapped now.
     Modules(Vec<Module>),
-    /// This is the target's JVM, and the budget of what is read of it.
+    /// The target's JVM, and the budget of what is read of it.
     Jvm(Box<Hotspot>, ReadBudget),
     /// The JVM installed this code.
     Nmethod(Nmethod),

@@ -19,7 +19,7 @@ pub enum CensusMoment {
 /// Size up to which a census is kept, bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Why there is none of the beginning: the recorder started the program.
+/// Reason why there is none of the beginning: the recorder started the program.
 pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
 
 /// A census with its moment, or the reason why there is none.

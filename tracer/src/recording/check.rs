@@ -18,7 +18,7 @@ const MAX_NS: u64 = 1 << 61;
 /// Frames of a stack.
 const MAX_FRAMES: usize = 1 << 12;
 
-/// Why a recording is refused.
+/// Reason why a recording is refused.
 type Refused = String;
 
 /// Checks all of `recording`, and corrects rows that say more was freed than allocated.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a recording could not be started or written on.
+/// Reason why a recording could not be started or written on.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("{} exists already", path.display())]
@@ -40,7 +40,7 @@ impl WriteError {
     }
 }
 
-/// Why a file could not be read as a recording.
+/// Reason why a file could not be read as a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("cannot read {}: {source}", path.display())]

@@ -22,7 +22,7 @@ const ABOUT: &str = "holders";
 /// Length of a path as text, bytes: a path has some twenty steps.
 const MAX_PATH_BYTES: usize = 64 << 10;
 
-/// Why there is no look, where nobody asked for one.
+/// Reason why there is no look, where nobody asked for one.
 pub const NOT_ASKED_FOR: &str = "nobody looked for holders on the Java heap: `record --holders` does";
 
 /// How the look was taken.
@@ -37,7 +37,7 @@ pub struct AboutHolders {
     pub looks: u64,
     /// Live allocations that were freed between the session's end and the walk of malloc's heap: of no group.
     pub gone_count: u64,
-    /// Why there is no look.
+    /// Reason why there is no look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
 }
@@ -70,7 +70,7 @@ pub struct KeptStack<S = StackRef> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptHolders<S = StackRef> {
     pub about: AboutHolders,
-    /// Those with most bytes first.
+    /// Groups with most bytes first.
     pub groups: Vec<HolderGroup>,
     pub kept: Vec<KeptStack<S>>,
 }

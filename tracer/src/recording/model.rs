@@ -160,7 +160,7 @@ pub struct Stack {
     pub frames: Vec<u32>,
     /// Does it reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
-    /// Why the walk ended.
+    /// Reason why the walk ended.
     pub stop: Option<String>,
 }
 
@@ -234,7 +234,7 @@ pub struct Survivors<S = StackRef> {
     /// Collections that had ended in the session when it was allocated, or a little fewer: where there
     /// were many, neighbours are one.
     pub epoch: u32,
-    /// It was allocated then or up to a 32nd of the session later: `CLOCK_MONOTONIC`, ns.
+    /// Time at which it was allocated or up to a 32nd of the session later: `CLOCK_MONOTONIC`, ns.
     pub born_ns: u64,
     pub live_bytes: u64,
     pub live_count: u64,

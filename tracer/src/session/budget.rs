@@ -1,9 +1,9 @@
-//! How much of the target's work recording may take, and what is done when it takes more. Pure: what was measured
+//! Part of the target's work that recording may take, and what is done when it takes more. Pure: what was measured
 //! is given, and so is the time.
 
 use tracer_common::sampling::MAX_WEIGHT;
 
-/// So long it must be too much.
+/// Time for which it must be too much.
 const PATIENCE_NS: u64 = 2_000_000_000;
 /// Less than this part of one CPU is never too much: what hardly runs has little to lose.
 pub const LEAST_PERCENT_OF_CPU: f64 = 5.0;

@@ -18,7 +18,7 @@ pub struct Collections {
     ended: Vec<Collection>,
     /// The innermost last.
     under_way: Vec<Collection>,
-    /// How many of `ended` were given out by [`Collections::take_ended`].
+    /// Number of `ended` that were given out by [`Collections::take_ended`].
     taken: usize,
     cycles: Cycles,
     /// Ended collections with which a whole cycle began, as it turned out later.
@@ -66,23 +66,23 @@ impl Collections {
         }
     }
 
-    /// Those of which it turned out since the last call that they began a cycle which looked at the whole heap.
+    /// Collections of which it turned out since the last call that they began a cycle which looked at the whole heap.
     pub fn take_full(&mut self) -> Vec<Collection> {
         std::mem::take(&mut self.became_full)
     }
 
-    /// How many ended.
+    /// Number of collections that ended.
     pub fn ended_count(&self) -> usize {
         self.ended.len()
     }
 
-    /// Those that ended since the last call.
+    /// Collections that ended since the last call.
     pub fn take_ended(&mut self) -> &[Collection] {
         let from = std::mem::replace(&mut self.taken, self.ended.len());
         self.ended.get(from..).unwrap_or_default()
     }
 
-    /// Those under way.
+    /// Collections under way.
     pub fn under_way(&self) -> &[Collection] {
         &self.under_way
     }

@@ -25,7 +25,7 @@ pub struct Frame {
     pub offset: Option<u64>,
     /// How a Java method was run. Among native functions only inlined ones have one.
     pub tier: Option<Tier>,
-    /// Why `function` is `[unknown: ...]`.
+    /// Reason why `function` is `[unknown: ...]`.
     pub unknown: Option<UnknownReason>,
 }
 
@@ -97,7 +97,7 @@ impl Tier {
     }
 }
 
-/// Why a frame has no name. Not a failure: the address is known, its name is not.
+/// Reason why a frame has no name. Not a failure: the address is known, its name is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownReason {
@@ -115,7 +115,7 @@ pub enum UnknownReason {
     UnloadedClass,
     /// The target's memory could not be read.
     UnreadableMemory,
-    /// This JVM's data structures are not understood.
+    /// The JVM's data structures are not understood.
     UnsupportedJvm,
     /// Frames of a virtual thread that lie in the Java heap.
     Continuation,

@@ -35,7 +35,7 @@ const THREAD_ENTRIES: [&str; 4] = ["__clone", "clone", "__clone3", "clone3"];
 /// Symbols looked at in search of them.
 const MAX_SYMBOLS: usize = 1 << 20;
 
-/// Why a file has no table.
+/// Reason why a file has no table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     #[error("not an ELF file that can be read: {0}")]

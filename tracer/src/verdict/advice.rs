@@ -8,11 +8,11 @@ struct Advice {
     category: &'static str,
     /// Only of this kind of the category; empty: of all.
     kind: &'static str,
-    /// It grows and stays.
+    /// Advice for memory that grows and stays.
     leak: &'static str,
     /// Collections free it, or might.
     pending: &'static str,
-    /// It is held, and does not grow.
+    /// Advice for memory that is held, and does not grow.
     held: &'static str,
 }
 

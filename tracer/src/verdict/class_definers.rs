@@ -107,9 +107,9 @@ impl Generator {
 /// A function's part in what its stack does with classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClassWork {
-    /// It loads or defines one.
+    /// The stack loads or defines one.
     Loads,
-    /// It defines one anew that is there already.
+    /// The stack defines one anew that is there already.
     Redefines,
 }
 

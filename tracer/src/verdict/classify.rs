@@ -91,7 +91,7 @@ pub(super) struct Finding {
     pub(super) proof: Proof,
     pub(super) evidence: String,
     pub(super) figures: Figures,
-    /// More to the point than what holds for the category.
+    /// Advice more to the point than what holds for the category.
     pub(super) advice: Option<&'static str>,
 }
 

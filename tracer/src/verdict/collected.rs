@@ -10,7 +10,8 @@ use crate::recording::Collection;
 
 /// Time in which cleaners have freed what a collection found.
 const CLEANED_NS: u64 = 2_000_000_000;
-/// So much of what was there survived a collection if nothing of it was garbage: what is live changes between samples.
+/// Percentage of what was there that survived a collection if nothing of it was garbage: what is live changes between
+/// samples.
 const WHOLE_PERCENT: u128 = 90;
 
 /// Memory that one collection led to free.

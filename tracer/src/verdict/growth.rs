@@ -183,8 +183,8 @@ impl Growth {
         }
     }
 
-    /// That each allocation stays longer than the ones before. `None` if older allocations are not freed, or no more
-    /// than asked for.
+    /// Verdict that each allocation stays longer than the ones before. `None` if older allocations are not freed, or no
+    /// more than asked for.
     pub(super) fn waits(&self, figures: &mut Figures) -> Option<String> {
         if let Some(Turnover::Queues(stays)) = &self.turnover {
             let early = figures.time("early_stay_ns", stays.early_ns);

@@ -37,17 +37,17 @@ pub(crate) use trend::Trend;
 pub enum Kind {
     /// Outstanding bytes grow, through collections where those could free them.
     Leak,
-    /// They fall when a collection runs, or nobody can tell because none ran.
+    /// The bytes fall when a collection runs, or nobody can tell because none ran.
     GcPending,
-    /// They rose, and then stayed.
+    /// The bytes rose, and then stayed.
     Pool,
-    /// They fell to where they came from after a burst.
+    /// The bytes fell to where they came from after a burst.
     Transient,
     /// Live bytes fell, and the allocator keeps what they took.
     Retention,
     /// Nothing grows.
     Steady,
-    /// It was not watched for long enough.
+    /// The row was not watched for long enough.
     TooShort,
 }
 

@@ -17,7 +17,7 @@ const REACHABLE_SHARE: f64 = 0.8;
 pub(super) struct Proven {
     pub(super) kind: Kind,
     pub(super) told: String,
-    /// More to the point than what holds for the category, now that the holders are known.
+    /// Advice more to the point than what holds for the category, now that the holders are known.
     pub(super) advice: Option<&'static str>,
 }
 

@@ -41,7 +41,7 @@ impl ThreadCohort {
         }
     }
 
-    /// Those that a group started. `None` if none is known.
+    /// Threads that a group started. `None` if none is known.
     pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();

@@ -26,7 +26,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// Why they count so.
+    /// Reason why they count so.
     pub(super) fn describe(&self, figures: &mut Figures) -> String {
         let freed = figures.share("followed_share", self.freed_share);
         let time = figures.share("followed_time_share", self.time_share);

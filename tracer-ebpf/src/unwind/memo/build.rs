@@ -141,7 +141,7 @@ fn place(making: &mut Segment, address: u64) -> u32 {
     (NEAR_WORDS + (offset >> 3)) as u32
 }
 
-/// What was read cannot be read again: the segment in the making is not kept.
+/// A word that was read cannot be read again: the segment in the making is not kept.
 ///
 /// # Safety
 /// `slot` must be a slot claimed by the caller.
@@ -152,7 +152,7 @@ pub unsafe fn spoil(slot: *mut Slot) {
 }
 
 /// Adds a frame whose hash is `hash` to the walk and to the segment in the making, the slot's state being
-/// behind it. True: the segment ends here.
+/// behind it. Returns true if the segment ends here.
 ///
 /// # Safety
 /// `slot` must be a slot claimed by the caller.

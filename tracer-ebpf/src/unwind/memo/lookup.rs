@@ -109,8 +109,8 @@ unsafe extern "C" fn way_step(way: u32, search: *mut Search) -> i64 {
 }
 
 /// Makes the window have the part of the stack that `segment` is about, from [`Scratch::first`] on; `base` is the
-/// lowest address. What lies above, of callers that come next, is read along: a read costs more than its bytes.
-/// False: it cannot be read.
+/// lowest address. The memory above, of callers that come next, is read along: a read costs more than its bytes.
+/// Returns false if it cannot be read.
 ///
 /// # Safety
 /// `segment` must be a valid map value.

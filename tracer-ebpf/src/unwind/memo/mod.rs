@@ -72,7 +72,7 @@ pub struct Segment {
     end_pc: u64,
     end_sp: u64,
     end_flags: u32,
-    /// Of the frame pointer there, its place, as of the words; [`NOT_LOADED`]: it is the one at the start.
+    /// Place of the frame pointer there, as of the words; [`NOT_LOADED`]: it is the one at the start.
     /// It may be any: the segment does not depend on it unless it is among the words.
     fp_place: u32,
     /// The words are in the `near_bytes` from [`base`] on, and in [`TAIL_BYTES`] at `tail_base` if that is not 0.
@@ -82,7 +82,7 @@ pub struct Segment {
     /// 0: not to be kept.
     is_sound: u64,
     values: [u64; MAX_WORDS],
-    /// Of each word, how many words it is above [`base`]; from [`NEAR_WORDS`] on, above `tail_base`.
+    /// Distance of each word: how many words it is above [`base`]; from [`NEAR_WORDS`] on, above `tail_base`.
     places: [u16; MAX_WORDS],
 }
 

@@ -34,7 +34,7 @@ pub(super) struct LoaderLayout {
     pub(super) object: Field,
     /// By a handle (a pointer to the reference), not the reference.
     pub(super) object_is_handle: bool,
-    /// It holds one hidden class of a loader, not a loader's own (`_is_anonymous` to 14). Not described in
+    /// The entry holds one hidden class of a loader, not a loader's own (`_is_anonymous` to 14). Not described in
     /// JDK 8.
     pub(super) is_holder: Option<Field>,
     pub(super) klass_name: Field,

@@ -71,7 +71,7 @@ enum Arena {
 const COUNTERS: Arena = Arena::Counters { capacity: word(5), used: word(6) };
 const OLD_COUNTERS: Arena = Arena::Counters { capacity: word(8), used: word(7) };
 
-/// That of the loader at `loader`, which has classes.
+/// Metaspace of the loader at `loader`, which has classes.
 pub(super) fn of_loader(
     reader: Reader<'_>,
     fields: &LoaderLayout,

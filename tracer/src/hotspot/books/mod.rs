@@ -39,13 +39,13 @@ const fn word(index: u64) -> Field {
     Field { offset: index * WORD_BYTES, width: Width::Eight }
 }
 
-/// Why a book cannot be read.
+/// Reason why a book cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BookError {
-    /// This JVM does not describe it, or not as known.
+    /// The JVM does not describe it, or not as known.
     #[error("this JVM does not describe {0}")]
     NotDescribed(String),
-    /// It changed while it was read, each time.
+    /// The structure changed while it was read, each time.
     #[error("the JVM's memory made no sense: {0}")]
     Unreadable(String),
 }

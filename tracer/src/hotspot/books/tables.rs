@@ -52,7 +52,7 @@ pub struct Table {
     pub bytes: u64,
 }
 
-/// Both tables.
+/// The symbol table and the string table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     pub symbols: Table,

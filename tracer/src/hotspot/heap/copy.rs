@@ -27,7 +27,7 @@ pub enum SpaceKind {
     Old,
     /// One large object begins here.
     Humongous,
-    /// It goes on here.
+    /// Continuation of a humongous object.
     HumongousRest,
 }
 
@@ -87,7 +87,7 @@ impl HeapCopy {
         Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new() })
     }
 
-    /// Has room for what lies in `spaces`: a heap that grew since the room was reserved gets another.
+    /// Reserves room for what lies in `spaces`: a heap that grew since the room was reserved gets another.
     ///
     /// # Errors
     /// As [`HeapCopy::reserve`].
@@ -99,7 +99,7 @@ impl HeapCopy {
         Ok(())
     }
 
-    /// Has the kernel give the pages of `range` now, so that filling them does not wait for it.
+    /// Makes the kernel give the pages of `range` now, so that filling them does not wait for it.
     pub fn populate(&mut self, range: Range<u64>) {
         let Some(range) = self.offsets(&range) else { return };
         let pages = range.start / PAGE_BYTES as usize * PAGE_BYTES as usize..range.end;

@@ -46,7 +46,7 @@ pub(super) struct LoaderLayout {
     pub(super) next_class: Field,
     /// A handle: a pointer to the reference.
     pub(super) object: Field,
-    /// It holds one hidden class of another loader.
+    /// The entry holds one hidden class of another loader.
     pub(super) is_holder: Field,
     pub(super) bytes: u64,
 }

@@ -54,7 +54,7 @@ const MAX_TABLE_WORDS: u64 = 1 << 20;
 const DEFAULT_RESERVE_WORDS: u64 = 2;
 const WORD_BYTES: u64 = 8;
 
-/// Why a heap cannot be read.
+/// Reason why a heap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeapError {
     /// Nobody has proved that heaps of such JVMs are read right.
@@ -394,7 +394,7 @@ impl Look<'_, '_> {
         (0..self.marks.count()).filter_map(index).filter(|(object, _)| objects.contains(object)).collect()
     }
 
-    /// How many objects of each class were reached, by the JVM's own names of classes.
+    /// Number of objects of each class that were reached, by the JVM's own names of classes.
     pub fn class_counts(&mut self) -> HashMap<String, ClassCount> {
         let mut counts: HashMap<ClassId, ClassCount> = HashMap::new();
         for index in 0..self.marks.count() {

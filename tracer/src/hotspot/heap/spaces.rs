@@ -20,7 +20,7 @@ const REGION_BYTES: u64 = 320;
 pub struct Collections {
     /// A collection has the program stopped: objects are being moved.
     pub active: bool,
-    /// So many have begun.
+    /// Number of collections that have begun.
     pub total: u64,
 }
 

@@ -68,7 +68,7 @@ impl<'a> Evidence<'a> {
         found
     }
 
-    /// Those of `starts` that are in the structures at `roots`, in what these point to, or in what that
+    /// Addresses of `starts` that are in the structures at `roots`, in what these point to, or in what that
     /// points to.
     pub(super) fn pointed_at(&self, roots: &[(u64, u64)], starts: &BTreeSet<u64>) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();

@@ -21,7 +21,7 @@ const HELD: usize = 5;
 /// A line with less than this part of all that is held says nothing: one in so many.
 const LEAST_PART: u64 = 100;
 
-/// Why nothing is found.
+/// Reason why nothing is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::output) enum Why {
     Filtered,

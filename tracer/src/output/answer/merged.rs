@@ -17,9 +17,9 @@ pub(super) struct Merged<'a> {
     pub(super) line: &'a Place,
     pub(super) live: Sum,
     pub(super) freed: Sum,
-    /// That with most first, without those of less than a hundredth of it.
+    /// Categories with most first, without those of less than a hundredth of it.
     pub(super) categories: Vec<&'a str>,
-    /// That of the row with most.
+    /// Word of the row with most.
     pub(super) word: &'static str,
 }
 

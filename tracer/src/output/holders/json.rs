@@ -66,7 +66,7 @@ fn group(group: &Group) -> Value {
     })
 }
 
-/// Why there is no answer, in the same schema.
+/// Reason why there is no answer, in the same schema.
 pub fn refusal(error: &HoldersError, subject: &Subject) -> Value {
     let why = error.to_string();
     json!({

@@ -65,7 +65,7 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     Ok(())
 }
 
-/// How many threads each line of code started, and how many of them live, the most first. A way there is another
+/// Number of threads each line of code started, and how many of them live, the most first. A way there is another
 /// stack, but no other line.
 fn creators(creators: &[Creator]) -> Vec<(String, (u64, u64))> {
     let mut by_line: BTreeMap<String, (u64, u64)> = BTreeMap::new();

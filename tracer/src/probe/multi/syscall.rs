@@ -25,7 +25,7 @@ const AT_RETURN: u32 = 1;
 
 /// Bytes of the verifier's log that are kept: its end, which tells why it refuses.
 const LOG_BYTES: usize = 1 << 20;
-/// It says what it does, and sums up (`BPF_LOG_LEVEL1`, `BPF_LOG_STATS`).
+/// Log level at which the verifier says what it does, and sums up (`BPF_LOG_LEVEL1`, `BPF_LOG_STATS`).
 const LOG_LEVEL: u32 = 1 | 4;
 /// The verifier gives up when a signal comes, which says nothing of the program.
 const ATTEMPTS: u32 = 5;

@@ -77,7 +77,7 @@ pub struct LineRow {
     pub sites: Vec<usize>,
     /// By pattern of their names, those that hold most first.
     pub threads: Vec<SiteThread>,
-    /// Those that hold most first. `None` if nobody looked, or it is not malloc's.
+    /// Holders of most first. `None` if nobody looked, or it is not malloc's.
     pub kept_by: Option<Vec<KeptBy>>,
     /// At the moments of the profile's series. `None` for one of those that hold less.
     pub course: Option<RowSeries>,

@@ -17,12 +17,12 @@ pub struct Censuses {
     /// At the start of the session.
     pub begin: Option<Box<Census>>,
     pub end: Option<Box<Census>>,
-    /// Why there is none, by moment.
+    /// Reason why there is none, by moment.
     pub unknown: BTreeMap<&'static str, String>,
 }
 
 impl Censuses {
-    /// Those of a recording.
+    /// Facts of a recording.
     pub(super) fn of(recording: &Recording) -> Self {
         let mut all = Self::default();
         for kept in &recording.censuses {

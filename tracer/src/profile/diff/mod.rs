@@ -212,7 +212,7 @@ impl View {
 }
 
 impl View {
-    /// How many allocations more there are in this view.
+    /// Number of further allocations in this view.
     const fn count_growth(self, difference: &Difference) -> i64 {
         match self {
             View::Live | View::Leaks | View::Peak => difference.live_count,

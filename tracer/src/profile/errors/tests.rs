@@ -48,7 +48,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// How many of `count` blocks are taken, each with a chance of one in 2 to the power of `log2`.
+    /// Number of `count` blocks that are taken, each with a chance of one in 2 to the power of `log2`.
     fn taken(&mut self, count: u64, log2: u32) -> u64 {
         let words = (0..count.div_ceil(64)).map(|word| {
             let blocks = u64::MAX >> (64 - (count - 64 * word).min(64));
@@ -80,7 +80,8 @@ fn recorded(blocks: &[Blocks], random: &mut Random) -> recording::Totals {
 /// The six totals, and their errors, as reports show them for a process that is this stack.
 fn shown(totals: &recording::Totals, blocks: &[Blocks]) -> [(u64, u64); 6] {
     let room = blocks.iter().fold(0, |room, &(size, ..)| room | 1 << room_log2(size, INTERVAL));
-    let (heaviest_bytes, heaviest_count) = heaviest_sample(room, INTERVAL);
+    let heaviest = heaviest_sample(room, INTERVAL);
+    let (heaviest_bytes, heaviest_count) = (heaviest.bytes, heaviest.count);
     let mut all = Totals::none(Some(Variances { heaviest_bytes, heaviest_count, ..Variances::default() }));
     all.add(&Totals {
         allocated_bytes: totals.allocated_bytes,

@@ -135,7 +135,7 @@ impl Filtered {
     }
 }
 
-/// Why a recording cannot answer.
+/// Reason why a recording cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("{flag}: the recording does not keep when what is not freed was allocated; {WHY}")]

@@ -140,7 +140,7 @@ fn kept(
     Ok(kept)
 }
 
-/// That more may pass than surely does, and why that is not known.
+/// Note that more may pass than surely does, and why that is not known.
 fn perhaps(kept: &Kept, more_bytes: u64) -> String {
     let more = units::bytes(more_bytes);
     match kept {

@@ -67,7 +67,7 @@ pub struct Heap {
 #[serde(default)]
 pub struct HeapArena {
     pub is_main: bool,
-    /// That allocate from it.
+    /// Threads that allocate from it.
     pub thread_count: u64,
     pub resident_bytes: Option<u64>,
     /// With malloc's own headers.
