@@ -89,6 +89,11 @@ fn a_recorder_is_confined() {
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "{line}: {status}");
     }
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", recorder.guard())).expect("its guard's status");
+    for line in ["CapPrm:\t0000000000000020", "CapEff:\t0000000000000020", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "the guard can do more than resume a program: {line}: {status}");
+    }
     assert_eq!(recorder.stop().status.code(), Some(0));
 
     let recorder = Recorder::launch("confined-launched", Command::new("sleep").arg("2"));

@@ -7,8 +7,10 @@ mod bench;
 mod build;
 mod debian;
 mod demo;
+mod fuzz;
 mod jdk;
 mod kernels;
+mod kills;
 mod man;
 mod outputs;
 mod plan;
@@ -44,6 +46,10 @@ enum Task {
     Outputs(outputs::Options),
     /// Check the page's modules, and drive the page in Chromium
     Page(outputs::PageOptions),
+    /// Give parsers of foreign bytes random ones, with libFuzzer
+    Fuzz(fuzz::Options),
+    /// Kill recorder and target at random moments, under load (as root)
+    Kills(kills::Options),
     /// Write man pages and docs/cli.md from the definition of the flags
     Man(man::Options),
     /// Make the Rust code of the protobuf formats from tracer/proto
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Task::Kernels(options) => kernels::run(&options),
         Task::Outputs(options) => outputs::run(&options),
         Task::Page(options) => outputs::page(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Kills(options) => kills::run(&options),
         Task::Man(options) => man::run(&options),
         Task::Proto(options) => proto::run(&options),
         Task::Demo(options) => demo::run(&options),

@@ -22,6 +22,11 @@ use crate::process::Pid;
 /// The guard ends when it heard nothing from the recorder for so long.
 pub const SILENCE: Duration = Duration::from_secs(6);
 
+/// To resume a program that became another user's.
+const CAP_KILL: u32 = 5;
+/// `_LINUX_CAPABILITY_VERSION_3` (`include/uapi/linux/capability.h`).
+const CAPABILITIES_VERSION_3: u32 = 0x2008_0522;
+
 /// Descriptors that the guard can have. Each link is one; a JVM's probes need some 60.
 const MAX_DESCRIPTORS: usize = 8192;
 
@@ -140,6 +145,7 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
         } else {
             libc::close_range(1, u32::MAX, 0);
         }
+        keep_capability(CAP_KILL);
         serve();
         // The links first, so that nothing stops the program any more.
         libc::close_range(2, u32::MAX, 0);
@@ -147,6 +153,19 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
             libc::syscall(libc::SYS_pidfd_send_signal, 1, libc::SIGCONT, 0, 0);
         }
         libc::_exit(0)
+    }
+}
+
+/// Gives up all capabilities of the calling thread but this one, for good.
+fn keep_capability(number: u32) {
+    let header = [CAPABILITIES_VERSION_3, 0];
+    // Effective, permitted, inheritable; the low halves, then the high.
+    let kept = 1_u32 << number;
+    let sets = [kept, kept, 0, 0, 0, 0];
+    // SAFETY: the kernel reads two locals, as large as it wants them. What it refuses stays as it was.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());
     }
 }
 

@@ -208,7 +208,8 @@ impl Stat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Takes the text of the file. None: it is not well-formed.
+    pub fn parse(text: &str) -> Option<Self> {
         // The comm may hold spaces and parentheses: its end is the last one.
         let (head, tail) = text.rsplit_once(')')?;
         let comm = ForeignText::from(head.split_once('(')?.1);
@@ -255,7 +256,8 @@ impl Status {
         InnerTid(self.namespace_pids.last().copied().unwrap_or(tid.0))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Takes the text of the file; what it does not have is 0.
+    pub fn parse(text: &str) -> Self {
         let mut status = Self::default();
         let number = |text: Option<&str>| text.and_then(|text| text.parse().ok());
         for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {

@@ -10,7 +10,7 @@ mod send;
 
 use std::fmt;
 
-pub use request::Protocol;
+pub use request::{Protocol, partly};
 pub use send::{Patience, SendError};
 
 use crate::output::Options;

@@ -107,7 +107,7 @@ fn pyroscope_request(profile: &Profile, options: &Options, uri: &Uri, name: &str
 }
 
 /// Message of an OTLP server about the part that it did not take. `None` if it took all.
-pub(super) fn partly(answer: &[u8]) -> Option<String> {
+pub fn partly(answer: &[u8]) -> Option<String> {
     let refused = Refused::decode(answer).ok()?.partial_success?;
     let text = crate::output::clean(&refused.error_message).into_owned();
     (refused.rejected_profiles > 0 || !text.is_empty())

@@ -8,7 +8,7 @@ mod image;
 mod java;
 mod name;
 mod native;
-mod perf_map;
+pub mod perf_map;
 mod plt;
 mod symbolizer;
 

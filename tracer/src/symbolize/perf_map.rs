@@ -30,11 +30,14 @@ pub(super) struct PerfMap {
     looked: Option<Instant>,
 }
 
+/// A name, and the code that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    start: u64,
-    end: u64,
-    name: String,
+pub struct Entry {
+    pub start: u64,
+    /// Behind it.
+    pub end: u64,
+    /// Without anything that acts on a terminal.
+    pub name: String,
 }
 
 impl PerfMap {
@@ -82,7 +85,7 @@ fn find(entries: &[Entry], address: u64) -> Option<&Entry> {
 
 /// Parses lines `START SIZE NAME`, numbers hexadecimal. The later of two for one address holds: the
 /// memory was used again. Lines of another form are passed over.
-fn parse(text: &str) -> Vec<Entry> {
+pub fn parse(text: &str) -> Vec<Entry> {
     let mut entries: Vec<Entry> = text.lines().filter_map(parse_line).take(MAX_ENTRIES).collect();
     // Stable: later lines stay behind earlier ones.
     entries.sort_by_key(|entry| entry.start);

@@ -16,6 +16,6 @@ mod take;
 
 pub use self::build::{Map, Part, Source, StackUse, read};
 pub use self::owner::Owner;
-pub use self::smaps::Usage;
+pub use self::smaps::{Usage, parse_smaps};
 pub use self::stacks::ThreadStack;
 pub use self::take::{Taken, of_process};

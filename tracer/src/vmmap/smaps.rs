@@ -49,6 +49,14 @@ pub(super) fn read(pid: Pid) -> io::Result<Vec<Vma>> {
     parse(BufReader::with_capacity(1 << 20, File::open(pid.path("smaps"))?))
 }
 
+/// The ranges that a text of smaps has, by address: none overlap.
+///
+/// # Errors
+/// It cannot be read.
+pub fn parse_smaps(text: impl BufRead) -> io::Result<Vec<(u64, u64)>> {
+    Ok(parse(text)?.iter().map(|vma| (vma.mapping.start, vma.mapping.end)).collect())
+}
+
 fn parse(text: impl BufRead) -> io::Result<Vec<Vma>> {
     let mut vmas: Vec<Vma> = Vec::new();
     // Names of files are bytes of the target's choice.

@@ -1,0 +1,45 @@
+//! `cargo xtask kills`: recorder and target killed at random moments, under load.
+
+use anyhow::{Result, bail};
+
+use crate::{build, shell};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many kills
+    #[arg(long, default_value_t = 300)]
+    count: u64,
+    /// Programs that take all CPU time that they can get, meanwhile
+    #[arg(long, default_value_t = 2)]
+    load: u64,
+    /// Which moments, and who is killed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !shell::is_root() {
+        bail!("recording needs root\nhelp: sudo -E cargo xtask kills");
+    }
+    build::bpf_object(false)?;
+    let mut test = shell::cargo();
+    test.args([
+        "test",
+        "--quiet",
+        "--package",
+        "tracer",
+        "--test",
+        "kills",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ]);
+    test.env("TRACER_REQUIRE_ROOT", "1");
+    let numbers = [
+        ("TRACER_KILLS", options.count),
+        ("TRACER_KILLS_LOAD", options.load),
+        ("TRACER_KILLS_SEED", options.seed),
+    ];
+    test.envs(numbers.map(|(name, value)| (name, value.to_string())));
+    shell::run(&mut test)
+}
