@@ -47,12 +47,15 @@ pub(crate) struct Options {
     /// Live allocations at the end of the session
     #[arg(long, default_value_t = 1_000_000)]
     live: u64,
-    /// Call paths that made them
+    /// Call paths that made them, no two of them alike
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     stacks: u64,
     /// Only makes the recording, here
     #[arg(long, value_name = "FILE")]
     pub(crate) make: Option<PathBuf>,
+    /// Methods of the application that allocate
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    owners: u64,
 }
 
 /// Everything that was measured.
@@ -63,6 +66,7 @@ pub(crate) struct Results {
     alternations: u32,
     live_count: u64,
     stack_count: u64,
+    owner_count: u64,
     recording_bytes: u64,
     formats: Vec<FormatTime>,
 }
@@ -95,6 +99,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         alternations,
         live_count: options.live,
         stack_count: options.stacks,
+        owner_count: options.owners.min(options.stacks),
         recording_bytes: std::fs::metadata(&file)?.len(),
         formats: FORMATS.into_iter().zip(&taken).map(|(format, taken)| format_time(format, taken)).collect(),
     })
@@ -139,7 +144,7 @@ pub(crate) fn write(file: &Path, options: &Options) -> Result<()> {
     let mut writer = Writer::create(file, true, &Header::default())?;
     writer.started("2026-01-01T00:00:00Z", START_NS)?;
     for stack in 0..options.stacks {
-        writer.stack(id(stack), &frames(stack), true, "complete")?;
+        writer.stack(id(stack), &frames(stack, options.owners), true, "complete")?;
     }
     let each = options.live.div_ceil(options.stacks).max(1);
     let share = |second: u64| each * second / SECONDS;
@@ -218,8 +223,9 @@ fn totals(count: u64) -> StackTotals {
     }
 }
 
-/// Leaf first. The difference between call paths is the application's frames, as its number in another base.
-fn frames(stack: u64) -> Vec<Frame> {
+/// Leaf first. The difference between call paths is the application's frames: the number of a method is the call path's,
+/// divided by the depth.
+fn frames(stack: u64, owners: u64) -> Vec<Frame> {
     let native = (0..NATIVE_FRAMES).map(|depth| Frame {
         module: Some("/opt/app/lib/libcodec.so".to_owned()),
         offset: Some(0x1000 + depth * 16),
@@ -240,11 +246,10 @@ fn frames(stack: u64) -> Vec<Frame> {
             Tier::Inlined,
         )
     });
-    // The call path's own: no two are alike.
-    let own = java(&format!("com.acme.Request{stack}.handle"), 42, Tier::Interpreted);
+    let owner = java(&format!("com.acme.Request{}.handle", stack % owners), 42, Tier::Interpreted);
     native
         .chain(jdk)
-        .chain([own])
+        .chain([owner])
         .chain(application)
         .chain([Frame::named("start_thread", FrameKind::Native)])
         .collect()
@@ -271,10 +276,11 @@ pub(crate) fn tables(results: &Results) -> String {
         ]
     });
     format!(
-        "{}\n{} live allocations on {} call paths, a recording of {}; medians of {}\n\n{}",
+        "{}\n{} live allocations on {} call paths of {} methods, a recording of {}; medians of {}\n\n{}",
         results.machine.describe(),
         number(results.live_count as f64),
         number(results.stack_count as f64),
+        number(results.owner_count as f64),
         mib(results.recording_bytes),
         results.alternations,
         table(&["tracer report --format", "ms", "CPU, ms", "memory, at most", "output"], rows)

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::calls::Calls;
 use super::label;
 use super::stacks::missing_root;
@@ -53,7 +55,7 @@ pub(super) struct Dictionary {
     /// The largest address in each mapping.
     ends: HashMap<u32, u64>,
     /// Frames are shared by stacks, and so known by where they are in memory.
-    frames: HashMap<*const SiteFrame, Known>,
+    frames: HashMap<*const SiteFrame, Known, RandomState>,
 }
 
 /// Entries that the tables have for a frame.
@@ -175,7 +177,7 @@ fn is_compiled_into(frame: &SiteFrame, caller: &SiteFrame) -> bool {
 /// Rows, each once; the first is empty.
 pub(super) struct Table<T: ?Sized> {
     rows: Vec<Arc<T>>,
-    places: HashMap<Arc<T>, u32>,
+    places: HashMap<Arc<T>, u32, RandomState>,
 }
 
 impl<T: ?Sized + Eq + Hash> Default for Table<T>
@@ -184,7 +186,7 @@ where
 {
     fn default() -> Self {
         let empty: Arc<T> = Arc::default();
-        Self { rows: vec![empty.clone()], places: HashMap::from([(empty, 0)]) }
+        Self { rows: vec![empty.clone()], places: HashMap::from_iter([(empty, 0)]) }
     }
 }
 

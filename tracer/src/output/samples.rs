@@ -62,7 +62,7 @@ pub(super) fn of_profile<'a>(
     let sites = move || profile.sites.iter().filter(move |site| site.source == source);
     let rest = sites().skip(top).map(|site| values(&site.totals)).fold([0; 4], sum);
     let sampled = |site: &'a Site| {
-        let verdict = site.verdict.as_ref().map(|verdict| verdict.kind.as_str());
+        let verdict = site.found.map(|kind| kind.as_str());
         let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
         let whole = Sample { labels, values: values(&site.totals) };
         let samples = in_parts(whole, &site.threads, site.kept_by.as_deref());

@@ -225,7 +225,7 @@ fn names_of_the_target_cannot_act() {
             frame.module = Some(evil.to_owned());
         }
         for thread in &mut site.threads {
-            thread.name = evil.to_owned();
+            thread.name = evil.into();
         }
     }
     let sum = profile.totals.live_bytes;

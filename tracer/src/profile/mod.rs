@@ -10,6 +10,7 @@ pub mod census;
 mod class_owners;
 mod code;
 pub mod diff;
+mod drafts;
 pub mod errors;
 pub mod filter;
 mod findings;
@@ -220,8 +221,13 @@ pub struct Site {
     /// Live bytes on pages that are in memory. `None` if it is not known.
     #[serde(skip)]
     pub resident_bytes: Option<u64>,
+    /// `None` if the session was too short to tell, or it is one of the sites that hold little.
     pub growth_bytes_per_s: Option<i64>,
+    /// `None` if it is one of the sites that hold little, which are judged as a part of their line.
     pub verdict: Option<Verdict>,
+    /// The kind of its verdict, or of its line's where it has none.
+    #[serde(skip)]
+    pub found: Option<Kind>,
     /// The function that a person can change.
     pub owner: Option<String>,
     /// By live bytes.
@@ -260,7 +266,7 @@ pub struct CallPath {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SiteThread {
-    pub name: String,
+    pub name: Arc<str>,
     pub live_bytes: u64,
     #[serde(skip)]
     pub live_count: u64,

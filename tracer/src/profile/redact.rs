@@ -85,7 +85,7 @@ impl Profile {
         let of_sites = self.sites.iter_mut().flat_map(|site| &mut site.threads);
         let of_lines = self.by_line.iter_mut().flat_map(|row| &mut row.threads);
         for thread in of_sites.chain(of_lines) {
-            thread.name = words.thread(&thread.name);
+            thread.name = words.thread(&thread.name).into();
         }
     }
 

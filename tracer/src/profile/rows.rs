@@ -4,19 +4,17 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use super::build::{Shown, at, frames};
 use super::by_line::{self, LineRow};
 use super::code::CodeCache;
-use super::filter::{Filter, Filtered, OfThread, Selected};
-use super::kept::{Kept, Sums};
-use super::{
-    CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, SizeClass, Totals, Variances, peak,
-    series, site,
-};
+use super::drafts::{CategoryDraft, Drafts, SiteDraft};
+use super::filter::{Filter, Filtered, Selected};
+use super::kept::Kept;
+use super::{CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, SizeClass, peak, series, site};
 use crate::attribute::{Attribution, Rules, plain_name};
-use crate::process::Tid;
-use crate::recording::{self, LiveSize, Recording, Source, Stack, StackRef};
+use crate::recording::Recording;
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
     self, AllocatorRetention, ClassChurn, ClassWork, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
@@ -38,44 +36,6 @@ pub(super) struct Rows {
     pub(super) retention: Option<AllocatorRetention>,
     pub(super) peak_times: PeakTimes,
     pub(super) filtered: Filtered,
-}
-
-/// A site while it is put together.
-struct SiteDraft<'a> {
-    source: &'static str,
-    group: GroupId,
-    attribution: Attribution,
-    /// Totals of the part that passes.
-    totals: Totals,
-    /// Allocations, passing or not.
-    whole_count: u64,
-    /// The stack that the site shows, and its weight among the site's stacks.
-    stack: &'a Stack,
-    weight: Weight,
-    /// `None` if it is not known.
-    resident_bytes: Option<u64>,
-    /// By name: live bytes, and in how many allocations.
-    threads: BTreeMap<String, (u64, u64)>,
-    /// By the least size of a class: live bytes, and in how many allocations. None: not known of all that passes.
-    sizes: Option<BTreeMap<u64, (u64, u64)>>,
-    kept: Sums,
-}
-
-/// A category while it is put together.
-struct CategoryDraft {
-    id: String,
-    source: &'static str,
-    group: GroupId,
-    totals: Totals,
-    /// The kind of the site that holds most of it.
-    first_kind: Option<String>,
-}
-
-/// The weight of a stack among those of its site, the more important number first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Weight {
-    live_bytes: u64,
-    allocated_bytes: u64,
 }
 
 /// The rows of what passes of a recording; verdicts and threads are theirs already, owners of categories are not.
@@ -127,131 +87,12 @@ pub(super) fn build(
     } else {
         peaks
     };
-    let (sites, lines) = finish_sites(sites, lines, &peaks, shown, &verdicts, kept.as_ref());
+    let groups: Vec<GroupId> = sites.iter().map(|site| site.group).collect();
+    let finish = |(draft, &peak)| Site { peak, ..finish_site(draft, shown, kept.as_ref()) };
+    let mut sites: Vec<Site> = sites.into_iter().zip(&peaks).map(finish).collect();
     let by_line = by_line::build(&sites, &lines, &verdicts);
+    judge_sites(&mut sites, &groups, &by_line, &verdicts);
     Rows { sites, by_line, categories, series, retention, peak_times, filtered }
-}
-
-/// Sites and categories while rows are added to them.
-#[derive(Default)]
-struct Drafts<'a> {
-    groups: RowGroups,
-    sites: Vec<SiteDraft<'a>>,
-    categories: Vec<CategoryDraft>,
-    /// All that was allocated, passing or not. `None` if nothing was yet.
-    all: Option<GroupId>,
-    /// The allocator's totals: all of them, and what passes.
-    sum: Totals,
-    passing: Totals,
-}
-
-impl<'a> Drafts<'a> {
-    fn add_all(
-        &mut self,
-        recording: &'a Recording,
-        names: &[u32],
-        rows: Vec<Option<(Attribution, recording::Totals)>>,
-        of_thread: Option<&OfThread>,
-        kept: Option<&Kept<'_>>,
-    ) {
-        let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
-        let resident = live_resident(recording);
-        let sizes = live_sizes(recording);
-        let (mut sites, mut categories) = (HashMap::new(), HashMap::new());
-        for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
-            let Some(stack) = recording.stack(row.stack) else { continue };
-            let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
-            let source = row.source.as_str();
-            if source == "allocator" {
-                let all = *self.all.get_or_insert_with(|| self.groups.add());
-                self.groups.put(number, all);
-                self.sum.add(&totals_of(&row.totals, is_sampled));
-            }
-            let Some((attribution, totals)) = passing else { continue };
-            let totals = totals_of(&totals, is_sampled);
-            if source == "allocator" {
-                self.passing.add(&totals);
-            }
-            let of_category = (attribution.category.clone(), source);
-            let category = *categories.entry(of_category).or_insert_with(|| {
-                let (id, group) = (attribution.category.clone(), self.groups.add());
-                let totals = Totals::default();
-                self.categories.push(CategoryDraft { id, source, group, totals, first_kind: None });
-                self.categories.len() - 1
-            });
-            if let Some(category) = self.categories.get_mut(category) {
-                category.totals.add(&totals);
-                self.groups.put(number, category.group);
-            }
-            let weight = Weight { live_bytes: totals.live_bytes, allocated_bytes: totals.allocated_bytes };
-            let key = (source, category, attribution.kind.clone(), site::key(recording, stack, names));
-            let site = *sites.entry(key).or_insert_with(|| {
-                let (group, attribution) = (self.groups.add(), attribution.clone());
-                let (totals, threads, kept) = (Totals::default(), BTreeMap::new(), Sums::new());
-                let resident_bytes = resident.as_ref().filter(|_| source == "allocator").map(|_| 0);
-                let sizes = (source == "allocator").then(BTreeMap::new);
-                self.sites.push(SiteDraft {
-                    source,
-                    group,
-                    attribution,
-                    totals,
-                    whole_count: 0,
-                    stack,
-                    weight,
-                    resident_bytes,
-                    threads,
-                    sizes,
-                    kept,
-                });
-                self.sites.len() - 1
-            });
-            let Some(site) = self.sites.get_mut(site) else { continue };
-            self.groups.put(number, site.group);
-            site.totals.add(&totals);
-            site.whole_count = site.whole_count.saturating_add(row.totals.allocated_count);
-            if weight > site.weight {
-                (site.stack, site.weight, site.attribution) = (stack, weight, attribution);
-            }
-            if source == "allocator" {
-                if let Some(kept) = kept {
-                    kept.add(row.stack, &mut site.kept);
-                }
-                // For a part of a stack's blocks, nobody knows which pages are theirs, and how large each is.
-                let is_part = totals.live_bytes != totals_of(&row.totals, is_sampled).live_bytes;
-                site.resident_bytes = site.resident_bytes.filter(|_| !is_part);
-                site.sizes = site.sizes.take().filter(|_| !is_part);
-                if let Some(sum) = site.sizes.as_mut() {
-                    for size in sizes.get(&row.stack).into_iter().flatten() {
-                        let live = sum.entry(size.least_bytes).or_default();
-                        *live =
-                            (live.0.saturating_add(size.live_bytes), live.1.saturating_add(size.live_count));
-                    }
-                }
-                if let Some((sum, bytes)) = site.resident_bytes.as_mut().zip(resident.as_ref()) {
-                    let of_stack = bytes.get(&row.stack).copied().unwrap_or(0);
-                    *sum = sum.saturating_add(of_stack.min(totals.live_bytes));
-                }
-                for held in live_threads.get(&row.stack).into_iter().flatten() {
-                    let live = site.threads.entry(held.name.clone()).or_default();
-                    *live = (live.0.saturating_add(held.live_bytes), live.1.saturating_add(held.live_count));
-                }
-            }
-        }
-    }
-}
-
-/// The totals of a row, with their variances where it was sampled.
-fn totals_of(totals: &recording::Totals, is_sampled: bool) -> Totals {
-    let mut sum = Totals::default();
-    sum.add(&Totals {
-        allocated_bytes: totals.allocated_bytes,
-        allocated_count: totals.allocated_count,
-        freed_bytes: totals.freed_bytes,
-        freed_count: totals.freed_count,
-        variances: is_sampled.then(|| Variances::of(totals)),
-        ..Totals::default()
-    });
-    sum
 }
 
 /// Gives each category the kind of the site that holds most of it.
@@ -270,17 +111,23 @@ fn name_first_kinds(categories: &mut [CategoryDraft], sites: &[SiteDraft<'_>]) {
 }
 
 /// Source, category, kind and method of a line's sites.
-type LineKey<'a> = (&'a str, &'a str, Option<&'a str>, Option<String>);
+type LineKey<'a> = (&'a str, &'a str, Option<&'a str>, Option<Rc<str>>);
 
 /// The group of each site's line: the sites of one method of the application, or those without one, of a source,
 /// category and kind.
 fn line_groups(groups: &mut RowGroups, recording: &Recording, sites: &[SiteDraft<'_>]) -> Vec<GroupId> {
     let mut by_key: HashMap<LineKey<'_>, GroupId> = HashMap::new();
+    // By frame, which is on many stacks.
+    let mut methods: HashMap<u32, Rc<str>> = HashMap::new();
     let mut of_sites = Vec::with_capacity(sites.len());
     for site in sites {
         let Attribution { category, kind, owner, .. } = &site.attribution;
-        let owner = owner.and_then(|owner| at(&recording.frames, *site.stack.frames.get(owner)?));
-        let method = owner.map(|frame| by_line::function(frame.kind, &frame.function));
+        let method = owner.and_then(|owner| {
+            let number = *site.stack.frames.get(owner)?;
+            let frame = at(&recording.frames, number)?;
+            let name = || by_line::function(frame.kind, &frame.function).into();
+            Some(methods.entry(number).or_insert_with(name).clone())
+        });
         let key = (site.source, category.as_str(), kind.as_deref(), method);
         let group = *by_key.entry(key).or_insert_with(|| groups.add());
         for row in groups.rows(site.group).to_vec() {
@@ -385,59 +232,49 @@ fn judge_metaspace(
     }
 }
 
-/// The sites in their order, and the group of each one's line. `lines`: those of the drafts.
-fn finish_sites(
-    drafts: Vec<SiteDraft<'_>>,
-    lines: Vec<GroupId>,
-    peaks: &[Peak],
-    shown: &Shown,
-    verdicts: &GroupVerdicts<'_>,
-    kept: Option<&Kept<'_>>,
-) -> (Vec<Site>, Vec<GroupId>) {
-    let site = |((draft, line), &peak): ((SiteDraft<'_>, GroupId), &Peak)| {
-        (draft.group, line, Site { peak, ..finish_site(draft, shown, verdicts, kept) })
-    };
-    let mut sites: Vec<(GroupId, GroupId, Site)> =
-        drafts.into_iter().zip(lines).zip(peaks).map(site).collect();
-    // Stable: what is equal stays in the order of the recording.
-    sites.sort_by_key(|(.., site)| {
-        (site.source, Reverse(site.totals.live_bytes), Reverse(site.totals.allocated_bytes))
-    });
-    for source in SOURCES {
-        let of_source = sites.iter_mut().filter(|(.., site)| site.source == source);
-        for (at, (group, _, site)) in of_source.take(series::FOLLOWED).enumerate() {
-            let course = series::RowSeries::of(&verdicts.history(*group));
-            site.series = Some(course.clone()).filter(|_| at < series::SITES);
-            site.course = Some(course);
+/// Gives the sites that hold most their growth, verdict and course, and all of them the kind of their line's verdict.
+/// `groups`: those of the sites.
+fn judge_sites(sites: &mut [Site], groups: &[GroupId], by_line: &[LineRow], verdicts: &GroupVerdicts<'_>) {
+    for line in by_line {
+        for &site in &line.sites {
+            let Some(site) = sites.get_mut(site) else { continue };
+            site.found = line.verdict.as_ref().map(|verdict| verdict.kind);
+            // The line of one site is that site.
+            if line.sites.len() == 1 {
+                (site.growth_bytes_per_s, site.verdict) = (line.growth_bytes_per_s, line.verdict.clone());
+            }
         }
     }
-    let lines = sites.iter().map(|(_, line, _)| *line).collect();
-    (sites.into_iter().map(|(.., site)| site).collect(), lines)
+    for source in SOURCES {
+        let of_source = sites.iter_mut().zip(groups).filter(|(site, _)| site.source == source);
+        for (at, (site, &group)) in of_source.take(series::FOLLOWED).enumerate() {
+            let course = series::RowSeries::of(&verdicts.history(group));
+            site.series = Some(course.clone()).filter(|_| at < series::SITES);
+            site.course = Some(course);
+            if site.verdict.is_none() {
+                let (growth, verdict) = verdicts.of_group(group, &site.category, site.kind.as_deref());
+                site.found = Some(verdict.kind);
+                (site.growth_bytes_per_s, site.verdict) = (growth, Some(verdict));
+            }
+        }
+    }
 }
 
-fn finish_site(
-    draft: SiteDraft<'_>,
-    shown: &Shown,
-    verdicts: &GroupVerdicts<'_>,
-    kept: Option<&Kept<'_>>,
-) -> Site {
+fn finish_site(draft: SiteDraft<'_>, shown: &Shown, kept: Option<&Kept<'_>>) -> Site {
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
-    let (growth_bytes_per_s, verdict) = verdicts.of_group(draft.group, &category, kind.as_deref());
     let frames = frames(shown, draft.stack);
-    let thread = |(name, (live_bytes, live_count))| SiteThread { name, live_bytes, live_count };
-    let mut threads: Vec<SiteThread> = draft.threads.into_iter().map(thread).collect();
-    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
     Site {
         category,
         kind,
         source: draft.source,
         totals: draft.totals,
         resident_bytes: draft.resident_bytes,
-        growth_bytes_per_s,
-        verdict: Some(verdict),
+        growth_bytes_per_s: None,
+        verdict: None,
+        found: None,
         owner: owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()),
-        threads,
-        sizes: size_classes(draft.sizes),
+        threads: by_name(draft.threads),
+        sizes: by_size(draft.sizes),
         frames,
         complete: draft.stack.complete,
         series: None,
@@ -450,38 +287,31 @@ fn finish_site(
 }
 
 /// The classes of a site, the smallest first. `None` if the recording keeps none of them.
-fn size_classes(sizes: Option<BTreeMap<u64, (u64, u64)>>) -> Option<Vec<SizeClass>> {
-    let class = |(least_bytes, (live_bytes, live_count))| SizeClass { least_bytes, live_bytes, live_count };
-    sizes.filter(|sizes| !sizes.is_empty()).map(|sizes| sizes.into_iter().map(class).collect())
+fn by_size(sizes: Option<Vec<SizeClass>>) -> Option<Vec<SizeClass>> {
+    let mut sizes = sizes.filter(|sizes| !sizes.is_empty())?;
+    sizes.sort_by_key(|size| size.least_bytes);
+    sizes.dedup_by(|other, sum| {
+        let is_same = other.least_bytes == sum.least_bytes;
+        if is_same {
+            sum.live_bytes = sum.live_bytes.saturating_add(other.live_bytes);
+            sum.live_count = sum.live_count.saturating_add(other.live_count);
+        }
+        is_same
+    });
+    Some(sizes)
 }
 
-/// Bytes in memory of what is live, by stack. `None` if it is not told, or not of all.
-fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
-    let session = &recording.session;
-    let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();
-    let rows = &recording.live_resident;
-    (is_whole && !rows.is_empty()).then(|| rows.iter().map(|row| (row.stack, row.resident_bytes)).collect())
-}
-
-/// What is live of each stack, by classes of sizes.
-fn live_sizes(recording: &Recording) -> HashMap<StackRef, Vec<&LiveSize>> {
-    let mut sizes: HashMap<StackRef, Vec<&LiveSize>> = HashMap::with_capacity(recording.live_sizes.len());
-    for row in recording.live_sizes.iter().filter(|row| row.live_count > 0) {
-        sizes.entry(row.stack).or_default().push(row);
-    }
-    sizes
-}
-
-/// Bytes that each thread holds of each stack, by the thread's name.
-fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<StackRef, Vec<SiteThread>> {
-    // The last of a tid is the one that can hold something: its name came last.
-    let names: HashMap<Tid, &str> =
-        recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?))).collect();
-    let mut live: HashMap<StackRef, Vec<SiteThread>> = HashMap::new();
-    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid)) {
-        let name = names.get(&row.tid).map_or_else(|| format!("[tid {}]", row.tid), |&name| name.to_owned());
-        let held = SiteThread { name, live_bytes: row.live_bytes, live_count: row.live_count };
-        live.entry(row.stack).or_default().push(held);
-    }
-    live
+/// Live bytes by name, the most first; threads of one name are one.
+fn by_name(mut threads: Vec<SiteThread>) -> Vec<SiteThread> {
+    threads.sort_by(|one, other| one.name.cmp(&other.name));
+    threads.dedup_by(|other, sum| {
+        let is_same = other.name == sum.name;
+        if is_same {
+            sum.live_bytes = sum.live_bytes.saturating_add(other.live_bytes);
+            sum.live_count = sum.live_count.saturating_add(other.live_count);
+        }
+        is_same
+    });
+    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+    threads
 }

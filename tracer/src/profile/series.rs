@@ -10,7 +10,8 @@ use crate::verdict::{GroupVerdicts, Point};
 
 /// Sites whose course is in JSON, for each source.
 pub(super) const SITES: usize = 10;
-/// Sites whose course is known, for each source, and rows by line: those that hold most.
+/// Sites that are judged by themselves, and whose course is known, for each source: those that hold most. The other sites are
+/// judged as a part of their line. As many rows by line have their course.
 pub(super) const FOLLOWED: usize = 1_000;
 /// Collections that are told; the full and the longest ones, where there are more.
 const COLLECTIONS: usize = 1_000;

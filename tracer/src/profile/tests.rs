@@ -9,6 +9,7 @@ use crate::attribute::Rules;
 use crate::census::{Census, document};
 use crate::holders::State;
 use crate::recording::{self, fixture};
+use crate::symbolize::Tier;
 
 fn profile() -> Profile {
     let (_folder, path) = fixture::finished();
@@ -37,6 +38,46 @@ fn rows_add_up() {
     }
 }
 
+/// Of very many sites, those that hold least are judged as a part of their line, by which they are found, too.
+#[test]
+fn sites_that_hold_least_are_judged_with_their_line() {
+    let (folder, path) = fixture::folder();
+    let mut writer = recording::Writer::create(&path, false, &fixture::header()).expect("create");
+    writer.started("2026-01-01T00:00:00Z", 0).expect("started");
+    let stacks: Vec<StackId> = (1_000..2_100).map(StackId).collect();
+    for (number, &stack) in (0..).zip(&stacks) {
+        let calls = fixture::java(&format!("com.acme.Call{number}.run"), 7, Tier::C2);
+        let frames = [
+            fixture::native("stage", "/opt/libcodec.so"),
+            fixture::java("com.acme.Codec.open0", 0, Tier::C2),
+            fixture::java("com.acme.Codec.open", 3, Tier::C2),
+            calls,
+        ];
+        writer.stack(stack, &frames, true, "complete").expect("stack");
+    }
+    for second in 1..=20 {
+        let totals = (1..)
+            .zip(&stacks)
+            .map(|(size, &stack)| (stack, fixture::totals((size * second, second), (0, 0))));
+        let time_ns = second * fixture::SECOND_NS;
+        writer.allocator_totals(time_ns, &totals.collect::<Vec<_>>()).expect("totals");
+        writer.tick(time_ns).expect("tick");
+    }
+    let end = recording::End { duration_ns: 20 * fixture::SECOND_NS, reason: "duration".to_owned() };
+    writer.finish(&end).expect("finish");
+    let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
+    drop(folder);
+    assert_eq!(profile.sites.len(), 1_100);
+    let [line] = profile.by_line.as_slice() else { panic!("{} lines", profile.by_line.len()) };
+    let found = line.verdict.as_ref().map(|verdict| verdict.kind);
+    assert!(found.is_some());
+    for (at, site) in profile.sites.iter().enumerate() {
+        assert_eq!(site.verdict.is_some(), at < 1_000, "{at}");
+        let own = site.verdict.as_ref().map(|verdict| verdict.kind);
+        assert_eq!(site.found, own.or(found), "{at}");
+    }
+}
+
 #[test]
 fn one_way_is_one_site_however_warm_it_was() {
     let profile = profile();
@@ -47,10 +88,7 @@ fn one_way_is_one_site_however_warm_it_was() {
     assert_eq!(site.totals.live_bytes, 2_562_560);
     assert_eq!(site.kind.as_deref(), Some("inflate"));
     assert_eq!(site.owner.as_deref(), Some("com.acme.Feed.open"));
-    assert_eq!(
-        site.threads,
-        [SiteThread { name: "main".to_owned(), live_bytes: 2_562_560, live_count: 300 }]
-    );
+    assert_eq!(site.threads, [SiteThread { name: "main".into(), live_bytes: 2_562_560, live_count: 300 }]);
     // The stack that holds most is the one that is shown.
     assert_eq!(site.frames.get(5).and_then(|frame| frame.tier), Some(Tier::Inlined));
     assert!(site.growth_bytes_per_s.is_some_and(|growth| growth > 100_000));

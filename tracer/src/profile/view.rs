@@ -63,7 +63,7 @@ impl View {
 
     /// Is the site one of those looked at? Where the session was too short to tell, every live one is.
     pub fn shows(self, site: &Site) -> bool {
-        let wanted = site.verdict.as_ref().is_none_or(|verdict| self.shows_kind(verdict.kind));
+        let wanted = site.found.is_none_or(|kind| self.shows_kind(kind));
         wanted && self.bytes(&site.totals) > 0
     }
 

@@ -46,7 +46,7 @@ pub const APPLICATION_ID: u32 = 0x7472_6563;
 /// The format that is written, as in `PRAGMA user_version`, and the newest that is read. It rises
 /// when a reader of the old one would misread the new one; new tables, columns and `meta` keys do
 /// not raise it.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 #[cfg(test)]
 pub(crate) mod fixture;

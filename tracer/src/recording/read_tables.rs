@@ -143,16 +143,33 @@ fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
 
 fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
     let mut ids = Ids::default();
-    let mut stacks =
-        collect(database, "SELECT id, kernel_id, complete, stop FROM stack ORDER BY id", |row| {
-            ids.push(row.get(0)?);
-            Ok(Stack {
-                id: StackId(row.get::<_, i64>(1)?.cast_unsigned()),
-                frames: Vec::new(),
-                complete: row.get(2)?,
-                stop: optional_text(row, 3)?,
-            })
-        })?;
+    let frames = column(database, "stack", "frames", "NULL")?;
+    let sql = format!("SELECT id, kernel_id, complete, stop, {frames} FROM stack ORDER BY id");
+    let mut stacks = collect(database, &sql, |row| {
+        ids.push(row.get(0)?);
+        let frames = row.get_ref(4)?.as_str_or_null()?;
+        Ok(Stack {
+            id: StackId(row.get::<_, i64>(1)?.cast_unsigned()),
+            frames: frames.map_or_else(|| Ok(Vec::new()), |frames| frame_list(frames, frame_ids))?,
+            complete: row.get(2)?,
+            stop: optional_text(row, 3)?,
+        })
+    })?;
+    if has_table(database, "stack_frame")? {
+        read_stack_frames(database, &mut stacks, &ids, frame_ids)?;
+    }
+    Ok((stacks, ids))
+}
+
+/// The frames of a stack: a JSON array of ids.
+fn frame_list(text: &str, frame_ids: &Ids) -> Result<Vec<u32>> {
+    let ids: Vec<i64> = serde_json::from_str(text)
+        .map_err(|error| damage(&format!("a stack's frames cannot be read: {error}")))?;
+    ids.into_iter().map(|id| reference(frame_ids, id)).collect()
+}
+
+/// The frames of a recording of version 1, which has a row for each.
+fn read_stack_frames(database: &Connection, stacks: &mut [Stack], ids: &Ids, frame_ids: &Ids) -> Result<()> {
     let mut statement = database.prepare("SELECT stack, frame FROM stack_frame ORDER BY stack, depth")?;
     let mut rows = statement.query([])?;
     // By stack: put together here, so that each has room for just its frames.
@@ -164,7 +181,7 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
         frames.clear();
     };
     while let Some(row) = rows.next()? {
-        let of = reference(&ids, row.get(0)?)?;
+        let of = reference(ids, row.get(0)?)?;
         if of != stack {
             put(stack, &mut frames);
             stack = of;
@@ -172,11 +189,11 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
         frames.push(reference(frame_ids, row.get(1)?)?);
     }
     put(stack, &mut frames);
-    Ok((stacks, ids))
+    Ok(())
 }
 
 /// Totals by the two ids of their row.
-type TotalIds = HashMap<(i64, i64), u32>;
+type TotalIds = HashMap<(i64, i64), u32, foldhash::fast::RandomState>;
 
 fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalIds)> {
     let sources: HashMap<i64, Source> = collect(database, "SELECT id, source, kind FROM source", |row| {
@@ -189,7 +206,7 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     })?
     .into_iter()
     .collect();
-    let mut ids = TotalIds::new();
+    let mut ids = TotalIds::default();
     let later = |name| column(database, "total", name, "0");
     let later = [
         "collected_bytes",

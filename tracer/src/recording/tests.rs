@@ -283,10 +283,10 @@ fn foreign_newer_and_missing_files_are_told_apart() {
     assert!(matches!(read(at("missing")), Err(ReadError::Io { .. })));
     fs::copy(&path, at("newer")).expect("copy");
     let newer = Connection::open(at("newer")).expect("open");
-    newer.pragma_update(None, "user_version", 2).expect("pragma");
+    newer.pragma_update(None, "user_version", 3).expect("pragma");
     drop(newer);
     let error = read(at("newer")).expect_err("newer");
-    assert!(matches!(error, ReadError::Newer { version: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, ReadError::Newer { version: 3, known: 2, .. }), "{error}");
 }
 
 /// Copies the sample, changes it as SQL says, and reads it.

@@ -1,6 +1,6 @@
 //! The verdict and the growth of each group of rows, from all that the recording has of the stacks behind it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::classify::{Birth, Evidence, Finding, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
@@ -38,16 +38,17 @@ pub struct GroupVerdicts<'a> {
     recording: &'a Recording,
     rules: &'a Rules,
     groups: &'a RowGroups,
-    history: History,
+    history: History<'a>,
     /// Relative to the session's start. `None` if this JVM does not tell of its collections.
     collections: Option<Vec<Collection>>,
     /// The session's threads, as a whole, end when a collection has found that nobody needs them.
     threads_follow: bool,
-    /// By group, by birth; of the allocator alone.
-    births: HashMap<GroupId, Vec<Birth>>,
+    births: Births,
     makes_classes: bool,
     /// The group of all stacks on which classes are loaded.
     loading: GroupId,
+    /// By row of the recording's totals: is it of that group?
+    loads: Vec<bool>,
     /// The group of all stacks on which classes that are there already are defined anew.
     redefining: GroupId,
     /// Bytes of code that such classes have at the end; `None` if it is not known.
@@ -78,7 +79,7 @@ impl<'a> GroupVerdicts<'a> {
             let end_ns = history.times_ns().last().copied().unwrap_or_default();
             ThreadCohort::all(recording, &history).follows_several(collections, end_ns)
         });
-        let births = births(recording, groups, since);
+        let births = Births::of(recording, since);
         let loaders = history.of_rows(groups.rows(churn.loaders));
         let unloads = loaders.last().is_some_and(|end| end.freed_bytes >= UNLOADED_MIN_BYTES);
         // A line has one class generated for it, once; a line that has them all the time makes them per call.
@@ -92,6 +93,12 @@ impl<'a> GroupVerdicts<'a> {
         let makes_classes = is_over_and_over(&loaders, least_bytes) && still_grows(&loaders, least_bytes)
             || churn.generating.iter().any(is_generating);
         let generated_bytes = churn.generated_bytes;
+        let mut loads = vec![false; recording.totals.len()];
+        for &row in groups.rows(churn.loading) {
+            if let Some(loads) = loads.get_mut(row) {
+                *loads = true;
+            }
+        }
         GroupVerdicts {
             recording,
             rules,
@@ -102,6 +109,7 @@ impl<'a> GroupVerdicts<'a> {
             births,
             makes_classes,
             loading: churn.loading,
+            loads,
             redefining: churn.redefining,
             generated_bytes,
             unloads,
@@ -199,9 +207,9 @@ impl<'a> GroupVerdicts<'a> {
         if self.makes_classes && (!is_code || self.is_generated(history)) {
             return ClassGrowth::Churn;
         }
-        let loading: HashSet<usize> = self.groups.rows(self.loading).iter().copied().collect();
+        let loads = |row: &usize| self.loads.get(*row).copied().unwrap_or_default();
         let (loads, others): (Vec<usize>, Vec<usize>) =
-            self.groups.rows(group).iter().partition(|row| loading.contains(row));
+            self.groups.rows(group).iter().partition(|&row| loads(row));
         let late = |rows: &[usize]| late_grown(&self.history.of_rows(rows));
         if is_code || late(&loads) >= late(&others) {
             return ClassGrowth::Loading;
@@ -265,13 +273,15 @@ impl<'a> GroupVerdicts<'a> {
             }
             None => (history, None),
         };
-        let births = self.births.get(&group).filter(|_| category != "code-cache");
+        let births = match category {
+            "code-cache" => Vec::new(),
+            _ => self.births.of_rows(self.recording, self.groups.rows(group)),
+        };
         let noise_bytes = noise_bytes(self.recording, self.groups.rows(group), &history);
-        let births: &[Birth] = births.map_or(&[], Vec::as_slice);
         let classes = self.class_growth(group, &history, category);
         let reachability = self.reachability(group);
         let evidence = self.evidence(&history, classes, (category, kind));
-        let evidence = Evidence { births, noise_bytes, threads, reachability, ..evidence };
+        let evidence = Evidence { births: &births, noise_bytes, threads, reachability, ..evidence };
         self.verdict_of(&evidence, (category, kind))
     }
 
@@ -374,32 +384,31 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
     (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
 }
 
-/// The births of each group's allocations.
-fn births(
-    recording: &Recording,
-    groups: &RowGroups,
-    since: impl Fn(u64) -> u64,
-) -> HashMap<GroupId, Vec<Birth>> {
-    let mut of_stack: HashMap<StackRef, Vec<GroupId>> = HashMap::new();
-    for group in groups.iter() {
-        let totals = groups.rows(group).iter().filter_map(|&row| recording.totals.get(row));
-        for total in totals.filter(|total| total.source == Source::Allocator) {
-            of_stack.entry(total.stack).or_default().push(group);
+/// When what is live was allocated, by stack; of the allocator alone.
+struct Births(HashMap<StackRef, Vec<Birth>>);
+
+impl Births {
+    /// `since`: a moment of CLOCK_MONOTONIC, since the session started.
+    fn of(recording: &Recording, since: impl Fn(u64) -> u64) -> Self {
+        let mut births: HashMap<StackRef, Vec<Birth>> = HashMap::new();
+        for survivors in &recording.survivors {
+            let birth = Birth {
+                born_ns: since(survivors.born_ns),
+                epoch: survivors.epoch,
+                live_bytes: survivors.live_bytes,
+            };
+            births.entry(survivors.stack).or_default().push(birth);
         }
+        Self(births)
     }
-    let mut births: HashMap<GroupId, Vec<Birth>> = HashMap::new();
-    for survivors in &recording.survivors {
-        let birth = Birth {
-            born_ns: since(survivors.born_ns),
-            epoch: survivors.epoch,
-            live_bytes: survivors.live_bytes,
-        };
-        for &group in of_stack.get(&survivors.stack).into_iter().flatten() {
-            births.entry(group).or_default().push(birth);
-        }
-    }
-    for births in births.values_mut() {
+
+    /// Those of some rows of the recording's totals, by time.
+    fn of_rows(&self, recording: &Recording, rows: &[usize]) -> Vec<Birth> {
+        let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
+        let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);
+        let mut births: Vec<Birth> =
+            stacks.filter_map(|stack| self.0.get(&stack)).flatten().copied().collect();
         births.sort_unstable_by_key(|birth| (birth.born_ns, birth.epoch));
+        births
     }
-    births
 }

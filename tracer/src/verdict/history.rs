@@ -1,6 +1,6 @@
 //! Groups of the rows of a recording's totals, and the history of each through the session.
 
-use crate::recording::{Recording, State, Totals};
+use crate::recording::{Recording, SeriesRow, State, Totals};
 
 /// A moment of a group. Totals are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,54 +58,59 @@ impl RowGroups {
     pub fn rows(&self, group: GroupId) -> &[usize] {
         self.rows.get(group.0).map_or(&[], Vec::as_slice)
     }
-
-    /// All groups.
-    pub fn iter(&self) -> impl Iterator<Item = GroupId> {
-        (0..self.rows.len()).map(GroupId)
-    }
 }
 
 /// The samples of a recording, by row of its totals; groups are put together when they are asked for.
-pub(super) struct History {
+pub(super) struct History<'a> {
     /// Nanoseconds since the session started; the first is 0, when nothing was allocated.
     times_ns: Vec<u64>,
     /// CLOCK_MONOTONIC at time 0.
     started_ns: u64,
-    /// By row, by time.
-    changes: Vec<Vec<Change>>,
+    /// By row of the recording's totals, by time.
+    changes: Vec<Change<'a>>,
+    /// Of each row: where its changes end. They begin where those of the row before end.
+    ends: Vec<usize>,
 }
 
 /// The totals of a row from a moment on.
-struct Change {
+#[derive(Clone, Copy)]
+struct Change<'a> {
     /// Index into [`History::times_ns`].
     moment: usize,
-    totals: Totals,
+    totals: &'a Totals,
 }
 
-impl History {
+impl<'a> History<'a> {
     /// The samples of a recording.
-    pub(super) fn of(recording: &Recording) -> History {
+    pub(super) fn of(recording: &'a Recording) -> Self {
         // Counted back from the end: `started_ns` may lie before the probes were attached.
         let started_ns = match (&recording.state, recording.series.last()) {
             (State::Finished(_), Some(last)) => last.time_ns.saturating_sub(recording.duration_ns),
             _ => recording.session.started_ns,
         };
         let mut times_ns = vec![0];
-        let mut changes: Vec<Vec<Change>> = recording.totals.iter().map(|_| Vec::new()).collect();
+        let mut changes = Vec::with_capacity(recording.series.iter().map(|sample| sample.rows.len()).sum());
         for sample in &recording.series {
             let time_ns = sample.time_ns.saturating_sub(started_ns);
             // The last tick and the end may be one moment.
             if times_ns.last() != Some(&time_ns) {
                 times_ns.push(time_ns);
             }
-            for row in &sample.rows {
-                let at = usize::try_from(row.total).unwrap_or(usize::MAX);
-                if let Some(changes) = changes.get_mut(at) {
-                    changes.push(Change { moment: times_ns.len() - 1, totals: row.totals });
-                }
-            }
+            let moment = times_ns.len() - 1;
+            let change = |row: &'a SeriesRow| (row.total, Change { moment, totals: &row.totals });
+            changes.extend(sample.rows.iter().map(change));
         }
-        History { times_ns, started_ns, changes }
+        // Stable: those of a row stay in the order of time.
+        changes.sort_by_key(|(row, _)| *row);
+        let mut ends = Vec::with_capacity(recording.totals.len());
+        let mut end = 0;
+        for row in 0..recording.totals.len() {
+            let rest = changes.get(end..).unwrap_or_default();
+            end += rest.iter().take_while(|(of, _)| usize::try_from(*of) == Ok(row)).count();
+            ends.push(end);
+        }
+        let changes = changes.into_iter().map(|(_, change)| change).collect();
+        History { times_ns, started_ns, changes, ends }
     }
 
     /// CLOCK_MONOTONIC at time 0.
@@ -127,20 +132,100 @@ impl History {
     pub(super) fn of_rows(&self, rows: &[usize]) -> Vec<Point> {
         let mut points: Vec<Point> =
             self.times_ns.iter().map(|&time_ns| Point { time_ns, ..Point::default() }).collect();
+        // First by how much the sum changes at each moment. The sum itself is known to fit, and so is right although
+        // a difference below zero wraps.
         for &row in rows {
-            let mut changes = self.changes.get(row).into_iter().flatten().peekable();
-            let mut now = Totals::default();
-            for (moment, point) in points.iter_mut().enumerate() {
-                while let Some(change) = changes.next_if(|change| change.moment <= moment) {
-                    now = change.totals;
+            let mut before = &Totals::default();
+            for Change { moment, totals } in self.of_row(row) {
+                if let Some(point) = points.get_mut(*moment) {
+                    point.add(totals);
+                    point.subtract(before);
                 }
-                point.allocated_bytes = point.allocated_bytes.saturating_add(now.allocated_bytes);
-                point.freed_bytes = point.freed_bytes.saturating_add(now.freed_bytes);
-                point.allocated_count = point.allocated_count.saturating_add(now.allocated_count);
-                point.freed_count = point.freed_count.saturating_add(now.freed_count);
-                point.collected_bytes = point.collected_bytes.saturating_add(now.collected_bytes);
+                before = totals;
             }
         }
+        let mut sum = Point::default();
+        for point in &mut points {
+            sum = Point {
+                time_ns: point.time_ns,
+                allocated_bytes: sum.allocated_bytes.wrapping_add(point.allocated_bytes),
+                freed_bytes: sum.freed_bytes.wrapping_add(point.freed_bytes),
+                allocated_count: sum.allocated_count.wrapping_add(point.allocated_count),
+                freed_count: sum.freed_count.wrapping_add(point.freed_count),
+                collected_bytes: sum.collected_bytes.wrapping_add(point.collected_bytes),
+            };
+            *point = sum;
+        }
         points
+    }
+
+    /// The changes of a row, by time.
+    fn of_row(&self, row: usize) -> &[Change<'a>] {
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        let end = self.ends.get(row).copied().unwrap_or_default();
+        self.changes.get(start..end).unwrap_or_default()
+    }
+}
+
+impl Point {
+    fn add(&mut self, totals: &Totals) {
+        self.allocated_bytes = self.allocated_bytes.wrapping_add(totals.allocated_bytes);
+        self.freed_bytes = self.freed_bytes.wrapping_add(totals.freed_bytes);
+        self.allocated_count = self.allocated_count.wrapping_add(totals.allocated_count);
+        self.freed_count = self.freed_count.wrapping_add(totals.freed_count);
+        self.collected_bytes = self.collected_bytes.wrapping_add(totals.collected_bytes);
+    }
+
+    fn subtract(&mut self, totals: &Totals) {
+        self.allocated_bytes = self.allocated_bytes.wrapping_sub(totals.allocated_bytes);
+        self.freed_bytes = self.freed_bytes.wrapping_sub(totals.freed_bytes);
+        self.allocated_count = self.allocated_count.wrapping_sub(totals.allocated_count);
+        self.freed_count = self.freed_count.wrapping_sub(totals.freed_count);
+        self.collected_bytes = self.collected_bytes.wrapping_sub(totals.collected_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recording::{Sample, fixture};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The sum of rows at a moment is that of what each was last said to have.
+        #[test]
+        fn a_group_is_the_sum_of_its_rows(
+            said in prop::collection::vec(prop::collection::btree_map(0_usize..7, 0_u64..1_000, 0..7), 0..20),
+            rows in prop::collection::vec(0_usize..9, 0..9),
+        ) {
+            let (_folder, path) = fixture::finished();
+            let mut recording = crate::recording::read(&path).expect("read");
+            let sample = |(time_ns, said): (u64, &std::collections::BTreeMap<usize, u64>)| Sample {
+                time_ns,
+                rows: said
+                    .iter()
+                    .map(|(&row, &bytes)| SeriesRow {
+                        total: u32::try_from(row).expect("small"),
+                        totals: Totals { allocated_bytes: bytes, freed_count: 2 * bytes, ..Totals::default() },
+                    })
+                    .collect(),
+            };
+            recording.state = State::Unfinished;
+            recording.session.started_ns = 0;
+            recording.series = (1..).zip(&said).map(sample).collect();
+            let history = History::of(&recording);
+            let points = history.of_rows(&rows);
+            prop_assert_eq!(points.len(), said.len() + 1);
+            for (moment, point) in points.iter().enumerate() {
+                let last = |row: &usize| said.iter().take(moment).rev().find_map(|said| said.get(row)).copied();
+                let bytes: u64 = rows.iter().filter_map(last).sum();
+                prop_assert_eq!(point.time_ns, moment as u64);
+                prop_assert_eq!((point.allocated_bytes, point.freed_count), (bytes, 2 * bytes));
+                prop_assert_eq!(point.freed_bytes, 0);
+            }
+        }
     }
 }

@@ -27,7 +27,7 @@ struct Life {
 
 impl Life {
     /// `None` if it ran when the session started.
-    fn of(thread: &Thread, history: &History) -> Option<Life> {
+    fn of(thread: &Thread, history: &History<'_>) -> Option<Life> {
         let started_ns = history.since(thread.started_ns?);
         Some(Life { started_ns, ended_ns: thread.ended_ns.map(|end| history.since(end)) })
     }
@@ -35,14 +35,14 @@ impl Life {
 
 impl ThreadCohort {
     /// All that started in the session.
-    pub(super) fn all(recording: &Recording, history: &History) -> ThreadCohort {
+    pub(super) fn all(recording: &Recording, history: &History<'_>) -> ThreadCohort {
         ThreadCohort {
             threads: recording.threads.iter().filter_map(|thread| Life::of(thread, history)).collect(),
         }
     }
 
     /// Threads that a group started. `None` if none is known.
-    pub(super) fn of(recording: &Recording, history: &History, rows: &[usize]) -> Option<ThreadCohort> {
+    pub(super) fn of(recording: &Recording, history: &History<'_>, rows: &[usize]) -> Option<ThreadCohort> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let callers: HashSet<&[u32]> = totals.filter_map(|total| caller(recording, total.stack)).collect();
         let is_ours = |creator: StackRef| caller(recording, creator).is_some_and(|it| callers.contains(it));

@@ -35,7 +35,7 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
     let others = || courses.others.iter();
     let categories = sites.iter().map(|site| Some(site.category.as_str()));
     draft.texts("site_category", categories.chain(others().map(|it| Some(it.category.as_str()))));
-    let verdict = |site: &&Site| site.verdict.as_ref().map(|verdict| verdict.kind.as_str());
+    let verdict = |site: &&Site| site.found.map(|kind| kind.as_str());
     draft.texts("site_verdict", sites.iter().map(verdict).chain(others().map(|_| None)));
     for (name, of) in [
         ("site_live_bytes", (|site| site.totals.live_bytes as f64) as fn(&Site) -> f64),

@@ -220,7 +220,7 @@ fn a_redacted_page_says_nothing_of_who_and_where() {
     let filter = Filter { flags: vec!["--thread secret-.*".to_owned()], ..Filter::default() };
     let mut profile = Profile::filtered(&recording, &Rules::builtin(), &filter).expect("filtered");
     let threads: Vec<String> =
-        profile.sites.iter().flat_map(|site| &site.threads).map(|it| it.name.clone()).collect();
+        profile.sites.iter().flat_map(|site| &site.threads).map(|it| it.name.to_string()).collect();
     assert!(!threads.is_empty());
     profile.redact();
     let page = page(&profile);
@@ -247,7 +247,7 @@ fn names_are_data() {
     profile.target.command = vec![evil.to_owned()];
     for site in &mut profile.sites {
         for thread in &mut site.threads {
-            thread.name = evil.to_owned();
+            thread.name = evil.into();
         }
         for frame in site.frames.iter_mut().map(std::sync::Arc::make_mut) {
             frame.function = evil.to_owned();

@@ -1,5 +1,7 @@
 //! Rows as the second version writes them: totals, verdicts, lines, sites.
 
+use std::rc::Rc;
+
 use serde::Serialize;
 
 use super::frames::FrameTable;
@@ -159,8 +161,8 @@ pub(super) struct SiteOut<'a> {
     totals: Six,
     growth_bytes_per_s: Option<i64>,
     verdict: Option<VerdictOut<'a>>,
-    owner: Option<Place>,
-    path: Vec<Place>,
+    owner: Option<Rc<Place>>,
+    path: Vec<Rc<Place>>,
     threads: &'a [SiteThread],
     frames: Vec<u32>,
     complete: Option<bool>,
@@ -177,8 +179,8 @@ impl<'a> SiteOut<'a> {
             totals: (&site.totals).into(),
             growth_bytes_per_s: site.growth_bytes_per_s,
             verdict: site.verdict.as_ref().map(Into::into),
-            owner: site.line(),
-            path: site.places(),
+            owner: site.owner_frame().map(|frame| frames.place(frame)),
+            path: frames.path(site),
             threads: &site.threads,
             frames: frames.indices(&site.frames),
             complete: site.complete,

@@ -43,6 +43,15 @@ pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
     if profile.by_line.iter().any(|row| row.growth_count_per_s.is_none()) {
         put("by_line[].growth_count_per_s", growth);
     }
+    if profile.sites.iter().any(|row| row.verdict.is_none()) {
+        put(
+            "sites[].verdict",
+            "the sites that hold least are judged as a part of their line alone: by_line[].verdict",
+        );
+    }
+    if profile.sites.iter().any(|row| row.growth_bytes_per_s.is_none()) {
+        put("sites[].growth_bytes_per_s", "too short a session, or a site that is not judged by itself");
+    }
     if profile.filtered.is_part && profile.by_line.iter().all(|row| row.threads.is_empty()) {
         put("by_line[].threads", "the recording does not keep the threads of what passes the filter");
     }

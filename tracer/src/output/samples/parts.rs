@@ -106,7 +106,7 @@ mod tests {
     use crate::holders::{State, Step, StepKind};
 
     fn thread(name: &str, live_count: u64) -> SiteThread {
-        SiteThread { name: name.to_owned(), live_bytes: 10 * live_count, live_count }
+        SiteThread { name: name.into(), live_bytes: 10 * live_count, live_count }
     }
 
     fn kept(field: &str, count: u64) -> KeptBy {

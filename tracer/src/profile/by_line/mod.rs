@@ -127,19 +127,13 @@ impl Draft {
     fn finish(&self, all: &[Site], verdicts: &GroupVerdicts<'_>) -> Option<LineRow> {
         let sites = || self.sites.iter().filter_map(|&site| all.get(site));
         let first = sites().next()?;
-        // Everything about a single site is known already.
-        let (growth_bytes_per_s, verdict) = match self.sites.as_slice() {
-            [_] => (first.growth_bytes_per_s, first.verdict.clone()),
-            _ => {
-                let (growth, verdict) = verdicts.of_group(self.group, &first.category, first.kind.as_deref());
-                (growth, Some(verdict))
-            }
-        };
+        let (growth_bytes_per_s, verdict) =
+            verdicts.of_group(self.group, &first.category, first.kind.as_deref());
         let mut row = merged(sites());
         row.sites = self.sites.clone();
         row.growth_bytes_per_s = growth_bytes_per_s;
         row.growth_count_per_s = verdicts.growth_count_per_s(self.group);
-        row.verdict = verdict;
+        row.verdict = Some(verdict);
         Some(row)
     }
 }
@@ -155,7 +149,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         totals.add(&site.totals);
         resident_bytes =
             resident_bytes.zip(site.resident_bytes).map(|(sum, of_site)| sum.saturating_add(of_site));
-        let line = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0);
+        let line = site.owner_frame().and_then(|frame| frame.line).filter(|&line| line > 0);
         let sum = lines.entry(line).or_default();
         *sum = (sum.0.saturating_add(site.totals.live_bytes), sum.1.saturating_add(site.totals.live_count));
         for thread in &site.threads {
@@ -171,17 +165,21 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
     lines.sort_by_key(|share| Reverse(share.live_bytes));
     let most = lines.first().and_then(|share| share.line);
     for site in sites.clone() {
-        let is_most = owner(site).and_then(|frame| frame.line).filter(|&line| line > 0) == most;
+        let is_most = site.owner_frame().and_then(|frame| frame.line).filter(|&line| line > 0) == most;
         let weight = site.totals.live_bytes;
         if is_most && shown.is_none_or(|(_, other)| other < weight) {
             shown = Some((site, weight));
         }
     }
-    let thread = |(name, (live_bytes, live_count))| SiteThread { name, live_bytes, live_count };
+    let thread = |(name, (live_bytes, live_count)): (String, (u64, u64))| SiteThread {
+        name: name.into(),
+        live_bytes,
+        live_count,
+    };
     let mut threads: Vec<SiteThread> = threads.into_iter().map(thread).collect();
     threads.sort_by_key(|thread| Reverse(thread.live_bytes));
     let shown = shown.map(|(site, _)| site);
-    let line = shown.and_then(owner).map(Place::from);
+    let line = shown.and_then(Site::owner_frame).map(Place::from);
     let kept_by = kept::merged(sites.map(|site| site.kept_by.as_deref()));
     LineRow {
         source: shown.map_or("allocator", |site| site.source),
@@ -201,22 +199,22 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
     }
 }
 
-/// The frame that a person can change.
-fn owner(site: &Site) -> Option<&SiteFrame> {
-    site.frames.get(site.path.owner?).map(AsRef::as_ref)
-}
-
 impl Site {
-    /// Leaf → cause → line, as far as they are known.
-    pub fn places(&self) -> Vec<Place> {
+    /// The frames of leaf → cause → line, as far as they are known.
+    pub fn path_frames(&self) -> impl Iterator<Item = &SiteFrame> {
         let path = [self.path.leaf, self.path.cause, self.path.owner];
         let mut frames: Vec<usize> = path.into_iter().flatten().collect();
         frames.dedup();
-        frames.into_iter().filter_map(|at| self.frames.get(at)).map(|frame| Place::from(&**frame)).collect()
+        frames.into_iter().filter_map(|at| self.frames.get(at)).map(AsRef::as_ref)
     }
 
-    /// The line that a person can change.
-    pub fn line(&self) -> Option<Place> {
-        owner(self).map(Place::from)
+    /// The same as places.
+    pub fn places(&self) -> Vec<Place> {
+        self.path_frames().map(Place::from).collect()
+    }
+
+    /// The frame that a person can change.
+    pub fn owner_frame(&self) -> Option<&SiteFrame> {
+        self.frames.get(self.path.owner?).map(AsRef::as_ref)
     }
 }

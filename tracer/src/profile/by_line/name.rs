@@ -77,6 +77,10 @@ fn readable_class(class: &str) -> &str {
         Some((name, number)) if number.starts_with(|char: char| char.is_ascii_digit()) => name,
         _ => class,
     };
+    // All parts that are looked for have one of both; most names have neither.
+    if !class.contains('$') && !class.contains("Accessor") {
+        return class;
+    }
     let until = |name: &str, mark: &str| class.get(..name.len() + mark.len()).unwrap_or(class);
     for mark in DRAWN_AFTER {
         if let Some((name, _)) = class.split_once(mark) {

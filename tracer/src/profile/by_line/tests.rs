@@ -28,7 +28,7 @@ fn a_row_is_a_method_with_its_lines() {
     assert_eq!((line.function.as_str(), line.line), ("com.acme.Feed.open", Some(17)));
     assert_eq!(open.lines.len(), 1);
     assert_eq!(open.lines.first().map(|share| share.live_bytes), Some(open.totals.live_bytes));
-    assert_eq!(open.threads.first().map(|thread| thread.name.as_str()), Some("main"));
+    assert_eq!(open.threads.first().map(|thread| &*thread.name), Some("main"));
     let places = profile.sites.iter().find(|site| site.category == "zlib").expect("zlib").places();
     let functions: Vec<&str> = places.iter().map(|place| place.function.as_str()).collect();
     assert_eq!(functions, ["inflateInit2_", "java.util.zip.GZIPInputStream.<init>", "com.acme.Feed.open"]);

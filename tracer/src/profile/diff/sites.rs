@@ -138,7 +138,7 @@ impl SiteLive {
             *count = count.saturating_add(thread.live_count);
         }
         let thread = |(name, (live_bytes, live_count)): (&str, _)| SiteThread {
-            name: name.to_owned(),
+            name: name.into(),
             live_bytes,
             live_count,
         };
@@ -150,7 +150,7 @@ impl SiteLive {
 
 fn pair(base: Option<Group<'_>>, new: Option<Group<'_>>, durations: Durations) -> Option<SitePair> {
     let totals_of = |group: &Option<Group<'_>>| group.as_ref().map(|group| group.totals).unwrap_or_default();
-    let verdict_of = |group: &Option<Group<'_>>| Some(group.as_ref()?.shown.verdict.as_ref()?.kind);
+    let verdict_of = |group: &Option<Group<'_>>| group.as_ref()?.shown.found;
     let totals = TotalsPair::new(totals_of(&base), totals_of(&new));
     let verdict = Verdicts { base: verdict_of(&base), new: verdict_of(&new) };
     let site = new.as_ref().or(base.as_ref())?.shown;

@@ -28,21 +28,11 @@ impl Writer {
     ) -> Result<(), WriteError> {
         self.write(|writer, database| {
             let stack = writer.rows.stack(database, id)?;
-            let changed = database
-                .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1 AND stop IS NULL")?
-                .execute(params![stack, complete, stop])?;
-            if changed == 0 {
-                database
-                    .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3 WHERE id = ?1")?
-                    .execute(params![stack, complete, stop])?;
-                database
-                    .prepare_cached("DELETE FROM stack_frame WHERE stack = ?1")?
-                    .execute(params![stack])?;
-            }
-            let mut insert = database.prepare_cached("INSERT INTO stack_frame VALUES (?1, ?2, ?3)")?;
-            for (depth, frame) in (0_i64..).zip(frames) {
-                insert.execute(params![stack, depth, writer.rows.frame(database, frame)?])?;
-            }
+            let frames = frames.iter().map(|frame| writer.rows.frame(database, frame));
+            let frames = frames.map(|id| Ok(id?.to_string())).collect::<rusqlite::Result<Vec<String>>>()?;
+            database
+                .prepare_cached("UPDATE stack SET complete = ?2, stop = ?3, frames = ?4 WHERE id = ?1")?
+                .execute(params![stack, complete, stop, format!("[{}]", frames.join(","))])?;
             Ok(())
         })
     }
