@@ -40,7 +40,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn of(frame: &SiteFrame) -> Self {
         match frame.kind {
-            FrameKind::Java if OF_JDK.iter().any(|begin| frame.function.starts_with(begin)) => Kind::Jdk,
+            FrameKind::Java if is_of_jdk(&frame.function) => Kind::Jdk,
             FrameKind::Java => Kind::Application,
             FrameKind::Stub => Kind::Jvm,
             FrameKind::Kernel => Kind::Kernel,
@@ -50,6 +50,11 @@ impl Kind {
             FrameKind::Native => Kind::Native,
         }
     }
+}
+
+/// Is it in a package of the JDK? `name`: of a class, or of a method with its class.
+pub(super) fn is_of_jdk(name: &str) -> bool {
+    OF_JDK.iter().any(|begin| name.starts_with(begin))
 }
 
 /// Is it an address of a library without symbols?

@@ -95,7 +95,7 @@ fn tell(
     }
     let evidence = clean(&of_one(finding)).into_owned();
     let is_whole = options.verbose || options.all;
-    let evidence = if is_whole { evidence } else { without_interval(&evidence) };
+    let evidence = if is_whole { evidence } else { beyond_growth(&without_interval(&evidence), finding) };
     let kind = word(&finding.verdict);
     let told =
         |evidence: &str| if kind == "leak" { evidence.to_owned() } else { format!("{kind}: {evidence}") };
@@ -140,7 +140,9 @@ fn held_there(finding: &Finding, profile: &Profile) -> String {
     let amounts = &finding.amounts;
     let mut categories: Vec<&str> = Vec::new();
     for row in finding.rows.iter().filter(|row| amounts.live_bytes == 0 || row.source == "allocator") {
-        if !categories.contains(&row.category.as_str()) {
+        // Stacks of a line's threads are told as such.
+        let is_told = finding.share.is_none() && row.category == "thread-stack";
+        if !is_told && !categories.contains(&row.category.as_str()) {
             categories.push(&row.category);
         }
     }
@@ -159,17 +161,21 @@ fn held_there(finding: &Finding, profile: &Profile) -> String {
             if !finding.is_of("thread-stack") {
                 parts.extend(size_of_each(amounts.live_bytes, amounts.live_count));
             }
-            parts.push(categories);
+            parts.extend(Some(categories).filter(|categories| !categories.is_empty()));
         }
     }
     // Memory that was asked for and never touched does not count.
     let is_untouched = |bytes: &u64| u128::from(*bytes) * 10 < u128::from(amounts.live_bytes) * 9;
     if let Some(bytes) = amounts.resident_bytes.filter(is_untouched) {
-        parts.push(format!("{} of it in memory", units::bytes(bytes)));
+        parts.push(format!("{} in memory", units::bytes(bytes)));
     }
     if finding.is_of("thread-stack") {
-        parts.push(format!("{} left", units::counted(amounts.live_count, "thread")));
-        parts.push(format!("{} of their stacks in memory", units::bytes(amounts.mapped_bytes)));
+        let threads = units::counted(amounts.live_count, "thread");
+        parts.push(match amounts.live_bytes {
+            // They are the row's bytes.
+            0 => format!("stacks of {threads} in memory"),
+            _ => format!("stacks of {threads}, {} in memory", units::bytes(amounts.mapped_bytes)),
+        });
     } else if amounts.live_bytes == 0 {
         parts.push("mapped: not part of what malloc handed out".to_owned());
     } else if amounts.mapped_bytes > 0 {
@@ -230,6 +236,12 @@ pub(super) fn word(verdict: &Verdict) -> &'static str {
         (Kind::TooShort, _) => "too short to tell",
         (Kind::Pool | Kind::Transient | Kind::Steady, _) => "ok",
     }
+}
+
+/// Evidence without the growth that stands in the row, if it says more: `it grew by 2.3 MiB/s; at the end ...`.
+fn beyond_growth(evidence: &str, finding: &Finding) -> String {
+    let told = format!("it grew by {}; ", growth(finding));
+    evidence.strip_prefix(&told).unwrap_or(evidence).to_owned()
 }
 
 /// A sentence without ` (95 %: ... to ...)`.

@@ -1,10 +1,13 @@
 //! Paths from a root to an owner, as text.
 
+use std::collections::BTreeSet;
+
 use unicode_width::UnicodeWidthStr;
 
 use crate::holders::State;
 use crate::hotspot::heap::{Step, StepKind};
 use crate::output::clean;
+use crate::output::kind::is_of_jdk;
 
 const ARROW: &str = " -> ";
 const LEFT_OUT: &str = "...";
@@ -28,25 +31,56 @@ pub(super) fn describe_step(step: &Step) -> String {
     clean(&text).into_owned()
 }
 
-/// A path in at most so many columns: its root, and as much of its end as there is room for. The root is never cut.
+/// A path in at most so many columns: its root, and what there is room for of the rest. Fields of the application's
+/// classes come first, the nearest to the end before others, because they say which line to look at; then the end. The
+/// root is never cut.
 pub(in crate::output) fn in_one_line(path: &[Step], width: usize) -> String {
     let steps: Vec<String> = path.iter().map(describe_step).collect();
     let whole = steps.join(ARROW);
-    if whole.width() <= width {
+    if whole.width() <= width || steps.is_empty() {
         return whole;
     }
-    let Some((root, rest)) = steps.split_first() else { return whole };
-    let mut used = root.width() + ARROW.len() + LEFT_OUT.len();
-    let mut end: Vec<&str> = Vec::new();
-    for step in rest.iter().rev() {
-        used += ARROW.len() + step.width();
-        if used > width {
+    let mut shown = BTreeSet::from([0]);
+    let mut add = |at: usize| {
+        let is_new = shown.insert(at);
+        let fits = with_gaps(&steps, &shown).width() <= width;
+        if is_new && !fits {
+            shown.remove(&at);
+        }
+        fits
+    };
+    for at in (1..path.len()).rev().filter(|&at| path.get(at).is_some_and(is_of_application)) {
+        add(at);
+    }
+    for at in (1..path.len()).rev() {
+        if !add(at) {
             break;
         }
-        end.push(step);
     }
-    let end: Vec<&str> = [root.as_str(), LEFT_OUT].into_iter().chain(end.into_iter().rev()).collect();
-    end.join(ARROW)
+    with_gaps(&steps, &shown)
+}
+
+/// The steps that are shown, with a word where others are left out.
+fn with_gaps(steps: &[String], shown: &BTreeSet<usize>) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut next = 0;
+    for &at in shown {
+        if at > next {
+            parts.push(LEFT_OUT);
+        }
+        parts.extend(steps.get(at).map(String::as_str));
+        next = at + 1;
+    }
+    if next < steps.len() {
+        parts.push(LEFT_OUT);
+    }
+    parts.join(ARROW)
+}
+
+/// Is it a field that a person wrote?
+fn is_of_application(step: &Step) -> bool {
+    let class = step.class.as_deref().unwrap_or_default();
+    step.kind == StepKind::Field && !is_of_jdk(class) && !class.contains("$$Lambda")
 }
 
 /// Holder of something, as a label has it: without a verb around it.
@@ -89,5 +123,33 @@ mod tests {
         assert_eq!(in_one_line(&path[..3], 53), "static shop.Archive.OPEN -> ... -> Object[]");
         assert_eq!(in_one_line(&path, 10), "static shop.Archive.OPEN -> ...");
         assert_eq!(in_one_line(&[], 10), "");
+    }
+
+    #[test]
+    fn fields_of_the_application_are_the_last_to_go() {
+        let step =
+            |kind, class: &str, name: &str| Step { kind, class: Some(class.into()), name: Some(name.into()) };
+        let field = |class: &str, name: &str| step(StepKind::Field, class, name);
+        let path = [
+            step(StepKind::Thread, "java.lang.Thread", "http-worker-1"),
+            field("java.lang.Thread", "target"),
+            field("shop.Main$$Lambda", "arg$1"),
+            field("shop.web.Controller", "receipts"),
+            field("shop.Archive", "open"),
+            field("java.util.concurrent.ConcurrentHashMap", "table"),
+            field("java.util.zip.Inflater", "zsRef"),
+        ];
+        for (width, expected) in [
+            (30, "thread \"http-worker-1\" -> ..."),
+            (60, "thread \"http-worker-1\" -> ... -> Archive.open -> ..."),
+            (75, "thread \"http-worker-1\" -> ... -> Controller.receipts -> Archive.open -> ..."),
+            (
+                95,
+                "thread \"http-worker-1\" -> ... -> Controller.receipts -> Archive.open -> ... -> Inflater.zsRef",
+            ),
+        ] {
+            assert_eq!(in_one_line(&path, width), expected);
+            assert!(expected.len() <= width);
+        }
     }
 }
