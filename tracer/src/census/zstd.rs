@@ -82,7 +82,7 @@ impl Candidates {
     }
 }
 
-/// Bytes that a context of these words holds outside of itself; None: it is none.
+/// Bytes that a context of these words holds outside of itself; `None` if it is no context.
 type Proof = fn(&dyn ProcessMemory, &[u64]) -> Option<u64>;
 
 /// The stage, and two flags.

@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_says_whether_it_is_full() {
+        for (detail, is_full) in [(0, false), (1, true)] {
+            let header = Header { kind: kind::GC_BEGIN, tid: 7, time_ns: 9, epoch: 2, detail };
+            let event = decode(header.as_bytes()).expect("a collection");
+            assert!(matches!(event.kind, EventKind::GcBegan { full } if full == is_full), "{event:?}");
+        }
+    }
+
+    #[test]
     fn a_stack_that_lies_about_its_length() {
         for count in [2, u32::MAX] {
             assert!(matches!(decode(&stack_bytes(count, &[])), Err(DecodeError::TooShort(_))));

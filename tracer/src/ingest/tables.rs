@@ -38,7 +38,7 @@ pub struct Tables {
 /// The counters, summed over the CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
-    values: [u64; Counter::COUNT],
+    pub(crate) values: [u64; Counter::COUNT],
     /// Walks by the number of the [`Stop`] that ended them.
     pub stops: [u64; Stop::COUNT],
 }

@@ -102,7 +102,7 @@ impl Limit {
         Self { reason: Some(reason.to_owned()), ..self }
     }
 
-    /// The unused part; None: there is no limit, or it is not known how much is used.
+    /// The unused part; `None` if there is no limit, or it is not known how much is used.
     pub fn left(&self) -> Option<u64> {
         Some(self.limit?.saturating_sub(self.used?))
     }
@@ -156,7 +156,7 @@ pub fn fits(limits: &[Limit], map: &Map) -> Option<Fits> {
     Fits::of(limits, map.total().resident_bytes.saturating_sub(heap_bytes))
 }
 
-/// The first number in a file of the kernel's; None: it cannot be read, or says `max`.
+/// The first number in a file of the kernel's; `None` if it cannot be read, or says `max`.
 fn number(path: impl AsRef<std::path::Path>) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -164,6 +164,21 @@ fn number(path: impl AsRef<std::path::Path>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heap_and_the_rest_fit_the_innermost_memory_limit() {
+        let limit = |id: &str, limit| Limit::bytes(id).used(Some(30)).limit(Some(limit), "a file");
+        let (heap, group, host) =
+            (limit("java-heap", 60), limit("cgroup-memory", 100), limit("host-memory", 90));
+        assert_eq!(heap.left(), Some(30));
+        let fits =
+            |limits: &[Limit], rest_bytes| Fits::of(limits, rest_bytes).map(|it| (it.limit_id, it.fits));
+        let all = [heap.clone(), host.clone(), group];
+        assert_eq!(fits(&all, 40), Some(("cgroup-memory".to_owned(), true)));
+        assert_eq!(fits(&all, 41), Some(("cgroup-memory".to_owned(), false)));
+        assert_eq!(fits(&[heap.clone(), host.clone()], 31), Some(("host-memory".to_owned(), false)));
+        assert_eq!((fits(&[heap], 0), fits(&[host], 0)), (None, None));
+    }
 
     #[test]
     fn limits_of_this_process() {

@@ -8,7 +8,7 @@ use super::Options;
 use crate::process::Target;
 use crate::profile::Profile;
 
-/// The JVM of a process, as every output tells it; None: it has none.
+/// The JVM of a process, as every output tells it; `None` if it has none.
 pub(super) fn jvm(target: &Target) -> Option<Value> {
     target.jvm.as_ref().map(|jvm| {
         json!({

@@ -211,7 +211,7 @@ fn seize(tid: Tid) -> io::Result<()> {
 /// Waits until a seized thread has stopped; gives the signal that it was about to receive, or 0.
 ///
 /// # Errors
-/// None: not before the deadline.
+/// `None` if it was not done before the deadline.
 fn wait_stopped(tid: Tid, deadline: Instant) -> Result<usize, Option<io::Error>> {
     loop {
         let mut status = 0;

@@ -288,6 +288,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_that_may_not_be_read_or_cannot_be_understood_lacks_something() {
+        let (pid, comm) = (Pid(7), ForeignText::from("java"));
+        let target = inspect(Pid::own()).expect("this process");
+        let denied = target.unreadable(io::ErrorKind::PermissionDenied.into());
+        assert!(denied.is_lacking() && TargetError::OtherMachine { pid, comm }.is_lacking());
+        let gone = Target { start_time_ticks: 1, ..target.clone() };
+        for (error, is_as_expected) in [
+            (target.unreadable(io::ErrorKind::NotFound.into()), true),
+            (gone.unreadable(io::ErrorKind::NotFound.into()), false),
+        ] {
+            assert!(!error.is_lacking());
+            assert_eq!(matches!(error, TargetError::Io { .. }), is_as_expected, "{error}");
+            assert_eq!(matches!(error, TargetError::EndedMeanwhile { .. }), !is_as_expected, "{error}");
+        }
+    }
+
+    #[test]
     fn a_comm_with_parentheses_and_spaces() {
         let text =
             "7 (a) b (c)) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0 18446744073709551615 1 1";

@@ -88,7 +88,7 @@ pub(super) fn build(recording: &Recording) -> CodeCache {
 }
 
 impl CodeCache {
-    /// Bytes of the code of classes that were generated at run time or loaded many times; None: methods are not known.
+    /// Bytes of the code of classes that were generated at run time or loaded many times; `None` if methods are not known.
     pub(super) fn generated_bytes(&self) -> Option<u64> {
         (!self.methods.is_empty()).then(|| self.generated.iter().map(|row| row.bytes).sum())
     }

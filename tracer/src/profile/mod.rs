@@ -133,15 +133,15 @@ pub struct Session {
     pub probes: String,
     pub sample_bytes: Option<u64>,
     pub gc_count: Option<u64>,
-    /// Share that recording might take, percent of the target's CPU time; None: whatever it took.
+    /// Share that recording might take, percent of the target's CPU time; `None` means whatever it took.
     pub max_overhead_percent: Option<u32>,
-    /// Share that it took; None: not measured.
+    /// Share that it took; `None` if it was not measured.
     pub overhead_percent: Option<f64>,
     /// The same, percent of one CPU's time.
     pub overhead_percent_of_cpu: Option<f64>,
     /// Steps that were taken to keep within that. Times are since the session started.
     pub steps: Vec<Step>,
-    /// Reason why the session ended; None: the recording was not finished.
+    /// Reason why the session ended; `None` if the recording was not finished.
     pub ended: Option<String>,
 }
 
@@ -194,7 +194,7 @@ pub struct Category {
     pub resident_bytes: Option<u64>,
     /// Owners that hold most of it, by live bytes; of classes and their code, who had the classes defined.
     pub owners: Vec<OwnerShare>,
-    /// Growth of the live bytes; None: the session was too short to tell.
+    /// Growth of the live bytes; `None` if the session was too short to tell.
     pub growth_bytes_per_s: Option<i64>,
     pub verdict: Option<Verdict>,
 }
@@ -232,7 +232,7 @@ pub struct Site {
     pub owner: Option<String>,
     /// By live bytes.
     pub threads: Vec<SiteThread>,
-    /// What is live, the smallest allocations first. None: not known of all of it.
+    /// What is live, the smallest allocations first. `None` if it is not known of all of it.
     #[serde(skip)]
     pub sizes: Option<Vec<SizeClass>>,
     pub frames: Vec<Arc<SiteFrame>>,

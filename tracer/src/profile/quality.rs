@@ -29,7 +29,7 @@ pub struct Quality {
 pub struct Incomplete {
     /// Reason why the walk ended.
     pub reason: String,
-    /// The module of the last frame; None: the JVM's own code, or nobody knows.
+    /// The module of the last frame; `None` for the JVM's own code, or if nobody knows.
     pub module: Option<String>,
     /// Distinct stacks.
     pub stack_count: u64,

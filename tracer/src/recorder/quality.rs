@@ -127,6 +127,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_allocation_without_a_walk_has_no_whole_stack() {
+        let mut counters = Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT] };
+        for (counter, count) in [
+            (Counter::LostScratch, 3),
+            (Counter::LostStackRecord, 2),
+            (Counter::WalksMade, 40),
+            (Counter::UnmatchedFrees, 9),
+        ] {
+            counters.values[counter as usize] = count;
+        }
+        counters.stops[Stop::Complete as usize] = 90;
+        counters.stops[Stop::NoRow as usize] = 10;
+        let quality = trust(&counters, 4, None);
+        assert_eq!(quality.stacks_total, Some(90 + 10 + 3));
+        assert_eq!(quality.stacks_complete, Some(90 + 4 - 2));
+        assert_eq!((quality.stacks_remembered, quality.unmatched_frees), (Some(60), Some(9)));
+        // Sampled, a free of a block that was left out looks the same as one of an older block.
+        assert_eq!(trust(&counters, 4, Some(HeaviestSample::default())).unmatched_frees, None);
+    }
+
+    #[test]
     fn every_counter_and_every_stop_has_a_name_of_its_own() {
         let name = |counter| match used_as(counter) {
             Use::Loss(name) | Use::Number(name) => Some(name),

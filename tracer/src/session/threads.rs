@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_starts_while_those_that_were_there_are_listed_is_one() {
+        let mut threads = Threads::default();
+        threads.present(Tid(2), "java".into());
+        threads.started(Tid(2), "java".into(), 10, Some(StackId(5)));
+        let all: Vec<_> =
+            threads.iter().map(|(tid, thread)| (tid, thread.started_ns, thread.creator_stack)).collect();
+        assert_eq!(all, [(Tid(2), Some(10), Some(StackId(5)))]);
+    }
+
+    #[test]
     fn threads_that_ended_take_no_memory_once_they_are_taken() {
         let mut threads = Threads::default();
         threads.present(Tid(1), "main".into());

@@ -161,7 +161,7 @@ impl Collected {
             && survivors.saturating_mul(10) >= self.freed_bytes.saturating_add(survivors)
     }
 
-    /// How most of what is live came through collections; None: too little of it has been through any
+    /// How most of what is live came through collections; `None` if too little of it has been through any
     /// that would have found it.
     pub(super) fn survived(&self, live_bytes: u64, figures: &mut Figures) -> Option<String> {
         let tested = self.tested_bytes?.min(live_bytes);

@@ -132,7 +132,7 @@ impl<'a> GroupVerdicts<'a> {
         self.history.of_rows(self.groups.rows(group))
     }
 
-    /// How fast a group grows (bytes a second; None: the session was too short), and what its course means.
+    /// How fast a group grows (bytes a second; `None` if the session was too short), and what its course means.
     /// `category`: its category, `kind`: what of it.
     pub fn of_group(&self, group: GroupId, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
         let mut history = self.history(group);

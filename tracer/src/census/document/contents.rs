@@ -68,7 +68,7 @@ pub struct Zlib {
 pub struct ZlibGroup {
     /// `inflate` or `deflate`.
     pub kind: String,
-    /// Level of compression; None: an inflater.
+    /// Level of compression; `None` for an inflater.
     pub level: Option<i64>,
     pub window_bits: u64,
     pub has_window: bool,

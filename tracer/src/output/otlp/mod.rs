@@ -27,7 +27,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
     out.write_all(&encode(profile, options, None))
 }
 
-/// The bytes of a profile. `service`: the name that stores know it by; None: the program's.
+/// The bytes of a profile. `service`: the name that stores know it by; `None` means the program's.
 pub fn encode(profile: &Profile, options: &Options, service: Option<&str>) -> Vec<u8> {
     let mut draft = Draft::new(profile);
     let mut profiles = draft.profiles(profile, options);

@@ -6,7 +6,7 @@ use crate::output::{clean, filtered, program_name};
 use crate::process::Pid;
 use crate::profile::Profile;
 
-/// Attributes of the process. `service`: the name of the service; None: the program's.
+/// Attributes of the process. `service`: the name of the service; `None` means the program's.
 pub(super) fn attributes(profile: &Profile, service: Option<&str>) -> Vec<KeyValue> {
     let target = &profile.target;
     let name = service.map_or_else(|| program_name(target), |name| clean(name).into_owned());

@@ -9,7 +9,7 @@ use crate::recording::StackRef;
 /// The process's memory at one moment.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Memory<S = StackRef> {
-    /// When it was looked at, `CLOCK_MONOTONIC` ns; None: only the resident bytes are known.
+    /// When it was looked at, `CLOCK_MONOTONIC` ns; `None` if only the resident bytes are known.
     pub time_ns: Option<u64>,
     pub rss_bytes: Option<u64>,
     pub pss_bytes: Option<u64>,
