@@ -134,14 +134,19 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes unfinished files that recorders for `path` left when they were killed.
+/// Removes unfinished files that recorders left when they were killed: those for `path`, and those for names that tracer
+/// chose itself, which have the time in them and so never come again.
 fn remove_abandoned(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let start = format!(".{}.", name.to_string_lossy());
+    let own = name.to_string_lossy();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".new"));
-        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        let whole = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
+        let Some((of, pid)) = whole.and_then(|rest| rest.rsplit_once('.')) else { continue };
+        if of != own && !(of.starts_with("tracer-") && of.ends_with(".trec")) {
+            continue;
+        }
+        let Ok(pid) = pid.parse::<u32>() else { continue };
         // That of another process with this one's pid was left, too.
         if pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists() {
             remove(&entry.path());

@@ -191,6 +191,30 @@ fn force_replaces_only_once_the_session_runs() {
 }
 
 #[test]
+fn what_killed_recorders_left_is_removed_and_nothing_else() {
+    let (_folder, path) = fixture::folder();
+    // Above the kernel's highest, and this process's.
+    let (gone, alive) = (u32::MAX, std::os::unix::process::parent_id());
+    let kept = [
+        format!(".sample.trec.{alive}.new"),
+        format!(".tracer-java-7-20260101T000000.trec.{alive}.new"),
+        format!(".other.trec.{gone}.new"),
+        format!("tracer-java-7-20260101T000000.trec.{gone}.new"),
+        ".tracer-java.trec.x.new".to_owned(),
+    ];
+    let left =
+        [format!(".sample.trec.{gone}.new"), format!(".tracer-java-7-20260101T000000.trec.{gone}.new")];
+    for name in kept.iter().chain(&left) {
+        fs::write(path.with_file_name(name), "").expect("write");
+    }
+    fixture::write(&path).finish(&end()).expect("finish");
+    let mut expected = kept.to_vec();
+    expected.push("sample.trec".to_owned());
+    expected.sort();
+    assert_eq!(beside(&path), expected);
+}
+
+#[test]
 fn force_leaves_no_log_of_an_abandoned_recording() {
     let (_folder, path) = fixture::folder();
     drop(fixture::write(&path));
