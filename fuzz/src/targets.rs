@@ -31,7 +31,7 @@ use tracer::recording;
 use tracer::symbolize::perf_map;
 use tracer::{push, units, unwind, vmmap};
 
-/// What takes bytes.
+/// Code that takes bytes.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the folders of their seeds.
@@ -77,7 +77,7 @@ fn edits(data: &[u8]) -> impl Iterator<Item = (u32, u8, u64)> + '_ {
     })
 }
 
-/// What a server of profiles answers.
+/// Answers of a server of profiles.
 fn answer(data: &[u8]) {
     if let Some(text) = push::partly(data) {
         assert_shows(&text);

@@ -1,4 +1,4 @@
-//! What `cargo xtask fuzz` begins with, and what it once found, through the same functions: `fuzz/src/targets.rs`.
+//! Inputs that `cargo xtask fuzz` begins with, and those that it once found, through the same functions: `fuzz/src/targets.rs`.
 
 mod common;
 #[path = "../../fuzz/src/targets.rs"]
@@ -35,7 +35,7 @@ fn seeds_break_nothing() {
     }
 }
 
-/// Where there is no libFuzzer: the seeds, changed at random, `TRACER_FUZZ_SECONDS` for each target. What breaks one is left
+/// Where there is no libFuzzer: the seeds, changed at random, `TRACER_FUZZ_SECONDS` for each target. An input that breaks one is left
 /// in `target/fuzz/found`.
 #[test]
 #[ignore = "takes as long as it is given: cargo xtask fuzz is better"]

@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// The longest time from a recorder's start to the kill: to attach takes a second or two of it, more under load.
 const MOST_MS: u64 = 8_000;
 
-/// Who is killed.
+/// Process that is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Recorder,

@@ -131,7 +131,7 @@ proptest! {
             html::tests::sums(&page, columns.map(|name| format!("site_{name}")).each_ref().map(String::as_str)),
             [allocated_count, allocated_bytes, live_count, live_bytes]
         );
-        // What is mapped is counted apart, and pictures of it have just that.
+        // Mapped memory is counted apart, and pictures of it have just that.
         let mapped = Options { source: Some("mapping"), ..options.clone() };
         let mapped_bytes = document["by_line"].as_array().expect("rows").iter().filter(|row| row["source"] == "mapping");
         let mapped_bytes = mapped_bytes.map(|row| row["live_bytes"].as_i64().expect("bytes")).sum::<i64>();
@@ -148,7 +148,7 @@ proptest! {
                 prop_assert_eq!(drawn_bytes(&profile, &options), expected, "{:?}", view);
             }
         }
-        // Of a comparison, both sides; and with itself nothing differs.
+        // Both sides of a comparison; and with itself nothing differs.
         let diff = crate::profile::diff::Diff::of_profiles(&profile, &profile);
         prop_assert!(diff.is_empty());
         let mut out = Vec::new();

@@ -162,7 +162,7 @@ fn keep_capability(number: u32) {
     // Effective, permitted, inheritable; the low halves, then the high.
     let kept = 1_u32 << number;
     let sets = [kept, kept, 0, 0, 0, 0];
-    // SAFETY: the kernel reads two locals, as large as it wants them. What it refuses stays as it was.
+    // SAFETY: the kernel reads two locals, as large as it wants them. A call that it refuses stays as it was.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());

@@ -2,7 +2,7 @@
 //!
 //! [`Features::read`] collects facts without attaching or mounting anything (a map and a perf event that do nothing are
 //! made, to see whether they may be); everything after that is a pure judgement of them, so that a test can pose as any
-//! kernel. Of Linux as it is released, `bpf_loop` (5.17) sets the oldest; attach cookies and links of perf events
+//! kernel. In Linux as it is released, `bpf_loop` (5.17) sets the oldest; attach cookies and links of perf events
 //! (5.15), the ring buffer (5.8) and CAP_BPF (5.8) are older. Distributions take some of it into older kernels, so what
 //! is looked for is the thing itself, by its name in the kernel's own types.
 
@@ -85,7 +85,7 @@ pub struct Bpf {
 }
 
 impl Bpf {
-    /// What recording uses of it, by names in `enum bpf_func_id` and `enum bpf_link_type`.
+    /// Functions and kinds of links that recording uses, by names in `enum bpf_func_id` and `enum bpf_link_type`.
     pub const NEEDED: [&str; 6] = [
         "BPF_FUNC_loop",
         "BPF_FUNC_get_attach_cookie",

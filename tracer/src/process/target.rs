@@ -208,7 +208,7 @@ impl Stat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not well-formed"))
     }
 
-    /// Takes the text of the file. None: it is not well-formed.
+    /// Takes the text of the file. `None` if it is not well-formed.
     pub fn parse(text: &str) -> Option<Self> {
         // The comm may hold spaces and parentheses: its end is the last one.
         let (head, tail) = text.rsplit_once(')')?;

@@ -232,7 +232,7 @@ pub struct Site {
     pub owner: Option<String>,
     /// By live bytes.
     pub threads: Vec<SiteThread>,
-    /// What is live, the smallest allocations first. `None` if it is not known of all of it.
+    /// Live memory, the smallest allocations first. `None` if it is not known of all of it.
     #[serde(skip)]
     pub sizes: Option<Vec<SizeClass>>,
     pub frames: Vec<Arc<SiteFrame>>,

@@ -38,7 +38,7 @@ fn rows_add_up() {
     }
 }
 
-/// Of very many sites, those that hold least are judged as a part of their line, by which they are found, too.
+/// The sites that hold least, of very many, are judged as a part of their line, by which they are found, too.
 #[test]
 fn sites_that_hold_least_are_judged_with_their_line() {
     let (folder, path) = fixture::folder();

@@ -68,7 +68,7 @@ pub(super) struct History<'a> {
     started_ns: u64,
     /// By row of the recording's totals, by time.
     changes: Vec<Change<'a>>,
-    /// Of each row: where its changes end. They begin where those of the row before end.
+    /// The place where the changes of each row end. They begin where those of the row before end.
     ends: Vec<usize>,
 }
 

@@ -91,7 +91,7 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
     draft.finish(facts)
 }
 
-/// What threads of each pattern of names have of each site.
+/// Memory that threads of each pattern of names have of each site.
 fn threads_of(draft: &mut Draft, sites: &[&Site]) {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     let mut held = Vec::new();

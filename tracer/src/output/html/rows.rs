@@ -175,7 +175,7 @@ fn rest(rows: &[&LineRow]) -> Value {
     })
 }
 
-/// What is not freed of a row, by classes of sizes. Null: not known of all of it.
+/// Memory of a row that is not freed, by classes of sizes. Null: not known of all of it.
 fn sizes(row: &LineRow, profile: &Profile) -> Value {
     let mut classes: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for site in

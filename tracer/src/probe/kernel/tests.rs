@@ -50,7 +50,7 @@ fn each_lack_is_named_alone() {
     assert!(with(|f| f.tracefs = Tracefs::NotMounted).is_empty());
 }
 
-/// What a distribution took into an older kernel counts as it does in a newer.
+/// A feature that a distribution took into an older kernel counts as it does in a newer.
 #[test]
 fn the_thing_counts_and_not_the_version() {
     for release in ["4.18.0-553.el8", "5.14.0-427.el9", "5.16.20"] {
