@@ -50,7 +50,7 @@ pub use self::{
     control::{Control, Controller, control},
     error::{ErrorKind, RecordError},
     notice::{EndReason, Notice, NoticedTarget, Notify},
-    options::{Memo, Options, OutputFile, Subject},
+    options::{Looks, Memo, Options, OutputFile, Subject},
     progress::{Numbers, Progress},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Recorder {
         let writer = Writer::create(&file, options.output.replace, &header(&target, options))?;
         // Taken while the probes are attached: memory that is there before the session is not what its first moments
         // add.
-        let censuses = Censuses::start(pid, options.takes_censuses, launched.is_some());
+        let censuses = Censuses::start(pid, options.looks.takes_censuses, launched.is_some());
         let attached = attach::attach(&target, options, launched.is_some())
             .map_err(|error| reason_of_target(&target).unwrap_or(error))?;
         let symbolizer = SymbolizerThread::start(pid, target.modules.clone())
@@ -136,7 +136,7 @@ impl Recorder {
         let probe_count = capture.probe_count();
         let ready = Notice::Ready { target: noticed(&target), probe_count, took: begun.elapsed() };
         release_memory();
-        let Options { duration, holders_pause, .. } = *options;
+        let (duration, holders_pause) = (options.duration, options.looks.holders_pause);
         Ok(Self { capture, notify, file, duration, holders_pause, started_ns, exit, launched, ready })
     }
 

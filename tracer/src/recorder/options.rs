@@ -33,6 +33,12 @@ pub struct Options {
     /// Keep every allocation and free, not only their totals.
     pub keeps_events: bool,
     pub memo: Memo,
+    pub looks: Looks,
+}
+
+/// Looks at the target's memory beside recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
     /// Take a census at the start and one at the end.
     pub takes_censuses: bool,
     /// Look at the end who keeps what was allocated, and hold the target for it no longer than this. `None` means not
@@ -81,8 +87,7 @@ impl Options {
             max_overhead_percent: None,
             keeps_events: false,
             memo: Memo::On,
-            takes_censuses: true,
-            holders_pause: None,
+            looks: Looks { takes_censuses: true, holders_pause: None },
         }
     }
 

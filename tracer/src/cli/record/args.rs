@@ -14,7 +14,7 @@ use crate::{
     },
     holders::MAX_PAUSE,
     probe::probes::ProbeSet,
-    recorder::{Memo, Options, OutputFile, Subject},
+    recorder::{Looks, Memo, Options, OutputFile, Subject},
     units,
 };
 
@@ -154,8 +154,10 @@ impl Args {
             max_overhead_percent: (self.max_overhead < 100).then_some(self.max_overhead),
             keeps_events: self.events,
             memo: self.memo,
-            takes_censuses: true,
-            holders_pause: self.holders.then(|| self.max_pause.unwrap_or(MAX_PAUSE)),
+            looks: Looks {
+                takes_censuses: true,
+                holders_pause: self.holders.then(|| self.max_pause.unwrap_or(MAX_PAUSE)),
+            },
         }
     }
 
