@@ -26,7 +26,7 @@ use crate::common::skip;
 
 /// JDK homes to test besides those in [`PLACES`] and the fetched ones, between colons.
 const JDKS: &str = "TRACER_TEST_JDKS";
-/// A root file system with JDKs in its `/usr/lib/jvm` (JDK 8, say), to be entered with chroot.
+/// A root file system with JDKs in its `/usr/lib/jvm` (JDK 8, or the newest with their C library), to be entered with chroot.
 const ROOT: &str = "TRACER_TEST_JDK_ROOT";
 /// Where distributions put JDKs.
 const PLACES: &str = "usr/lib/jvm";
@@ -80,7 +80,8 @@ pub(crate) fn jdks() -> Vec<Jdk> {
     }
     let mut found: Vec<_> = found.into_values().collect();
     if let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) {
-        for java in subfolders(&root.join(PLACES)).iter().map(|home| home.join("jre/bin/java")) {
+        let homes = subfolders(&root.join(PLACES));
+        for java in homes.iter().flat_map(|home| ["jre/bin/java", "bin/java"].map(|java| home.join(java))) {
             if java.exists() && java.canonicalize().is_ok_and(|same| same == java) {
                 let inside = java.strip_prefix(&root).expect("below the root");
                 found.push(Jdk { java: Path::new("/").join(inside), root: Some(root.clone()) });
