@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::classify::{Birth, Evidence, Finding, classify_growth};
+use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
 use super::history::Point;
 use super::sentence::tests::holds;
 use super::{ClassGrowth, Kind, Proof};
@@ -99,6 +99,32 @@ fn retained_and_never_collected_is_a_leak() {
         found.evidence,
         "11.7 MiB survived 3 GCs (2 full), which freed nothing, and it grew by 1000.0 KiB/s (95 %: \
          1000.0 KiB/s to 1000.0 KiB/s)"
+    );
+}
+
+/// Bytes of threads are what their stacks map, not what is in memory: their growth says so.
+#[test]
+fn threads_that_stay_grow_in_address_space() {
+    let grows = history((1..=15).map(|at| (at * 2 * 1_024 * KIB, 0, 0)));
+    let found = classify_growth(&Evidence {
+        nature: Nature::Owned,
+        history: &grows,
+        collections: Some(&[]),
+        births: &births(0..15, 2 * 1_024 * KIB, &[]),
+        classes: ClassGrowth::Churn,
+        unloads: true,
+        is_applications: false,
+        usual_bytes: 0,
+        noise_bytes: 0,
+        pid: Pid(4711),
+        reachability: None,
+        threads: Some(Threads { started_count: 30, running_count: 30 }),
+    });
+    assert_eq!(found.kind, Kind::Leak);
+    assert_eq!(
+        found.evidence,
+        "the address space of their stacks grew by 2.0 MiB/s (95 %: 2.0 MiB/s to 2.0 MiB/s) (30 of 30 threads still run), \
+         and older allocations stay"
     );
 }
 
