@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { bytes, done, equal, launch, packages, ready } from "./driver.mjs";
+import { tables } from "./tables.mjs";
 
 const [tracer, recording, folder, picture] = process.argv.slice(2);
 const axe = readFileSync(packages(folder).resolve("axe-core/axe.min.js"), "utf8");
@@ -59,6 +60,20 @@ try {
     equal(`view ${view} is in the address`, page.url().includes(`view=${view}`), true);
     equal(`view ${view} is selected`, await page.getAttribute(`#tab-${view}`, "aria-selected"), "true");
   }
+  await tables(page, report);
+  await page.keyboard.press("1");
+  await page.keyboard.press("/");
+  await page.keyboard.type("a");
+  await page.locator("#search").blur();
+  const zooms = [];
+  for (const key of ["n", "n", "N"]) {
+    await page.keyboard.press(key);
+    zooms.push(new URL(page.url()).hash.match(/zoom=[^&]*/)?.[0]);
+  }
+  equal("n goes to the next match", zooms[0] !== undefined && zooms[0] !== zooms[1], true);
+  equal("N goes back to the one before", zooms[2], zooms[0]);
+  await page.keyboard.press("0");
+  await page.keyboard.press("Escape");
   await page.click("#tab-categories");
   const rows = await page.locator("#view tbody tr").count();
   equal("every category has a row", rows, report.categories.length);
@@ -72,10 +87,9 @@ try {
   await page.keyboard.press("0");
   equal("0 shows all", page.url().includes("zoom="), false);
   await page.keyboard.press("/");
-  await page.keyboard.type("main|start");
+  await page.keyboard.type("a");
   equal("a search says what matched", /frames, .* %/.test(await text(page, "#found")), true);
   await page.keyboard.press("Escape");
-  await page.keyboard.press("n");
   await page.fill("#filter", "no such function");
   await page.keyboard.press("Tab");
   equal("an empty view says so", (await text(page, "#view")).startsWith("Nothing to draw"), true);
@@ -97,6 +111,22 @@ try {
   const address = page.url().slice(page.url().indexOf("#"));
   await page.keyboard.press("Escape");
   equal("Esc clears the range", page.url().includes("range="), false);
+  const peak = report.memory.series.reduce((one, other) => (other.rss_bytes > one.rss_bytes ? other : one));
+  // Between the chart's axis and its right border, as chart.js has them.
+  const [left, right] = [72, 8];
+  const width = box.width - left - right;
+  await chart.click({ position: { x: left + (peak.time_ns / report.session.duration_ns) * width, y: 60 } });
+  equal("a click on the peak says what was resident", (await text(page, ".chart ~ .said")).split(":")[0], `at ${(peak.time_ns / 1e9).toFixed(1)} s`);
+  await chart.focus();
+  for (const key of ["ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowLeft"]) await page.keyboard.press(key);
+  equal("Shift and arrow keys select a range", page.url().includes("range="), true);
+  await page.keyboard.press("Escape");
+  const first = page.locator("#lines details").first();
+  if (!(await first.evaluate((it) => it.open))) await first.locator("summary").first().click();
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await first.locator("button", { hasText: "copy as text" }).click();
+  await page.waitForFunction(() => document.querySelector("#lines details")?.textContent?.includes("copied"));
+  equal("a line is copied as text", await page.evaluate(() => navigator.clipboard.readText()), await first.locator("pre").first().textContent());
   await page.close();
 
   const linked = await open("dark", address);
@@ -119,12 +149,13 @@ try {
   await compared.screenshot({ path: join(out, "page-diff.png"), fullPage: true });
   await compared.close();
 
-  for (const scheme of ["light", "dark"]) {
-    const checked = await open(scheme, "#axe");
+  for (const [scheme, from, width] of [["light", file, 1280], ["dark", file, 1280], ["light", file, 360], ["light", differing, 1280]]) {
+    const checked = await open(scheme, "#axe", from);
+    await checked.setViewportSize({ width, height: 1400 });
     await checked.evaluate(axe);
     const found = await checked.evaluate(() => window.axe.run());
     const serious = found.violations.filter((it) => ["serious", "critical"].includes(it.impact));
-    equal(`axe-core finds nothing serious (${scheme})`, serious.map((it) => `${it.id}: ${it.nodes.map((node) => node.target).slice(0, 3)}`), []);
+    equal(`axe-core finds nothing serious (${scheme}, ${width} wide${from === differing ? ", of what differs" : ""})`, serious.map((it) => `${it.id}: ${it.nodes.map((node) => node.target).slice(0, 3)}`), []);
     await checked.close();
   }
   equal("nothing on the console, no request", said, []);

@@ -146,12 +146,10 @@ export function chart(facts, selected) {
   canvas.addEventListener("pointerup", (event) => {
     const isRange = Math.abs(event.offsetX - began) > 4;
     began = -1;
-    // A click is on the peak, or on nothing.
-    if (!isRange) {
-      select(null);
-      if (peak && Math.abs(x(peak.time_ns) - event.offsetX) < 8) mark(moments.indexOf(peak));
-    }
+    if (!isRange) select(null);
     selected(range);
+    // A click is on the peak, or on nothing.
+    if (!isRange && peak && Math.abs(x(peak.time_ns) - event.offsetX) < 8) mark(moments.indexOf(peak));
   });
   canvas.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;

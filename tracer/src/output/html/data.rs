@@ -15,7 +15,7 @@ use crate::output::calls::Calls;
 use crate::output::stacks::source;
 use crate::output::{Options, filtered, label, program_name};
 use crate::profile::diff::FactPair;
-use crate::profile::{Profile, Site, thread_pattern};
+use crate::profile::{CreatorLine, Place, Profile, Site, thread_pattern};
 
 /// Compiled methods that are listed, at most.
 const METHODS: usize = 1_000;
@@ -119,16 +119,24 @@ fn threads_of(draft: &mut Draft, sites: &[&Site]) {
     draft.numbers("held_bytes", held.iter().map(|(.., bytes)| *bytes as f64));
 }
 
-/// Threads, whose creators have their line in place of their frames.
+/// Threads, whose creators are merged by line, as in JSON, and have that line in place of their frames.
 fn threads(profile: &Profile) -> io::Result<Value> {
     let mut threads = serde_json::to_value(&profile.threads)?;
-    let Some(rows) = threads.get_mut("creators").and_then(Value::as_array_mut) else { return Ok(threads) };
-    for (row, creator) in rows.iter_mut().zip(&profile.threads.creators) {
-        let owner = creator.path.owner.and_then(|owner| creator.frames.get(owner));
-        if let Some(row) = row.as_object_mut() {
-            row.remove("frames");
-            row.insert("owner".to_owned(), owner.map(|frame| label::place(frame)).into());
-        }
+    let at_line = |place: &Place| {
+        let function = label::clean(&place.function);
+        place.line.map_or_else(|| function.to_string(), |line| format!("{function}:{line}"))
+    };
+    let creator = |row: &CreatorLine<'_>| {
+        json!({
+            "owner": row.owner.as_ref().map(at_line),
+            "count": row.count,
+            "live": row.live,
+            "stack_reserved_bytes": row.stack_reserved_bytes,
+            "stack_resident_bytes": row.stack_resident_bytes,
+        })
+    };
+    if let Some(rows) = threads.get_mut("creators") {
+        *rows = profile.threads.creators_by_line().iter().map(creator).collect();
     }
     Ok(threads)
 }
