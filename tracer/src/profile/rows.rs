@@ -290,28 +290,35 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, kept: Option<&Kept<'_>>) -> 
 fn by_size(sizes: Option<Vec<SizeClass>>) -> Option<Vec<SizeClass>> {
     let mut sizes = sizes.filter(|sizes| !sizes.is_empty())?;
     sizes.sort_by_key(|size| size.least_bytes);
-    sizes.dedup_by(|other, sum| {
-        let is_same = other.least_bytes == sum.least_bytes;
-        if is_same {
-            sum.live_bytes = sum.live_bytes.saturating_add(other.live_bytes);
-            sum.live_count = sum.live_count.saturating_add(other.live_count);
-        }
-        is_same
-    });
+    sum_same(
+        &mut sizes,
+        |one, other| one.least_bytes == other.least_bytes,
+        |it| [&mut it.live_bytes, &mut it.live_count],
+    );
     Some(sizes)
 }
 
 /// Live bytes by name, the most first; threads of one name are one.
 fn by_name(mut threads: Vec<SiteThread>) -> Vec<SiteThread> {
     threads.sort_by(|one, other| one.name.cmp(&other.name));
-    threads.dedup_by(|other, sum| {
-        let is_same = other.name == sum.name;
+    sum_same(
+        &mut threads,
+        |one, other| one.name == other.name,
+        |it| [&mut it.live_bytes, &mut it.live_count],
+    );
+    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
+    threads
+}
+
+/// Makes one of neighbours that are the same, with the sum of their numbers.
+fn sum_same<T>(rows: &mut Vec<T>, is_same: fn(&T, &T) -> bool, numbers: fn(&mut T) -> [&mut u64; 2]) {
+    rows.dedup_by(|other, sum| {
+        let is_same = is_same(other, sum);
         if is_same {
-            sum.live_bytes = sum.live_bytes.saturating_add(other.live_bytes);
-            sum.live_count = sum.live_count.saturating_add(other.live_count);
+            for (sum, other) in numbers(sum).into_iter().zip(numbers(other)) {
+                *sum = sum.saturating_add(*other);
+            }
         }
         is_same
     });
-    threads.sort_by_key(|thread| Reverse(thread.live_bytes));
-    threads
 }

@@ -193,12 +193,12 @@ fn collected_mostly(
 
 /// The verdict of what grows.
 fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figures: Figures) -> Finding {
-    let mut grew = growth.describe(&mut figures);
+    // Bytes of threads are those that their stacks map, of which most are never touched.
+    let subject = if case.threads.is_some() { "the address space of their stacks" } else { "it" };
+    let mut grew = growth.describe_of(subject, &mut figures);
     if let Some(threads) = case.threads {
         let running = figures.count("threads_running_count", threads.running_count);
         let started = figures.counted("threads_started_count", threads.started_count, "thread");
-        // Bytes of threads are those that their stacks map, of which most are never touched.
-        grew = grew.replacen("it grew", "the address space of their stacks grew", 1);
         grew = format!("{grew} ({running} of {started} still run)");
     }
     let pid = case.pid;

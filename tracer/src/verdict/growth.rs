@@ -225,13 +225,18 @@ impl Growth {
 
     /// As the end of a sentence.
     pub(super) fn describe(&self, figures: &mut Figures) -> String {
+        self.describe_of("it", figures)
+    }
+
+    /// The same with the name of what grows.
+    pub(super) fn describe_of(&self, subject: &str, figures: &mut Figures) -> String {
         let Trend { slope, low, high } = self.trend;
         let grew = figures.bytes_per_s("growth_bytes_per_s", slope);
         let low = figures.bytes_per_s("growth_low_bytes_per_s", low);
         let high = figures.bytes_per_s("growth_high_bytes_per_s", high);
         figures.keep("grown_bytes", self.grown_bytes.max(0.0) as u64);
-        let what = if self.of_survivors { "what survives grew" } else { "it grew" };
-        format!("{what} by {grew} (95 %: {low} to {high})")
+        let subject = if self.of_survivors { "what survives" } else { subject };
+        format!("{subject} grew by {grew} (95 %: {low} to {high})")
     }
 }
 

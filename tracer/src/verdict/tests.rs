@@ -42,8 +42,14 @@ fn births(seconds: std::ops::Range<u64>, each: u64, gcs: &[Collection]) -> Vec<B
     seconds.map(birth).collect()
 }
 
-fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
-    classify_growth(&Evidence {
+/// Evidence of the program 4711 with nothing else known of it.
+fn evidence<'a>(
+    nature: Nature,
+    history: &'a [Point],
+    gcs: &'a [Collection],
+    births: &'a [Birth],
+) -> Evidence<'a> {
+    Evidence {
         nature,
         history,
         collections: Some(gcs),
@@ -56,29 +62,19 @@ fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birt
         pid: Pid(4711),
         reachability: None,
         threads: None,
-    })
+    }
+}
+
+fn verdict(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
+    classify_growth(&evidence(nature, history, gcs, births))
 }
 
 #[test]
 fn the_chance_of_sampling_is_no_growth() {
     let grows = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
-    let found = |noise_bytes| {
-        let case = Evidence {
-            nature: Nature::Owned,
-            history: &grows,
-            collections: Some(&[]),
-            births: &births(0..15, 1_000 * KIB, &[]),
-            classes: ClassGrowth::Churn,
-            unloads: true,
-            is_applications: false,
-            usual_bytes: 0,
-            noise_bytes,
-            pid: Pid(4711),
-            reachability: None,
-            threads: None,
-        };
-        classify_growth(&case).kind
-    };
+    let births = births(0..15, 1_000 * KIB, &[]);
+    let case = evidence(Nature::Owned, &grows, &[], &births);
+    let found = |noise_bytes| classify_growth(&Evidence { noise_bytes, ..case }).kind;
     assert_eq!(found(0), Kind::Leak);
     assert_eq!(found(9_900 * KIB), Kind::Leak, "the last two thirds brought 10,000 KiB");
     assert_ne!(found(10_100 * KIB), Kind::Leak, "that may be chance");
@@ -106,20 +102,10 @@ fn retained_and_never_collected_is_a_leak() {
 #[test]
 fn threads_that_stay_grow_in_address_space() {
     let grows = history((1..=15).map(|at| (at * 2 * 1_024 * KIB, 0, 0)));
-    let found = classify_growth(&Evidence {
-        nature: Nature::Owned,
-        history: &grows,
-        collections: Some(&[]),
-        births: &births(0..15, 2 * 1_024 * KIB, &[]),
-        classes: ClassGrowth::Churn,
-        unloads: true,
-        is_applications: false,
-        usual_bytes: 0,
-        noise_bytes: 0,
-        pid: Pid(4711),
-        reachability: None,
-        threads: Some(Threads { started_count: 30, running_count: 30 }),
-    });
+    let births = births(0..15, 2 * 1_024 * KIB, &[]);
+    let threads = Some(Threads { started_count: 30, running_count: 30 });
+    let case = evidence(Nature::Owned, &grows, &[], &births);
+    let found = classify_growth(&Evidence { threads, ..case });
     assert_eq!(found.kind, Kind::Leak);
     assert_eq!(
         found.evidence,
