@@ -5,6 +5,7 @@
 
 mod memo;
 mod scratch;
+mod search;
 pub mod trampoline;
 mod walk;
 

@@ -1,7 +1,4 @@
 //! The walk: the rules of `tracer_common::walk` over user memory and the maps.
-//!
-//! Searches are `bpf_loop`s inside the walk's own: as plain loops the newest verifiers explore every
-//! round of them anew.
 
 use core::ffi::c_void;
 
@@ -13,17 +10,14 @@ use tracer_common::{
     counter::Counter,
     record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
     stack::StackId,
-    unwind::{Frame, MAX_FRAMES, MAX_MODULES, Module, Row, Stop, frame_kind},
-    walk::{
-        self, Bisect, Hop, MAX_BISECT_STEPS, MAX_RESTORES, MAX_SEGMENT_HOPS, ModuleRows, SlowPathFrame,
-        Source, State,
-    },
+    unwind::{Frame, MAX_FRAMES, Row, Stop, frame_kind},
+    walk::{self, ModuleRows, Source, State},
 };
 
 use super::{
     memo,
     scratch::{self, Slot},
-    trampoline,
+    search, trampoline,
 };
 use crate::{config, counters, maps};
 
@@ -299,9 +293,7 @@ impl Source for Walk {
 
     #[inline(always)]
     fn module(&self, pc: u64) -> Option<ModuleRows> {
-        let mut search = Search { bisect: Bisect::new(self.first_module, self.module_count), value: pc };
-        search.run(module_step);
-        let module = maps::MODULES.get(search.bisect.found()?)?;
+        let module = search::module(self.first_module, self.module_count, pc)?;
         if pc >= module.end {
             return None;
         }
@@ -310,37 +302,17 @@ impl Source for Walk {
 
     #[inline(always)]
     fn row(&self, module: ModuleRows, relative_pc: u32) -> Option<Row> {
-        let mut search =
-            Search { bisect: Bisect::new(module.first_row, module.row_count), value: relative_pc as u64 };
-        search.run(row_step);
-        maps::ROWS.get(search.bisect.found()?).copied()
+        search::row(module.first_row, module.row_count, relative_pc)
     }
 
     #[inline(always)]
     fn block_index(&self, segment_map: u64, index: u64) -> Result<u64, Stop> {
-        let mut hops = Hops { segment_map, index, outcome: Stop::Search as u64 };
-        // SAFETY: the callback has the helper's form, and `hops` outlives the call.
-        unsafe {
-            bpf_loop(MAX_SEGMENT_HOPS, hop_step as *mut c_void, (&raw mut hops).cast(), 0);
-        }
-        // SAFETY: written by the callbacks.
-        match unsafe { core::ptr::read_volatile(&raw const hops.outcome) } {
-            0 => Ok(hops.index),
-            outcome if outcome == Stop::NoBlob as u64 => Err(Stop::NoBlob),
-            outcome if outcome == Stop::ReadFault as u64 => Err(Stop::ReadFault),
-            _ => Err(Stop::Search),
-        }
+        search::block_index(segment_map, index)
     }
 
     #[inline(always)]
     fn slow_path_bytes(&self, pc: u64) -> u64 {
-        let mut frame = SlowPathFrame::after(pc);
-        // SAFETY: the callback has the helper's form, and `frame` outlives the call.
-        unsafe {
-            bpf_loop(MAX_RESTORES, slow_path_step as *mut c_void, (&raw mut frame).cast(), 0);
-            // Written by the callbacks.
-            core::ptr::read_volatile(&raw const frame).bytes()
-        }
+        search::slow_path_bytes(pc)
     }
 
     #[inline(always)]
@@ -358,94 +330,3 @@ impl Source for Walk {
         }
     }
 }
-
-/// A binary search in a map.
-struct Search {
-    bisect: Bisect,
-    value: u64,
-}
-
-type SearchStep = unsafe extern "C" fn(u32, *mut Search) -> i64;
-
-impl Search {
-    #[inline(always)]
-    fn run(&mut self, step: SearchStep) {
-        // SAFETY: the callback has the helper's form, and `self` outlives the call.
-        unsafe {
-            bpf_loop(MAX_BISECT_STEPS, step as *mut c_void, (&raw mut *self).cast(), 0);
-        }
-    }
-}
-
-unsafe extern "C" fn module_step(_: u32, search: *mut Search) -> i64 {
-    // SAFETY: `bpf_loop` passes on what `run` gave it.
-    let search = unsafe { &mut *search };
-    let Some(middle) = search.bisect.middle() else {
-        return 1;
-    };
-    let Some(module) = maps::MODULES.get(middle) else {
-        return 1;
-    };
-    let module: &Module = module;
-    search.bisect.narrow(middle, module.start <= search.value);
-    0
-}
-
-unsafe extern "C" fn row_step(_: u32, search: *mut Search) -> i64 {
-    // SAFETY: as above.
-    let search = unsafe { &mut *search };
-    let Some(middle) = search.bisect.middle() else {
-        return 1;
-    };
-    let Some(row) = maps::ROWS.get(middle) else {
-        return 1;
-    };
-    search.bisect.narrow(middle, row.pc as u64 <= search.value);
-    0
-}
-
-/// The way through a segment map.
-struct Hops {
-    segment_map: u64,
-    index: u64,
-    /// 0: found; else a [`Stop`].
-    outcome: u64,
-}
-
-unsafe extern "C" fn hop_step(_: u32, hops: *mut Hops) -> i64 {
-    // SAFETY: `bpf_loop` passes on what `block_index` gave it.
-    let hops = unsafe { &mut *hops };
-    let address = hops.segment_map.wrapping_add(hops.index);
-    // SAFETY: a user address; the helper checks it.
-    let Ok(tag) = (unsafe { bpf_probe_read_user(address as *const u8) }) else {
-        hops.outcome = Stop::ReadFault as u64;
-        return 1;
-    };
-    match walk::segment_hop(hops.index, tag) {
-        Hop::Found => {
-            hops.outcome = 0;
-            1
-        }
-        Hop::Free => {
-            hops.outcome = Stop::NoBlob as u64;
-            1
-        }
-        Hop::Next(next) => {
-            hops.index = next;
-            0
-        }
-    }
-}
-
-unsafe extern "C" fn slow_path_step(_: u32, frame: *mut SlowPathFrame) -> i64 {
-    // SAFETY: `bpf_loop` passes on what `slow_path_bytes` gave it.
-    let frame = unsafe { &mut *frame };
-    // SAFETY: a user address; the helper checks it.
-    match unsafe { bpf_probe_read_user(frame.pc as *const u64) } {
-        Ok(word) => frame.take(word),
-        Err(_) => return 1,
-    }
-    !frame.wants() as i64
-}
-
-const _: () = assert!(MAX_MODULES * 2 <= 1 << MAX_BISECT_STEPS);

@@ -164,7 +164,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     };
     let java = names_by_tid(&java);
     let name = |tid: &InnerTid| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
-    let names = core.tids.iter().map(name).collect();
+    let names = core.tids().iter().map(name).collect();
     let source = Source {
         memory: &core,
         residency: &*core,
@@ -177,9 +177,9 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     let readings = Readings::read(&source, hotspot.as_mut(), Ok(names));
     let heading = Census {
         target: Subject {
-            pid: core.pid,
-            comm: core.comm.clone(),
-            command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
+            pid: core.pid(),
+            comm: core.comm().to_owned(),
+            command: core.arguments().split_ascii_whitespace().map(str::to_owned).collect(),
             ..Subject::default()
         },
         taken: Taken { duration_ns: elapsed_ns(begin), core: Some(path.display().to_string()) },

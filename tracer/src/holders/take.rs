@@ -71,9 +71,9 @@ pub fn of_core(path: &Path, options: &Options) -> Result<Look, TakeError> {
     let budget = ReadBudget::for_marking(stored);
     let core = Arc::new(core.within(&budget));
     let mut subject = Subject {
-        pid: core.pid,
-        comm: core.comm.clone(),
-        command: core.arguments.split_ascii_whitespace().map(str::to_owned).collect(),
+        pid: core.pid(),
+        comm: core.comm().to_owned(),
+        command: core.arguments().split_ascii_whitespace().map(str::to_owned).collect(),
         core: Some(path.to_owned()),
         ..Subject::default()
     };

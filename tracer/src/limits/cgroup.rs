@@ -4,22 +4,18 @@
 //! the groups above it are not to be seen from inside; tracer reads them on the host.
 //! Source: Linux, `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst`.
 
-use std::collections::BTreeMap;
+mod group;
+
 use std::fs;
-use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::group::{Group, Version};
 use super::{Limit, number};
 use crate::process::Pid;
 
 /// Above this a limit is none: version 1 says "none" by a number of pages that fills a long.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
-/// Groups above a process.
-const MAX_DEPTH: usize = 64;
-/// Processes of a group, and groups below it, that are looked at for what others use.
-const MAX_PROCESSES: usize = 4_096;
-const MAX_GROUPS: usize = 1_024;
 
 /// Memory of a control group by kind, bytes. Version 1 does not tell all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,100 +40,6 @@ impl CgroupMemory {
     }
 }
 
-/// A hierarchy of control groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    /// With the controller's name.
-    One(&'static str),
-    Two,
-}
-
-/// A group of a process, with the file system that shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
-    version: Version,
-    folder: PathBuf,
-}
-
-impl Group {
-    fn number(&self, one: &str, two: &str) -> Option<u64> {
-        number(self.folder.join(match self.version {
-            Version::One(_) => one,
-            Version::Two => two,
-        }))
-    }
-
-    /// A number beside a key in a file of the group.
-    fn keyed(&self, file: &str, key: &str) -> Option<u64> {
-        let text = fs::read_to_string(self.folder.join(file)).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
-        line.trim().parse().ok()
-    }
-
-    fn memory(&self, pid: Pid) -> CgroupMemory {
-        let text = fs::read_to_string(self.folder.join("memory.stat")).unwrap_or_default();
-        let stat: BTreeMap<&str, u64> = text
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .filter_map(|(key, value)| Some((key, value.trim().parse().ok()?)))
-            .collect();
-        // Version 1 has sums over the groups below under names of their own.
-        let of = |one: &str, two: &str| {
-            let key = if self.version == Version::Two { two } else { one };
-            stat.get(key).copied()
-        };
-        let socket = || number(self.folder.join("memory.kmem.tcp.usage_in_bytes"));
-        CgroupMemory {
-            anon: of("total_rss", "anon"),
-            file: of("total_cache", "file"),
-            shmem: of("total_shmem", "shmem"),
-            slab: of("", "slab"),
-            sock: if self.version == Version::Two { of("", "sock") } else { socket() },
-            kernel_stack: of("", "kernel_stack"),
-            page_tables: of("", "pagetables"),
-            others: self.others(pid),
-        }
-    }
-
-    fn high(&self) -> Option<u64> {
-        (self.version == Version::Two).then(|| number(self.folder.join("memory.high")))?
-    }
-
-    /// Memory that other processes of the group, and of groups below it, have in memory that is not page cache.
-    fn others(&self, pid: Pid) -> Option<u64> {
-        let mut folders = vec![self.folder.clone()];
-        let mut pids: Vec<Pid> = Vec::new();
-        let mut seen = 0;
-        while let Some(folder) = folders.pop() {
-            let text = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
-            pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse::<Pid>().ok())
-                    .filter(|other| *other != pid && other.0 != 0),
-            );
-            seen += 1;
-            if pids.len() > MAX_PROCESSES || seen > MAX_GROUPS {
-                return None;
-            }
-            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            folders.extend(
-                below
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .map(|entry| entry.path()),
-            );
-        }
-        let resident = |pid: &Pid| {
-            let text = fs::read_to_string(pid.path("status")).ok()?;
-            let of = |name: &str| -> Option<u64> {
-                let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-                line.split_ascii_whitespace().next()?.parse().ok()
-            };
-            Some((of("RssAnon:")? + of("RssShmem:")?) * 1024)
-        };
-        Some(pids.iter().filter_map(resident).sum())
-    }
-}
-
 /// `cgroup-memory` and `cgroup-memory-high`.
 pub(super) fn memory(pid: Pid) -> Vec<Limit> {
     match read(pid) {
@@ -151,7 +53,7 @@ pub(super) fn memory(pid: Pid) -> Vec<Limit> {
 fn memory_of(pid: Pid, groups: &str, mounts: &str) -> Vec<Limit> {
     let all: Vec<Group> = [Version::One("memory"), Version::Two]
         .into_iter()
-        .flat_map(|version| all(version, groups, mounts))
+        .flat_map(|version| group::all(version, groups, mounts))
         .collect();
     let used = |group: &Group| group.number("memory.usage_in_bytes", "memory.current");
     let most = |group: &Group| {
@@ -208,7 +110,7 @@ fn threads_of(groups: &str, mounts: &str) -> Limit {
     let limit = Limit::count("threads:cgroup");
     let all: Vec<Group> = [Version::One("pids"), Version::Two]
         .into_iter()
-        .flat_map(|version| all(version, groups, mounts))
+        .flat_map(|version| group::all(version, groups, mounts))
         .collect();
     let used = |group: &Group| group.number("pids.current", "pids.current");
     match tightest(&all, used, |group| group.number("pids.max", "pids.max")) {
@@ -253,53 +155,14 @@ fn tightest(
     limited.min_by_key(|(group, limit)| limit.saturating_sub(used(group).unwrap_or(0)))
 }
 
-/// The group of a process in one hierarchy, and all above it, innermost first, as far as they are mounted here.
-fn all(version: Version, groups: &str, mounts: &str) -> Vec<Group> {
-    let path = groups.lines().take(MAX_DEPTH).find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        let is_it = match version {
-            Version::One(name) => controllers.split(',').any(|controller| controller == name),
-            Version::Two => controllers.is_empty(),
-        };
-        is_it.then_some(path)
-    });
-    let Some(path) = path else { return Vec::new() };
-    // A group that is not below what is mounted is not to be seen from here, and what is mounted is another's: a
-    // recorder's own, in a container. From a namespace, such a group begins with `..`.
-    let below = |root: &Path| {
-        let relative = Path::new(path).strip_prefix(root).ok()?;
-        relative.components().all(|part| matches!(part, Component::Normal(_))).then_some(relative)
-    };
-    let seen = mounts
-        .lines()
-        .filter_map(|line| mount(line, version))
-        .find_map(|(root, mount_point)| Some((mount_point.join(below(&root)?), mount_point)));
-    let Some((folder, mount_point)) = seen else { return Vec::new() };
-    let ancestors = folder.ancestors().take_while(|ancestor| ancestor.starts_with(&mount_point));
-    ancestors.take(MAX_DEPTH).map(|folder| Group { version, folder: folder.to_owned() }).collect()
-}
-
-/// Root and mount point of the hierarchy that a line of mountinfo mounts, if it is the one asked for.
-fn mount(line: &str, version: Version) -> Option<(PathBuf, PathBuf)> {
-    let (head, tail) = line.split_once(" - ")?;
-    let mut head = head.split(' ').skip(3);
-    let (root, mount_point) = (head.next()?, head.next()?);
-    let mut tail = tail.split(' ');
-    let (kind, _, options) = (tail.next()?, tail.next()?, tail.next().unwrap_or(""));
-    let is_it = match version {
-        Version::Two => kind == "cgroup2",
-        Version::One(name) => kind == "cgroup" && options.split(',').any(|option| option == name),
-    };
-    is_it.then(|| (PathBuf::from(root), PathBuf::from(mount_point)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Files of a control group.
-    fn group(folder: &Path, files: &[(&str, &str)]) {
+    fn made_group(folder: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(folder).expect("folder");
         for (name, text) in files {
             fs::write(folder.join(name), text).expect("file");
@@ -310,8 +173,8 @@ mod tests {
     fn version_two_as_a_pod_has_it() {
         let root = tempfile::tempdir().expect("folder");
         let at = root.path();
-        group(at, &[("cgroup.procs", "")]);
-        group(
+        made_group(at, &[("cgroup.procs", "")]);
+        made_group(
             &at.join("pod"),
             &[
                 ("memory.max", "1000\n"),
@@ -328,7 +191,7 @@ mod tests {
                 ("pids.events", "max 2\n"),
             ],
         );
-        group(
+        made_group(
             &at.join("pod/app"),
             &[
                 ("memory.max", "max\n"),
@@ -371,8 +234,8 @@ mod tests {
     fn the_ancestor_with_least_left_counts() {
         let root = tempfile::tempdir().expect("folder");
         let at = root.path();
-        group(&at.join("a"), &[("memory.max", "5000\n"), ("memory.current", "4990\n")]);
-        group(&at.join("a/b"), &[("memory.max", "1000\n"), ("memory.current", "100\n")]);
+        made_group(&at.join("a"), &[("memory.max", "5000\n"), ("memory.current", "4990\n")]);
+        made_group(&at.join("a/b"), &[("memory.max", "1000\n"), ("memory.current", "100\n")]);
         let mounts = format!("30 24 0:26 / {} rw - cgroup2 cgroup2 rw", at.display());
         let limit = &memory_of(Pid(1), "0::/a/b\n", &mounts)[0];
         assert_eq!((limit.limit, limit.left()), (Some(5000), Some(10)));
@@ -382,8 +245,11 @@ mod tests {
     fn version_one() {
         let root = tempfile::tempdir().expect("folder");
         let at = root.path();
-        group(at, &[("memory.limit_in_bytes", "9223372036854771712\n"), ("memory.usage_in_bytes", "7\n")]);
-        group(
+        made_group(
+            at,
+            &[("memory.limit_in_bytes", "9223372036854771712\n"), ("memory.usage_in_bytes", "7\n")],
+        );
+        made_group(
             &at.join("x"),
             &[
                 ("memory.limit_in_bytes", "700\n"),
@@ -414,7 +280,7 @@ mod tests {
         assert_eq!((limits[0].used, limits[0].limit, &limits[0].cgroup), (None, None, &None));
         // Unless all of them are mounted, too.
         let both = format!("{own}\n{mounts}");
-        group(&at.join("y"), &[("memory.limit_in_bytes", "900\n"), ("memory.usage_in_bytes", "1\n")]);
+        made_group(&at.join("y"), &[("memory.limit_in_bytes", "900\n"), ("memory.usage_in_bytes", "1\n")]);
         let limits = memory_of(Pid(1), other, &both);
         assert_eq!((limits[0].used, limits[0].limit), (Some(1), Some(900)));
     }

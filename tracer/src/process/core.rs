@@ -5,6 +5,10 @@
 //! kernel dumps of every ELF file, must be the same. Source: core(5); Linux, `fs/binfmt_elf.c` (`NT_FILE`,
 //! `NT_PRSTATUS`, `NT_PRPSINFO`).
 
+mod notes;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +22,7 @@ use rustix::fs::SeekFrom;
 
 use tracer_common::arch::{ADDRESS_END, PAGE_BYTES};
 
+use self::notes::{NamedFile, Notes};
 use super::InnerTid;
 use super::Pid;
 use super::hold::ThreadRegisters;
@@ -25,22 +30,10 @@ use super::mapping::Mapping;
 use super::memory::ProcessMemory;
 use super::pagemap::{PageState, Residency};
 use super::read_budget::ReadBudget;
-use crate::arch::register_sets;
 
-/// Notes that tell of the process (`linux/elfcore.h`, `linux/elf.h`), beside those of register sets.
-const NT_PRPSINFO: u32 = 3;
-const NT_FILE: u32 = 0x4649_4c45;
 /// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 const MAX_NOTE_BYTES: u64 = 128 << 20;
-/// Files that a core names.
-const MAX_FILES: u64 = 1 << 16;
-/// `pid` in `elf_prstatus`; `pid`, the name and the arguments in `elf_prpsinfo` (of 64-bit processes).
-const STATUS_PID: usize = 32;
-const INFO_PID: usize = 24;
-const INFO_NAME: std::ops::Range<usize> = 40..56;
-const INFO_ARGUMENTS: std::ops::Range<usize> = 56..136;
-
 /// Reason why a file is no core that can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
@@ -61,31 +54,15 @@ struct Load {
     flags: u32,
 }
 
-/// A file that was mapped.
-#[derive(Clone, Debug)]
-struct Named {
-    end: u64,
-    offset: u64,
-    path: String,
-}
-
 /// A core file.
 #[derive(Debug)]
 pub struct Core {
     file: File,
     /// Sorted by start.
     loads: Vec<Load>,
-    /// By start.
-    named: BTreeMap<u64, Named>,
+    notes: Notes,
     /// Named files that are still the same.
     same: BTreeMap<String, File>,
-    pub pid: Pid,
-    pub comm: String,
-    /// As far as a core has them: 80 characters.
-    pub arguments: String,
-    /// Ids of the threads.
-    pub tids: Vec<InnerTid>,
-    threads: Vec<ThreadRegisters>,
     budget: ReadBudget,
 }
 
@@ -113,13 +90,8 @@ impl Core {
         let mut core = Self {
             file,
             loads: Vec::new(),
-            named: BTreeMap::new(),
+            notes: Notes::default(),
             same: BTreeMap::new(),
-            pid: Pid(0),
-            comm: String::new(),
-            arguments: String::new(),
-            tids: Vec::new(),
-            threads: Vec::new(),
             budget: ReadBudget::default(),
         };
         for segment in segments {
@@ -139,7 +111,7 @@ impl Core {
                     notes_left -= bytes;
                     let mut notes = vec![0; usize::try_from(bytes).unwrap_or(0)];
                     core.file.read_exact_at(&mut notes, offset)?;
-                    core.notes(&notes);
+                    core.notes.add(&notes);
                 }
                 _ => {}
             }
@@ -164,66 +136,10 @@ impl Core {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    fn notes(&mut self, notes: &[u8]) {
-        let mut rest = notes;
-        let half = |bytes: &[u8], at: usize| -> Option<u32> {
-            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
-        };
-        // Name and description each fill a multiple of four.
-        while let (Some(name), Some(length), Some(kind)) = (half(rest, 0), half(rest, 4), half(rest, 8)) {
-            let start = 12 + (name as usize).next_multiple_of(4);
-            let Some(note) = rest.get(start..).and_then(|rest| rest.get(..length as usize)) else { return };
-            match kind {
-                register_sets::GENERAL => {
-                    self.tids.extend(half(note, STATUS_PID).map(InnerTid));
-                    let registers =
-                        note.get(register_sets::IN_CORE_STATUS).unwrap_or_default().as_chunks::<8>().0;
-                    let registers = registers.iter().map(|word| u64::from_le_bytes(*word)).collect();
-                    self.threads.push(ThreadRegisters::new(registers, &[]));
-                }
-                // Those of the thread whose status came before.
-                register_sets::VECTOR => {
-                    if let Some(thread) = self.threads.last_mut() {
-                        let vector = note.as_chunks::<8>().0.iter();
-                        thread.vector = vector.map(|word| u64::from_le_bytes(*word)).collect();
-                    }
-                }
-                NT_PRPSINFO => {
-                    self.pid = Pid(half(note, INFO_PID).unwrap_or(0));
-                    self.comm = text(note.get(INFO_NAME));
-                    self.arguments = text(note.get(INFO_ARGUMENTS)).trim_end().to_owned();
-                }
-                NT_FILE => self.files(note),
-                _ => {}
-            }
-            rest = rest.get(start + (length as usize).next_multiple_of(4)..).unwrap_or_default();
-        }
-    }
-
-    fn files(&mut self, note: &[u8]) {
-        let word = |index: u64| -> Option<u64> {
-            let at = usize::try_from(index.checked_mul(8)?).ok()?;
-            Some(u64::from_le_bytes(note.get(at..at.checked_add(8)?)?.try_into().ok()?))
-        };
-        let (Some(count), Some(unit)) = (word(0), word(1)) else { return };
-        let count = count.min(MAX_FILES);
-        let names = usize::try_from(16 + 24 * count).ok().and_then(|at| note.get(at..)).unwrap_or_default();
-        let names = names.split(|byte| *byte == 0);
-        for (index, path) in (0..count).zip(names) {
-            let (Some(start), Some(end), Some(offset)) =
-                (word(2 + 3 * index), word(3 + 3 * index), word(4 + 3 * index))
-            else {
-                return;
-            };
-            let path = String::from_utf8_lossy(path).into_owned();
-            self.named.insert(start, Named { end, offset: offset.saturating_mul(unit), path });
-        }
-    }
-
     /// Opens the named files that are still those that were mapped.
     fn find_same(&mut self) {
         const FIRST_BYTES: usize = 1024;
-        let first_parts = self.named.iter().filter(|(_, named)| named.offset == 0);
+        let first_parts = self.notes.files.iter().filter(|(_, named)| named.offset == 0);
         let parts: Vec<(u64, String)> =
             first_parts.map(|(start, named)| (*start, named.path.clone())).collect();
         for (start, path) in parts {
@@ -240,9 +156,29 @@ impl Core {
         }
     }
 
+    /// The process's id.
+    pub fn pid(&self) -> Pid {
+        self.notes.pid
+    }
+
+    /// The process's name.
+    pub fn comm(&self) -> &str {
+        &self.notes.comm
+    }
+
+    /// Arguments of the process, as far as a core has them: 80 characters.
+    pub fn arguments(&self) -> &str {
+        &self.notes.arguments
+    }
+
+    /// Ids of the threads.
+    pub fn tids(&self) -> &[InnerTid] {
+        &self.notes.tids
+    }
+
     /// Registers of the threads.
     pub fn threads(&self) -> &[ThreadRegisters] {
-        &self.threads
+        &self.notes.threads
     }
 
     /// The file at `path` is there and the one that was mapped.
@@ -277,8 +213,8 @@ impl Core {
         self.mappings().into_iter().find(is_libjvm)
     }
 
-    fn named(&self, address: u64) -> Option<(u64, &Named)> {
-        let (start, named) = self.named.range(..=address).next_back()?;
+    fn named(&self, address: u64) -> Option<(u64, &NamedFile)> {
+        let (start, named) = self.notes.files.range(..=address).next_back()?;
         (address < named.end).then_some((*start, named))
     }
 
@@ -401,12 +337,6 @@ impl Core {
     }
 }
 
-fn text(bytes: Option<&[u8]>) -> String {
-    let bytes = bytes.unwrap_or_default();
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-}
-
 /// A FIFO that lies there must not stop the tracer.
 fn open_regular(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
@@ -414,80 +344,4 @@ fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    #[test]
-    fn what_is_no_core_is_refused() {
-        let own = std::env::current_exe().expect("this program");
-        assert!(matches!(Core::open(&own), Err(CoreError::NoCore)));
-        assert!(matches!(Core::open(Path::new("/no/such/file")), Err(CoreError::Io(_))));
-        assert!(Core::open(Path::new("/tmp")).is_err());
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        file.write_all(b"\x7fELF\x02\x01\x01").expect("written");
-        assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
-    }
-
-    /// A core file with these program headers (type, offset, address, bytes in the file and in memory), sparse up to
-    /// `length`.
-    fn core(headers: &[(u32, u64, u64, u64, u64)], length: u64) -> tempfile::NamedTempFile {
-        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
-        bytes.resize(16, 0);
-        bytes.extend([4_u16, 62].map(u16::to_le_bytes).as_flattened());
-        bytes.extend(1_u32.to_le_bytes());
-        bytes.extend([0, 64, 0].map(u64::to_le_bytes).as_flattened());
-        bytes.extend(0_u32.to_le_bytes());
-        bytes.extend([64, 56, headers.len() as u16, 0, 0, 0].map(u16::to_le_bytes).as_flattened());
-        for &(kind, offset, address, file_bytes, bytes_in_memory) in headers {
-            bytes.extend([kind, PF_R | PF_W].map(u32::to_le_bytes).as_flattened());
-            let words = [offset, address, address, file_bytes, bytes_in_memory, 1];
-            bytes.extend(words.map(u64::to_le_bytes).as_flattened());
-        }
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        file.write_all(&bytes).expect("written");
-        file.as_file().set_len(length).expect("sparse");
-        file
-    }
-
-    #[test]
-    fn segments_that_cannot_be_are_left_out() {
-        let loads = [
-            (PT_LOAD, 0, 1 << 20, 4096, 1 << 62),
-            (PT_LOAD, 0, 0xffff_ffff_ffff_e000, 0x1fff, 0x1fff),
-            (PT_LOAD, 0, u64::MAX, 1, 1),
-            (PT_LOAD, 0, 0, 0, 0),
-            // More than the file has; then nothing is left of it.
-            (PT_LOAD, 4096, 2 << 20, 1 << 40, 1 << 40),
-            (PT_LOAD, 4096, 1 << 45, 4096, 1 << 46),
-        ];
-        let file = core(&loads, 8192);
-        let core = Core::open(file.path()).expect("a core");
-        let ranges: Vec<_> = core.mappings().iter().map(|mapping| (mapping.start, mapping.end)).collect();
-        assert_eq!(ranges, [(2 << 20, (2 << 20) + (1 << 40)), (1 << 45, (1 << 45) + (1 << 46))]);
-        let mut bytes = [0; 4096];
-        assert!(core.read(2 << 20, &mut bytes).is_ok());
-        assert!(core.read((2 << 20) + 4096, &mut bytes).is_err());
-        // 2^46 bytes that are not in the file take no time.
-        let mut resident = 0;
-        let mut count = |start, end| {
-            crate::process::pagemap::each_resident(&core, start, end, |_| resident += 1).expect("seen");
-            resident
-        };
-        assert!(count(0, u64::MAX) <= 2, "one page is in the file, twice, or a hole of it");
-    }
-
-    #[test]
-    fn notes_take_no_more_than_there_is() {
-        let notes = vec![(PT_NOTE, 1 << 24, 0, 512 << 20, 0); 60_000];
-        let file = core(&notes, 1 << 40);
-        let begin = std::time::Instant::now();
-        assert!(Core::open(file.path()).expect("a core").tids.is_empty());
-        assert!(begin.elapsed().as_secs() < 10);
-        let notes = vec![(PT_NOTE, 1 << 24, 0, 1 << 20, 0); 60_000];
-        Core::open(core(&notes, 1 << 40).path()).expect("a core");
-    }
 }

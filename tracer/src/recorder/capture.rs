@@ -19,7 +19,7 @@ use super::{
     memory::MemoryRecord,
     monotonic_ns,
     overhead::OverheadControl,
-    quality,
+    quality, session_rows,
     stacks::StackPipeline,
     stopped::TargetState,
     symbolizer::SymbolizerThread,
@@ -28,9 +28,9 @@ use super::{
 use crate::{
     ingest::event::{Event, EventKind, EventSource},
     probe::{heartbeat::Heartbeat, probes::Detaching},
-    process::{Pid, Target, Tid, mapping},
-    recording::{self, Call, End, Writer},
-    session::{Session, collections::Collection, threads::Thread},
+    process::{Target, mapping},
+    recording::{Call, End, Writer},
+    session::Session,
     symbolize::{Frame, FrameKind},
 };
 
@@ -66,9 +66,7 @@ impl Capture {
     ) -> Result<Self, RecordError> {
         let pid = target.pid;
         let mut session = Session::default();
-        for (tid, comm) in threads(pid) {
-            session.threads.present(tid, comm);
-        }
+        session_rows::add_present_threads(pid, &mut session);
         let mut stacks = StackPipeline::new(target, symbolizer);
         stacks.meet_jvm(&mut attached, &mut session, &mut writer)?;
         for mapping in mapping::read(pid).unwrap_or_default() {
@@ -226,10 +224,7 @@ impl Capture {
         attached.probes.flush_log();
         self.stacks.write(writer)?;
         self.totals.write(attached, session, writer, time_ns, false)?;
-        for (tid, thread) in session.threads.take_ended() {
-            write_thread(writer, tid, &thread)?;
-        }
-        write_collections(session, writer)?;
+        session_rows::write_ended(session, writer)?;
         self.totals.write_code(session, writer, time_ns)?;
         let lost_count = self.write_quality()?;
         self.intake.set_lost_count(lost_count);
@@ -307,18 +302,12 @@ impl Capture {
         totals.note_unseen(&mut attached.probes);
         write_notes(attached, writer)?;
         totals.write_live(attached, session, writer, started_ns, end_ns)?;
-        for (tid, thread) in session.threads.iter() {
-            write_thread(writer, tid, thread)?;
-        }
-        write_collections(session, writer)?;
+        session_rows::write_rest(session, writer)?;
         totals.write_code(session, writer, end_ns)?;
-        for &Collection { begin_ns, end_ns, full } in session.collections.under_way() {
-            writer.gc(recording::Collection { begin_ns, end_ns, full })?;
-        }
         let lost_count = self.write_quality()?;
         let Self { mut attached, mut session, mut writer, stacks, totals, memory, censuses, .. } = self;
         memory.finish(end_ns, &mut attached, &mut session, &mut writer)?;
-        write_collections(&mut session, &mut writer)?;
+        session_rows::write_collections(&mut session, &mut writer)?;
         session.touched.place(u64::MAX, |_| None);
         totals.write_touched(&attached, &session, &mut writer)?;
         censuses.finish(&mut writer)?;
@@ -380,25 +369,4 @@ fn write_notes(attached: &mut Attached, writer: &mut Writer) -> Result<(), Recor
         writer.note(&note)?;
     }
     Ok(())
-}
-
-fn write_collections(session: &mut Session, writer: &mut Writer) -> Result<(), RecordError> {
-    let became_full = session.collections.take_full();
-    for &Collection { begin_ns, end_ns, full } in session.collections.take_ended().iter().chain(&became_full)
-    {
-        writer.gc(recording::Collection { begin_ns, end_ns, full })?;
-    }
-    Ok(())
-}
-
-fn write_thread(writer: &mut Writer, tid: Tid, thread: &Thread) -> Result<(), RecordError> {
-    let name = Some(thread.name.as_str()).filter(|name| !name.is_empty());
-    writer.thread(tid, name, thread.started_ns, thread.ended_ns, thread.creator_stack)?;
-    Ok(())
-}
-
-/// The threads of process `pid` with their names, as the kernel has them.
-fn threads(pid: Pid) -> Vec<(Tid, String)> {
-    let tids = pid.threads().into_iter().flatten();
-    tids.filter_map(|tid| Some((tid, pid.thread_name(tid)?))).collect()
 }

@@ -30,6 +30,7 @@ mod overhead;
 mod pending;
 mod progress;
 mod quality;
+mod session_rows;
 mod stacks;
 mod stopped;
 mod symbolizer;

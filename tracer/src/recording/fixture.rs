@@ -1,19 +1,22 @@
 //! A small recording made by hand, for tests of all that reads one.
 
+mod census;
+mod holders;
+mod mutation;
 pub(crate) mod secrets;
 
 use std::path::{Path, PathBuf};
 
 use tracer_common::{stack::StackId, table::StackTotals};
 
+pub(crate) use self::census::census;
+pub(crate) use self::holders::holders;
+pub(crate) use self::mutation::mutate;
 use super::{
-    AboutHolders, CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header,
-    Heap, HeapArena, HolderGroup, HolderState, JvmInfo, KeptCensus, KeptHolders, KeptStack, LiveResident,
-    LiveSize, MappedMemory, Memory, MemoryPart, Quality, SessionInfo, Survivors, TargetInfo, ThreadLive,
-    ThreadStack, Touched, TouchedBy, Writer,
+    CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
+    JvmInfo, KeptCensus, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, Quality, SessionInfo,
+    Survivors, TargetInfo, ThreadLive, ThreadStack, Touched, TouchedBy, Writer,
 };
-use crate::census::{Census, Finding, Group, document};
-use crate::holders::{Owner, Step, StepKind};
 use crate::limits::Limit;
 use crate::process::{Pid, Tid};
 use crate::symbolize::{Frame, FrameKind, Tier, UnknownReason};
@@ -372,66 +375,6 @@ pub(crate) fn write(path: &Path) -> Writer {
     writer
 }
 
-/// A small census with so many zlib states.
-pub(crate) fn census(inflaters: u64) -> Census {
-    let bytes = inflaters * 40_040;
-    let group = |name: &str, count| Group { name: name.to_owned(), count };
-    Census {
-        schema: document::SCHEMA.to_owned(),
-        target: document::Subject {
-            pid: Pid(4711),
-            comm: "java".to_owned(),
-            command: ["java", "com.acme.Feed"].map(str::to_owned).to_vec(),
-            ..document::Subject::default()
-        },
-        memory: document::Memory {
-            rss_bytes: Some(200_000_000 + bytes),
-            parts: vec![document::MemoryPart {
-                id: "malloc-arena".to_owned(),
-                reserved_bytes: Some(128 << 20),
-                committed_bytes: Some(64 << 20),
-                resident_bytes: Some((32 << 20) + bytes),
-                swap_bytes: None,
-            }],
-            ..document::Memory::default()
-        },
-        findings: vec![Finding {
-            kind: "zlib".to_owned(),
-            bytes: Some(bytes),
-            evidence: format!("{inflaters} inflate states of zlib are alive"),
-            category: Some("zlib".to_owned()),
-            advice: "close the streams".to_owned(),
-        }],
-        census: document::Contents {
-            zlib: Some(document::Zlib {
-                inflate: document::Sum { count: inflaters, bytes },
-                ..document::Zlib::default()
-            }),
-            malloc: Some(document::Malloc {
-                in_use_bytes: (30 << 20) + bytes,
-                in_use_count: 1_000 + 3 * inflaters,
-                free_bytes: 1 << 20,
-                top_bytes: 4_096,
-                ..document::Malloc::default()
-            }),
-            threads: Some(document::Threads {
-                count: 20,
-                groups: vec![group("pool-N", 12), group("main", 8)],
-            }),
-            class_loaders: Some(vec![document::LoaderType {
-                name: "Plugin".to_owned(),
-                count: 3,
-                classes: 9,
-                ..document::LoaderType::default()
-            }]),
-            ..document::Contents::default()
-        },
-        limits: Some(Vec::new()),
-        unknown: [("direct_buffers".to_owned(), "java.nio.Bits is not there".to_owned())].into(),
-        ..Census::default()
-    }
-}
-
 /// The finished sample.
 pub(crate) fn finished() -> (tempfile::TempDir, PathBuf) {
     let (folder, path) = folder();
@@ -446,93 +389,4 @@ pub(crate) fn finished_with_holders() -> (tempfile::TempDir, PathBuf) {
     writer.holders(&holders()).expect("holders");
     writer.finish(&End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }).expect("finish");
     (folder, path)
-}
-
-/// The inflaters are kept by a static list, or by a cleaner alone; the buffers by nobody that was found.
-pub(crate) fn holders() -> KeptHolders<StackId> {
-    let step = |kind, class: &str, name: Option<&str>| Step {
-        kind,
-        class: Some(class.into()),
-        name: name.map(Into::into),
-    };
-    let owner =
-        Owner { class: "java.util.zip.Inflater$InflaterZStreamRef".to_owned(), field: "address".to_owned() };
-    let path = vec![
-        step(StepKind::Static, "com.acme.Feed", Some("OPEN")),
-        step(StepKind::Element, "java.lang.Object[]", None),
-        step(StepKind::Field, "java.util.zip.Inflater", Some("zsRef")),
-    ];
-    let group = |owner: Option<&Owner>, state, path: &[Step], count, bytes| HolderGroup {
-        owner: owner.cloned(),
-        state,
-        path: path.to_vec(),
-        count,
-        bytes,
-        exact: false,
-    };
-    KeptHolders {
-        about: AboutHolders {
-            method: "ptrace".to_owned(),
-            held_ns: Some(42_000_000),
-            predicted_ns: Some(50_000_000),
-            looks: 1,
-            gone_count: 1,
-            unknown: None,
-        },
-        groups: vec![
-            group(Some(&owner), HolderState::Held, &path, 400, 16_000_000),
-            group(None, HolderState::None, &[], 9_000, 4_000_000),
-            group(Some(&owner), HolderState::Collectable, &[], 30, 1_200_000),
-        ],
-        kept: [
-            (INFLATER, 0, 2_400_000, 297),
-            (INFLATER_WARM, 0, 3_000, 1),
-            (INFLATER, 2, 500, 2),
-            (BUFFER, 1, 70, 7),
-        ]
-        .map(|(stack, group, live_bytes, live_count)| KeptStack { stack, group, live_bytes, live_count })
-        .to_vec(),
-    }
-}
-
-/// Numbers at and beyond what a recording may have.
-const EXTREMES: [i64; 12] =
-    [0, 1, -1, 4_096, i64::MAX, i64::MIN, 1 << 56, (1 << 56) + 1, 1 << 60, 1 << 61, 1 << 47, 1 << 32];
-
-/// Changes some cells of a finished recording, as someone would who knows its tables; the same for the same seed.
-pub(crate) fn mutate(path: &Path, seed: u64) {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below.max(1)
-    };
-    let database = rusqlite::Connection::open(path).expect("open");
-    database.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF").expect("pragma");
-    let mut columns: Vec<(String, String, String)> = Vec::new();
-    let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c
-               WHERE m.type = 'table' ORDER BY 1, c.cid";
-    let mut statement = database.prepare(sql).expect("tables");
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("columns");
-    columns.extend(rows.map(|row| row.expect("column")));
-    drop(statement);
-    for _ in 0..1 + random(6) {
-        let (table, column, kind) = &columns[random(columns.len())];
-        let extreme = EXTREMES[random(EXTREMES.len())];
-        let value = match (kind.as_str(), random(4)) {
-            ("INTEGER", 0) => "NULL".to_owned(),
-            ("INTEGER", 1) => format!("\"{column}\" + {}", extreme.rem_euclid(1 << 40)),
-            ("INTEGER", _) => extreme.to_string(),
-            (_, 0) => "''".to_owned(),
-            (_, 1) => "printf('%.*c', 100000, 'x')".to_owned(),
-            (_, 2) => format!("\"{column}\" || char(27, 8238, 10, 0)"),
-            // Numbers in JSON.
-            _ => format!("replace(replace(\"{column}\", '0', '99999999999'), ':1', ':{extreme}')"),
-        };
-        let every = 1 + random(3);
-        let sql = format!(
-            "UPDATE OR IGNORE \"{table}\" SET \"{column}\" = {value} WHERE ({every} = 1 OR length(hex(\"{column}\")) % {every} = 0)"
-        );
-        // Some are refused: the tables know what is a number.
-        let _ = database.execute(&sql, []);
-    }
 }

@@ -1,8 +1,9 @@
-//! A recording that is written is read again; what is damaged, foreign or unfinished is told apart.
+//! A recording that is written is read again, with all that was written.
+
+mod damage;
+mod files;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -15,16 +16,6 @@ use crate::symbolize::{Frame, FrameKind};
 
 fn end() -> End {
     End { duration_ns: 10 * SECOND_NS, reason: "duration".to_owned() }
-}
-
-fn beside(path: &Path) -> Vec<String> {
-    let folder = path.parent().expect("folder");
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .expect("folder")
-        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -134,148 +125,6 @@ fn what_a_stranger_calls_a_census_is_told_from_one() {
 }
 
 #[test]
-fn a_finished_recording_is_one_private_file() {
-    let (_folder, path) = fixture::finished();
-    assert_eq!(beside(&path), ["sample.trec"]);
-    assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
-}
-
-#[test]
-fn one_that_is_being_written_or_was_abandoned_is_readable_and_says_so() {
-    let (_folder, path) = fixture::folder();
-    let mut writer = fixture::write(&path);
-    // After the last tick: not in the file yet.
-    writer.note("lost with its recorder").expect("note");
-    let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Recording);
-    drop(writer);
-    let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
-    assert_eq!(recording.duration_ns, 10 * SECOND_NS);
-    assert_eq!(recording.totals.len(), 7);
-    assert!(recording.notes.is_empty());
-}
-
-#[test]
-fn an_existing_file_is_kept_without_force() {
-    let (_folder, path) = fixture::folder();
-    fs::write(&path, "precious").expect("write");
-    let error = Writer::create(&path, false, &fixture::header()).err().expect("refused");
-    assert!(matches!(error, WriteError::Exists { .. }), "{error}");
-    assert_eq!(fs::read(&path).expect("read"), b"precious");
-    fs::remove_file(&path).expect("remove");
-    symlink("/nowhere/at/all", &path).expect("link");
-    assert!(matches!(Writer::create(&path, false, &fixture::header()), Err(WriteError::Exists { .. })));
-    assert!(matches!(Writer::create(&path, true, &fixture::header()), Err(WriteError::NotPlain { .. })));
-}
-
-#[test]
-fn force_replaces_only_once_the_session_runs() {
-    let (_folder, path) = fixture::finished();
-    let before = fs::read(&path).expect("read");
-    let writer = Writer::create(&path, true, &fixture::header()).expect("create");
-    assert_eq!(fs::read(&path).expect("read"), before);
-    drop(writer);
-    assert_eq!(fs::read(&path).expect("read"), before);
-    assert_eq!(beside(&path), ["sample.trec"]);
-
-    let mut writer = Writer::create(&path, true, &fixture::header()).expect("create");
-    writer.note("new").expect("note");
-    writer.tick(START_NS + SECOND_NS).expect("tick");
-    assert_eq!(read(&path).expect("read").notes, ["new"]);
-    writer.note("newer").expect("note");
-    writer.finish(&end()).expect("finish");
-    assert_eq!(read(&path).expect("read").notes, ["new", "newer"]);
-    assert_eq!(beside(&path), ["sample.trec"]);
-    assert_eq!(fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
-}
-
-#[test]
-fn what_killed_recorders_left_is_removed_and_nothing_else() {
-    let (_folder, path) = fixture::folder();
-    // Above the kernel's highest, and this process's.
-    let (gone, alive) = (u32::MAX, std::os::unix::process::parent_id());
-    let kept = [
-        format!(".sample.trec.{alive}.new"),
-        format!(".tracer-java-7-20260101T000000.trec.{alive}.new"),
-        format!(".other.trec.{gone}.new"),
-        format!("tracer-java-7-20260101T000000.trec.{gone}.new"),
-        ".tracer-java.trec.x.new".to_owned(),
-    ];
-    let left =
-        [format!(".sample.trec.{gone}.new"), format!(".tracer-java-7-20260101T000000.trec.{gone}.new")];
-    for name in kept.iter().chain(&left) {
-        fs::write(path.with_file_name(name), "").expect("write");
-    }
-    fixture::write(&path).finish(&end()).expect("finish");
-    let mut expected = kept.to_vec();
-    expected.push("sample.trec".to_owned());
-    expected.sort();
-    assert_eq!(beside(&path), expected);
-}
-
-#[test]
-fn force_leaves_no_log_of_an_abandoned_recording() {
-    let (_folder, path) = fixture::folder();
-    drop(fixture::write(&path));
-    // As SIGKILL leaves it: a log that belongs to the old file.
-    let mut log = path.clone().into_os_string();
-    log.push("-wal");
-    fs::write(&log, vec![0x37; 5_000]).expect("write");
-    let writer = Writer::create(&path, true, &fixture::header()).expect("create");
-    writer.finish(&end()).expect("finish");
-    assert_eq!(beside(&path), ["sample.trec"]);
-    assert!(read(&path).expect("read").totals.is_empty());
-}
-
-#[test]
-fn a_recording_under_way_is_not_replaced() {
-    let (_folder, path) = fixture::folder();
-    let _writer = fixture::write(&path);
-    assert!(matches!(Writer::create(&path, true, &fixture::header()), Err(WriteError::Busy { .. })));
-}
-
-#[test]
-fn one_that_never_ran_leaves_nothing() {
-    let (_folder, path) = fixture::folder();
-    drop(Writer::create(&path, false, &fixture::header()).expect("create"));
-    assert!(beside(&path).is_empty());
-}
-
-#[test]
-fn a_folder_that_is_missing_is_told_at_the_start() {
-    let (folder, _) = fixture::folder();
-    let path = folder.path().join("missing/x.trec");
-    let error = Writer::create(&path, false, &fixture::header()).err().expect("refused");
-    assert!(matches!(error, WriteError::Create { .. }), "{error}");
-    assert!(matches!(Writer::create("/", true, &fixture::header()), Err(WriteError::Create { .. })));
-}
-
-#[test]
-fn a_full_disk_is_an_error_and_never_a_whole_recording() {
-    let (_folder, path) = fixture::folder();
-    let mut writer = fixture::write(&path);
-    writer.limit_pages(40);
-    let frames: Vec<Frame> =
-        (0..2_000).map(|at| Frame::named(format!("a.b.C{at}.method"), FrameKind::Java)).collect();
-    let mut failed = None;
-    for id in 100..200 {
-        let written = writer.stack(StackId(id), &frames, true, "complete");
-        if let Err(error) = written.and_then(|()| writer.tick(START_NS + 11 * SECOND_NS)) {
-            failed = Some(error);
-            break;
-        }
-    }
-    let error = failed.expect("an error");
-    assert!(matches!(error, WriteError::Full { .. }), "{error}");
-    assert!(writer.tick(START_NS + 12 * SECOND_NS).is_err());
-    assert!(writer.finish(&end()).is_err());
-    let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
-    assert_eq!(recording.totals.len(), 7);
-}
-
-#[test]
 fn a_recording_of_before_collected_bytes_is_read() {
     let (_folder, path) = fixture::finished();
     let now = read(&path).expect("read");
@@ -289,125 +138,6 @@ fn a_recording_of_before_collected_bytes_is_read() {
     assert_eq!(before.totals, now.totals);
     assert!(before.survivors.is_empty());
     assert_eq!(before.collections.first().map(|collection| collection.full), Some(false));
-}
-
-#[test]
-fn foreign_newer_and_missing_files_are_told_apart() {
-    let (folder, path) = fixture::finished();
-    let at = |name: &str| folder.path().join(name);
-    fs::write(at("text"), "Lorem ipsum ".repeat(100)).expect("write");
-    fs::write(at("empty"), "").expect("write");
-    let other = Connection::open(at("other")).expect("open");
-    other.execute_batch("CREATE TABLE t (x)").expect("table");
-    drop(other);
-    for name in ["text", "empty", "other", "."] {
-        let error = read(at(name)).expect_err(name);
-        assert!(matches!(error, ReadError::Foreign { .. }), "{name}: {error}");
-    }
-    assert!(matches!(read(at("missing")), Err(ReadError::Io { .. })));
-    fs::copy(&path, at("newer")).expect("copy");
-    let newer = Connection::open(at("newer")).expect("open");
-    newer.pragma_update(None, "user_version", 3).expect("pragma");
-    drop(newer);
-    let error = read(at("newer")).expect_err("newer");
-    assert!(matches!(error, ReadError::Newer { version: 3, known: 2, .. }), "{error}");
-}
-
-/// Copies the sample, changes it as SQL says, and reads it.
-fn changed(sql: &str) -> Result<Recording, ReadError> {
-    let (_folder, path) = fixture::finished();
-    let database = Connection::open(&path).expect("open");
-    database.execute_batch("PRAGMA foreign_keys = OFF").expect("pragma");
-    database.execute_batch(sql).expect(sql);
-    drop(database);
-    read(&path)
-}
-
-#[test]
-fn later_additions_are_passed_over() {
-    let recording = changed(
-        "CREATE TABLE later (x); ALTER TABLE total ADD COLUMN later INTEGER;
-         INSERT INTO meta VALUES ('later', 'x'); UPDATE frame SET tier = 'c3', unknown = 'who-knows'",
-    )
-    .expect("read");
-    assert_eq!(recording.totals.len(), 7);
-}
-
-#[test]
-fn what_cannot_be_is_damage() {
-    for sql in [
-        "DROP TABLE gc",
-        "DELETE FROM frame WHERE id = 2",
-        "DELETE FROM meta WHERE key = 'state'",
-        "UPDATE meta SET value = '{' WHERE key = 'target'",
-        "UPDATE total SET freed_bytes = -1",
-        "UPDATE frame SET kind = 'quantum'",
-        "UPDATE source SET source = 'heaven'",
-        "UPDATE thread SET tid = -5",
-        "DELETE FROM total",
-        "UPDATE total SET allocated_bytes = 1 << 57",
-        "UPDATE series SET allocated_count = 1 << 57",
-        "UPDATE sample SET time_ns = time_ns - 5000000000 WHERE id = 7",
-        "UPDATE gc SET end_ns = begin_ns - 1",
-        "UPDATE gc SET begin_ns = 1 << 62, end_ns = NULL",
-        "UPDATE thread SET started_ns = 10, ended_ns = 9",
-        "UPDATE memory_part SET resident_bytes = 1 << 57",
-        "UPDATE survivor SET born_ns = 1 << 62",
-        "UPDATE code_series SET loaded_bytes = 1 << 57",
-        "UPDATE compiled_method SET bytes = 9223372036854775807",
-        "UPDATE live_thread SET live_bytes = 9223372036854775807",
-        "UPDATE lost SET count = 9223372036854775807",
-        "UPDATE touched SET variance = 9223372036854775807",
-        "CREATE VIEW v AS SELECT 1",
-        "CREATE VIRTUAL TABLE v USING fts5(x)",
-        "CREATE TRIGGER t AFTER INSERT ON gc BEGIN DELETE FROM gc; END",
-    ] {
-        let error = changed(sql).expect_err(sql);
-        assert!(matches!(error, ReadError::Corrupt { .. }), "{sql}: {error}");
-    }
-}
-
-#[test]
-fn frees_without_their_allocation_are_counted_and_taken_back() {
-    let recording =
-        changed("UPDATE total SET freed_bytes = allocated_bytes + 1, freed_count = 0").expect("read");
-    assert_eq!(recording.lost.get("inconsistent_totals"), Some(&7));
-    assert!(recording.totals.iter().all(|row| row.totals.freed_bytes == row.totals.allocated_bytes));
-    let recording =
-        changed("UPDATE series SET freed_bytes = 1 << 40, collected_bytes = 1 << 41").expect("read");
-    for row in recording.series.iter().flat_map(|sample| &sample.rows) {
-        assert!(row.totals.freed_bytes <= row.totals.allocated_bytes);
-        assert!(row.totals.collected_bytes <= row.totals.freed_bytes);
-    }
-}
-
-#[test]
-fn long_names_are_cut() {
-    let recording = changed(
-        "UPDATE frame SET function = printf('%.*c', 3000001, 'é'), file = printf('%.*c', 2000000, 'f');
-         UPDATE thread SET name = printf('%.*c', 2000000, 't')",
-    )
-    .expect("read");
-    let longest = |text: &str| text.len() <= columns::TEXT_BYTES + "…".len() && text.ends_with('…');
-    assert!(recording.frames.iter().all(|frame| longest(&frame.function)));
-    assert!(recording.threads.iter().filter_map(|thread| thread.name.as_deref()).all(longest));
-}
-
-#[test]
-fn no_truncation_or_flipped_byte_panics() {
-    let (folder, path) = fixture::finished();
-    let whole = fs::read(&path).expect("read");
-    let broken = folder.path().join("broken.trec");
-    for length in (0..whole.len()).step_by(701).chain([15, 16, 60, 70, 99, 100, 101, whole.len() - 1]) {
-        fs::write(&broken, &whole[..length]).expect("write");
-        assert!(read(&broken).is_err(), "{length} of {} bytes", whole.len());
-    }
-    for at in (0..whole.len()).step_by(97) {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 0xff;
-        fs::write(&broken, &bytes).expect("write");
-        let _ = read(&broken);
-    }
 }
 
 #[test]
@@ -572,18 +302,4 @@ proptest! {
             prop_assert_eq!(last.get(&at), Some(&exact(row.totals)));
         }
     }
-}
-
-/// The path of a recording whose recorder was killed, with its log, in a folder of its own.
-#[test]
-fn a_killed_recorders_log_is_read_from_a_copy_too() {
-    let (folder, path) = fixture::folder();
-    let writer = fixture::write(&path);
-    let copy: PathBuf = folder.path().join("copy.trec");
-    fs::copy(&path, &copy).expect("copy");
-    fs::copy(folder.path().join("sample.trec-wal"), folder.path().join("copy.trec-wal")).expect("copy");
-    drop(writer);
-    let recording = read(&copy).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
-    assert_eq!(recording.totals.len(), 7);
 }

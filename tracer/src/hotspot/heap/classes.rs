@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::copy::HeapCopy;
+use super::shape::Shape;
 
 /// Superclasses of a class.
 const MAX_DEPTH: usize = 256;
@@ -25,78 +26,6 @@ pub struct ClassId(u32);
 impl ClassId {
     pub(super) fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// How this JVM writes references and headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
-    /// Base and shift of compressed references; none if they take eight bytes.
-    pub(super) references: Option<(u64, u32)>,
-    pub(super) class: ClassPointer,
-    pub(super) array_length: u64,
-    /// Objects begin at multiples of this.
-    pub(super) alignment: u64,
-}
-
-/// Where an object has its class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClassPointer {
-    Wide,
-    Narrow {
-        base: u64,
-        shift: u32,
-    },
-    /// In the mark word, from this bit on.
-    InMark {
-        base: u64,
-        shift: u32,
-        bit: u32,
-    },
-}
-
-impl Shape {
-    /// Bytes of a reference.
-    pub(super) fn reference_bytes(&self) -> u64 {
-        if self.references.is_some() { 4 } else { WORD_BYTES }
-    }
-
-    /// The address that the reference at `address` leads to; 0 for null.
-    #[inline]
-    pub(super) fn reference(&self, copy: &HeapCopy, address: u64) -> Option<u64> {
-        match self.references {
-            Some(_) => Some(self.decode(copy.half(address)?)),
-            None => copy.word(address),
-        }
-    }
-
-    /// The address of a compressed reference.
-    #[inline]
-    pub(super) fn decode(&self, narrow: u32) -> u64 {
-        match (self.references, narrow) {
-            (_, 0) | (None, _) => 0,
-            (Some((base, shift)), narrow) => base.wrapping_add(u64::from(narrow) << shift),
-        }
-    }
-
-    /// The class pointer of the object at `address`, as its header has it.
-    #[inline]
-    fn pointer(&self, copy: &HeapCopy, address: u64) -> Option<u64> {
-        match self.class {
-            ClassPointer::Wide => copy.word(address.wrapping_add(WORD_BYTES)),
-            ClassPointer::Narrow { .. } => copy.half(address.wrapping_add(WORD_BYTES)).map(u64::from),
-            ClassPointer::InMark { bit, .. } => Some(copy.word(address)? >> bit),
-        }
-    }
-
-    /// The class that a pointer leads to.
-    fn class(&self, pointer: u64) -> u64 {
-        match self.class {
-            ClassPointer::Wide => pointer,
-            ClassPointer::Narrow { base, shift } | ClassPointer::InMark { base, shift, .. } => {
-                base.wrapping_add(pointer << shift)
-            }
-        }
     }
 }
 

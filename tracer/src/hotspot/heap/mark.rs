@@ -8,159 +8,16 @@
 //! actions are set aside with the referent. If the referent is reachable, the action is, and by the referent's path;
 //! else only the cleaner has it, which is what garbage looks like.
 
-use std::collections::{HashMap, HashSet};
-
-use memmap2::{MmapMut, MmapOptions};
+use std::collections::HashMap;
 
 use super::classes::{ClassId, ClassTable, Kind, Reference, Strength};
-use super::copy::{HeapCopy, SpaceKind, used_bytes};
+use super::copy::{HeapCopy, used_bytes};
+use super::marks::{Marks, ParentCode, Reach};
 use super::roots::{Root, Roots};
 
 const WORD_BYTES: u64 = 8;
 /// The smallest object: a header of eight bytes.
 const SMALLEST_OBJECT_BYTES: u64 = 8;
-/// A parent with this bit is the index of a root.
-const ROOT: u32 = 1 << 31;
-
-/// How an object is reached, the strongest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reach {
-    /// By a static field, a thread's object, a class loader, JNI or the JVM itself.
-    Held,
-    /// By a word on a stack or in a register that may be a reference.
-    Stack,
-    /// By soft references.
-    Soft,
-    /// By a cleaner or finalizer alone: garbage, which the next collections free.
-    Collectable,
-}
-
-/// Reference that led to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parent {
-    /// Index of an object in the order of marking.
-    Object(usize),
-    /// Index of a root.
-    Root(usize),
-}
-
-/// How far what was copied made sense.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quality {
-    /// Objects that were reached.
-    pub objects: u64,
-    /// References of objects to memory whose class could not be proved.
-    pub unknown: u64,
-    /// References of objects to outside the used heap.
-    pub outside: u64,
-}
-
-impl Quality {
-    /// Is it of one moment? A copy that is not has many references that lead nowhere.
-    pub fn is_consistent(&self) -> bool {
-        // A stale word on a stack that looks like an object leads to one or two.
-        self.unknown + self.outside <= 8.max(self.objects / 10_000)
-    }
-}
-
-/// An array of numbers that takes memory only as far as it is used.
-struct Numbers {
-    memory: MmapMut,
-    length: usize,
-}
-
-impl Numbers {
-    fn with_room_for(count: u64) -> std::io::Result<Self> {
-        let bytes = usize::try_from(count.saturating_mul(4).max(4096))
-            .map_err(|_| std::io::ErrorKind::OutOfMemory)?;
-        Ok(Self { memory: MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?, length: 0 })
-    }
-
-    /// Returns false if there is no room.
-    #[inline]
-    fn push(&mut self, value: u32) -> bool {
-        let at = 4 * self.length;
-        let Some(place) = self.memory.get_mut(at..at + 4) else { return false };
-        place.copy_from_slice(&value.to_le_bytes());
-        self.length += 1;
-        true
-    }
-
-    #[inline]
-    fn get(&self, index: usize) -> Option<u32> {
-        if index >= self.length {
-            return None;
-        }
-        let bytes = self.memory.get(4 * index..4 * index + 4)?;
-        Some(u32::from_le_bytes(bytes.try_into().ok()?))
-    }
-}
-
-/// Objects that were reached.
-pub(super) struct Marks {
-    base: u64,
-    /// One for each word of the heap.
-    bits: MmapMut,
-    /// Index of each object's first word.
-    objects: Numbers,
-    parents: Numbers,
-    /// Where each way of being reached begins, in the order of marking.
-    begins: Vec<(Reach, usize)>,
-    pub(super) roots: Vec<Root>,
-    /// By the index of an action: the object whose end it waits for.
-    acts_for: HashMap<usize, u64>,
-    /// Indices of those objects.
-    waited_for: HashMap<u64, usize>,
-    pub(super) quality: Quality,
-}
-
-impl std::fmt::Debug for Marks {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Marks").field("quality", &self.quality).finish_non_exhaustive()
-    }
-}
-
-impl Marks {
-    /// Objects that were reached.
-    pub(super) fn count(&self) -> usize {
-        self.objects.length
-    }
-
-    /// The object with this index in the order of marking.
-    #[inline]
-    pub(super) fn object(&self, index: usize) -> Option<u64> {
-        Some(self.base + WORD_BYTES * u64::from(self.objects.get(index)?))
-    }
-
-    pub(super) fn parent(&self, index: usize) -> Option<Parent> {
-        if let Some(object) = self.acts_for.get(&index).and_then(|object| self.waited_for.get(object)) {
-            return Some(Parent::Object(*object));
-        }
-        let parent = self.parents.get(index)?;
-        Some(match parent & ROOT {
-            0 => Parent::Object(parent as usize),
-            _ => Parent::Root((parent & !ROOT) as usize),
-        })
-    }
-
-    /// How the object with this index is reached.
-    pub(super) fn reach(&self, index: usize) -> Reach {
-        let after = self.begins.partition_point(|(_, begin)| *begin <= index);
-        after.checked_sub(1).and_then(|at| self.begins.get(at)).map_or(Reach::Held, |(reach, _)| *reach)
-    }
-
-    #[inline]
-    pub(super) fn is_marked(&self, address: u64) -> bool {
-        let (byte, bit) = place(self.base, address);
-        self.bits.get(byte).is_some_and(|byte| byte & bit != 0)
-    }
-}
-
-#[inline]
-fn place(base: u64, address: u64) -> (usize, u8) {
-    let word = address.wrapping_sub(base) / WORD_BYTES;
-    (usize::try_from(word / 8).unwrap_or(usize::MAX), 1 << (word % 8))
-}
 
 /// A reference whose referent was not reached when it was met.
 #[derive(Clone, Copy)]
@@ -180,7 +37,7 @@ struct Marker<'a, 'b> {
     /// Loaders that were not reached yet, by their `ClassLoaderData` and by their object.
     loaders: HashMap<u64, usize>,
     loader_objects: HashMap<u64, u64>,
-    loader_roots: Vec<(u32, Vec<u64>)>,
+    loader_roots: Vec<(ParentCode, Vec<u64>)>,
     /// Whether the loader of each class was seen.
     seen_classes: Vec<bool>,
     phantoms: Vec<Waiting>,
@@ -195,18 +52,7 @@ struct Marker<'a, 'b> {
 /// There is no memory for it.
 pub(super) fn mark(copy: &HeapCopy, classes: &mut ClassTable<'_>, roots: Roots) -> std::io::Result<Marks> {
     let capacity = used_bytes(copy.spaces()) / SMALLEST_OBJECT_BYTES.max(classes.shape.alignment);
-    let bit_bytes = usize::try_from(copy.extent_bytes() / (8 * WORD_BYTES) + 1).unwrap_or(usize::MAX);
-    let marks = Marks {
-        base: copy.base(),
-        bits: MmapOptions::new().len(bit_bytes).no_reserve_swap().map_anon()?,
-        objects: Numbers::with_room_for(capacity)?,
-        parents: Numbers::with_room_for(capacity)?,
-        begins: vec![(Reach::Held, 0)],
-        roots: Vec::new(),
-        acts_for: HashMap::new(),
-        waited_for: HashMap::new(),
-        quality: Quality::default(),
-    };
+    let marks = Marks::with_room_for(copy, capacity)?;
     let mut marker = Marker {
         copy,
         classes,
@@ -224,12 +70,7 @@ pub(super) fn mark(copy: &HeapCopy, classes: &mut ClassTable<'_>, roots: Roots) 
     };
     marker.all(roots);
     let mut marks = marker.marks;
-    marks.quality.objects = marks.count() as u64;
-    if !marks.acts_for.is_empty() {
-        let wanted: HashSet<u64> = marks.acts_for.values().copied().collect();
-        let object = |index| marks.object(index).filter(|object| wanted.contains(object));
-        marks.waited_for = (0..marks.count()).filter_map(|index| Some((object(index)?, index))).collect();
-    }
+    marks.finish();
     Ok(marks)
 }
 
@@ -237,7 +78,7 @@ impl Marker<'_, '_> {
     fn all(&mut self, roots: Roots) {
         let mut boot = Vec::new();
         for loader in roots.loaders {
-            let root = self.root(Root::Loader { object: loader.object });
+            let root = self.marks.add_root(Root::Loader { object: loader.object });
             let index = self.loader_roots.len();
             self.loader_roots.push((root, loader.handles));
             if loader.object == 0 && !loader.is_holder {
@@ -253,7 +94,7 @@ impl Marker<'_, '_> {
         let mut imprecise = Vec::new();
         let mut locals = Vec::new();
         for (index, thread) in roots.threads.into_iter().enumerate() {
-            let root = self.root(Root::Thread(index));
+            let root = self.marks.add_root(Root::Thread(index));
             self.reached(thread.object, root);
             locals.push((index, thread.locals));
             imprecise.push((index, thread.stack, thread.registers));
@@ -261,22 +102,22 @@ impl Marker<'_, '_> {
         boot.into_iter().for_each(|index| self.follow_loader(index));
         self.finish();
         for (index, objects) in locals {
-            let root = self.root(Root::Local(index));
+            let root = self.marks.add_root(Root::Local(index));
             objects.into_iter().for_each(|object| self.reached(object, root));
         }
         self.finish();
         for storage in roots.storages.into_iter().filter(|storage| !storage.weak) {
-            let root = self.root(Root::Storage { name: storage.name });
+            let root = self.marks.add_root(Root::Storage { name: storage.name });
             storage.objects.into_iter().for_each(|object| self.reached(object, root));
             self.finish();
         }
-        let root = self.root(Root::Statics);
+        let root = self.marks.add_root(Root::Statics);
         roots.statics.into_iter().for_each(|word| self.may_be(word, root));
         self.finish();
 
         self.begin(Reach::Stack);
         for (index, stack, registers) in imprecise {
-            let root = self.root(Root::Stack(index));
+            let root = self.marks.add_root(Root::Stack(index));
             stack.into_iter().chain(registers).for_each(|word| self.word(word, root));
         }
         self.finish();
@@ -304,19 +145,14 @@ impl Marker<'_, '_> {
         }
     }
 
-    fn root(&mut self, root: Root) -> u32 {
-        self.marks.roots.push(root);
-        ROOT | (self.marks.roots.len() - 1) as u32
-    }
-
     fn begin(&mut self, reach: Reach) {
         self.reach = reach;
-        self.marks.begins.push((reach, self.marks.count()));
+        self.marks.begin(reach);
     }
 
     /// An object that something leads to for certain.
     #[inline]
-    fn reached(&mut self, object: u64, parent: u32) {
+    fn reached(&mut self, object: u64, parent: ParentCode) {
         if object == 0 {
             return;
         }
@@ -324,21 +160,11 @@ impl Marker<'_, '_> {
             self.marks.quality.outside += 1;
             return;
         }
-        let (byte, bit) = place(self.marks.base, object);
-        let Some(byte) = self.marks.bits.get_mut(byte) else { return };
-        if *byte & bit != 0 {
-            return;
-        }
-        *byte |= bit;
-        let word = (object - self.marks.base) / WORD_BYTES;
-        // There is room for as many as the used heap can hold.
-        if self.marks.objects.push(word as u32) {
-            self.marks.parents.push(parent);
-        }
+        self.marks.mark(object, parent);
     }
 
     /// A word that may be an address.
-    fn may_be(&mut self, word: u64, parent: u32) {
+    fn may_be(&mut self, word: u64, parent: ParentCode) {
         if self.copy.contains(word)
             && !self.marks.is_marked(word)
             && self.classes.is_object(self.copy, word).is_some()
@@ -348,7 +174,7 @@ impl Marker<'_, '_> {
     }
 
     /// A word that may be an address or two compressed references.
-    fn word(&mut self, word: u64, parent: u32) {
+    fn word(&mut self, word: u64, parent: ParentCode) {
         self.may_be(word, parent);
         if self.classes.shape.references.is_some() {
             for half in [word as u32, (word >> 32) as u32] {
@@ -393,7 +219,7 @@ impl Marker<'_, '_> {
         {
             self.see_loader_data(loader);
         }
-        let parent = index as u32;
+        let parent = ParentCode::from(index);
         let Some(class) = self.classes.get(id) else { return };
         match class.kind {
             Kind::PrimitiveArray { .. } | Kind::NoObjects => {}
@@ -414,7 +240,7 @@ impl Marker<'_, '_> {
         }
     }
 
-    fn blocks(&mut self, object: u64, blocks: &[(u32, u32)], but: &[u32], parent: u32) {
+    fn blocks(&mut self, object: u64, blocks: &[(u32, u32)], but: &[u32], parent: ParentCode) {
         let step = self.classes.shape.reference_bytes();
         for (offset, count) in blocks {
             for index in 0..u64::from(*count) {
@@ -428,7 +254,7 @@ impl Marker<'_, '_> {
         }
     }
 
-    fn elements(&mut self, object: u64, header_bytes: u64, parent: u32) {
+    fn elements(&mut self, object: u64, header_bytes: u64, parent: ParentCode) {
         let shape = self.classes.shape;
         let length = self.copy.half(object + shape.array_length).unwrap_or(0);
         let step = shape.reference_bytes();
@@ -452,7 +278,7 @@ impl Marker<'_, '_> {
         blocks: &[(u32, u32)],
         reference: &Reference,
     ) {
-        let parent = index as u32;
+        let parent = ParentCode::from(index);
         let shape = self.classes.shape;
         self.blocks(object, blocks, &reference.actions, parent);
         let discovered = shape.reference(self.copy, object + u64::from(reference.discovered));
@@ -476,7 +302,7 @@ impl Marker<'_, '_> {
 
     fn referent(&mut self, waiting: Waiting) {
         if let Some(referent) = self.referent_of(waiting) {
-            self.reached(referent, waiting.index as u32);
+            self.reached(referent, waiting.index.into());
         }
     }
 
@@ -489,14 +315,14 @@ impl Marker<'_, '_> {
         for action in &reference.actions {
             let target = self.classes.shape.reference(self.copy, waiting.object + u64::from(*action));
             let index = self.marks.count();
-            self.reached(target.unwrap_or(0), waiting.index as u32);
+            self.reached(target.unwrap_or(0), waiting.index.into());
             if let Some(referent) = referent.filter(|_| self.marks.count() > index) {
-                self.marks.acts_for.insert(index, referent);
+                self.marks.acts_for(index, referent);
             }
         }
     }
 
-    fn mirror(&mut self, object: u64, instance_bytes: u64, parent: u32) {
+    fn mirror(&mut self, object: u64, instance_bytes: u64, parent: ParentCode) {
         let fields = self.classes.mirror;
         let shape = self.classes.shape;
         let count = self.copy.half(object + fields.static_count).unwrap_or(0);
@@ -535,7 +361,7 @@ impl Marker<'_, '_> {
                 return;
             }
             let word = self.copy.word(at).unwrap_or(0);
-            self.word(word, index as u32);
+            self.word(word, index.into());
         }
     }
 
@@ -567,9 +393,4 @@ impl Marker<'_, '_> {
         let (root, handles) = (*root, std::mem::take(handles));
         handles.into_iter().for_each(|object| self.reached(object, root));
     }
-}
-
-/// Is what lies in such a space copied whole, objects one behind the other?
-pub(super) fn is_walkable(kind: SpaceKind) -> bool {
-    kind != SpaceKind::HumongousRest
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Look;
 use super::classes::{ClassId, Kind};
-use super::mark::Parent;
+use super::marks::Parent;
 use super::roots::Root;
 use crate::hotspot::class_name::readable;
 

@@ -1,30 +1,28 @@
 //! Roots: holders of objects outside of the heap: class loaders, threads, JNI and the JVM itself.
 //!
-//! Read while the target is held. Much of it is not described by the JVM, and is found by proof before: a loader's list
-//! of handles is the field that leads to the handle of one of its mirrors; an `OopStorage` is what libjvm's data points
-//! to and whose first block names it as owner.
+//! Read while the target is held, at places that were found before ([`places`]).
 //! Source: HotSpot 11 to 25, `classfile/classLoaderData.hpp`, `gc/shared/oopStorage.inline.hpp`,
 //! `runtime/jniHandles.hpp`.
+
+mod places;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use tracer_common::arch::PAGE_BYTES;
 
+pub(super) use self::places::Places;
+use self::places::StoragePlace;
 use super::{HeapAccess, HeapError};
-use crate::hotspot::pages::Pages;
-use crate::hotspot::read::{ReadError, Reader, pointer};
+use crate::hotspot::read::{ReadError, pointer};
 use crate::hotspot::threads;
 use crate::hotspot::vmstructs::{Field, Width};
 use crate::process::hold::ThreadRegisters;
-use crate::process::mapping::Mapping;
 use crate::process::pagemap::{self, Residency};
 
 const WORD_BYTES: u64 = 8;
 /// Loaders, and holders of hidden classes, of one JVM.
 const MAX_LOADERS: usize = 1 << 20;
-/// Loaders that are asked for a proof of where handles are.
-const MAX_PROOFS: usize = 64;
 /// A chunk of a loader's handles: so many, then how many are used, then the next chunk.
 const CHUNK_SLOTS: u64 = 32;
 const CHUNK_BYTES: u64 = 272;
@@ -38,18 +36,12 @@ const BLOCK_MASK: u64 = 512;
 const BLOCK_OWNER: u64 = 520;
 const ARRAY_HEADER_BYTES: u64 = 24;
 const MAX_BLOCKS: u64 = 1 << 20;
-/// Words of a storage among which its array of blocks is.
-const ARRAY_WORDS: Range<u64> = 1..7;
-const MAX_STORAGES: usize = 256;
-const MAX_NAME: usize = 64;
 /// Blocks of a thread's local handles.
 const MAX_LOCAL_BLOCKS: usize = 1 << 16;
 /// Below the stack pointer, what a function may use without moving it.
 const RED_ZONE_BYTES: u64 = 128;
 /// Bytes of all stacks together.
 const MAX_STACK_BYTES: u64 = 1 << 30;
-/// libjvm's writable data.
-const MAX_DATA_BYTES: u64 = 64 << 20;
 /// The last version whose own references are plain variables.
 const LAST_WITH_STATICS: u32 = 15;
 /// Storages of these names do not hold what is in them.
@@ -115,136 +107,7 @@ pub(super) struct StorageRoots {
     pub(super) objects: Vec<u64>,
 }
 
-/// Where roots were proved to be.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    handles: Field,
-    storages: Vec<StoragePlace>,
-    data: Vec<Range<u64>>,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { handles: word(0), storages: Vec::new(), data: Vec::new() }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct StoragePlace {
-    address: u64,
-    name: String,
-    array: Field,
-}
-
 impl HeapAccess<'_> {
-    /// Proves where roots are. `libjvm`: the mappings of the JVM's library are those of this path.
-    pub(super) fn find_places(&self, mappings: &[Mapping], libjvm: &str) -> Result<Places, HeapError> {
-        let data = writable_data(mappings, libjvm);
-        let handles = self.find_handles()?;
-        let storages = self.find_storages(&data, mappings)?;
-        // Every JVM has some that native code holds.
-        if !storages
-            .iter()
-            .any(|storage| storage.name == "JNI Global" || storage.name == "JNI Global Handles")
-        {
-            return Err(HeapError::missing("the storage of JNI's references"));
-        }
-        Ok(Places { handles, storages, data })
-    }
-
-    fn find_handles(&self) -> Result<Field, HeapError> {
-        let layout = &self.layout.loaders;
-        let mut next = self.reader.u64(layout.head)?;
-        for _ in 0..MAX_PROOFS {
-            if next == 0 {
-                break;
-            }
-            let record = self.reader.record(next, layout.bytes)?;
-            let class = record.field(layout.classes)?;
-            let mirror = self.reader.field(class, self.layout.classes.mirror).unwrap_or(0);
-            let known = [record.field(layout.object)?, mirror];
-            for offset in (0..layout.bytes).step_by(8).filter(|offset| *offset != layout.object.offset) {
-                let field = Field { offset, width: Width::Eight };
-                let Ok(first) = record.pointer(field) else { continue };
-                let Ok(chunks) = self.chunks(first) else { continue };
-                let proves = |chunk: &(u64, Vec<u64>)| {
-                    let slots = chunk.0..chunk.0 + CHUNK_SLOTS * WORD_BYTES;
-                    known.iter().any(|handle| *handle != 0 && slots.contains(handle))
-                };
-                if chunks.iter().any(proves) {
-                    return Ok(field);
-                }
-            }
-            next = record.field(layout.next)?;
-        }
-        Err(HeapError::missing("what class loaders hold"))
-    }
-
-    /// The chunks of handles from `first` on: address and used slots.
-    fn chunks(&self, first: u64) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
-        let mut chunks = Vec::new();
-        let mut next = first;
-        while next != 0 {
-            if chunks.len() >= MAX_CHUNKS {
-                return Err(ReadError::OutOfBounds(next));
-            }
-            let record = self.reader.record(next, CHUNK_BYTES)?;
-            let used = record.field(CHUNK_USED)?;
-            if used > CHUNK_SLOTS {
-                return Err(ReadError::OutOfBounds(used));
-            }
-            let slots = (0..used).map(|index| record.field(word(index)));
-            chunks.push((next, slots.collect::<Result<_, _>>()?));
-            next = record.field(CHUNK_NEXT)?;
-        }
-        Ok(chunks)
-    }
-
-    fn find_storages(
-        &self,
-        data: &[Range<u64>],
-        mappings: &[Mapping],
-    ) -> Result<Vec<StoragePlace>, HeapError> {
-        let pages = Pages::new(self.memory);
-        let reader = Reader::new(&pages);
-        let mut found: Vec<StoragePlace> = Vec::new();
-        let mut seen = HashSet::new();
-        for value in self.words(data)? {
-            let is_memory = || {
-                let after = mappings.partition_point(|mapping| mapping.start <= value);
-                let mapping = after.checked_sub(1).and_then(|index| mappings.get(index));
-                mapping.is_some_and(|mapping| {
-                    value < mapping.end && mapping.writable && !mapping.shared && !mapping.is_file()
-                })
-            };
-            if pointer(value).is_err() || !seen.insert(value) || !is_memory() {
-                continue;
-            }
-            if let Some(storage) = self.storage_at(reader, value) {
-                found.push(storage);
-            }
-            if found.len() > MAX_STORAGES {
-                return Err(ReadError::OutOfBounds(value).into());
-            }
-        }
-        Ok(found)
-    }
-
-    /// The `OopStorage` at `address`, if it is one that holds something.
-    fn storage_at(&self, reader: Reader<'_>, address: u64) -> Option<StoragePlace> {
-        let record = reader.record(address, self.layout.threads.storage_bytes).ok()?;
-        let name = reader.c_string(record.field(word(0)).ok()?, MAX_NAME).ok()?;
-        let array = ARRAY_WORDS.map(word).find(|field| {
-            let Ok(array) = record.pointer(*field) else { return false };
-            let Ok(header) = reader.record(array, ARRAY_HEADER_BYTES + WORD_BYTES) else { return false };
-            let number = |index| header.field(word(index)).unwrap_or(0);
-            let (capacity, count, first) = (number(0), number(1), number(ARRAY_HEADER_BYTES / WORD_BYTES));
-            (1..=capacity.min(MAX_BLOCKS)).contains(&count)
-                && pointer(first).is_ok_and(|first| reader.u64(first + BLOCK_OWNER) == Ok(address))
-        })?;
-        Some(StoragePlace { address, name, array })
-    }
-
     /// Reads all roots, while the target is held. `held` are its threads; without them, stacks are searched whole.
     ///
     /// # Errors
@@ -265,6 +128,26 @@ impl HeapAccess<'_> {
         }
         roots.unallocated.sort_by_key(|range| range.start);
         Ok(roots)
+    }
+
+    /// The chunks of handles from `first` on: address and used slots.
+    fn chunks(&self, first: u64) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
+        let mut chunks = Vec::new();
+        let mut next = first;
+        while next != 0 {
+            if chunks.len() >= MAX_CHUNKS {
+                return Err(ReadError::OutOfBounds(next));
+            }
+            let record = self.reader.record(next, CHUNK_BYTES)?;
+            let used = record.field(CHUNK_USED)?;
+            if used > CHUNK_SLOTS {
+                return Err(ReadError::OutOfBounds(used));
+            }
+            let slots = (0..used).map(|index| record.field(word(index)));
+            chunks.push((next, slots.collect::<Result<_, _>>()?));
+            next = record.field(CHUNK_NEXT)?;
+        }
+        Ok(chunks)
     }
 
     fn read_loaders(&self, roots: &mut Roots) -> Result<(), HeapError> {
@@ -409,21 +292,6 @@ impl HeapAccess<'_> {
 
 const fn word(index: u64) -> Field {
     Field { offset: index * WORD_BYTES, width: Width::Eight }
-}
-
-/// libjvm's data that can be written to, and the memory behind it that no file has.
-fn writable_data(mappings: &[Mapping], libjvm: &str) -> Vec<Range<u64>> {
-    let mut data: Vec<Range<u64>> = Vec::new();
-    for mapping in mappings.iter().filter(|mapping| mapping.readable && mapping.writable && !mapping.shared) {
-        let follows = mapping.inode == 0
-            && mapping.path.is_empty()
-            && data.last().is_some_and(|range| range.end == mapping.start);
-        let range = mapping.start..mapping.end;
-        if (mapping.path == libjvm || follows) && range.end - range.start <= MAX_DATA_BYTES {
-            data.push(range);
-        }
-    }
-    data
 }
 
 fn resident_parts(residency: &dyn Residency, range: &Range<u64>) -> Vec<Range<u64>> {

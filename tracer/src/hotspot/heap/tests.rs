@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::classes::{ClassPointer, ClassTable, DeclaredField, MirrorFields, RawClass, ReadClass, Shape};
+use super::classes::{ClassTable, DeclaredField, MirrorFields, RawClass, ReadClass};
 use super::copy::{HeapCopy, Space, SpaceKind};
-use super::mark::{Marks, mark};
+use super::mark::mark;
 use super::roots::{LoaderRoots, Roots, StorageRoots, ThreadRoots};
+use super::shape::{ClassPointer, Shape};
 use super::{Look, Reach, Step, StepKind};
 
 const BASE: u64 = 0x7_0000_0000;
@@ -187,17 +188,8 @@ impl Heap {
         let mut classes = ClassTable::new(shape(), MIRROR, &source);
         let threads = self.roots.threads.iter().map(|thread| thread.object).collect();
         let unallocated = std::mem::take(&mut self.roots.unallocated);
-        let marks: Marks = mark(&copy, &mut classes, self.roots).expect("memory");
-        then(&mut Look {
-            copy: &copy,
-            classes: &mut classes,
-            marks,
-            threads,
-            unallocated,
-            field_names: HashMap::new(),
-            class_names: HashMap::new(),
-            paths: HashMap::new(),
-        })
+        let marks = mark(&copy, &mut classes, self.roots).expect("memory");
+        then(&mut Look::new(&copy, &mut classes, marks, threads, unallocated))
     }
 }
 

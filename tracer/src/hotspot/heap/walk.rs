@@ -7,8 +7,7 @@
 use std::ops::Range;
 
 use super::classes::{ClassId, ClassTable};
-use super::copy::{HeapCopy, Space};
-use super::mark::is_walkable;
+use super::copy::{HeapCopy, Space, SpaceKind};
 
 /// Objects that must follow each other where a walk is taken up again.
 const CHAIN: usize = 4;
@@ -21,7 +20,7 @@ pub(super) fn walk(
     visit: &mut dyn FnMut(&ClassTable<'_>, u64, ClassId),
 ) -> u64 {
     let mut bad = 0;
-    for space in copy.spaces().iter().filter(|space| is_walkable(space.kind)) {
+    for space in copy.spaces().iter().filter(|space| is_whole(space.kind)) {
         let mut at = space.bottom;
         while at < space.top {
             let after = unallocated.partition_point(|range| range.start <= at);
@@ -45,12 +44,17 @@ pub(super) fn walk(
     bad
 }
 
+/// Is a space of this kind copied whole, objects one behind the other?
+fn is_whole(kind: SpaceKind) -> bool {
+    kind != SpaceKind::HumongousRest
+}
+
 /// The object at `at`, and where the next one begins.
 fn step(copy: &HeapCopy, classes: &mut ClassTable<'_>, space: &Space, at: u64) -> Option<(ClassId, u64)> {
     let class = classes.of_object(copy, at)?;
     let next = at.checked_add(classes.object_bytes(copy, at, class)?)?;
     // A humongous object goes on behind its first region.
-    (next <= space.top || space.kind == super::SpaceKind::Humongous).then_some((class, next))
+    (next <= space.top || space.kind == SpaceKind::Humongous).then_some((class, next))
 }
 
 /// The next place behind `at` from which objects follow each other, or the end.

@@ -1,0 +1,187 @@
+//! A heap that was marked, as its users ask for it: fields of objects, how they are reached, and counts of classes.
+//!
+//! Paths are in `path`, which adds them to [`Look`].
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::classes::{ClassId, ClassTable, Strength};
+use super::copy::HeapCopy;
+use super::marks::{Marks, Quality, Reach};
+use super::path::Step;
+use super::walk;
+
+/// A heap that was marked.
+pub struct Look<'a, 'b> {
+    pub(super) copy: &'a HeapCopy,
+    pub(super) classes: &'a mut ClassTable<'b>,
+    pub(super) marks: Marks,
+    /// Objects of threads.
+    pub(super) threads: Vec<u64>,
+    unallocated: Vec<Range<u64>>,
+    pub(super) field_names: HashMap<(ClassId, u64), Option<Arc<str>>>,
+    pub(super) class_names: HashMap<ClassId, Arc<str>>,
+    /// By index in the order of marking.
+    pub(super) paths: HashMap<usize, Rc<[Step]>>,
+}
+
+impl std::fmt::Debug for Look<'_, '_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Look").field("marks", &self.marks).finish_non_exhaustive()
+    }
+}
+
+/// An object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub address: u64,
+    pub class: ClassId,
+    /// In the order of marking; none if nothing leads to it.
+    pub index: Option<usize>,
+}
+
+impl<'a, 'b> Look<'a, 'b> {
+    /// A marked heap. `threads` are the objects of threads; in `unallocated` are no objects.
+    pub(super) fn new(
+        copy: &'a HeapCopy,
+        classes: &'a mut ClassTable<'b>,
+        marks: Marks,
+        threads: Vec<u64>,
+        unallocated: Vec<Range<u64>>,
+    ) -> Self {
+        Self {
+            copy,
+            classes,
+            marks,
+            threads,
+            unallocated,
+            field_names: HashMap::new(),
+            class_names: HashMap::new(),
+            paths: HashMap::new(),
+        }
+    }
+
+    /// How far it made sense.
+    pub fn quality(&self) -> Quality {
+        self.marks.quality
+    }
+
+    /// Calls `visit` with every `long` of every object that is not 0 (the object, the field's offset, the value): of
+    /// those that were reached, then of those that were not. Gives at how many places it could not be told where dead
+    /// objects begin.
+    pub fn each_long(&mut self, visit: &mut dyn FnMut(Object, u32, u64)) -> u64 {
+        let mut longs = Longs { copy: self.copy, offsets: Vec::new(), visit };
+        for index in 0..self.marks.count() {
+            let Some(address) = self.marks.object(index) else { break };
+            if let Some(class) = self.classes.of_object(self.copy, address) {
+                longs.show(self.classes, Object { address, class, index: Some(index) });
+            }
+        }
+        let marks = &self.marks;
+        walk::walk(self.copy, self.classes, &self.unallocated, &mut |classes, address, class| {
+            if !marks.is_marked(address) {
+                longs.show(classes, Object { address, class, index: None });
+            }
+        })
+    }
+
+    /// How the object with this index is reached.
+    pub fn reach(&self, index: usize) -> Reach {
+        self.marks.reach(index)
+    }
+
+    /// The name of the field at `offset` of a class's instances.
+    pub fn field(&mut self, class: ClassId, offset: u32) -> Option<Arc<str>> {
+        self.field_name(class, offset.into())
+    }
+
+    /// For an object that waits for the end of another (a `PhantomReference`, with a field of its own): that object;
+    /// `Some(0)` if it is gone. `None` for all other objects.
+    pub fn waits_for(&self, object: u64, class: ClassId) -> Option<u64> {
+        let reference = self.classes.get(class)?.reference.as_ref()?;
+        if reference.strength != Strength::Phantom {
+            return None;
+        }
+        self.classes.shape.reference(self.copy, object + u64::from(reference.referent))
+    }
+
+    /// Indices of these objects in the order of marking, as far as they were reached.
+    pub fn indices(&self, objects: &HashSet<u64>) -> HashMap<u64, usize> {
+        if objects.is_empty() {
+            return HashMap::new();
+        }
+        let index = |index| Some((self.marks.object(index)?, index));
+        (0..self.marks.count()).filter_map(index).filter(|(object, _)| objects.contains(object)).collect()
+    }
+
+    /// Number of objects of each class that were reached, by the JVM's own names of classes.
+    pub fn class_counts(&mut self) -> HashMap<String, ClassCount> {
+        let mut counts: HashMap<ClassId, ClassCount> = HashMap::new();
+        for index in 0..self.marks.count() {
+            let Some(object) = self.marks.object(index) else { break };
+            if let Some(class) = self.classes.of_object(self.copy, object) {
+                let count = counts.entry(class).or_default();
+                count.all += 1;
+                count.by_stacks += u64::from(self.marks.reach(index) == Reach::Stack);
+            }
+        }
+        let mut named: HashMap<String, ClassCount> = HashMap::new();
+        for (class, count) in counts {
+            let name = self.classes.get(class).map(|class| class.name.clone()).unwrap_or_default();
+            let sum = named.entry(name).or_default();
+            sum.all += count.all;
+            sum.by_stacks += count.by_stacks;
+        }
+        named
+    }
+}
+
+/// Objects of a class that were reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassCount {
+    pub all: u64,
+    /// Only by words of stacks and registers, which may be left over.
+    pub by_stacks: u64,
+}
+
+/// Shows the `long` fields of objects.
+struct Longs<'a> {
+    copy: &'a HeapCopy,
+    /// By class: where its instances have them.
+    offsets: Vec<Option<Rc<[u32]>>>,
+    visit: &'a mut dyn FnMut(Object, u32, u64),
+}
+
+impl Longs<'_> {
+    #[inline]
+    fn show(&mut self, classes: &ClassTable<'_>, object: Object) {
+        let index = object.class.index();
+        let offsets = match self.offsets.get(index) {
+            Some(Some(offsets)) => offsets.clone(),
+            _ => self.learn(classes, object.class),
+        };
+        for offset in offsets.iter() {
+            match self.copy.word(object.address + u64::from(*offset)) {
+                None | Some(0) => {}
+                Some(value) => (self.visit)(object, *offset, value),
+            }
+        }
+    }
+
+    #[cold]
+    fn learn(&mut self, classes: &ClassTable<'_>, class: ClassId) -> Rc<[u32]> {
+        let fields = classes.fields(class).into_iter().map(|(_, field)| field);
+        let longs = fields.filter(|field| field.signature == "J" && !field.is_static);
+        let offsets: Rc<[u32]> = longs.map(|field| field.offset).collect();
+        let index = class.index();
+        if self.offsets.len() <= index {
+            self.offsets.resize(index + 1, None);
+        }
+        if let Some(place) = self.offsets.get_mut(index) {
+            *place = Some(offsets.clone());
+        }
+        offsets
+    }
+}

@@ -1,0 +1,74 @@
+//! Cores that lie about their length are read as far as they go.
+
+use super::*;
+use std::io::Write;
+
+#[test]
+fn what_is_no_core_is_refused() {
+    let own = std::env::current_exe().expect("this program");
+    assert!(matches!(Core::open(&own), Err(CoreError::NoCore)));
+    assert!(matches!(Core::open(Path::new("/no/such/file")), Err(CoreError::Io(_))));
+    assert!(Core::open(Path::new("/tmp")).is_err());
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"\x7fELF\x02\x01\x01").expect("written");
+    assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
+}
+
+/// A core file with these program headers (type, offset, address, bytes in the file and in memory), sparse up to
+/// `length`.
+fn core(headers: &[(u32, u64, u64, u64, u64)], length: u64) -> tempfile::NamedTempFile {
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(16, 0);
+    bytes.extend([4_u16, 62].map(u16::to_le_bytes).as_flattened());
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend([0, 64, 0].map(u64::to_le_bytes).as_flattened());
+    bytes.extend(0_u32.to_le_bytes());
+    bytes.extend([64, 56, headers.len() as u16, 0, 0, 0].map(u16::to_le_bytes).as_flattened());
+    for &(kind, offset, address, file_bytes, bytes_in_memory) in headers {
+        bytes.extend([kind, PF_R | PF_W].map(u32::to_le_bytes).as_flattened());
+        let words = [offset, address, address, file_bytes, bytes_in_memory, 1];
+        bytes.extend(words.map(u64::to_le_bytes).as_flattened());
+    }
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&bytes).expect("written");
+    file.as_file().set_len(length).expect("sparse");
+    file
+}
+
+#[test]
+fn segments_that_cannot_be_are_left_out() {
+    let loads = [
+        (PT_LOAD, 0, 1 << 20, 4096, 1 << 62),
+        (PT_LOAD, 0, 0xffff_ffff_ffff_e000, 0x1fff, 0x1fff),
+        (PT_LOAD, 0, u64::MAX, 1, 1),
+        (PT_LOAD, 0, 0, 0, 0),
+        // More than the file has; then nothing is left of it.
+        (PT_LOAD, 4096, 2 << 20, 1 << 40, 1 << 40),
+        (PT_LOAD, 4096, 1 << 45, 4096, 1 << 46),
+    ];
+    let file = core(&loads, 8192);
+    let core = Core::open(file.path()).expect("a core");
+    let ranges: Vec<_> = core.mappings().iter().map(|mapping| (mapping.start, mapping.end)).collect();
+    assert_eq!(ranges, [(2 << 20, (2 << 20) + (1 << 40)), (1 << 45, (1 << 45) + (1 << 46))]);
+    let mut bytes = [0; 4096];
+    assert!(core.read(2 << 20, &mut bytes).is_ok());
+    assert!(core.read((2 << 20) + 4096, &mut bytes).is_err());
+    // 2^46 bytes that are not in the file take no time.
+    let mut resident = 0;
+    let mut count = |start, end| {
+        crate::process::pagemap::each_resident(&core, start, end, |_| resident += 1).expect("seen");
+        resident
+    };
+    assert!(count(0, u64::MAX) <= 2, "one page is in the file, twice, or a hole of it");
+}
+
+#[test]
+fn notes_take_no_more_than_there_is() {
+    let notes = vec![(PT_NOTE, 1 << 24, 0, 512 << 20, 0); 60_000];
+    let file = core(&notes, 1 << 40);
+    let begin = std::time::Instant::now();
+    assert!(Core::open(file.path()).expect("a core").tids().is_empty());
+    assert!(begin.elapsed().as_secs() < 10);
+    let notes = vec![(PT_NOTE, 1 << 24, 0, 1 << 20, 0); 60_000];
+    Core::open(core(&notes, 1 << 40).path()).expect("a core");
+}
