@@ -15,14 +15,14 @@ use tracer::process::{self, Pid, allocator};
 use tracer_common::config::Config;
 use tracer_common::unwind::MAX_FRAMES;
 
-/// Where in a function a probe is put.
+/// Place of a probe in a function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// As in a recording.
+    /// The place that a recording chooses.
     Chosen,
-    /// At the first instruction that the kernel emulates, and at the return.
+    /// The first instruction that the kernel emulates, and the return.
     Function,
-    /// At the function's first instruction.
+    /// The function's first instruction.
     Entry,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// As it is now.
+    /// Reads the machine's present state.
     pub(crate) fn read() -> Self {
         let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
@@ -43,7 +43,7 @@ impl Machine {
         self
     }
 
-    /// One line.
+    /// The machine in one line.
     pub(crate) fn describe(&self) -> String {
         let virtual_machine = if self.virtual_machine { " in a virtual machine" } else { "" };
         format!(

@@ -37,7 +37,7 @@ struct Arguments {
     /// Also write the results as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// How often each variant is measured, alternately
+    /// Alternations, in each of which every variant is measured
     #[arg(long, global = true, value_name = "COUNT", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     alternations: u32,
 }

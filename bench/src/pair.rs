@@ -36,7 +36,7 @@ pub(crate) struct Options {
     turns: u32,
 }
 
-/// Everything that was measured.
+/// Results of all pairs.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,
@@ -103,7 +103,7 @@ fn turns(workload: &mut Workload, depth: u32, build: &Path, count: u32) -> Resul
     (0..count).map(|_| Ok((turn(0)?, turn(1)?))).collect()
 }
 
-/// By which the recorder `pid` switches its probes on and off.
+/// The map by which the recorder `pid` switches its probes on and off.
 fn gate(pid: u32) -> Result<Array<MapData, Control>> {
     for id in recorder::map_ids(pid)? {
         if MapInfo::from_id(id)?.name_as_str() == Some("CONTROL") {

@@ -44,7 +44,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
 /// A process that ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// From the call that waited for it to its end.
+    /// Time from the call that waited for it to its end.
     pub(crate) time: Duration,
     /// CPU time and the most memory that it ever held, to within its last milliseconds.
     pub(crate) cpu_time: Duration,

@@ -1,4 +1,4 @@
-//! How long BPF programs run, by the kernel's own statistics.
+//! Run times of BPF programs, by the kernel's own statistics.
 //!
 //! They cost some ten ns a run themselves, so they are on only while this lives, and never while pairs are timed.
 

@@ -34,11 +34,11 @@ fn build_knows(tracer: &Path, option: &str) -> bool {
 pub(crate) struct Recorder {
     child: Child,
     file: PathBuf,
-    /// From the start of the process to its line `ready:`.
+    /// Time from the start of the process to its line `ready:`.
     pub(crate) attach_time: Duration,
     /// CPU time that it took until then.
     pub(crate) attach_cpu_time: Duration,
-    /// Its other output, read so that it never waits for a reader.
+    /// Output of the recorder but for its line, read so that it never waits for a reader.
     rest: Option<JoinHandle<String>>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct Recording {
     file: PathBuf,
     /// The most memory that the recorder ever held, to within its last milliseconds.
     pub(crate) resident_peak_bytes: u64,
-    /// From the signal to the end of the process.
+    /// Time from the signal to the end of the process.
     pub(crate) stop_time: Duration,
 }
 

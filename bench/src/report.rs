@@ -32,7 +32,7 @@ const BLOCK_BYTES: u64 = 1_009;
 const NATIVE_FRAMES: u64 = 5;
 const JDK_FRAMES: u64 = 10;
 const APPLICATION_FRAMES: u64 = 25;
-/// One call path of so many is as deep as a recording keeps.
+/// Call paths of which one is as deep as a recording keeps.
 const DEEP_EVERY: u64 = 1_000;
 /// Methods that the application has.
 const METHOD_COUNT: u64 = 5_000;
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Call paths that made them, no two of them alike
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     stacks: u64,
-    /// Only makes the recording, here
+    /// Make the recording here, and do nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) make: Option<PathBuf>,
     /// Methods of the application that allocate

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Where compiled programs and recordings go.
+/// Folder for compiled programs and recordings.
 pub(crate) fn folder() -> Result<PathBuf> {
     let folder = root().join("target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -71,7 +71,7 @@ pub(crate) const SMALL: [&str; 2] = ["-Xmx128m", "-XX:+UseSerialGC"];
 pub(crate) struct Java {
     java: PathBuf,
     class_path: OsString,
-    /// As it says itself: `openjdk 17.0.15 ...`.
+    /// Version as the JDK states it: `openjdk 17.0.15 ...`.
     pub(crate) version: String,
 }
 
@@ -109,7 +109,7 @@ impl Java {
         command
     }
 
-    /// Another program of the JDK.
+    /// A command for another program of the JDK.
     pub(crate) fn tool(&self, name: &str) -> Command {
         Command::new(self.java.with_file_name(name))
     }

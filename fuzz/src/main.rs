@@ -1,4 +1,4 @@
-//! One program for all targets; `TRACER_FUZZ_TARGET` says which. `cargo xtask fuzz` builds and runs it.
+//! Fuzzing of all targets by one program; `TRACER_FUZZ_TARGET` says which. `cargo xtask fuzz` builds and runs it.
 #![no_main]
 
 mod targets;

@@ -34,7 +34,7 @@ use tracer::{push, units, unwind, vmmap};
 /// Code that takes bytes.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the folders of their seeds.
+/// Targets by the folders of their seeds.
 pub const ALL: [(&str, Target); 10] = [
     ("answer", answer),
     ("btf", btf),

@@ -3,9 +3,8 @@
 use crate::shared;
 
 shared! {
-    /// Where the unwinder finds the return addresses that return probes replaced, and where a stack ends: offsets
-    /// in the kernel's structures, in bytes. All 0 if they could not be had, and the trampoline is then a named
-    /// failure.
+    /// Offsets in the kernel's structures, bytes: of the return addresses that return probes replaced, and of a stack's
+    /// end. All 0 if they could not be had, and the trampoline is then a named failure.
     pub struct KernelOffsets: 36 {
         pub task_utask: u32,
         pub task_mm: u32,
@@ -39,7 +38,7 @@ shared! {
         pub cpu_count: u32,
         /// Always 0: guards a tail call that only has to be there.
         pub tail_call: u32,
-        /// One of [`memo`].
+        /// Mode of the memo, one of [`memo`].
         pub memo: u32,
         /// A power of two; `MEMO` has this many times [`MEMO_WAYS`] elements.
         pub memo_sets: u32,
@@ -51,16 +50,16 @@ shared! {
     }
 }
 
-/// How many pieces of stacks that begin at the same place are remembered.
+/// Pieces of stacks that are remembered for one beginning.
 pub const MEMO_WAYS: u32 = 4;
 
 /// The use of the memo: of stacks that were walked before.
 pub mod memo {
-    /// They are walked again.
+    /// Stacks are walked again each time.
     pub const OFF: u32 = 0;
-    /// They are compared with what is remembered.
+    /// Stacks are compared with pieces that are remembered.
     pub const ON: u32 = 1;
-    /// Both, and differences are counted: a test.
+    /// Stacks are compared and walked, and differences are counted: a test.
     pub const CHECKED: u32 = 2;
 }
 
@@ -103,8 +102,8 @@ shared! {
         pub nmethod_compile_id: u32,
         /// `nmethod::_orig_pc_offset`, i32: where a deoptimized frame keeps its pc, from sp.
         pub nmethod_orig_pc_offset: u32,
-        /// Where the deopt handlers' addresses are: an absolute address (8 bytes, `deopt_relative`
-        /// = 0) or an offset from the blob (4 bytes, 1) at these offsets of an nmethod.
+        /// Offsets of an nmethod at which the deopt handlers' addresses are: absolute (8 bytes, `deopt_relative` = 0)
+        /// or from the blob (4 bytes, 1).
         pub nmethod_deopt_handler: u32,
         /// 0 if there is none.
         pub nmethod_deopt_mh_handler: u32,
@@ -117,8 +116,8 @@ shared! {
         pub blob_name: u32,
         /// `Method::_constMethod`.
         pub method_const_method: u32,
-        /// Where an interpreter frame keeps its bytecode pointer: bytes below fp. 64 since JDK 9,
-        /// 56 in 8; 0 is taken as 64.
+        /// Place of the bytecode pointer in an interpreter frame: bytes below fp. 64 since JDK 9, 56 in 8; 0 is taken
+        /// as 64.
         pub interpreter_bcp_below_fp: u32,
         /// `nmethod::_comp_level`, of which the low byte is enough: 0 in the wrapper of a native
         /// method. An offset of 0: unknown.

@@ -40,7 +40,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    /// How many counters there are.
+    /// Number of counters.
     pub const COUNT: usize = Self::HeapWriteFaults as usize + 1;
     /// All counters, in the order of their index.
     pub const ALL: [Self; Self::COUNT] = [

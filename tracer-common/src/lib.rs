@@ -34,7 +34,7 @@ macro_rules! shared {
         unsafe impl aya::Pod for $name {}
 
         impl $name {
-            /// All bytes zero.
+            /// A value of which all bytes are zero.
             pub const ZERO: Self = {
                 // SAFETY: every field is an integer or an array of integers, for which zero is valid.
                 unsafe { core::mem::zeroed() }

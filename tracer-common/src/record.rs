@@ -40,7 +40,7 @@ pub mod kind {
 shared! {
     /// The first bytes of every record.
     pub struct Header: 24 {
-        /// One of [`kind`].
+        /// Kind of the record, one of [`kind`].
         pub kind: u32,
         /// Thread id in the initial pid namespace.
         pub tid: u32,
@@ -63,10 +63,10 @@ shared! {
         pub header: Header,
         /// 64-bit hash over the frames, which is the stack's id everywhere. Never 0.
         pub stack: StackId,
-        /// Where the walk ended.
+        /// Registers at which the walk ended.
         pub last_pc: u64,
         pub frame_count: u32,
-        /// Why it ended: a [`crate::unwind::Stop`].
+        /// Reason why the walk ended: a [`crate::unwind::Stop`].
         pub stop: u32,
         pub last_sp: u64,
         pub last_fp: u64,
@@ -78,7 +78,7 @@ shared! {
 
 /// Frames that a stack can have at most to be taken up again.
 pub const SAVED_FRAMES: usize = 128;
-/// Where the saved part of a stack is in a record, from its start.
+/// Offset of the saved part of a stack in a record, bytes.
 pub const SAVED_OFFSET: usize = size_of::<StackRecord>() + SAVED_FRAMES * size_of::<crate::unwind::Frame>();
 /// Bytes reserved for the saved part of a stack: whole pages, since a page can be read or not.
 pub const SAVED_BYTES: usize = 128 << 10;
@@ -105,7 +105,7 @@ shared! {
     /// A mapping system call that succeeded.
     pub struct MappingRecord: 88 {
         pub header: Header,
-        /// One of [`mapping_call`].
+        /// The call, one of [`mapping_call`].
         pub call: u32,
         /// `PROT_*`.
         pub protection: u32,
@@ -158,7 +158,7 @@ shared! {
         pub method_length: u32,
         pub signature_length: u32,
         pub reserved: u32,
-        /// With `/` between packages.
+        /// Class with `/` between packages.
         pub class: [u8; NAME_BYTES],
         pub method: [u8; NAME_BYTES],
         pub signature: [u8; NAME_BYTES],
@@ -182,7 +182,7 @@ shared! {
 }
 
 shared! {
-    /// One allocation or free, with `--events`. It counts 2^`header.detail` times.
+    /// An allocation or free, with `--events`. It counts 2^`header.detail` times.
     pub struct AllocationRecord: 48 {
         pub header: Header,
         pub address: u64,

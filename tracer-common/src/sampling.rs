@@ -13,10 +13,10 @@ pub const MIN_INTERVAL: u32 = 1 << 10;
 /// The largest.
 pub const MAX_INTERVAL: u32 = 1 << 30;
 
-/// In place of an interval: nothing of the allocator is recorded any more.
+/// Value in place of an interval: nothing of the allocator is recorded any more.
 pub const OFF: u32 = u32::MAX;
 
-/// Most calls of which only one is taken.
+/// Largest number of calls of which only one is taken.
 pub const MAX_WEIGHT: u32 = 1 << MAX_LOG2;
 const MAX_LOG2: u32 = 6;
 
@@ -99,13 +99,13 @@ impl Weighed {
         (self.0 >> SIZE_BITS) as u32 & 31
     }
 
-    /// For how many allocations it stands.
+    /// Number of allocations that the sample stands for.
     #[inline(always)]
     pub const fn count(self) -> u64 {
         1 << self.log2()
     }
 
-    /// For how many bytes it stands.
+    /// Bytes that the sample stands for.
     #[inline(always)]
     pub const fn bytes(self) -> u64 {
         self.size_bytes() << self.log2()

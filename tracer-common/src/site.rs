@@ -20,9 +20,9 @@ pub struct ProbeSite {
     pub address_register: u8,
     /// The frame is found by the frame pointer, and not by the stack pointer.
     pub frame_by_fp: bool,
-    /// From that register to the CFA, the stack pointer after the return.
+    /// Words from that register to the CFA, the stack pointer after the return.
     pub cfa_words: u16,
-    /// Where the caller's frame pointer was saved, from the CFA; 0: it is in its register.
+    /// Words from the CFA to the caller's saved frame pointer; 0: it is in its register.
     pub fp_words: i8,
 }
 

@@ -37,7 +37,7 @@ pub const LIVE_SETS: u32 = 1 << 15;
 shared! {
     /// An element of `LIVE`: some of the live allocations whose addresses have the same hash.
     pub struct LiveSet: 288 {
-        /// How many of them are in `LIVE_OVERFLOW`, because they found no place here.
+        /// Allocations in `LIVE_OVERFLOW`, because they found no place here.
         pub overflow_count: u64,
         /// 0: the place is free. [`BEING_WRITTEN`]: it will not be in a moment.
         pub addresses: [u64; LIVE_WAYS],
@@ -83,7 +83,7 @@ shared! {
         /// Walks that gave it.
         pub walk_count: u64,
         pub totals: StackTotals,
-        /// Why they ended: a [`crate::unwind::Stop`].
+        /// Reason why these walks ended: a [`crate::unwind::Stop`].
         pub stop: u32,
         pub reserved: u32,
     }
@@ -131,18 +131,19 @@ shared! {
         pub enabled: u32,
         /// The GC epoch: collections that ended in the session.
         pub epoch: u32,
-        /// One more than the GC epoch in which classes were last unloaded; 0: none were. A method's
-        /// address means the same method only as long as this is the same.
+        /// Number after the GC epoch in which classes were last unloaded; 0: none were. A method's address means the
+        /// same method only as long as this is the same.
         pub class_epoch: u32,
-        /// Where the target may be stopped: one of [`may_stop`]. Cleared when it is, so that it runs on for good if
-        /// nobody answers.
+        /// Places at which the target may be stopped: one of [`may_stop`]. Cleared when it is, so that it runs on for
+        /// good if nobody answers.
         pub may_stop: u32,
     }
 }
 
 shared! {
-    /// Until when the programs record: the one element of `DEADLINE`. Past it they return at once and stop nobody, so
-    /// nothing is recorded, and nobody is held up, for a recorder that does not run. Times are `CLOCK_MONOTONIC`.
+    /// Deadline until which the programs record: the one element of `DEADLINE`. Past it they return at once and stop
+    /// nobody, so nothing is recorded, and nobody is held up, for a recorder that does not run. Times are
+    /// `CLOCK_MONOTONIC`.
     pub struct Deadline: 24 {
         /// Renewed by user space; 0: there is no deadline.
         pub silent_from_ns: u64,
@@ -157,9 +158,9 @@ shared! {
 pub mod may_stop {
     /// A target that was not started for the recording, or is stopped.
     pub const NOT: u32 = 0;
-    /// Where it is about to end.
+    /// Stops where the target is about to end.
     pub const AT_END: u32 = 1;
-    /// There, and where a walk meets code that is not known yet.
+    /// Stops at the end, and where a walk meets code that is not known yet.
     pub const AT_UNKNOWN_CODE: u32 = 2;
 }
 
@@ -212,7 +213,7 @@ shared! {
     }
 }
 
-/// Where one USDT argument lies at the probe.
+/// Locations of a USDT argument at the probe.
 pub mod usdt_location {
     pub const NONE: u8 = 0;
     /// `value` is the constant.
@@ -227,7 +228,7 @@ shared! {
     /// One argument of a USDT probe. `register` is a DWARF number, as in [`crate::arch::REGISTERS`].
     pub struct UsdtArgument: 16 {
         pub value: i64,
-        /// One of [`usdt_location`].
+        /// Location, one of [`usdt_location`].
         pub location: u8,
         pub register: u8,
         /// 1, 2, 4 or 8.

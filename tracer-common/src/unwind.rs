@@ -7,7 +7,7 @@ pub const MAX_FRAMES: usize = 1024;
 /// Executable mappings that the unwinder can know.
 pub const MAX_MODULES: usize = 1024;
 
-/// How a [`Row`] finds the canonical frame address (CFA). The return address is at CFA − 8.
+/// Rules by which a [`Row`] finds the canonical frame address (CFA). The return address is at CFA − 8.
 pub mod rule {
     /// CFA = sp + 8·`cfa_words`.
     pub const SP: u8 = 0;
@@ -29,15 +29,15 @@ pub mod rule {
 }
 
 shared! {
-    /// From `pc` (inclusive) to the next row's: how to find the caller.
+    /// Rule for the caller from `pc` (inclusive) to the next row's.
     pub struct Row: 8 {
         /// ELF virtual address − the lowest one of the module's executable segments' table.
         pub pc: u32,
-        /// In words: 64 KB of bytes are less than some functions' frames.
+        /// Offset of the CFA in words: 64 KB of bytes are less than some functions' frames.
         pub cfa_words: u16,
-        /// One of [`rule`].
+        /// Rule for the CFA, one of [`rule`].
         pub rule: u8,
-        /// Where the frame pointer was saved, in words from the CFA (−2: at CFA − 16). 0: unchanged.
+        /// Place of the saved frame pointer, in words from the CFA (−2: at CFA − 16). 0: unchanged.
         pub fp_words: i8,
     }
 }
@@ -57,8 +57,8 @@ shared! {
 }
 
 shared! {
-    /// Which half of `MODULES` is in use: the one element of `MODULE_TABLE`. User space writes the
-    /// other half, then this.
+    /// The half of `MODULES` that is in use: the one element of `MODULE_TABLE`. User space writes the other half, then
+    /// this.
     pub struct ModuleTable: 8 {
         /// Index of the first element.
         pub first: u32,
@@ -89,19 +89,19 @@ shared! {
     pub struct Frame: 24 {
         pub pc: u64,
         pub aux: u64,
-        /// One of [`frame_kind`].
+        /// Kind of the frame, one of [`frame_kind`].
         pub kind: u32,
         pub extra: u32,
     }
 }
 
-/// Why a walk ended.
+/// Reason why a walk ended.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The thread's entry was reached.
     Complete = 1,
-    /// More frames than are kept.
+    /// The stack has more frames than are kept.
     Truncated = 2,
     /// The pc is in no known mapping.
     NoMapping = 3,
@@ -127,6 +127,6 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// One more than the largest.
+    /// Number after the largest reason.
     pub const COUNT: usize = 13;
 }

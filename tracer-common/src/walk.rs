@@ -22,11 +22,11 @@ pub use crate::arch::{MAX_RESTORES, SlowPathFrame};
 /// Halvings that a search among `2^MAX_BISECT_STEPS` rows or modules needs at most.
 pub const MAX_BISECT_STEPS: u32 = 24;
 
-/// Where a walk is: the registers of the frame to be emitted next.
+/// Position of a walk: the registers of the frame to be emitted next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub pc: u64,
-    /// As it is after the callee's return.
+    /// Stack pointer as it is after the callee's return.
     pub sp: u64,
     pub fp: u64,
     /// 1: `pc` is a return address. 0: it is the very next instruction to run.
@@ -48,7 +48,7 @@ pub mod way {
 }
 
 impl State {
-    /// At a probe or system call: `pc` is exact.
+    /// State at a probe or system call: `pc` is exact.
     #[inline(always)]
     pub fn exact(pc: u64, sp: u64, fp: u64) -> Self {
         Self { pc, sp, fp, return_address: 0, way: way::FROM_NATIVE }
@@ -81,14 +81,14 @@ impl State {
         Self { pc, sp, fp, return_address: u64::from(flags & 1), way: u64::from(flags >> 1) }
     }
 
-    /// At a return address: `pc` follows a call that native code is under way for.
+    /// State at a return address: `pc` follows a call that native code is under way for.
     #[inline(always)]
     pub fn returned(pc: u64, sp: u64, fp: u64) -> Self {
         Self { return_address: 1, ..Self::exact(pc, sp, fp) }
     }
 }
 
-/// Where to find the rows of the module that holds a pc.
+/// Position of the rows of the module that holds a pc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModuleRows {
     /// [`crate::unwind::Module::bias`].
@@ -145,8 +145,8 @@ pub trait Source {
         }
         Err(Stop::Search)
     }
-    /// By how much the stack pointer was below the frame at the call that returns to `pc`: a
-    /// [`SlowPathFrame`], of at most [`MAX_RESTORES`] instructions.
+    /// Distance of the stack pointer below the frame at the call that returns to `pc`, bytes: a [`SlowPathFrame`], of
+    /// at most [`MAX_RESTORES`] instructions.
     fn slow_path_bytes(&self, pc: u64) -> u64 {
         let mut frame = SlowPathFrame::after(pc);
         let mut count = 0;
@@ -237,8 +237,8 @@ pub fn step<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Opti
     stop.err()
 }
 
-/// Like [`step`], for a pc at which sp is what it was at the function's entry: the caller is found
-/// without a row. Never ends a walk for lack of one.
+/// A [`step`] for a pc at which sp is what it was at the function's entry: the caller is found without a row. Never
+/// ends a walk for lack of one.
 #[inline(always)]
 pub fn step_entry<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
     frame.pc = state.pc;

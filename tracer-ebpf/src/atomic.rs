@@ -33,7 +33,7 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     unsafe { found(word, old, new) == old }
 }
 
-/// As [`replace`], and gives what the word was.
+/// A [`replace`] that gives the word's value before.
 ///
 /// # Safety
 /// `word` must be in a map value.

@@ -18,7 +18,7 @@ use crate::{atomic, counters, unwind::trampoline};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// Its owner, pid and tid; 0: nobody's.
+    /// Owner of the call, pid and tid; 0: nobody's.
     pub thread: u64,
     /// The stack pointer at entry: the address of the return address. 0: no call is under way.
     pub sp: u64,
@@ -26,7 +26,7 @@ pub struct Call {
     pub size_bytes: u64,
     /// realloc: the old address. posix_memalign: where the result goes. [`function::INSIDE`]: the return address.
     pub argument: u64,
-    /// One of [`function`].
+    /// The function, one of [`function`].
     pub function: u64,
     /// realloc: what was at the old address (`stack` = 0: not in the live table).
     pub old: Allocation,
@@ -65,7 +65,7 @@ fn own_slot(thread: u64) -> Option<*mut Call> {
     CALLS.get_ptr_mut(thread as u32 & (CALL_SLOTS - 1))
 }
 
-/// Where `thread` keeps its call, if it has called anything yet.
+/// Slot in which `thread` keeps its call, if it has called anything yet.
 #[inline(always)]
 fn find(thread: u64) -> Option<*mut Call> {
     let slot = own_slot(thread)?;

@@ -212,7 +212,7 @@ fn frees_for_the_collector() -> bool {
     status == 0 && table::frees_for_the_collector(name)
 }
 
-/// Apart: its record would lie on the BPF stack below every walk.
+/// Sends an event. A function of its own: its record would lie on the BPF stack below every walk.
 #[inline(never)]
 fn event(kind: u32, address: u64, allocation: &Allocation) {
     // SAFETY: a map value.

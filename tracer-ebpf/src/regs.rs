@@ -18,7 +18,7 @@ use tracer_common::{
     site::NO_REGISTER,
 };
 
-/// Where a thread is.
+/// Position of a thread.
 #[derive(Clone, Copy)]
 pub struct Position {
     pub pc: u64,
@@ -90,7 +90,7 @@ pub fn arguments(ctx: &ProbeContext) -> [u64; 5] {
     }
 }
 
-/// One of the arguments of the function at whose entry the thread is. `index` must be a constant.
+/// An argument of the function at whose entry the thread is. `index` must be a constant.
 #[inline(always)]
 pub fn argument(ctx: &ProbeContext, index: usize) -> u64 {
     ctx.arg::<u64>(index).unwrap_or(0)
@@ -123,7 +123,7 @@ pub fn by_dwarf(ctx: &ProbeContext, number: u8) -> u64 {
     unsafe { bpf_probe_read_kernel(address) }.unwrap_or(0)
 }
 
-/// Where the calling thread is in user space, when it is in a system call or an exception.
+/// Position of the calling thread in user space, when it is in a system call or an exception.
 #[inline(always)]
 pub fn in_user_space() -> Option<Position> {
     // SAFETY: the current task always has user registers here; their layout is the kernel's ABI. One by one: all of

@@ -1,4 +1,4 @@
-//! Which allocations are recorded: see `tracer_common::sampling`.
+//! Choice of the allocations that are recorded: see `tracer_common::sampling`.
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::map, maps::Array};
 use tracer_common::sampling::{OFF, Weighed, room_log2};
@@ -9,7 +9,7 @@ use crate::atomic;
 #[map]
 static SAMPLING: Array<u32> = Array::with_max_entries(1, 0);
 
-/// For `tracer_common::sampling::heaviest_sample`: what allocations there were, taken or left.
+/// Allocations that there were, taken or left, for `tracer_common::sampling::heaviest_sample`.
 #[map]
 static SAMPLED_ROOM: Array<u64> = Array::with_max_entries(1, 0);
 

@@ -14,7 +14,7 @@ use tracer_common::{
 
 use crate::{atomic, config, counters};
 
-/// By index. User space reads them through a mapping.
+/// Stacks by index. User space reads them through a mapping.
 #[map]
 static STACKS: Array<StackEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -22,7 +22,7 @@ static STACKS: Array<StackEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static STACK_INDEX: Array<u64> = Array::with_max_entries(1, 0);
 
-/// How many indices from [`StackIndex::FIRST_WALKED`] on were given out.
+/// Number of indices that were given out, from [`StackIndex::FIRST_WALKED`] on.
 #[map]
 static STACK_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -68,8 +68,8 @@ fn matching(place: *mut u64, id: StackId) -> Option<StackIndex> {
     (unsafe { atomic::read(&raw const (*at(index)?).id) } == id).then_some(index)
 }
 
-/// Apart: few stacks are not where they are looked for first. A global function: the verifier goes through it once
-/// for each program.
+/// Searches for a stack that is not where it is looked for first. A function of its own: few are not. A global
+/// function: the verifier goes through it once for each program.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn search_stack(id: u64, stop: u32) -> u32 {

@@ -31,7 +31,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// One line `error: ...` with `words` in it, one line `help: ...`, this exit status, and nothing on stdout.
+/// Asserts one line `error: ...` with `words` in it, one line `help: ...`, this exit status, and nothing on stdout.
 fn assert_refused(output: &Output, status: i32, words: &[&str]) {
     let stderr = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{stderr}");
@@ -386,7 +386,7 @@ fn a_command_is_started_and_its_status_passed_on() {
     assert_refused(&output, USAGE, &["no-such-program"]);
 }
 
-/// By control groups as engines and Kubernetes name them.
+/// Names of control groups as engines and Kubernetes have them.
 #[test]
 fn a_process_is_named_by_its_container_or_pod() {
     let Some(_turn) = common::privileged() else { return };
@@ -458,7 +458,7 @@ fn recordings_and_censuses_are_compared() {
     assert_refused(&tracer_output(&["diff", text(&base), text(&missing)]), FAILED, &["missing.json"]);
 }
 
-/// By those who read them: mandoc and the shells, where they are installed.
+/// Man pages are checked by mandoc, and completions by the shells, where they are installed.
 #[test]
 fn man_pages_and_completions_are_well_formed() {
     let folder = folder();

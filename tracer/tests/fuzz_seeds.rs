@@ -35,8 +35,8 @@ fn seeds_break_nothing() {
     }
 }
 
-/// Where there is no libFuzzer: the seeds, changed at random, `TRACER_FUZZ_SECONDS` for each target. An input that breaks one is left
-/// in `target/fuzz/found`.
+/// Seeds that are changed at random, where there is no libFuzzer: `TRACER_FUZZ_SECONDS` for each target. An input that
+/// breaks one is left in `target/fuzz/found`.
 #[test]
 #[ignore = "takes as long as it is given: cargo xtask fuzz is better"]
 fn changed_seeds_break_nothing() {

@@ -181,7 +181,7 @@ fn without_fast_bins_caches_and_mappings() {
     assert_eq!(total.inconsistent.count, 0);
 }
 
-/// Everything writable of a process.
+/// Writable memory of a process, and its mappings.
 fn image(pid: Pid) -> (Vec<(u64, Vec<u8>)>, Vec<Mapping>) {
     let memory = LiveMemory::open(pid).expect("memory");
     let mappings = mapping::read(pid).expect("maps");
@@ -299,8 +299,8 @@ fn a_process_without_glibc_has_no_arena() {
     assert_eq!(read_image(ranges, &mappings), Err(glibc::MallocError::NoArena));
 }
 
-/// Most bins change while they are looked at, the top moves: the arenas are found all the same, and what stays in
-/// them is counted.
+/// Bins change while they are looked at, and the top moves: the arenas are found all the same, and what stays in them
+/// is counted.
 #[test]
 fn heaps_that_change_all_the_time() {
     let (process, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("busy_heaps")));

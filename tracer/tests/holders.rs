@@ -274,7 +274,7 @@ fn are_of_size(group: &Value, bytes: u64) -> bool {
     (bytes * count..=(bytes + REMAINDER_BYTES) * count).contains(&number(group, "bytes"))
 }
 
-/// All garbage is in one group: of several sizes, so it is told by its count and bytes. A collection may have freed it.
+/// Garbage is in one group: of several sizes, so it is told by its count and bytes. A collection may have freed it.
 fn check_garbage(answer: &Value, truths: &BTreeMap<(u64, String), Truth>, how: &str, at: &str) {
     let groups = answer["groups"].as_array().expect("groups");
     let wrong = groups.iter().find(|group| {

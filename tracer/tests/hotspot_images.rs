@@ -108,7 +108,7 @@ fn stale_frames_have_no_wrong_name() {
     }
 }
 
-/// Nobody says of a JVM that is gone that its code was freed or its classes were unloaded.
+/// A JVM that is gone says of no code that it was freed, and of no classes that they were unloaded.
 #[test]
 fn frames_of_a_jvm_that_is_gone_are_unreadable() {
     /// The memory of a process that can end.

@@ -276,7 +276,7 @@ fn opening_takes_milliseconds() {
     }
 }
 
-/// Some pcs of `compiled`, as frames: at calls, and anywhere else.
+/// Frames at some pcs of `compiled`: at calls, and anywhere else.
 fn pcs(compiled: &Compiled) -> impl Iterator<Item = Frame> + use<> {
     let (aux, extra) = (compiled.blob.address, compiled.compile_id);
     let code = compiled.blob.code.start + 1..compiled.blob.code.end;
@@ -330,7 +330,7 @@ fn unloaded_code_keeps_its_names_or_has_none() {
     }
 }
 
-/// From its first instruction on a JVM is not ready, and then ready; never not supported.
+/// A JVM is not ready from its first instruction on, and then ready; never not supported.
 fn check_starting(jdk: &Jdk) {
     // Reading them takes longer than what is looked at here.
     let unloaded = {

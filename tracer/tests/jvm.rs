@@ -113,7 +113,7 @@ fn assert_touched(report: &Value) {
     }
 }
 
-/// Without a probe on malloc: each stream counted once, with its state and window, wherever zlib is.
+/// Streams are each counted once without a probe on malloc, with their state and window, wherever zlib is.
 #[test]
 fn light_probes_see_streams() {
     let Some(_turn) = common::privileged() else { return };

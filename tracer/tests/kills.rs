@@ -15,8 +15,8 @@ use common::recorder::{changed_text, tracer, tracer_output};
 use common::wait::LIMIT;
 use rustix::process::Signal;
 
-/// So long after a kill, no breakpoint is left. It is the kernel that takes them out, when each CPU has been through its
-/// scheduler a few times: with more load than CPUs that can take longer, which is told.
+/// Time after a kill in which all breakpoints must be gone. It is the kernel that takes them out, when each CPU has
+/// been through its scheduler a few times: with more load than CPUs that can take longer, which is told.
 const SOON: Duration = Duration::from_secs(5);
 /// The longest time from a recorder's start to the kill: to attach takes a second or two of it, more under load.
 const MOST_MS: u64 = 8_000;
@@ -98,7 +98,8 @@ fn kills_at_any_moment_harm_nobody() {
     assert!(late == 0 || load > 0, "without load, too");
 }
 
-/// Has one killed while it records, or attaches. Gives how long breakpoints stayed in the target's text, if it ran on.
+/// Kills the victim while it records, or attaches. Gives how long breakpoints stayed in the target's text, if it ran
+/// on.
 fn kill(victim: Victim, after: Duration, file: &Path, what: &str) -> Option<Duration> {
     let (mut target, mut lines, _errors) = Process::start(&mut Command::new(c_program("kills")));
     lines.until("started");

@@ -44,7 +44,7 @@ enum Call {
         pages: u64,
         protection: u64,
     },
-    /// In place, or wherever there is room.
+    /// The mapping stays in place, or goes wherever there is room.
     Resize {
         at: u64,
         pages: u64,

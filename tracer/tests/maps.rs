@@ -73,7 +73,7 @@ fn tracked(text: &str) -> Vec<(u64, u64, &str)> {
     lines.collect()
 }
 
-/// How a map calls what Native Memory Tracking calls so; none: it is not compared.
+/// Owner in a map of what Native Memory Tracking calls so; none: it is not compared.
 fn owner_of(purpose: &str) -> Option<&'static [&'static str]> {
     Some(match purpose {
         "Java Heap" => &["java-heap"],
@@ -170,7 +170,7 @@ on_fetched_jdks! {
     ranges_agree_on_jdk_25_z: 25, ["-XX:+UseZGC"],
 }
 
-/// Not a JVM: threads, arenas and libraries have their owners too.
+/// Threads, arenas and libraries have their owners in a program without a JVM, too.
 #[test]
 fn a_c_program_with_threads() {
     let (mut target, mut stdout, _stderr) = Process::start(&mut Command::new(c_program("threads")));

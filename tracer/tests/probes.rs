@@ -82,7 +82,8 @@ exact!(
     fork,
 );
 
-/// Also what has them compiled before they are taken to a machine without a compiler (`cargo xtask kernels`).
+/// Programs compile: this test also has them compiled before they are taken to a machine without a compiler (`cargo
+/// xtask kernels`).
 #[test]
 fn the_programs_compile() {
     for program in ["malloc", "mappings", "cross_thread"] {
@@ -165,7 +166,7 @@ fn foreign_return_probes(pid: Pid) -> Probes {
     probes
 }
 
-/// Where malloc's return address is another tool's, its caller is named all the same.
+/// malloc's caller is named where its return address is another tool's.
 #[test]
 fn a_foreign_return_probe_hides_no_caller() {
     let Some(_turn) = common::privileged() else { return };
@@ -195,8 +196,8 @@ fn a_small_allocation_is_left_out_when_asked() {
     assert_eq!(totals.live_count, 20);
 }
 
-/// By how many of its standard errors each estimate of a sampled run is off: bytes and counts of what was
-/// allocated, freed, and is live.
+/// Errors of the estimates of a sampled run, each in its standard errors: bytes and counts of what was allocated,
+/// freed, and is live.
 fn errors_off(sampled: &Traced) -> [f64; 6] {
     let (totals, truth) = (&sampled.report["totals"], Totals::of_truth(&sampled.truth));
     [

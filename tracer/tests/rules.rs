@@ -160,7 +160,7 @@ fn homes(version: u32) -> Vec<PathBuf> {
     fetched.into_iter().chain(installed.into_iter().map(|entry| entry.path()).filter(is_version)).collect()
 }
 
-/// Where JDK 8 is: unpacked, not installed.
+/// Folder of JDK 8: unpacked, not installed.
 fn unpacked() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/jdks/8/usr/lib/jvm")
 }

@@ -41,7 +41,7 @@ fn report(folder: &Path, name: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Up to the next commands: what follows is below the first screen.
+/// Lines up to the next commands: what follows is below the first screen.
 fn first_screen(text: &str) -> &str {
     let next = text.find("\nNext: ").expect("next commands") + 1;
     let end = text[next..].find("\n\n").map_or(text.len(), |end| next + end);

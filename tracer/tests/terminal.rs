@@ -308,7 +308,7 @@ fn a_command_runs_on_after_its_time_and_has_the_exit_status() {
     rustix::process::kill_process(pid, Signal::KILL).expect("the command runs on");
 }
 
-/// With perf and strace it reaches both, too.
+/// Ctrl-C reaches both with perf and strace, too.
 #[test]
 fn ctrl_c_reaches_a_command_while_it_is_recorded_and_not_when_it_runs_on() {
     let Some(_turn) = common::privileged() else { return };

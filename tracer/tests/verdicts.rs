@@ -90,7 +90,7 @@ impl Run {
         stories.chain(programs).collect()
     }
 
-    /// Its truth, as far as it is known before it ran.
+    /// The program's truth, as far as it is known before it ran.
     fn truth(&self) -> Value {
         match self.source {
             Source::Story(_) => Value::Null,

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Where cargo puts `tracer`.
+/// Path at which cargo puts `tracer`.
 pub(crate) fn binary(release: bool) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
@@ -56,7 +56,7 @@ pub(crate) fn bpf_object(release: bool) -> Result<()> {
     keep(&built, &object(release))
 }
 
-/// Where the compiled BPF programs are kept.
+/// Path at which the compiled BPF programs are kept.
 pub(crate) fn object(release: bool) -> PathBuf {
     shell::root().join("target/bpf").join(if release { "tracer-ebpf" } else { "tracer-ebpf-debug" })
 }

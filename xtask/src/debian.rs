@@ -30,7 +30,7 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// With the suite's present lists; all that it keeps is in a folder below `home`.
+    /// A server with the suite's present lists; all that it keeps is in a folder below `home`.
     pub(crate) fn updated(suite: &str, home: &Path) -> Result<Self> {
         if !Path::new(KEYRING).is_file() {
             bail!("there is no {KEYRING}");

@@ -18,7 +18,7 @@ use crate::{build, jdk, setup, shell};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How long to record
+    /// Length of the recording
     #[arg(short = 'd', long, default_value = "10s")]
     duration: String,
 }

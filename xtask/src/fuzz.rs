@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// As cargo-fuzz has them: counters at edges, and what is compared.
+/// Flags of instrumentation, as cargo-fuzz has them: counters at edges, and comparisons.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
-/// With a target of its own, so that build scripts and macros are built without those.
+/// Target triple that is named, so that build scripts and macros are built without those flags.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 #[derive(clap::Args)]

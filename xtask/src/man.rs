@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// Where man pages are written.
+/// Folder for man pages.
 const FOLDER: &str = "target/man";
 
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use crate::jdk::MATRIX;
 pub(crate) struct Found {
     /// LLVM's major version in the Rust toolchain that can compile BPF.
     pub(crate) bpf_llvm_major: Option<u32>,
-    /// That toolchain is the distribution's, in /usr.
+    /// The BPF toolchain is the distribution's, in /usr.
     pub(crate) bpf_from_distribution: bool,
     pub(crate) bpf_clippy: bool,
     pub(crate) bpf_linker: bool,

@@ -14,10 +14,10 @@ use crate::{jdk, shell, toolchain};
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Only tell what is missing; exit with 1 if something is
+    /// Tell only what is missing; exit with 1 if something is
     #[arg(long)]
     pub(crate) check: bool,
-    /// Also what only the tests need: the JDKs of the test matrix, a linter for the BPF programs, an emulator
+    /// Install also what only the tests need: the JDKs of the test matrix, a linter for the BPF programs, an emulator
     #[arg(long)]
     pub(crate) tests: bool,
 }

@@ -9,7 +9,7 @@ use crate::{build, kernels, proto, setup, shell};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this part, but all of it
+    /// Part to run alone, but all of it
     part: Option<Part>,
 }
 

@@ -9,12 +9,12 @@ use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// Where a toolchain's library sources are, below its root.
+/// Folder of a toolchain's library sources, below its root.
 const CORE_SOURCE: &str = "lib/rustlib/src/rust/library/core/src/lib.rs";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Toolchain {
-    /// As a person would name it: `nightly-x86_64-unknown-linux-gnu`, or `/usr`.
+    /// Name as a person would say it: `nightly-x86_64-unknown-linux-gnu`, or `/usr`.
     pub(crate) name: String,
     pub(crate) root: PathBuf,
     /// The LLVM that its rustc was built with; bpf-linker must not have an older one.

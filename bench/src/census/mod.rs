@@ -99,7 +99,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
 /// The program `resident`.
 struct Target(Workload);
 
-/// Its account of its work.
+/// The collector's account of its work.
 struct Moment {
     rounds: f64,
     ns: f64,
@@ -117,7 +117,7 @@ impl Target {
         Moment::parse(&self.0.line()?)
     }
 
-    /// Its rate over a span in which nothing is done to it.
+    /// Rate of the collector over a span in which nothing is done to it.
     fn alone(&mut self, span: Duration) -> Result<Rate> {
         let begun = self.moment()?;
         std::thread::sleep(span);

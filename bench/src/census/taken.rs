@@ -41,8 +41,8 @@ impl Census {
         Ok(Self { value, ended, resident_bytes, virtual_bytes: process::virtual_bytes(pid)? })
     }
 
-    /// How far the sum of the parts is from what was resident, %: from the nearer of before and after, and
-    /// nothing if it is between them.
+    /// Distance of the sum of the parts from the resident bytes, %: to the nearer of before and after; 0 if the sum is
+    /// between them.
     pub(crate) fn off_percent(&self) -> Result<f64> {
         let parts = self.value["memory"]["parts"].as_array().context("a census without parts")?;
         let sum: u64 = parts.iter().filter_map(|part| part["resident_bytes"].as_u64()).sum();

@@ -73,7 +73,7 @@ struct Row {
 struct Cost {
     variant: Variant,
     ns_per_pair: f64,
-    /// Against the floor of the same alternation.
+    /// Ratio to the floor of the same alternation.
     times_floor: f64,
     /// The recorded pair against this one of the same alternation.
     recorded_times: f64,

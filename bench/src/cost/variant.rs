@@ -20,7 +20,7 @@ pub(super) enum Variant {
     FloorAtEntries,
     /// Entry and return of malloc, and free.
     Floor,
-    /// Where a recording has its probes.
+    /// The floor, with probes at the places of a recording.
     FloorAtPlaces,
     /// Live table and totals, no stack.
     WithoutStacks,
@@ -38,7 +38,7 @@ pub(super) enum Variant {
     AsyncProfilerSampled,
 }
 
-/// All that work from outside.
+/// Variants that work from outside.
 pub(super) const OUTSIDE: [Variant; 11] = [
     Variant::Untraced,
     Variant::FloorAtEntries,
@@ -54,7 +54,7 @@ pub(super) const OUTSIDE: [Variant; 11] = [
 ];
 
 impl Variant {
-    /// As a column is headed.
+    /// Heading of the variant's column.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Untraced => "untraced",

@@ -20,7 +20,7 @@ impl<'a> Attached<'a> {
         Self { java, library: library.to_owned(), workload }
     }
 
-    /// Its `nativemem`, at every allocation or once in so many bytes.
+    /// Starts its `nativemem`, at every allocation or once in so many bytes.
     pub(crate) fn start(&self, bytes: u64) -> Result<()> {
         let file = self.file()?;
         self.load(&format!("start,quiet,nativemem={bytes},file={}", file.display()))

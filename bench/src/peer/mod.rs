@@ -16,7 +16,7 @@ use crate::workload;
 pub(crate) use attached::Attached;
 pub(crate) use inside::{Inside, remove_output};
 
-/// Where async-profiler is, which no package of the distribution has.
+/// Installation of async-profiler, which no package of the distribution has.
 #[derive(Args)]
 pub(crate) struct AsyncProfiler {
     /// A build of async-profiler to compare with: its libasyncProfiler.so
@@ -25,7 +25,7 @@ pub(crate) struct AsyncProfiler {
 }
 
 impl AsyncProfiler {
-    /// Its library. `None` if it was not given, which is noted.
+    /// Path of its library. `None` if it was not given, which is noted.
     ///
     /// # Errors
     /// It is not there.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How often requests are sent.
+/// Rate at which requests are sent.
 #[derive(Clone, Copy)]
 pub(super) enum Pace {
     /// The next as soon as the last is answered.

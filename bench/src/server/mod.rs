@@ -21,7 +21,7 @@ use crate::statistics::median;
 use crate::workload::{self, Java, Workload};
 use load::{Outcome, Pace};
 
-/// Where Debian's `libtomcat10-java` is.
+/// Folder in which Debian's `libtomcat10-java` is.
 const LIBRARIES: &str = "/usr/share/java";
 const FLAGS: [&str; 2] = ["-Xmx256m", "-XX:+UseG1GC"];
 /// Code that is compiled meanwhile would be charged to whoever comes first.
@@ -67,7 +67,7 @@ pub(crate) struct Results {
     census: Option<Censuses>,
 }
 
-/// One variant's, in one alternation.
+/// Readings of one variant in one alternation.
 #[derive(Clone, Copy)]
 struct Taken {
     variant: Variant,
@@ -88,7 +88,7 @@ struct Row {
     /// CPU time of the server for each request.
     cpu_us_per_request: f64,
     more_cpu_percent: f64,
-    /// At the steady rate.
+    /// Requests in a second at the steady rate.
     steady_requests_per_s: f64,
     p50_ms: f64,
     p99_ms: f64,

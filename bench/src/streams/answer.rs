@@ -26,7 +26,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// By zlib's own formulas. Each inflater was used, and has a window.
+    /// The truth by zlib's own formulas. Each inflater was used, and has a window.
     pub(super) fn truth() -> Self {
         let window = 1 << zlib::DEFAULT_WINDOW_BITS;
         let deflater = zlib::deflate_bytes(zlib::DEFAULT_WINDOW_BITS as i32, zlib::DEFAULT_MEMORY_LEVEL);
@@ -36,8 +36,8 @@ impl Answer {
         }
     }
 
-    /// Just these streams, each in the same number of blocks, and their bytes: the JDK's `z_stream` of 112 bytes
-    /// for each is told or not.
+    /// Are these just the streams, each in the same number of blocks, and their bytes? The JDK's `z_stream` of 112
+    /// bytes for each is told or not.
     pub(super) fn is_right(&self) -> bool {
         let truth = Self::truth();
         [(self.inflaters, truth.inflaters), (self.deflaters, truth.deflaters)].iter().all(|(told, truth)| {

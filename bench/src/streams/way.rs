@@ -19,7 +19,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// As a column is headed.
+    /// Heading of the way's column.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Light => "light",
@@ -29,7 +29,7 @@ impl Way {
         }
     }
 
-    /// Does it leave allocations out?
+    /// Does this way leave allocations out?
     pub(super) fn samples(self) -> bool {
         self == Self::AsyncProfilerSampled
     }

@@ -22,13 +22,13 @@ pub const ADDRESS_END: u64 = 1 << 47;
 /// A general register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register {
-    /// Its names in assembly: 64, 32, 16 and 8 bits from bit 0.
+    /// Names of the register in assembly: 64, 32, 16 and 8 bits from bit 0.
     pub names: [&'static str; 4],
-    /// Its number in DWARF, and so in unwind rows and in the arguments of USDT probes.
+    /// Number of the register in DWARF, and so in unwind rows and in the arguments of USDT probes.
     pub dwarf: u8,
-    /// Its number in instructions.
+    /// Number of the register in instructions.
     pub encoding: u8,
-    /// Which word of the kernel's `pt_regs` it is.
+    /// Index of its word in the kernel's `pt_regs`.
     pub saved_word: u8,
 }
 
@@ -95,8 +95,8 @@ pub fn dwarf_number(name: &str) -> Option<u8> {
 /// Bytes of a return address on the stack, just below the CFA.
 pub const RETURN_ADDRESS_BYTES: u64 = 8;
 
-/// From sp in a signal trampoline, bytes: the interrupted frame pointer, stack pointer and pc, which are registers 10,
-/// 15 and 16 of `ucontext.uc_mcontext.gregs`.
+/// Offset of the interrupted frame pointer from sp in a signal trampoline, bytes; stack pointer and pc follow: they are
+/// registers 10, 15 and 16 of `ucontext.uc_mcontext.gregs`.
 pub const SIGNAL_FP: u64 = 40 + 8 * 10;
 pub const SIGNAL_SP: u64 = 40 + 8 * 15;
 pub const SIGNAL_PC: u64 = 40 + 8 * 16;

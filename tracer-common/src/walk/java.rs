@@ -9,10 +9,10 @@ use crate::arch::{
 use crate::config::Jvm;
 use crate::unwind::{Frame, Stop, frame_kind};
 
-/// How far above sp the frame pointer of an interpreter or stub frame may be, bytes: the largest
-/// operand stack of a Java method (65,535 words) and its locks lie between them.
+/// Largest distance of the frame pointer of an interpreter or stub frame above sp, bytes: the largest operand stack of
+/// a Java method (65,535 words) and its locks lie between them.
 const MAX_FP_ABOVE_SP_BYTES: u64 = 1 << 20;
-/// How far below sp the frame pointer of an interpreter frame may be, bytes: its fixed slots.
+/// Largest distance of the frame pointer of an interpreter frame below sp, bytes: its fixed slots.
 const MAX_FP_BELOW_SP_BYTES: u64 = 64;
 
 /// Hops through a code heap's segment map before a search is given up. Up to 10 were seen.
@@ -43,8 +43,8 @@ pub fn segment_hop(index: u64, tag: u8) -> Hop {
     }
 }
 
-/// How much the wrapper of a native method can have pushed when it calls the JVM: its arguments,
-/// or every register, bytes.
+/// Most bytes that the wrapper of a native method can have pushed when it calls the JVM: its arguments, or every
+/// register.
 const MAX_PUSHED_BYTES: u64 = 4096;
 
 /// Is `pc` in the code cache?
@@ -100,8 +100,8 @@ pub(super) fn step<S: Source>(
     advance_in_code(state, pc, sp, jvm)
 }
 
-/// By how much sp is below the frame of an nmethod that called the JVM itself, when `sp` is where
-/// the frame would end otherwise.
+/// Distance of sp below the frame of an nmethod that called the JVM itself, bytes, when `sp` is where the frame would
+/// end otherwise.
 #[inline(always)]
 fn below_frame_bytes<S: Source>(
     state: &mut State,

@@ -10,7 +10,7 @@ const HEAP: u64 = 0x7e00_0000_0000;
 const SEGMENTS: u64 = 0x7d00_0000_0000;
 const SP: u64 = 0x7fff_0000_1000;
 const FP: u64 = SP + 0x100;
-/// Where a Java caller is.
+/// Address of a Java caller.
 const JAVA: u64 = HEAP + 0xB_0000;
 
 struct Fake {

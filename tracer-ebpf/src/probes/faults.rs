@@ -19,13 +19,13 @@ use tracer_common::{
 
 use crate::{config, counters, emit, unwind};
 
-/// How often faults are taken on a CPU.
+/// Rate at which faults are taken on a CPU.
 #[repr(C)]
 struct Rate {
     /// Taken since then.
     since_ns: u64,
     taken: u32,
-    /// Beside [`SHORTEST_LOG2`], at most [`LONGER_MOST`].
+    /// Steps by which the interval is above [`SHORTEST_LOG2`], at most [`LONGER_MOST`].
     longer: u32,
 }
 
@@ -36,14 +36,14 @@ static FAULT_RATE: PerCpuArray<Rate> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static JAVA_HEAP: Array<Range> = Array::with_max_entries(1, 0);
 
-/// One in 16, to one in 256.
+/// Shortest interval: one fault in 16 is taken, to one in 256.
 const SHORTEST_LOG2: u32 = 4;
 const LONGER_MOST: u32 = 4;
-/// More in a window make the interval twice as long, a quarter of it half as long.
+/// Faults in a window above which the interval becomes twice as long, and below a quarter of which half as long.
 const MANY: u32 = 32;
 const WINDOW_NS: u64 = 250_000_000;
 
-/// Nothing is mapped below: such a fault is a null check.
+/// Lowest address that is ever mapped: a fault below is a null check.
 const LOWEST: u64 = 1 << 16;
 
 /// `exceptions:page_fault_user`: { unsigned long address, ip, error_code } from offset 8, in the thread.
@@ -79,7 +79,7 @@ fn touched(address: u64) {
     }
 }
 
-/// Apart: the record would lie on the BPF stack below a walk.
+/// Sends a fault. A function of its own: the record would lie on the BPF stack below a walk.
 #[inline(never)]
 fn send(address: u64, stack: StackId, log2: u32) {
     let mut record = FaultRecord { header: emit::header(kind::FAULT), address, stack };

@@ -1,4 +1,4 @@
-//! One function for each probe point. A probe is thin: it reads its arguments and hands on.
+//! Functions of the probe points, one for each. A probe is thin: it reads its arguments and hands on.
 
 mod allocator;
 mod faults;

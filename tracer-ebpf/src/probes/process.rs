@@ -34,7 +34,7 @@ pub fn task_newtask(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// Apart: the record would lie on the BPF stack below a walk.
+/// Sends an event. A function of its own: the record would lie on the BPF stack below a walk.
 #[inline(never)]
 fn send(kind: u32, subject_tid: u32, stack: StackId, comm: [u8; 16]) {
     emit::send(&ThreadRecord { header: emit::header(kind), subject_tid, reserved: 0, stack, comm });

@@ -43,7 +43,7 @@ pub fn sys_enter_mapping(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// For all of them: a program for each would be verified once for each.
+/// The end of any mapping call: a program for each would be verified once for each.
 #[tracepoint]
 pub fn sys_exit_mapping(ctx: TracePointContext) -> u32 {
     if let Some(thread) = config::target_thread() {

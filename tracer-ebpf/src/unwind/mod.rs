@@ -26,12 +26,12 @@ use crate::{
     stacks, stop,
 };
 
-/// Where a walk begins: at a return address, or at the very instruction that is to run next.
+/// Beginning of a walk: at a return address, or at the very instruction that is to run next.
 pub const RETURNED: u64 = 1;
 pub const EXACT: u64 = 0;
 
-/// As [`EXACT`], for a stack that says nothing of how well stacks are walked: code of the JVM that was interrupted
-/// has no frame yet, or no more.
+/// [`EXACT`] for a stack that says nothing of how well stacks are walked: code of the JVM that was interrupted has no
+/// frame yet, or no more.
 pub const INTERRUPTED: u64 = 2;
 
 /// The stack of the calling thread, which is in a system call.

@@ -23,7 +23,7 @@ const ROOM_BYTES: usize =
 pub struct Slot {
     pub busy: u64,
     pub state: State,
-    /// Where the walk began: pc, sp, fp.
+    /// Registers at which the walk began: pc, sp, fp.
     pub start: [u64; 3],
     /// [`super::RETURNED`], [`super::EXACT`] or [`super::INTERRUPTED`].
     pub begins: u64,

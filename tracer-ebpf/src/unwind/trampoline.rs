@@ -35,8 +35,8 @@ pub extern "C" fn trampoline_address() -> u64 {
     if area == 0 { 0 } else { pointer(area + offsets.xol_area_vaddr as u64) }
 }
 
-/// Where the calling thread's own structure is (its FS base): above its stack, if the C library made that.
-/// The largest address if it cannot be told.
+/// Address of the calling thread's own structure (its FS base): above its stack, if the C library made that. The
+/// largest address if it cannot be told.
 #[inline(always)]
 pub fn thread_structure() -> u64 {
     let offset = config::get().kernel.task_thread_pointer;

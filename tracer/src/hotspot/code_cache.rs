@@ -13,8 +13,7 @@ use super::HotspotError;
 use super::layout::{CodeLayout, CodeStart, Heaps, Layout};
 use super::read::{ReadError, Reader, pointer};
 
-/// Where an interpreter frame keeps its bytecode pointer, bytes below its frame pointer: from JDK 9,
-/// and JDK 8.
+/// Place of the bytecode pointer in an interpreter frame, bytes below its frame pointer: from JDK 9, and JDK 8.
 const BCP_BELOW_FP: u32 = 64;
 const BCP_BELOW_FP_JDK8: u32 = 56;
 /// Hops through a segment map that are still believed (10 is the most seen).
@@ -55,9 +54,9 @@ impl Heap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     pub address: u64,
-    /// As the JVM names it: "nmethod", "native nmethod", a stub's name.
+    /// Name as the JVM has it: "nmethod", "native nmethod", a stub's name.
     pub name: String,
-    /// Its code (instructions and stubs), from the first to one past the last byte.
+    /// Range of the code (instructions and stubs), from the first to one past the last byte.
     pub code: Range<u64>,
     /// Words, with the return address; 0 or less: frames are linked by rbp.
     pub frame_size: i32,

@@ -12,15 +12,15 @@ use super::frame::Tier;
 use super::method::Method;
 use super::nmethod::Debug;
 
-/// One nmethod, as it was.
+/// An nmethod, as it was.
 #[derive(Debug)]
 pub(super) struct Copied {
     pub(super) code: Range<u64>,
     pub(super) tier: Option<Tier>,
-    /// Its own method: the outermost of all its frames.
+    /// Method of the nmethod itself: the outermost of all its frames.
     pub(super) outer: Arc<Method>,
     pub(super) debug: Debug,
-    /// By index in the nmethod's metadata; without those that could not be read.
+    /// Methods by index in the nmethod's metadata; without those that could not be read.
     pub(super) methods: BTreeMap<u32, Arc<Method>>,
 }
 

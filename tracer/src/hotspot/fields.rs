@@ -1,4 +1,4 @@
-//! Where a field of a Java class is in its objects, from the class's own list of fields.
+//! Offsets of fields in the objects of a Java class, from the class's own list of fields.
 //!
 //! Source: HotSpot, `oops/fieldInfo.hpp` (to 20: six u2 a field; from 21: a stream of numbers).
 

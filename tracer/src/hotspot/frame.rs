@@ -17,7 +17,7 @@ pub enum Kind {
     Unknown,
 }
 
-/// How a Java method was run.
+/// Way in which a Java method was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
     Interpreted,
@@ -51,12 +51,12 @@ impl fmt::Display for Stale {
     }
 }
 
-/// One frame as the JVM sees it: several come from one compiled frame with inlined methods.
+/// A frame as the JVM sees it: several come from one compiled frame with inlined methods.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JavaFrame {
     pub kind: Kind,
-    /// With dots; hidden classes without their address ([`super::readable_class_name`]). Empty
-    /// unless `kind` is `Method`.
+    /// Name with dots; hidden classes without their address ([`super::readable_class_name`]). Empty unless `kind` is
+    /// `Method`.
     pub class: Arc<str>,
     /// The method's name, or the stub's.
     pub method: Arc<str>,

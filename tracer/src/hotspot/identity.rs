@@ -1,4 +1,4 @@
-//! Which JVM it is: version, vendor, collector, and the values of its flags.
+//! Identity of a JVM: version, vendor, collector, and the values of its flags.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::symbols::{RUNTIME_VENDOR_VERSION, Symbols};
 use super::vmstructs::VmStructs;
 use crate::process::memory::ProcessMemory;
 
-/// Before the version in the JVM's own line about itself, and after it.
+/// Texts before the version in the JVM's own line about itself, and after it.
 const VERSION_START: &str = " JRE (";
 const VERSION_END: char = ')';
 /// The JVM's line about itself is not longer.
@@ -34,7 +34,7 @@ const COLLECTORS: [(&str, &str); 7] = [
 /// The version of a JVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
-    /// In full, as `java -version` prints it: "17.0.9+9", "1.8.0_504-b01".
+    /// Version in full, as `java -version` prints it: "17.0.9+9", "1.8.0_504-b01".
     pub(super) text: String,
     /// 8, 11, 17, ...
     pub(super) feature: u32,
@@ -68,7 +68,7 @@ pub(super) fn vendor(reader: Reader<'_>, symbols: &Symbols) -> Option<String> {
     reader.c_string(pointer, MAX_LINE).ok().filter(|text| !text.is_empty())
 }
 
-/// Where each flag's value is, by name.
+/// Addresses of flags' values, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flags {
     addresses: HashMap<String, u64>,
@@ -94,7 +94,7 @@ impl Flags {
         Ok(Self { addresses })
     }
 
-    /// Where the value of the flag `name` is.
+    /// Address of the value of the flag `name`.
     pub(super) fn address(&self, name: &str) -> Option<u64> {
         self.addresses.get(name).copied()
     }

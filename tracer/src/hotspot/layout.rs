@@ -15,7 +15,7 @@ use super::books::BooksLayout;
 use super::heap::HeapLayout;
 use super::vmstructs::{Field, VmStructs, Width};
 
-/// Everything that is used of one JVM.
+/// Layout of all that is used of one JVM.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) code: CodeLayout,
@@ -57,12 +57,12 @@ fn optional<T>(subject: Result<T, HotspotError>, missing: &mut Vec<String>) -> O
     subject.map_err(|error| missing.push(error.to_string())).ok()
 }
 
-/// Where code heaps come from.
+/// Source of the code heaps.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Heaps {
     /// JDK 8: address of a pointer to the only heap.
     One(u64),
-    /// From 9: address of a pointer to a growable array of pointers.
+    /// Address of a pointer to a growable array of pointers, from 9.
     Many { address: u64, length: Field, data: Field },
 }
 
@@ -95,7 +95,7 @@ pub(super) struct CodeLayout {
     pub(super) call_stub_return: u64,
 }
 
-/// Where a blob's code starts.
+/// Start of a blob's code.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CodeStart {
     /// An absolute address (9 to 22).
@@ -153,16 +153,16 @@ impl CodeLayout {
     }
 }
 
-/// Where an nmethod's debug information lies.
+/// Place of an nmethod's debug information.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum DebugLayout {
     /// 8 to 22: all within the blob. `scopes_data` is an address (9 to 22) or an offset (8).
     InBlob { metadata: Field, scopes_pcs: Field, scopes_pcs_end: Field, scopes_data: CodeStart },
-    /// From 23: pcs and scopes in a block of their own, offsets from its start.
+    /// A block of its own for pcs and scopes, from 23: offsets from its start.
     Immutable { data: Field, size: Field, scopes_pcs: Field, scopes_data: Field, metadata: MetadataLayout },
 }
 
-/// Where the `Method*`s are that scopes name by index, from 23.
+/// Place of the `Method*`s that scopes name by index, from 23.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MetadataLayout {
     /// 23, 24: blob + `_data_offset` + this field.
@@ -260,7 +260,7 @@ impl NmethodLayout {
     }
 }
 
-/// How long a symbol is.
+/// Place of a symbol's length.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SymbolLength {
     Plain(Field),
@@ -296,12 +296,12 @@ pub(super) struct MethodLayout {
     pub(super) excluded_low_bytes: u8,
 }
 
-/// Where the index of the source file's name is.
+/// Place of the index of the source file's name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SourceFile {
-    /// From 15.
+    /// The constant pool, from 15.
     InPool(Field),
-    /// To 14.
+    /// The class, to 14.
     InClass(Field),
 }
 

@@ -30,7 +30,7 @@ const WIDE_LINE: u8 = 0xff;
 /// A Java method, as copied from the JVM.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Method {
-    /// With dots and without what differs from run to run.
+    /// Name with dots and without what differs from run to run.
     pub(super) class: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) signature: Arc<str>,
@@ -53,10 +53,10 @@ pub(super) struct Identity {
     name_index: u64,
     signature_index: u64,
     code_bytes: u64,
-    /// Where the bytecodes end and the table of lines would begin.
+    /// End of the bytecodes, where the table of lines would begin.
     code_end: u64,
     has_lines: bool,
-    /// As the JVM has it.
+    /// Name of the class as the JVM has it.
     class_symbol: String,
 }
 

@@ -92,7 +92,7 @@ impl From<ElfError> for HotspotError {
     }
 }
 
-/// One running JVM.
+/// A running JVM.
 pub struct Hotspot {
     memory: Box<dyn ProcessMemory + Send>,
     symbols: Symbols,
@@ -137,8 +137,8 @@ impl Hotspot {
         Self::open(Path::new(&libjvm.path), libjvm.start, Arc::clone(core))
     }
 
-    /// Like [`Hotspot::open`], with the symbols at hand: from a saved image, or to ask again without
-    /// reading the file again.
+    /// A [`Hotspot::open`] with the symbols at hand: from a saved image, or to ask again without reading the file
+    /// again.
     ///
     /// # Errors
     /// As [`Hotspot::open`].
@@ -321,17 +321,17 @@ impl Hotspot {
 /// The version from which on threads can be virtual.
 const VIRTUAL_THREADS: u32 = 21;
 
-/// Where the frames on a carrier's stack return to whose callers lie in the heap; 0 if it is not known.
+/// Address to which frames on a carrier's stack return whose callers lie in the heap; 0 if it is not known.
 fn return_barrier(reader: Reader<'_>, symbols: &Symbols, structs: &VmStructs) -> u64 {
     let described = || structs.address(&["StubRoutines::_cont_returnBarrier"]).ok();
     let variable = symbols.address(symbols::RETURN_BARRIER).or_else(described);
     variable.and_then(|address| reader.u64(address).ok()).unwrap_or(0)
 }
 
-/// How many Java threads there are. The first is counted after the code cache, the interpreter and
-/// every stub exist, so with it everything that is read here does.
+/// Variable with the number of Java threads. The first is counted after the code cache, the interpreter and every stub
+/// exist, so with it everything that is read here does.
 const THREAD_COUNT: &str = "Threads::_number_of_threads";
-/// Longer than the dynamic linker and static initializers need to fill the tables.
+/// Time that is longer than the dynamic linker and static initializers need to fill the tables.
 const FILLING: Duration = Duration::from_millis(20);
 
 /// Structures that the JVM describes, if it has started.

@@ -100,7 +100,7 @@ impl<'a> Nmethod<'a> {
         }
     }
 
-    /// All debug information about calls, as it is now.
+    /// Debug information about calls, as it is now.
     ///
     /// # Errors
     /// It cannot be read, makes no sense, or there is more than is kept of one nmethod.
@@ -117,7 +117,7 @@ impl<'a> Nmethod<'a> {
         })
     }
 
-    /// Is its debug information where that of `other`, an earlier reading of the same blob, was?
+    /// Is the debug information where that of `other`, an earlier reading of the same blob, was?
     pub(super) fn is_at_same_places(&self, other: &Self, blob: &Blob) -> bool {
         matches!((self.places(blob), other.places(blob)), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
@@ -144,7 +144,7 @@ impl<'a> Nmethod<'a> {
         descriptors.ok_or(ReadError::OutOfBounds(places.pcs))
     }
 
-    /// Where the parts of the debug information are.
+    /// Places of the parts of the debug information.
     fn places(&self, blob: &Blob) -> Result<Places, ReadError> {
         let record = &self.record;
         let blob_end = blob.address + u64::from(blob.size_bytes);
@@ -179,7 +179,7 @@ impl<'a> Nmethod<'a> {
     }
 }
 
-/// Which scope describes a call: both are bytes, from the start of the code and of the scopes.
+/// Descriptor of a call's scope: offsets in bytes, from the start of the code and of the scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Descriptor {
     code_offset: i32,
@@ -227,7 +227,7 @@ impl Debug {
         Ok(indices)
     }
 
-    /// Where the pointer to the `Method` with this index was.
+    /// Address at which the pointer to the `Method` with this index was.
     pub(super) fn metadata_address(&self, index: u32) -> u64 {
         self.places.metadata + 8 * u64::from(index)
     }

@@ -14,7 +14,7 @@ const MAX_CHARS: u64 = 4096;
 /// `String.coder`: one byte a character.
 const LATIN1: u8 = 0;
 
-/// How this JVM lays out objects and references.
+/// Layout of objects and references in this JVM.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
     layout: ObjectLayout,
@@ -137,7 +137,7 @@ impl Objects {
         Ok(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
     }
 
-    /// Where an array's elements are, if its length is at `length_at`.
+    /// Offset of an array's elements, if its length is at `length_at`.
     fn elements(&self, length_at: u64) -> u64 {
         let behind = length_at + 4;
         if self.aligned_elements { behind.next_multiple_of(8) } else { behind }

@@ -1,4 +1,4 @@
-//! Which ranges of the address space are the JVM's, and for what.
+//! Ranges of the address space that are the JVM's, and their purpose.
 //!
 //! Takes the JVM's description of itself and the process's anonymous mappings; gives ranges, those that tell more
 //! first: a region of the heap comes before the heap that it lies in. Ranges that the JVM does not describe are found
@@ -45,7 +45,7 @@ pub struct JvmRange {
     pub name: Option<&'static str>,
 }
 
-/// Where it is read from.
+/// Source of what is read.
 pub(super) struct Source<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) layout: &'a RangesLayout,
@@ -60,7 +60,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// All that can be told.
+    /// Reads all ranges that can be told.
     pub(super) fn read(&self) -> Vec<JvmRange> {
         let evidence = Evidence::new(self.reader, self.anonymous);
         let mut ranges = Vec::new();

@@ -14,7 +14,7 @@ use crate::process::memory::ProcessMemory;
 /// Reason why a read gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {
-    /// Not mapped, or the process is gone.
+    /// The address is not mapped, or the process is gone.
     #[error("memory at {0:#x} cannot be read")]
     Fault(u64),
     /// Null, not aligned, or outside the user's addresses.

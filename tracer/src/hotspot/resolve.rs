@@ -22,7 +22,7 @@ use super::read::{ReadError, Reader};
 /// Keys kept of each kind; then the cache starts anew.
 const MAX_CACHED: usize = 1 << 18;
 
-/// How often a compiled frame is read that does not hang together: its JVM changes it meanwhile.
+/// Readings of a compiled frame that does not hang together: its JVM changes it meanwhile.
 const READS: usize = 3;
 
 /// The wrapper of a native method, by its blob's name.
@@ -44,7 +44,7 @@ pub struct Compiled {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     compiled: HashMap<(u64, u32, u64), Arc<[JavaFrame]>>,
-    /// By address and cookie.
+    /// Methods by address and cookie.
     methods: HashMap<(u64, u32), Arc<Method>>,
     history: History,
 }
@@ -59,7 +59,7 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Nobody can tell of a JVM that is gone what became of code or classes.
+    /// Reason why a name is stale; of a JVM that is gone nobody can tell what became of code or classes.
     fn why(&self, stale: Stale) -> Stale {
         if self.code_cache.is_gone(self.reader) { Stale::Unreadable } else { stale }
     }
@@ -238,7 +238,7 @@ impl Names {
         true
     }
 
-    /// All that names any pc of `compiled`.
+    /// Reads all that names any pc of `compiled`.
     fn read_whole(&mut self, source: Source<'_>, compiled: &Compiled) -> Result<Copied, ReadError> {
         let Source { reader, layout, code_cache, .. } = source;
         let Compiled { blob, compile_id, tier, .. } = compiled;

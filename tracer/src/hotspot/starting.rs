@@ -24,7 +24,7 @@ impl Starting {
         Self { symbols, structs: None, is_settled: false, thread_count: None }
     }
 
-    /// Has it come so far that it can probably be opened? It may run Java code from now on.
+    /// Is the JVM so far that it can probably be opened? It may run Java code from now on.
     fn has_threads(&self, memory: &impl ProcessMemory) -> bool {
         self.thread_count.is_some_and(|address| Reader::new(memory).u32(address).is_ok_and(|count| count > 0))
     }

@@ -10,7 +10,7 @@ use crate::process::elf::{Elf, ElfError, SymbolTable};
 
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
-/// In `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
+/// Symbols in `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
 const PRIVATE: [&str; 16] = [
     RETURN_BARRIER,
     RUNTIME_VENDOR_VERSION,
@@ -69,7 +69,7 @@ const LOCAL_TABLE: &str = "_ZL12_local_table";
 const ITEMS_COUNT: &str = "_ZL12_items_count";
 const OF_SYMBOLS: &str = "_ZN11SymbolTable16_needs_rehashingE";
 const OF_STRINGS: &str = "_ZN11StringTable16_needs_rehashingE";
-/// Its name here, its own name, and the variable that it is near to.
+/// Symbols whose names are used twice: the name here, the JVM's own name, and the variable that it is near to.
 const NAMESAKES: [(&str, &str, &str); 4] = [
     (SYMBOL_TABLE, LOCAL_TABLE, OF_SYMBOLS),
     (SYMBOL_COUNT, ITEMS_COUNT, OF_SYMBOLS),

@@ -28,7 +28,7 @@ pub struct JavaThread {
     /// objects are not understood). The first 15 bytes are in `/proc/PID/task/TID/comm` too, but for
     /// the main thread's.
     pub name: Option<String>,
-    /// Its stack with all guard zones; none if the JVM does not say it.
+    /// Stack of the thread with all guard zones; none if the JVM does not say it.
     pub stack: Option<Range<u64>>,
 }
 

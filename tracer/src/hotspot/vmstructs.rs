@@ -45,7 +45,7 @@ impl Width {
     }
 }
 
-/// Where a field is in its structure.
+/// Place of a field in its structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     /// Bytes from the structure's start.
@@ -53,7 +53,7 @@ pub(super) struct Field {
     pub(super) width: Width,
 }
 
-/// One entry of the field table.
+/// An entry of the field table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     /// The C++ type as text: widths change between versions, and this says so.
@@ -71,7 +71,7 @@ enum Place {
 /// Every type, field and constant that a JVM describes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct VmStructs {
-    /// By "Type::field".
+    /// Entries by "Type::field".
     fields: HashMap<String, Entry>,
     /// Bytes, by type.
     sizes: HashMap<String, u64>,
@@ -95,7 +95,7 @@ impl VmStructs {
         Ok(all)
     }
 
-    /// Does it describe nothing (yet)?
+    /// Is nothing described (yet)?
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -192,7 +192,7 @@ impl Tables<'_> {
         self.reader.u64(address).map_err(|_| UNFILLED)
     }
 
-    /// Where the field that the exported variable `name` tells is in an entry.
+    /// Place, in an entry, of the field that the exported variable `name` tells.
     fn entry_field(&self, name: &str, width: Width) -> Result<Field, HotspotError> {
         Ok(Field { offset: self.exported(name)?, width })
     }

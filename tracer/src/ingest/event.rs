@@ -71,9 +71,9 @@ pub enum EventKind {
     Stopped {
         is_exiting: bool,
     },
-    /// With `--events`.
+    /// An allocation, with `--events`.
     Allocated(AllocationRecord),
-    /// With `--events`.
+    /// A free, with `--events`.
     Freed(AllocationRecord),
 }
 
@@ -85,13 +85,13 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// A number of [`Stop`].
     pub stop: u32,
-    /// Where the walk ended.
+    /// Registers at which the walk ended.
     pub last_pc: u64,
     /// The checkpoint from which the walk can go on, if it ended at a module that was not known yet.
     pub rest: Option<Box<UnwindCheckpoint>>,
 }
 
-/// Where a walk can be taken up again: at the last frame, which is to be replaced.
+/// Point at which a walk can be taken up again: the last frame, which is to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnwindCheckpoint {
     pub state: State,
@@ -112,7 +112,7 @@ pub struct Nmethod {
     /// Address of its first instruction; 0 in an unload.
     pub code: u64,
     pub size_bytes: u64,
-    /// With `/` between packages.
+    /// Class with `/` between packages.
     pub class: String,
     pub method: String,
     pub signature: String,

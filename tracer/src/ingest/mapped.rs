@@ -16,7 +16,7 @@ pub(super) struct MappableArray<T> {
     elements: PhantomData<T>,
 }
 
-/// Some of its elements, mapped; they change under the reader's eyes.
+/// Elements of a table, mapped; they change under the reader's eyes.
 pub(super) struct Mapped<T> {
     memory: MmapRaw,
     range: Range<usize>,

@@ -37,7 +37,7 @@ pub struct RingSource {
     consumer: MmapRaw,
     /// A page whose first word is up to where it was written, and the data.
     producer: MmapRaw,
-    /// Up to where it was read. Positions only grow: where they are in the data is their remainder.
+    /// Position up to which the ring was read. Positions only grow: where they are in the data is their remainder.
     position: u64,
     data_bytes: usize,
 }

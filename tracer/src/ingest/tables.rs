@@ -17,8 +17,8 @@ use super::{
 };
 use crate::probe::{ProbeError, probes::Probes};
 
-/// How often, and how far apart, the tables are compared at the end. Programs run for microseconds; one
-/// that was preempted, for as long as the target waits for a CPU.
+/// Comparisons of the tables at the end, and the time between two. Programs run for microseconds; one that was
+/// preempted, for as long as the target waits for a CPU.
 const SETTLE_TRIES: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 

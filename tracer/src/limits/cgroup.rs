@@ -14,7 +14,7 @@ use self::group::{Group, Version};
 use super::{Limit, number};
 use crate::process::Pid;
 
-/// Above this a limit is none: version 1 says "none" by a number of pages that fills a long.
+/// Bytes from which on a limit is none: version 1 says "none" by a number of pages that fills a long.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
 
 /// Memory of a control group by kind, bytes. Version 1 does not tell all of it.

@@ -22,7 +22,7 @@ impl MemInfo {
         self.0.get(name).copied()
     }
 
-    /// One number less another.
+    /// Difference of two numbers.
     fn less(&self, name: &str, other: &str) -> Option<u64> {
         Some(self.get(name)?.saturating_sub(self.get(other)?))
     }

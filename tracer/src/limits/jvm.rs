@@ -115,8 +115,8 @@ fn segment(name: &str) -> Option<(&'static str, &'static str)> {
     .map(|(_, id, flag)| (id, flag))
 }
 
-/// With compressed references a heap may lie above the program break, which then cannot grow beyond it. malloc goes on
-/// elsewhere, other users of `brk` do not.
+/// Limit of the program break by a Java heap with compressed references, which may lie above it: the break then cannot
+/// grow beyond it. malloc goes on elsewhere, other users of `brk` do not.
 fn below_heap(pid: Pid, map: Option<&Map>) -> Limit {
     let limit = Limit::bytes("native-below-heap");
     let mappings = mapping::read(pid).unwrap_or_default();

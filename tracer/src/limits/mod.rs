@@ -18,7 +18,7 @@ use crate::hotspot::books::CodeHeap;
 use crate::process::Pid;
 use crate::vmmap::{Map, Owner};
 
-/// From here on a limit is none, whatever its unit is.
+/// Number from which on a limit is none, whatever its unit is.
 const UNLIMITED: u64 = 1 << 56;
 
 /// A limit with what is used of it.
@@ -37,7 +37,7 @@ pub struct Limit {
     pub seconds_left: Option<u64>,
     /// The limit is used up since then, ns after the session started.
     pub reached_ns: Option<u64>,
-    /// How often it was met.
+    /// Number of times that the limit was met.
     pub hits: Option<u64>,
     /// The file or flag that sets it.
     pub set_by: Option<String>,
@@ -120,7 +120,7 @@ impl Limit {
     }
 }
 
-/// Where limits are read.
+/// Source of limits.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub pid: Pid,
@@ -149,7 +149,7 @@ pub fn read(source: &Source<'_>) -> Vec<Limit> {
     limits
 }
 
-/// As [`Fits::of`], of a process with this map.
+/// Fit of a process with this map, as [`Fits::of`].
 pub fn fits(limits: &[Limit], map: &Map) -> Option<Fits> {
     let heap = map.parts.iter().filter(|part| part.owner == Owner::JavaHeap);
     let heap_bytes: u64 = heap.map(|part| part.usage.resident_bytes).sum();

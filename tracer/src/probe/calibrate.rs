@@ -15,13 +15,14 @@ use super::{
 use crate::process::Pid;
 use crate::process::mapping;
 
-/// Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is emulated.
+/// A function to be probed. Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is
+/// emulated.
 #[unsafe(naked)]
 extern "sysv64" fn probed(_argument: u64) {
     naked_asm!("test rdi, rdi", "nop", "ret")
 }
 
-/// Behind the function's start.
+/// Offsets of the two places behind the function's start.
 const STEPPED: u64 = 0;
 const EMULATED: u64 = 3;
 
@@ -76,7 +77,7 @@ impl Cost {
     }
 }
 
-/// How much longer a system call takes while one of the tracepoints is attached to by which mappings are seen: all
+/// Time by which a system call is longer while one of the tracepoints is attached to by which mappings are seen: all
 /// tasks take the slow way into the kernel then, whichever call they make.
 fn system_call_ns() -> io::Result<u64> {
     tracefs::ensure()?;
@@ -107,7 +108,7 @@ pub struct TrapCosts {
     pub return_ns: u64,
 }
 
-/// Fewer than of [`BATCHES`]: it is waited for.
+/// Number of [`BATCHES`] below which a measurement is waited for.
 const FEW_BATCHES: usize = 5;
 
 impl TrapCosts {
@@ -150,7 +151,7 @@ fn median(mut values: Vec<u64>) -> u64 {
     values.get(values.len() / 2).copied().unwrap_or(0)
 }
 
-/// Where in this program's file the code at `address` is.
+/// Offset in this program's file of the code at `address`.
 fn file_offset(address: u64) -> io::Result<u64> {
     let mappings = mapping::read(Pid::own())?;
     let code = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
@@ -166,7 +167,7 @@ fn attach(offset: u64) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
 
-    /// In one test: a probe is a breakpoint in the very bytes.
+    /// Costs of both kinds of probes, in one test: a probe is a breakpoint in the very bytes.
     #[test]
     fn a_stepped_probe_costs_more_than_an_emulated_one() {
         let address = probed as *const () as u64;

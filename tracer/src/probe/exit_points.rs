@@ -1,4 +1,4 @@
-//! Where a program leaves: `_exit`, to which `exit` and the return from `main` lead, and `abort`, by which a JVM ends
+//! Exit points of a program: `_exit`, to which `exit` and the return from `main` lead, and `abort`, by which a JVM ends
 //! that has no more memory, or crashes. A program that a signal ends goes without.
 
 use super::{

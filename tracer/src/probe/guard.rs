@@ -22,7 +22,7 @@ use crate::process::Pid;
 /// The guard ends when it heard nothing from the recorder for so long.
 pub const SILENCE: Duration = Duration::from_secs(6);
 
-/// To resume a program that became another user's.
+/// Capability to resume a program that became another user's.
 const CAP_KILL: u32 = 5;
 /// `_LINUX_CAPABILITY_VERSION_3` (`include/uapi/linux/capability.h`).
 const CAPABILITIES_VERSION_3: u32 = 0x2008_0522;
@@ -36,7 +36,7 @@ const MAX_DESCRIPTORS: usize = 8192;
 pub enum Group {
     /// Probes on the allocator.
     Allocator = 1,
-    /// All other probes but those of [`Self::Exit`].
+    /// Probes other than those of [`Self::Exit`].
     Others = 2,
     /// Probes where the target ends, which stay longest.
     Exit = 3,
@@ -65,7 +65,7 @@ impl Guard {
         }
     }
 
-    /// Its process id.
+    /// Process id of the guard.
     pub fn pid(&self) -> Pid {
         Pid(self.pid.unsigned_abs())
     }

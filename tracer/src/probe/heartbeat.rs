@@ -63,7 +63,7 @@ impl Heartbeat {
         self.shared.end_ns.store(monotonic_ns().saturating_add(ns(until)), Ordering::Relaxed);
     }
 
-    /// How long nothing was recorded since the recorder did not run: it was stopped, or got no CPU.
+    /// Time in which nothing was recorded since the recorder did not run: it was stopped, or got no CPU.
     pub fn deaf(&self) -> Duration {
         Duration::from_nanos(self.shared.deaf_ns.load(Ordering::Relaxed))
     }

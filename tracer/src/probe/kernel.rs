@@ -21,7 +21,7 @@ use super::btf::Btf;
 use super::multi::small_map;
 use super::perf_event;
 
-/// Where tracepoints are described.
+/// State of the folder in which tracepoints are described.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tracefs {
     /// Mounted there, and readable.
@@ -70,7 +70,7 @@ impl Capabilities {
     }
 }
 
-/// How many CPUs the kernel can have running at once: a BPF program's CPU number is below it.
+/// Number of CPUs that the kernel can have running at once: a BPF program's CPU number is below it.
 pub fn cpu_count() -> u32 {
     aya::util::nr_cpus().map_or(1, |count| count as u32)
 }
@@ -117,9 +117,9 @@ pub struct Features {
     pub user_id: u32,
     /// The effective set.
     pub capabilities: Capabilities,
-    /// All of the host's users: capabilities count only then.
+    /// User namespace of the host's users: capabilities count only there.
     pub initial_user_namespace: bool,
-    /// All of the host's processes: the pids that the kernel reports are then those of `/proc`.
+    /// Pid namespace of the host's processes: the pids that the kernel reports are then those of `/proc`.
     pub initial_pid_namespace: bool,
     pub bpf: Bpf,
     pub uprobes: bool,

@@ -81,7 +81,7 @@ fn what(held: LifecycleFunction) -> &'static str {
 }
 
 impl Group {
-    /// Where its probes go, in the order in which they are to be attached: the ends first.
+    /// Probe points of the function, in the order in which they are to be attached: the ends first.
     ///
     /// # Errors
     /// A function cannot be probed, or one is missing that must be there; says why.

@@ -51,7 +51,7 @@ pub struct Programs {
 pub struct Facts {
     /// Instructions that the verifier went through.
     pub verified_instructions: u32,
-    /// Since it was loaded, as far as they were counted.
+    /// Runs of the program since it was loaded, as far as they were counted.
     pub run_count: u64,
     pub run_time_ns: u64,
 }
@@ -81,7 +81,7 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
     load_some(config, sizes, &|_| true)
 }
 
-/// Like [`load`], with the programs of another build's object.
+/// A [`load`] of the programs of another build's object.
 ///
 /// # Errors
 /// It is not such an object, or the kernel refuses a program.
@@ -91,7 +91,7 @@ pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Progr
     Ok(programs)
 }
 
-/// Like [`load`], but only the programs whose names are `wanted`; others can follow by [`Programs::load`].
+/// A [`load`] of only the programs whose names are `wanted`; others can follow by [`Programs::load`].
 ///
 /// # Errors
 /// As for [`load`].

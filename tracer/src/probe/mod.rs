@@ -35,12 +35,12 @@ pub enum ProbeError {
     /// The object was refused as a whole.
     #[error("the kernel refuses the BPF object")]
     Load(#[source] Box<EbpfError>),
-    /// One program was refused.
+    /// The kernel refused one program.
     #[error("the kernel refuses the BPF program {name}")]
     Program {
         /// The program.
         name: String,
-        /// Why.
+        /// Reason of the refusal.
         #[source]
         source: Box<ProgramError>,
     },
@@ -65,9 +65,9 @@ pub enum ProbeError {
     /// A function that must be probed has no place for it.
     #[error("cannot probe {function}")]
     Unplaced {
-        /// Which, and of what file.
+        /// The function, and the file that it is in.
         function: String,
-        /// Why.
+        /// Reason why it has no place.
         #[source]
         source: placement::PlacementError,
     },

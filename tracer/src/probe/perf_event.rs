@@ -6,14 +6,14 @@ use std::{
     os::fd::{FromRawFd, OwnedFd},
 };
 
-/// Where the kernel says which type of event a uprobe is.
+/// File in which the kernel says which type of event a uprobe is.
 const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// `PERF_TYPE_TRACEPOINT`.
 const TRACEPOINT_TYPE: u32 = 2;
 /// `PERF_TYPE_SOFTWARE`, and `PERF_COUNT_SW_DUMMY`.
 const SOFTWARE_TYPE: u32 = 1;
 const SOFTWARE_DUMMY: u64 = 9;
-/// In `config` of a uprobe: at the function's return (`/sys/bus/event_source/devices/uprobe/format/retprobe`).
+/// Bit in `config` of a uprobe at the function's return (`/sys/bus/event_source/devices/uprobe/format/retprobe`).
 const AT_RETURN: u64 = 1;
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOSE_ON_EXEC: c_long = 8;
@@ -41,7 +41,7 @@ struct EventAttr {
 pub(super) enum Scope {
     /// The calling thread.
     ThisThread,
-    /// All threads of the process.
+    /// The process, with all of its threads.
     Process(i32),
 }
 

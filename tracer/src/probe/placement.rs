@@ -1,4 +1,4 @@
-//! Where in a function a probe is put.
+//! Placement of a probe in a function.
 //!
 //! A uprobe replaces an instruction by `int3`. The kernel then either *emulates* the replaced
 //! instruction, at the price of one trap, or single-steps a copy of it out of line, at the price of
@@ -35,9 +35,9 @@ mod values;
 
 pub use self::inside::{InsideSite, Role};
 
-/// How far behind the entry a place is looked for, in instructions; jemalloc's free needs 10.
+/// Instructions behind the entry among which a place is looked for; jemalloc's free needs 10.
 const MAX_STEPS: usize = 16;
-/// Longer functions are not searched for branches, and get their entry.
+/// Size of a function above which it is not searched for branches, and gets its entry.
 const MAX_FUNCTION_BYTES: u64 = 64 << 10;
 
 /// Registers that a probe must find as they were at the function's entry.
@@ -84,7 +84,7 @@ impl Needs {
 pub struct Placement {
     /// ELF virtual address.
     pub vaddr: u64,
-    /// In the module's file: what a uprobe is attached by.
+    /// Offset in the module's file: what a uprobe is attached by.
     pub file_offset: u64,
     /// The instruction there, in Intel syntax.
     pub instruction_text: String,
@@ -249,8 +249,7 @@ impl Code {
         !self.far_branches().any(|(_, target)| behind_entry(target))
     }
 
-    /// Everything in the segment that could be a branch with a 32-bit displacement: the address behind it, and its
-    /// target.
+    /// Possible branches of the segment with a 32-bit displacement: the address behind each, and its target.
     fn far_branches(&self) -> impl Iterator<Item = (u64, u64)> {
         let opcodes =
             self.bytes.iter().enumerate().filter(|(_, byte)| matches!(**byte, CALL | 0xe9 | 0x80..=0x8f));

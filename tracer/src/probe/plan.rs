@@ -175,7 +175,7 @@ pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<PlannedF
     functions.into_iter().map(planned).collect()
 }
 
-/// Without unwind rows nothing is known of a function's inside.
+/// Places inside a function. Without unwind rows nothing is known of its inside.
 fn inside(module: &Module, code: &Code, function: &AllocatorFunction) -> Vec<InsideSite> {
     let table = File::open(&module.file).ok().and_then(|file| table::compile(&ReadCache::new(file)).ok());
     table.map(|table| code.places_inside(&table, function.vaddr, function.size)).unwrap_or_default()

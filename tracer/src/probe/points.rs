@@ -1,4 +1,4 @@
-//! Which programs go where: allocator functions and USDT probes → [`UprobePoint`]s.
+//! Points of programs: allocator functions and USDT probes → [`UprobePoint`]s.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub fn programs(function: Function) -> (&'static str, Option<&'static str>) {
     }
 }
 
-/// By which a program knows at which function it runs; none if it need not.
+/// Cookie by which a program knows at which function it runs; none if it need not.
 fn cookie(function: Function) -> Option<u64> {
     let Function::Lifecycle(held) = function else { return None };
     Some(match held {
@@ -74,23 +74,23 @@ pub fn inside_points(function: &AllocatorFunction, places: &[InsideSite]) -> Vec
 /// The tracepoint of page faults: program, category, name.
 pub const FAULTS: (&str, &str, &str) = ("page_fault_user", "exceptions", "page_fault_user");
 
-/// Is this a program of a recording without malloc: of [`LifecycleFunction`] functions, or of page faults?
+/// Does this program belong to a recording without malloc: to [`LifecycleFunction`] functions, or page faults?
 pub fn is_of_light(program: &str) -> bool {
     ["lifecycle_enter", "lifecycle_return", "lifecycle_end", FAULTS.0].contains(&program)
 }
 
-/// How a program is entered, as far as it costs the target.
+/// Entry of a program, as far as it costs the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// By a trap.
+    /// A trap.
     Entry,
-    /// By the trap of a function's return.
+    /// The trap of a function's return.
     Return,
-    /// By a call in the kernel.
+    /// A call in the kernel.
     Tracepoint,
 }
 
-/// How `program` is entered.
+/// Entry of `program`.
 pub fn point_of(program: &str) -> Point {
     match program {
         "allocate_return" | "lifecycle_return" => Point::Return,
@@ -101,7 +101,7 @@ pub fn point_of(program: &str) -> Point {
     }
 }
 
-/// Is this a program of allocator functions?
+/// Does this program belong to allocator functions?
 pub fn is_of_allocator(program: &str) -> bool {
     let enters =
         ["calloc_enter", "realloc_enter", "reallocarray_enter", "posix_memalign_enter", "memalign_enter"];

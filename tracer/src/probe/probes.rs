@@ -57,9 +57,9 @@ impl Drop for Detaching {
 /// The facts that the JVM's own probe points tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeenOfJvm {
-    /// When collections begin and end.
+    /// Are the beginnings and ends of collections seen?
     pub collections: bool,
-    /// When compiled code is freed, and when classes are.
+    /// Are frees of compiled code and of classes seen?
     pub frees_of_code: bool,
 }
 
@@ -188,7 +188,7 @@ impl Probes {
         self.programs.is_none()
     }
 
-    /// Is what [`Self::attach_lifecycle`] attaches to watched?
+    /// Are the functions watched that [`Self::attach_lifecycle`] attaches to?
     pub fn watches_lifecycle(&self) -> bool {
         self.held.is_some()
     }

@@ -23,7 +23,7 @@ pub struct UnwindTables {
     epoch: Array<aya::maps::MapData, u64>,
     /// The value in `epoch`.
     raised: u64,
-    /// Which half of the modules' map is in use.
+    /// The half of the modules' map that is in use.
     half: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How often the programs run, and how long, by the kernel's own statistics.
+//! Run counts and run times of the programs, by the kernel's own statistics.
 //!
 //! They cost each run some tens of ns, so they are on only as long as a [`Counting`] lives.
 
@@ -16,7 +16,7 @@ use super::{ProbeError, load::Facts, probes::Probes};
 pub struct Runs {
     pub program: String,
     pub count: u64,
-    /// By the clock: with what else the CPU did meanwhile.
+    /// Time by the clock: with what else the CPU did meanwhile.
     pub time_ns: u64,
 }
 

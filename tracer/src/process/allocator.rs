@@ -33,7 +33,7 @@ pub struct AllocatorFunction {
     pub module: usize,
     /// The module's path, as in maps.
     pub path: String,
-    /// By which the module can be opened.
+    /// Path by which the module can be opened.
     pub file: PathBuf,
     /// ELF virtual address.
     pub vaddr: u64,
@@ -50,20 +50,20 @@ pub struct Allocator {
     pub path: String,
     /// `glibc`, `jemalloc`, ...
     pub kind: &'static str,
-    /// Its malloc is what the process calls.
+    /// The process calls the malloc of this module.
     pub in_use: bool,
 }
 
 /// Reason why a definition is not probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// Its address is that of a function which chooses the real one.
+    /// The address is that of a function which chooses the real one.
     Ifunc,
-    /// Its address lies in no executable part of the file.
+    /// The address lies in no executable part of the file.
     NoCode,
-    /// Another module's definition comes first, and nothing is bound to this one.
+    /// The definition of another module comes first, and nothing is bound to this one.
     Interposed,
-    /// All that it does is to jump to a function that is probed.
+    /// The function only jumps to a function that is probed.
     Forwards,
 }
 
@@ -214,8 +214,8 @@ mod tests {
         assert_eq!(kind(&Module { path: "/usr/lib/x86_64-linux-musl/libc.so".into(), ..own }), "musl");
     }
 
-    /// With jemalloc preloaded it is the allocator, glibc's functions are not probed, and of its
-    /// operators only those that do more than jump to another.
+    /// A preloaded jemalloc is the allocator: glibc's functions are not probed, and of its operators only those that do
+    /// more than jump to another.
     #[test]
     fn a_preloaded_allocator() {
         const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";

@@ -1,4 +1,4 @@
-//! Which container a process runs in, by the names of its control groups.
+//! The container that a process runs in, by the names of its control groups.
 
 use std::fs;
 

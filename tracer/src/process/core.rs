@@ -48,7 +48,7 @@ pub enum CoreError {
 struct Load {
     start: u64,
     end: u64,
-    /// Where its bytes are in the core, and how many are.
+    /// Position of its bytes in the core, and their number.
     offset: u64,
     file_bytes: u64,
     flags: u32,

@@ -1,4 +1,4 @@
-//! How long a process ran, how long it waited for a CPU, and its page faults.
+//! Run time of a process, its wait for a CPU, and its page faults.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ pub fn of_process(pid: Pid) -> Option<u64> {
     told.then(|| seconds * 1_000_000_000 + ns)
 }
 
-/// How long the threads of process `pid` were ready to run and waited for a CPU, ns; 0 if the kernel does not tell
+/// Time in which the threads of process `pid` were ready to run and waited for a CPU, ns; 0 if the kernel does not tell
 /// (`/proc/PID/task/TID/schedstat`, the second number).
 pub fn waited(pid: Pid) -> u64 {
     let tids = pid.threads().into_iter().flatten();

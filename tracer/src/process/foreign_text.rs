@@ -17,7 +17,7 @@ impl ForeignText {
         &self.0
     }
 
-    /// As [`Self::raw`].
+    /// The raw text, as [`Self::raw`].
     pub fn into_raw(self) -> String {
         self.0
     }

@@ -19,7 +19,7 @@ use crate::arch::register_sets;
 
 /// Threads of one process.
 const MAX_THREADS: usize = 1 << 16;
-/// Between two looks at a thread that does not stop yet.
+/// Time between two looks at a thread that does not stop yet.
 const POLL: Duration = Duration::from_micros(50);
 
 /// Reason why a process cannot be held.
@@ -54,10 +54,10 @@ impl ThreadRegisters {
     }
 }
 
-/// How a hold ended.
+/// Account of a hold that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
-    /// From the first thread that was interrupted to the last that was let go.
+    /// Time from the first thread that was interrupted to the last that was let go.
     pub held: Duration,
     /// Whether it was let go when asked to; false if the time was up before, so what was read is of no one moment.
     pub in_time: bool,
@@ -137,7 +137,7 @@ fn hold(
 /// Threads that were seized; all are let go when this is dropped.
 struct Stopped {
     pid: Pid,
-    /// With the signal that each was about to receive, which it gets when it is let go.
+    /// Threads with the signal that each was about to receive, which it gets when it is let go.
     threads: Vec<(Tid, usize)>,
 }
 
@@ -271,7 +271,7 @@ fn has_ended(pid: Pid, tid: Tid) -> bool {
     state.is_none_or(|state| matches!(state, 'Z' | 'X' | 'x'))
 }
 
-/// Which process traces this thread; 0 if none does.
+/// Process that traces this thread; 0 if none does.
 fn tracer_of(pid: Pid, tid: Tid) -> u32 {
     let status = fs::read_to_string(pid.thread_path(tid, "status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));

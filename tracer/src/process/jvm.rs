@@ -1,4 +1,4 @@
-//! Is it a HotSpot JVM, and which one? By its libjvm and the `release` file of its runtime.
+//! HotSpot JVMs: whether a process is one, and which. By its libjvm and the `release` file of its runtime.
 //!
 //! Only files are read here; what the JVM's own structures say is `hotspot`'s.
 
@@ -56,7 +56,7 @@ pub fn find(pid: Pid, modules: &[Module]) -> Option<JvmInfo> {
     })
 }
 
-/// Does it export HotSpot's description of its structures?
+/// Does the module export HotSpot's description of its structures?
 fn describes_itself(module: &Module) -> bool {
     let symbols = module.elf().and_then(|elf| elf.symbols(SymbolTable::Dynamic));
     symbols.is_ok_and(|symbols| {

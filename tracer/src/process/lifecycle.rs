@@ -57,7 +57,7 @@ const JNI: [(&str, LifecycleFunction); 4] = [
     ("Java_java_util_zip_Deflater_init", LifecycleFunction::DeflaterInit),
     ("Java_java_util_zip_Deflater_end", LifecycleFunction::DeflaterEnd),
 ];
-/// Without the 0 in JDK 8.
+/// Functions of Unsafe without the 0 that JDK 8 does not have.
 const UNSAFE: [(&str, LifecycleFunction); 6] = [
     ("Unsafe_AllocateMemory0", LifecycleFunction::AllocateMemory),
     ("Unsafe_ReallocateMemory0", LifecycleFunction::ReallocateMemory),
@@ -74,7 +74,7 @@ impl LifecycleFunction {
         all.find(|(_, held)| *held == self).map_or("", |(name, _)| name)
     }
 
-    /// Does it begin to hold something (so that its return matters)?
+    /// Does the function begin to hold something (so that its return matters)?
     pub fn begins(self) -> bool {
         !matches!(
             self,
@@ -107,7 +107,7 @@ pub fn may_define(name: &str) -> bool {
     is_zlib(name) || matches!(name, "libzip.so" | "libjvm.so")
 }
 
-/// Is it the system's zlib?
+/// Is a library of this name the system's zlib?
 pub fn is_zlib(name: &str) -> bool {
     name == "libz.so" || name.starts_with("libz.so.")
 }

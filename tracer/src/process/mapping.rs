@@ -21,8 +21,8 @@ pub struct Mapping {
     pub device: Device,
     /// 0: no file.
     pub inode: u64,
-    /// As the kernel prints it: a path in the target's own mount namespace (perhaps with
-    /// ` (deleted)`), `[stack]`, `[heap]`, `[vdso]`, ..., or empty.
+    /// Path as the kernel prints it: in the target's own mount namespace (perhaps with ` (deleted)`), `[stack]`,
+    /// `[heap]`, `[vdso]`, ..., or empty.
     pub path: String,
 }
 
@@ -34,7 +34,7 @@ pub struct Device {
 }
 
 impl Mapping {
-    /// Is it backed by a file?
+    /// Does a file back the mapping?
     pub fn is_file(&self) -> bool {
         self.inode != 0 && self.path.starts_with('/')
     }

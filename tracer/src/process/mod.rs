@@ -1,4 +1,4 @@
-//! Which process is traced: its mappings, modules, allocators, JVM and container.
+//! Target of a recording: its mappings, modules, allocators, JVM and container.
 //!
 //! Takes a pid; gives descriptions. Only reads: `/proc`, and the files that the process has mapped.
 //! Everything read is foreign input and is bounded. Knows nothing of probes.

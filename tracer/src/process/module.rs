@@ -19,15 +19,15 @@ use super::root;
 /// An ELF file as it lies in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// As `/proc/PID/maps` prints it, in the target's own mount namespace.
+    /// Path as `/proc/PID/maps` prints it, in the target's own mount namespace.
     pub path: String,
-    /// By which the tracer and the kernel can open this very file while it is mapped.
+    /// Path by which the tracer and the kernel can open this very file while it is mapped.
     pub file: PathBuf,
     pub inode: u64,
     /// Major and minor number, as in maps.
     pub device: Device,
     pub build_id: Option<Vec<u8>>,
-    /// All mappings of the file that belong to this load, sorted.
+    /// Mappings of the file that belong to this load, sorted.
     pub mappings: Vec<Mapping>,
     /// Runtime address − ELF virtual address, modulo 2^64.
     pub load_bias: u64,
@@ -101,7 +101,7 @@ fn read(pid: Pid, mapping: &Mapping) -> Result<(Elf, PathBuf), ElfError> {
     Ok((Elf::read(file)?, path))
 }
 
-/// One module for each load bias that the executable mappings show.
+/// Modules of the file: one for each load bias that the executable mappings show.
 fn split(mappings: &[&Mapping], elf: &Elf, file: &std::path::Path) -> Vec<Module> {
     let mut loads: BTreeMap<u64, Vec<&Mapping>> = BTreeMap::new();
     for mapping in mappings.iter().filter(|mapping| mapping.executable) {

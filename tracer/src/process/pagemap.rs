@@ -1,4 +1,4 @@
-//! Which pages of a process are in memory: `/proc/PID/pagemap`.
+//! Pages of a process that are in memory: `/proc/PID/pagemap`.
 //!
 //! Reading an absent page would map one into the target, and reading a swapped one would bring it
 //! back: whoever reads much of a process asks here first, and leaves both alone.
@@ -11,10 +11,10 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::Pid;
 
-/// Where a page is (`Documentation/admin-guide/mm/pagemap.rst`).
+/// Whereabouts of a page (`Documentation/admin-guide/mm/pagemap.rst`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageState {
-    /// Never touched, given back, or not mapped.
+    /// The page was never touched, was given back, or is not mapped.
     Absent,
     Resident,
     Swapped,
@@ -38,7 +38,7 @@ pub trait Residency {
     }
 }
 
-/// Everything that is there counts as resident: for saved images, which hold just what was.
+/// Residency of which all is resident: for saved images, which hold just what was.
 #[derive(Clone, Copy, Debug)]
 pub struct AllResident;
 

@@ -66,8 +66,8 @@ impl ReadBudget {
         }
     }
 
-    /// As [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for each GiB,
-    /// which is many times what it takes.
+    /// Budget as of [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for
+    /// each GiB, which is many times what it takes.
     pub fn for_marking(bytes: u64) -> Self {
         Self::for_bytes(marked(bytes))
     }

@@ -71,15 +71,15 @@ impl TargetError {
 /// A process, as it was when looked at.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// In the tracer's pid namespace.
+    /// Process id in the tracer's pid namespace.
     pub pid: Pid,
-    /// Its pid in each nested pid namespace, outermost (the tracer's) first.
+    /// Process id in each nested pid namespace, outermost (the tracer's) first.
     pub namespace_pids: Vec<u32>,
     /// Start in clock ticks after boot: tells it from a later process with the same pid.
     pub start_time_ticks: u64,
     pub comm: ForeignText,
     pub command: Vec<String>,
-    /// Its program's path in its own root; with ` (deleted)` if it was replaced.
+    /// Path of the program in its own root; with ` (deleted)` if it was replaced.
     pub exe: Option<String>,
     pub uid: u32,
     /// Resident memory.
@@ -109,7 +109,7 @@ impl Target {
         }
     }
 
-    /// Is it still the process that was looked at?
+    /// Does the process still exist that was looked at?
     pub fn is_alive(&self) -> bool {
         Stat::read(self.pid)
             .is_ok_and(|stat| stat.start_time_ticks == self.start_time_ticks && !stat.has_ended())

@@ -14,7 +14,7 @@ use super::elf::{Elf, ElfError, Notes, u64_at, until_zero};
 const MAX_PROBES: usize = 65_536;
 const MAX_SECTION_BYTES: u64 = 16 << 20;
 
-/// One site of a USDT probe; a probe that was inlined has several.
+/// A site of a USDT probe; a probe that was inlined has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     pub provider: String,
@@ -24,7 +24,7 @@ pub struct Probe {
     pub file_offset: u64,
     /// ELF virtual address of the counter that enables it; 0: always enabled.
     pub semaphore: u64,
-    /// Where the arguments lie at this site.
+    /// Locations of the arguments at this site.
     pub arguments: UsdtSpec,
 }
 

@@ -1,4 +1,4 @@
-//! From a target to attached probes, still switched off.
+//! The way from a target to attached probes, still switched off.
 
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ const MIN_SLOTS: u32 = 16;
 /// Places in the stacks' memo, each for the pieces of stacks that begin at one place: 4 × 768 bytes.
 const MEMO_SETS: u32 = 2048;
 
-/// Everything attached to a target. Dropped, it is detached.
+/// Probes and tables of a target. Dropped, it is detached.
 pub(super) struct Attached {
     pub(super) tables: Tables,
     pub(super) ring: RingSource,

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The censuses of a session.
 pub(super) struct Censuses {
     pid: Pid,
-    /// Are there censuses at all?
+    /// Are censuses taken at all?
     wanted: bool,
     /// `None` if the program began with the session.
     first: Option<PendingCensus>,

@@ -10,7 +10,7 @@ use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, soc
 
 use crate::arch::system_calls;
 
-/// Where the filter finds the processor and the number, in `struct seccomp_data`.
+/// Offsets in `struct seccomp_data` at which the filter finds the processor and the number.
 const PROCESSOR_AT: u32 = 4;
 const NUMBER_AT: u32 = 0;
 
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// In a process of its own: confinement is for good.
+    /// A confined process executes nothing. In a process of its own: confinement is for good.
     #[test]
     fn a_confined_process_executes_nothing() {
         const IN_CHILD: &str = "TRACER_TEST_CONFINED";

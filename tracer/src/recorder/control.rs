@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-/// Something that a caller asks of a recording under way.
+/// Request of a caller to a recording under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     /// End it in order.

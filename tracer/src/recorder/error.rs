@@ -40,7 +40,7 @@ impl RecordError {
         Self::new(ErrorKind::Lacking, message)
     }
 
-    /// From an error, with all of its causes.
+    /// An error with all of its causes.
     pub(super) fn caused(kind: ErrorKind, error: &(dyn Error + 'static)) -> Self {
         Self::new(kind, error_chain(error))
     }

@@ -18,9 +18,9 @@ use crate::{
 
 /// Files looked at.
 const MAX_FILES: usize = 100;
-/// Others than libjvm are not worth the wait if they are larger.
+/// Size above which libraries other than libjvm are not worth the wait.
 const MAX_BYTES: u64 = 4 << 20;
-/// Where a runtime has its libraries: from JDK 9 on, in a JRE 8, and in a JDK 8.
+/// Folders of a runtime's libraries: from JDK 9 on, in a JRE 8, and in a JDK 8.
 const FOLDERS: [&str; 7] = [
     "lib/server",
     "lib",
@@ -30,7 +30,7 @@ const FOLDERS: [&str; 7] = [
     "jre/lib/amd64/server",
     "jre/lib/amd64",
 ];
-/// Where its launcher's own library is: from JDK 12 on, from 9 on, and before.
+/// Folders of its launcher's own library: from JDK 12 on, from 9 on, and before.
 const LAUNCHER_FOLDERS: [&str; 4] = ["lib", "lib/jli", "lib/amd64/jli", "jre/lib/amd64/jli"];
 /// Libraries that libjvm needs, beside the C library, and libzip where it has no zlib of its own.
 const NEEDED: [&str; 4] = ["libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libz.so.1"];
@@ -56,7 +56,7 @@ pub(super) struct ExpectedJvm {
     /// Keeps the inode from being another file's.
     file: File,
     symbols: Symbols,
-    /// By its own probe points, to which is attached already.
+    /// Parts of the JVM to whose own probe points is attached already.
     seen: SeenOfJvm,
 }
 
@@ -94,12 +94,12 @@ impl ExpectedJvm {
     }
 }
 
-/// By which this process, and the kernel for it, can open a file that it has open.
+/// Path by which this process, and the kernel for it, can open a file that it has open.
 pub(super) fn opened_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// Where the JVM's files are: of one that is mapped, or beside a program that starts one.
+/// Folder of the JVM's files: of one that is mapped, or beside a program that starts one.
 fn home(target: &Target) -> Option<PathBuf> {
     if let Some(home) = target.jvm.as_ref().and_then(|jvm| jvm.java_home.as_ref()) {
         return Some(PathBuf::from(home));

@@ -26,7 +26,7 @@ use crate::{
 /// Time until the moment of the look, and from there to its result.
 pub(super) const UNTIL_MOMENT: Duration = Duration::from_secs(20);
 const UNTIL_RESULT: Duration = Duration::from_secs(120);
-/// Between two turns of the recording while the look is prepared.
+/// Time between two turns of the recording while the look is prepared.
 const POLL: Duration = Duration::from_millis(10);
 /// The look waits no longer for the end of recording, during which the process may be held.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(super) struct HoldersLook {
     result: Option<Result<Box<Holders>, String>>,
 }
 
-/// While this lives, the look waits.
+/// A guard while which the look waits.
 pub(super) struct Moment(#[expect(dead_code, reason = "its end is the signal")] SyncSender<()>);
 
 impl HoldersLook {

@@ -23,12 +23,12 @@ pub(super) struct InflateWindows {
 
 /// A live inflater.
 struct Stream {
-    /// With its address, it is this one.
+    /// Time of birth: with its address, a stream is this one.
     born_ns: u64,
     window_bytes: u64,
-    /// When it is looked at again. The longer it was not used, the less often.
+    /// Time at which the stream is looked at again. The longer it was not used, the less often.
     due_ns: u64,
-    /// Its memory was read, whatever was there.
+    /// Was the stream's memory read, whatever was there?
     looked_at: bool,
     seen: bool,
 }

@@ -2,7 +2,8 @@
 
 use crate::recording::Call;
 
-/// Beside the ticks, a sample is taken when a collection begins, unless one is as new as this.
+/// Age up to which the last sample counts as new when a collection begins: beside the ticks, a sample is then taken
+/// unless there is such a one.
 const COLLECTION_SAMPLE_NS: u64 = 200_000_000;
 
 /// See the module.
@@ -11,9 +12,9 @@ pub(super) struct Intake {
     /// Allocations and frees, if every one is kept.
     calls: Vec<Call>,
     malformed_count: u64,
-    /// Everything that was lost up to the last tick.
+    /// Losses up to the last tick.
     lost_count: u64,
-    /// When the last tick was, `CLOCK_MONOTONIC`.
+    /// Time of the last tick, `CLOCK_MONOTONIC`.
     ticked_ns: u64,
     /// A collection began after the last tick.
     collection_began: bool,
@@ -50,7 +51,7 @@ impl Intake {
         self.collection_began = true;
     }
 
-    /// Everything that changed up to `time_ns` is being written.
+    /// Takes in that all changes up to `time_ns` are being written.
     pub(super) fn ticked(&mut self, time_ns: u64) {
         self.ticked_ns = time_ns;
         self.collection_began = false;

@@ -24,13 +24,13 @@ use crate::{
     session::Session,
 };
 
-/// How long a JVM may take until it describes itself. It takes a fraction of a second.
+/// Time that a JVM may take until it describes itself. It takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How soon it is asked again what it could not tell, at first.
+/// Time after which a JVM is asked again what it could not tell, at first.
 const REFRESH: Duration = Duration::from_millis(20);
 
-/// Where a recording is with the target's JVM.
+/// Progress of a recording with the target's JVM.
 pub(super) struct JvmWatch {
     pid: Pid,
     state: State,
@@ -63,7 +63,7 @@ impl State {
 }
 
 impl JvmWatch {
-    /// For the JVM of `target`, or the one that it will be.
+    /// A watch for the JVM of `target`, or the one that it will be.
     pub(super) fn new(target: &Target) -> Self {
         let state = target.jvm.clone().map_or(State::Absent, State::starting);
         Self { pid: target.pid, state }
@@ -97,7 +97,7 @@ impl JvmWatch {
         }
     }
 
-    /// Nobody waits for it any more.
+    /// Gives up: the JVM is not waited for any more.
     pub(super) fn give_up(&mut self) {
         self.state = State::Settled;
     }
@@ -158,8 +158,7 @@ impl JvmWatch {
         Ok(())
     }
 
-    /// Does what is left when a JVM was opened, and takes time: attaches to its own probe points, if that was not done
-    /// ahead.
+    /// Finishes what takes time when a JVM was opened: attaches to its own probe points, if that was not done ahead.
     ///
     /// # Errors
     /// The kernel or the recording refuses.

@@ -59,12 +59,12 @@ impl Launched {
         Ok(launched)
     }
 
-    /// Its process id.
+    /// Process id of the program.
     pub(super) fn pid(&self) -> Pid {
         Pid(self.child.id())
     }
 
-    /// Its process id, unless it has ended.
+    /// Process id of the program, unless it has ended.
     pub(super) fn running_pid(&mut self) -> Option<Pid> {
         matches!(self.child.try_wait(), Ok(None)).then(|| self.pid())
     }

@@ -23,7 +23,7 @@ pub(super) struct LiveSummary {
     epoch_shift: u32,
     threads: HashMap<(StackId, Tid), Sum>,
     births: HashMap<(StackId, u32, u64), Sum>,
-    /// By the power of two that each allocation is at least as large as.
+    /// Sums by the power of two that each allocation is at least as large as.
     sizes: HashMap<(StackId, u64), Sum>,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct MemoryRecord {
 }
 
 impl MemoryRecord {
-    /// For process `pid`.
+    /// A record of process `pid`.
     pub(super) fn start(pid: Pid) -> Self {
         Self { pid, sampler: MemorySampler::start(pid), rss_bytes: None, code: None, is_sampled: false }
     }

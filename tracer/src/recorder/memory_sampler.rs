@@ -32,7 +32,7 @@ const COST_SHARE: u64 = 100;
 const SAMPLES: u64 = 256;
 /// The time between two looks at a concurrent collector's pauses: a cycle is over when they have not changed.
 const CYCLES_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the last sample is waited for.
+/// Time for which the last sample is waited.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A concurrent collector's pauses, at moments of `CLOCK_MONOTONIC` in ns.
@@ -42,7 +42,7 @@ pub(super) type Cycles = Vec<(u64, ConcurrentCycles)>;
 pub(super) struct MemorySampler {
     requests: SyncSender<Request>,
     snapshots: Receiver<Option<MemorySnapshot>>,
-    /// Not taken yet.
+    /// Cycles of the collector that are not taken yet.
     cycles: Arc<Mutex<Cycles>>,
     under_way: bool,
     started_ns: Option<u64>,
@@ -57,7 +57,7 @@ struct Request {
 }
 
 impl MemorySampler {
-    /// For the memory of process `pid`.
+    /// Starts sampling the memory of process `pid`.
     pub(super) fn start(pid: Pid) -> Self {
         let (requests, asked) = mpsc::sync_channel::<Request>(4);
         let (answer, snapshots) = mpsc::channel();

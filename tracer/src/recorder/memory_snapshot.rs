@@ -1,4 +1,4 @@
-//! One snapshot of the process's memory, as recordings keep it.
+//! Snapshots of the process's memory, as recordings keep them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const MAX_ARENAS: usize = 512;
 
 /// See the module.
 pub(super) struct MemorySnapshot {
-    /// When it was asked for, `CLOCK_MONOTONIC`.
+    /// Time at which it was asked for, `CLOCK_MONOTONIC`.
     pub(super) time_ns: u64,
     /// CPU time that it took.
     pub(super) took_ns: u64,
@@ -34,12 +34,12 @@ impl MemorySnapshot {
         self.map.owner_at(address).map(Owner::id)
     }
 
-    /// Where the Java heap is.
+    /// Range of the Java heap.
     pub(super) fn java_heap(&self) -> Option<std::ops::Range<u64>> {
         self.map.java_heap()
     }
 
-    /// When it was asked for, `CLOCK_MONOTONIC`.
+    /// Time at which it was asked for, `CLOCK_MONOTONIC`.
     pub(super) fn time_ns(&self) -> u64 {
         self.time_ns
     }
@@ -49,7 +49,7 @@ impl MemorySnapshot {
         self.code.take()
     }
 
-    /// As recordings keep it. `mappings`: who mapped what nobody owns.
+    /// The snapshot as recordings keep it. `mappings`: who mapped what nobody owns.
     pub(super) fn memory(&self, mappings: &Mappings) -> Memory<StackId> {
         let total = self.map.total();
         let memory_limit = self.limits.iter().find(|limit| limit.id == "cgroup-memory");

@@ -21,16 +21,16 @@ pub(super) struct Meter {
     traps: TrapCosts,
     budget: Budget,
     window: Option<(Counting, Moment)>,
-    /// When the window before ended.
+    /// Time at which the window before ended.
     ended_ns: u64,
-    /// All windows.
+    /// Overhead of all windows.
     overhead: Overhead,
 }
 
 /// A target that runs less, percent of one CPU, in a window has no CPU time of which a part could be told.
 const IDLE_PERCENT: u64 = 1;
 
-/// Where the counters stood.
+/// Readings of the counters at one moment.
 struct Moment {
     time_ns: u64,
     target_ns: u64,
@@ -40,7 +40,7 @@ struct Moment {
 }
 
 impl Meter {
-    /// For a session of process `pid` that begins with `level`.
+    /// A meter of a session of process `pid` that begins with `level`.
     ///
     /// # Errors
     /// The kernel refuses to tell what probes cost.

@@ -1,4 +1,4 @@
-//! One recording: attaches to a process, or starts a program, and keeps what is seen of it in a file.
+//! The recorder: attaches to a process, or starts a program, and keeps what is seen of it in a file.
 //!
 //! Takes typed [`Options`]; gives [`Notice`]s while it works, and [`Finished`] at its end. It prints nothing, ends no
 //! process, installs no signal handler and knows no flag: all of that is its caller's. Everything that it learns is in

@@ -11,7 +11,7 @@ use crate::{
 /// Called with each notice, in the thread that runs the recorder.
 pub type Notify = Box<dyn FnMut(Notice)>;
 
-/// Something that the caller may want to tell its user.
+/// Notice of something that the caller may want to tell its user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The target is known, and attaching begins.
@@ -21,9 +21,9 @@ pub enum Notice {
     /// Recording took too much of the target's CPU time, and less is recorded from here on. The text says how much
     /// it was, and what is done.
     BudgetStep { text: String },
-    /// Where the recording is, about once a second.
+    /// Progress of the recording, about once a second.
     Progress(Progress),
-    /// Everything that is known by now is in the file, as the caller asked.
+    /// The file has all that is known by now, as the caller asked.
     Written,
     /// Effect of the look for holders on the target.
     Holders(holders::Notice),
@@ -44,7 +44,7 @@ pub struct NoticedTarget {
 pub enum EndReason {
     /// The caller stopped it.
     Interrupted,
-    /// Its time was up.
+    /// The time was up.
     Duration,
     TargetExited,
     /// The target executed another program.

@@ -17,16 +17,16 @@ use crate::{
 /// Characters of a target's name in a file's.
 const MAX_NAME_CHARS: usize = 64;
 
-/// Everything that a recording is asked for.
+/// Options of a recording.
 pub struct Options {
     pub subject: Subject,
     pub output: OutputFile,
-    /// How long to record. `None` means until the target ends or the caller stops it.
+    /// Length of the recording. `None` means until the target ends or the caller stops it.
     pub duration: Option<Duration>,
     pub probes: ProbeSet,
     /// Smaller allocations are left out, bytes.
     pub min_size_bytes: u64,
-    /// One allocation in about this many bytes is recorded. `None` means every one.
+    /// Bytes for which about one allocation is recorded. `None` means every one.
     pub sample_bytes: Option<u32>,
     /// Limit of the overhead, percent of the target's CPU time. `None` means no limit, and no measuring.
     pub max_overhead_percent: Option<u32>,
@@ -49,7 +49,7 @@ pub struct Looks {
 /// The process to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// One that runs already.
+    /// A process that runs already.
     Process(Pid),
     /// A program, with its arguments, which the recorder starts.
     Command(Vec<String>),

@@ -22,7 +22,7 @@ pub(super) struct OverheadControl {
 }
 
 impl OverheadControl {
-    /// For process `pid`. If the overhead cannot be measured, that becomes a note of `probes`.
+    /// A control for process `pid`. If the overhead cannot be measured, that becomes a note of `probes`.
     pub(super) fn new(pid: Pid, options: &Options, probes: &mut Probes) -> Self {
         let meter = options.max_overhead_percent.and_then(|percent| {
             Meter::new(pid, percent, options.level())

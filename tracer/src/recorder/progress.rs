@@ -5,10 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 /// Time over which growth is told.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// Where a recording is.
+/// Progress of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// Since recording began.
+    /// Time since recording began.
     pub elapsed: Duration,
     /// `None` if it has no end of its own.
     pub left: Option<Duration>,
@@ -36,7 +36,7 @@ pub(super) struct ProgressMeter {
 }
 
 impl ProgressMeter {
-    /// For a recording of this length.
+    /// Progress of a recording of this length.
     pub(super) fn new(duration: Option<Duration>) -> Self {
         Self { duration, history: VecDeque::new() }
     }

@@ -80,9 +80,9 @@ fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
     counted.chain([("malformed_records", malformed_count)]).filter(|(_, count)| *count > 0).collect()
 }
 
-/// How far the numbers can be trusted. `completed_count` stacks are complete though the kernel did not finish them.
-/// `heaviest_sample` is there if allocations were sampled: then a free of one that was left out looks like a free of
-/// one that is older than the session.
+/// Trust in the numbers: how much of them is exact or complete. `completed_count` stacks are complete though the kernel
+/// did not finish them. `heaviest_sample` is there if allocations were sampled: then a free of one that was left out
+/// looks like a free of one that is older than the session.
 fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
     let walked = counters.stops.iter().sum::<u64>();
     // A walk that found no room was not made, but its allocation has no stack either.

@@ -28,8 +28,8 @@ use crate::{
 
 const PROT_EXEC: u32 = 4;
 
-/// How often the mappings are read in one go. The dynamic linker maps a library in pieces, one over the other, and a
-/// file that is opened by the range where it was mapped cannot be opened when that was cut.
+/// Readings of the mappings in one go. The dynamic linker maps a library in pieces, one over the other, and a file that
+/// is opened by the range where it was mapped cannot be opened when that was cut.
 const READS_OF_MAPPINGS: u32 = 4;
 
 /// See the module.
@@ -38,7 +38,7 @@ pub(super) struct StackPipeline {
     jvm: JvmWatch,
     pending: PendingStacks,
     symbolizer: SymbolizerThread,
-    /// Something executable was mapped that the unwinder does not know yet.
+    /// Was something executable mapped that the unwinder does not know yet?
     modules_changed: bool,
 }
 
@@ -97,7 +97,7 @@ impl StackPipeline {
         Ok(is_met)
     }
 
-    /// Does what is left to do with a JVM that was opened, and takes time.
+    /// Finishes what takes time with a JVM that was opened.
     ///
     /// # Errors
     /// The kernel or the recording refuses.

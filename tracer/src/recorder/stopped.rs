@@ -8,9 +8,8 @@ use super::{EndReason, ErrorKind, RecordError};
 use crate::ingest::tables::Tables;
 use crate::process::Pid;
 
-/// How often a program of ours is stopped at most where a walk of it meets unknown code: a JVM does when it uses a
-/// library of its own, and when it begins to run Java code. A program that makes code all the time must not be stopped
-/// all the time.
+/// Stops of a program of ours at most, where a walk of it meets unknown code: a JVM does when it uses a library of its
+/// own, and when it begins to run Java code. A program that makes code all the time must not be stopped all the time.
 const MAX_STOPS: u32 = 256;
 
 /// See the module.
@@ -18,7 +17,7 @@ pub(super) struct TargetState {
     pub(super) pid: Pid,
     stopped: Option<StoppedTarget>,
     is_exiting: bool,
-    /// How often it was resumed.
+    /// Number of times that it was resumed.
     stop_count: u32,
     is_replaced: bool,
 }

@@ -29,7 +29,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// For process `pid`.
+    /// Totals of process `pid`.
     pub(super) fn new(pid: Pid) -> Self {
         Self {
             stacks: HashMap::new(),

@@ -19,7 +19,7 @@ pub(super) struct Unwinder {
 }
 
 impl Unwinder {
-    /// With the target's `modules`, whose rows are in `kernel` by now.
+    /// An unwinder with the target's `modules`, whose rows are in `kernel` by now.
     pub(super) fn new(kernel: UnwindTables, modules: ModuleTables, memory: LiveMemory) -> Self {
         Self { kernel, modules, memory, jvm: Jvm::ZERO }
     }

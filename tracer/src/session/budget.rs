@@ -5,13 +5,13 @@ use tracer_common::sampling::MAX_WEIGHT;
 
 /// Time for which it must be too much.
 const PATIENCE_NS: u64 = 2_000_000_000;
-/// Less than this part of one CPU is never too much: what hardly runs has little to lose.
+/// Percentage of one CPU below which recording never takes too much: what hardly runs has little to lose.
 pub const LEAST_PERCENT_OF_CPU: f64 = 5.0;
 /// Sampling aims below the budget.
 const AIM: f64 = 0.5;
 const MIN_INTERVAL_BYTES: u32 = 64 << 10;
 const MAX_INTERVAL_BYTES: u32 = 64 << 20;
-/// By which an interval grows that was too small.
+/// Factor by which an interval grows that was too small.
 const FACTOR: u32 = 16;
 
 /// Measurements of a span of time.
@@ -34,7 +34,7 @@ impl Reading {
         self.traps_ns + self.programs_ns + self.others_ns
     }
 
-    /// As a part of the target's CPU time, 0 to 1.
+    /// Overhead as a part of the target's CPU time, 0 to 1.
     pub fn share(&self) -> f64 {
         self.taken_ns() as f64 / self.target_ns.max(self.taken_ns()).max(1) as f64
     }
@@ -49,7 +49,7 @@ impl Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Exact,
-    /// One allocation in about so many bytes.
+    /// One allocation is recorded in about so many bytes.
     Sampled(u32),
     /// `None` if their probes are gone.
     Light,

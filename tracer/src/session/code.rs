@@ -21,8 +21,8 @@ pub struct CodeTotals {
 /// The code that was installed in the session and is still there.
 #[derive(Debug, Default)]
 pub struct Code {
-    /// By a hash of class, method and signature: sizes of its versions, the oldest first. When one is
-    /// dropped the JVM says its name alone; it is the oldest, mostly.
+    /// Sizes of a method's versions, the oldest first, by a hash of class, method and signature. When one is dropped
+    /// the JVM says its name alone; it is the oldest, mostly.
     versions: HashMap<u64, VecDeque<u64>>,
     hasher: RandomState,
     totals: CodeTotals,

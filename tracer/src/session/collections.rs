@@ -25,7 +25,7 @@ pub struct Collections {
     became_full: Vec<Collection>,
 }
 
-/// How often a concurrent collector had paused when the JVM's counters were last read.
+/// Pauses of a concurrent collector up to when the JVM's counters were last read.
 #[derive(Debug, Default)]
 struct Cycles {
     last: Option<(u64, u64)>,
@@ -34,7 +34,7 @@ struct Cycles {
 }
 
 impl Collections {
-    /// One began.
+    /// Takes in that a collection began.
     pub fn begin(&mut self, time_ns: u64, full: bool) {
         self.under_way.push(Collection { begin_ns: time_ns, end_ns: None, full });
     }
@@ -46,8 +46,8 @@ impl Collections {
         self.ended.push(Collection { end_ns: Some(time_ns), ..collection });
     }
 
-    /// At `time_ns` a concurrent collector had paused so often; a cycle has `pauses_per_cycle` at most. A cycle is over
-    /// when the count stands still, or has moved so far that a whole one lies in between.
+    /// Takes in that a concurrent collector had paused so often at `time_ns`; a cycle has `pauses_per_cycle` at most. A
+    /// cycle is over when the count stands still, or has moved so far that a whole one lies in between.
     pub fn paused(&mut self, time_ns: u64, count: u64, pauses_per_cycle: u64) {
         let Some(last) = self.cycles.last.replace((time_ns, count)) else { return };
         let moved = count != last.1;

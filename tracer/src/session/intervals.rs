@@ -6,7 +6,7 @@ use std::ops::{Bound, Range};
 /// Disjoint address ranges, each with an owner. Neighbours are not merged.
 #[derive(Clone, Debug)]
 pub struct Intervals<Owner> {
-    /// By start: end (exclusive) and owner.
+    /// End (exclusive) and owner of each piece by its start.
     pieces: BTreeMap<u64, (u64, Owner)>,
 }
 
@@ -60,7 +60,7 @@ impl<Owner: Copy> Intervals<Owner> {
         (*end > address).then_some(*owner)
     }
 
-    /// All of `[start, end)` in pieces, each with its owner, if it has one.
+    /// Pieces of `[start, end)`, each with its owner, if it has one.
     pub fn pieces(&self, start: u64, end: u64) -> Vec<(Range<u64>, Option<Owner>)> {
         let mut pieces = Vec::new();
         if start >= end {

@@ -33,7 +33,7 @@ pub enum MappingKind {
 }
 
 impl MappingKind {
-    /// As in recordings.
+    /// Name in recordings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
@@ -71,7 +71,7 @@ impl Mappings {
         self.space.fill(start, end, None);
     }
 
-    /// Where the program break is at the beginning.
+    /// Sets the place of the program break at the beginning.
     pub fn set_program_break(&mut self, address: u64) {
         self.program_break = Some(address);
     }

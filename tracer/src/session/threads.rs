@@ -9,7 +9,7 @@ use crate::process::Tid;
 /// A thread of the target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
-    /// In full where the JVM told it, else as the kernel has it (15 bytes).
+    /// Name in full where the JVM told it, else as the kernel has it (15 bytes).
     pub name: String,
     /// `None`: before the session. `CLOCK_MONOTONIC`.
     pub started_ns: Option<u64>,
@@ -19,7 +19,7 @@ pub struct Thread {
     pub creator_stack: Option<StackId>,
 }
 
-/// All threads of the session, by (thread id, how many had that id before).
+/// Threads of the session, by (thread id, how many had that id before).
 #[derive(Debug, Default)]
 pub struct Threads {
     threads: BTreeMap<(Tid, u32), Thread>,

@@ -27,10 +27,10 @@ struct Fault {
 
 /// Faults that wait for the next look at the memory, at most; what is beyond them has no owner.
 const MAX_WAITING: usize = 1 << 16;
-/// Nobody knows whose the memory is.
+/// Name of memory of which nobody knows whose it is.
 pub const NOWHERE: &str = "anonymous";
 
-/// All of a session.
+/// First touches of a session.
 #[derive(Debug, Default)]
 pub struct Touched {
     waiting: Vec<Fault>,
@@ -58,7 +58,7 @@ impl Touched {
         }
     }
 
-    /// By stack, and by the id of the owner.
+    /// Touches by stack and by the id of the owner.
     pub fn touches(&self) -> &BTreeMap<(StackId, &'static str), Touches> {
         &self.touches
     }

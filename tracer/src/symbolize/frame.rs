@@ -19,11 +19,11 @@ pub struct Frame {
     pub build_id: Option<String>,
     /// Source file.
     pub file: Option<String>,
-    /// From 1.
+    /// Line number, from 1.
     pub line: Option<u32>,
     /// Offset in the module's file: finds better symbols later.
     pub offset: Option<u64>,
-    /// How a Java method was run. Among native functions only inlined ones have one.
+    /// Way in which a Java method was run. Among native functions only inlined ones have one.
     pub tier: Option<Tier>,
     /// Reason why `function` is `[unknown: ...]`.
     pub unknown: Option<UnknownReason>,
@@ -63,7 +63,7 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    /// As in reports and recordings.
+    /// Name in reports and recordings.
     pub const fn as_str(self) -> &'static str {
         match self {
             FrameKind::Native => "native",
@@ -74,7 +74,7 @@ impl FrameKind {
     }
 }
 
-/// How a Java method was run.
+/// Way in which a Java method was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -86,7 +86,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// As in reports and recordings.
+    /// Name in reports and recordings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Tier::Interpreted => "interpreted",
@@ -122,7 +122,7 @@ pub enum UnknownReason {
 }
 
 impl UnknownReason {
-    /// As in `[unknown: ...]`.
+    /// Text in `[unknown: ...]`.
     pub const fn as_str(self) -> &'static str {
         match self {
             UnknownReason::NoMapping => "no mapping",

@@ -1,6 +1,6 @@
 //! Names as they come from foreign files, made fit to be shown and kept.
 
-/// Longer names are cut.
+/// Length at which names are cut.
 const MAX_NAME_BYTES: usize = 4096;
 
 /// `name` without control characters (a terminal would obey them), and cut.

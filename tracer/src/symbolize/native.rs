@@ -26,7 +26,7 @@ use crate::process::{Module, Pid, root};
 const MAX_FILES: usize = 4096;
 /// Addresses whose names are kept.
 const MAX_CACHED: usize = 1 << 20;
-/// How far behind its start a symbol without a size is believed: beyond, it is another function.
+/// Distance behind its start up to which a symbol without a size is believed: beyond, it is another function.
 const MAX_UNSIZED_BYTES: usize = 4096;
 /// Bytes of code of a program's entry point, at most, where no symbol tells.
 const ENTRY_BYTES: u64 = 48;
@@ -35,10 +35,10 @@ const ENTRY_BYTES: u64 = 48;
 pub(super) struct Native {
     pid: Pid,
     files: Vec<ModuleFile>,
-    /// By start: what was last known to be mapped there.
+    /// Ranges by start: what was last known to be mapped there.
     ranges: BTreeMap<u64, Range>,
     symbolizer: blazesym::symbolize::Symbolizer,
-    /// By file and ELF virtual address.
+    /// Names by file and ELF virtual address.
     names: HashMap<(usize, u64), Rc<[Frame]>>,
     /// Executable mappings, as last read for an address that is in no known file.
     others: Vec<Mapping>,

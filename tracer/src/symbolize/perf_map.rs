@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct PerfMap {
     pid: Pid,
-    /// In the target's own root and pid namespace.
+    /// Path of the map in the target's own root and pid namespace.
     path: String,
     /// Sorted by start.
     entries: Vec<Entry>,
@@ -34,9 +34,9 @@ pub(super) struct PerfMap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub start: u64,
-    /// Behind it.
+    /// Address behind the code.
     pub end: u64,
-    /// Without anything that acts on a terminal.
+    /// Name without anything that acts on a terminal.
     pub name: String,
 }
 

@@ -1,4 +1,4 @@
-//! Whole stacks: native frames by their files, Java frames by the JVM.
+//! Symbolizer of whole stacks: native frames by their files, Java frames by the JVM.
 
 use tracer_common::unwind::{self, frame_kind};
 
@@ -21,7 +21,7 @@ pub struct Symbolizer {
 }
 
 impl Symbolizer {
-    /// For process `pid`.
+    /// A symbolizer for process `pid`.
     pub fn new(pid: Pid) -> Self {
         Self { native: Native::new(pid), jvm: None, to_copy: Vec::new() }
     }

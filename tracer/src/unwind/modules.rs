@@ -39,7 +39,7 @@ pub struct Update {
 /// A module whose frames cannot be walked, or only in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// As in maps.
+    /// Path as in maps.
     pub path: String,
     pub reason: String,
 }
@@ -60,9 +60,9 @@ pub struct ModuleTables {
     rows: Vec<Row>,
     modules: Vec<Module>,
     tables: Vec<Placed>,
-    /// By what is in the file, for ever.
+    /// Tables by what is in the file, for ever.
     by_identity: HashMap<Identity, usize>,
-    /// By device and inode, as long as the file stays mapped: until then the inode is not reused.
+    /// Tables by device and inode, as long as the file stays mapped: until then the inode is not reused.
     by_inode: HashMap<Inode, usize>,
     vdso: Option<(u64, usize)>,
     problems: Vec<Problem>,
@@ -86,12 +86,12 @@ enum Identity {
 struct Placed {
     first_row: u32,
     row_count: u32,
-    /// Without its rows.
+    /// Table without its rows.
     table: Table,
 }
 
 impl ModuleTables {
-    /// For at most `row_capacity` rows in all (what the BPF map holds).
+    /// Tables of at most `row_capacity` rows in all (what the BPF map holds).
     pub fn new(row_capacity: usize) -> Self {
         // Module 0 of `tables` is that of code without a table: no rows, any address.
         let empty =

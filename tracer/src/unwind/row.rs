@@ -1,4 +1,4 @@
-//! One row of call-frame information, as gimli evaluates it, in the format of the BPF programs.
+//! A row of call-frame information, as gimli evaluates it, in the format of the BPF programs.
 //!
 //! x86-64 alone. A rule that the format cannot say becomes [`rule::UNSUPPORTED`], never something near it.
 
@@ -9,7 +9,7 @@ use gimli::{
 use tracer_common::arch::SIGNAL_SP;
 use tracer_common::unwind::{Row, rule};
 
-/// How gimli reads sections here.
+/// Form in which gimli reads sections here.
 pub(super) type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// gimli's row, with room for nested remembered states; a file that needs more rules for a

@@ -1,4 +1,4 @@
-//! For tests: processes that are started, and threads that are held still while they are walked.
+//! Processes for tests that are started, and threads that are held still while they are walked.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

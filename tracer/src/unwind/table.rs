@@ -28,7 +28,7 @@ pub const MAX_SECTION_BYTES: u64 = 128 << 20;
 /// Padding between two functions: no address in it is ever looked up, so that it needs no row of
 /// its own.
 const PADDING_BYTES: u64 = 16;
-/// How far a function without call-frame information that begins a thread or process can reach.
+/// Largest size of a function without call-frame information that begins a thread or process.
 const MAX_ENTRY_BYTES: u64 = 256;
 /// Symbols of functions that begin a thread, in C libraries that give no call-frame information.
 const THREAD_ENTRIES: [&str; 4] = ["__clone", "clone", "__clone3", "clone3"];
@@ -193,7 +193,7 @@ struct Span {
     /// Relative to the table's first address; `end` is exclusive.
     start: u32,
     end: u32,
-    /// Its rows are `Compiler::rows[first_row..first_row + row_count]`.
+    /// Index of the first row: the rows are `Compiler::rows[first_row..first_row + row_count]`.
     first_row: usize,
     row_count: usize,
 }
@@ -324,8 +324,8 @@ impl Compiler {
         }
     }
 
-    /// Where among the spans, which are sorted, one for the code at `address` would go. `None`:
-    /// there is one, or the address is not in executable code.
+    /// Position among the spans, which are sorted, at which one for the code at `address` would go. `None`: there is
+    /// one, or the address is not in executable code.
     fn uncovered(&self, address: u64) -> Option<(usize, u32)> {
         let start = address.wrapping_sub(self.first_vaddr);
         if start >= self.end {

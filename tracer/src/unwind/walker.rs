@@ -32,7 +32,7 @@ pub struct Stack {
 }
 
 impl<'a, M: ProcessMemory> Walker<'a, M> {
-    /// Over `memory` with `tables`. `jvm` is [`Jvm::ZERO`] for a process that is none.
+    /// A walker over `memory` with `tables`. `jvm` is [`Jvm::ZERO`] for a process that is none.
     pub fn new(memory: &'a M, tables: &'a ModuleTables, jvm: Jvm) -> Self {
         Self { memory, rows: tables.rows(), modules: tables.modules(), jvm, trampoline: 0 }
     }

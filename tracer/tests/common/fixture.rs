@@ -14,7 +14,7 @@ const C_FLAGS: [&str; 8] =
 /// JDK versions of the matrix that `cargo xtask setup --tests` fetches.
 const FETCHED_JDKS: [&str; 4] = ["11.0.13.1", "17.0.9.2", "21.0.8.2", "25.0.2.1"];
 
-/// One compilation at a time: tests of one program run side by side.
+/// Lock for compilation: tests of one program run side by side.
 static BUILDING: Mutex<()> = Mutex::new(());
 
 /// The executable of `tests/programs/NAME.c`.

@@ -22,7 +22,7 @@ const ANSWERS_MIN: u32 = 4;
 
 /// A word of writable memory that is not zero.
 struct Word {
-    /// Its place in the file.
+    /// Offset of the lie in the file.
     offset: u64,
     address: u64,
     value: u64,
@@ -41,8 +41,8 @@ impl LyingCore {
         Self { file, words: words_of(path, max_bytes) }
     }
 
-    /// Has it read by `read`, which gives a text and JSON, with one lie after another, each of which ends within `cpu` of
-    /// the thread's CPU time. Gives how many answers there were.
+    /// Gives one lie after another to `read`, which makes a text and JSON; each must end within `cpu` of the thread's
+    /// CPU time. Gives how many answers there were.
     pub(crate) fn each_lie(
         &self,
         cpu: Duration,

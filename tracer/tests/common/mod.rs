@@ -20,7 +20,7 @@ pub(crate) mod wait;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One privileged test at a time: probes slow every process down, and two recorders would share two cores.
+/// Lock for privileged tests: probes slow every process down, and two recorders would share two cores.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A privileged test's turn, or `None` when it cannot run here, which is said (and fails when

@@ -36,7 +36,7 @@ fn duration(recorder: &Command) -> Option<Duration> {
     Some(humantime::parse_duration(text).expect("a duration"))
 }
 
-/// Where the recording of this name goes.
+/// Path of the recording of this name.
 fn recording_file(name: &str) -> PathBuf {
     let folder = target_folder().join("test-recordings");
     fs::create_dir_all(&folder).expect("make the folder of recordings");

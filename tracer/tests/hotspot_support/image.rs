@@ -68,7 +68,7 @@ impl Image {
         ImageMemory::new(self.ranges.clone())
     }
 
-    /// As compressed bytes: text, symbols and ranges, each with its length before it.
+    /// The image as compressed bytes: text, symbols and ranges, each with its length before it.
     pub(crate) fn save(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let part = |bytes: &mut Vec<u8>, part: &[u8]| {

@@ -28,7 +28,7 @@ use crate::common::skip;
 const JDKS: &str = "TRACER_TEST_JDKS";
 /// A root file system with JDKs in its `/usr/lib/jvm` (JDK 8, or the newest with their C library), to be entered with chroot.
 const ROOT: &str = "TRACER_TEST_JDK_ROOT";
-/// Where distributions put JDKs.
+/// Folder in which distributions put JDKs.
 const PLACES: &str = "usr/lib/jvm";
 
 /// An installed JDK.
@@ -170,7 +170,7 @@ impl Jvm {
         self.process.pid()
     }
 
-    /// Where libjvm is: the file as we open it, and its load bias.
+    /// libjvm's file as we open it, and its load bias.
     pub(crate) fn libjvm(&self) -> Option<(PathBuf, u64)> {
         let mappings = mapping::read(self.pid()).expect("maps");
         let first =

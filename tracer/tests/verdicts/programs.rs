@@ -16,7 +16,7 @@ use crate::common::fixture::{
 /// Seconds that a program with libraries works, and that a case is watched.
 const LIBRARY_SECONDS: u64 = 20;
 const CASE_SECONDS: u64 = 26;
-/// When the recorder attaches to a case: it has warmed up.
+/// Time at which the recorder attaches to a case: it has warmed up.
 const ATTACH_SECONDS: u64 = 6;
 
 const FOLDER: &str = "tests/stories";

@@ -28,7 +28,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// As a name of a file.
+    /// The case as a name of a file.
     pub(crate) fn id(&self) -> String {
         format!("{}-{}-{}", self.name, self.jdk, self.collector)
     }
@@ -180,7 +180,7 @@ fn figures<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> [f64; 3] {
     [ratio(true_findings, false_findings), ratio(found, missed), rows.count() as f64]
 }
 
-/// All programs that were run.
+/// Scores of all programs that were run.
 pub(crate) struct Score {
     rows: Vec<Row>,
 }

@@ -181,7 +181,7 @@ fn add(tree: &Path, file: &Path, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where an absolute path lies in the tree; its folder is made.
+/// Place of an absolute path in the tree; its folder is made.
 fn inside(tree: &Path, path: &Path) -> Result<PathBuf> {
     let place = tree.join(path.strip_prefix("/").with_context(|| format!("{} is relative", path.display()))?);
     if let Some(folder) = place.parent() {

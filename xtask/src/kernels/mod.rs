@@ -29,7 +29,7 @@ const PROBE_TESTS: [&str; 3] = ["cross_thread", "mappings", "another_process_is_
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these: bookworm, trixie, sid
+    /// Suites to run, of bookworm, trixie, sid; all without it
     pub(crate) suites: Vec<String>,
     /// Look for newer kernels than those fetched before
     #[arg(long)]
@@ -44,7 +44,7 @@ struct Kernel {
     image: PathBuf,
 }
 
-/// Something that is needed and cannot be had, as against a test that fails.
+/// Obstacle: something that is needed and cannot be had, as against a test that fails.
 pub(crate) struct Obstacle(anyhow::Error);
 
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -26,11 +26,11 @@ pub struct SlowPathFrame {
 const READING: u64 = 0;
 /// A jump ended the instructions: `bytes` is what was given back.
 const JUMPED: u64 = 1;
-/// Something that no slow path has.
+/// An instruction that no slow path has.
 const OTHER: u64 = 2;
 
 impl SlowPathFrame {
-    /// After the call that returns to `pc`.
+    /// A frame that begins after the call that returns to `pc`.
     #[inline(always)]
     pub fn after(pc: u64) -> Self {
         Self { pc, bytes: 0, state: READING }
@@ -58,7 +58,7 @@ impl SlowPathFrame {
         }
     }
 
-    /// By how much the stack pointer was below the frame at the call.
+    /// Distance of the stack pointer below the frame at the call, bytes.
     #[inline(always)]
     pub fn bytes(&self) -> u64 {
         if self.state == JUMPED { self.bytes } else { 0 }

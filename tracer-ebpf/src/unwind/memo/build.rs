@@ -50,8 +50,8 @@ pub unsafe fn begin(slot: *mut Slot, epoch: u64) {
     }
 }
 
-/// How [`stack_word`] reads: a word that the segment in the making depends on; or a frame pointer, on which it
-/// depends only if it is used, after one that was not used or was.
+/// Ways in which [`stack_word`] reads: a word that the segment in the making depends on; or a frame pointer, on which
+/// it depends only if it is used, after one that was not used or was.
 pub const WORD: u32 = 0;
 pub const FP_AFTER_UNUSED: u32 = 1;
 pub const FP_AFTER_USED: u32 = 2;
@@ -118,7 +118,7 @@ fn note(making: &mut Segment, address: u64, value: u64) {
     making.word_count = count as u32 + 1;
 }
 
-/// Where the word at `address` is, which the segment is made to reach. If it cannot, the segment is not kept.
+/// Place of the word at `address`, which the segment is made to reach. If it cannot, the segment is not kept.
 #[inline(always)]
 fn place(making: &mut Segment, address: u64) -> u32 {
     if address & 7 != 0 {

@@ -53,7 +53,7 @@ const _: () = assert!((NEAR_WORDS + TAIL_WORDS) as usize + AHEAD_WORDS <= WINDOW
 pub struct Segment {
     /// Odd while the rest is being written.
     version: u64,
-    /// Where it begins.
+    /// Registers at which the piece begins.
     pc: u64,
     sp: u64,
     fp: u64,
@@ -68,7 +68,7 @@ pub struct Segment {
     stop: u32,
     /// The sum of its frames, as [`Path`] makes it.
     path: Path,
-    /// Where it comes out.
+    /// Registers at which the piece comes out.
     end_pc: u64,
     end_sp: u64,
     end_flags: u32,
@@ -126,7 +126,7 @@ pub struct Scratch {
     first: u64,
     /// The word that [`build::stack_word`] read.
     pub word: u64,
-    /// Where the frame pointer was loaded from in this segment, and what it is. 0: it was not.
+    /// Address from which the frame pointer was loaded in this segment, and its value. 0: it was not.
     fp_address: u64,
     fp: u64,
 }

@@ -27,7 +27,7 @@ pub struct DirectBuffers {
     pub count: u64,
     /// Bytes that the program asked for.
     pub capacity_bytes: u64,
-    /// With what page alignment adds.
+    /// Bytes with what page alignment adds.
     pub reserved_bytes: u64,
     /// The most that may be reserved; `None` if it is not known, or no buffer was ever made.
     pub limit_bytes: Option<u64>,

@@ -14,12 +14,12 @@ const MAX_NAME: usize = 64;
 /// A code heap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeHeap {
-    /// As the JVM names it: `CodeHeap 'profiled nmethods'`, `CodeCache`.
+    /// Name as the JVM has it: `CodeHeap 'profiled nmethods'`, `CodeCache`.
     pub name: String,
     pub start: u64,
     pub reserved_bytes: u64,
     pub committed_bytes: u64,
-    /// By blocks in use.
+    /// Bytes of blocks in use.
     pub used_bytes: u64,
     /// Blocks in use: methods, stubs, adapters.
     pub block_count: u64,
@@ -61,7 +61,7 @@ fn read(reader: Reader<'_>, layout: &Layout, cache: &CodeCache, heap: &Heap) -> 
     }
 }
 
-/// One of the words of the heap's structure points to its name.
+/// Name of a heap: one of the words of the heap's structure points to it.
 fn name(reader: Reader<'_>, layout: &Layout, heap: &Heap) -> Option<String> {
     let bytes = layout.books.code_heap_bytes.filter(|bytes| *bytes <= MAX_HEAP_RECORD)?;
     (0..bytes).step_by(8).find_map(|offset| {

@@ -8,7 +8,7 @@ use super::{BookError, not_described};
 use crate::hotspot::read::{Reader, pointer};
 use crate::hotspot::symbols::{PERF_MEMORY, Symbols};
 
-/// How the memory begins, as a big-endian number.
+/// Beginning of the memory, as a big-endian number.
 const MAGIC: u32 = 0xcafe_c0c0;
 /// Fields of the prologue: major version, bytes used, where the entries begin, how many there are.
 const PROLOGUE_BYTES: usize = 32;
@@ -21,7 +21,7 @@ const ENTRY_BYTES: usize = 20;
 const NAME: usize = 4;
 const TYPE: usize = 12;
 const DATA: usize = 16;
-/// Its type: a number, or text.
+/// Type of an entry: a number, or text.
 const LONG: u8 = b'J';
 const BYTE: u8 = b'B';
 /// `-XX:PerfDataMemorySize` is 32 KiB by default, and some hundred counters take most of it.

@@ -25,14 +25,14 @@ pub(super) struct LoaderLayout {
     /// Address of the pointer to the first.
     pub(super) head: u64,
     pub(super) next: Field,
-    /// Not described in JDK 8.
+    /// Classes of a loader; not described in JDK 8.
     pub(super) classes: Option<Field>,
     pub(super) next_class: Field,
     /// A class's loader.
     pub(super) of_class: Field,
     /// The loader's object.
     pub(super) object: Field,
-    /// By a handle (a pointer to the reference), not the reference.
+    /// Is the field a handle (a pointer to the reference), not the reference itself?
     pub(super) object_is_handle: bool,
     /// The entry holds one hidden class of a loader, not a loader's own (`_is_anonymous` to 14). Not described in
     /// JDK 8.
@@ -58,9 +58,9 @@ pub(super) struct JniLayout {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum JniKind {
-    /// From 10: an `OopStorage` of so many bytes.
+    /// An `OopStorage` of so many bytes, from 10.
     Storage { bytes: u64 },
-    /// Before: chains of blocks. `deleted` is the address of the reference that stands for none.
+    /// Chains of blocks, before 10. `deleted` is the address of the reference that stands for none.
     Blocks { deleted: u64, handles: Field, top: Field, next: Field, capacity: u64, bytes: u64 },
 }
 

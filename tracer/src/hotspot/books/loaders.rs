@@ -46,7 +46,7 @@ pub struct Loaders {
     pub metaspace: Option<Metaspace>,
 }
 
-/// One `ClassLoaderData`.
+/// A `ClassLoaderData`.
 struct Loader {
     address: u64,
     /// The loader's object; 0 for the JVM's own.

@@ -31,7 +31,7 @@ const PREVIOUS: Field = word(5);
 const NEXT: Field = word(6);
 /// The largest chunk, in words (16 MiB).
 const MAX_CHUNK_WORDS: u64 = 2 << 20;
-/// Where an arena has its first chunk: behind a lock (16 to 22), behind two sizes.
+/// Place of an arena's first chunk: behind a lock (16 to 22), behind two sizes.
 const FIRST_CHUNK: [Field; 2] = [word(3), word(4)];
 /// Chunks of one arena.
 const MAX_CHUNKS: usize = 1 << 16;
@@ -58,12 +58,12 @@ impl Add for Metaspace {
     }
 }
 
-/// How an arena tells what it has.
+/// Way in which an arena tells what it has.
 #[derive(Clone, Copy, Debug)]
 enum Arena {
-    /// By its chunks (from 16).
+    /// Chunks, from 16.
     Chunks,
-    /// In counters, after its own lock: words in chunks, words used.
+    /// Counters after the arena's own lock: words in chunks, words used.
     Counters { capacity: Field, used: Field },
 }
 

@@ -94,7 +94,7 @@ struct Buckets {
     state: u64,
 }
 
-/// How an entry lies in memory.
+/// Layout of an entry in memory.
 struct Entry {
     next: Field,
     value: Field,
@@ -160,8 +160,8 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    /// How symbols lie in the nodes, of which some are asked. They are within if where a pointer would be
-    /// is none: a symbol begins with its hash, its length, and its first characters.
+    /// Layout of symbols in the nodes, of which some are asked. They are within if where a pointer would be is none: a
+    /// symbol begins with its hash, its length, and its first characters.
     fn symbols_lie(&self, buckets: &Buckets) -> Result<Entries, ReadError> {
         let mut nodes: Vec<u64> = Vec::new();
         for piece in self.pieces(buckets) {
@@ -220,7 +220,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Everything in the buckets, of which there are `most` entries.
+    /// Chains of the buckets, in which there are `most` entries.
     fn chains(&self, buckets: &Buckets, of: &Entry, most: u64) -> Result<Table, ReadError> {
         let mut table = Table { count: 0, bytes: buckets.count * WORD_BYTES };
         for first in self.pieces(buckets) {
@@ -258,7 +258,7 @@ fn most(counted: u64) -> u64 {
     counted.min(MAX_ENTRIES) + counted.min(MAX_ENTRIES) / (TOLERATED_PART / 2) + 2 * TOLERATED_COUNT
 }
 
-/// Is what the JVM counts what was found?
+/// Is the JVM's own count about what was found?
 fn is_about(counted: u64, found: u64) -> bool {
     counted.abs_diff(found) <= found / TOLERATED_PART + TOLERATED_COUNT
 }

@@ -14,7 +14,7 @@ use super::shape::Shape;
 const MAX_DEPTH: usize = 256;
 /// Class pointers that are none, remembered at most.
 const MAX_UNKNOWN: usize = 1 << 20;
-/// Below these bits a positive layout helper has the bytes of an instance.
+/// Flags of a positive layout helper; above them are the bytes of an instance.
 const INSTANCE_FLAGS: i32 = 7;
 const OBJECT_ARRAY: u32 = 2;
 const WORD_BYTES: u64 = 8;
@@ -34,7 +34,7 @@ impl ClassId {
 pub struct DeclaredField {
     pub name: String,
     pub signature: String,
-    /// From the object's start; of a static field, from that of its `java.lang.Class`.
+    /// Offset from the object's start; of a static field, from that of its `java.lang.Class`.
     pub offset: u32,
     pub is_static: bool,
 }
@@ -52,7 +52,7 @@ pub(super) struct RawClass {
     pub(super) layout_helper: i32,
     /// 0: none.
     pub(super) super_class: u64,
-    /// Its `ClassLoaderData`.
+    /// Address of its `ClassLoaderData`.
     pub(super) loader: u64,
     /// (offset, count) of references in an instance, those of superclasses among them.
     pub(super) references: Vec<(u32, u32)>,
@@ -66,7 +66,7 @@ pub(super) trait ReadClass {
     fn fields(&self, address: u64) -> Vec<DeclaredField>;
 }
 
-/// How objects of a class are laid out.
+/// Layout of a class's objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Instance {
@@ -128,10 +128,10 @@ pub(super) struct Class {
 /// Offsets that a `java.lang.Class` has for the JVM's own use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MirrorFields {
-    /// Its own size in words.
+    /// Size of the mirror itself in words.
     pub(super) size: u64,
     pub(super) static_count: u64,
-    /// Its class.
+    /// The class that the mirror is of.
     pub(super) klass: u64,
 }
 
@@ -148,7 +148,7 @@ const STRENGTHS: [(&str, Strength); 4] = [
 const LINKS: [&str; 2] = ["Ljava/lang/ref/", "Ljdk/internal/ref/"];
 const OLD_CLEANER: &str = "Lsun/misc/Cleaner;";
 
-/// All classes that were met.
+/// Classes that were met.
 pub(super) struct ClassTable<'a> {
     pub(super) shape: Shape,
     pub(super) mirror: MirrorFields,

@@ -25,7 +25,7 @@ pub enum SpaceKind {
     /// Threads allocate here, and collections empty it.
     Young,
     Old,
-    /// One large object begins here.
+    /// The space begins with one large object.
     Humongous,
     /// Continuation of a humongous object.
     HumongousRest,
@@ -64,7 +64,7 @@ pub struct Spaces {
 pub struct HeapCopy {
     base: u64,
     memory: MmapMut,
-    /// For each granule, where its used part ends; 0 if nothing of it is used.
+    /// End of the used part of each granule; 0 if nothing of it is used.
     tops: Vec<u64>,
     spaces: Vec<Space>,
 }

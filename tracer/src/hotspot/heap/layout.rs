@@ -5,7 +5,7 @@
 use crate::hotspot::HotspotError;
 use crate::hotspot::vmstructs::{Field, VmStructs, Width};
 
-/// Where the heap's structures have what is read of them.
+/// Offsets of the heap's structures that are read.
 #[derive(Clone, Debug)]
 pub(in crate::hotspot) struct HeapLayout {
     /// Address of `Universe::_collectedHeap`.

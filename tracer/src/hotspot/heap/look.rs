@@ -23,7 +23,7 @@ pub struct Look<'a, 'b> {
     unallocated: Vec<Range<u64>>,
     pub(super) field_names: HashMap<(ClassId, u64), Option<Arc<str>>>,
     pub(super) class_names: HashMap<ClassId, Arc<str>>,
-    /// By index in the order of marking.
+    /// Paths by index in the order of marking.
     pub(super) paths: HashMap<usize, Rc<[Step]>>,
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Look<'_, '_> {
 pub struct Object {
     pub address: u64,
     pub class: ClassId,
-    /// In the order of marking; none if nothing leads to it.
+    /// Index in the order of marking; none if nothing leads to it.
     pub index: Option<usize>,
 }
 
@@ -63,7 +63,7 @@ impl<'a, 'b> Look<'a, 'b> {
         }
     }
 
-    /// How far it made sense.
+    /// Quality of what was copied.
     pub fn quality(&self) -> Quality {
         self.marks.quality
     }
@@ -87,7 +87,7 @@ impl<'a, 'b> Look<'a, 'b> {
         })
     }
 
-    /// How the object with this index is reached.
+    /// Strength with which the object with this index is reached.
     pub fn reach(&self, index: usize) -> Reach {
         self.marks.reach(index)
     }
@@ -97,7 +97,7 @@ impl<'a, 'b> Look<'a, 'b> {
         self.field_name(class, offset.into())
     }
 
-    /// For an object that waits for the end of another (a `PhantomReference`, with a field of its own): that object;
+    /// Referent of an object that waits for the end of another (a `PhantomReference`, with a field of its own);
     /// `Some(0)` if it is gone. `None` for all other objects.
     pub fn waits_for(&self, object: u64, class: ClassId) -> Option<u64> {
         let reference = self.classes.get(class)?.reference.as_ref()?;
@@ -142,14 +142,14 @@ impl<'a, 'b> Look<'a, 'b> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassCount {
     pub all: u64,
-    /// Only by words of stacks and registers, which may be left over.
+    /// Objects reached only by words of stacks and registers, which may be left over.
     pub by_stacks: u64,
 }
 
 /// Shows the `long` fields of objects.
 struct Longs<'a> {
     copy: &'a HeapCopy,
-    /// By class: where its instances have them.
+    /// Offsets of the `long` fields in instances, by class.
     offsets: Vec<Option<Rc<[u32]>>>,
     visit: &'a mut dyn FnMut(Object, u32, u64),
 }

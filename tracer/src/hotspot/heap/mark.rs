@@ -1,4 +1,5 @@
-//! Which objects are reachable, from what, and how strongly: a mark forward from the roots over a copy of the heap.
+//! The mark: which objects are reachable, from what, and how strongly, found forward from the roots over a copy of the
+//! heap.
 //!
 //! Breadth first, with one parent for each object, so that paths are the shortest. Roots are marked to the end group by
 //! group, the precise ones first: a word on a stack that only may be a reference explains only what nothing else does.

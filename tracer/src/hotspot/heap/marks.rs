@@ -15,16 +15,16 @@ const WORD_BYTES: u64 = 8;
 /// A parent with this bit is the index of a root.
 const ROOT: u32 = 1 << 31;
 
-/// How an object is reached, the strongest first.
+/// Strength with which an object is reached, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
-    /// By a static field, a thread's object, a class loader, JNI or the JVM itself.
+    /// A static field, a thread's object, a class loader, JNI or the JVM itself leads to it.
     Held,
-    /// By a word on a stack or in a register that may be a reference.
+    /// A word on a stack or in a register, which may be a reference, leads to it.
     Stack,
-    /// By soft references.
+    /// Soft references lead to it.
     Soft,
-    /// By a cleaner or finalizer alone: garbage, which the next collections free.
+    /// A cleaner or finalizer alone leads to it: garbage, which the next collections free.
     Collectable,
 }
 
@@ -48,7 +48,7 @@ impl From<usize> for ParentCode {
     }
 }
 
-/// How far what was copied made sense.
+/// Quality of what was copied: how much of it made sense.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quality {
     /// Objects that were reached.
@@ -60,7 +60,7 @@ pub struct Quality {
 }
 
 impl Quality {
-    /// Is it of one moment? A copy that is not has many references that lead nowhere.
+    /// Is the copy of one moment? A copy that is not has many references that lead nowhere.
     pub fn is_consistent(&self) -> bool {
         // A stale word on a stack that looks like an object leads to one or two.
         self.unknown + self.outside <= 8.max(self.objects / 10_000)
@@ -103,15 +103,15 @@ impl Numbers {
 /// Objects that were reached.
 pub(super) struct Marks {
     base: u64,
-    /// One for each word of the heap.
+    /// Bits of the heap, one for each word.
     bits: MmapMut,
     /// Index of each object's first word.
     objects: Numbers,
     parents: Numbers,
-    /// Where each way of being reached begins, in the order of marking.
+    /// Index of the first object of each strength, in the order of marking.
     begins: Vec<(Reach, usize)>,
     pub(super) roots: Vec<Root>,
-    /// By the index of an action: the object whose end it waits for.
+    /// Object whose end an action waits for, by the index of the action.
     acts_for: HashMap<usize, u64>,
     /// Indices of those objects.
     waited_for: HashMap<u64, usize>,
@@ -208,7 +208,7 @@ impl Marks {
         })
     }
 
-    /// How the object with this index is reached.
+    /// Strength with which the object with this index is reached.
     pub(super) fn reach(&self, index: usize) -> Reach {
         let after = self.begins.partition_point(|(_, begin)| *begin <= index);
         after.checked_sub(1).and_then(|at| self.begins.get(at)).map_or(Reach::Held, |(reach, _)| *reach)

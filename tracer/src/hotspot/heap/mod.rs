@@ -52,13 +52,13 @@ const WORD_BYTES: u64 = 8;
 /// Reason why a heap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeapError {
-    /// Nobody has proved that heaps of such JVMs are read right.
+    /// The heaps of such JVMs were never compared with the JVM's own collections.
     #[error("{0}")]
     NotProved(String),
     /// Memory that was read makes no sense.
     #[error("the JVM's memory made no sense: {0}")]
     Unreadable(String),
-    /// There is no memory for the mark.
+    /// The mark found no memory.
     #[error("no memory: {0}")]
     NoMemory(String),
 }

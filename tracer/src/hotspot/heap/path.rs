@@ -129,7 +129,7 @@ impl Look<'_, '_> {
         self.class_names.entry(class).or_insert_with(name).clone()
     }
 
-    /// How the object at `parent` leads to the one at `child`.
+    /// Step from the object at `parent` to the one at `child`.
     fn step(&mut self, parent: u64, child: u64, index: usize) -> Step {
         let unknown = |name: &str| Step::new(StepKind::Internal, None, Some(name.into()));
         let Some(id) = self.classes.of_object(self.copy, parent) else { return unknown("an unknown class") };

@@ -38,7 +38,7 @@ const ARRAY_HEADER_BYTES: u64 = 24;
 const MAX_BLOCKS: u64 = 1 << 20;
 /// Blocks of a thread's local handles.
 const MAX_LOCAL_BLOCKS: usize = 1 << 16;
-/// Below the stack pointer, what a function may use without moving it.
+/// Bytes below the stack pointer that a function may use without moving it.
 const RED_ZONE_BYTES: u64 = 128;
 /// Bytes of all stacks together.
 const MAX_STACK_BYTES: u64 = 1 << 30;
@@ -47,7 +47,7 @@ const LAST_WITH_STATICS: u32 = 15;
 /// Storages of these names do not hold what is in them.
 const WEAK: [&str; 4] = ["Weak", "StringTable", "ResolvedMethod", "TagMap"];
 
-/// Where paths begin.
+/// Beginning of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Root {
     /// Handles of the loader with this object; 0 for the JVM's own.

@@ -6,7 +6,7 @@ use super::copy::HeapCopy;
 
 const WORD_BYTES: u64 = 8;
 
-/// How this JVM writes references and headers.
+/// Form in which this JVM writes references and headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Base and shift of compressed references; none if they take eight bytes.
@@ -17,7 +17,7 @@ pub(super) struct Shape {
     pub(super) alignment: u64,
 }
 
-/// Where an object has its class.
+/// Place of the class in an object's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClassPointer {
     Wide,
@@ -25,7 +25,7 @@ pub(super) enum ClassPointer {
         base: u64,
         shift: u32,
     },
-    /// In the mark word, from this bit on.
+    /// The mark word, from this bit on.
     InMark {
         base: u64,
         shift: u32,

@@ -15,7 +15,7 @@ const MAX_REGIONS: u64 = 1 << 17;
 /// Bytes read of a region's structure: its fields lie at its beginning.
 const REGION_BYTES: u64 = 320;
 
-/// Where the collector is.
+/// State of the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collections {
     /// A collection has the program stopped: objects are being moved.
@@ -25,7 +25,7 @@ pub struct Collections {
 }
 
 impl HeapAccess<'_> {
-    /// Where the collector is now.
+    /// Reads the present state of the collector.
     ///
     /// # Errors
     /// The process is gone.

@@ -193,7 +193,7 @@ impl Heap {
     }
 }
 
-/// How each object with a long is reached, by address, and the way to it.
+/// Strength and path of each object with a long, by address.
 fn owners(look: &mut Look<'_, '_>) -> HashMap<u64, (Option<Reach>, Vec<Step>)> {
     let mut found = Vec::new();
     look.each_long(&mut |object, offset, value| {
@@ -323,7 +323,7 @@ fn words_of_stacks_explain_what_nothing_else_does() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the heap holds, and whatever the roots: an end, and no panic.
+    /// Heaps and roots of any content: an end, and no panic.
     #[test]
     fn heaps_that_lie(
         noise in prop::collection::vec((any::<u16>(), any::<u64>(), 0_u8..4), 1..200),

@@ -1,4 +1,4 @@
-//! All objects of a copy, one behind the other, the dead ones too.
+//! The walk over the objects of a copy, one behind the other, the dead ones too.
 //!
 //! A dead object's class may have been unloaded (G1 up to JDK 17), and then nothing tells how long it is. The walk goes on
 //! at the next place from which several objects follow each other. Nothing that is reachable depends on it: a mark is led

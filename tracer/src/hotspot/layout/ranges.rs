@@ -41,11 +41,11 @@ pub(in crate::hotspot) struct SpaceField {
     pub(in crate::hotspot) end: End,
 }
 
-/// How a range's end is told.
+/// Form of a range's end.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hotspot) enum End {
     Address(Field),
-    /// In words of the heap, 8 bytes each.
+    /// A number of words of the heap, 8 bytes each.
     Words(Field),
 }
 
@@ -68,7 +68,7 @@ pub(in crate::hotspot) struct HeapLayout {
 /// G1's table of regions.
 #[derive(Clone, Debug)]
 pub(in crate::hotspot) struct G1Layout {
-    /// In the heap's structure: the address of the table's pointer to its first entry, and their count.
+    /// Field of the heap's structure with the address of the table's pointer to its first entry, and their count.
     pub(in crate::hotspot) base: Field,
     pub(in crate::hotspot) length: Field,
     pub(in crate::hotspot) region: SpaceField,

@@ -37,7 +37,7 @@ pub(in crate::hotspot) struct ObjectLayout {
     pub(in crate::hotspot) klass: Field,
     /// Class pointers are always compressed (from 27).
     pub(in crate::hotspot) compresses_classes: bool,
-    /// With compact headers: the class is in the mark word above this bit.
+    /// Bit of the mark word above which the class is, with compact headers.
     pub(in crate::hotspot) mark_klass_shift: Option<u32>,
     /// Addresses of the pointers to the classes `java.lang.String` and `java.lang.Thread`.
     pub(in crate::hotspot) string_class: u64,
@@ -48,12 +48,12 @@ pub(in crate::hotspot) struct ObjectLayout {
     pub(in crate::hotspot) aligned_elements: bool,
 }
 
-/// Where a class lists its fields.
+/// Form of a class's list of fields.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hotspot) enum FieldsLayout {
-    /// To 20: six u2 each.
+    /// Slots, to 20: six u2 each.
     Slots { fields: Field, count: Field, data: Field },
-    /// From 21: a stream of UNSIGNED5 numbers.
+    /// A stream of UNSIGNED5 numbers, from 21.
     Stream { stream: Field, data: Field },
 }
 
@@ -105,12 +105,12 @@ impl ObjectLayout {
     }
 }
 
-/// Where the list of Java threads starts.
+/// Start of the list of Java threads.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hotspot) enum ThreadsLayout {
-    /// To 11: address of the first thread's pointer, and each thread's link.
+    /// A linked list, to 11: address of the first thread's pointer, and each thread's link.
     Linked { first: u64, next: Field },
-    /// From 12: address of the list's pointer.
+    /// An array, from 12: address of the list's pointer.
     Array { list: u64, length: Field, threads: Field },
 }
 

@@ -44,7 +44,7 @@ impl Source<'_> {
         }
     }
 
-    /// Where a libjvm without private symbols has it, if nothing lies before it.
+    /// Class space as a libjvm without private symbols has it, if nothing lies before it.
     fn class_space(&self, evidence: &Evidence<'_>) -> Option<Range<u64>> {
         let start = self.reader.u64(self.layout.klass_base?).ok()?;
         let end = start.checked_add(self.class_space_bytes?)?;

@@ -19,7 +19,7 @@ const MAX_GROUPS: usize = 1_024;
 /// A hierarchy of control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// With the controller's name.
+    /// Version 1, with the controller's name.
     One(&'static str),
     Two,
 }

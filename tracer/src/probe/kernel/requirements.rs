@@ -27,12 +27,12 @@ pub enum Status {
 }
 
 impl Requirement {
-    /// One that is met.
+    /// A requirement that is met.
     pub fn met(id: &'static str, title: &'static str, found: impl Into<String>) -> Self {
         Self { id, title, status: Status::Met, found: found.into(), help: None }
     }
 
-    /// One that is not, with what mends it.
+    /// A requirement that is not met, with its remedy.
     pub fn lacking(
         id: &'static str,
         title: &'static str,
@@ -45,7 +45,7 @@ impl Requirement {
 }
 
 impl Features {
-    /// Everything that recording needs of this host, met or not.
+    /// Requirements of recording on this host, met or not.
     pub fn requirements(&self) -> Vec<Requirement> {
         vec![
             self.processor(),

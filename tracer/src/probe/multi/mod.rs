@@ -43,7 +43,7 @@ pub struct Program {
     /// `None` once loaded.
     code: Option<Code>,
     descriptor: Option<OwnedFd>,
-    /// Is it run when a function returns?
+    /// Does the program run when a function returns?
     at_return: bool,
 }
 
@@ -90,12 +90,12 @@ impl Programs {
         self.programs.get(name)
     }
 
-    /// All, with their names.
+    /// Programs with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Program)> {
         self.programs.iter().map(|(name, program)| (name.as_str(), program))
     }
 
-    /// All, to be loaded, and the types that it takes.
+    /// Programs to be loaded, and the types that they need.
     pub fn to_load(&mut self) -> (BorrowedFd<'_>, impl Iterator<Item = (&str, &mut Program)>) {
         (self.types.as_fd(), self.programs.iter_mut().map(|(name, program)| (name.as_str(), program)))
     }

@@ -20,7 +20,7 @@ const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_KPROBE: u32 = 2;
 const PERF_EVENT: u32 = 41;
 const TRACE_UPROBE_MULTI: u32 = 48;
-/// At the functions' returns (`BPF_F_UPROBE_MULTI_RETURN`).
+/// Flag for probes at the functions' returns (`BPF_F_UPROBE_MULTI_RETURN`).
 const AT_RETURN: u32 = 1;
 
 /// Bytes of the verifier's log that are kept: its end, which tells why it refuses.
@@ -30,7 +30,7 @@ const LOG_LEVEL: u32 = 1 | 4;
 /// The verifier gives up when a signal comes, which says nothing of the program.
 const ATTEMPTS: u32 = 5;
 
-/// For `BPF_MAP_CREATE`, up to what is used of it.
+/// Attributes of `BPF_MAP_CREATE`, up to what is used of it.
 #[repr(C)]
 struct MapAttr {
     map_type: u32,
@@ -39,7 +39,7 @@ struct MapAttr {
     max_entries: u32,
 }
 
-/// For `BPF_PROG_LOAD`, up to what is used of it.
+/// Attributes of `BPF_PROG_LOAD`, up to what is used of it.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct LoadAttr {
@@ -65,7 +65,7 @@ struct LoadAttr {
     attach_btf_id: u32,
 }
 
-/// For `BPF_BTF_LOAD`.
+/// Attributes of `BPF_BTF_LOAD`.
 #[repr(C)]
 #[derive(Default)]
 struct TypesAttr {
@@ -77,7 +77,7 @@ struct TypesAttr {
     padding: u32,
 }
 
-/// For `BPF_LINK_CREATE`, of uprobes.
+/// Attributes of `BPF_LINK_CREATE`, of uprobes.
 #[repr(C)]
 #[derive(Default)]
 struct LinkAttr {
@@ -95,7 +95,7 @@ struct LinkAttr {
     padding: u32,
 }
 
-/// For `BPF_LINK_CREATE`, of a perf event.
+/// Attributes of `BPF_LINK_CREATE`, of a perf event.
 #[repr(C)]
 struct EventLinkAttr {
     program: u32,
@@ -105,7 +105,7 @@ struct EventLinkAttr {
     cookie: u64,
 }
 
-/// For `BPF_OBJ_GET_INFO_BY_FD`.
+/// Attributes of `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct InfoAttr {
     descriptor: u32,

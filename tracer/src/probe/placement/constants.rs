@@ -1,4 +1,4 @@
-//! Which of a function's instructions run, given what is known of its arguments.
+//! Instructions of a function that run, given what is known of its arguments.
 //!
 //! Some functions return or not by an argument: glibc's `__libc_message` does if it was not told to abort. A call of it
 //! that does not come back looks like one that does, and what is behind it belongs to another way through the caller.

@@ -67,7 +67,7 @@ impl Graph {
         if last.is_empty() { Some(graph) } else { Self::within(code, table, entry, MAX_INSTRUCTIONS, &last) }
     }
 
-    /// At most `limit` instructions. `last`: addresses of calls that do not come back.
+    /// The graph of at most `limit` instructions. `last`: addresses of calls that do not come back.
     fn within(code: &Code, table: &Table, entry: u64, limit: usize, last: &BTreeSet<u64>) -> Option<Self> {
         let mut indices: BTreeMap<u64, usize> = BTreeMap::new();
         // The next instruction, and the target of a taken branch.
@@ -134,8 +134,8 @@ fn ways(code: &Code, table: &Table, instruction: &Instruction) -> Option<(Option
     })
 }
 
-/// Can what is behind a call be reached from it? Not if it is another function: its frame is another, while a call
-/// leaves the stack pointer as it was. Functions are apart by nops.
+/// Does a call return, so that the code behind it can be reached from it? Not if it is another function: its frame is
+/// another, while a call leaves the stack pointer as it was. Functions are apart by nops.
 fn comes_back(code: &Code, table: &Table, call: &Instruction) -> bool {
     let frame = |address| row(table, address).map(|row| (row.rule, row.cfa_words, row.fp_words));
     let mut behind = call.next_ip();
@@ -147,7 +147,7 @@ fn comes_back(code: &Code, table: &Table, call: &Instruction) -> bool {
     frame(call.ip()) == frame(behind)
 }
 
-/// How to find the caller at `address`, if there is a rule.
+/// Rule for the caller at `address`, if there is one.
 pub(super) fn row(table: &Table, address: u64) -> Option<Row> {
     let relative = u32::try_from(address.checked_sub(table.first_vaddr)?).ok()?;
     table.row(relative).filter(|row| !matches!(row.rule, rule::GAP | rule::UNSUPPORTED))

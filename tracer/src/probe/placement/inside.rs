@@ -36,7 +36,7 @@ pub enum Role {
 pub struct InsideSite {
     pub placement: Placement,
     pub role: Role,
-    /// Where the values are.
+    /// Site of the values.
     pub values: ProbeSite,
 }
 
@@ -179,7 +179,8 @@ impl<'a> Chooser<'a> {
         (!whole.is_empty() && !noted_again).then_some((whole, sizes, addresses))
     }
 
-    /// Some of `candidates`: as many ways as possible from the entry to `returns` pass one, and none passes two.
+    /// Places among `candidates` of which as many ways as possible from the entry to `returns` pass one, and none
+    /// passes two.
     fn one_on_a_way(&self, candidates: &BTreeSet<usize>, returns: &BTreeSet<usize>) -> BTreeSet<usize> {
         let is_last = |index: &usize| self.from(*index).is_disjoint(candidates);
         let mut chosen: BTreeSet<usize> = candidates.iter().copied().filter(is_last).collect();

@@ -153,7 +153,7 @@ fn what_the_kernel_refuses_is_an_error() {
     }
 }
 
-/// Whatever the bytes: a place is the start of an instruction in a linear decoding from the entry.
+/// Random bytes: a place is the start of an instruction in a linear decoding from the entry, whatever they are.
 #[test]
 fn random_bytes() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -326,7 +326,7 @@ mod inside {
         assert!(placed.iter().all(|placed| placed.inside.is_empty() || std::ptr::eq(placed, malloc)));
     }
 
-    /// Those below the folder TRACER_GLIBCS, as distributions pack them.
+    /// glibc versions below the folder TRACER_GLIBCS, as distributions pack them.
     #[test]
     fn malloc_of_other_glibcs() {
         use crate::process::elf::{Elf, SymbolTable};

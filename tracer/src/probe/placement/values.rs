@@ -1,4 +1,4 @@
-//! In which registers a function's first argument is, and its result to be.
+//! Registers in which a function's first argument is, and its result to be.
 
 use iced_x86::{Code as Opcode, InstructionInfoFactory, Mnemonic, Register};
 
@@ -31,7 +31,7 @@ fn at<T: Copy>(of: &[T], index: usize, otherwise: T) -> T {
     of.get(index).copied().unwrap_or(otherwise)
 }
 
-/// From the entry on: what all ways to an instruction agree on.
+/// Arguments from the entry on: what all ways to an instruction agree on.
 fn arguments(graph: &Graph, effects: &[Effect], argument: Register) -> Vec<Set> {
     let after = |set: Set, effect: &Effect| {
         let kept = set & !effect.written;
@@ -52,7 +52,7 @@ fn arguments(graph: &Graph, effects: &[Effect], argument: Register) -> Vec<Set> 
     sets
 }
 
-/// From the returns back: what all ways from an instruction agree on.
+/// Results from the returns back: what all ways from an instruction agree on.
 fn results(graph: &Graph, effects: &[Effect]) -> Vec<Set> {
     let before_instruction = |after: Set, effect: &Effect| {
         if after & NEVER != 0 {

@@ -30,7 +30,7 @@ pub enum Function {
     FreeSized,
     /// C23's `free_aligned_sized(pointer, alignment, size)`.
     FreeAlignedSized,
-    /// Not of the family: one by which memory is held in another way.
+    /// A function that is not of the family: memory is held by it in another way.
     Lifecycle(LifecycleFunction),
 }
 
@@ -54,7 +54,7 @@ impl Function {
         }
     }
 
-    /// Does it give memory (so that its return matters)?
+    /// Does the function give memory (so that its return matters)?
     pub fn allocates(self) -> bool {
         match self {
             Self::Lifecycle(held) => held.begins(),

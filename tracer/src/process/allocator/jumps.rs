@@ -8,11 +8,11 @@ use crate::process::elf::Elf;
 use crate::process::memory::ProcessMemory;
 use crate::process::module::Module;
 
-/// Where a jump leads.
+/// Target of a jump.
 enum Jump {
-    /// To a runtime address.
+    /// A runtime address.
     Address(u64),
-    /// To the function of this name, through the linkage table.
+    /// The function of this name, through the linkage table.
     Import(String),
 }
 

@@ -7,7 +7,7 @@ use crate::process::elf::{Elf, ElfError, Section, Symbol, SymbolTable, Symbols, 
 use crate::process::module::Module;
 use crate::process::target::Target;
 
-/// One definition: where, and its names.
+/// A definition: its address, and its names.
 pub(super) struct Definition {
     pub(super) function: Function,
     pub(super) names: BTreeSet<String>,
@@ -22,7 +22,7 @@ pub(super) struct Definition {
 pub(super) struct Scan {
     /// Index of the executable's module.
     pub(super) executable: Option<usize>,
-    /// By runtime address.
+    /// Definitions by runtime address.
     pub(super) definitions: BTreeMap<u64, Definition>,
     /// Entries of global offset tables for functions of the family: by their runtime address, the
     /// name.
@@ -129,7 +129,7 @@ impl Scan {
     }
 }
 
-/// Where nothing is bound: lower is likelier to come first in link order.
+/// Rank of a module to which nothing is bound: lower is likelier to come first in link order.
 pub(super) fn link_rank(module: &Module) -> u8 {
     match kind(module) {
         // It had a minimal malloc of its own until glibc 2.31, for the time before libc is there.

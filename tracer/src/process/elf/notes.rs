@@ -6,7 +6,7 @@ use super::{u32_at, until_zero};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'a> {
     pub kind: u32,
-    /// Without its terminating zero.
+    /// Name without its terminating zero.
     pub name: &'a [u8],
     pub contents: &'a [u8],
 }

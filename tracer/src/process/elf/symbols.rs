@@ -2,7 +2,7 @@
 
 use super::{u16_at, u32_at, u64_at, until_zero};
 
-/// Which symbol table.
+/// Symbol table of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SymbolTable {
     /// `.dynsym`: what other modules can bind to.
@@ -40,8 +40,8 @@ pub struct Symbols {
 const SYMBOL_BYTES: usize = 24;
 
 impl Symbols {
-    /// All symbols in the table's order; the first is the null symbol. Symbols whose name is
-    /// outside the string table have an empty one.
+    /// Symbols in the table's order; the first is the null symbol. Symbols whose name is outside the string table have
+    /// an empty one.
     pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         self.table.chunks_exact(SYMBOL_BYTES).map(|entry| self.decode(entry))
     }

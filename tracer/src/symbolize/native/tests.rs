@@ -1,4 +1,4 @@
-//! Against this process, and programs made for the test.
+//! Native names of this process, and of programs made for the test.
 
 use std::process::Command;
 

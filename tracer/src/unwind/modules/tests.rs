@@ -1,4 +1,4 @@
-//! With the mappings of this very process, and made-up ones.
+//! Tables of this very process's mappings, and of made-up ones.
 
 use super::*;
 use crate::process::Pid;

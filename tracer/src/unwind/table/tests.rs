@@ -1,4 +1,4 @@
-//! Against gimli's own search in real libraries, and with files that are broken on purpose.
+//! Tables against gimli's own search in real libraries, and of files that are broken on purpose.
 
 use gimli::{CfaRule, EhFrameHdr, RegisterRule, X86_64};
 use object::{Object, ObjectSection};

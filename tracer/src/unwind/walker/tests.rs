@@ -45,8 +45,7 @@ fn names(pid: Pid, mappings: &[Mapping], frames: &[Frame]) -> Vec<String> {
     frames.iter().map(&mut name).collect()
 }
 
-/// In the order in which the program's own functions must appear, with what the C library puts
-/// between them left out.
+/// Functions of the program in the order in which they must appear, with what the C library puts between them left out.
 const CHAIN: [&str; 13] = [
     "rest",
     "compare",
@@ -103,7 +102,7 @@ fn a_known_chain_through_libc_a_signal_and_an_alternate_stack() {
     }
 }
 
-/// All writable memory, mapping by mapping, without what is too large for a thread's stack.
+/// Writable memory, mapping by mapping, without what is too large for a thread's stack.
 fn saved_stacks(mappings: &[Mapping], memory: &LiveMemory) -> ImageMemory {
     let writable = mappings.iter().filter(|m| m.writable && m.readable);
     let ranges = writable.filter_map(|m| {

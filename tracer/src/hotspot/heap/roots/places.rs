@@ -43,7 +43,7 @@ impl Default for Places {
 pub(super) struct StoragePlace {
     pub(super) address: u64,
     pub(super) name: String,
-    /// Its array of blocks.
+    /// Field of its array of blocks.
     pub(super) array: Field,
 }
 
