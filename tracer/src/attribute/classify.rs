@@ -10,7 +10,7 @@ use crate::symbolize::{Frame, FrameKind};
 /// The answer of rules for one frame, alone. Frames are few and stacks are many: it is worth keeping.
 #[derive(Clone, Debug)]
 pub struct FrameTraits {
-    /// One bit for each condition of the rules.
+    /// Bits of the rules' conditions, one for each.
     conditions: Box<[u64]>,
     origin: CodeOrigin,
     allocates: bool,
@@ -35,7 +35,7 @@ enum CodeOrigin {
     Jdk,
     /// The C library and its like.
     Runtime,
-    /// Any other library, or the program.
+    /// Library other than these, or the program.
     Library,
     /// A native frame of which not even the module is known.
     Nowhere,
@@ -307,7 +307,7 @@ fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
 }
 
 impl Rule {
-    /// Does it hold for a stack in which the conditions `holding` hold for some frame, and the conditions
+    /// Does the rule hold for a stack in which the conditions `holding` hold for some frame, and the conditions
     /// `innermost` for the innermost one that has a name and is not the allocator?
     fn holds(&self, source: &Source, holding: &[u64], innermost: &[u64]) -> bool {
         let source_holds = match (self.source, source) {

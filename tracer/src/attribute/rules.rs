@@ -330,7 +330,7 @@ impl Matcher {
     }
 }
 
-/// Does one of the patterns match?
+/// Does any of the patterns match?
 pub(super) fn matches(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }

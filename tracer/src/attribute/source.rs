@@ -1,6 +1,6 @@
-//! Where bytes came from: the allocator or a mapping.
+//! Source of bytes: the allocator or a mapping.
 
-/// Where bytes came from.
+/// Source of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// Calls of the malloc family, and the sizes that they asked for.
@@ -12,7 +12,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// As in reports and recordings.
+    /// Name in reports and recordings.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Source::Allocator => "allocator",

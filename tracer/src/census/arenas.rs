@@ -14,7 +14,7 @@ use crate::process::memory::ProcessMemory;
 /// Bytes by which the lengths are short of a power of two (or ten KiB).
 const SLACK: u64 = 40;
 const LENGTHS: [u64; 4] = [256 - SLACK, 1024 - SLACK, 10 * 1024 - SLACK, 32 * 1024 - SLACK];
-/// Before the chunk, if Native Memory Tracking is on.
+/// Bytes before the chunk, if Native Memory Tracking is on.
 const TRACKING_BYTES: usize = 16;
 /// Size of its header: to 21, and with what comes later.
 const HEADER_BYTES: u64 = 16;

@@ -73,7 +73,7 @@ pub struct Subject {
     pub jvm: Option<JvmVersion>,
 }
 
-/// Which JVM it is.
+/// Version of the JVM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JvmVersion {
     pub version: String,
@@ -85,7 +85,7 @@ pub struct JvmVersion {
     pub java_home: Option<String>,
 }
 
-/// How the census was taken.
+/// Method and circumstances of a census.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     #[serde(default)]
@@ -95,7 +95,7 @@ pub struct Taken {
     pub core: Option<String>,
 }
 
-/// Something that stands out.
+/// Finding: something that stands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// `zlib`, `direct-buffer`, `malloc-free`, ...
@@ -103,7 +103,7 @@ pub struct Finding {
     /// Bytes that it holds, as far as they are known.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// One sentence, with the numbers.
+    /// Evidence in one sentence, with the numbers.
     #[serde(default)]
     pub evidence: String,
     /// The category in which a recording has it, if there is one.

@@ -21,14 +21,14 @@ const ARENAS_MISSING: &str =
     "one that follows in the ring makes no sense: damaged, or of a glibc that is not known";
 const METASPACE_UNDIVIDED: &str = "this JVM does not describe the metaspace of its loaders";
 
-/// Everything that was read, whole.
+/// Readings of a process, whole.
 pub(super) struct Readings {
     native: Native,
     /// `None` if no JVM is in the process.
     jvm: Option<Known<Jvm>>,
     threads: Known<Vec<Group>>,
     rss_bytes: Option<u64>,
-    /// By owner, most resident first; empty if it is not known.
+    /// Parts by owner, most resident first; empty if it is not known.
     parts: Vec<(Owner, Usage)>,
 }
 

@@ -11,9 +11,9 @@ use crate::process::Pid;
 use crate::process::module::file_name;
 use crate::units::count;
 
-/// Below this, nothing is worth a finding.
+/// Bytes below which nothing is worth a finding.
 const MIN_BYTES: u64 = 16 << 20;
-/// Below this, memory that nothing explains is not worth a finding.
+/// Bytes below which memory that nothing explains is not worth a finding.
 const MIN_UNEXPLAINED_BYTES: u64 = 64 << 20;
 /// Part of the resident memory that has no owner, from which that is the first thing to say, as a divisor.
 const UNEXPLAINED_PART: u64 = 4;
@@ -32,7 +32,7 @@ const FREE_RSS_PART: u64 = 5;
 const JVM: &str = "/libjvm.so";
 const MIN_THREADS: u64 = 100;
 
-/// Everything that stands out, the most important first.
+/// Findings of a census, the most important first.
 pub(super) fn of(census: &Census) -> Vec<Finding> {
     let mut findings = Vec::new();
     unexplained(census, &mut findings);

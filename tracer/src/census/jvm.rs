@@ -77,7 +77,7 @@ impl CodeUse {
         self.heaps.iter().map(|heap| heap.used_bytes).sum()
     }
 
-    /// All methods by tier.
+    /// Methods by tier.
     pub(super) fn tiers(&self) -> Vec<CodeTier> {
         let mut tiers: BTreeMap<&str, Sum> = BTreeMap::new();
         for method in &self.methods {

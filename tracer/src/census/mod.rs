@@ -32,7 +32,7 @@ use crate::vmmap::Map;
 /// A value, or the reason why it could not be read.
 pub type Known<T> = Result<T, String>;
 
-/// Where a census reads.
+/// Source of a census.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     memory: &'a dyn ProcessMemory,

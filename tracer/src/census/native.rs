@@ -33,7 +33,7 @@ pub(super) struct Native {
     pub(super) openssl: OpenSsl,
     pub(super) zstd: Zstd,
     pub(super) zlib: States,
-    /// By library, the largest first.
+    /// Libraries that made zlib's states, the largest first.
     pub(super) zlib_makers: Vec<Library>,
     /// zlib's states were looked for in malloc's chunks; else in all writable anonymous memory.
     pub(super) zlib_in_chunks: bool,

@@ -13,7 +13,7 @@ use super::document::OpenSsl;
 use super::owners::Owners;
 use crate::process::memory::ProcessMemory;
 
-/// Neither is smaller.
+/// Bytes below which neither structure can be.
 const SMALLEST_BYTES: u64 = 512;
 /// Versions of TLS and DTLS, and "any" of each.
 const TLS: std::ops::RangeInclusive<u64> = 0x300..=0x304;

@@ -15,7 +15,7 @@ use crate::process::mapping::Mapping;
 const WORDS: usize = 4;
 /// A table of functions is aligned to this.
 const TABLE_ALIGNMENT: u64 = 8;
-/// Where no library is, as bits: one for so many bytes, in a circle of so many.
+/// Shifts of the bits for parts without a library: one for so many bytes, in a circle of so many.
 const COARSE_SHIFT: u32 = 21;
 const COARSE_BITS: usize = 1 << 16;
 
@@ -78,7 +78,7 @@ impl Owners {
         self.find(address).is_some()
     }
 
-    /// Is there code at `function`, of the library that has its constants at `constants`?
+    /// Is code at `function`, of the library that has its constants at `constants`?
     pub(super) fn is_code_beside(&self, constants: u64, function: u64) -> bool {
         let library = self.find(constants).map(|(_, library)| library);
         self.find(function).is_some_and(|(executable, other)| executable && library == Some(other))
@@ -113,7 +113,7 @@ impl Owners {
     }
 }
 
-/// Where the bit for a part of the address space is.
+/// Position of the bit for a part of the address space.
 #[inline]
 fn place(part: u64) -> (usize, u64) {
     let bit = part as usize % COARSE_BITS;

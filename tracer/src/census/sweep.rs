@@ -1,5 +1,5 @@
-//! All writable anonymous memory, at every place where an allocator could have put something: what is
-//! done where no allocator's books can be read.
+//! The sweep over all writable anonymous memory, at every place where an allocator could have put something: for memory
+//! of allocators whose books cannot be read.
 
 use std::ops::Range;
 

@@ -26,7 +26,7 @@ const DEFLATE_BYTES: u64 = 5952;
 const STREAM_BYTES: usize = 112;
 /// Fields that are read of a state.
 const FIELDS_BYTES: usize = 208;
-/// Before what malloc hands out.
+/// Bytes of a header before what malloc hands out.
 const HEADER_BYTES: u64 = 8;
 
 /// Work of a state.
@@ -64,13 +64,13 @@ pub struct Shape {
     pub has_window: bool,
 }
 
-/// All states of a process.
+/// States of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct States {
     pub inflate: Sum,
     pub deflate: Sum,
     pub shapes: BTreeMap<Shape, Sum>,
-    /// By the address of `zalloc`.
+    /// Sums by the address of `zalloc`.
     pub makers: BTreeMap<u64, Sum>,
 }
 
@@ -91,7 +91,7 @@ impl States {
 #[derive(Clone, Copy)]
 pub struct Prover<'a> {
     pub memory: &'a dyn ProcessMemory,
-    /// Is there code at this address?
+    /// Tells whether there is code at an address.
     pub is_code: &'a dyn Fn(u64) -> bool,
     /// Memory is handed out by glibc: a size stands before it.
     pub has_sizes: bool,

@@ -21,7 +21,7 @@ const WORKSPACE_BYTES: std::ops::RangeInclusive<u64> = 1 << 13..=1 << 34;
 const TABLE_BYTES: std::ops::RangeInclusive<u64> = 1 << 12..=1 << 14;
 /// Lengths of blocks that can be a decompressing one: with its tables, and with the largest buffers within.
 const DECOMPRESS_BYTES: std::ops::RangeInclusive<u64> = 90_000..=400_000;
-/// Where the tables are in it: of literal lengths, of match lengths, of offsets, and Huffman's.
+/// Offsets of its tables: of literal lengths, of match lengths, of offsets, and Huffman's.
 const TABLES: [u64; 4] = [32, 6_192, 4_136, 10_296];
 /// Entries of a table begin with a number of so many bytes.
 const TABLE_ALIGNMENT: u64 = 4;
@@ -29,7 +29,7 @@ const TABLE_ALIGNMENT: u64 = 4;
 const MAX_TABLE_LOG: u8 = 12;
 /// Words before a block's length.
 const WORD_BYTES: u64 = 8;
-/// By so much a block may be longer than what was asked for: whole pages, if it is mapped alone.
+/// Bytes by which a block may be longer than what was asked for: whole pages, if it is mapped alone.
 const SLACK_BYTES: u64 = 2 * 4_096;
 /// Kept until they are proved.
 const MAX_CANDIDATES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Where a result goes, and how it looks there: the flags that every command with a result has.
+//! Destination of a result, and its look there: the flags that every command with a result has.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl DestinationArgs {
     }
 }
 
-/// Where it goes.
+/// Destination of a result.
 pub(super) struct Destination {
     pub(super) color: bool,
     /// Columns of the terminal; 0: it is none.

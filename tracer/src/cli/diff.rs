@@ -111,7 +111,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
     }
 }
 
-/// One of the two that are compared.
+/// One of the two inputs that are compared.
 enum Input {
     Recording(Box<ManuallyDrop<Profile>>),
     Census(Box<Census>),

@@ -11,14 +11,14 @@ pub mod status {
     pub const DONE: u8 = 0;
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;
-    /// Not permitted, or the kernel or JVM lacks what is needed.
+    /// Status if something is not permitted, or the kernel or JVM lacks what is needed.
     pub const LACKING: u8 = 3;
     /// Finished, but data is incomplete (`--strict`).
     pub const INCOMPLETE: u8 = 4;
     /// Status if more is live than `--fail-over` allows.
     pub const OVER: u8 = 5;
 
-    /// All of them, with what they mean.
+    /// Statuses with what they mean.
     pub const ALL: [(u8, &str); 6] = [
         (DONE, "done"),
         (FAILED, "failed: a file, a process or a server"),
@@ -43,7 +43,7 @@ impl Failure {
         Self { status, error: error.to_string(), help: None }
     }
 
-    /// With what mends it.
+    /// Adds a remedy.
     #[must_use]
     pub fn help(mut self, help: impl fmt::Display) -> Self {
         self.help = Some(help.to_string());

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::failure::{Failure, status};
 
-/// How a result is written.
+/// Form in which a result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Tables and stacks for people
@@ -31,7 +31,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Does it draw stacks of one source?
+    /// Does the format draw stacks of one source?
     pub(super) const fn has_one_source(self) -> bool {
         !matches!(self, Format::Text | Format::Json)
     }

@@ -151,7 +151,8 @@ fn start_log() {
 
 #[cfg(test)]
 mod tests {
-    /// Whatever is wrong, the flag or value is named, and what to write instead; nothing of a library's words.
+    /// Wrong usage is answered by a line with the flag or value and one with what to write instead; nothing of a
+    /// library's words.
     #[test]
     fn wrong_usage_is_a_line_of_what_and_one_of_help() {
         for (line, error) in [

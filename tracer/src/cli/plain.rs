@@ -53,7 +53,7 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// How text is laid out.
+    /// Layout of text.
     pub(super) fn screen(&self, top: TopArgs) -> Screen {
         Screen { color: self.to.color, width: self.to.width, top: top.top }
     }

@@ -1,4 +1,4 @@
-//! How a report or a comparison is written: the flags that `report` and `diff` share.
+//! Form of a report or a comparison: the flags that `report` and `diff` share.
 
 use clap::{Args, ValueEnum};
 
@@ -94,7 +94,7 @@ impl WritingArgs {
         Ok((format, self.to.open(format, terminal)?))
     }
 
-    /// How to render.
+    /// Options of rendering.
     pub(super) fn options(&self, filters: &FilterArgs, to: &Destination) -> Options {
         Options {
             view: filters.view(),

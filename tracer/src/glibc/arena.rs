@@ -11,7 +11,7 @@ use super::parameters::Parameters;
 use super::source::Source;
 use super::walk::{End, Extent};
 
-/// Where an arena has its fast bins, to 2.42.
+/// Offset of an arena's fast bins, to 2.42.
 const FAST_BINS: u64 = 2;
 pub(super) const FAST_BIN_COUNT: usize = 10;
 /// Words of a `malloc_state` from the pointer to the top on, and where its fields are from there.
@@ -27,9 +27,9 @@ const MAX_SYSTEM_BYTES: usize = 262;
 /// First fields of a `malloc_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// To 2.42.
+    /// Fast bins, to 2.42.
     FastBins,
-    /// From 2.43.
+    /// No fast bins, from 2.43.
     Plain,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Arena {
     pub(super) fast_bins: [u64; FAST_BIN_COUNT],
 }
 
-/// Where an arena has chunks.
+/// Ranges in which an arena has chunks.
 #[derive(Debug, Default)]
 pub(super) struct Extents {
     pub(super) heaps: Vec<Heap>,
@@ -152,7 +152,7 @@ impl Arena {
         })
     }
 
-    /// Where an arena at `address` would say that the next one is.
+    /// Address at which an arena at `address` would say that the next one is.
     pub(super) fn next_of(source: &Source<'_>, address: u64, form: Form) -> Option<u64> {
         source.word(address.checked_add(form.bytes_to_top() + 8 * NEXT as u64)?)
     }
@@ -168,7 +168,7 @@ impl Arena {
         self.address + self.form.bytes_to_top() + 8 * TOP as u64
     }
 
-    /// Its heaps and the chunks in them.
+    /// Heaps of the arena and the chunks in them.
     pub(super) fn extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
         if self.is_main { self.main_extents(source, parameters) } else { self.heap_extents(source) }
     }
@@ -262,7 +262,7 @@ fn info_bytes(address: u64) -> Option<u64> {
     HEAP_INFO_BYTES.into_iter().find(|bytes| address % HEAP_BYTES == *bytes)
 }
 
-/// Where the first chunk is behind `heap_info` and state: what it hands out is aligned to 16.
+/// Offset of the first chunk behind `heap_info` and state: what it hands out is aligned to 16.
 fn first_chunk(info_bytes: u64, form: Form) -> u64 {
     (info_bytes + form.bytes()).next_multiple_of(16)
 }

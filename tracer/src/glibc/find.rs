@@ -28,7 +28,7 @@ pub(super) struct Found {
     pub(super) data: Range<u64>,
 }
 
-/// All arenas of the process.
+/// Finds all arenas of the process.
 pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
     let (libc, other): (Vec<&Mapping>, Vec<&Mapping>) = source
         .mappings

@@ -35,11 +35,11 @@ pub(super) struct Freed {
     pub(super) inconsistent_count: u64,
 }
 
-/// How a chunk's link is written.
+/// Form of a chunk's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Links {
     Plain,
-    /// From 2.32: xor the link's own address, shifted by 12.
+    /// The link xor its own address, shifted by 12: from 2.32.
     Mangled,
 }
 
@@ -57,7 +57,7 @@ impl Links {
 /// The chunks of one list.
 #[derive(Clone, Copy, Debug)]
 struct List {
-    /// Where the first one's memory begins, 0 if there is none.
+    /// Address of the first one's memory, 0 if there is none.
     first: u64,
     /// The size of each, if they are of one size.
     bytes: Option<u64>,
@@ -79,7 +79,7 @@ pub(super) struct Lists<'a> {
     lines: RefCell<Vec<Option<Line>>>,
     pub(super) freed: Vec<Freed>,
     pub(super) cache_count: u64,
-    /// Where the memory of each of these free chunks begins.
+    /// Address of the memory of each of these free chunks.
     pub(super) free_addresses: Vec<u64>,
 }
 
@@ -94,7 +94,7 @@ struct Line {
 pub(super) enum CacheForm {
     /// 2.30 to 2.41: how many chunks are in it.
     Counts,
-    /// From 2.42: how many more there is room for; the room of an empty one is the same for all.
+    /// Room for more chunks, from 2.42; the room of an empty list is the same for all.
     Room,
 }
 

@@ -77,7 +77,7 @@ pub struct Holdings {
     pub largest_free_bytes: u64,
     /// Structures that were not consistent when it was read, several times.
     pub inconsistent: Amount,
-    /// Not read: swapped out, or not readable.
+    /// Bytes that were not read: swapped out, or not readable.
     pub unread_bytes: u64,
 }
 
@@ -157,7 +157,7 @@ pub struct Malloc {
     pub sizes: Sizes,
     /// Threads whose cache was found with something in it.
     pub cache_count: u64,
-    /// Where the memory of free chunks begins that only lists tell from those in use (caches of threads, fast bins),
+    /// Addresses of the memory of free chunks that only lists tell from those in use (caches of threads, fast bins),
     /// sorted.
     pub free_addresses: Vec<u64>,
 }

@@ -11,7 +11,7 @@ use super::source::Source;
 
 /// Words from its start to the first break: to 2.34, from 2.35, from 2.43.
 const WORDS_TO_BREAK: [usize; 3] = [9, 12, 13];
-/// Where the counters are: four 32-bit words from here, in the same versions.
+/// Offsets of the counters, four 32-bit words, in the same versions.
 const COUNTERS: [usize; 3] = [40, 60, 68];
 const MAX_DATA_BYTES: u64 = 32 << 20;
 /// Words from its start to its end.

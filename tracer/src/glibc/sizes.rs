@@ -1,4 +1,4 @@
-//! How large the chunks in use are.
+//! Sizes of the chunks in use.
 
 /// Chunk sizes below this are counted each for itself: all that are not mapped alone, usually.
 const EXACT_BYTES: u64 = 128 << 10;

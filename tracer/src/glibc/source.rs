@@ -15,7 +15,7 @@ pub struct Source<'a> {
     pub residency: &'a dyn Residency,
     /// Sorted by start.
     pub mappings: &'a [Mapping],
-    /// Where no chunk can be (the Java heap, say): not searched for mapped chunks.
+    /// Ranges in which no chunk can be (the Java heap, say): not searched for mapped chunks.
     pub excluded: &'a [Range<u64>],
 }
 

@@ -21,7 +21,7 @@ const PREVIOUS_IN_USE: u64 = 1;
 const IS_MAPPED: u64 = 2;
 const NOT_MAIN: u64 = 4;
 const BITS: u64 = 7;
-/// Before the memory that is handed out.
+/// Bytes of a header before the memory that is handed out.
 pub(super) const HEADER_BYTES: u64 = 16;
 /// The smallest chunk.
 const MIN_BYTES: u64 = 32;
@@ -45,11 +45,11 @@ pub struct Chunk<'a> {
     pub address: u64,
     /// Bytes that can be used by its owner: at least what was asked for.
     pub usable_bytes: u64,
-    /// Its first bytes, at most 96; fewer if they are not at hand.
+    /// First bytes of the chunk, at most 96; fewer if they are not at hand.
     pub head: &'a [u8],
 }
 
-/// Where a walk ends: read again when a heap grew or shrank meanwhile.
+/// End of a walk: read again when a heap grew or shrank meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     /// Address of a `heap_info`, whose third word is the heap's length.

@@ -16,7 +16,7 @@ pub use send::{Patience, SendError};
 use crate::output::Options;
 use crate::profile::Profile;
 
-/// Where a profile goes.
+/// Destination of a profile.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// `http://` or `https://`.
@@ -42,9 +42,9 @@ pub enum AddressError {
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub protocol: Protocol,
-    /// Where it was sent to.
+    /// Address that it was sent to.
     pub url: String,
-    /// As it was sent, compressed.
+    /// Bytes as they were sent, compressed.
     pub bytes: u64,
     /// The part that the server did not take, and why.
     pub partly: Option<String>,

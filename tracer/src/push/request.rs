@@ -12,10 +12,10 @@ use crate::output::otlp::proto::Refused;
 use crate::output::{Options, otlp, pprof, program_name, started_ns};
 use crate::profile::Profile;
 
-/// Where OTLP takes profiles.
+/// Path at which OTLP takes profiles.
 const OTLP_PATH: &str = "/v1development/profiles";
 
-/// How servers want a profile.
+/// Protocol in which a server takes a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Otlp,

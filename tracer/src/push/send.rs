@@ -18,14 +18,14 @@ const SHOWN_CHARS: usize = 300;
 /// The longest that a server may ask to be left alone.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long to wait for a server, and how often to come again.
+/// Patience with a server: time to wait, and number of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Requests, at most.
     pub tries: u32,
-    /// From a request's begin to its answer's end.
+    /// Time from a request's begin to its answer's end.
     pub timeout: Duration,
-    /// Before the second request; twice as long before each further one.
+    /// Time before the second request; twice as long before each further one.
     pub wait: Duration,
 }
 

@@ -41,7 +41,7 @@ pub struct Part {
     pub owner: Owner,
     /// Name within the owner's memory: a thread, a library and its section, a file, a kind of region.
     pub name: String,
-    /// As in maps: `rw-p`.
+    /// Permissions as in maps: `rw-p`.
     pub permissions: String,
     pub usage: Usage,
 }
@@ -50,7 +50,7 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackUse {
     pub stack: ThreadStack,
-    /// Its thread's id as the reader sees it.
+    /// Id of its thread as the reader sees it.
     pub tid: Option<Tid>,
     pub name: String,
     pub usage: Usage,
@@ -153,7 +153,7 @@ pub fn read(source: &Source<'_>) -> io::Result<Map> {
 struct Claim {
     owner: Owner,
     name: String,
-    /// And its thread's id as the reader sees it.
+    /// Stack, and its thread's id as the reader sees it.
     stack: Option<(ThreadStack, Option<Tid>)>,
 }
 
@@ -329,7 +329,7 @@ impl Claims {
         self.space.pieces(vma.mapping.start, vma.mapping.end)
     }
 
-    /// As [`Self::within`]; neighbours of one owner and name are one.
+    /// Pieces as [`Self::within`]; neighbours of one owner and name are one.
     fn pieces(&self, vma: &Vma, source: &Source<'_>) -> Vec<(Range<u64>, Option<u32>)> {
         let mut pieces: Vec<(Range<u64>, Option<u32>)> = Vec::new();
         let own = named::of_mapping(&vma.mapping, source.modules).0;

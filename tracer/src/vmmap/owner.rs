@@ -27,7 +27,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// All of them, in the order in which they are listed when equal.
+    /// Owners in the order in which they are listed when equal.
     pub const ALL: [Owner; 16] = [
         Owner::JavaHeap,
         Owner::Metaspace,
@@ -47,7 +47,7 @@ impl Owner {
         Owner::Unexplained,
     ];
 
-    /// As in JSON and recordings.
+    /// Id in JSON and recordings.
     pub const fn id(self) -> &'static str {
         match self {
             Owner::JavaHeap => "java-heap",
@@ -69,7 +69,7 @@ impl Owner {
         }
     }
 
-    /// For people.
+    /// Name for people.
     pub const fn name(self) -> &'static str {
         match self {
             Owner::JavaHeap => "Java heap",

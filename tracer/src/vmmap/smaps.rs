@@ -106,7 +106,7 @@ impl Vma {
         self.mapping.inode == 0 && !self.mapping.shared && self.unnamed()
     }
 
-    /// Has it no name, but for one that the process itself gave (`[anon:...]`)?
+    /// Is the mapping without a name, but for one that the process itself gave (`[anon:...]`)?
     pub(super) fn unnamed(&self) -> bool {
         self.mapping.path.is_empty() || self.mapping.path.starts_with("[anon")
     }

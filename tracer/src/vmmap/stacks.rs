@@ -29,7 +29,7 @@ const MAX_STACK_BYTES: u64 = 16 << 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadStack {
     pub range: Range<u64>,
-    /// In the target's own pid namespace; none: its thread has ended, and the stack waits for another.
+    /// Thread id in the target's own pid namespace; none: its thread has ended, and the stack waits for another.
     pub tid: Option<InnerTid>,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn glibc(
     stacks
 }
 
-/// Where glibc keeps what is needed.
+/// Offsets of glibc's structures that are needed.
 struct Layout {
     descriptor_bytes: u64,
     tid: u64,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that was counted.
+/// Contents of a census: what was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Contents {
@@ -20,7 +20,7 @@ pub struct Contents {
     pub java_heap: Option<JavaHeap>,
     pub direct_buffers: Option<DirectBuffers>,
     pub threads: Option<Threads>,
-    /// By type, the most numerous first.
+    /// Class loaders by type, the most numerous first.
     pub class_loaders: Option<Vec<LoaderType>>,
     /// Metaspace of all class loaders. Also `None` if the census is of a version that did not keep it.
     pub class_loader_totals: Option<LoaderTotals>,
@@ -117,7 +117,7 @@ pub struct Malloc {
     pub inconsistent: u64,
     #[serde(default)]
     pub inconsistent_bytes: u64,
-    /// Not read: swapped out, or not readable.
+    /// Bytes that were not read: swapped out, or not readable.
     #[serde(default)]
     pub unread_bytes: u64,
     #[serde(default)]
@@ -133,7 +133,7 @@ pub struct Malloc {
 }
 
 impl Malloc {
-    /// In use, in arenas and alone.
+    /// Blocks in use, in arenas and alone.
     pub fn all_in_use(&self) -> Sum {
         Sum {
             count: self.in_use_count.saturating_add(self.mmapped_count),
@@ -238,7 +238,7 @@ pub struct HeapSpace {
 pub struct DirectBuffers {
     pub count: u64,
     pub capacity_bytes: u64,
-    /// With what their alignment takes; this is what `-XX:MaxDirectMemorySize` limits.
+    /// Bytes with what their alignment takes; this is what `-XX:MaxDirectMemorySize` limits.
     pub reserved_bytes: u64,
 }
 
@@ -270,7 +270,7 @@ pub struct LoaderType {
     pub metaspace_used_bytes: Option<u64>,
 }
 
-/// All class loaders together.
+/// Totals of all class loaders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderTotals {
     pub count: u64,
@@ -297,7 +297,7 @@ pub struct CodeCache {
 /// A segment of the code cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeHeap {
-    /// As the JVM names it: `CodeHeap 'profiled nmethods'`, `CodeCache`.
+    /// Name as the JVM has it: `CodeHeap 'profiled nmethods'`, `CodeCache`.
     pub name: String,
     pub reserved_bytes: u64,
     pub committed_bytes: u64,

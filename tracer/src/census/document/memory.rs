@@ -8,11 +8,11 @@ use crate::vmmap::Owner;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// As the kernel counts it. `None` for a core file, which does not tell.
+    /// Resident bytes as the kernel counts them. `None` for a core file, which does not tell.
     pub rss_bytes: Option<u64>,
     /// The smallest memory limit of its control groups.
     pub limit_bytes: Option<u64>,
-    /// By owner, most resident first; empty if it is not known.
+    /// Parts by owner, most resident first; empty if it is not known.
     pub parts: Vec<MemoryPart>,
     /// Resident bytes of no known owner.
     pub unexplained_bytes: Option<u64>,
@@ -21,7 +21,7 @@ pub struct Memory {
 /// An owner's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPart {
-    /// As [`Owner::id`].
+    /// Id of the owner, as [`Owner::id`].
     pub id: String,
     #[serde(default)]
     pub reserved_bytes: Option<u64>,

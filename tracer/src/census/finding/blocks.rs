@@ -9,8 +9,8 @@ const EQUAL_PART: u64 = 10;
 const MIN_EQUAL: u64 = 1_000;
 /// Groups of equal blocks that are told.
 const MAX_EQUAL: usize = 3;
-/// Below this, memory that nothing tells of is not worth a finding, and neither is a smaller part of the resident
-/// memory, as a divisor.
+/// Limits below which memory that nothing tells of is not worth a finding: in bytes, and as a part of the resident
+/// memory, a divisor.
 const MIN_UNTOLD_BYTES: u64 = 64 << 20;
 const UNTOLD_PART: u64 = 3;
 /// Chunks of zlib's states, windows and tables, from the least to the greatest size (x86-64, malloc's header included).

@@ -21,7 +21,7 @@ use crate::{
 /// The longest session: a capture is bounded, and a slip of the keyboard is not a week's tracing.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a process is recorded that runs already, if nothing else is said.
+/// Length of a recording of a process that runs already, if nothing else is said.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 
 /// Record a process's native memory: attach, watch, detach, keep what was seen in a file
@@ -137,7 +137,7 @@ fn parse_interval(text: &str) -> Result<u32, String> {
 }
 
 impl Args {
-    /// How long to record. `None` means to the end of the command.
+    /// Length of the recording. `None` means to the end of the command.
     pub fn duration(&self) -> Option<Duration> {
         self.duration.or(self.command.is_empty().then_some(DEFAULT_DURATION))
     }

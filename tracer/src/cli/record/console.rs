@@ -20,7 +20,7 @@ const COLUMNS: usize = 80;
 /// See the module.
 pub(super) struct Console {
     shows_status: bool,
-    /// Is there a status line now?
+    /// Is a status line shown now?
     is_shown: Mutex<bool>,
 }
 
@@ -31,7 +31,7 @@ impl Default for Console {
 }
 
 impl Console {
-    /// With a status line, if stderr is a terminal that can do it and it is wanted.
+    /// A console with a status line, if stderr is a terminal that can do it and it is wanted.
     pub(super) fn new(wants_status: bool) -> Self {
         let is_able = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
         Self {

@@ -95,7 +95,7 @@ struct Teller {
     /// `None` if it records to its end.
     duration: Option<Duration>,
     target: OnceLock<(String, PathBuf, Pid)>,
-    /// One answer on stdout at a time.
+    /// Lock for answers on stdout.
     answering: Mutex<()>,
 }
 

@@ -11,7 +11,7 @@ use super::Args;
 use crate::cli::failure::{Failure, status};
 use crate::cli::push;
 
-/// Longer than any path.
+/// Bytes that no path exceeds.
 const PATH_MAX_BYTES: u64 = 1 << 16;
 
 /// The process that waits for the file's name.

@@ -32,7 +32,7 @@ struct Shared {
 
 /// The recording is closed: a signal has nothing to lose any more.
 const CLOSED: u8 = 1;
-/// Everything is told; a program that the recorder started is waited for.
+/// State in which everything is told, and a program that the recorder started is waited for.
 const WAITING: u8 = 2;
 
 impl Signals {
@@ -54,7 +54,7 @@ impl Signals {
         Ok(Self(shared))
     }
 
-    /// For telling the file that a second signal leaves unfinished.
+    /// A function that tells the file which a second signal leaves unfinished.
     pub(super) fn file_setter(&self) -> impl Fn(PathBuf) + use<> {
         let shared = Arc::clone(&self.0);
         move |file| {

@@ -15,7 +15,7 @@ fn request(port: u16) -> Request {
     }
 }
 
-/// Longer than any answer takes, on a busy machine, too.
+/// Patience that is longer than any answer takes, on a busy machine, too.
 fn patience() -> Patience {
     Patience { tries: 3, timeout: Duration::from_secs(60), wait: Duration::from_millis(1) }
 }
