@@ -5,6 +5,7 @@
 //! without probes, alternately, and what the machine does besides falls on all variants alike. Everything printed is
 //! a median over the alternations, with the load average beside it.
 
+mod builds;
 mod census;
 mod cost;
 mod floor;

@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use tracer_common::table::Control;
 
+use crate::builds::Builds;
 use crate::cost::COMPILED;
 use crate::machine::Machine;
 use crate::recorder::{self, Recorder};
@@ -28,9 +29,8 @@ const PAIRS: u64 = 12_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A build of tracer to measure, besides this one; may be given again
-    #[arg(long = "build", value_name = "TRACER")]
-    builds: Vec<PathBuf>,
+    #[command(flatten)]
+    builds: Builds,
     /// Turns of each build in an alternation
     #[arg(long, value_name = "COUNT", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     turns: u32,
@@ -61,7 +61,7 @@ struct Row {
 
 pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
-    let builds: Vec<PathBuf> = options.builds.iter().cloned().chain([recorder::tracer()?]).collect();
+    let builds = options.builds.all()?;
     let java = Java::compile()?;
     let mut native = Command::new(workload::compile_pairs()?);
     let mut rows = Vec::new();
