@@ -11,7 +11,7 @@ use crate::glibc::{self, Source};
 const HEADER_BYTES: u64 = 8;
 /// Free memory beside a block of the same arena.
 const NEAR_BYTES: u64 = 1 << 20;
-/// Where a block that is mapped alone begins in its first page.
+/// Offset in its first page of a block that is mapped alone.
 const MAPPED_ALONE_OFFSET: u64 = 16;
 const PAGE_BYTES: u64 = 4096;
 /// Blocks of one process.
@@ -22,11 +22,11 @@ const MAX_BLOCKS: usize = 1 << 27;
 pub(super) struct Block {
     /// Address of the memory that was handed out.
     pub(super) address: u64,
-    /// With what malloc adds.
+    /// Bytes with what malloc adds.
     pub(super) bytes: u64,
 }
 
-/// All blocks in use, sorted by address.
+/// Blocks in use, sorted by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
     blocks: Vec<Block>,

@@ -22,7 +22,7 @@ const ALIGNMENT: u64 = 16;
 /// Blocks that a block leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closure {
-    /// With the block itself.
+    /// Bytes with the block itself.
     pub(super) bytes: u64,
     /// The block alone.
     pub(super) exact: bool,

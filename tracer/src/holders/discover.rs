@@ -1,4 +1,4 @@
-//! Which `long` fields of which classes have the addresses of native blocks: found by their values, without a list.
+//! Fields of type `long` that have the addresses of native blocks: found by their values, without a list.
 //!
 //! A random value is the address of a live block with a chance of the blocks' bytes in 2^47 (4e-7 for 60 MiB), so a
 //! field is believed if nearly all of its values are such, all equally far from the block's beginning, or if several
@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::blocks::Blocks;
 use crate::hotspot::heap::{ClassId, Look, Object};
 
-/// Below this, a block proves no field: small blocks are many.
+/// Bytes below which a block proves no field: small blocks are many.
 const MIN_PROOF_BYTES: u64 = 64;
-/// How far from its block's beginning an address can be: what libraries put before what they hand out.
+/// Largest distance of an address from its block's beginning: what libraries put before what they hand out.
 const MAX_OFFSET: u64 = 4096;
 /// Part of a field's values that must be addresses, per cent, and different blocks that are enough without.
 const MIN_SHARE: u64 = 90;
 const MIN_BLOCKS: usize = 3;
-/// With so many blocks, the least part of its values, per cent: less is what chance brings.
+/// Least part of the values of a field with so many blocks, per cent: less is what chance brings.
 const MIN_SHARE_OF_MANY: u64 = 1;
 /// Hits kept.
 const MAX_HITS: usize = 1 << 25;
@@ -25,7 +25,7 @@ const MAX_HITS: usize = 1 << 25;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FieldId {
     pub(super) class: ClassId,
-    /// From the object's start.
+    /// Offset from the object's start.
     pub(super) offset: u32,
 }
 
@@ -54,7 +54,7 @@ struct Evidence {
     values: u64,
     /// Number of them that are addresses of memory that malloc has freed.
     stale: u64,
-    /// By the distance from the block's beginning: hits, and the blocks that prove.
+    /// Hits, and the blocks that prove, by the distance from the block's beginning.
     by_distance: BTreeMap<u64, (u64, HashSet<usize>)>,
 }
 

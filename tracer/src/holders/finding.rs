@@ -6,21 +6,21 @@ use super::group::Group;
 use super::verdict::State;
 use crate::hotspot::heap::StepKind;
 
-/// From so many bytes on.
+/// Bytes from which on lost memory is a finding.
 const MIN_LOST_BYTES: u64 = 1 << 20;
 const MIN_WAITING_BYTES: u64 = 16 << 20;
-/// One static that holds so much of what Java objects hold, per cent, and so many bytes.
+/// Parts from which on one static is a finding: of what Java objects hold, per cent, and in bytes.
 const STATIC_SHARE: u64 = 30;
 const MIN_STATIC_BYTES: u64 = 1 << 20;
 
-/// Something that stands out.
+/// Finding: something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// `lost`, `collectable`, `static`.
     pub kind: &'static str,
     pub bytes: u64,
     pub count: u64,
-    /// In one sentence, without the number of bytes.
+    /// Evidence in one sentence, without the number of bytes.
     pub evidence: String,
     pub advice: &'static str,
 }

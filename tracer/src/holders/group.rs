@@ -15,10 +15,10 @@ pub struct Group {
     /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
     pub state: State,
-    /// From the root to the owner.
+    /// Path from the root to the owner.
     pub path: Arc<[Step]>,
     pub count: u64,
-    /// With what the blocks lead to.
+    /// Bytes with what the blocks lead to.
     pub bytes: u64,
     /// The bytes are those of the blocks alone; else they are about right.
     pub exact: bool,
@@ -31,7 +31,7 @@ type Key = (Owner, State, Arc<[Step]>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockGroups {
     blocks: Blocks,
-    /// In the order of the blocks.
+    /// Indices of groups in the order of the blocks.
     groups: Vec<Option<u32>>,
 }
 
@@ -42,7 +42,7 @@ pub enum BlockGroup {
     Of(usize),
     /// No Java object has its address.
     None,
-    /// There was no such block after the look.
+    /// The block was not there any more after the look.
     Gone,
 }
 

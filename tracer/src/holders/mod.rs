@@ -46,14 +46,14 @@ pub const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Looks at a copy that is not consistent before it is refused.
 const MAX_LOOKS: u64 = 3;
 
-/// How to look.
+/// Options of a look.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// A process is held no longer.
     pub max_pause: Duration,
-    /// Never hold it.
+    /// Is the process never to be held?
     pub no_stop: bool,
-    /// Most memory to use; `None` means half of what the host has available.
+    /// Largest memory to use; `None` means half of what the host has available.
     pub max_memory_bytes: Option<u64>,
     /// Waits some seconds for a young collection where that makes the pause shorter.
     pub awaits_collection: bool,
@@ -90,7 +90,7 @@ pub enum Notice {
 /// Reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HoldersError {
-    /// Nobody has proved that such a JVM's heap is read right.
+    /// The heaps of such JVMs were never compared with the JVM's own collections.
     #[error("{0}")]
     NotProved(String),
     /// Anything else, in one sentence.
@@ -109,19 +109,19 @@ impl From<HeapError> for HoldersError {
     }
 }
 
-/// How the heap was looked at.
+/// Method of the look at the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Held by ptrace.
     Ptrace,
-    /// Not stopped.
+    /// No stop.
     None,
     /// A core file.
     Core,
 }
 
 impl Method {
-    /// As it is written.
+    /// Name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ptrace => "ptrace",
@@ -142,7 +142,7 @@ pub struct Pause {
     pub looks: u64,
 }
 
-/// How far what was read made sense.
+/// Quality of what was read: how much of it made sense.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataQuality {
     pub heap: Quality,
@@ -373,7 +373,7 @@ fn blocks_of(
     Blocks::read(&source).map_err(|error| HoldersError::Refused(error.to_string()))
 }
 
-/// Where the Java heap is: no block of malloc's is there.
+/// Ranges of the Java heap: no block of malloc's is there.
 fn java_heap(hotspot: &Hotspot) -> Vec<Range<u64>> {
     let ranges = hotspot.ranges(&[]).into_iter().filter(|range| range.kind == RangeKind::JavaHeap);
     let mut ranges: Vec<Range<u64>> = ranges.map(|range| range.range).collect();

@@ -1,4 +1,4 @@
-//! One look at the heap of a live process while it is held: prediction first, then hold, copy, let go.
+//! The look at the heap of a live process while it is held: prediction first, then hold, copy, let go.
 
 use std::io;
 use std::thread;
@@ -19,9 +19,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// The next young collection is waited for so long at most: after it, there is least to copy.
 const YOUNG: Duration = Duration::from_secs(8);
 const YOUNG_POLL: Duration = Duration::from_millis(1);
-/// Over this time it is seen how fast the program allocates.
+/// Time over which it is seen how fast the program allocates.
 const RATE: Duration = Duration::from_millis(100);
-/// Below this, waiting for a collection is not worth it.
+/// Time below which waiting for a collection is not worth it.
 const SHORT: Duration = Duration::from_millis(30);
 /// Tries to read something of a process that runs.
 const UNHELD_TRIES: u32 = 10;
@@ -30,7 +30,7 @@ const SAMPLE_BYTES: u64 = 64 << 20;
 /// Time to stop one thread and read its registers, and for everything else.
 const THREAD_NS: u64 = 60_000;
 const FIXED_NS: u64 = 2_000_000;
-/// How fast memory is read where there is too little to learn it, bytes a second.
+/// Rate of reading memory where there is too little to learn it, bytes a second.
 const USUAL_RATE: f64 = 3e9;
 
 /// Prediction of the pause of the target.

@@ -26,7 +26,7 @@ pub struct Subject {
     pub core: Option<PathBuf>,
 }
 
-/// One look, and the process that it is of.
+/// A look, and the process that it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     pub subject: Subject,

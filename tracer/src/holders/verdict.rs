@@ -14,17 +14,17 @@ const MAX_PATHS: usize = 1 << 20;
 const VIEWS: [&str; 3] =
     ["java.nio.Direct", "jdk.internal.foreign.NativeMemorySegmentImpl", "sun.nio.ch.Util"];
 
-/// How a block is held, the strongest first.
+/// State of a block: how it is held, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// From a static field, a thread's object, a class loader, JNI.
+    /// A static field, a thread's object, a class loader or JNI leads to it.
     Held,
-    /// From a word on a thread's stack or in its registers.
+    /// A word on a thread's stack or in its registers leads to it.
     Stack,
-    /// By soft references alone.
+    /// Soft references alone lead to it.
     Soft,
-    /// By a cleaner or finalizer alone: garbage, which a collection frees.
+    /// A cleaner or finalizer alone leads to it: garbage, which a collection frees.
     Collectable,
     /// Unreachable, and nothing will free it.
     Lost,
@@ -35,7 +35,7 @@ pub enum State {
 }
 
 impl State {
-    /// As it is written.
+    /// Name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -80,14 +80,14 @@ pub(super) struct Verdict {
     pub(super) block: Block,
     pub(super) owner: Owner,
     pub(super) state: State,
-    /// From the root to the owner; empty if nothing leads to it.
+    /// Path from the root to the owner; empty if nothing leads to it.
     pub(super) path: Arc<[Step]>,
 }
 
 /// Findings of one look.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdicts {
-    /// One for each block that an object has the address of, sorted by address.
+    /// Verdicts on the blocks that an object has the address of, sorted by address.
     pub(super) verdicts: Vec<Verdict>,
     pub(super) quality: Quality,
     /// Places at which dead objects made no sense.
@@ -98,7 +98,7 @@ pub(super) struct Verdicts {
 #[derive(Clone, Copy)]
 struct Best {
     state: State,
-    /// In the order of marking: the smaller, the shorter the path.
+    /// Index in the order of marking: the smaller, the shorter the path.
     index: Option<usize>,
     hit: Hit,
 }

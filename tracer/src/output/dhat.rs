@@ -14,7 +14,7 @@ use super::{Options, filtered, label};
 use crate::process::Pid;
 use crate::profile::{Profile, Site, SiteFrame};
 
-/// All of it, by the format's own names.
+/// The file, by the format's own names.
 #[derive(Serialize)]
 struct File {
     #[serde(rename = "dhatFileVersion")]
@@ -183,7 +183,7 @@ impl Frames {
     }
 }
 
-/// How far moments are apart, at most of the times.
+/// Interval between moments, at most of the times.
 fn interval_ns(times_ns: &[u64]) -> u64 {
     let mut gaps: Vec<u64> =
         times_ns.windows(2).filter_map(|pair| Some(pair.last()?.saturating_sub(*pair.first()?))).collect();

@@ -23,7 +23,7 @@ const OTHER_SITES: &str = "[other sites]";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Function {
     pub(super) name: u32,
-    /// With its parameters, if the name has none.
+    /// Name with its parameters, if the name has none.
     pub(super) system_name: u32,
     pub(super) file: u32,
 }
@@ -204,7 +204,7 @@ impl<T: ?Sized + Eq + Hash> Table<T> {
         place
     }
 
-    /// All rows with their indices, the empty one first.
+    /// Rows with their indices, the empty one first.
     pub(super) fn rows(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(self.rows.iter().map(Arc::as_ref))
     }

@@ -1,4 +1,4 @@
-//! Whatever the filter, every output has the same totals, and with what was left out they are the recording's.
+//! Totals of every output of a filtered recording are the same, and with what was left out they are the recording's.
 
 use proptest::prelude::*;
 use regex::Regex;

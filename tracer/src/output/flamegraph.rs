@@ -81,7 +81,7 @@ pub(super) fn what(view: View, source: &str) -> &'static str {
     }
 }
 
-/// Which memory is not in the picture: thread stacks and the like are in none of malloc's.
+/// Memory that is not in the picture: thread stacks and the like are in none of malloc's.
 fn of_other_source(profile: &Profile, source: &str) -> Option<String> {
     let of = |source| {
         let rows = profile.categories.iter().filter(move |row| row.source == source);

@@ -1,4 +1,4 @@
-//! From recordings that someone changed to every output: no panic, no loop, no wrong arithmetic.
+//! Hostile recordings, which someone changed, to every output: no panic, no loop, no wrong arithmetic.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// CPU time that any of them may take to be read and written in each format.
 const EACH: Duration = Duration::from_secs(5);
 
-/// How a format writes a subject.
+/// Writer of a subject in a format.
 type Render<T> = fn(&T, &Options, &mut dyn Write) -> io::Result<()>;
 
 /// Every format of a recording but text and JSON, which are read again.

@@ -31,7 +31,7 @@ pub(super) enum Kind {
     Kernel,
     /// No frame, but a word on what is not there; or a frame without a name.
     Missing,
-    /// Where the C library begins a thread.
+    /// The C library begins a thread here.
     Entry,
     /// No frame, but the category of what is below it.
     Category,
@@ -52,12 +52,12 @@ impl Kind {
     }
 }
 
-/// Is it in a package of the JDK? `name`: of a class, or of a method with its class.
+/// Is a class of this name in a package of the JDK? `name`: of a class, or of a method with its class.
 pub(super) fn is_of_jdk(name: &str) -> bool {
     OF_JDK.iter().any(|begin| name.starts_with(begin))
 }
 
-/// Is it an address of a library without symbols?
+/// Is the frame an address of a library without symbols?
 pub(super) fn is_nameless(frame: &SiteFrame) -> bool {
     frame.function.starts_with("[unknown")
 }

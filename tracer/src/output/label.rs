@@ -57,7 +57,7 @@ pub fn fit(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{tail}"))
 }
 
-/// As many characters as fit.
+/// Characters that fit, as many as do.
 fn of_columns(chars: impl Iterator<Item = char>, width: usize) -> String {
     let mut used = 0;
     let fits = |char: &char| {

@@ -9,7 +9,7 @@ use super::text::verdicts;
 use super::{clean, label, table, units};
 use crate::limits::{Fits, Limit, Unit};
 
-/// From here on a limit is near, percent.
+/// Percent of a limit from which on it is near.
 const NEAR_PERCENT: u64 = 90;
 
 /// Name of a limit for people.

@@ -45,7 +45,7 @@ pub use crate::units;
 pub use label::{clean, fit};
 pub use program::{name as program_name, started_ns, with_pid};
 
-/// How to render. The part of a profile that is shown is decided before: see
+/// Options of rendering. The part of a profile that is shown is decided before: see
 /// [`Profile::filtered`](crate::profile::Profile::filtered) and
 /// [`Profile::keep_view`](crate::profile::Profile::keep_view).
 #[derive(Clone, Debug, Default)]
@@ -64,7 +64,7 @@ pub struct Options {
     pub top: Option<usize>,
     /// Escape sequences for a terminal.
     pub color: bool,
-    /// Whole stacks, all threads.
+    /// Are whole stacks and all threads written?
     pub verbose: bool,
     /// Every table.
     pub all: bool,
@@ -76,7 +76,7 @@ pub struct Options {
     pub file: Option<PathBuf>,
 }
 
-/// How text without stacks is laid out.
+/// Layout of text without stacks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Screen {
     /// Escape sequences for a terminal.

@@ -26,7 +26,7 @@ pub fn with_pid(target: &Target) -> String {
     }
 }
 
-/// When recording began, in nanoseconds since 1970; 0: not known.
+/// Time at which recording began, in nanoseconds since 1970; 0: not known.
 pub fn started_ns(session: &Session) -> u64 {
     let started = humantime::parse_rfc3339(&session.started).ok();
     let since = started.and_then(|started| started.duration_since(UNIX_EPOCH).ok());

@@ -19,7 +19,7 @@ fn secrets() -> impl Strategy<Value = Secrets> {
         .prop_map(|(pid, words)| Secrets { pid, words: words.into_iter().collect() })
 }
 
-/// All that is written of a profile and of what it and itself differ in, by format.
+/// Texts that are written of a profile and of what it and itself differ in, by format.
 fn written(profile: &mut Profile) -> Vec<(&'static str, String)> {
     type Render = fn(&Profile, &Options, &mut dyn Write) -> std::io::Result<()>;
     let mut all = Vec::new();

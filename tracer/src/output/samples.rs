@@ -71,7 +71,7 @@ pub(super) fn of_profile<'a>(
     sites().take(top).map(sampled).chain(others(rest, source))
 }
 
-/// One of the two that a comparison is of.
+/// Side of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Base,

@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::{Options, label};
 use crate::profile::{Profile, Site, SiteFrame};
 
-/// One level of a stack.
+/// A level of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Level {
     pub(super) name: String,
@@ -28,7 +28,7 @@ pub(super) fn source(options: &Options, mut of_sites: impl Iterator<Item = &'sta
     told.unwrap_or(if is_mapped { "mapping" } else { "allocator" })
 }
 
-/// How a stack becomes levels.
+/// Function by which a stack becomes levels.
 pub(super) type Levels = fn(Calls<'_>, &Options) -> Vec<Level>;
 
 /// The stacks of a profile, of one source. Sites beyond `options.top` are one, so that the sum stays the same.

@@ -37,7 +37,7 @@ impl Style {
         self.around("2", text)
     }
 
-    /// For what a person must not overlook.
+    /// Marks text that a person must not overlook.
     pub(super) fn warn(self, text: &str) -> String {
         self.around("1;33", text)
     }

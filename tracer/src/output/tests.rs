@@ -255,7 +255,7 @@ fn folded_lines_name_the_line() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Whatever the totals are: live = allocated − freed, and every output has the same sums.
+    /// Sums of any recording: live = allocated − freed, and every output has the same.
     #[test]
     fn sums_of_any_recording(rows in proptest::collection::vec((0..5_u64, 0..1_u64 << 40, 0..1_u64 << 40, any::<bool>()), 0..12)) {
         let (_folder, path) = fixture::folder();

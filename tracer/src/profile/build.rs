@@ -143,7 +143,7 @@ fn session(recording: &Recording) -> Session {
     }
 }
 
-/// With one decimal. `None` for a part of nothing.
+/// Percentage with one decimal. `None` for a part of nothing.
 fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64 * 1_000.0).round() / 10.0)
 }

@@ -17,7 +17,7 @@ pub struct CodeCache {
     pub committed_bytes: Option<u64>,
     pub used_bytes: Option<u64>,
     pub heaps: Vec<CodeHeap>,
-    /// By size.
+    /// Methods by size.
     pub methods: Vec<CodeMethod>,
     /// Bytes that compilers installed in the session, and those of them that were dropped again; none if the JVM did
     /// not tell.
@@ -101,7 +101,7 @@ impl CodeCache {
     }
 }
 
-/// By size.
+/// Methods by size.
 fn methods(recording: &Recording) -> Vec<CodeMethod> {
     let mut methods: Vec<CodeMethod> = recording
         .code_cache
@@ -117,7 +117,7 @@ fn methods(recording: &Recording) -> Vec<CodeMethod> {
     methods
 }
 
-/// By size; owners are not known yet.
+/// Generated code by size; owners are not known yet.
 fn generated(methods: &[CodeMethod]) -> Vec<GeneratedCode> {
     let classes = methods.iter().map(|method| (class(method), method.bytes));
     let mut generated: Vec<GeneratedCode> = census::generated(classes)

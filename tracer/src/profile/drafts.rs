@@ -56,10 +56,10 @@ pub(super) struct Weight {
 #[derive(Default)]
 pub(super) struct Drafts<'a> {
     pub(super) groups: RowGroups,
-    /// In the order of their sources, each by live bytes.
+    /// Drafts of sites in the order of their sources, each by live bytes.
     pub(super) sites: Vec<SiteDraft<'a>>,
     pub(super) categories: Vec<CategoryDraft>,
-    /// All that was allocated, passing or not. `None` if nothing was yet.
+    /// Group of all that was allocated, passing or not. `None` if nothing was yet.
     pub(super) all: Option<GroupId>,
     /// The allocator's totals: all of them, and what passes.
     pub(super) sum: Totals,

@@ -33,7 +33,7 @@ pub struct Variances {
     pub allocated_count: u64,
     pub freed_bytes: u64,
     pub freed_count: u64,
-    /// For what the heaviest sample stands, as far as it is known.
+    /// Bytes for which the heaviest sample stands, as far as they are known.
     pub heaviest_bytes: u64,
     pub heaviest_count: u64,
 }

@@ -14,10 +14,10 @@ use super::{Category, Kind, Threads, Verdict};
 
 /// Categories that grow together: what the JVM keeps for classes, and what it keeps for threads.
 const FAMILIES: [&[&str]; 2] = [&["metaspace", "class", "symbol", "code-cache"], &["thread-stack", "thread"]];
-/// From this share of a category on, its owner is the one to ask.
+/// Share of a category from which on its owner is the one to ask.
 const MOST_SHARE: f64 = 0.5;
 
-/// One illness.
+/// Finding: one illness.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     pub kind: Kind,
@@ -48,7 +48,7 @@ pub struct Finding {
 pub struct Amounts {
     /// Allocated in the recording and not freed.
     pub live_bytes: u64,
-    /// Not freed; of threads, those that live.
+    /// Number of allocations that are not freed; of threads, those that live.
     pub live_count: u64,
     /// Part of `live_bytes` on pages that are in memory. `None` if it is not known.
     pub resident_bytes: Option<u64>,
@@ -87,7 +87,7 @@ pub(super) fn of(categories: &[Category], by_line: &[LineRow], threads: &Threads
     findings
 }
 
-/// One for each method of the application whose rows are findings.
+/// Findings of lines, one for each method of the application whose rows are findings.
 fn of_lines(categories: &[Category], by_line: &[LineRow], threads: &Threads) -> Vec<Finding> {
     let mut lines: Vec<Vec<usize>> = Vec::new();
     let mut by_function: HashMap<&str, usize> = HashMap::new();
@@ -180,7 +180,7 @@ fn bytes_of(row: &LineRow, categories: &[Category], threads: &Threads) -> u64 {
 }
 
 impl Finding {
-    /// Does it make rows of this category grow?
+    /// Does the finding make rows of this category grow?
     pub fn is_of(&self, category: &str) -> bool {
         self.rows.iter().any(|row| row.category == category)
     }

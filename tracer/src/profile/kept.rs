@@ -21,7 +21,7 @@ pub struct KeptBy {
     pub state: State,
     /// The field that has the address. `None` if no Java object has it.
     pub owner: Option<Owner>,
-    /// From the root to the owner.
+    /// Path from the root to the owner.
     pub path: Arc<[Step]>,
     /// Live allocations of the session.
     pub count: u64,
@@ -42,7 +42,7 @@ pub(super) type Sums = BTreeMap<u32, (u64, u64)>;
 /// The look of a recording.
 pub(super) struct Kept<'a> {
     by_stack: HashMap<StackRef, Vec<&'a KeptStack>>,
-    /// By group: owner and path are shared by all rows.
+    /// Groups: owner and path are shared by all rows.
     groups: Vec<KeptBy>,
 }
 

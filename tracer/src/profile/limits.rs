@@ -9,7 +9,7 @@ use crate::vmmap::Owner;
 
 /// A limit of which this part is used is used up: a request that is larger than what is left fails. Percent.
 const FULL_PERCENT: u64 = 99;
-/// Beyond this nobody waits: a month.
+/// Seconds beyond which nobody waits: a month.
 const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// The limits with their course. `None` if the recording does not have them.
@@ -51,14 +51,14 @@ fn points(samples: &[&LimitSample], looks: &BTreeSet<u64>, started_ns: u64) -> V
     times.into_iter().filter_map(point).collect()
 }
 
-/// When the limit is met if it goes on like this; none if that is far away.
+/// Time until the limit is met if it goes on like this; none if that is far away.
 fn seconds_left(limit: &Limit, growth_per_s: f64) -> Option<u64> {
     let left = limit.limit?.saturating_sub(limit.needed()?);
     let seconds = left as f64 / growth_per_s;
     (growth_per_s > 0.0 && seconds < MAX_SECONDS as f64).then_some(seconds as u64)
 }
 
-/// Since when the limit is used up, without a break up to the end.
+/// Time since which the limit is used up, without a break up to the end.
 fn reached_ns(samples: &[&LimitSample], started_ns: u64) -> Option<u64> {
     let is_full = |sample: &&&LimitSample| {
         let used = sample.needed.zip(sample.most).filter(|(_, most)| *most > 0);

@@ -19,7 +19,7 @@ use crate::symbolize::Frame;
 use crate::verdict::AllocatorRetention;
 use crate::vmmap::Owner;
 
-/// From this size on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
+/// Size from which on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
 const MAPPED_BYTES: u64 = 128 << 10;
 /// Moments of the course that are told.
 const MOMENTS: usize = 256;
@@ -34,7 +34,7 @@ pub struct Memory {
     /// The smallest of its control groups'; and what that group uses.
     pub limit_bytes: Option<u64>,
     pub limit_used_bytes: Option<u64>,
-    /// After the start of the session. `None` if it was not looked at.
+    /// Time after the start of the session. `None` if it was not looked at.
     pub time_ns: Option<u64>,
     /// Parts, most resident first. They add up to the resident bytes.
     pub parts: Vec<MemoryPart>,
@@ -43,22 +43,22 @@ pub struct Memory {
     pub heap: Option<Heap>,
     /// `None` if it was not looked at twice.
     pub growth: Option<ResidentGrowth>,
-    /// By time.
+    /// Moments by time.
     pub series: Vec<Moment>,
 }
 
-/// By how much the process's memory grew in the session.
+/// Growth of the process's memory in the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ResidentGrowth {
-    /// Since when: the first look, after the start of the session.
+    /// Time of the first look, after the start of the session.
     pub since_ns: u64,
     /// RSS of the process, as the kernel counts it.
     pub rss_bytes: Option<i64>,
-    /// By owner, the largest first; those that shrank last.
+    /// Parts by owner, the largest first; those that shrank last.
     pub parts: Vec<PartGrowth>,
 }
 
-/// By how much an owner's part grew.
+/// Growth of an owner's part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartGrowth {
     pub id: String,
@@ -89,7 +89,7 @@ pub struct Heap {
     pub arenas: Vec<Arena>,
 }
 
-/// One arena of it.
+/// An arena of malloc's heap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Arena {
     pub main: bool,
@@ -97,20 +97,20 @@ pub struct Arena {
     pub resident_bytes: Option<u64>,
     pub in_use_bytes: u64,
     pub in_use_count: u64,
-    /// Between chunks in use.
+    /// Free bytes between chunks in use.
     pub free_bytes: u64,
-    /// At its end.
+    /// Free bytes at its end.
     pub top_bytes: u64,
 }
 
 /// Resident bytes at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Moment {
-    /// After the start of the session.
+    /// Time after the start of the session.
     pub time_ns: u64,
     /// RSS of the process, as the kernel counts it.
     pub rss_bytes: Option<u64>,
-    /// By owner.
+    /// Resident bytes by owner.
     pub resident_bytes: BTreeMap<String, u64>,
 }
 

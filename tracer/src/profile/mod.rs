@@ -89,7 +89,7 @@ pub struct Profile {
     pub touched: Option<Touched>,
     pub series: Series,
     pub census: Censuses,
-    /// How it was found who keeps what is live, or why that is not known.
+    /// Way in which it was found who keeps what is live, or why that is not known.
     #[serde(skip)]
     pub holders: Result<AboutHolders, String>,
     /// The moments when most was live.
@@ -207,8 +207,8 @@ pub struct OwnerShare {
     pub share: f64,
 }
 
-/// One way in which memory is asked for: stacks that differ only in how warm their Java code was,
-/// or where in a native function they were, are one.
+/// Call path by which memory is asked for: stacks that differ only in how warm their Java code was, or where in a
+/// native function they were, are one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Site {
     pub category: String,
@@ -230,7 +230,7 @@ pub struct Site {
     pub found: Option<Kind>,
     /// The function that a person can change.
     pub owner: Option<String>,
-    /// By live bytes.
+    /// Threads by live bytes.
     pub threads: Vec<SiteThread>,
     /// Live memory, the smallest allocations first. `None` if it is not known of all of it.
     #[serde(skip)]
@@ -238,7 +238,7 @@ pub struct Site {
     pub frames: Vec<Arc<SiteFrame>>,
     /// Does the stack reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
-    /// At the moments of [`Series::times_ns`]; the first sites have it.
+    /// Series at the moments of [`Series::times_ns`]; the first sites have it.
     pub series: Option<RowSeries>,
     /// The same, of a thousand sites. `None` for those that hold less.
     #[serde(skip)]

@@ -10,7 +10,7 @@ use crate::recording::{Recording, Source, Totals};
 pub struct Peak {
     /// The most that was live of it.
     pub live_bytes: u64,
-    /// And in how many allocations at that moment.
+    /// Number of live allocations at that moment.
     pub live_count: u64,
     /// Live when most was live of all sites of its source.
     pub bytes_at_peak: u64,
@@ -35,7 +35,7 @@ impl Peak {
     }
 }
 
-/// When most was live of all sites of a source, after the session started.
+/// Times at which most was live of all sites of a source, after the session started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeakTimes {
     pub allocator_ns: u64,

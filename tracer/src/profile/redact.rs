@@ -137,9 +137,9 @@ impl Profile {
 #[derive(Default)]
 struct Words {
     threads: HashMap<String, String>,
-    /// By pattern: its letters, and the names of it that were seen.
+    /// Letters of each pattern, and the names of it that were seen.
     patterns: HashMap<String, (String, u32)>,
-    /// Those with spaces in them.
+    /// Paths with spaces in them.
     paths: BTreeSet<String>,
     pid: String,
     container: String,

@@ -1,4 +1,4 @@
-//! How the session went: each row's bytes at moments that all rows share, with the collections between.
+//! Course of the session: each row's bytes at moments that all rows share, with the collections between.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,13 +19,13 @@ const COLLECTIONS: usize = 1_000;
 /// The courses of a profile. The recording keeps some 256 moments, however long the session is.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Series {
-    /// Since the session started; the first is 0.
+    /// Times since the session started; the first is 0.
     pub times_ns: Vec<u64>,
     /// RSS of the process, when it was looked at last; none: not yet.
     pub rss_bytes: Vec<Option<u64>>,
-    /// By category's id; those of the allocator.
+    /// Series of the allocator by category's id.
     pub categories: BTreeMap<String, RowSeries>,
-    /// By category's id; those of mappings.
+    /// Series of mappings by category's id.
     pub mappings: BTreeMap<String, RowSeries>,
     pub gc: Vec<Pause>,
 }

@@ -16,11 +16,11 @@ use crate::symbolize::Frame;
 /// The threads of a session.
 #[derive(Clone, Debug, Serialize)]
 pub struct Threads {
-    /// At the end.
+    /// Number of threads at the end.
     pub live: u64,
-    /// In the session.
+    /// Number of threads that started in the session.
     pub started: u64,
-    /// In the session.
+    /// Number of threads that exited in the session.
     pub exited: u64,
     /// Bytes of the live ones' stacks, with guard pages. `None` if it is not known.
     pub stack_reserved_bytes: Option<u64>,
@@ -29,7 +29,7 @@ pub struct Threads {
     pub cached_stacks: Option<CachedStacks>,
     /// Creators of the threads of the session, by their number.
     pub creators: Vec<Creator>,
-    /// By name, a number in it being any number; the most live first.
+    /// Threads by name, a number in it being any number; the most live first.
     pub names: Vec<ThreadNames>,
 }
 

@@ -37,7 +37,7 @@ pub struct Touched {
     /// Page faults of the process that wrote: all of them, counted.
     pub fault_count: u64,
     pub page_bytes: u64,
-    /// In the Java heap, where faults are counted and not looked at.
+    /// Faults in the Java heap, where they are counted and not looked at.
     pub java_heap_fault_count: u64,
     /// Samples of the others: how many were looked at.
     pub sample_count: u64,

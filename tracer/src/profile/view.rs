@@ -11,7 +11,7 @@ pub enum View {
     /// Allocated in the session and not freed.
     #[default]
     Live,
-    /// All that was allocated in the session.
+    /// Allocations of the session, all of them.
     Allocated,
     /// Live at sites whose verdict is `leak` or `gc-pending`, or for which the session was too short.
     Leaks,
@@ -22,7 +22,7 @@ pub enum View {
 }
 
 impl View {
-    /// As in options.
+    /// Name in options.
     pub const fn as_str(self) -> &'static str {
         match self {
             View::Live => "live",
@@ -76,11 +76,11 @@ impl View {
 /// Order of rows, the most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// In the view.
+    /// Bytes in the view.
     Bytes,
     /// Allocations in the view.
     Count,
-    /// All bytes allocated.
+    /// Bytes allocated, freed or not.
     Allocated,
     /// Growth of live memory.
     Growth,

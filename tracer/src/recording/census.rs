@@ -8,10 +8,10 @@ use crate::census::Census;
 
 type Result<T> = rusqlite::Result<T>;
 
-/// When a census was taken.
+/// Moment of a census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CensusMoment {
-    /// While the probes were attached: of what was there before the session.
+    /// The probes were attached meanwhile: a census of what was there before the session.
     Begin,
     End,
 }
@@ -26,13 +26,13 @@ pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptCensus {
     pub moment: CensusMoment,
-    /// When it was asked for, `CLOCK_MONOTONIC` ns.
+    /// Time at which it was asked for, `CLOCK_MONOTONIC` ns.
     pub time_ns: u64,
     pub census: std::result::Result<Box<Census>, String>,
 }
 
 impl CensusMoment {
-    /// As in the table.
+    /// Name in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Begin => "begin",

@@ -11,11 +11,11 @@ use rustix::io::Errno;
 
 use super::WriteError;
 
-/// Where the file is and where it will be.
+/// File that is written, and where it will be.
 pub(super) struct PendingFile {
     /// The file's final, absolute path.
     pub(super) path: PathBuf,
-    /// Where it is written until [`PendingFile::take`].
+    /// Path at which it is written until [`PendingFile::take`].
     temporary: Option<PathBuf>,
     replaces: bool,
     /// Holds the lock which says that a recorder is alive.
@@ -67,7 +67,7 @@ impl PendingFile {
         Ok(PendingFile { path, temporary: Some(temporary), replaces, _lock: lock })
     }
 
-    /// Where the file is now.
+    /// Path at which the file is now.
     pub(super) fn current(&self) -> &Path {
         self.temporary.as_ref().unwrap_or(&self.path)
     }
@@ -77,7 +77,7 @@ impl PendingFile {
         self.temporary.is_some()
     }
 
-    /// Is there an old file, which stays in its place as long as possible?
+    /// Is an old file there, which stays in its place as long as possible?
     pub(super) fn replaces(&self) -> bool {
         self.replaces
     }

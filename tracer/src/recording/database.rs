@@ -30,7 +30,7 @@ pub(super) fn meta(database: &Connection, key: &str, value: &str) -> rusqlite::R
     Ok(())
 }
 
-/// As SQLite keeps integers; what does not fit becomes the largest.
+/// An integer as SQLite keeps them; what does not fit becomes the largest.
 pub(super) fn signed(value: Option<u64>) -> Option<i64> {
     value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -10,7 +10,7 @@ impl Ids {
         self.0.push(id);
     }
 
-    /// Where the row is.
+    /// Place of the row with this id.
     pub(super) fn place(&self, id: i64) -> Option<u32> {
         // Rows are numbered from 1 on, mostly without gaps.
         let likely = usize::try_from(id.wrapping_sub(1)).ok();

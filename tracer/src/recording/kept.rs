@@ -25,7 +25,7 @@ const MAX_PATH_BYTES: usize = 64 << 10;
 /// Reason why there is no look, where nobody asked for one.
 pub const NOT_ASKED_FOR: &str = "nobody looked for holders on the Java heap: `record --holders` does";
 
-/// How the look was taken.
+/// Circumstances of the look at holders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AboutHolders {
@@ -48,7 +48,7 @@ pub struct HolderGroup {
     /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
     pub state: State,
-    /// From the root to the owner.
+    /// Path from the root to the owner.
     pub path: Vec<Step>,
     pub count: u64,
     pub bytes: u64,

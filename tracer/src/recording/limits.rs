@@ -18,7 +18,7 @@ pub struct LimitSample {
     pub time_ns: u64,
     pub id: String,
     pub used: Option<u64>,
-    /// Without page cache that the kernel can drop.
+    /// Memory without page cache that the kernel can drop.
     pub needed: Option<u64>,
     pub most: Option<u64>,
     pub hits: Option<u64>,

@@ -18,7 +18,7 @@ use crate::symbolize::Frame;
 pub use memory::*;
 pub use session::*;
 
-/// One allocation or free, kept with `--events`.
+/// An allocation or free, kept with `--events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     pub freed: bool,
@@ -74,7 +74,7 @@ pub struct CodeCache {
     pub methods: Vec<CompiledMethod>,
 }
 
-/// One heap of the code cache.
+/// A heap of the code cache.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct CodeHeap {
     pub name: String,
@@ -83,7 +83,7 @@ pub struct CodeHeap {
     pub used_bytes: Option<u64>,
 }
 
-/// One nmethod.
+/// A compiled method: one nmethod.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct CompiledMethod {
     /// `package.Class.method`.
@@ -105,7 +105,7 @@ pub struct Recording {
     pub frames: Vec<Frame>,
     pub stacks: Vec<Stack>,
     pub totals: Vec<Total>,
-    /// By time. A stack that is not in a sample did not change since the one before.
+    /// Samples by time. A stack that is not in a sample did not change since the one before.
     pub series: Vec<Sample>,
     pub threads: Vec<Thread>,
     pub live_by_thread: Vec<ThreadLive>,
@@ -113,7 +113,7 @@ pub struct Recording {
     pub live_sizes: Vec<LiveSize>,
     /// Empty: not told.
     pub live_resident: Vec<LiveResident>,
-    /// By begin.
+    /// Collections by begin.
     pub collections: Vec<Collection>,
     /// Memory that is live at the end, by when it was allocated. Empty: not told.
     pub survivors: Vec<Survivors>,
@@ -122,20 +122,20 @@ pub struct Recording {
     pub lost: BTreeMap<String, u64>,
     pub quality: Quality,
     pub memory: Memory,
-    /// By time.
+    /// Samples by time.
     pub memory_series: Vec<MemorySample>,
-    /// By time; where they changed.
+    /// Limits by time; where they changed.
     pub limit_series: Vec<LimitSample>,
-    /// By address. Empty: not known.
+    /// Stacks by address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
     /// `None` if page faults were not sampled.
     pub touched: Option<Touched>,
     pub code_cache: CodeCache,
-    /// By time; where it changed.
+    /// Samples by time; where the code changed.
     pub code_series: Vec<CodeSample>,
     /// Holders of what was live at the end, or why that is not known.
     pub holders: Result<KeptHolders, String>,
-    /// By moment. Empty: none was taken.
+    /// Censuses by moment. Empty: none was taken.
     pub censuses: Vec<KeptCensus>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
@@ -148,7 +148,7 @@ pub enum State {
     Finished(String),
     /// A recorder is still writing it.
     Recording,
-    /// Its recorder was killed or could not write on: whole up to the last tick only.
+    /// The recorder was killed or could not write on: the recording is whole up to the last tick only.
     Unfinished,
 }
 
@@ -158,7 +158,7 @@ pub struct Stack {
     pub id: StackId,
     /// Indices into [`Recording::frames`], leaf first.
     pub frames: Vec<u32>,
-    /// Does it reach the thread's entry? None: its frames were not received.
+    /// Does the stack reach the thread's entry? None: its frames were not received.
     pub complete: Option<bool>,
     /// Reason why the walk ended.
     pub stop: Option<String>,

@@ -83,7 +83,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
     Ok(recording)
 }
 
-/// Only plain tables: a view or a virtual table of a stranger's could compute anything.
+/// Refuses all but plain tables: a view or a virtual table of a stranger's could compute anything.
 fn check_schema(database: &Connection) -> Result<()> {
     let others: i64 = database.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')

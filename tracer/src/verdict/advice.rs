@@ -1,4 +1,4 @@
-//! One thing to do about a verdict, as specific as the category allows.
+//! Advice on a verdict: one thing to do, as specific as the category allows.
 
 use super::Kind;
 use crate::process::Pid;
@@ -6,7 +6,7 @@ use crate::process::Pid;
 /// Advice for a category, by what was found of it.
 struct Advice {
     category: &'static str,
-    /// Only of this kind of the category; empty: of all.
+    /// Kind of the category that it is for; empty: for all.
     kind: &'static str,
     /// Advice for memory that grows and stays.
     leak: &'static str,

@@ -9,9 +9,9 @@ use super::history::GroupId;
 pub struct ClassChurn {
     /// Memory that class loaders themselves take.
     pub loaders: GroupId,
-    /// All stacks on which classes are loaded or defined.
+    /// Stacks on which classes are loaded or defined.
     pub loading: GroupId,
-    /// All stacks on which classes that are there already are defined anew.
+    /// Stacks on which classes that are there already are defined anew.
     pub redefining: GroupId,
     /// Memory that the classes generated (lambdas, proxies) for each line took when they were defined.
     pub generating: Vec<GroupId>,

@@ -13,7 +13,7 @@ use crate::attribute::Nature;
 use crate::process::Pid;
 use crate::recording::Collection;
 
-/// Less than this is no finding: a JVM's own books move by as much in any session.
+/// Bytes below which nothing is a finding: a JVM's own books move by as much in any session.
 pub(super) const SMALL_BYTES: u64 = 128 << 10;
 /// Memory that the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
 pub(super) const TRICKLE_BYTES: u64 = 32 << 10;
@@ -31,22 +31,22 @@ pub(super) const TESTED_WHOLE_SHARE: f64 = 0.05;
 /// Live memory at the end that was allocated at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Birth {
-    /// Since the session started: up to a 32nd of the session earlier than the allocation.
+    /// Time of birth since the session started: up to a 32nd of the session earlier than the allocation.
     pub(super) born_ns: u64,
     /// Collections that had ended by then.
     pub(super) epoch: u32,
     pub(super) live_bytes: u64,
 }
 
-/// All that a verdict rests on. Times are nanoseconds since the session started.
+/// Evidence that a verdict rests on. Times are nanoseconds since the session started.
 #[derive(Clone, Copy)]
 pub(super) struct Evidence<'a> {
     pub(super) nature: Nature,
-    /// By time; the first is 0.
+    /// Points by time; the first is 0.
     pub(super) history: &'a [Point],
-    /// By begin. `None` if this JVM does not tell of its collections.
+    /// Collections by begin. `None` if this JVM does not tell of its collections.
     pub(super) collections: Option<&'a [Collection]>,
-    /// By birth. Empty: not known.
+    /// Births by time. Empty: not known.
     pub(super) births: &'a [Birth],
     /// Cause of the growth of memory for classes.
     pub(super) classes: ClassGrowth,
@@ -54,12 +54,12 @@ pub(super) struct Evidence<'a> {
     pub(super) unloads: bool,
     /// Asked for by the application or a library, not by the JVM for itself.
     pub(super) is_applications: bool,
-    /// Less is no finding.
+    /// Bytes below which nothing is a finding.
     pub(super) usual_bytes: u64,
-    /// Less may be the chance of sampling.
+    /// Bytes below which a difference may be the chance of sampling.
     pub(super) noise_bytes: u64,
     pub(super) pid: Pid,
-    /// How they are held at the end. `None` if nobody looked, or nothing is known of them.
+    /// Reachability at the end. `None` if nobody looked, or nothing is known of them.
     pub(super) reachability: Option<Reachability>,
     /// Threads that the bytes stand for. `None` if nothing is said about threads.
     pub(super) threads: Option<Threads>,
@@ -73,7 +73,7 @@ pub(super) struct Threads {
 }
 
 impl Evidence<'_> {
-    /// Less is no finding: it is usual, or nothing at all.
+    /// Bytes below which nothing is a finding: it is usual, or nothing at all.
     pub(super) fn least_bytes(&self) -> u64 {
         SMALL_BYTES.max(self.usual_bytes).max(self.noise_bytes)
     }

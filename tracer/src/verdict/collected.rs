@@ -17,7 +17,7 @@ const WHOLE_PERCENT: u128 = 90;
 /// Memory that one collection led to free.
 #[derive(Clone, Copy, Debug)]
 struct Freed {
-    /// Its place among all: the epoch in which it was under way.
+    /// Place among all collections: the epoch in which it was under way.
     epoch: u32,
     begin_ns: u64,
     full: bool,
@@ -31,7 +31,7 @@ struct Freed {
 pub(super) struct Collected {
     /// Collections while the group had something live, by begin.
     collections: Vec<Freed>,
-    /// All that they led to.
+    /// Bytes that were freed by them.
     freed_bytes: u64,
     /// Live at the end, and allocated before the last collection. `None` if it is not known.
     survivors_bytes: Option<u64>,
@@ -42,7 +42,7 @@ pub(super) struct Collected {
     tested_count: u64,
     tested_full_count: u64,
     end_live_bytes: u64,
-    /// Less is no finding.
+    /// Bytes below which nothing is a finding.
     small_bytes: u64,
 }
 
@@ -114,22 +114,22 @@ impl Collected {
         self.collections.len() as u64
     }
 
-    /// Was what survived through a full one?
+    /// Did what survived go through a full collection?
     pub(super) fn has_full(&self) -> bool {
         self.tested_full_count > 0
     }
 
-    /// When the last of them began.
+    /// Time at which the last of them began.
     pub(super) fn last_ns(&self) -> Option<u64> {
         self.collections.last().map(|last| last.begin_ns)
     }
 
-    /// Did they free enough to bend the course of what is live?
+    /// Did the collections free enough to bend the course of what is live?
     pub(super) fn matters(&self) -> bool {
         self.freed_bytes >= self.small_bytes && self.freed_bytes.saturating_mul(10) >= self.end_live_bytes
     }
 
-    /// Did they free most of what they could?
+    /// Did the collections free most of what they could?
     pub(super) fn frees_most(&self) -> bool {
         let Some(survivors) = self.survivors_bytes else { return false };
         let share = self.freed_bytes as f64 / self.freed_bytes.saturating_add(survivors).max(1) as f64;
@@ -161,8 +161,8 @@ impl Collected {
             && survivors.saturating_mul(10) >= self.freed_bytes.saturating_add(survivors)
     }
 
-    /// How most of what is live came through collections; `None` if too little of it has been through any
-    /// that would have found it.
+    /// Survival of most of what is live through collections; `None` if too little of it has been through any that would
+    /// have found it.
     pub(super) fn survived(&self, live_bytes: u64, figures: &mut Figures) -> Option<String> {
         let tested = self.tested_bytes?.min(live_bytes);
         let share = if self.tested_whole { TESTED_WHOLE_SHARE } else { TESTED_SHARE };

@@ -33,7 +33,7 @@ struct Watched {
     why: &'static str,
 }
 
-/// All that the verdicts on the rows of one recording rest on.
+/// Verdicts on the groups of one recording, and all that they rest on.
 pub struct GroupVerdicts<'a> {
     recording: &'a Recording,
     rules: &'a Rules,
@@ -47,7 +47,7 @@ pub struct GroupVerdicts<'a> {
     makes_classes: bool,
     /// The group of all stacks on which classes are loaded.
     loading: GroupId,
-    /// By row of the recording's totals: is it of that group?
+    /// Membership of each row of the recording's totals in that group.
     loads: Vec<bool>,
     /// The group of all stacks on which classes that are there already are defined anew.
     redefining: GroupId,
@@ -132,8 +132,8 @@ impl<'a> GroupVerdicts<'a> {
         self.history.of_rows(self.groups.rows(group))
     }
 
-    /// How fast a group grows (bytes a second; `None` if the session was too short), and what its course means.
-    /// `category`: its category, `kind`: what of it.
+    /// Growth of a group (bytes a second; `None` if the session was too short), and what its course means. `category`:
+    /// its category, `kind`: what of it.
     pub fn of_group(&self, group: GroupId, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
         let mut history = self.history(group);
         let watched = self.watched(group);
@@ -188,7 +188,7 @@ impl<'a> GroupVerdicts<'a> {
         Some(AllocatorRetention::new(self.history(all), compilers_bytes, recording.target.pid))
     }
 
-    /// Until when a group was watched. `None` means to the end of the session.
+    /// Span in which a group was watched. `None` means to the end of the session.
     fn watched(&self, group: GroupId) -> Option<Watched> {
         let sources = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
@@ -285,7 +285,7 @@ impl<'a> GroupVerdicts<'a> {
         self.verdict_of(&evidence, (category, kind))
     }
 
-    /// How what the allocator's rows of a group have is held at the end.
+    /// Reachability at the end of what the allocator's rows of a group have.
     fn reachability(&self, group: GroupId) -> Option<Reachability> {
         let totals = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);
@@ -330,13 +330,13 @@ impl<'a> GroupVerdicts<'a> {
         self.generated_bytes.is_none_or(|bytes| bytes.saturating_mul(2) >= added_bytes)
     }
 
-    /// Is it asked for by the application or a library, not by the JVM for itself?
+    /// Is memory of this category asked for by the application or a library, not by the JVM for itself?
     fn is_applications(&self, category: &str) -> bool {
         category.starts_with("native:") || self.rules.nature(category, None) == Nature::Collected
     }
 }
 
-/// In the second half of the time, is something allocated in most moments? What loads at once does so in a few.
+/// Is something allocated in most moments of the second half of the time? What loads at once does so in a few.
 fn allocates_on(history: &[Point]) -> bool {
     let Some(end) = history.last() else { return false };
     let late = history.windows(2).filter(|pair| pair.last().is_some_and(|to| to.time_ns > end.time_ns / 2));
@@ -347,7 +347,7 @@ fn allocates_on(history: &[Point]) -> bool {
     late.clone().filter(grows).count() * 2 > late.count()
 }
 
-/// By how much more is live at the end than half-way through.
+/// Bytes by which more is live at the end than half-way through.
 fn late_grown(history: &[Point]) -> u64 {
     let Some(end) = history.last() else { return 0 };
     let middle = history.iter().rfind(|point| point.time_ns <= end.time_ns / 2);
@@ -371,8 +371,8 @@ fn growth(history: &[Point]) -> Option<i64> {
     Some(trend::slope(&points)?.round() as i64)
 }
 
-/// By how much what is live may seem to grow or fall by the chance of sampling alone: three standard errors of
-/// the difference between two moments.
+/// Bytes by which what is live may seem to grow or fall by the chance of sampling alone: three standard errors of the
+/// difference between two moments.
 fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 {
     let totals = rows.iter().filter_map(|&row| recording.totals.get(row)).map(|total| &total.totals);
     let (variance, bytes) = totals.fold((0.0, 0.0), |(variance, bytes), totals| {
@@ -384,7 +384,7 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
     (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
 }
 
-/// When what is live was allocated, by stack; of the allocator alone.
+/// Births of what is live, by stack; of the allocator alone.
 struct Births(HashMap<StackRef, Vec<Birth>>);
 
 impl Births {
@@ -402,7 +402,7 @@ impl Births {
         Self(births)
     }
 
-    /// Those of some rows of the recording's totals, by time.
+    /// Births of some rows of the recording's totals, by time.
     fn of_rows(&self, recording: &Recording, rows: &[usize]) -> Vec<Birth> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);

@@ -18,13 +18,13 @@ const TRICKLE_SHARE: f64 = 0.5;
 /// Moments (there are 32 of a session) at which what is left of it was allocated.
 const TRICKLE_BIRTHS: usize = 16;
 
-/// If it brings less than this part of one, growth slows down.
+/// Part of one to which growth slows down if an interval brings less.
 const SLOW_SHARE: f64 = 0.8;
 
 /// Growth that goes on as before brings this part of an average third in each of the last two.
 const EVEN_SHARE: f64 = 0.65;
 
-/// If the load grew by this part of what is held at least, what is held follows it.
+/// Part of what is held by which the load must have grown at least so that what is held follows it.
 const LOAD_SHARE: f64 = 0.5;
 /// Calls in the last third of the time that tell how much is asked for.
 const CALLS_MIN: u64 = 5;
@@ -42,11 +42,11 @@ pub(super) struct Growth {
     late_bytes: f64,
     span_s: f64,
     of_survivors: bool,
-    /// How older allocations are freed meanwhile. `None` if they stay.
+    /// Turnover of older allocations meanwhile. `None` if they stay.
     turnover: Option<Turnover>,
 }
 
-/// How older allocations are freed while what is live grows.
+/// Turnover: how older allocations are freed while what is live grows.
 #[derive(Debug)]
 enum Turnover {
     /// Growth slows down, and less is left of the first third of the time than of the second.
@@ -156,17 +156,18 @@ impl Growth {
         self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0
     }
 
-    /// Is it as fast at the end as before? What an application loads when it starts slows down.
+    /// Is growth as fast at the end as before? What an application loads when it starts slows down.
     pub(super) fn is_even(&self) -> bool {
         self.brings(EVEN_SHARE)
     }
 
-    /// Does it rise all the time, and hardly more slowly at the end?
+    /// Does what is live rise all the time, and hardly more slowly at the end?
     pub(super) fn goes_on(&self) -> bool {
         self.trend.rises() && self.is_even() && self.late_bytes * 3.0 >= self.grown_bytes * SLOW_SHARE
     }
 
-    /// How older allocations are freed, so that it may level off. `None` if they stay, or stay ever longer.
+    /// Sentence on how older allocations are freed, so that growth may level off. `None` if they stay, or stay ever
+    /// longer.
     pub(super) fn forgotten(&self, figures: &mut Figures) -> Option<String> {
         match *self.turnover.as_ref()? {
             Turnover::Slows { first_share, second_share } => {
@@ -209,7 +210,7 @@ impl Growth {
         })
     }
 
-    /// Is it more than chance, more than nothing, and does it go on all the time?
+    /// Is growth more than chance, more than nothing, and does it go on all the time?
     pub(super) fn is_real(&self, case: &Evidence<'_>) -> bool {
         let bytes = self.grown_bytes.min(self.trend.slope * self.span_s);
         let is_much = bytes >= case.least_bytes() as f64;
@@ -223,7 +224,7 @@ impl Growth {
         self.trend.rises() && !is_chance && (is_much && self.brings(LATE_SHARE) || trickles)
     }
 
-    /// As the end of a sentence.
+    /// Growth as the end of a sentence.
     pub(super) fn describe(&self, figures: &mut Figures) -> String {
         self.describe_of("it", figures)
     }
@@ -268,7 +269,7 @@ fn stays_longer(history: &[Point], first_ns: u64) -> Option<Turnover> {
     is_longer.then_some(Turnover::StaysLonger { middle_per_s, late_per_s, of_bytes })
 }
 
-/// At how many moments was something allocated that is left?
+/// Number of moments at which something was allocated that is left.
 fn spread_births(case: &Evidence<'_>) -> usize {
     let mut moments: Vec<u64> =
         case.births.iter().filter(|it| it.live_bytes > 0).map(|it| it.born_ns).collect();

@@ -5,7 +5,7 @@ use crate::recording::{Recording, SeriesRow, State, Totals};
 /// A moment of a group. Totals are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Point {
-    /// Since the session started.
+    /// Time since the session started.
     pub time_ns: u64,
     pub allocated_bytes: u64,
     pub freed_bytes: u64,
@@ -28,7 +28,7 @@ impl Point {
     }
 }
 
-/// One group of [`RowGroups`].
+/// A group of [`RowGroups`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(usize);
 
@@ -36,7 +36,7 @@ pub struct GroupId(usize);
 /// be in several groups, and in none.
 #[derive(Debug, Default)]
 pub struct RowGroups {
-    /// By group: its rows.
+    /// Rows of each group.
     rows: Vec<Vec<usize>>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct History<'a> {
     times_ns: Vec<u64>,
     /// CLOCK_MONOTONIC at time 0.
     started_ns: u64,
-    /// By row of the recording's totals, by time.
+    /// Changes by row of the recording's totals, by time.
     changes: Vec<Change<'a>>,
     /// The place where the changes of each row end. They begin where those of the row before end.
     ends: Vec<usize>,

@@ -6,7 +6,7 @@ use crate::recording::{MemorySample, Recording};
 
 /// The parts of the memory that are metaspace.
 const PARTS: [&str; 2] = ["metaspace", "class-space"];
-/// With fewer looks a course is no more than chance.
+/// Number of looks below which a course is no more than chance.
 const LOOKS_MIN: usize = 4;
 
 /// Bytes committed and given back since the session's first look. `None` if it was looked at too seldom.

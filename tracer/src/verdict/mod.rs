@@ -45,14 +45,14 @@ pub enum Kind {
     Transient,
     /// Live bytes fell, and the allocator keeps what they took.
     Retention,
-    /// Nothing grows.
+    /// Steady memory: nothing grows.
     Steady,
     /// The row was not watched for long enough.
     TooShort,
 }
 
 impl Kind {
-    /// As in reports.
+    /// Name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Leak => "leak",
@@ -79,9 +79,9 @@ pub enum Proof {
     Reachability,
     /// Collections freed it, or had the chance and did not.
     Collection,
-    /// Its growth in the time that it was watched.
+    /// Growth in the time that the group was watched.
     Course,
-    /// Nothing: it cannot be told, or not yet.
+    /// No proof: it cannot be told, or not yet.
     None,
 }
 
@@ -103,7 +103,7 @@ enum ClassGrowth {
 pub struct Verdict {
     pub kind: Kind,
     pub proof: Proof,
-    /// One sentence, with numbers.
+    /// Evidence in one sentence, with numbers.
     pub evidence: String,
     /// Advice for an engineer.
     pub advice: String,

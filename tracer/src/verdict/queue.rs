@@ -21,10 +21,10 @@ const CALLS_MIN: u64 = 5;
 /// An allocation must stay longer than at first by this factor.
 const LONGER: f64 = 1.2;
 
-/// How long an allocation stays, on average.
+/// Time that an allocation stays, on average.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stays {
-    /// When frees had begun, and at the end.
+    /// Time when frees had begun, and at the end.
     pub(super) early_ns: u64,
     pub(super) late_ns: u64,
 }

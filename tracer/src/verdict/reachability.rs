@@ -24,9 +24,9 @@ pub(super) struct Proven {
 /// Live bytes by how they are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reachability {
-    /// From a root.
+    /// Bytes that are reached from a root.
     reachable_bytes: u64,
-    /// Only by a cleaner or finalizer.
+    /// Bytes that only a cleaner or finalizer leads to.
     garbage_bytes: u64,
     /// Unreachable, and nothing frees them.
     lost_bytes: u64,
@@ -82,7 +82,7 @@ impl Reachability {
     }
 }
 
-/// How what each stack has is held.
+/// Reachability of what each stack has.
 pub(super) struct OfStacks(HashMap<StackRef, Reachability>);
 
 impl OfStacks {

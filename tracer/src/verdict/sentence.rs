@@ -44,7 +44,7 @@ impl Figures {
         }
     }
 
-    /// All of them, by name.
+    /// Figures by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Figure)> {
         self.0.iter().map(|(name, figure)| (*name, *figure))
     }

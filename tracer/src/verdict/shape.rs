@@ -15,7 +15,7 @@ pub(super) const ENLARGED_MAX: u64 = 8;
 
 /// The outline of a history.
 pub(super) struct Shape {
-    /// When something was first live.
+    /// Time at which something was first live.
     pub(super) first_ns: u64,
     pub(super) peak_bytes: u64,
     peak_ns: u64,

@@ -275,7 +275,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
     assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, true)).kind, Kind::Leak);
 }
 
-/// As `verdict`, of what the application asks for.
+/// A `verdict` on what the application asks for.
 fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births: &[Birth]) -> Finding {
     classify_growth(&Evidence {
         nature,

@@ -6,11 +6,11 @@ use super::classify::Threads;
 use super::history::{History, Point};
 use crate::recording::{Collection, Recording, StackRef, Thread};
 
-/// In these times after a collection threads end that wait for it: at once, or when they look the next time.
+/// Times after a collection in which threads end that wait for it: at once, or when they look the next time.
 const NOTICE_NS: [u64; 2] = [1_000_000_000, 4_000_000_000];
 /// The part of those that ran when it began, and of all that ended, which must do so.
 const FOLLOW_SHARE: f64 = 0.9;
-/// Fewer ends tell nothing.
+/// Number of ends below which they tell nothing.
 const ENDS_MIN: usize = 8;
 
 /// Threads of the session: when each started and ended, in nanoseconds since the session started.
@@ -34,7 +34,7 @@ impl Life {
 }
 
 impl ThreadCohort {
-    /// All that started in the session.
+    /// Threads that started in the session.
     pub(super) fn all(recording: &Recording, history: &History<'_>) -> ThreadCohort {
         ThreadCohort {
             threads: recording.threads.iter().filter_map(|thread| Life::of(thread, history)).collect(),
@@ -90,14 +90,14 @@ impl ThreadCohort {
         (times_ns.iter().map(point).collect(), threads)
     }
 
-    /// Do they end when a collection has found that nobody needs them, and hardly ever otherwise?
+    /// Do the threads end when a collection has found that nobody needs them, and hardly ever otherwise?
     pub(super) fn follows(&self, collections: &[Collection], end_ns: u64, others_follow: bool) -> bool {
         let [at_once, later] = self.answers(collections, end_ns);
         // After one alone they must end at once, which is no chance, or as others did after several.
         at_once > 0 || later > usize::from(!others_follow)
     }
 
-    /// Do they so after more than one?
+    /// Do the threads follow more than one collection?
     pub(super) fn follows_several(&self, collections: &[Collection], end_ns: u64) -> bool {
         self.answers(collections, end_ns).into_iter().any(|count| count > 1)
     }

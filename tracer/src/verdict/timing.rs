@@ -6,7 +6,7 @@ use super::history::Point;
 use super::sentence::Figures;
 use crate::attribute::Nature;
 
-/// Fewer collections that freed something may be chance.
+/// Number of collections that freed something below which it may be chance.
 const COLLECTIONS_MIN: usize = 3;
 /// The part of all frees that must follow collections,
 const FREED_SHARE: f64 = 0.9;

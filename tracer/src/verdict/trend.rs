@@ -7,7 +7,7 @@
 
 /// Points that a slope is made of at most: all pairs of them are compared, for each of many sites.
 const POINTS_MAX: usize = 40;
-/// Below that the ranks of an interval lie outside of what was measured.
+/// Number of points below which the ranks of an interval lie outside of what was measured.
 const POINTS_MIN: usize = 4;
 /// Two-sided 95 % of the normal distribution.
 const Z: f64 = 1.96;
@@ -39,7 +39,7 @@ impl Trend {
         Some(Trend { slope, low, high })
     }
 
-    /// Does it rise, by more than chance?
+    /// Does the line rise, by more than chance?
     pub(crate) fn rises(&self) -> bool {
         self.low > 0.0
     }
@@ -77,7 +77,7 @@ fn ranked(values: &mut [f64], rank: usize) -> Option<f64> {
     Some(*values.select_nth_unstable_by(rank, f64::total_cmp).1)
 }
 
-/// At most [`POINTS_MAX`] of the points, evenly, the last among them.
+/// Points spread evenly, at most [`POINTS_MAX`], the last among them.
 fn spread(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(POINTS_MAX).max(1);
     let mut kept: Vec<_> = points.iter().rev().step_by(step).copied().collect();

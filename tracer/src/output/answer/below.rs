@@ -1,4 +1,4 @@
-//! Below the first screen: where the resident bytes are, what came and went, threads by pattern.
+//! The lines below the first screen: where the resident bytes are, what came and went, threads by pattern.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -226,7 +226,7 @@ fn owners(finding: &Finding, profile: &Profile, indent: &str, screen: &mut Scree
     screen.paragraph(indent, &format!("by: {}{of}", owners.join(", ")))
 }
 
-/// One word for a verdict on the first screen.
+/// Word for a verdict on the first screen.
 pub(super) fn word(verdict: &Verdict) -> &'static str {
     match (verdict.kind, verdict.proof) {
         (Kind::Leak, _) => "leak",

@@ -62,7 +62,7 @@ fn is_full(limit: &Limit) -> bool {
     limit.reached_ns.is_some()
 }
 
-/// Where nothing is found: why, and what is held all the same.
+/// Tells why nothing is found, and what is held all the same.
 pub(super) fn nothing_found(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     let why = Why::of(profile);
     screen.paragraph("", why.as_str())?;

@@ -5,7 +5,7 @@ use crate::output::holders::in_one_line;
 use crate::profile::kept::merged;
 use crate::profile::{KeptBy, LineRow};
 
-/// From this share of the bytes on, one holder is told as theirs.
+/// Share of the bytes from which on one holder is told as theirs.
 const MOST_SHARE: f64 = 0.5;
 
 /// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. `None` if nobody looked, or no Java object has

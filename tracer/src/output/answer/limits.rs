@@ -8,7 +8,7 @@ use crate::output::limits::{amount, name};
 use crate::output::{clean, units};
 use crate::profile::Profile;
 
-/// From this part of a limit on, it is told on the first screen, in percent.
+/// Part of a limit, in percent, from which on it is told on the first screen.
 const NEAR_PERCENT: u64 = 80;
 /// A limit that is met later than this is not told there.
 const SOON_SECONDS: u64 = 24 * 60 * 60;
@@ -37,7 +37,7 @@ pub(in crate::output) fn sentences(profile: &Profile) -> Vec<String> {
     near.chain(misfit.map(|fits| does_not_fit(fits, limits))).collect()
 }
 
-/// Is it used up, nearly so, or soon? Of a control group's memory, what the page cache takes is given back.
+/// Is the limit used up, nearly so, or soon? Of a control group's memory, what the page cache takes is given back.
 fn is_near(limit: &Limit) -> bool {
     let Some((needed, most)) = limit.needed().zip(limit.limit).filter(|(_, most)| *most > 0) else {
         return false;

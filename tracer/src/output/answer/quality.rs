@@ -1,4 +1,4 @@
-//! How good the data is, in a line or two.
+//! Quality of the data in a line or two.
 
 use std::io;
 

@@ -51,7 +51,7 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
     }
 }
 
-/// One table for each module; the functions come module by module.
+/// Tables of the functions, one for each module; the functions come module by module.
 fn tables(out: &mut String, set: &str, functions: &[PlannedFunction], cost: Option<Cost>) {
     for of_module in functions.chunk_by(|left, right| left.function.module == right.function.module) {
         let path = of_module.first().map(|planned| planned.function.path.as_str()).unwrap_or_default();
@@ -112,7 +112,7 @@ fn row(PlannedFunction { function, placement, .. }: &PlannedFunction, cost: Opti
     }
 }
 
-/// How the kernel gets past the instruction, and what that saves.
+/// Way in which the kernel gets past the instruction, and what that saves.
 fn how(placement: &Placement, cost: Option<Cost>) -> String {
     let times = match cost {
         Some(cost) => format!("{:.1} times dearer", cost.ratio()),

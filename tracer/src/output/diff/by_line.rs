@@ -71,7 +71,7 @@ pub(super) fn rows(diff: &Diff, source: &str, options: &Options, screen: &mut Sc
     Ok(())
 }
 
-/// How much more there is in the view; in a second, where the recordings are not of one length.
+/// Bytes more in the view; in a second, where the recordings are not of one length.
 fn change(row: &LinePair, view: View, by_time: bool) -> i64 {
     if by_time { row.rates.in_view(view).growth() } else { view.growth(&row.totals.difference) }
 }

@@ -63,7 +63,7 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
     svg::write(&head, &mut palette, &lines, out)
 }
 
-/// All stacks by their common beginnings.
+/// Tree of the stacks by their common beginnings.
 #[derive(Default)]
 struct Tree {
     nodes: Vec<Node>,

@@ -189,8 +189,8 @@ fn numbers(it: &Difference) -> [i64; 6] {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Any two recordings: rows add up to the totals, folded stacks too, and the other way round all is the
-    /// same with the other sign.
+    /// Differences of any two recordings: rows add up to the totals, folded stacks too, and the other way round all is
+    /// the same with the other sign.
     #[test]
     fn differences_add_up(before in rows(), after in rows(), other_build in any::<bool>()) {
         let base = profile_with(10, |writer| write(writer, &before));

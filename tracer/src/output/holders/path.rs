@@ -77,7 +77,7 @@ fn with_gaps(steps: &[String], shown: &BTreeSet<usize>) -> String {
     parts.join(ARROW)
 }
 
-/// Is it a field that a person wrote?
+/// Is the step a field that a person wrote?
 fn is_of_application(step: &Step) -> bool {
     let class = step.class.as_deref().unwrap_or_default();
     step.kind == StepKind::Field && !is_of_jdk(class) && !class.contains("$$Lambda")

@@ -11,7 +11,7 @@ pub(super) struct Columns {
     places: HashMap<&'static str, Place>,
 }
 
-/// Where a column is.
+/// Place of a column.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Place {
     /// `i32` or `f64`.

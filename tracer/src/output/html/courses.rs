@@ -1,4 +1,4 @@
-//! How call paths, lines and categories went, at moments that are at most so many.
+//! Courses of call paths, lines and categories, at moments that are at most so many.
 //!
 //! Sites that hold most have a course; those of a category that have none are one, so that sums stay the same.
 
@@ -15,7 +15,7 @@ pub(super) struct Courses {
     moments: Vec<usize>,
     /// Sums of sites without a course, by category.
     pub(super) others: Vec<Others>,
-    /// By site, then by category of the others: index of its course; -1: none.
+    /// Index of the course, by site, then by category of the others; -1: none.
     pub(super) rows: Vec<i32>,
     /// Changes from moment to moment, course after course.
     pub(super) live: Vec<f64>,
@@ -70,7 +70,7 @@ impl Courses {
         courses
     }
 
-    /// When the moments are, since the session started.
+    /// Times of the moments, since the session started.
     pub(super) fn times_ns(&self, profile: &Profile) -> Vec<u64> {
         self.picked(&profile.series.times_ns)
     }

@@ -143,7 +143,7 @@ impl Draft {
 /// Stacks by their common beginnings. A node comes after the one above it.
 #[derive(Default)]
 struct Tree {
-    /// How far before the node the one above it is; 0: it has none.
+    /// Distance of each node from the one above it, which comes before; 0: it has none.
     up: Vec<i32>,
     frames: Vec<i32>,
     /// The last stack, and its nodes.

@@ -81,7 +81,7 @@ fn page(title: &str, data: &[u8], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "<script type=\"module\">{script}</script>\n</html>")
 }
 
-/// All modules as one, without comments and indents: what they import from each other is in scope.
+/// Modules as one script, without comments and indents: what they import from each other is in scope.
 fn script() -> String {
     let mut script = String::new();
     let mut is_comment = false;

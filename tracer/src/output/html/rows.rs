@@ -29,7 +29,7 @@ pub(super) struct Rows {
     shown: Vec<usize>,
     /// Rows that are one here.
     rests: Vec<Vec<usize>>,
-    /// By finding: its rows, as indices of `shown`, then of `rests`.
+    /// Rows of each finding, as indices of `shown`, then of `rests`.
     of_findings: Vec<Vec<usize>>,
     /// The row of each of the source's sites; -1: it has none.
     pub(super) of_sites: Vec<i32>,

@@ -107,7 +107,7 @@ fn modules_are_small_and_whole() {
     assert!(!script.contains("</script") && !script.contains("<!--") && !STYLE.contains("</style"));
 }
 
-/// They share one scope.
+/// Modules have no name in common: they share one scope.
 #[test]
 fn modules_have_no_name_in_common() {
     let mut names = std::collections::BTreeSet::new();

@@ -223,12 +223,12 @@ fn name(key: Key) -> &'static str {
     }
 }
 
-/// As the format has indices.
+/// An index as the format has them.
 fn index(index: u32) -> i32 {
     i32::try_from(index).unwrap_or(0)
 }
 
-/// As the format has numbers.
+/// A number as the format has them.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -32,7 +32,7 @@ fn at(index: i32) -> usize {
     usize::try_from(index).expect("index")
 }
 
-/// Which rows of the tables something refers to.
+/// Rows of the tables to which something refers.
 #[derive(Default)]
 struct Used {
     strings: BTreeSet<i32>,

@@ -179,7 +179,7 @@ fn name(key: Key) -> &'static str {
     }
 }
 
-/// As the format has numbers.
+/// A number as the format has them.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -13,7 +13,8 @@ use crate::profile::{Place, Site, SiteFrame};
 pub(super) struct FrameTable<'a> {
     frames: Vec<&'a SiteFrame>,
     by_value: HashMap<&'a SiteFrame, u32>,
-    /// Most stacks share their frames: the place is found without a look at what is in them.
+    /// Index of a stack's frames by their address: most stacks share their frames, so the place is found without a look
+    /// at what is in them.
     by_address: HashMap<*const SiteFrame, u32, RandomState>,
     places: HashMap<*const SiteFrame, Rc<Place>, RandomState>,
 }

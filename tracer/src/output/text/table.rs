@@ -10,7 +10,7 @@ use crate::profile::{Category, Profile, Totals};
 
 /// Characters that a category's id may take.
 const ID_WIDTH: usize = 34;
-/// Beside the errors.
+/// Width of an id beside the errors.
 const ID_WIDTH_SAMPLED: usize = 20;
 
 pub(super) fn categories(

@@ -10,7 +10,7 @@ use crate::profile::{SiteFrame, Threads};
 /// The threads that one method of the application started, over its lines, tiers and lambdas.
 #[derive(Clone, Debug)]
 pub struct CreatorLine<'a> {
-    /// With the line that started most. `None` if no frame of the application is on the stacks.
+    /// Line that started most. `None` if no frame of the application is on the stacks.
     pub owner: Option<Place>,
     pub count: u64,
     /// Number of them that are live at the end.

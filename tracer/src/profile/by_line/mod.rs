@@ -27,7 +27,7 @@ use crate::verdict::{GroupId, GroupVerdicts, Verdict};
 /// A place in a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// As people read it, the same in every run: [`readable`].
+    /// Name as people read it, the same in every run: [`readable`].
     pub function: String,
     pub file: Option<String>,
     pub line: Option<u32>,
@@ -62,9 +62,9 @@ pub struct LineRow {
     pub source: &'static str,
     pub category: String,
     pub kind: Option<String>,
-    /// With the line that holds most. `None` if no frame of the application is on the stacks.
+    /// Line that holds most. `None` if no frame of the application is on the stacks.
     pub line: Option<Place>,
-    /// By what each holds.
+    /// Lines by what each holds.
     pub lines: Vec<LineShare>,
     pub totals: Totals,
     /// Live bytes on pages that are in memory. `None` if it is not known.
@@ -75,15 +75,15 @@ pub struct LineRow {
     pub verdict: Option<Verdict>,
     /// Indices into the profile's sites, those that hold most first.
     pub sites: Vec<usize>,
-    /// By pattern of their names, those that hold most first.
+    /// Threads by pattern of their names, those that hold most first.
     pub threads: Vec<SiteThread>,
     /// Holders of most first. `None` if nobody looked, or it is not malloc's.
     pub kept_by: Option<Vec<KeptBy>>,
-    /// At the moments of the profile's series. `None` for one of those that hold less.
+    /// Course at the moments of the profile's series. `None` for one of those that hold less.
     pub course: Option<RowSeries>,
 }
 
-/// One line of the method.
+/// A line of the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LineShare {
     /// `None` if it is not known.

@@ -26,8 +26,8 @@ const IN_USE: &str = "malloc-in-use";
 type Amount = (Option<u64>, Option<u64>);
 
 impl Fact {
-    /// All facts of a census in the order in which they are told: one for each known thing, each followed by one for
-    /// each member, if it is a list.
+    /// Facts of a census in the order in which they are told: one for each known thing, each followed by one for each
+    /// member, if it is a list.
     pub fn all_of(census: &Census) -> Vec<Fact> {
         let of = &census.census;
         let zstd = of.zstd.map(|zstd| {

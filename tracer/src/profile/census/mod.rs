@@ -14,7 +14,7 @@ use crate::recording::{CensusMoment, Recording};
 /// The censuses of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Censuses {
-    /// At the start of the session.
+    /// Census at the start of the session.
     pub begin: Option<Box<Census>>,
     pub end: Option<Box<Census>>,
     /// Reason why there is none, by moment.

@@ -15,7 +15,7 @@ pub struct LinePair {
     pub line: Option<Place>,
     pub totals: TotalsPair,
     pub rates: Rates,
-    /// As each recording has it.
+    /// Verdicts as each recording has them.
     pub verdict: Verdicts,
     /// Advice, where the new one has a finding.
     pub advice: Option<String>,

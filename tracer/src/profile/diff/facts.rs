@@ -18,7 +18,7 @@ pub struct CensusDiff {
     pub gone_findings: Vec<Finding>,
 }
 
-/// Something that both may have.
+/// A fact that both may have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FactPair {
     pub id: String,
@@ -36,12 +36,12 @@ impl FactPair {
         pairs(&facts(base), &facts(new))
     }
 
-    /// Is there nothing of it on either side?
+    /// Is the fact nothing on both sides?
     pub fn is_nothing(&self) -> bool {
         [self.bytes, self.count].iter().all(|pair| pair.base.unwrap_or(0) == 0 && pair.new.unwrap_or(0) == 0)
     }
 
-    /// Is one side another than the other?
+    /// Do the sides differ?
     pub fn differs(&self) -> bool {
         self.bytes.differs() || self.count.differs()
     }

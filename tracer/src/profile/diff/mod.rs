@@ -29,7 +29,7 @@ use crate::census::Census;
 /// The schema's name.
 pub const SCHEMA: &str = "tracer.diff/1";
 
-/// All that differs. Sizes are in bytes, frames leaf first.
+/// Differences between two recordings or censuses. Sizes are in bytes, frames leaf first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diff {
     pub schema: &'static str,
@@ -64,7 +64,7 @@ pub struct FilteredPair {
     pub new: Filtered,
 }
 
-/// One side of a comparison.
+/// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compared {
@@ -72,10 +72,10 @@ pub enum Compared {
     Censuses,
 }
 
-/// One of the two.
+/// Side of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Side {
-    /// Where it was read.
+    /// File that it was read from.
     pub file: Option<String>,
     pub target: Target,
     /// `None` for a census.
@@ -201,7 +201,7 @@ impl Diff {
 }
 
 impl View {
-    /// How much more there is in this view.
+    /// Growth in this view.
     pub const fn growth(self, difference: &Difference) -> i64 {
         match self {
             View::Live | View::Leaks | View::Peak => difference.live_bytes,

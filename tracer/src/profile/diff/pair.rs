@@ -17,12 +17,12 @@ impl Pair {
         Self { base, new, difference: base.zip(new).map(|(base, new)| difference(base, new)) }
     }
 
-    /// Is one side another than the other?
+    /// Do the sides differ?
     pub fn differs(&self) -> bool {
         self.base != self.new
     }
 
-    /// How much it grew; what is not known did not.
+    /// Growth; what is not known did not grow.
     pub fn growth(&self) -> i64 {
         self.difference.unwrap_or(0)
     }
@@ -52,7 +52,7 @@ impl TotalsPair {
         Self { difference: Difference::new(&base, &new), base, new }
     }
 
-    /// Is one side another than the other?
+    /// Do the sides differ?
     pub fn differs(&self) -> bool {
         self.base != self.new
     }
@@ -81,7 +81,7 @@ pub struct Rates {
     pub live_bytes_per_s: Pair,
 }
 
-/// How long the two recordings lasted.
+/// Durations of the two recordings.
 #[derive(Clone, Copy, Debug)]
 pub struct Durations {
     pub base_ns: u64,

@@ -12,7 +12,7 @@ use crate::profile::{CodeCache, CodeHeap, GeneratedCode, Memory, MemoryPart, Thr
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryDiff {
     pub rss_bytes: Pair,
-    /// By how much more of it is resident.
+    /// Parts by how much more of each is resident.
     pub parts: Vec<PartPair>,
 }
 
@@ -32,7 +32,7 @@ pub struct ThreadsDiff {
     pub exited: Pair,
     pub stack_reserved_bytes: Pair,
     pub stack_resident_bytes: Pair,
-    /// By how many more are live.
+    /// Names by how many more of each are live.
     pub names: Vec<ThreadsPair>,
 }
 
@@ -50,10 +50,10 @@ pub struct CodeDiff {
     pub committed_bytes: Pair,
     pub used_bytes: Pair,
     pub method_count: Pair,
-    /// In the session.
+    /// Bytes installed in the session.
     pub installed_bytes: Pair,
     pub dropped_bytes: Pair,
-    /// By how much more of them is used.
+    /// Heaps by how much more of each is used.
     pub heaps: Vec<HeapPair>,
     /// Methods of classes that were generated at run time, by how much more they take.
     pub generated: Vec<GeneratedPair>,

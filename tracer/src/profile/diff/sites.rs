@@ -29,7 +29,7 @@ pub struct SitePair {
     #[serde(flatten)]
     pub totals: TotalsPair,
     pub rates: Rates,
-    /// As each recording has it.
+    /// Verdicts as each recording has them.
     pub verdict: Verdicts,
     pub owner: Option<String>,
     /// Frames of the new one, if it has the site.

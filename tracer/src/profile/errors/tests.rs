@@ -1,4 +1,4 @@
-//! How often the truth is within three standard errors of what sampling estimates, by chance made up here.
+//! Chance that the truth is within three standard errors of what sampling estimates, by samples made up here.
 
 use tracer_common::sampling::{Weighed, heaviest_sample, room_log2};
 

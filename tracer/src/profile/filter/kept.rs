@@ -124,7 +124,7 @@ fn born(recording: &Recording, asked: &Part) -> Result<(Live, String), Refusal> 
     Ok((live, note))
 }
 
-/// How long after its time of birth an allocation may have been made.
+/// Time after its time of birth in which an allocation may have been made.
 pub(super) fn slice_ns(recording: &Recording) -> u64 {
     recording.duration_ns.div_ceil(SLICES)
 }

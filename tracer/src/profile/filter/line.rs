@@ -14,7 +14,7 @@ pub struct LinePattern {
 }
 
 impl LinePattern {
-    /// From `Class.method`, `package.Class.method` or the name of a native function, with `:LINE` or without it.
+    /// Parses `Class.method`, `package.Class.method` or the name of a native function, with `:LINE` or without it.
     ///
     /// # Errors
     /// There is no name, in words for the person who wrote it.
@@ -31,7 +31,7 @@ impl LinePattern {
         Ok(LinePattern { text: text.to_owned(), function: readable(name.trim()).into_owned(), line })
     }
 
-    /// Does it name this function, by all of its name, without its package, or by its packages' initials?
+    /// Does the pattern name this function, by all of its name, without its package, or by its packages' initials?
     pub(super) fn is_of(&self, function: &str, line: Option<u32>) -> bool {
         let wanted = self.function.as_str();
         let is_end =
@@ -41,7 +41,7 @@ impl LinePattern {
     }
 }
 
-/// As it was written.
+/// The pattern as it was written.
 impl fmt::Display for LinePattern {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)

@@ -33,7 +33,7 @@ pub struct Filter {
     pub exclude: Vec<Regex>,
     /// A part of each row.
     pub part: Part,
-    /// As they were given.
+    /// Flags as they were given.
     pub flags: Vec<String>,
 }
 
@@ -51,9 +51,9 @@ pub struct Part {
     pub threads: Vec<Regex>,
     /// Allocated after this time.
     pub from_ns: Option<u64>,
-    /// As it was at this time.
+    /// Time at which the recording is looked at.
     pub to_ns: Option<u64>,
-    /// As it was when most was live.
+    /// Is the recording looked at when most was live?
     pub is_peak: bool,
 }
 
@@ -104,13 +104,13 @@ impl Filter {
 /// Memory that did not pass.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Filtered {
-    /// As they were given; empty: there was no filter.
+    /// Flags as they were given; empty: there was no filter.
     pub flags: Vec<String>,
     /// The allocator's totals that did not pass: together with those of the profile they are the recording's. Live
     /// bytes are negative where more was live at an earlier moment than at the end.
     #[serde(flatten)]
     pub rest: Difference,
-    /// How coarse what is kept is, in sentences.
+    /// Notes on how coarse what is kept is, in sentences.
     pub notes: Vec<String>,
     /// Categories that were asked for and are not there.
     #[serde(skip)]

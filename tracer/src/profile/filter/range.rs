@@ -13,11 +13,11 @@ use crate::units;
 
 /// Totals of every row at both ends of a range.
 pub(super) struct Range {
-    /// Since the session started.
+    /// Begin since the session started.
     from_ns: u64,
     at_from: Vec<Totals>,
     at_to: Vec<Totals>,
-    /// By stack: live at the recording's end and surely allocated in the range, and not surely.
+    /// Bytes by stack: live at the recording's end and surely allocated in the range, and not surely.
     births: HashMap<StackRef, [(u64, u64); 2]>,
     is_to_end: bool,
     has_births: bool,
@@ -212,7 +212,7 @@ impl Range {
     }
 }
 
-/// Between which numbers the truth is.
+/// Bounds of the truth.
 struct Bounds {
     least: u64,
     most: u64,

@@ -1,4 +1,4 @@
-//! Which rows of a recording pass, and what of each.
+//! Rows of a recording that pass, and what of each.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,7 +20,7 @@ pub(in crate::profile) struct Selected {
     pub(in crate::profile) rows: Vec<Option<(Attribution, Totals)>>,
     /// Rows of compilers, passing or not.
     pub(in crate::profile) compilers: Vec<usize>,
-    /// Does what this thread allocated pass? None: the threads of what passes are not known.
+    /// Test whether what a thread allocated passes. None: the threads of what passes are not known.
     pub(in crate::profile) is_of_thread: Option<OfThread>,
     pub(in crate::profile) filtered: Filtered,
 }

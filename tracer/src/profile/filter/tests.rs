@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::recording::{self, End, LiveSize, Recording, Survivors, ThreadLive, Writer, fixture};
 use crate::symbolize::Tier;
 
-/// As many seconds as a recording has slices of births, so that each is one second long.
+/// Seconds of a recording: as many as it has slices of births, so that each is one second long.
 const SECONDS: u64 = 32;
 
 /// An allocation; times are in milliseconds, and never whole seconds.
@@ -167,7 +167,7 @@ proptest! {
         prop_assert_eq!(found(by_thread(tid)), of_thread);
     }
 
-    /// Between what is surely in a range and what may be in it, too, is the truth; from the start it is known.
+    /// Ranges hold the truth between what is surely in them and what may be in them, too; from the start it is known.
     #[test]
     fn ranges(blocks in blocks(), from in 0..SECONDS, length in 1..=SECONDS) {
         let recording = recorded(&blocks);

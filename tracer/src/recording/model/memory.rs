@@ -9,7 +9,7 @@ use crate::recording::StackRef;
 /// The process's memory at one moment.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Memory<S = StackRef> {
-    /// When it was looked at, `CLOCK_MONOTONIC` ns; `None` if only the resident bytes are known.
+    /// Time of the look at the memory, `CLOCK_MONOTONIC` ns; `None` if only the resident bytes are known.
     pub time_ns: Option<u64>,
     pub rss_bytes: Option<u64>,
     pub pss_bytes: Option<u64>,
@@ -19,7 +19,7 @@ pub struct Memory<S = StackRef> {
     pub limit_used_bytes: Option<u64>,
     /// Resident bytes that nobody owns, mapped by whomever.
     pub unexplained_bytes: Option<u64>,
-    /// By owner.
+    /// Parts by owner.
     pub parts: Vec<MemoryPart>,
     /// The part of the unexplained that was mapped in the session, by stack.
     pub mapped: Vec<MappedMemory<S>>,
@@ -29,10 +29,10 @@ pub struct Memory<S = StackRef> {
     pub limits: Option<Vec<Limit>>,
 }
 
-/// One part of the process's memory.
+/// A part of the process's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MemoryPart {
-    /// As [`crate::vmmap::Owner::id`].
+    /// Id of the owner, as [`crate::vmmap::Owner::id`].
     pub id: String,
     pub reserved_bytes: Option<u64>,
     pub committed_bytes: Option<u64>,
@@ -62,7 +62,7 @@ pub struct Heap {
     pub mapped_resident_bytes: u64,
 }
 
-/// One arena.
+/// An arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HeapArena {
@@ -70,7 +70,7 @@ pub struct HeapArena {
     /// Threads that allocate from it.
     pub thread_count: u64,
     pub resident_bytes: Option<u64>,
-    /// With malloc's own headers.
+    /// Bytes with malloc's own headers.
     pub in_use_bytes: u64,
     pub in_use_count: u64,
     /// Free, between chunks in use, and in caches.
@@ -83,7 +83,7 @@ pub struct HeapArena {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Touched<S = StackRef> {
-    /// All page faults that wrote, and those of them in the Java heap: counted.
+    /// Page faults that wrote, and those of them in the Java heap: counted.
     pub fault_count: u64,
     pub java_heap_fault_count: u64,
     /// The others' memory.
@@ -95,7 +95,7 @@ pub struct Touched<S = StackRef> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TouchedBy<S = StackRef> {
     pub stack: S,
-    /// As [`crate::vmmap::Owner::id`], or `anonymous`: not known.
+    /// Id of the owner, as [`crate::vmmap::Owner::id`], or `anonymous`: not known.
     pub owner: String,
     pub sample_count: u64,
     /// An estimate.
@@ -104,7 +104,7 @@ pub struct TouchedBy<S = StackRef> {
     pub variance: u64,
 }
 
-/// One part of the memory at one moment.
+/// A part of the memory at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemorySample {
     pub time_ns: u64,

@@ -15,7 +15,7 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetInfo {
-    /// In the pid namespace of the tracer.
+    /// Process id in the pid namespace of the tracer.
     pub pid: Pid,
     pub comm: String,
     /// argv.
@@ -40,7 +40,7 @@ pub struct JvmInfo {
 /// [`SessionInfo::probes`] of a session that left the allocator alone.
 pub const LIGHT: &str = "light";
 
-/// How the session was made.
+/// Circumstances of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionInfo {
@@ -50,7 +50,7 @@ pub struct SessionInfo {
     pub started_ns: u64,
     /// `full` or `light`.
     pub probes: String,
-    /// One allocation in about so many bytes was recorded. `None` if all were.
+    /// Bytes for which about one allocation was recorded. `None` if all were.
     pub sample_bytes: Option<u64>,
     /// Are collections seen at all? If not, their number is unknown, not 0.
     pub gc_probes: bool,
@@ -73,7 +73,7 @@ pub struct Step {
     pub sample_bytes: Option<u64>,
     /// Share that recording took before, percent of the target's CPU time.
     pub overhead_percent: u32,
-    /// Why, and what is recorded from then on.
+    /// Reason, and what is recorded from then on.
     pub text: String,
 }
 
@@ -83,16 +83,16 @@ pub struct Step {
 pub struct Overhead {
     /// Time that recording took from the target.
     pub probes_ns: u64,
-    /// All of the target's.
+    /// CPU time of the whole target.
     pub target_ns: u64,
     /// The time of the clock in which that was measured.
     pub span_ns: u64,
 }
 
-/// How a session ended.
+/// End of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// From ready to detach.
+    /// Time from ready to detach.
     pub duration_ns: u64,
     /// `duration`, `interrupted`, `target exited`, ...
     pub reason: String,

@@ -82,7 +82,7 @@ impl Writer {
         })
     }
 
-    /// How far the numbers can be trusted, beside what was lost. Replaces what was given before.
+    /// Writes the quality of the numbers, beside what was lost. Replaces what was given before.
     pub fn quality(&mut self, quality: &Quality) -> Result<(), WriteError> {
         let Ok(text) = serde_json::to_string(quality) else { return Ok(()) };
         self.write(|_, database| meta(database, "trust", &text))
