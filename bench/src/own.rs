@@ -38,7 +38,7 @@ pub(crate) struct Options {
     libraries: usize,
 }
 
-/// Everything that was measured.
+/// Results of `bench recorder`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     turns: u32,
 }
 
-/// Results of all pairs.
+/// Results of `bench pair`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

@@ -58,7 +58,7 @@ pub(crate) struct Options {
     owners: u64,
 }
 
-/// Everything that was measured.
+/// Results of `bench report`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

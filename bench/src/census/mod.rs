@@ -27,7 +27,7 @@ pub(crate) struct Options {
     mib: u64,
 }
 
-/// Everything that was measured.
+/// Results of `bench census`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     async_profiler: AsyncProfiler,
 }
 
-/// Everything that was measured.
+/// Results of `bench cost`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

@@ -46,7 +46,7 @@ impl AsyncProfiler {
 /// bpftrace with its probes attached to a process; detached when dropped.
 pub(crate) struct Bpftrace(Child);
 
-/// Is it installed?
+/// Is bpftrace installed?
 pub(crate) fn is_there() -> bool {
     Command::new("bpftrace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }

@@ -53,7 +53,7 @@ enum Variant {
 
 const VARIANTS: [Variant; 3] = [Variant::Untraced, Variant::Light, Variant::Full];
 
-/// Everything that was measured.
+/// Results of `bench server`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

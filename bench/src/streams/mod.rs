@@ -36,7 +36,7 @@ pub(crate) struct Options {
     async_profiler: AsyncProfiler,
 }
 
-/// Everything that was measured.
+/// Results of `bench streams`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,

@@ -232,8 +232,8 @@ impl Debug {
         self.places.metadata + 8 * u64::from(index)
     }
 
-    /// Are the pc descriptors between their two sentinels, and in order? What took their place after
-    /// the nmethod was freed is not.
+    /// Do the pc descriptors begin with their sentinel, in order? Memory that took their place after the nmethod was
+    /// freed does not.
     pub(super) fn is_plausible(&self) -> bool {
         self.descriptors.first().is_some_and(|first| first.code_offset < 0)
             && self.descriptors.is_sorted_by_key(|one| one.code_offset)
@@ -301,4 +301,23 @@ struct Places {
     scopes: u64,
     scopes_end: u64,
     metadata: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_plausible_behind_their_sentinel_and_in_order() {
+        let is_plausible = |code_offsets: &[i32]| {
+            let one = |&code_offset: &i32| Descriptor { code_offset, scope_offset: 1 };
+            let places = Places { pcs: 0, pcs_bytes: 0, scopes: 0, scopes_end: 0, metadata: 0 };
+            let descriptors = code_offsets.iter().map(one).collect();
+            Debug { descriptors, scopes: Box::default(), excluded_low_bytes: 0, places }.is_plausible()
+        };
+        assert!(is_plausible(&[-1, 4, 4, 90, i32::MAX]));
+        for torn in [&[][..], &[0, 4, 90, i32::MAX], &[-1, 90, 4, i32::MAX], &[4, 90, -1]] {
+            assert!(!is_plausible(torn), "{torn:?}");
+        }
+    }
 }

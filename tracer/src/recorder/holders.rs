@@ -215,3 +215,37 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, Rec
     };
     Ok(KeptHolders { about, kept: kept.collect(), groups })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::holders::{DataQuality, Group, Method, Pause};
+
+    #[test]
+    fn the_largest_groups_are_kept_and_one_for_what_has_no_holder() {
+        let group = |count| Group {
+            owner: Some(holders::Owner { class: "app.Owner".to_owned(), field: "address".to_owned() }),
+            state: State::Held,
+            path: Arc::default(),
+            count,
+            bytes: 1,
+            exact: true,
+        };
+        let holders = Holders {
+            pause: Pause { method: Method::None, held: None, predicted: None, looks: 1 },
+            quality: DataQuality::default(),
+            groups: (0..1_100).map(group).collect(),
+            block_groups: holders::BlockGroups::default(),
+            findings: Vec::new(),
+            heap_bytes: 0,
+            gc: "G1",
+            unknown: Vec::new(),
+        };
+        let kept = joined(&holders, &|_| Ok(())).expect("kept");
+        let counts: Vec<u64> = kept.groups.iter().map(|group| group.count).collect();
+        assert_eq!(counts, (0..1_000).chain([0]).collect::<Vec<_>>());
+        assert_eq!(kept.groups.last().map(|group| group.state), Some(State::None));
+    }
+}

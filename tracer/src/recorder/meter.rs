@@ -91,11 +91,7 @@ impl Meter {
         let ended = self.moment(time_ns, &counting, probes)?;
         let reading = Reading { mean_bytes, ..reading(&self.traps, &begun, &ended) };
         tracing::debug!(?reading, share = reading.share(), "overhead");
-        if reading.target_ns >= reading.span_ns / 100 * IDLE_PERCENT {
-            self.overhead.probes_ns += reading.taken_ns();
-            self.overhead.target_ns += reading.target_ns.max(reading.taken_ns());
-            self.overhead.span_ns += reading.span_ns;
-        }
+        add(&mut self.overhead, &reading);
         let since_ns = time_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, time_ns));
         let level = self.budget.observe(since_ns, &reading)?;
         Some((level, (reading.share() * 100.0).round() as u32))
@@ -109,6 +105,15 @@ impl Meter {
             fault_count: cpu_time::fault_count(self.pid),
             runs: counting.runs(probes).ok()?,
         })
+    }
+}
+
+/// Adds a window to those before, unless the target was idle.
+fn add(overhead: &mut Overhead, reading: &Reading) {
+    if reading.target_ns >= reading.span_ns / 100 * IDLE_PERCENT {
+        overhead.probes_ns += reading.taken_ns();
+        overhead.target_ns += reading.target_ns.max(reading.taken_ns());
+        overhead.span_ns += reading.span_ns;
     }
 }
 
@@ -190,5 +195,15 @@ mod tests {
             mean_bytes: 0,
         };
         assert_eq!(reading(&costs, &begun, &ended), expected);
+    }
+
+    #[test]
+    fn windows_of_an_idle_target_do_not_count() {
+        let window = |target_ns| Reading { span_ns: 100_000, target_ns, traps_ns: 700, ..Reading::default() };
+        let mut overhead = Overhead::default();
+        add(&mut overhead, &window(999));
+        assert_eq!(overhead, Overhead::default());
+        add(&mut overhead, &window(1_000));
+        assert_eq!((overhead.probes_ns, overhead.target_ns, overhead.span_ns), (700, 1_000, 100_000));
     }
 }

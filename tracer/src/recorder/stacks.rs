@@ -158,7 +158,8 @@ impl StackPipeline {
             self.modules_changed = read == READS_OF_MAPPINGS;
         }
         let Self { jvm, pending, symbolizer, .. } = self;
-        pending.finish(&attached.unwinder, &mappings, jvm.is_starting(), |stack| symbolizer.symbolize(stack));
+        let walk = |stack: &mut Stack, may_wait| attached.unwinder.finish(stack, &mappings, may_wait);
+        pending.finish(jvm.is_starting(), walk, |stack| symbolizer.symbolize(stack));
     }
 
     /// Tells everyone of the modules among these mappings.

@@ -136,7 +136,7 @@ impl Lines {
         }
     }
 
-    /// Everything up to the stream's end, with what was read before.
+    /// Text up to the stream's end, with what was read before.
     pub(crate) fn rest(&mut self) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {

@@ -68,7 +68,7 @@ pub(crate) fn run_after_tests(strict: bool) -> Result<()> {
     }
 }
 
-/// Everything that comes from elsewhere.
+/// Fetches all that comes from elsewhere.
 fn prepare(options: &Options) -> Result<Vec<Kernel>, Obstacle> {
     let needed = [guest::QEMU, "busybox", "cpio", "strip", "ldd"];
     let missing: Vec<_> = needed.into_iter().filter(|program| shell::which(program).is_none()).collect();

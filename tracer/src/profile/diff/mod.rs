@@ -64,7 +64,7 @@ pub struct FilteredPair {
     pub new: Filtered,
 }
 
-/// What is compared.
+/// Kind of the two sides of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compared {

@@ -1,4 +1,4 @@
-//! Whole stacks of live JVMs, walked and named from outside, against what the JVM itself says.
+//! Stacks of live JVMs, whole, walked and named from outside, against what the JVM itself says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
