@@ -17,7 +17,7 @@ const COLLECTORS: [&str; 5] = ["Serial", "Parallel", "G1", "Shenandoah", "ZGC"];
 const SETS: [&str; 3] = ["stories", "cases", "libraries"];
 
 /// Debian's packages of libraries, by a file of each.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("/usr/share/java/jna.jar", "libjna-java"),
     ("/usr/share/java/netty-handler.jar", "libnetty-java"),
     (TCNATIVE, "libnetty-tcnative-java"),
@@ -28,6 +28,16 @@ const PACKAGES: [(&str, &str); 10] = [
     ("/usr/share/java/tomcat10-catalina.jar", "libtomcat10-java"),
     ("/usr/share/java/asm.jar", "libasm-java"),
     ("/usr/share/java/antlr.jar", "libantlr-java"),
+    ("/usr/share/java/js.jar", "librhino-java"),
+    ("/usr/share/java/mvel2.jar", "libmvel-java"),
+    ("/usr/share/java/derby.jar", "libderby-java"),
+    ("/usr/share/java/lz4-java.jar", "liblz4-java"),
+    ("/usr/share/java/jnr-ffi.jar", "libjnr-ffi-java"),
+    ("/usr/share/java/jnr-x86asm.jar", "libjnr-x86asm-java"),
+    ("/usr/share/java/commons-compress.jar", "libcommons-compress-java"),
+    ("/usr/share/java/jetty9-server.jar", "libjetty9-java"),
+    ("/usr/share/java/servlet-api.jar", "libservlet-api-java"),
+    ("/usr/share/java/h2.jar", "libh2-java"),
 ];
 const TCNATIVE: &str = "/usr/lib/x86_64-linux-gnu/jni/libnetty-tcnative.so";
 
