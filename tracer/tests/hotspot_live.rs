@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hotspot_support::native_memory;
 use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
+use tracer::hotspot::books::TrackedCategory;
 use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
 use tracer::process::{InnerTid, Tid, mapping, root};
 use tracer::unwind::modules::ModuleTables;
@@ -125,7 +127,73 @@ fn check_books(jvm: &mut Jvm, hotspot: &Hotspot) {
     assert_eq!(theirs.collect::<Vec<_>>(), ours, "{label}: {line}");
 }
 
+/// Bytes by which a number may differ from another that was read a moment later: a page of a mapping, a chunk of an arena.
+const MOVES_BYTES: u64 = 64 << 10;
+/// Reports that the JVM is asked for until one agrees: it may work meanwhile.
+const REPORTS: usize = 5;
+/// Categories in which the JVM allocates what it reports with.
+const OF_THE_REPORT: [&str; 2] = ["Internal", "Native Memory Tracking"];
+
+/// Native Memory Tracking as we read it, against what the JVM reports.
+fn check_tracking(jvm: &Jvm, hotspot: &Hotspot) {
+    let label = &jvm.label;
+    let mut last = Vec::new();
+    for _ in 0..REPORTS {
+        let before = tracked(jvm, hotspot);
+        let theirs = native_memory::summary(&jvm.jcmd(&["VM.native_memory", "summary", "scale=b"]));
+        let after = tracked(jvm, hotspot);
+        for name in ["Java Heap", "Code", "Class", "Symbol", "GC"] {
+            assert!(before.contains_key(name) && theirs.contains_key(name), "{label}: {name}");
+        }
+        let heap = &before["Java Heap"];
+        assert!(heap.reserved_bytes >= 1 << 20 && heap.committed_bytes >= Some(1 << 20), "{label}: {heap:?}");
+        last = disagreements(&before, &theirs, &after);
+        if last.is_empty() {
+            return;
+        }
+    }
+    panic!("{label}: {}", last.join("; "));
+}
+
+fn tracked(jvm: &Jvm, hotspot: &Hotspot) -> BTreeMap<String, TrackedCategory> {
+    let tracking = hotspot.native_memory_tracking().unwrap_or_else(|error| panic!("{}: {error}", jvm.label));
+    let tracking = tracking.unwrap_or_else(|| panic!("{}: not tracked", jvm.label));
+    assert_eq!(tracking.level.as_str(), "summary", "{}", jvm.label);
+    tracking.categories.into_iter().map(|row| (row.name.clone(), row)).collect()
+}
+
+/// Numbers of the JVM's report that neither of our readings, before and after it, allows.
+fn disagreements(
+    before: &BTreeMap<String, TrackedCategory>,
+    theirs: &BTreeMap<String, native_memory::Printed>,
+    after: &BTreeMap<String, TrackedCategory>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, theirs) in theirs.iter().filter(|(name, _)| !OF_THE_REPORT.contains(&name.as_str())) {
+        let parts = |row: &TrackedCategory| {
+            [Some(row.reserved_bytes), row.committed_bytes, Some(row.malloc_bytes), Some(row.arena_bytes)]
+        };
+        let of = |all: &BTreeMap<String, TrackedCategory>| all.get(name).map_or([Some(0); 4], parts);
+        let theirs = [theirs.reserved_bytes, theirs.committed_bytes, theirs.malloc_bytes, theirs.arena_bytes];
+        for ((what, theirs), ours) in ["reserved", "committed", "malloc", "arena"]
+            .into_iter()
+            .zip(theirs)
+            .zip(of(before).into_iter().zip(of(after)))
+        {
+            // Committed bytes of stacks are not told.
+            let (Some(before), Some(after)) = ours else { continue };
+            let range = before.min(after).saturating_sub(MOVES_BYTES)..=before.max(after) + MOVES_BYTES;
+            if !range.contains(&theirs) {
+                wrong.push(format!("{name} {what}: {theirs} of the JVM, {range:?} of ours"));
+            }
+        }
+    }
+    wrong
+}
+
 fn check_listed(jdk: &Jdk, flags: &[&str]) {
+    let is_whole = flags.is_empty();
+    let flags = if is_whole { &["-XX:NativeMemoryTracking=summary"] } else { flags };
     let mut jvm = Jvm::start(jdk, flags, "HotspotWork", &["30000"]);
     let label = jvm.label.clone();
     // It compiles for a while what it ran.
@@ -139,8 +207,11 @@ fn check_listed(jdk: &Jdk, flags: &[&str]) {
     // JDK 8 has no such list.
     let checked = if hotspot.feature_version() > 8 { check_nmethods(&jvm, &mut hotspot) } else { 0 };
     check_threads(&mut jvm, &hotspot);
-    if flags.is_empty() {
+    if is_whole {
         check_books(&mut jvm, &hotspot);
+    }
+    if is_whole && hotspot.feature_version() > 8 {
+        check_tracking(&jvm, &hotspot);
     }
     println!("{label}: {} {:?} {:?} {checked}", hotspot.version(), hotspot.vendor(), hotspot.gc());
 }

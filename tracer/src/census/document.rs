@@ -17,7 +17,7 @@ pub(super) use self::bounds::{Bounds, MAX_ROWS, text};
 pub use self::contents::{
     Arena, ArenaChunks, ChunkLength, CodeCache, CodeHeap, CodeMethod, CodeTier, CompileQueue, Contents,
     DirectBuffers, Generated, Group, HeapSpace, JavaHeap, Jni, Library, LoaderTotals, LoaderType, Malloc,
-    OpenSsl, SizeClass, Sum, Symbols, Threads, Zlib, ZlibGroup, Zstd,
+    NativeMemoryTracking, OpenSsl, SizeClass, Sum, Symbols, Threads, TrackedCategory, Zlib, ZlibGroup, Zstd,
 };
 pub use self::memory::{Memory, MemoryPart};
 use super::groups::NamePattern;

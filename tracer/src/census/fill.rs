@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::document::{
     Arena, ArenaChunks, Bounds, Census, CodeCache, CodeHeap, CodeMethod, CompileQueue, Contents,
     DirectBuffers, Generated, Group, HeapSpace, JavaHeap, Jni, JvmVersion, Library, LoaderTotals, LoaderType,
-    Malloc, Memory, MemoryPart, SCHEMA, SizeClass, Symbols, Threads, Zlib, ZlibGroup, text,
+    Malloc, Memory, MemoryPart, NativeMemoryTracking, SCHEMA, SizeClass, Symbols, Threads, Zlib, ZlibGroup,
+    text,
 };
 use super::jvm::{CodeUse, Jvm};
 use super::native::Native;
-use super::{Known, Source, finding, of_names, zlib};
+use super::{Known, Source, finding, of_names, tracking, zlib};
 use crate::glibc;
 use crate::hotspot::{Hotspot, books};
 use crate::vmmap::{Map, Owner, Usage};
@@ -19,6 +20,8 @@ const MAX_SIZES: usize = 100;
 /// Reason why there are more arenas than are listed.
 const ARENAS_MISSING: &str =
     "one that follows in the ring makes no sense: damaged, or of a glibc that is not known";
+/// The key of the JVM's own account.
+const TRACKING: &str = "native_memory_tracking";
 const METASPACE_UNDIVIDED: &str = "this JVM does not describe the metaspace of its loaders";
 
 /// Readings of a process, whole.
@@ -104,6 +107,9 @@ pub(super) fn fill(mut heading: Census, readings: &Readings, java_home: Option<S
             jni: jvm.and_then(|jvm| filling.known("jni", &jvm.jni).map(jni)),
             symbols: jvm.and_then(|jvm| filling.known("symbols", &jvm.tables).map(symbols)),
             compile_queues: jvm.and_then(|jvm| filling.queues(jvm)),
+            native_memory_tracking: jvm
+                .and_then(|jvm| filling.known(TRACKING, &jvm.tracking)?.clone())
+                .map(|tracked| filling.tracking(&tracked, &readings.parts)),
         },
         ..heading
     };
@@ -250,6 +256,17 @@ impl Filling {
             methods: code.methods.iter().take(MAX_SIZES).map(method).collect(),
             method_count: code.methods.len() as u64,
             generated: code.generated.iter().take(MAX_SIZES).map(generated).collect(),
+        }
+    }
+
+    fn tracking(&mut self, tracked: &books::Tracking, parts: &[(Owner, Usage)]) -> NativeMemoryTracking {
+        let categories = tracking::categories(tracked, parts);
+        if categories.iter().any(|category| category.committed_bytes.is_none()) {
+            self.unknown.insert(format!("{TRACKING}.committed_bytes"), tracking::STACKS_UNCOUNTED.to_owned());
+        }
+        NativeMemoryTracking {
+            level: tracked.level.as_str().to_owned(),
+            categories: self.bounds.list("/census/native_memory_tracking/categories", categories),
         }
     }
 

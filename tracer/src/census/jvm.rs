@@ -6,7 +6,7 @@ use super::Known;
 use super::document::{CodeMethod, CodeTier, Generated, Sum};
 use super::groups::NamePattern;
 use crate::hotspot::books::{
-    CodeHeap, CompileQueue, DirectBuffers, JavaHeap, JniReferences, Loaders, Tables,
+    CodeHeap, CompileQueue, DirectBuffers, JavaHeap, JniReferences, Loaders, Tables, Tracking,
 };
 use crate::hotspot::{Compiled, Hotspot, Tier};
 
@@ -23,6 +23,8 @@ pub(super) struct Jvm {
     /// Symbols and interned strings.
     pub(super) tables: Known<Tables>,
     pub(super) compile_queues: Known<Vec<CompileQueue>>,
+    /// `None` if the JVM was not started with Native Memory Tracking.
+    pub(super) tracking: Known<Option<Tracking>>,
     pub(super) code: CodeUse,
 }
 
@@ -49,6 +51,7 @@ impl Jvm {
             jni: hotspot.jni_references().map_err(known),
             tables: hotspot.tables().map_err(known),
             compile_queues: hotspot.compile_queues().map_err(known),
+            tracking: hotspot.native_memory_tracking().map_err(known),
             code: CodeUse::read(hotspot),
         }
     }

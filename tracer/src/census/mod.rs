@@ -16,6 +16,7 @@ mod openssl;
 mod owners;
 pub mod sweep;
 mod take;
+mod tracking;
 pub mod zlib;
 mod zstd;
 

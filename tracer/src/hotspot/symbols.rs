@@ -11,7 +11,7 @@ use crate::process::elf::{Elf, ElfError, SymbolTable};
 /// Exported by every HotSpot: the tables of types, fields and constants.
 const EXPORTED_PREFIX: &str = "gHotSpotVM";
 /// Symbols in `.symtab`, which a stripped libjvm lacks: what more can be said of such a JVM is optional.
-const PRIVATE: [&str; 16] = [
+const PRIVATE: [&str; 21] = [
     RETURN_BARRIER,
     RUNTIME_VENDOR_VERSION,
     METASPACE,
@@ -28,6 +28,11 @@ const PRIVATE: [&str; 16] = [
     C2_QUEUE,
     STRING_TABLE_OBJECT,
     PERF_MEMORY,
+    TRACKING_LEVEL,
+    TRACKED_MALLOC,
+    TRACKED_MAPPINGS,
+    TRACKED_NAMES,
+    TRACKED_TYPE_NAMES,
 ];
 /// `StubRoutines::_cont_returnBarrier`.
 pub(super) const RETURN_BARRIER: &str = "_ZN12StubRoutines19_cont_returnBarrierE";
@@ -57,6 +62,14 @@ pub(super) const COMPILE_QUEUES: [&str; 2] = [C1_QUEUE, C2_QUEUE];
 
 /// `PerfMemory::_start`.
 pub(super) const PERF_MEMORY: &str = "_ZN10PerfMemory6_startE";
+/// Native Memory Tracking: `MemTracker::_tracking_level`, `MallocMemorySummary::_snapshot`,
+/// `VirtualMemorySummary::_snapshot`, and the names of its categories: `NMTUtil::_strings` (18+),
+/// `NMTUtil::_memory_type_names` (to 17).
+pub(super) const TRACKING_LEVEL: &str = "_ZN10MemTracker15_tracking_levelE";
+pub(super) const TRACKED_MALLOC: &str = "_ZN19MallocMemorySummary9_snapshotE";
+pub(super) const TRACKED_MAPPINGS: &str = "_ZN20VirtualMemorySummary9_snapshotE";
+pub(super) const TRACKED_NAMES: &str = "_ZN7NMTUtil8_stringsE";
+pub(super) const TRACKED_TYPE_NAMES: &str = "_ZN7NMTUtil18_memory_type_namesE";
 /// `StringTable::_the_table` (to 12).
 pub(super) const STRING_TABLE_OBJECT: &str = "_ZN11StringTable10_the_tableE";
 /// Variables whose names several source files have: each is the one nearest to a variable of its file
@@ -83,6 +96,8 @@ const NEAR_BYTES: u64 = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
     addresses: BTreeMap<String, u64>,
+    /// Bytes of a variable, as its symbol says. Saved images do not have them.
+    sizes: BTreeMap<String, u64>,
 }
 
 impl Symbols {
@@ -102,12 +117,14 @@ impl Symbols {
     pub fn of(file: File, load_bias: u64) -> Result<Self, ElfError> {
         let elf = Elf::read(file)?;
         let mut addresses = BTreeMap::new();
+        let mut sizes = BTreeMap::new();
         let mut local: Vec<(&str, u64)> = Vec::new();
         for table in [SymbolTable::Dynamic, SymbolTable::Full] {
             for symbol in elf.symbols(table)?.iter().filter(|symbol| symbol.vaddr != 0) {
                 let Ok(name) = std::str::from_utf8(symbol.name) else { continue };
                 if name.starts_with(EXPORTED_PREFIX) || PRIVATE.contains(&name) {
                     addresses.entry(name.to_owned()).or_insert(load_bias.wrapping_add(symbol.vaddr));
+                    sizes.entry(name.to_owned()).or_insert(symbol.size);
                 }
                 let known = [LOCAL_TABLE, ITEMS_COUNT, OF_SYMBOLS, OF_STRINGS].into_iter();
                 local.extend(known.filter(|known| *known == name).map(|known| (known, symbol.vaddr)));
@@ -121,19 +138,35 @@ impl Symbols {
                 addresses.insert(ours.to_owned(), load_bias.wrapping_add(vaddr));
             }
         }
-        Ok(Self { addresses })
+        Ok(Self { addresses, sizes })
     }
 
     /// The same symbols, read with a load bias of 0, where the library is loaded.
     #[must_use]
     pub fn loaded_at(&self, load_bias: u64) -> Self {
         let moved = |(name, address): (&str, u64)| (name.to_owned(), load_bias.wrapping_add(address));
-        self.iter().map(moved).collect()
+        Self { addresses: self.iter().map(moved).collect(), sizes: self.sizes.clone() }
     }
 
     /// The runtime address of the variable `name`.
     pub fn address(&self, name: &str) -> Option<u64> {
         self.addresses.get(name).copied()
+    }
+
+    /// The bytes of the variable `name`.
+    pub(super) fn size(&self, name: &str) -> Option<u64> {
+        self.sizes.get(name).copied()
+    }
+
+    /// Variables by name, address and size.
+    #[cfg(test)]
+    pub(super) fn sized<'a>(all: impl Iterator<Item = (&'a str, u64, u64)>) -> Self {
+        let mut this = Self::default();
+        for (name, address, bytes) in all {
+            this.addresses.insert(name.to_owned(), address);
+            this.sizes.insert(name.to_owned(), bytes);
+        }
+        this
     }
 
     /// Every variable: its name and runtime address.
@@ -144,7 +177,7 @@ impl Symbols {
 
 impl FromIterator<(String, u64)> for Symbols {
     fn from_iter<I: IntoIterator<Item = (String, u64)>>(pairs: I) -> Self {
-        Self { addresses: pairs.into_iter().collect() }
+        Self { addresses: pairs.into_iter().collect(), sizes: BTreeMap::new() }
     }
 }
 

@@ -37,6 +37,7 @@ mod style;
 mod svg;
 mod table;
 pub mod text;
+mod tracking;
 
 use std::path::PathBuf;
 

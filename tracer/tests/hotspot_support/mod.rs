@@ -5,6 +5,7 @@
 
 pub(crate) mod dump;
 pub(crate) mod image;
+pub(crate) mod native_memory;
 pub(crate) mod snapshot;
 pub(crate) mod stopped_thread;
 

@@ -28,6 +28,8 @@ pub struct Contents {
     pub jni: Option<Jni>,
     pub symbols: Option<Symbols>,
     pub compile_queues: Option<Vec<CompileQueue>>,
+    /// `None` also if the JVM was not started with it.
+    pub native_memory_tracking: Option<NativeMemoryTracking>,
 }
 
 /// A number of things and the bytes that they take.
@@ -355,4 +357,41 @@ pub struct Symbols {
 pub struct CompileQueue {
     pub name: String,
     pub length: u64,
+}
+
+/// The JVM's own account of its native memory (`-XX:NativeMemoryTracking`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NativeMemoryTracking {
+    /// `summary` or `detail`.
+    pub level: String,
+    /// The largest first: by what is committed, in mappings and by malloc.
+    pub categories: Vec<TrackedCategory>,
+}
+
+/// A category of the JVM's own account, beside the same memory as the balance has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedCategory {
+    /// As the JVM has it.
+    pub name: String,
+    /// In mappings.
+    pub reserved_bytes: u64,
+    /// In mappings. `None` for stacks of threads, which the JVM counts only when it is asked for its report.
+    pub committed_bytes: Option<u64>,
+    /// Of malloc, without the headers that tracking adds.
+    pub malloc_bytes: u64,
+    pub malloc_count: u64,
+    /// In the JVM's arenas, which are of malloc, too.
+    pub arena_bytes: u64,
+    /// Parts of the balance that are the same mappings; none, if the balance does not tell them from others.
+    pub parts: Vec<String>,
+    /// Committed bytes of these parts.
+    pub parts_committed_bytes: Option<u64>,
+    pub parts_reserved_bytes: Option<u64>,
+}
+
+impl TrackedCategory {
+    /// Bytes of malloc and of arenas.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.malloc_bytes.saturating_add(self.arena_bytes)
+    }
 }

@@ -14,6 +14,7 @@ mod loaders;
 mod metaspace;
 mod queue;
 mod tables;
+mod tracking;
 
 pub use self::buffers::DirectBuffers;
 pub use self::code::{CodeBook, CodeHeap};
@@ -25,6 +26,7 @@ pub use self::loaders::{LoaderType, Loaders};
 pub use self::metaspace::Metaspace;
 pub use self::queue::CompileQueue;
 pub use self::tables::{Table, Tables};
+pub use self::tracking::{TrackedCategory, Tracking, TrackingLevel};
 
 use super::Hotspot;
 use super::read::ReadError;
@@ -118,6 +120,15 @@ impl Hotspot {
     /// See [`BookError`]; a libjvm without its full symbol table does not tell, and `-XX:-UsePerfData` leaves them out.
     pub fn concurrent_cycles(&self) -> Result<Option<ConcurrentCycles>, BookError> {
         cycles::read(self.reader(), &self.symbols)
+    }
+
+    /// Totals of Native Memory Tracking. `None` if the JVM was not started with it.
+    ///
+    /// # Errors
+    /// See [`BookError`]; a libjvm without its full symbol table does not tell. Known from JDK 11 to 28.
+    pub fn native_memory_tracking(&self) -> Result<Option<Tracking>, BookError> {
+        let flag = self.flags.address(tracking::FLAG);
+        tracking::read(self.reader(), &self.symbols, flag)
     }
 
     /// Methods that wait for a compiler.

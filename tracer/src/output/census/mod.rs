@@ -6,7 +6,7 @@ mod rows;
 use self::rows::Rows;
 use super::style::Style;
 use super::text::verdicts;
-use super::{Screen, clean, limits, table, units};
+use super::{Screen, clean, limits, table, tracking, units};
 use crate::attribute::known_name;
 use crate::census::Census;
 use crate::census::document::{Library, Malloc, MemoryPart};
@@ -35,6 +35,11 @@ pub fn render(census: &Census, screen: Screen) -> String {
         arenas(malloc, census, style, top, &mut out);
         sizes(malloc, style, top, &mut out);
         libraries(census.census.libraries.as_deref().unwrap_or_default(), style, top, &mut out);
+    }
+    let tracked = tracking::lines(census, None, style);
+    if !tracked.is_empty() {
+        out.push('\n');
+        out += &tracked;
     }
     if let Some(all) = &census.limits {
         out += &format!("\n{}\n", style.bold("Limits, the fullest first"));

@@ -65,6 +65,7 @@ impl Rows {
             ("JNI references", "jni"),
             ("symbols and strings", "symbols"),
             ("compile queues", "compile_queues"),
+            ("Native Memory Tracking", "native_memory_tracking"),
             ("limits", "limits"),
             ("all that is missing here", "reading"),
         ] {

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::{Style, clean, label, table, units, verdicts};
-use crate::profile::{Memory, MemoryPart, PartGrowth, Profile};
+use crate::output::tracking;
+use crate::profile::{Censuses, Memory, MemoryPart, PartGrowth, Profile};
 
 /// Parts shown; what is smaller is one line.
 const PARTS: usize = 14;
@@ -40,7 +41,22 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         writeln!(out, "  {}", facts.join(", "))?;
     }
     growth(memory, style, out)?;
-    limit(memory, style, out)
+    limit(memory, style, out)?;
+    tracked(&profile.census, style, out)
+}
+
+/// The JVM's own account of the same memory, if it keeps one.
+fn tracked(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let (begin, end) = (censuses.begin.as_deref(), censuses.end.as_deref());
+    let lines = match (begin, end) {
+        (_, Some(end)) => tracking::lines(end, begin, style),
+        (Some(begin), None) => tracking::lines(begin, None, style),
+        (None, None) => String::new(),
+    };
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    out.write_all(lines.as_bytes())
 }
 
 /// Parts named beside the growth of resident memory, at most; what moved less than this is not worth a name.
