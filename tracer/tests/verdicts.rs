@@ -11,6 +11,7 @@ mod score;
 #[path = "verdicts/stories.rs"]
 mod stories;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -245,6 +246,44 @@ fn stories_get_their_verdicts() {
     let rows = judged(&runs, SHORT_SIDE_BY_SIDE, |run| Some(run.judge("7")));
     let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(Row::told).collect();
     assert!(rows.len() == runs.len() && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Collectors on which programs run.
+const COLLECTORS: [&str; 5] = ["Serial", "Parallel", "G1", "Shenandoah", "ZGC"];
+/// JDKs on which programs run.
+const PROGRAM_JDKS: [u32; 5] = [11, 17, 21, 25, 27];
+
+#[test]
+fn the_plan_covers_every_collector_and_jdk() {
+    let runs = Run::all();
+    assert!(runs.len() >= 150, "{} runs", runs.len());
+    let ids: BTreeSet<String> = runs.iter().map(|run| run.subject.id()).collect();
+    assert_eq!(ids.len(), runs.len(), "a run stands there twice");
+    for program in programs() {
+        assert!(program.on.len() >= 3, "{} runs on {:?} alone", program.name, program.on);
+        let pairs = program.on.iter().map(|pair| pair.split_once(' ').expect("a JDK and a collector"));
+        for (jdk, collector) in pairs {
+            let jdk = jdk.parse().expect("a version");
+            let is_known = PROGRAM_JDKS.contains(&jdk) && COLLECTORS.contains(&collector);
+            // JDK 11 has a ZGC that is no part of most builds.
+            assert!(is_known && (jdk, collector) != (11, "ZGC"), "{} on {jdk} {collector}", program.name);
+        }
+    }
+    let count = |holds: &dyn Fn(&Subject) -> bool| {
+        let held = runs.iter().filter(|run| run.subject.set == "libraries" && holds(&run.subject));
+        held.map(|run| &run.subject.name).collect::<BTreeSet<_>>().len()
+    };
+    for collector in COLLECTORS {
+        assert!(count(&|subject| subject.collector == collector) >= 4, "{collector}");
+    }
+    for jdk in PROGRAM_JDKS {
+        assert!(count(&|subject| subject.jdk == jdk) >= 4, "{jdk}");
+    }
+    let programs = programs().iter().filter(|program| !program.is_case);
+    let (healthy, ill): (Vec<_>, Vec<_>) =
+        programs.partition(|program| program.truth()["category"].is_null());
+    assert!(healthy.len() + ill.len() >= 12, "{} programs", healthy.len() + ill.len());
+    assert!(healthy.len() * 3 >= healthy.len() + ill.len(), "{} decoys, {} others", healthy.len(), ill.len());
 }
 
 /// Judges so many of the runs at a time. A run that panics is a row that says why.

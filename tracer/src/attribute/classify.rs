@@ -1,9 +1,9 @@
 //! Stacks become categories and owners.
 
-use super::Source;
 use super::library::library_name;
 use super::pattern::plain_name;
 use super::rules::{Rule, Rules, SourceName, matches};
+use super::{Application, Source};
 use crate::process::module::file_name;
 use crate::symbolize::{Frame, FrameKind};
 
@@ -13,6 +13,8 @@ pub struct FrameTraits {
     /// Bits of the rules' conditions, one for each.
     conditions: Box<[u64]>,
     origin: CodeOrigin,
+    /// The application's own code, as far as its main class tells.
+    is_own: bool,
     allocates: bool,
     named: bool,
     /// Owner of the code of a native method's function.
@@ -53,8 +55,8 @@ pub struct Attribution {
     /// The operation that was served: the call that the owner made, or the frame which told the
     /// category.
     pub cause: Option<usize>,
-    /// The innermost Java frame in which the application has a line; else the function of a library or
-    /// program.
+    /// The innermost Java frame in which the application has a line, its own code before that of libraries; else the
+    /// function of a library or program.
     pub owner: Option<usize>,
 }
 
@@ -127,8 +129,8 @@ const ALLOCATING_RUNTIME: &[&str] = &[
 ];
 
 impl Rules {
-    /// The answer of these rules for a frame.
-    pub fn frame(&self, frame: &Frame) -> FrameTraits {
+    /// The answer of these rules for a frame of a process that runs `application`.
+    pub fn frame(&self, frame: &Frame, application: &Application) -> FrameTraits {
         let module = frame.module.as_deref().map(file_name);
         let function = match frame.kind {
             FrameKind::Java => frame.function.as_str(),
@@ -164,7 +166,8 @@ impl Rules {
                 || (origin == CodeOrigin::Jdk && begins(ALLOCATING_JVM))
                 || (origin == CodeOrigin::Runtime && begins(ALLOCATING_RUNTIME)));
         let function_origin = module.filter(|_| frame.kind == FrameKind::Java).map(origin_of);
-        FrameTraits { conditions, origin, allocates, named: frame.unknown.is_none(), function_origin }
+        let is_own = origin == CodeOrigin::Application && application.owns(function);
+        FrameTraits { conditions, origin, is_own, allocates, named: frame.unknown.is_none(), function_origin }
     }
 
     /// The category of a whole stack, leaf first, for a caller that keeps no traits.
@@ -180,7 +183,8 @@ impl Rules {
     }
 
     fn attribute(&self, frames: &[Frame], source: &Source) -> Attribution {
-        let traits: Vec<FrameTraits> = frames.iter().map(|frame| self.frame(frame)).collect();
+        let application = Application::default();
+        let traits: Vec<FrameTraits> = frames.iter().map(|frame| self.frame(frame, &application)).collect();
         let pairs: Vec<_> = frames.iter().zip(&traits).collect();
         self.classify(&pairs, source, true)
     }
@@ -288,8 +292,9 @@ fn loads_classes(function: &str) -> bool {
     ["findClass", "loadClass"].contains(&method)
 }
 
-/// The innermost Java frame that is the application's. One that it declares `native` has no line that can be
-/// changed, so its caller is taken, if there is one. A stack without a frame of the application is its binding's.
+/// The innermost Java frame that is the application's own; where none is known to be, the innermost that is no binding's;
+/// else the binding's. A method that is declared `native` has no line that can be changed, so its caller is taken, if
+/// there is one.
 fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
     let is = |at: usize, origin: CodeOrigin| stack.get(at).is_some_and(|(_, traits)| traits.origin == origin);
     // Methods with code of their own call nothing but the JVM and its stubs.
@@ -299,11 +304,13 @@ fn line_of_java(stack: &[(&Frame, &FrameTraits)]) -> Option<usize> {
         stack.get(at).is_some_and(jumps)
             || at.checked_sub(1).is_some_and(|inner| is(inner, CodeOrigin::Library))
     };
-    let innermost = |origin: CodeOrigin| {
-        let mut of_origin = (0..stack.len()).filter(|&at| is(at, origin));
-        of_origin.clone().find(|&at| !is_native(at)).or_else(|| of_origin.next())
+    let innermost = |is_wanted: &dyn Fn(usize) -> bool| {
+        let mut wanted = (0..stack.len()).filter(|&at| is_wanted(at));
+        wanted.clone().find(|&at| !is_native(at)).or_else(|| wanted.next())
     };
-    innermost(CodeOrigin::Application).or_else(|| innermost(CodeOrigin::Binding))
+    innermost(&|at| stack.get(at).is_some_and(|(_, traits)| traits.is_own))
+        .or_else(|| innermost(&|at| is(at, CodeOrigin::Application)))
+        .or_else(|| innermost(&|at| is(at, CodeOrigin::Binding)))
 }
 
 impl Rule {

@@ -4,12 +4,14 @@
 //! and the application's frame which a person can change. Does no I/O but for reading a file of
 //! rules, and knows nothing of sizes. `docs/attribution.md` describes the rules.
 
+mod application;
 mod classify;
 mod library;
 mod pattern;
 mod rules;
 mod source;
 
+pub use application::Application;
 pub use classify::{Attribution, FrameTraits};
 pub use library::{known_name, without_drawn};
 pub use pattern::plain_name;

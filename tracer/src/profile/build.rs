@@ -9,7 +9,8 @@ use super::{
     Category, Censuses, Jvm, Profile, SCHEMA, Session, SiteFrame, Target, Totals, Variances, code, findings,
     limits, memory, owners, quality, threads, touched,
 };
-use crate::attribute::Rules;
+use crate::attribute::{Application, FrameTraits, Rules};
+use crate::process::jvm::main_class;
 use crate::recording::{Recording, Stack, State, Step};
 
 impl Profile {
@@ -98,6 +99,17 @@ pub(super) type Shown = [Arc<SiteFrame>];
 
 pub(super) fn frames(shown: &Shown, stack: &Stack) -> Vec<Arc<SiteFrame>> {
     stack.frames.iter().filter_map(|&frame| at(shown, frame)).cloned().collect()
+}
+
+/// The code that is the recorded application's own.
+pub(super) fn application(recording: &Recording, rules: &Rules) -> Application {
+    Application::of_main(main_class(&recording.target.command).as_deref(), rules)
+}
+
+/// The answers of the rules for all frames.
+pub(super) fn frame_traits(recording: &Recording, rules: &Rules) -> Vec<FrameTraits> {
+    let application = application(recording, rules);
+    recording.frames.iter().map(|frame| rules.frame(frame, &application)).collect()
 }
 
 pub(super) fn at<T>(items: &[T], index: u32) -> Option<&T> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tracer_common::arch::PAGE_BYTES;
 
 use super::Category;
-use super::build::at;
+use super::build::{application, at};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{self, BEGAN_WITH_SESSION, CensusMoment, Recording};
 use crate::symbolize::Frame;
@@ -334,11 +334,12 @@ fn resident_free(heap: &recording::Heap) -> u64 {
 /// how much of it is resident.
 fn explain(recording: &Recording, rules: &Rules, parts: &mut Vec<MemoryPart>) -> u64 {
     let mut moved = 0;
+    let application = application(recording, rules);
     for mapped in &recording.memory.mapped {
         let Some(stack) = recording.stack(mapped.stack) else { continue };
         let frames: Vec<&Frame> =
             stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
-        let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame)).collect();
+        let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame, &application)).collect();
         let pairs: Vec<_> = frames.into_iter().zip(&traits).collect();
         let source = Source::Mapping("anonymous".to_owned());
         let category = rules.classify(&pairs, &source, stack.complete == Some(true)).category;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::build::{Shown, at, count, frames};
+use super::build::{Shown, application, at, count, frames};
 use super::{CallPath, SiteFrame};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::process::Tid;
@@ -119,11 +119,12 @@ fn creators(
         sum.1 += u64::from(thread.ended_ns.is_none());
         sum.2 = (sum.2.0.saturating_add(stack.0), sum.2.1.saturating_add(stack.1));
     }
+    let application = application(recording, rules);
     let creator = |(stack, (count, live, (reserved, resident)))| {
         let stack = recording.stack(stack)?;
         let named: Vec<&Frame> =
             stack.frames.iter().filter_map(|&frame| at(&recording.frames, frame)).collect();
-        let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame)).collect();
+        let traits: Vec<FrameTraits> = named.iter().map(|frame| rules.frame(frame, &application)).collect();
         let pairs: Vec<_> = named.into_iter().zip(&traits).collect();
         let found = rules.classify(&pairs, &Source::Allocator, true);
         let path = CallPath { leaf: found.leaf, cause: found.cause, owner: found.owner };

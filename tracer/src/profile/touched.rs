@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use tracer_common::arch::PAGE_BYTES;
 
-use super::build::{Shown, at, frames};
+use super::build::{Shown, at, frame_traits, frames};
 use super::{CallPath, SiteFrame, site};
 use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{Recording, TouchedBy};
@@ -92,7 +92,7 @@ impl Estimate {
 /// Estimates that the recording has of it. `None` if faults were not sampled.
 pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Option<Touched> {
     let touched = recording.touched.as_ref()?;
-    let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+    let traits = frame_traits(recording, rules);
     let names = site::frame_names(&recording.frames);
     let mut all = Estimate::default();
     let mut categories: Vec<TouchedCategory> = Vec::new();

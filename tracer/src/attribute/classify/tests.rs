@@ -38,7 +38,8 @@ fn stack(text: &[&str]) -> Vec<Frame> {
 fn attribution(text: &[&str], source: &Source, complete: bool) -> (String, String) {
     let rules = Rules::builtin();
     let frames = stack(text);
-    let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame)).collect();
+    let application = Application::default();
+    let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame, &application)).collect();
     let pairs: Vec<_> = frames.iter().zip(&traits).collect();
     let found = rules.classify(&pairs, source, complete);
     let name = |at: Option<usize>| {
@@ -349,6 +350,32 @@ fn generated_code_is_the_lines_that_asked_for_it() {
         assert_eq!(category, "class", "{text:?}");
         assert!(way.ends_with("> com.acme.Rules.compile"), "{way}");
     }
+}
+
+#[test]
+fn a_library_between_the_application_and_the_jdk_has_no_line() {
+    let rules = Rules::builtin();
+    let line = |text: &[&str], main: &str| {
+        let application = Application::of_main(Some(main), &rules);
+        let frames = stack(text);
+        let traits: Vec<FrameTraits> = frames.iter().map(|frame| rules.frame(frame, &application)).collect();
+        let pairs: Vec<_> = frames.iter().zip(&traits).collect();
+        let owner = rules.classify(&pairs, &Source::Allocator, true).owner;
+        owner.and_then(|owner| frames.get(owner)).map(|frame| frame.function.clone()).unwrap_or_default()
+    };
+    let library = "org.acme.compress.GzipInput.read";
+    let zlib = ["c!malloc", "z!inflateInit2_", "J java.util.zip.Inflater.init"];
+    let called = |rest: &[&'static str]| [&zlib[..], &["J org.acme.compress.GzipInput.read"], rest].concat();
+    let text = called(&["J com.shop.Imports.open", "J com.shop.Main.main"]);
+    assert_eq!(line(&text, "com.shop.Main"), "com.shop.Imports.open");
+    // Not known whose; a thread of the library's own; called by the main method alone.
+    assert_eq!(line(&text, "/srv/shop.jar"), library);
+    assert_eq!(line(&called(&["J java.lang.Thread.run"]), "com.shop.Main"), library);
+    assert_eq!(line(&called(&["J com.shop.Main.main"]), "com.shop.Main"), library);
+    // A native method of the application's has no line, but its caller has.
+    let native =
+        ["/opt/liboff.so!Java_com_shop_Off_reserve", "J com.shop.Off.reserve", "J com.shop.Atlas.load"];
+    assert_eq!(line(&native, "com.shop.Main"), "com.shop.Atlas.load");
 }
 
 #[test]

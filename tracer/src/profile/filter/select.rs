@@ -8,7 +8,7 @@ use super::range::Range;
 use super::{Filter, Filtered, Part, Refusal};
 use crate::attribute::{Attribution, FrameTraits, Rules};
 use crate::process::Tid;
-use crate::profile::build::at;
+use crate::profile::build::{at, frame_traits};
 use crate::profile::by_line;
 use crate::recording::{Recording, Source, Stack, Total, Totals};
 use crate::symbolize::Frame;
@@ -37,7 +37,7 @@ enum Kept {
 impl Selected {
     /// The rows whose stacks pass, whole.
     pub(in crate::profile) fn by_stack(recording: &Recording, rules: &Rules, filter: &Filter) -> Selected {
-        let traits: Vec<FrameTraits> = recording.frames.iter().map(|frame| rules.frame(frame)).collect();
+        let traits = frame_traits(recording, rules);
         let marked = |patterns| -> Vec<bool> {
             recording.frames.iter().map(|frame| matches(patterns, frame)).collect()
         };
