@@ -14,12 +14,30 @@ const MAX_CHARS: u64 = 4096;
 /// `String.coder`: one byte a character.
 const LATIN1: u8 = 0;
 
+/// Form of references, or class pointers, that are compressed to 32 bits or fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Compression {
+    pub(super) base: u64,
+    pub(super) shift: u32,
+}
+
+impl Compression {
+    /// Compression of pointers that are as they are.
+    pub(super) const NONE: Self = Self { base: 0, shift: 0 };
+
+    /// The address that `narrow` stands for.
+    #[inline]
+    pub(super) fn decode(self, narrow: u64) -> u64 {
+        self.base.wrapping_add(narrow.wrapping_shl(self.shift))
+    }
+}
+
 /// Layout of objects and references in this JVM.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
     layout: ObjectLayout,
-    compressed_oops: Option<(u64, u32)>,
-    compressed_classes: Option<(u64, u32)>,
+    compressed_oops: Option<Compression>,
+    compressed_classes: Option<Compression>,
     /// Class pointer in the mark word, above this bit.
     compact: Option<u32>,
     string_class: u64,
@@ -35,12 +53,12 @@ impl Objects {
     pub(super) fn read(reader: Reader<'_>, layout: &Layout, flags: &Flags) -> Result<Self, ReadError> {
         let objects = layout.objects.as_ref().ok_or(ReadError::OutOfBounds(0))?;
         let is_set = |flag: &str| flags.is_set(reader, flag).unwrap_or(false);
-        let compression = |base: u64, shift: u64| -> Result<(u64, u32), ReadError> {
+        let compression = |base: u64, shift: u64| -> Result<Compression, ReadError> {
             let shift = reader.u32(shift)?;
             if shift > 32 {
                 Err(ReadError::OutOfBounds(shift.into()))
             } else {
-                Ok((reader.u64(base)?, shift))
+                Ok(Compression { base: reader.u64(base)?, shift })
             }
         };
         let string_class = reader.pointer(objects.string_class)?;
@@ -69,13 +87,13 @@ impl Objects {
         })
     }
 
-    /// Base and shift of compressed references.
-    pub(super) fn compressed_references(&self) -> Option<(u64, u32)> {
+    /// Compression of references; `None` if they take eight bytes.
+    pub(super) fn compressed_references(&self) -> Option<Compression> {
         self.compressed_oops
     }
 
-    /// Base and shift of compressed class pointers.
-    pub(super) fn compressed_classes(&self) -> Option<(u64, u32)> {
+    /// Compression of class pointers; `None` if they take eight bytes.
+    pub(super) fn compressed_classes(&self) -> Option<Compression> {
         self.compressed_classes
     }
 
@@ -102,9 +120,9 @@ impl Objects {
     /// The object that a field at `address` refers to.
     pub(super) fn reference(&self, reader: Reader<'_>, address: u64) -> Result<u64, ReadError> {
         match self.compressed_oops {
-            Some((base, shift)) => match reader.u32(address)? {
+            Some(compression) => match reader.u32(address)? {
                 0 => Err(ReadError::BadPointer(0)),
-                narrow => pointer(base.wrapping_add(u64::from(narrow) << shift)),
+                narrow => pointer(compression.decode(narrow.into())),
             },
             None => wide(reader.u64(address)?),
         }
@@ -159,8 +177,7 @@ impl Objects {
             (None, Some(_)) => reader.u32(object + self.layout.klass.offset)?.into(),
             (None, None) => return reader.pointer(object + self.layout.klass.offset),
         };
-        let (base, shift) = self.compressed_classes.unwrap_or((0, 0));
-        pointer(base.wrapping_add(narrow.wrapping_shl(shift)))
+        pointer(self.compressed_classes.unwrap_or(Compression::NONE).decode(narrow))
     }
 }
 

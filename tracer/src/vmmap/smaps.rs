@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 
 use crate::process::Pid;
 use crate::process::mapping::{self, Mapping};
@@ -53,8 +54,8 @@ pub(super) fn read(pid: Pid) -> io::Result<Vec<Vma>> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn parse_smaps(text: impl BufRead) -> io::Result<Vec<(u64, u64)>> {
-    Ok(parse(text)?.iter().map(|vma| (vma.mapping.start, vma.mapping.end)).collect())
+pub fn parse_smaps(text: impl BufRead) -> io::Result<Vec<Range<u64>>> {
+    Ok(parse(text)?.iter().map(|vma| vma.mapping.start..vma.mapping.end).collect())
 }
 
 fn parse(text: impl BufRead) -> io::Result<Vec<Vma>> {

@@ -45,6 +45,22 @@ impl DeclaredField {
     }
 }
 
+/// References of an instance, one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReferenceBlock {
+    /// Offset of the first from the object's start.
+    pub(super) offset: u32,
+    pub(super) count: u32,
+}
+
+impl ReferenceBlock {
+    /// Offset of each of them, which takes `step` bytes.
+    #[inline]
+    pub(super) fn offsets(self, step: u64) -> impl Iterator<Item = u64> {
+        (0..u64::from(self.count)).map(move |index| u64::from(self.offset) + index * step)
+    }
+}
+
 /// Fields that are read of a class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RawClass {
@@ -54,8 +70,8 @@ pub(super) struct RawClass {
     pub(super) super_class: u64,
     /// Address of its `ClassLoaderData`.
     pub(super) loader: u64,
-    /// (offset, count) of references in an instance, those of superclasses among them.
-    pub(super) references: Vec<(u32, u32)>,
+    /// References in an instance, those of superclasses among them.
+    pub(super) references: Vec<ReferenceBlock>,
 }
 
 /// Whoever can read a class, and prove that it is one.
@@ -119,7 +135,7 @@ pub(super) struct Class {
     pub(super) address: u64,
     pub(super) name: String,
     pub(super) kind: Kind,
-    pub(super) references: Rc<[(u32, u32)]>,
+    pub(super) references: Rc<[ReferenceBlock]>,
     pub(super) loader: u64,
     pub(super) super_class: Option<ClassId>,
     pub(super) reference: Option<Rc<Reference>>,

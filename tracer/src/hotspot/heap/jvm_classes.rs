@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::HeapAccess;
-use super::classes::{DeclaredField, RawClass, ReadClass};
+use super::classes::{DeclaredField, RawClass, ReadClass, ReferenceBlock};
 use super::copy::HeapCopy;
 use crate::hotspot::fields;
 use crate::hotspot::method;
@@ -85,10 +85,12 @@ impl<'a> JvmClasses<'a> {
             let half = |map: &[u8; 8], at: usize| {
                 map.get(at..at + 4).and_then(|half| half.try_into().ok()).map_or(0, u32::from_le_bytes)
             };
-            raw.references = maps.as_chunks::<8>().0.iter().map(|map| (half(map, 0), half(map, 4))).collect();
+            let block = |map| ReferenceBlock { offset: half(map, 0), count: half(map, 4) };
+            raw.references = maps.as_chunks::<8>().0.iter().map(block).collect();
             let bytes = u64::from((raw.layout_helper & !7).cast_unsigned());
             let step = access.shape.reference_bytes();
-            let fits = |(offset, count): &(u32, u32)| u64::from(*offset) + u64::from(*count) * step <= bytes;
+            let fits =
+                |block: &ReferenceBlock| u64::from(block.offset) + u64::from(block.count) * step <= bytes;
             if !raw.references.iter().all(fits) {
                 return refused;
             }

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use super::classes::{ClassId, ClassTable, Kind, Reference, Strength};
+use super::classes::{ClassId, ClassTable, Kind, Reference, ReferenceBlock, Strength};
 use super::copy::{HeapCopy, used_bytes};
 use super::marks::{Marks, ParentCode, Reach};
 use super::roots::{Root, Roots};
@@ -241,11 +241,10 @@ impl Marker<'_, '_> {
         }
     }
 
-    fn blocks(&mut self, object: u64, blocks: &[(u32, u32)], but: &[u32], parent: ParentCode) {
+    fn blocks(&mut self, object: u64, blocks: &[ReferenceBlock], but: &[u32], parent: ParentCode) {
         let step = self.classes.shape.reference_bytes();
-        for (offset, count) in blocks {
-            for index in 0..u64::from(*count) {
-                let offset = u64::from(*offset) + index * step;
+        for block in blocks {
+            for offset in block.offsets(step) {
                 if !but.is_empty() && but.iter().any(|but| u64::from(*but) == offset) {
                     continue;
                 }
@@ -276,7 +275,7 @@ impl Marker<'_, '_> {
         object: u64,
         class: ClassId,
         index: usize,
-        blocks: &[(u32, u32)],
+        blocks: &[ReferenceBlock],
         reference: &Reference,
     ) {
         let parent = ParentCode::from(index);

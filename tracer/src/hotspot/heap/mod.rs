@@ -37,7 +37,7 @@ use self::shape::{ClassPointer, Shape};
 use super::Hotspot;
 use super::books::HeapUseLayout;
 use super::layout::{Layout, ObjectLayout, RangesLayout, ThreadLayout};
-use super::oops::Objects;
+use super::oops::{Compression, Objects};
 use super::pages::Pages;
 use super::read::{ReadError, Reader};
 use crate::process::mapping::Mapping;
@@ -167,10 +167,11 @@ impl Hotspot {
 }
 
 fn shape(objects: &Objects, alignment: u64) -> Shape {
-    let (base, shift) = objects.compressed_classes().unwrap_or((0, 0));
     let class = match (objects.compact_shift(), objects.compressed_classes()) {
-        (Some(bit), _) => ClassPointer::InMark { base, shift, bit },
-        (None, Some(_)) => ClassPointer::Narrow { base, shift },
+        (Some(bit), compression) => {
+            ClassPointer::InMark { compression: compression.unwrap_or(Compression::NONE), bit }
+        }
+        (None, Some(compression)) => ClassPointer::Narrow(compression),
         (None, None) => ClassPointer::Wide,
     };
     Shape {

@@ -139,10 +139,7 @@ impl Look<'_, '_> {
         let shape = self.classes.shape;
         let leads = |offset: u64| shape.reference(self.copy, parent + offset) == Some(child);
         let step = shape.reference_bytes();
-        let all = references.iter().flat_map(|(offset, count)| {
-            let offset = u64::from(*offset);
-            (0..u64::from(*count)).map(move |index| offset + index * step)
-        });
+        let all = references.iter().flat_map(|block| block.offsets(step));
         let special =
             special.iter().flat_map(|special| [special.referent, special.discovered]).map(u64::from);
         match kind {

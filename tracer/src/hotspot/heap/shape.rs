@@ -3,14 +3,15 @@
 //! Decodes words of the copy; knows no classes.
 
 use super::copy::HeapCopy;
+use crate::hotspot::oops::Compression;
 
 const WORD_BYTES: u64 = 8;
 
 /// Form in which this JVM writes references and headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Base and shift of compressed references; none if they take eight bytes.
-    pub(super) references: Option<(u64, u32)>,
+    /// Compression of references; none if they take eight bytes.
+    pub(super) references: Option<Compression>,
     pub(super) class: ClassPointer,
     pub(super) array_length: u64,
     /// Objects begin at multiples of this.
@@ -21,14 +22,10 @@ pub(super) struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClassPointer {
     Wide,
-    Narrow {
-        base: u64,
-        shift: u32,
-    },
+    Narrow(Compression),
     /// The mark word, from this bit on.
     InMark {
-        base: u64,
-        shift: u32,
+        compression: Compression,
         bit: u32,
     },
 }
@@ -53,7 +50,7 @@ impl Shape {
     pub(super) fn decode(&self, narrow: u32) -> u64 {
         match (self.references, narrow) {
             (_, 0) | (None, _) => 0,
-            (Some((base, shift)), narrow) => base.wrapping_add(u64::from(narrow) << shift),
+            (Some(compression), narrow) => compression.decode(narrow.into()),
         }
     }
 
@@ -62,7 +59,7 @@ impl Shape {
     pub(super) fn pointer(&self, copy: &HeapCopy, address: u64) -> Option<u64> {
         match self.class {
             ClassPointer::Wide => copy.word(address.wrapping_add(WORD_BYTES)),
-            ClassPointer::Narrow { .. } => copy.half(address.wrapping_add(WORD_BYTES)).map(u64::from),
+            ClassPointer::Narrow(_) => copy.half(address.wrapping_add(WORD_BYTES)).map(u64::from),
             ClassPointer::InMark { bit, .. } => Some(copy.word(address)? >> bit),
         }
     }
@@ -71,8 +68,8 @@ impl Shape {
     pub(super) fn class(&self, pointer: u64) -> u64 {
         match self.class {
             ClassPointer::Wide => pointer,
-            ClassPointer::Narrow { base, shift } | ClassPointer::InMark { base, shift, .. } => {
-                base.wrapping_add(pointer << shift)
+            ClassPointer::Narrow(compression) | ClassPointer::InMark { compression, .. } => {
+                compression.decode(pointer)
             }
         }
     }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::classes::{ClassTable, DeclaredField, MirrorFields, RawClass, ReadClass};
+use super::classes::{ClassTable, DeclaredField, MirrorFields, RawClass, ReadClass, ReferenceBlock};
 use super::copy::{HeapCopy, Space, SpaceKind};
 use super::mark::mark;
 use super::roots::{LoaderRoots, Roots, StorageRoots, ThreadRoots};
 use super::shape::{ClassPointer, Shape};
 use super::{Look, Reach, Step, StepKind};
+use crate::hotspot::oops::Compression;
 
 const BASE: u64 = 0x7_0000_0000;
 const CLASSES: u64 = 0x8_0000_0000;
@@ -48,7 +49,7 @@ impl ReadClass for Made {
         let object = class("java/lang/Object");
         let reference = class("java/lang/ref/Reference");
         // A reference's own fields: referent 12, queue 16, next 20, discovered 24.
-        let (layout_helper, super_class, references): (i32, u64, Vec<(u32, u32)>) = match name {
+        let (layout_helper, super_class, references) = match name {
             "java/lang/Object" => (16, 0, vec![]),
             "java/lang/Class" => (40, object, vec![(32, 1)]),
             "app/Node" => (24, object, vec![(12, 2)]),
@@ -61,6 +62,9 @@ impl ReadClass for Made {
             _ => (32, reference, vec![(16, 2)]),
         };
         let loader = if name.starts_with("app") { APP } else { BOOT };
+        let references: Vec<(u32, u32)> = references;
+        let block = |(offset, count)| ReferenceBlock { offset, count };
+        let references = references.into_iter().map(block).collect();
         Some(RawClass { name: name.to_owned(), layout_helper, super_class, loader, references })
     }
 
@@ -96,8 +100,8 @@ impl ReadClass for Made {
 
 fn shape() -> Shape {
     Shape {
-        references: Some((0, 3)),
-        class: ClassPointer::Narrow { base: CLASSES, shift: 0 },
+        references: Some(Compression { base: 0, shift: 3 }),
+        class: ClassPointer::Narrow(Compression { base: CLASSES, shift: 0 }),
         array_length: 12,
         alignment: 8,
     }

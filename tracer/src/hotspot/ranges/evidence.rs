@@ -18,6 +18,13 @@ const MAX_UNIT_BYTES: u64 = 64 << 10;
 /// Structures looked into, beginning with the roots.
 const MAX_STRUCTURES: usize = 4096;
 
+/// A structure of the JVM in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Structure {
+    pub(super) address: u64,
+    pub(super) bytes: u64,
+}
+
 /// The anonymous memory in which a range must lie.
 pub(super) struct Evidence<'a> {
     reader: Reader<'a>,
@@ -47,12 +54,12 @@ impl<'a> Evidence<'a> {
         start < end && range.is_some_and(|range| end <= range.end)
     }
 
-    /// The ranges whose ends are in the structures at `roots` (address, bytes), or in what these point to.
-    pub(super) fn of(&self, roots: &[(u64, u64)]) -> Vec<Range<u64>> {
+    /// The ranges whose ends are in the structures `roots`, or in what these point to.
+    pub(super) fn of(&self, roots: &[Structure]) -> Vec<Range<u64>> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
-        for &(root, bytes) in roots {
-            let words = self.words(root, bytes);
+        for root in roots {
+            let words = self.words(root.address, root.bytes);
             self.ranges(&words, &mut found);
             for address in words {
                 if seen.len() >= MAX_STRUCTURES {
@@ -68,12 +75,13 @@ impl<'a> Evidence<'a> {
         found
     }
 
-    /// Addresses of `starts` that are in the structures at `roots`, in what these point to, or in what that
+    /// Addresses of `starts` that are in the structures `roots`, in what these point to, or in what that
     /// points to.
-    pub(super) fn pointed_at(&self, roots: &[(u64, u64)], starts: &BTreeSet<u64>) -> BTreeSet<u64> {
+    pub(super) fn pointed_at(&self, roots: &[Structure], starts: &BTreeSet<u64>) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        let mut level: Vec<u64> = roots.iter().flat_map(|&(root, bytes)| self.words(root, bytes)).collect();
+        let mut level: Vec<u64> =
+            roots.iter().flat_map(|root| self.words(root.address, root.bytes)).collect();
         for _ in 0..2 {
             let mut next = Vec::new();
             for address in level {
@@ -151,7 +159,8 @@ mod tests {
 
     fn found(words: &[(u64, u64)]) -> Vec<(u64, u64)> {
         let image = image(words);
-        let found = Evidence::new(Reader::new(&image), &ANONYMOUS).of(&[(0x1_0000, 256)]);
+        let found =
+            Evidence::new(Reader::new(&image), &ANONYMOUS).of(&[Structure { address: 0x1_0000, bytes: 256 }]);
         found.into_iter().map(|range| (range.start, range.end)).collect()
     }
 

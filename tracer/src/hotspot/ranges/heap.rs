@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tracer_common::arch::PAGE_BYTES;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Structure};
 use super::{JvmRange, RangeKind, Source};
 use crate::hotspot::layout::{End, G1Layout, SpaceField};
 use crate::hotspot::read::ReadError;
@@ -179,12 +179,13 @@ impl Source<'_> {
         Some(start..start.checked_add(bytes)?.checked_next_multiple_of(PAGE_BYTES)?)
     }
 
-    /// Structures that are the collector's: address and bytes.
-    pub(super) fn collector_roots(&self, heap: u64) -> Vec<(u64, u64)> {
-        let mut roots = vec![(heap, self.layout.heap_bytes)];
+    /// Structures that are the collector's.
+    pub(super) fn collector_roots(&self, heap: u64) -> Vec<Structure> {
+        let structure = |bytes: u64| move |address: u64| Structure { address, bytes };
+        let mut roots = vec![structure(self.layout.heap_bytes)(heap)];
         let generations = &self.layout.generations;
         let mut generation = |address: Result<u64, ReadError>| {
-            roots.extend(address.ok().map(|address| (address, GENERATION_BYTES)));
+            roots.extend(address.ok().map(structure(GENERATION_BYTES)));
         };
         match self.gc {
             Some("Parallel") => {
@@ -193,12 +194,12 @@ impl Source<'_> {
                     generation(self.reader.pointer(old));
                 }
                 for symbol in [symbols::PARALLEL_MARK_BITMAP, symbols::PARALLEL_SUMMARY] {
-                    roots.extend(self.symbols.address(symbol).map(|address| (address, STATIC_BYTES)));
+                    roots.extend(self.symbols.address(symbol).map(structure(STATIC_BYTES)));
                 }
             }
             Some("G1") => {
                 let cache = self.symbols.address(symbols::G1_FROM_CARD_CACHE);
-                roots.extend(cache.map(|address| (address, 8)));
+                roots.extend(cache.map(structure(8)));
             }
             Some("Serial" | "CMS") => {
                 if let Some((young, old)) = generations.serial {
