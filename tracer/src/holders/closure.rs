@@ -2,20 +2,27 @@
 //!
 //! Only words that are exactly the address of a block are followed, and never into a block that another object has the
 //! address of. A block that two lead to counts for the first. Where more than the block itself was counted, the sum is
-//! about right: a word may be left over from a former owner.
+//! about right: a word may be left over from a former owner. The memory of a buffer is data, and is not followed: malloc
+//! may have left a former owner's address behind the end of it.
 
 use std::collections::HashMap;
 
 use super::blocks::Blocks;
-use super::verdict::{State, Verdict};
+use super::verdict::{Owner, State, Verdict};
 use crate::process::memory::ProcessMemory;
 
 /// Read of one block: tables of pointers are at the beginning of what is larger.
 const MAX_READ_BYTES: usize = 64 << 10;
 /// Read of all blocks together.
 const MAX_ALL_BYTES: u64 = 512 << 20;
-/// Fields that lead into the JVM's own structures, which hold far more than the object.
-const NOT_FOLLOWED: [(&str, &str); 2] = [("java.lang.Thread", "eetop"), ("NativeLibraryImpl", "handle")];
+/// Classes (by the end of their names) and fields whose blocks are not followed: they lead into the JVM's own structures,
+/// which hold far more than the object, or are the memory of a buffer.
+const NOT_FOLLOWED: [(&str, &str); 4] = [
+    ("java.lang.Thread", "eetop"),
+    ("NativeLibraryImpl", "handle"),
+    ("java.nio.DirectByteBuffer", "address"),
+    ("java.nio.DirectByteBuffer$Deallocator", "address"),
+];
 /// malloc aligns to this.
 const ALIGNMENT: u64 = 16;
 
@@ -53,10 +60,7 @@ pub(super) fn of(
     for (number, verdict) in (0..).zip(verdicts) {
         let mut closure = Closure { bytes: verdict.block.bytes, exact: true };
         let mut queue: Vec<usize> = Vec::new();
-        if !NOT_FOLLOWED
-            .iter()
-            .any(|(class, field)| verdict.owner.class.ends_with(class) && verdict.owner.field == *field)
-        {
+        if is_followed(&verdict.owner) {
             queue.extend(index.get(&verdict.block.address));
         }
         while let Some(block) = queue.pop().and_then(|block| blocks.get(block)) {
@@ -84,4 +88,47 @@ pub(super) fn of(
         closures.push(closure);
     }
     (closures, taken)
+}
+
+fn is_followed(owner: &Owner) -> bool {
+    !NOT_FOLLOWED.iter().any(|(class, field)| owner.class.ends_with(class) && owner.field == *field)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::blocks::Block;
+    use super::*;
+    use crate::process::memory::ImageMemory;
+
+    const HEAP: u64 = 0x7f00_0000_0000;
+
+    /// A block leads to a second and that to a third; the last word of a buffer, which malloc left as it was, does too.
+    #[test]
+    fn addresses_in_the_memory_of_a_buffer_are_not_followed() {
+        let address = |index: u64| HEAP + 0x100 * index;
+        let mut bytes = vec![0_u8; 0x300];
+        let last_word = 0x100 - 16;
+        bytes[last_word..last_word + 8].copy_from_slice(&address(1).to_le_bytes());
+        bytes[0x100..0x108].copy_from_slice(&address(2).to_le_bytes());
+        let memory = ImageMemory::new(vec![(HEAP, bytes)]);
+        let blocks = Blocks::new((0..3).map(|i| Block { address: address(i), bytes: 0x100 }).collect());
+        let closure = |class: &str, field: &str| {
+            let verdict = Verdict {
+                block: blocks.get(0).expect("a block"),
+                owner: Owner { class: class.to_owned(), field: field.to_owned() },
+                state: State::Held,
+                path: Arc::default(),
+            };
+            let (closures, taken) = of(&memory, &blocks, &[verdict]);
+            (closures[0], taken)
+        };
+        let (native, taken) = closure("shop.Codec", "handle");
+        assert_eq!((native, taken), (Closure { bytes: 0x300, exact: false }, vec![Some(0); 3]));
+        for class in ["java.nio.DirectByteBuffer", "java.nio.DirectByteBuffer$Deallocator"] {
+            let (buffer, taken) = closure(class, "address");
+            assert_eq!((buffer, taken), (Closure { bytes: 0x100, exact: true }, vec![Some(0), None, None]));
+        }
+    }
 }
