@@ -3,6 +3,7 @@
 //! Needs the recording alone: no root, no live process.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -75,7 +76,8 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
     let (format, to) = args.writing.open(terminal)?;
     let filter = args.filters.filter(args.range)?;
-    let mut profile = args.reading.profile(&args.file, &filter)?;
+    // The process ends when it is written: its millions of small pieces need not be freed.
+    let mut profile = ManuallyDrop::new(args.reading.profile(&args.file, &filter)?);
     check_names(&args.file.display().to_string(), &[&profile.filtered])?;
     let view = args.filters.view();
     profile.keep_view(view);

@@ -28,6 +28,7 @@ pub mod maps;
 pub mod otlp;
 mod palette;
 mod pictured;
+mod pieces;
 pub mod pprof;
 mod program;
 pub mod report2;

@@ -50,7 +50,13 @@ impl fmt::Debug for ForeignText {
 /// `text` with U+FFFD in place of each character that would act on a terminal or break a line: control characters, and
 /// those that turn the direction of writing.
 pub fn displayable(text: &str) -> Cow<'_, str> {
-    if text.contains(acts) { Cow::Owned(text.replace(acts, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    // Nearly all text is plain, which is told many bytes at a time.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_plain && text.contains(acts) {
+        Cow::Owned(text.replace(acts, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn acts(char: char) -> bool {

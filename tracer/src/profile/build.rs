@@ -98,7 +98,9 @@ impl Category {
 pub(super) type Shown = [Arc<SiteFrame>];
 
 pub(super) fn frames(shown: &Shown, stack: &Stack) -> Vec<Arc<SiteFrame>> {
-    stack.frames.iter().filter_map(|&frame| at(shown, frame)).cloned().collect()
+    let mut frames = Vec::with_capacity(stack.frames.len());
+    frames.extend(stack.frames.iter().filter_map(|&frame| at(shown, frame)).cloned());
+    frames
 }
 
 /// The code that is the recorded application's own.

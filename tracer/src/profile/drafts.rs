@@ -11,7 +11,7 @@ use super::kept::{Kept, Sums};
 use super::{SiteThread, SizeClass, Totals, Variances, site};
 use crate::attribute::Attribution;
 use crate::process::Tid;
-use crate::recording::{self, LiveSize, Recording, Source, Stack, StackRef};
+use crate::recording::{self, ByStack, LiveSize, Recording, Source, Stack};
 use crate::verdict::{GroupId, RowGroups};
 
 /// A site while it is put together.
@@ -79,7 +79,7 @@ impl<'a> Drafts<'a> {
         let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
         let resident = live_resident(recording);
         let sizes = live_sizes(recording);
-        let (mut sites, mut categories) = (HashMap::with_hasher(RandomState::default()), HashMap::new());
+        let mut sites = HashMap::with_hasher(RandomState::default());
         for (number, (row, passing)) in recording.totals.iter().zip(rows).enumerate() {
             let Some(stack) = recording.stack(row.stack) else { continue };
             let is_sampled = recording.session.sample_bytes.is_some() && row.source == Source::Allocator;
@@ -94,8 +94,9 @@ impl<'a> Drafts<'a> {
             if source == "allocator" {
                 self.passing.add(&totals);
             }
-            let of_category = (attribution.category.clone(), source);
-            let category = *categories.entry(of_category).or_insert_with(|| {
+            // Categories are few.
+            let is_of = |draft: &CategoryDraft| draft.source == source && draft.id == attribution.category;
+            let category = self.categories.iter().position(is_of).unwrap_or_else(|| {
                 let (id, group) = (attribution.category.clone(), self.groups.add());
                 let totals = Totals::default();
                 self.categories.push(CategoryDraft { id, source, group, totals, first_kind: None });
@@ -143,13 +144,13 @@ impl<'a> Drafts<'a> {
                 site.resident_bytes = site.resident_bytes.filter(|_| !is_part);
                 site.sizes = site.sizes.take().filter(|_| !is_part);
                 if let Some(of_site) = site.sizes.as_mut() {
-                    of_site.extend(sizes.get(&row.stack).into_iter().flatten());
+                    of_site.extend(sizes.of(row.stack));
                 }
                 if let Some((sum, bytes)) = site.resident_bytes.as_mut().zip(resident.as_ref()) {
-                    let of_stack = bytes.get(&row.stack).copied().unwrap_or(0);
+                    let of_stack = bytes.of(row.stack).copied().fold(0, u64::saturating_add);
                     *sum = sum.saturating_add(of_stack.min(totals.live_bytes));
                 }
-                site.threads.extend(live_threads.get(&row.stack).into_iter().flatten().cloned());
+                site.threads.extend(live_threads.of(row.stack).cloned());
             }
         }
         // Stable: what is equal stays in the order of the recording.
@@ -174,7 +175,7 @@ fn totals_of(totals: &recording::Totals, is_sampled: bool) -> Totals {
 }
 
 /// Bytes in memory of what is live, by stack. `None` if it is not told, or not of all.
-fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
+fn live_resident(recording: &Recording) -> Option<ByStack<u64>> {
     let session = &recording.session;
     let is_whole = session.sample_bytes.is_none() && session.steps.is_empty();
     let rows = &recording.live_resident;
@@ -182,25 +183,24 @@ fn live_resident(recording: &Recording) -> Option<HashMap<StackRef, u64>> {
 }
 
 /// Live allocations of each stack, by classes of sizes.
-fn live_sizes(recording: &Recording) -> HashMap<StackRef, Vec<SizeClass>> {
-    let mut sizes: HashMap<StackRef, Vec<SizeClass>> = HashMap::with_capacity(recording.live_sizes.len());
-    for row in recording.live_sizes.iter().filter(|row| row.live_count > 0) {
-        let LiveSize { stack, least_bytes, live_bytes, live_count } = *row;
-        sizes.entry(stack).or_default().push(SizeClass { least_bytes, live_bytes, live_count });
-    }
-    sizes
+fn live_sizes(recording: &Recording) -> ByStack<SizeClass> {
+    let rows = recording.live_sizes.iter().filter(|row| row.live_count > 0);
+    rows.map(|&LiveSize { stack, least_bytes, live_bytes, live_count }| {
+        (stack, SizeClass { least_bytes, live_bytes, live_count })
+    })
+    .collect()
 }
 
 /// Bytes that each thread holds of each stack, by the thread's name.
-fn live_threads(recording: &Recording, passes: &OfThread) -> HashMap<StackRef, Vec<SiteThread>> {
+fn live_threads(recording: &Recording, passes: &OfThread) -> ByStack<SiteThread> {
     // The last of a tid is the one that can hold something: its name came last.
     let named = recording.threads.iter().filter_map(|thread| Some((thread.tid, thread.name.as_deref()?)));
     let mut names: HashMap<Tid, Arc<str>> = named.map(|(tid, name)| (tid, name.into())).collect();
-    let mut live: HashMap<StackRef, Vec<SiteThread>> = HashMap::new();
-    for row in recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid)) {
+    let rows = recording.live_by_thread.iter().filter(|row| row.live_bytes > 0 && passes(row.tid));
+    rows.map(|row| {
         let name = names.entry(row.tid).or_insert_with(|| format!("[tid {}]", row.tid).into());
         let held = SiteThread { name: name.clone(), live_bytes: row.live_bytes, live_count: row.live_count };
-        live.entry(row.stack).or_default().push(held);
-    }
-    live
+        (row.stack, held)
+    })
+    .collect()
 }

@@ -30,5 +30,7 @@ pub(super) fn key(recording: &Recording, stack: &Stack, names: &[u32]) -> Vec<u3
         let counts = recording.frames.get(at)?.kind != FrameKind::Stub;
         names.get(at).copied().filter(|_| counts)
     };
-    stack.frames.iter().filter_map(shown).collect()
+    let mut key = Vec::with_capacity(stack.frames.len());
+    key.extend(stack.frames.iter().filter_map(shown));
+    key
 }

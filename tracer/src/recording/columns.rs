@@ -89,6 +89,11 @@ pub(super) fn stack_reference(ids: &Ids, id: i64) -> Result<StackRef> {
     reference(ids, id).map(StackRef)
 }
 
+/// Rows come in the order of their keys, and each key once: in a file that is whole.
+pub(super) fn ascends<K: Ord>(last: Option<&K>, next: &K) -> Result<()> {
+    if last.is_some_and(|last| last >= next) { Err(damage("rows are not in their order")) } else { Ok(()) }
+}
+
 pub(super) fn missing() -> rusqlite::Error {
     damage("a row refers to one that is not there")
 }

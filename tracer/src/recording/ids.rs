@@ -1,13 +1,17 @@
 //! Ids of rows → their places in what was read.
 
+use super::columns::ascends;
+
 /// Ids of a table's rows, ascending, as they were read: a row's place is its index.
 #[derive(Default)]
 pub(super) struct Ids(Vec<i64>);
 
 impl Ids {
     /// Notes the next row.
-    pub(super) fn push(&mut self, id: i64) {
+    pub(super) fn push(&mut self, id: i64) -> rusqlite::Result<()> {
+        ascends(self.0.last(), &id)?;
         self.0.push(id);
+        Ok(())
     }
 
     /// Place of the row with this id.
@@ -28,7 +32,8 @@ mod tests {
     fn rows_are_found_with_gaps_and_without() {
         for rows in [&[1, 2, 3][..], &[-9, 0, 2, 3, 5, i64::MAX], &[i64::MIN, 1]] {
             let mut ids = Ids::default();
-            rows.iter().for_each(|&id| ids.push(id));
+            rows.iter().for_each(|&id| ids.push(id).expect("ascending"));
+            assert!(rows.last().is_some_and(|&last| ids.push(last).is_err()), "twice");
             for (place, &id) in (0..).zip(rows) {
                 assert_eq!(ids.place(id), Some(place), "{id}");
             }

@@ -122,7 +122,7 @@ pub(super) fn read(
     let mut ids = Ids::default();
     let sql = "SELECT id, state, class, field, path, block_count, bytes, exact FROM holder ORDER BY id";
     let groups = collect(database, sql, |row| {
-        ids.push(row.get(0)?);
+        ids.push(row.get(0)?)?;
         let state = row.get_ref(1)?.as_str()?;
         let owner = match (optional_text(row, 2)?, optional_text(row, 3)?) {
             (Some(class), field) => Some(Owner { class, field: field.unwrap_or_default() }),

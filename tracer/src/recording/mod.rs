@@ -5,6 +5,7 @@
 //! root. Knows no live process, no category and no output. `docs/file-format.md` describes the
 //! tables for people who ask the file their own questions.
 
+mod by_stack;
 mod census;
 mod check;
 mod columns;
@@ -14,8 +15,10 @@ mod error;
 mod ids;
 mod kept;
 mod limits;
+mod live;
 mod memory;
 mod model;
+mod number_list;
 mod read;
 mod read_tables;
 mod rows;
@@ -26,6 +29,7 @@ mod touched;
 mod writer;
 
 pub use crate::attribute::Source;
+pub use by_stack::ByStack;
 pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
 pub use error::{ReadError, WriteError};
 pub use kept::{AboutHolders, HolderGroup, HolderState, KeptHolders, KeptStack, NOT_ASKED_FOR};

@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 use tracer_common::stack::StackId;
 
 use super::columns::{
-    collect, column, damage, has_table, index, kind, missing, optional, optional_text, reference,
+    ascends, collect, column, damage, has_table, index, kind, missing, optional, optional_text, reference,
     stack_reference, text, tier, unknown, unsigned,
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, LiveResident, LiveSize, Recording,
-    ResidentSample, Sample, SeriesRow, Source, Stack, State, Survivors, Thread, ThreadLive, Total, Totals,
-    census, check, kept, limits, memory, touched,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, ResidentSample, Sample,
+    SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, kept, limits, live, memory,
+    number_list, series, touched,
 };
 use crate::symbolize::Frame;
 
@@ -46,13 +46,13 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         target: json(&meta, "target")?,
         state,
         duration_ns,
-        series: series(database, &stack_ids, &total_ids)?,
+        series: samples(database, &total_ids)?,
         threads: threads(database, &stack_ids)?,
-        live_by_thread: live_by_thread(database, &stack_ids)?,
-        live_sizes: live_sizes(database, &stack_ids)?,
-        live_resident: live_resident(database, &stack_ids)?,
+        live_by_thread: live::by_thread(database, &stack_ids)?,
+        live_sizes: live::by_size(database, &stack_ids)?,
+        live_resident: live::resident(database, &stack_ids)?,
         collections: collections(database)?,
-        survivors: survivors(database, &stack_ids)?,
+        survivors: live::survivors(database, &stack_ids)?,
         resident: collect(
             database,
             "SELECT time_ns, rss_bytes FROM memory WHERE rss_bytes NOT NULL ORDER BY time_ns",
@@ -97,12 +97,6 @@ fn check_schema(database: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Are the file's pages whole? Reads all of them.
-pub(super) fn check_pages(database: &Connection) -> Result<()> {
-    let verdict: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(()) } else { Err(damage(&verdict)) }
-}
-
 fn meta(database: &Connection) -> Result<BTreeMap<String, String>> {
     let rows = collect(database, "SELECT key, value FROM meta", |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.into_iter().collect())
@@ -124,7 +118,7 @@ fn frames(database: &Connection) -> Result<(Vec<Frame>, Ids)> {
         "SELECT frame.id, function, kind, path, build_id, file, line, \"offset\", tier, unknown
          FROM frame LEFT JOIN module ON module.id = module ORDER BY frame.id",
         |row| {
-            ids.push(row.get(0)?);
+            ids.push(row.get(0)?)?;
             Ok(Frame {
                 function: text(row, 1)?,
                 kind: kind(row.get_ref(2)?.as_str()?)?,
@@ -146,7 +140,7 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
     let frames = column(database, "stack", "frames", "NULL")?;
     let sql = format!("SELECT id, kernel_id, complete, stop, {frames} FROM stack ORDER BY id");
     let mut stacks = collect(database, &sql, |row| {
-        ids.push(row.get(0)?);
+        ids.push(row.get(0)?)?;
         let frames = row.get_ref(4)?.as_str_or_null()?;
         Ok(Stack {
             id: StackId(row.get::<_, i64>(1)?.cast_unsigned()),
@@ -161,11 +155,14 @@ fn stacks(database: &Connection, frame_ids: &Ids) -> Result<(Vec<Stack>, Ids)> {
     Ok((stacks, ids))
 }
 
-/// The frames of a stack: a JSON array of ids.
+/// The frames of a stack: a list of ids.
 fn frame_list(text: &str, frame_ids: &Ids) -> Result<Vec<u32>> {
-    let ids: Vec<i64> = serde_json::from_str(text)
-        .map_err(|error| damage(&format!("a stack's frames cannot be read: {error}")))?;
-    ids.into_iter().map(|id| reference(frame_ids, id)).collect()
+    let mut frames = Vec::with_capacity(1 + text.bytes().filter(|&byte| byte == b',').count());
+    for id in number_list::read(text) {
+        let id = id.map_err(|_| damage("a stack's frames cannot be read"))?;
+        frames.push(reference(frame_ids, id.cast_signed())?);
+    }
+    Ok(frames)
 }
 
 /// The frames of a recording of version 1, which has a row for each.
@@ -192,8 +189,23 @@ fn read_stack_frames(database: &Connection, stacks: &mut [Stack], ids: &Ids, fra
     Ok(())
 }
 
-/// Totals by the two ids of their row.
-type TotalIds = HashMap<(i64, i64), u32, foldhash::fast::RandomState>;
+/// The two ids of each row of the totals, ascending: a row's place is its index.
+#[derive(Default)]
+struct TotalIds(Vec<series::Key>);
+
+impl TotalIds {
+    fn push(&mut self, key: series::Key) -> Result<()> {
+        ascends(self.0.last(), &key)?;
+        self.0.push(key);
+        Ok(())
+    }
+
+    /// The place of a row, which is likely to be `next`.
+    fn place(&self, key: series::Key, next: usize) -> Result<usize> {
+        let place = Some(next).filter(|&next| self.0.get(next) == Some(&key));
+        place.or_else(|| self.0.binary_search(&key).ok()).ok_or_else(missing)
+    }
+}
 
 fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalIds)> {
     let sources: HashMap<i64, Source> = collect(database, "SELECT id, source, kind FROM source", |row| {
@@ -225,7 +237,7 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
         ),
         |row| {
             let (stack, source) = (row.get(0)?, row.get(1)?);
-            ids.insert((stack, source), index(ids.len())?);
+            ids.push((stack, source))?;
             Ok(Total {
                 stack: stack_reference(stack_ids, stack)?,
                 source: sources.get(&source).cloned().ok_or_else(missing)?,
@@ -242,10 +254,27 @@ fn totals(database: &Connection, stack_ids: &Ids) -> Result<(Vec<Total>, TotalId
     Ok((totals, ids))
 }
 
-fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Result<Vec<Sample>> {
+fn samples(database: &Connection, total_ids: &TotalIds) -> Result<Vec<Sample>> {
+    if has_table(database, "series")? {
+        return read_series(database, total_ids);
+    }
+    collect(database, "SELECT time_ns, totals FROM sample ORDER BY id", |row| {
+        let mut next = 0;
+        let rows = series::rows(row.get_ref(1)?.as_str()?).map(|row| {
+            let (key, totals) = row?;
+            let place = total_ids.place(key, next)?;
+            next = place + 1;
+            Ok(SeriesRow { total: index(place)?, totals })
+        });
+        Ok(Sample { time_ns: unsigned(row, 0)?, rows: rows.collect::<Result<_>>()? })
+    })
+}
+
+/// The samples of a recording of version 1, which has a table of their rows.
+fn read_series(database: &Connection, total_ids: &TotalIds) -> Result<Vec<Sample>> {
     let mut ids = Ids::default();
     let mut samples = collect(database, "SELECT id, time_ns FROM sample ORDER BY id", |row| {
-        ids.push(row.get(0)?);
+        ids.push(row.get(0)?)?;
         Ok(Sample { time_ns: unsigned(row, 1)?, rows: Vec::new() })
     })?;
     let collected = column(database, "series", "collected_bytes", "0")?;
@@ -257,9 +286,7 @@ fn series(database: &Connection, stack_ids: &Ids, total_ids: &TotalIds) -> Resul
     while let Some(row) = rows.next()? {
         // Rows that wait for a sample that never came: the recorder was killed.
         let Some(sample) = ids.place(row.get(0)?) else { continue };
-        let (stack, source) = (row.get(1)?, row.get(2)?);
-        stack_reference(stack_ids, stack)?;
-        let total = total_ids.get(&(stack, source)).copied().ok_or_else(missing)?;
+        let total = index(total_ids.place((row.get(1)?, row.get(2)?), 0)?)?;
         if let Some(sample) = usize::try_from(sample).ok().and_then(|sample| samples.get_mut(sample)) {
             sample.rows.push(SeriesRow { total, totals: totals_of(row, 3)? });
         }
@@ -286,59 +313,6 @@ fn collections(database: &Connection) -> Result<Vec<Collection>> {
     let full = column(database, "gc", "full", "0")?;
     collect(database, &format!("SELECT begin_ns, end_ns, {full} FROM gc ORDER BY begin_ns"), |row| {
         Ok(Collection { begin_ns: unsigned(row, 0)?, end_ns: optional(row, 1)?, full: row.get(2)? })
-    })
-}
-
-fn survivors(database: &Connection, stack_ids: &Ids) -> Result<Vec<Survivors>> {
-    if !has_table(database, "survivor")? {
-        return Ok(Vec::new());
-    }
-    let sql = "SELECT stack, epoch, born_ns, live_bytes, live_count FROM survivor";
-    collect(database, sql, |row| {
-        Ok(Survivors {
-            stack: stack_reference(stack_ids, row.get(0)?)?,
-            epoch: row.get(1)?,
-            born_ns: unsigned(row, 2)?,
-            live_bytes: unsigned(row, 3)?,
-            live_count: unsigned(row, 4)?,
-        })
-    })
-}
-
-fn live_by_thread(database: &Connection, stack_ids: &Ids) -> Result<Vec<ThreadLive>> {
-    collect(database, "SELECT stack, tid, live_bytes, live_count FROM live_thread", |row| {
-        Ok(ThreadLive {
-            stack: stack_reference(stack_ids, row.get(0)?)?,
-            tid: row.get(1)?,
-            live_bytes: unsigned(row, 2)?,
-            live_count: unsigned(row, 3)?,
-        })
-    })
-}
-
-fn live_sizes(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveSize>> {
-    if !has_table(database, "live_size")? {
-        return Ok(Vec::new());
-    }
-    collect(database, "SELECT stack, least_bytes, live_bytes, live_count FROM live_size", |row| {
-        Ok(LiveSize {
-            stack: stack_reference(stack_ids, row.get(0)?)?,
-            least_bytes: unsigned(row, 1)?,
-            live_bytes: unsigned(row, 2)?,
-            live_count: unsigned(row, 3)?,
-        })
-    })
-}
-
-fn live_resident(database: &Connection, stack_ids: &Ids) -> Result<Vec<LiveResident>> {
-    if !has_table(database, "live_resident")? {
-        return Ok(Vec::new());
-    }
-    collect(database, "SELECT stack, resident_bytes FROM live_resident", |row| {
-        Ok(LiveResident {
-            stack: stack_reference(stack_ids, row.get(0)?)?,
-            resident_bytes: unsigned(row, 1)?,
-        })
     })
 }
 

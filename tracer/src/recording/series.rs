@@ -5,11 +5,13 @@
 //! stride doubles, and rows of a sample that goes move to the next one that stays, unless that has
 //! newer ones. So what a sample says never becomes wrong, only less often said.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 
 use super::Totals;
+use super::columns::damage;
+use super::number_list;
 
 /// Subject of a row: the stack's row and the source's row.
 pub(super) type Key = (i64, i64);
@@ -20,6 +22,33 @@ const SAMPLES_MAX: u64 = 256;
 const SAMPLES_MIN: u64 = 8;
 /// Rows above which samples are thinned out.
 const ROWS_MAX: u64 = 400_000;
+
+/// Reads the rows of a sample: an array for each, of the two numbers of its key and five totals.
+pub(super) fn rows(text: &str) -> impl Iterator<Item = rusqlite::Result<(Key, Totals)>> {
+    number_list::read_arrays(text).map(|row| {
+        let [stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes] =
+            row.map_err(|_| damage("the totals of a sample cannot be read"))?;
+        let totals = Totals {
+            allocated_bytes,
+            allocated_count,
+            freed_bytes,
+            freed_count,
+            collected_bytes,
+            ..Totals::default()
+        };
+        Ok(((stack.cast_signed(), source.cast_signed()), totals))
+    })
+}
+
+/// Writes them.
+fn text_of(rows: impl Iterator<Item = (Key, Totals)>) -> String {
+    number_list::text_of(rows.map(|((stack, source), totals)| {
+        let Totals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes, .. } =
+            totals;
+        let [stack, source] = [stack, source].map(i64::cast_unsigned);
+        [stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes]
+    }))
+}
 
 /// Decides which tick becomes a sample, and writes it.
 pub(super) struct Series {
@@ -77,45 +106,52 @@ impl Series {
         time_ns: i64,
         totals: impl Fn(Key) -> Option<Totals>,
     ) -> rusqlite::Result<()> {
-        database
-            .prepare_cached("INSERT OR REPLACE INTO sample VALUES (?1, ?2)")?
-            .execute(params![id, time_ns])?;
-        let mut insert = database
-            .prepare_cached("INSERT OR REPLACE INTO series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-        // Sorted: neighbours in the table are written together.
         let mut changed: Vec<Key> = self.changed.drain().collect();
         changed.sort_unstable();
-        for key in changed {
-            let Some(totals) = totals(key) else { continue };
-            insert.execute(params![
-                id,
-                key.0,
-                key.1,
-                totals.allocated_bytes.cast_signed(),
-                totals.allocated_count.cast_signed(),
-                totals.freed_bytes.cast_signed(),
-                totals.freed_count.cast_signed(),
-                totals.collected_bytes.cast_signed(),
-            ])?;
-            self.rows += 1;
-        }
+        let rows: Vec<(Key, Totals)> =
+            changed.into_iter().filter_map(|key| Some((key, totals(key)?))).collect();
+        self.rows += count(rows.len());
         self.samples += 1;
+        database.prepare_cached("INSERT OR REPLACE INTO sample VALUES (?1, ?2, ?3)")?.execute(params![
+            id,
+            time_ns,
+            text_of(rows.into_iter())
+        ])?;
         Ok(())
     }
 
     fn thin(&mut self, database: &Connection) -> rusqlite::Result<()> {
         self.stride *= 2;
-        database.execute(
-            "UPDATE OR IGNORE series SET sample = (sample / ?1 + 1) * ?1 WHERE sample % ?1 != 0",
-            params![self.stride],
-        )?;
-        database.execute("DELETE FROM series WHERE sample % ?1 != 0", params![self.stride])?;
-        database.execute("DELETE FROM sample WHERE id % ?1 != 0", params![self.stride])?;
-        let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
-        self.rows = count("SELECT count(*) FROM series")?;
-        self.samples = count("SELECT count(*) FROM sample")?;
+        let ids: Vec<i64> = database
+            .prepare("SELECT id FROM sample ORDER BY id")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        (self.samples, self.rows) = (0, 0);
+        let mut going: BTreeMap<Key, Totals> = BTreeMap::new();
+        for id in ids {
+            let text: String =
+                database.query_row("SELECT totals FROM sample WHERE id = ?1", [id], |row| row.get(0))?;
+            for row in rows(&text) {
+                let (key, totals) = row?;
+                going.insert(key, totals);
+            }
+            if id % self.stride != 0 {
+                database.execute("DELETE FROM sample WHERE id = ?1", [id])?;
+                continue;
+            }
+            self.samples += 1;
+            self.rows += count(going.len());
+            let text = text_of(std::mem::take(&mut going).into_iter());
+            database.execute("UPDATE sample SET totals = ?2 WHERE id = ?1", params![id, text])?;
+        }
+        // Of these, the next sample tells.
+        self.changed.extend(going.into_keys());
         Ok(())
     }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -124,15 +160,20 @@ mod tests {
 
     use super::*;
 
-    /// Live totals of stack 1 at each sample, carried forward from the last one that has a row.
+    /// Allocated bytes of stack 1 at each sample, carried forward from the last one that has a row. SQLite reads the
+    /// column as the JSON that it is.
     fn carried(database: &Connection) -> Vec<(i64, i64)> {
         let mut statement = database
             .prepare(
-                "SELECT time_ns, (SELECT allocated_bytes FROM series WHERE sample <= sample.id
-                 ORDER BY sample DESC LIMIT 1) FROM sample ORDER BY id",
+                "SELECT time_ns, (SELECT json_extract(row.value, '$[2]')
+                     FROM sample AS said, json_each(said.totals) AS row
+                     WHERE said.id <= sample.id AND json_extract(row.value, '$[0]') = 1
+                     ORDER BY said.id DESC LIMIT 1) FROM sample ORDER BY id",
             )
             .expect("query");
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or_default())))
+            .expect("rows");
         rows.map(|row| row.expect("row")).collect()
     }
 

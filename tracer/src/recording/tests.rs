@@ -129,13 +129,27 @@ fn a_recording_of_before_collected_bytes_is_read() {
     let (_folder, path) = fixture::finished();
     let now = read(&path).expect("read");
     let database = Connection::open(&path).expect("open");
-    let older =
-        "ALTER TABLE total DROP COLUMN collected_bytes; ALTER TABLE series DROP COLUMN collected_bytes;
-        ALTER TABLE gc DROP COLUMN \"full\"; DROP TABLE survivor; DROP TABLE code_series;";
+    let older = "ALTER TABLE total DROP COLUMN collected_bytes; ALTER TABLE gc DROP COLUMN \"full\";
+        DROP TABLE survivor; DROP TABLE code_series;
+        CREATE TABLE series (sample INTEGER, stack INTEGER, source INTEGER, allocated_bytes INTEGER,
+            allocated_count INTEGER, freed_bytes INTEGER, freed_count INTEGER);
+        INSERT INTO series SELECT sample.id, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+            FROM sample, json_each(totals);
+        ALTER TABLE sample DROP COLUMN totals;
+        CREATE TABLE threads (stack INTEGER, tid INTEGER, live_bytes INTEGER, live_count INTEGER);
+        INSERT INTO threads SELECT stack, value ->> 0, value ->> 1, value ->> 2 FROM live_thread, json_each(threads);
+        DROP TABLE live_thread; ALTER TABLE threads RENAME TO live_thread;
+        CREATE TABLE sizes (stack INTEGER, least_bytes INTEGER, live_bytes INTEGER, live_count INTEGER);
+        INSERT INTO sizes SELECT stack, value ->> 0, value ->> 1, value ->> 2 FROM live_size, json_each(sizes);
+        DROP TABLE live_size; ALTER TABLE sizes RENAME TO live_size;";
     database.execute_batch(older).expect("the tables as they were");
     drop(database);
     let before = read(&path).expect("read");
     assert_eq!(before.totals, now.totals);
+    assert_eq!(before.series, now.series);
+    assert_eq!((&before.live_by_thread, &before.live_sizes), (&now.live_by_thread, &now.live_sizes));
+    assert!(!now.live_by_thread.is_empty() && !now.live_sizes.is_empty());
+    assert!(now.series.iter().any(|sample| sample.rows.len() > 1));
     assert!(before.survivors.is_empty());
     assert_eq!(before.collections.first().map(|collection| collection.full), Some(false));
 }

@@ -1,6 +1,6 @@
 //! The verdict and the growth of each group of rows, from all that the recording has of the stacks behind it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use super::classify::{Birth, Evidence, Finding, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
@@ -10,7 +10,7 @@ use super::trend::{self, Trend};
 use super::{AllocatorRetention, ClassChurn, ClassGrowth, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
-use crate::recording::{CodeSample, Collection, Recording, Source, StackRef, Step};
+use crate::recording::{ByStack, CodeSample, Collection, Recording, Source, Step, Survivors};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
@@ -140,15 +140,15 @@ impl<'a> GroupVerdicts<'a> {
         if let Some(watched) = &watched {
             history.retain(|point| point.time_ns <= watched.until_ns);
         }
-        let slope = growth(&history);
-        let mut verdict = self.verdict(group, history, category, kind);
+        let spans = history.last().is_some_and(|end| end.time_ns >= SPAN_MIN_NS);
+        let mut verdict = self.verdict(group, &history, category, kind);
         if let Some(watched) = watched {
             let until = verdict.figures.time("watched_until_ns", watched.until_ns);
             verdict.evidence += &format!("; it was watched until {until}, when {}", watched.why);
         }
         // The sentence and the column are one number.
-        let told = verdict.figures.rate("growth_bytes_per_s");
-        (slope.map(|slope| told.unwrap_or(slope)), verdict)
+        let told = verdict.figures.rate("growth_bytes_per_s").filter(|_| spans);
+        (told.or_else(|| growth(&history)), verdict)
     }
 
     /// Live allocations that a group gains each second: the median of the slopes, as for bytes. `None` if the session
@@ -254,10 +254,10 @@ impl<'a> GroupVerdicts<'a> {
         self.times_ns().iter().map(point).collect()
     }
 
-    fn verdict(&self, group: GroupId, history: Vec<Point>, category: &str, kind: Option<&str>) -> Verdict {
+    fn verdict(&self, group: GroupId, history: &[Point], category: &str, kind: Option<&str>) -> Verdict {
         let history = match category {
-            "code-cache" if !self.recording.code_series.is_empty() => self.code(),
-            _ => history,
+            "code-cache" if !self.recording.code_series.is_empty() => Cow::Owned(self.code()),
+            _ => Cow::Borrowed(history),
         };
         // A stack is in use by its thread: glibc keeps the mapping for the next one.
         let threads = match category {
@@ -269,7 +269,7 @@ impl<'a> GroupVerdicts<'a> {
                 let collections = self.collections.as_deref().unwrap_or_default();
                 let (history, threads) =
                     cohort.history(&history, self.times_ns(), collections, self.threads_follow);
-                (history, Some(threads))
+                (Cow::Owned(history), Some(threads))
             }
             None => (history, None),
         };
@@ -385,29 +385,24 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
 }
 
 /// Births of what is live, by stack; of the allocator alone.
-struct Births(HashMap<StackRef, Vec<Birth>>);
+struct Births(ByStack<Birth>);
 
 impl Births {
     /// `since`: a moment of CLOCK_MONOTONIC, since the session started.
     fn of(recording: &Recording, since: impl Fn(u64) -> u64) -> Self {
-        let mut births: HashMap<StackRef, Vec<Birth>> = HashMap::new();
-        for survivors in &recording.survivors {
-            let birth = Birth {
-                born_ns: since(survivors.born_ns),
-                epoch: survivors.epoch,
-                live_bytes: survivors.live_bytes,
-            };
-            births.entry(survivors.stack).or_default().push(birth);
-        }
-        Self(births)
+        let birth = |survivors: &Survivors| {
+            let born_ns = since(survivors.born_ns);
+            let (epoch, live_bytes) = (survivors.epoch, survivors.live_bytes);
+            (survivors.stack, Birth { born_ns, epoch, live_bytes })
+        };
+        Self(recording.survivors.iter().map(birth).collect())
     }
 
     /// Births of some rows of the recording's totals, by time.
     fn of_rows(&self, recording: &Recording, rows: &[usize]) -> Vec<Birth> {
         let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
         let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);
-        let mut births: Vec<Birth> =
-            stacks.filter_map(|stack| self.0.get(&stack)).flatten().copied().collect();
+        let mut births: Vec<Birth> = stacks.flat_map(|stack| self.0.of(stack)).copied().collect();
         births.sort_unstable_by_key(|birth| (birth.born_ns, birth.epoch));
         births
     }

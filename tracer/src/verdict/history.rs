@@ -88,28 +88,42 @@ impl<'a> History<'a> {
             (State::Finished(_), Some(last)) => last.time_ns.saturating_sub(recording.duration_ns),
             _ => recording.session.started_ns,
         };
+        let moments: Vec<u64> =
+            recording.series.iter().map(|sample| sample.time_ns.saturating_sub(started_ns)).collect();
         let mut times_ns = vec![0];
-        let mut changes = Vec::with_capacity(recording.series.iter().map(|sample| sample.rows.len()).sum());
-        for sample in &recording.series {
-            let time_ns = sample.time_ns.saturating_sub(started_ns);
-            // The last tick and the end may be one moment.
-            if times_ns.last() != Some(&time_ns) {
-                times_ns.push(time_ns);
+        times_ns.extend(&moments);
+        // The last tick and the end may be one moment.
+        times_ns.dedup();
+        // Each row's changes get as much room as it has, side by side, and are put there in the order of time.
+        let place = |row: &SeriesRow| usize::try_from(row.total).ok();
+        let mut ends = vec![0; recording.totals.len()];
+        let rows = || recording.series.iter().flat_map(|sample| &sample.rows);
+        for row in rows() {
+            if let Some(count) = place(row).and_then(|row| ends.get_mut(row)) {
+                *count += 1;
             }
-            let moment = times_ns.len() - 1;
-            let change = |row: &'a SeriesRow| (row.total, Change { moment, totals: &row.totals });
-            changes.extend(sample.rows.iter().map(change));
         }
-        // Stable: those of a row stay in the order of time.
-        changes.sort_by_key(|(row, _)| *row);
-        let mut ends = Vec::with_capacity(recording.totals.len());
-        let mut end = 0;
-        for row in 0..recording.totals.len() {
-            let rest = changes.get(end..).unwrap_or_default();
-            end += rest.iter().take_while(|(of, _)| usize::try_from(*of) == Ok(row)).count();
-            ends.push(end);
+        let mut all = 0;
+        for count in &mut ends {
+            all += std::mem::replace(count, all);
         }
-        let changes = changes.into_iter().map(|(_, change)| change).collect();
+        // All of them are put there below; until then any will do.
+        let mut changes: Vec<Change<'a>> =
+            rows().next().map_or_else(Vec::new, |row| vec![Change { moment: 0, totals: &row.totals }; all]);
+        let mut moment = 0;
+        for (sample, time_ns) in recording.series.iter().zip(&moments) {
+            moment += usize::from(times_ns.get(moment) != Some(time_ns));
+            for row in &sample.rows {
+                let next = place(row).and_then(|row| ends.get_mut(row));
+                let change = next.and_then(|next| {
+                    *next += 1;
+                    changes.get_mut(*next - 1)
+                });
+                if let Some(change) = change {
+                    *change = Change { moment, totals: &row.totals };
+                }
+            }
+        }
         History { times_ns, started_ns, changes, ends }
     }
 

@@ -8,7 +8,7 @@ mod about;
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod proto;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,6 +20,8 @@ use super::samples::{Key, Sampled, Side, TYPES, first_type, of_profile, of_side}
 use crate::profile::diff::Diff;
 use crate::profile::{Profile, Session, Target};
 
+/// Bytes that are compressed at once.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Label by which pprof knows samples of the base.
 const OF_BASE: (&str, &str) = ("pprof::base", "true");
 
@@ -59,7 +61,8 @@ struct Draft<'a> {
     head: proto::Profile,
     /// The samples of one stack, before they are compressed.
     piece: Vec<u8>,
-    out: GzEncoder<&'a mut dyn Write>,
+    /// Pieces are small, and cost more to compress one by one.
+    out: BufWriter<GzEncoder<&'a mut dyn Write>>,
 }
 
 impl<'a> Draft<'a> {
@@ -81,7 +84,8 @@ impl<'a> Draft<'a> {
             head.duration_nanos = signed(session.duration_ns);
             head.period = signed(session.sample_bytes.unwrap_or(1).max(1));
         }
-        Self { dictionary, head, piece: Vec::new(), out: GzEncoder::new(out, Compression::fast()) }
+        let out = BufWriter::with_capacity(BUFFER_BYTES, GzEncoder::new(out, Compression::fast()));
+        Self { dictionary, head, piece: Vec::new(), out }
     }
 
     /// Writes the samples of a stack.
@@ -156,7 +160,7 @@ impl<'a> Draft<'a> {
             let string_table = vec![string.to_owned()];
             self.write(&proto::Profile { string_table, ..proto::Profile::default() })?;
         }
-        self.out.finish()?.flush()
+        self.out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?.flush()
     }
 
     /// Writes a piece of the profile.

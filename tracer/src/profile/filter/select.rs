@@ -185,11 +185,9 @@ fn attribution(
     stack: &Stack,
     row: &Total,
 ) -> Attribution {
-    let pairs: Vec<(&Frame, &FrameTraits)> = stack
-        .frames
-        .iter()
-        .filter_map(|&frame| Some((at(&recording.frames, frame)?, at(traits, frame)?)))
-        .collect();
+    let pair = |&frame: &u32| Some((at(&recording.frames, frame)?, at(traits, frame)?));
+    let mut pairs: Vec<(&Frame, &FrameTraits)> = Vec::with_capacity(stack.frames.len());
+    pairs.extend(stack.frames.iter().filter_map(pair));
     rules.classify(&pairs, &row.source, stack.complete == Some(true))
 }
 

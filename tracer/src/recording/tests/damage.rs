@@ -61,16 +61,23 @@ fn what_cannot_be_is_damage() {
         "UPDATE thread SET tid = -5",
         "DELETE FROM total",
         "UPDATE total SET allocated_bytes = 1 << 57",
-        "UPDATE series SET allocated_count = 1 << 57",
+        "UPDATE sample SET totals = json_replace(totals, '$[0][3]', 1 << 57) WHERE id = 1",
+        "UPDATE sample SET totals = json_replace(totals, '$[0][0]', 99) WHERE id = 1",
+        "UPDATE sample SET totals = json_replace(totals, '$[0][2]', -1) WHERE id = 1",
+        "UPDATE sample SET totals = json_remove(totals, '$[0][6]') WHERE id = 1",
+        "UPDATE sample SET totals = 'none' WHERE id = 1",
         "UPDATE sample SET time_ns = time_ns - 5000000000 WHERE id = 7",
         "UPDATE gc SET end_ns = begin_ns - 1",
         "UPDATE gc SET begin_ns = 1 << 62, end_ns = NULL",
         "UPDATE thread SET started_ns = 10, ended_ns = 9",
         "UPDATE memory_part SET resident_bytes = 1 << 57",
-        "UPDATE survivor SET born_ns = 1 << 62",
+        "UPDATE survivor SET births = json_replace(births, '$[0][1]', 1 << 62)",
+        "UPDATE survivor SET births = json_insert(births, '$[#]', 7)",
         "UPDATE code_series SET loaded_bytes = 1 << 57",
         "UPDATE compiled_method SET bytes = 9223372036854775807",
-        "UPDATE live_thread SET live_bytes = 9223372036854775807",
+        "UPDATE live_thread SET threads = json_replace(threads, '$[0][1]', 9223372036854775807)",
+        "UPDATE live_thread SET threads = json_replace(threads, '$[0][0]', 1 << 32)",
+        "UPDATE live_size SET stack = 99 WHERE stack = (SELECT max(stack) FROM live_size)",
         "UPDATE lost SET count = 9223372036854775807",
         "UPDATE touched SET variance = 9223372036854775807",
         "CREATE VIEW v AS SELECT 1",
@@ -88,8 +95,10 @@ fn frees_without_their_allocation_are_counted_and_taken_back() {
         changed("UPDATE total SET freed_bytes = allocated_bytes + 1, freed_count = 0").expect("read");
     assert_eq!(recording.lost.get("inconsistent_totals"), Some(&7));
     assert!(recording.totals.iter().all(|row| row.totals.freed_bytes == row.totals.allocated_bytes));
-    let recording =
-        changed("UPDATE series SET freed_bytes = 1 << 40, collected_bytes = 1 << 41").expect("read");
+    let recording = changed(
+        "UPDATE sample SET totals = json_replace(totals, '$[0][4]', 1 << 40, '$[0][6]', 1 << 41) WHERE totals != '[]'",
+    )
+    .expect("read");
     for row in recording.series.iter().flat_map(|sample| &sample.rows) {
         assert!(row.totals.freed_bytes <= row.totals.allocated_bytes);
         assert!(row.totals.collected_bytes <= row.totals.freed_bytes);

@@ -1,17 +1,20 @@
 //! Writes stacks, and what each of them allocated, mapped, and holds.
 
+use std::collections::BTreeMap;
+
 use rusqlite::params;
 use tracer_common::{stack::StackId, table::StackTotals};
 
 use super::{ALLOCATOR, Writer};
 use crate::recording::database::signed;
+use crate::recording::number_list;
 use crate::recording::{Call, LiveResident, LiveSize, Survivors, ThreadLive, WriteError};
 use crate::symbolize::Frame;
 
-/// A row of a table of live allocations: of one stack, and one thread or class of sizes.
-struct LiveRow {
+/// Live allocations of one stack that have one key: a thread, a class of sizes, or a time of birth.
+struct LivePart<const KEY: usize> {
     stack: StackId,
-    key: u64,
+    key: [u64; KEY],
     live_bytes: u64,
     live_count: u64,
 }
@@ -70,38 +73,54 @@ impl Writer {
 
     /// Live allocations by stack and thread. Replaces those given before.
     pub fn live_by_thread(&mut self, live: &[ThreadLive<StackId>]) -> Result<(), WriteError> {
-        let rows = live.iter().map(|row| LiveRow {
-            stack: row.stack,
-            key: u64::from(row.tid.0),
-            live_bytes: row.live_bytes,
-            live_count: row.live_count,
+        let parts = live.iter().map(|&ThreadLive { stack, tid, live_bytes, live_count }| LivePart {
+            stack,
+            key: [u64::from(tid.0)],
+            live_bytes,
+            live_count,
         });
-        self.replace_live("live_thread", rows)
+        self.replace_live("live_thread", parts, |[tid], bytes, count| [tid, bytes, count])
     }
 
     /// Live allocations by stack and size. Replaces those given before.
     pub fn live_by_size(&mut self, live: &[LiveSize<StackId>]) -> Result<(), WriteError> {
-        let rows = live.iter().map(|row| LiveRow {
-            stack: row.stack,
-            key: row.least_bytes,
-            live_bytes: row.live_bytes,
-            live_count: row.live_count,
+        let parts = live.iter().map(|&LiveSize { stack, least_bytes, live_bytes, live_count }| LivePart {
+            stack,
+            key: [least_bytes],
+            live_bytes,
+            live_count,
         });
-        self.replace_live("live_size", rows)
+        self.replace_live("live_size", parts, |[least_bytes], bytes, count| [least_bytes, bytes, count])
     }
 
-    /// Replaces the rows of a table of live allocations. Rows of the same stack and key are summed.
-    fn replace_live(&mut self, table: &str, live: impl Iterator<Item = LiveRow>) -> Result<(), WriteError> {
+    /// Live allocations by stack, epoch and time of birth. Replaces those given before.
+    pub fn survivors(&mut self, survivors: &[Survivors<StackId>]) -> Result<(), WriteError> {
+        let parts = survivors.iter().map(|&Survivors { stack, epoch, born_ns, live_bytes, live_count }| {
+            LivePart { stack, key: [u64::from(epoch), born_ns], live_bytes, live_count }
+        });
+        self.replace_live("survivor", parts, |[epoch, born_ns], bytes, count| [epoch, born_ns, bytes, count])
+    }
+
+    /// Replaces a table of live allocations, which has a list for each stack. Parts of the same stack and key are
+    /// summed. `array`: one of the list.
+    fn replace_live<const KEY: usize, const N: usize>(
+        &mut self,
+        table: &str,
+        live: impl Iterator<Item = LivePart<KEY>>,
+        array: impl Fn([u64; KEY], u64, u64) -> [u64; N],
+    ) -> Result<(), WriteError> {
         self.write(|writer, database| {
+            let mut lists: BTreeMap<i64, BTreeMap<[u64; KEY], (u64, u64)>> = BTreeMap::new();
+            for LivePart { stack, key, live_bytes, live_count } in live {
+                let list = lists.entry(writer.rows.stack(database, stack)?).or_default();
+                let (bytes, count) = list.entry(key).or_default();
+                (*bytes, *count) = (bytes.saturating_add(live_bytes), count.saturating_add(live_count));
+            }
             database.execute(&format!("DELETE FROM {table}"), [])?;
-            let mut insert = database.prepare_cached(&format!(
-                "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
-                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count"
-            ))?;
-            for LiveRow { stack, key, live_bytes, live_count } in live {
-                let stack = writer.rows.stack(database, stack)?;
-                let [key, bytes, count] = [key, live_bytes, live_count].map(|value| signed(Some(value)));
-                insert.execute(params![stack, key, bytes, count])?;
+            let mut insert = database.prepare_cached(&format!("INSERT INTO {table} VALUES (?1, ?2)"))?;
+            for (stack, list) in lists {
+                let arrays = list.into_iter().map(|(key, (bytes, count))| array(key, bytes, count));
+                insert.execute(params![stack, number_list::text_of(arrays)])?;
             }
             Ok(())
         })
@@ -118,23 +137,6 @@ impl Writer {
             for &LiveResident { stack, resident_bytes } in resident {
                 let stack = writer.rows.stack(database, stack)?;
                 insert.execute(params![stack, signed(Some(resident_bytes))])?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Live allocations by stack, epoch and time of birth. Replaces those given before.
-    pub fn survivors(&mut self, survivors: &[Survivors<StackId>]) -> Result<(), WriteError> {
-        self.write(|writer, database| {
-            database.execute("DELETE FROM survivor", [])?;
-            let mut insert = database.prepare_cached(
-                "INSERT INTO survivor VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
-                 live_bytes = live_bytes + excluded.live_bytes, live_count = live_count + excluded.live_count",
-            )?;
-            for &Survivors { stack, epoch, born_ns, live_bytes, live_count } in survivors {
-                let stack = writer.rows.stack(database, stack)?;
-                let [born, bytes, count] = [born_ns, live_bytes, live_count].map(|value| signed(Some(value)));
-                insert.execute(params![stack, epoch, born, bytes, count])?;
             }
             Ok(())
         })
