@@ -13,7 +13,7 @@ use super::native::Native;
 use super::{Known, Source, finding, of_names, tracking, zlib};
 use crate::glibc;
 use crate::hotspot::{Hotspot, books};
-use crate::vmmap::{Map, Owner, Usage};
+use crate::vmmap::{Map, Owner, Usage, counted_again};
 
 /// Methods, sizes and patterns that are listed.
 const MAX_SIZES: usize = 100;
@@ -279,6 +279,7 @@ impl Filling {
 }
 
 fn memory(readings: &Readings) -> Memory {
+    let collector = readings.jvm.as_ref().and_then(|jvm| jvm.as_ref().ok()).and_then(|jvm| jvm.gc);
     let part = |(owner, usage): &(Owner, Usage)| MemoryPart {
         id: owner.id().to_owned(),
         reserved_bytes: Some(usage.reserved_bytes),
@@ -294,6 +295,9 @@ fn memory(readings: &Readings) -> Memory {
         parts: parts.iter().map(part).collect(),
         unexplained_bytes: (!parts.is_empty())
             .then(|| unexplained.map_or(0, |(_, usage)| usage.resident_bytes)),
+        rss_counted_again_bytes: parts.iter().find_map(|(owner, usage)| {
+            counted_again(Some(*owner), collector, usage.resident_bytes, usage.pss_bytes)
+        }),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::attribute::{FrameTraits, Rules, Source};
 use crate::recording::{self, BEGAN_WITH_SESSION, CensusMoment, Recording};
 use crate::symbolize::Frame;
 use crate::verdict::AllocatorRetention;
-use crate::vmmap::Owner;
+use crate::vmmap::{Owner, counted_again};
 
 /// Size from which on malloc may give a block a mapping of its own, in whole pages (`M_MMAP_THRESHOLD`).
 const MAPPED_BYTES: u64 = 128 << 10;
@@ -31,6 +31,8 @@ pub struct Memory {
     /// Resident, divided by the number of processes that share each page.
     pub pss_bytes: Option<u64>,
     pub swap_bytes: Option<u64>,
+    /// Part of `rss_bytes` that is counted again: the heap of a collector that maps its pages several times.
+    pub rss_counted_again_bytes: Option<u64>,
     /// The smallest of its control groups'; and what that group uses.
     pub limit_bytes: Option<u64>,
     pub limit_used_bytes: Option<u64>,
@@ -143,6 +145,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
         rss_bytes: memory.rss_bytes,
         pss_bytes: memory.pss_bytes,
         swap_bytes: memory.swap_bytes,
+        rss_counted_again_bytes: rss_counted_again(recording),
         limit_bytes: memory.limit_bytes,
         limit_used_bytes: memory.limit_used_bytes,
         time_ns: memory.time_ns.map(|time| time.saturating_sub(start_ns)),
@@ -152,6 +155,14 @@ pub(super) fn build(recording: &Recording, rules: &Rules) -> Memory {
         growth: growth(recording),
         series: series(recording),
     }
+}
+
+/// Resident bytes that RSS has more than once.
+fn rss_counted_again(recording: &Recording) -> Option<u64> {
+    let collector = recording.target.jvm.as_ref().and_then(|jvm| jvm.gc.as_deref());
+    recording.memory.parts.iter().find_map(|part| {
+        counted_again(Owner::from_id(&part.id), collector, part.resident_bytes?, part.pss_bytes?)
+    })
 }
 
 /// The difference between the first look at the memory and the last.

@@ -5,6 +5,7 @@
 //! bytes are told apart by the page map. Nothing is dropped: what nobody owns is `unexplained`. Reads
 //! only; the target is not stopped, so a map is what the kernel said line by line, not of one instant.
 
+mod again;
 mod allocator;
 mod build;
 mod divide;
@@ -14,6 +15,7 @@ mod smaps;
 mod stacks;
 mod take;
 
+pub use self::again::counted_again;
 pub use self::build::{Map, Part, Source, StackUse, read};
 pub use self::owner::Owner;
 pub use self::smaps::{Usage, parse_smaps};

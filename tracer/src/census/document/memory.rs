@@ -16,6 +16,8 @@ pub struct Memory {
     pub parts: Vec<MemoryPart>,
     /// Resident bytes of no known owner.
     pub unexplained_bytes: Option<u64>,
+    /// Part of `rss_bytes` that is counted again: the heap of a collector that maps its pages several times.
+    pub rss_counted_again_bytes: Option<u64>,
 }
 
 /// An owner's memory.

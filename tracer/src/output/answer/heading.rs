@@ -4,15 +4,23 @@ use std::io;
 
 use super::TARGET_EXITED;
 use super::screen::Screen;
+use crate::output::text::memory::counted_again;
 use crate::output::{clean, filtered, units, with_pid};
 use crate::profile::{Profile, Target};
 use crate::recording::State;
+
+/// One in so many bytes of RSS that is counted again is worth a sentence.
+const AGAIN_PART: u64 = 20;
 
 pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     let (target, session) = (&profile.target, &profile.session);
     let name = with_pid(target);
     screen.ends(&name, &format!("{}, {}", jvm(target), units::duration(session.duration_ns)), true)?;
     screen.ends(&resident(profile), &not_freed(profile), false)?;
+    let again = profile.memory.rss_counted_again_bytes.unwrap_or(0);
+    if again.saturating_mul(AGAIN_PART) >= profile.memory.rss_bytes.unwrap_or(u64::MAX) {
+        screen.paragraph("", &format!("{}.", counted_again(again)))?;
+    }
     for sentence in filtered::of_profile(profile) {
         screen.paragraph("", &sentence)?;
     }

@@ -5,6 +5,7 @@ mod rows;
 
 use self::rows::Rows;
 use super::style::Style;
+use super::text::memory::counted_again;
 use super::text::verdicts;
 use super::{Screen, clean, limits, table, tracking, units};
 use crate::attribute::known_name;
@@ -128,6 +129,10 @@ fn balance(census: &Census, style: Style, out: &mut String) {
     rows.add_row(["all".to_owned(), String::new(), units::bytes(memory.resident_bytes())]);
     out.push('\n');
     *out += &table::lines(&rows, style, true);
+    if let Some(again) = memory.rss_counted_again_bytes {
+        let lines = verdicts::lines(&counted_again(again), style.width.saturating_sub(2));
+        *out += &format!("  {}\n", lines.join("\n  "));
+    }
 }
 
 /// Bytes of an owner's memory that are asked for: used of the Java heap and of the code cache, committed of others.

@@ -40,6 +40,9 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
     if !facts.is_empty() {
         writeln!(out, "  {}", facts.join(", "))?;
     }
+    if let Some(again) = memory.rss_counted_again_bytes {
+        verdicts::paragraph(&counted_again(again), 2, style.plain(), out)?;
+    }
     growth(memory, style, out)?;
     limit(memory, style, out)?;
     tracked(&profile.census, style, out)
@@ -57,6 +60,11 @@ fn tracked(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result
         writeln!(out)?;
     }
     out.write_all(lines.as_bytes())
+}
+
+/// A sentence about resident bytes that RSS has more than once.
+pub(in crate::output) fn counted_again(bytes: u64) -> String {
+    format!("RSS has {} of the Java heap again: ZGC maps each page at several addresses", units::bytes(bytes))
 }
 
 /// Parts named beside the growth of resident memory, at most; what moved less than this is not worth a name.

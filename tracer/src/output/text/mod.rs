@@ -3,7 +3,7 @@
 pub(super) mod census;
 mod code;
 mod lines;
-mod memory;
+pub(super) mod memory;
 pub(super) mod sites;
 pub(super) mod table;
 mod threads;
