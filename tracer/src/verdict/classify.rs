@@ -235,7 +235,10 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     }
     let mut advice = None;
     match case.classes {
-        ClassGrowth::Other if is_of_classes => grew += ", with hardly a class defined meanwhile",
+        ClassGrowth::Other if is_of_classes => {
+            grew += ", with hardly a class defined meanwhile";
+            advice = Some(KEEP_FEWER);
+        }
         ClassGrowth::Redefinition if is_of_classes => {
             grew += ", as classes that are there already are defined anew";
             advice = Some(REDEFINE_ONCE);
@@ -251,6 +254,9 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     let finding = Finding::new(kind, proof, evidence, figures);
     Finding { advice, ..finding }
 }
+
+const KEEP_FEWER: &str = "see who keeps what it makes, such as strings that are interned (String.intern(): a map of your \
+                          own can be bounded), or names that are looked up and never met again";
 
 const REDEFINE_ONCE: &str = "redefine or retransform classes once, not over and over: the versions that are replaced \
                              stay until a full collection, at the least";

@@ -546,6 +546,8 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
     let found = of(&even, ClassGrowth::Other);
     assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("hardly a class defined"), "{}", found.evidence);
+    // No class loader has anything to do with it.
+    assert!(found.advice.is_some_and(|advice| advice.contains("String.intern()")), "{:?}", found.advice);
     assert_eq!(of(&even, ClassGrowth::Loading).kind, Kind::TooShort);
     assert_ne!(of(&slows, ClassGrowth::Other).kind, Kind::Leak);
 }
