@@ -233,6 +233,9 @@ mod tests {
 
     use super::*;
 
+    /// Far longer than anything takes here, on a loaded machine, too.
+    const LIMIT: Duration = Duration::from_secs(30);
+
     /// A pipe whose writing end stands for a link: the reading end tells when the last descriptor of it is closed.
     fn link() -> (io::PipeReader, OwnedFd) {
         let (reader, writer) = pipe().unwrap();
@@ -265,10 +268,10 @@ mod tests {
         assert_eq!(back.len(), LINKS_AT_ONCE + 3);
         drop(back);
         for reader in readers {
-            assert!(is_closed_within(reader, Duration::from_secs(2)));
+            assert!(is_closed_within(reader, LIMIT));
         }
         drop(guard);
-        assert!(is_closed_within(other, Duration::from_secs(2)));
+        assert!(is_closed_within(other, LIMIT));
     }
 
     #[test]
@@ -282,7 +285,12 @@ mod tests {
             beat(&socket).unwrap();
             thread::sleep(Duration::from_millis(200));
         }
-        assert!(is_closed_within(reader, SILENCE + Duration::from_secs(3)));
-        assert!(beat(&socket).is_err());
+        assert!(is_closed_within(reader, SILENCE + LIMIT));
+        // It ends a moment after its links are closed.
+        let closed = Instant::now();
+        while beat(&socket).is_ok() {
+            assert!(closed.elapsed() < LIMIT, "it still listens");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
