@@ -5,6 +5,9 @@
 
 use std::fmt::Write;
 
+/// Digits of the largest number: fewer never are more than it.
+const DIGITS: usize = 20;
+
 /// The numbers of a list, in their order. An error, once and at the end: the text is no such list, or a number is
 /// larger than 2^64.
 pub(super) fn read(text: &str) -> impl Iterator<Item = Result<u64, Damaged>> {
@@ -13,28 +16,31 @@ pub(super) fn read(text: &str) -> impl Iterator<Item = Result<u64, Damaged>> {
         while let [b'[' | b']' | b',', after @ ..] = rest {
             rest = after;
         }
-        let mut number = match rest {
-            [] => return None,
-            [digit @ b'0'..=b'9', after @ ..] => {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let number = match rest.split_at(digits) {
+            ([], []) => return None,
+            ([], _) => Err(Damaged),
+            (digits, after) => {
                 rest = after;
-                u64::from(digit - b'0')
-            }
-            _ => {
-                rest = &[];
-                return Some(Err(Damaged));
+                value(digits)
             }
         };
-        while let [digit @ b'0'..=b'9', after @ ..] = rest {
-            rest = after;
-            let next = number.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit - b'0')));
-            let Some(next) = next else {
-                rest = &[];
-                return Some(Err(Damaged));
-            };
-            number = next;
+        if number.is_err() {
+            rest = &[];
         }
-        Some(Ok(number))
+        Some(number)
     })
+}
+
+/// The number that has these digits.
+#[inline]
+fn value(digits: &[u8]) -> Result<u64, Damaged> {
+    let digit = |byte: &u8| u64::from(byte - b'0');
+    if digits.len() < DIGITS {
+        return Ok(digits.iter().fold(0, |number, byte| number * 10 + digit(byte)));
+    }
+    let next = |number: u64, byte: &u8| number.checked_mul(10)?.checked_add(digit(byte));
+    digits.iter().try_fold(0, next).ok_or(Damaged)
 }
 
 /// The arrays of a list of arrays, which have `N` numbers each.

@@ -30,10 +30,18 @@ impl Trend {
         }
         let mut slopes = slopes(&points);
         let slope = median(&mut slopes)?;
-        let count = slopes.len() as f64;
+        // What is not larger than the median is in front of it by now.
+        let (count, half) = (slopes.len() as f64, half(slopes.len()));
+        let (lower, upper) = slopes.split_at_mut(half);
         // The ranks between which the slope lies: as many pairs as the test statistic may differ by chance.
         let spread = Z * variance(&points).sqrt();
-        let mut rank = |rank: f64| ranked(&mut slopes, rank.clamp(0.0, count - 1.0) as usize);
+        let mut rank = |rank: f64| {
+            let rank = rank.clamp(0.0, count - 1.0) as usize;
+            match rank.checked_sub(lower.len()) {
+                Some(rank) => ranked(upper, rank),
+                None => ranked(lower, rank),
+            }
+        };
         let low = rank(((count - spread) / 2.0).floor())?.min(slope);
         let high = rank(((count + spread) / 2.0).ceil())?.max(slope);
         Some(Trend { slope, low, high })
@@ -61,12 +69,18 @@ fn slopes(points: &[(f64, f64)]) -> Vec<f64> {
     slopes
 }
 
+/// Values that are not larger than the median, of so many: with it, if it is one of them.
+const fn half(count: usize) -> usize {
+    count.div_ceil(2)
+}
+
+/// The median; puts the [`half`] that is not larger in front.
 fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        0 => Some((ranked(values, middle.checked_sub(1)?)? + ranked(values, middle)?) / 2.0),
-        _ => ranked(values, middle),
-    }
+    let is_even = values.len() % 2 == 0;
+    let last = half(values.len()).checked_sub(1).filter(|&last| last < values.len())?;
+    let (_, &mut median, upper) = values.select_nth_unstable_by(last, f64::total_cmp);
+    let next = upper.iter().copied().min_by(f64::total_cmp).filter(|_| is_even);
+    Some(next.map_or(median, |next| (median + next) / 2.0))
 }
 
 /// The value that would be at this place if they were sorted, which takes several times longer.
@@ -149,6 +163,15 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable_by(f64::total_cmp);
             prop_assert_eq!(ranked(&mut values.clone(), rank), sorted.get(rank).copied());
+            let mut halved = values;
+            let (middle, half) = (median(&mut halved), half(halved.len()));
+            let of_sorted = match (sorted.get((sorted.len().max(1) - 1) / 2), sorted.get(sorted.len() / 2)) {
+                (Some(&one), Some(&other)) => Some(if one == other { one } else { (one + other) / 2.0 }),
+                _ => None,
+            };
+            prop_assert_eq!(middle, of_sorted);
+            let (lower, upper) = halved.split_at(half);
+            prop_assert!(lower.iter().all(|one| upper.iter().all(|other| one <= other)));
         }
 
         #[test]
