@@ -6,10 +6,12 @@ mod probes;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
+use super::answer::screen::wrapped;
 use super::json::jvm;
 use super::style::Style;
-use super::{Screen, clean};
+use super::{Screen, clean, of_command};
 use crate::probe::calibrate::Cost;
 use crate::probe::kernel::{Requirement, Status};
 use crate::probe::plan::ProbePlan;
@@ -88,7 +90,7 @@ pub fn text(report: &Report, verbose: bool, screen: Screen) -> String {
 
 /// ` (comm), in container ..., which knows itself as pid ...`
 fn describe(target: &Target) -> String {
-    let mut text = format!(" ({})", target.comm);
+    let mut text = format!(" ({})", of_command(&target.command, &target.comm.to_string()));
     if let Some(container) = &target.container {
         let short: String = clean(container).chars().take(12).collect();
         let _ = write!(text, ", in container {short}");
@@ -110,9 +112,18 @@ fn list(out: &mut String, requirements: &[&Requirement], style: Style) {
         };
         let word = format!("{word:<8}");
         let word = if requirement.status == Status::Missing { style.warn(&word) } else { word };
-        let _ = writeln!(out, "  {word} {:<width$}  {}", requirement.title, clean(&requirement.found));
+        let indent = format!("  {:<8} ", "");
+        let room = style.width.saturating_sub(indent.len());
+        let text = format!("{:<width$}  {}", requirement.title, clean(&requirement.found));
+        // Only what is short stands in a column of its own.
+        let told = match text.width() <= room {
+            true => vec![text],
+            false => wrapped(&format!("{}: {}", requirement.title, clean(&requirement.found)), room),
+        };
+        let _ = writeln!(out, "  {word} {}", told.join(&format!("\n{indent}")));
         if let Some(help) = &requirement.help {
-            let _ = writeln!(out, "  {:<8} help: {}", "", clean(help));
+            let help = wrapped(&format!("help: {}", clean(help)), room);
+            let _ = writeln!(out, "{indent}{}", help.join(&format!("\n{indent}")));
         }
     }
 }

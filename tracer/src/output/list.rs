@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::json::jvm;
 use super::style::Style;
-use super::{Screen, clean, table, units};
+use super::{Screen, clean, of_command, table, units};
 use crate::probe::kernel::Requirement;
 use crate::process::jvm::main_class;
 use crate::process::target::Target;
@@ -25,7 +25,7 @@ pub struct Row {
 /// The rows as text. `host`: what the host lacks, which stands against all of them.
 pub fn text(rows: &[Row], host: Option<&Requirement>, screen: Screen) -> String {
     if rows.is_empty() {
-        return "no JVM runs on this host (that this user can see)\n".to_owned();
+        return "no JVM runs here that this user can see\n".to_owned();
     }
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.rss_bytes()), row.pid));
@@ -95,13 +95,8 @@ impl Row {
 
     /// The main class or jar that the JVM runs, or else the process's name.
     fn runs(&self) -> String {
-        let main = self.target.as_ref().and_then(|target| main_class(&target.command));
-        // The end of a path tells more than its beginning.
-        let main = main.map(|main| match main.starts_with('/') {
-            true => main.rsplit('/').next().unwrap_or_default().to_owned(),
-            false => main,
-        });
-        main.filter(|main| !main.is_empty()).unwrap_or_else(|| self.comm.to_string())
+        let command = self.target.as_ref().map_or(&[][..], |target| &target.command);
+        of_command(command, &self.comm.to_string())
     }
 }
 

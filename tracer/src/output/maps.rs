@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::answer::screen::wrapped;
 use super::json::jvm;
 use super::style::Style;
-use super::{Screen, clean, fit, table, units};
+use super::{Screen, clean, fit, of_command, table, units};
 use crate::attribute::known_name;
 use crate::glibc::{Arena, Holdings, Malloc};
 use crate::limits::MemoryLimit;
@@ -47,29 +48,36 @@ impl Maps<'_> {
 pub fn text(maps: &Maps<'_>, all: bool, screen: Screen) -> String {
     let Maps { target, taken: Taken { map, .. }, limit } = maps;
     let style = Style::new(screen.color, screen.width);
-    let mut heading = format!("{} (pid {})", target.comm, target.pid);
+    let name = of_command(&target.command, &target.comm.to_string());
+    let mut heading = format!("{name} (pid {})", target.pid);
     if let Some(rss) = map.rss_bytes {
         heading += &format!(", {} resident as the kernel counts it (RSS)", units::bytes(rss));
     }
-    let mut out = format!("{}\n", style.bold(&heading));
+    let mut out = String::new();
+    let mut say = |text: &str, emphasized: fn(Style, &str) -> String| {
+        wrapped(text, style.width).iter().for_each(|line| out += &format!("{}\n", emphasized(style, line)));
+    };
+    let plain = |_: Style, line: &str| line.to_owned();
+    say(&heading, Style::bold);
     if let Some(MemoryLimit { limit_bytes, used_bytes }) = limit {
         let used = used_bytes.map(|used| format!(", of which its group uses {}", units::bytes(used)));
-        out += &format!("memory limit {}{}\n", units::bytes(*limit_bytes), used.unwrap_or_default());
+        say(&format!("memory limit {}{}", units::bytes(*limit_bytes), used.unwrap_or_default()), plain);
     }
     for note in maps.notes() {
-        out += &format!("{}\n", clean(&note));
+        say(&clean(&note), plain);
     }
     out.push('\n');
     out += &sums(map, style, screen.top.unwrap_or(DETAILS));
     if let Some(heap) = &map.heap {
         let holds = heap.total();
-        out += &format!(
-            "malloc's arenas: {} in use by {}, {} free between them, {} free at their ends\n",
+        let text = format!(
+            "malloc's arenas: {} in use by {}, {} free between them, {} free at their ends",
             units::bytes(holds.in_use.bytes),
             units::counted(holds.in_use.count, "block"),
             units::bytes(holds.free_bytes()),
             units::bytes(holds.top_bytes)
         );
+        wrapped(&text, style.width).iter().for_each(|line| out += &format!("{line}\n"));
     }
     if all {
         out.push('\n');

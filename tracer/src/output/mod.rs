@@ -45,6 +45,7 @@ use std::path::PathBuf;
 pub use crate::profile::View;
 pub use crate::units;
 pub use label::{clean, fit};
+use program::of_command;
 pub use program::{name as program_name, started_ns, with_pid};
 
 /// Options of rendering. The part of a profile that is shown is decided before: see

@@ -7,14 +7,19 @@ use crate::process::Pid;
 use crate::process::jvm::main_class;
 use crate::profile::{Session, Target};
 
-/// Name of a program: its main class or jar, else its thread's name.
+/// Name of a recorded program.
 pub fn name(target: &Target) -> String {
-    let main = main_class(&target.command).map(|main| {
+    of_command(&target.command, &target.comm)
+}
+
+/// Name of a program: its main class or jar, else its thread's name `comm`.
+pub(super) fn of_command(command: &[String], comm: &str) -> String {
+    let main = main_class(command).map(|main| {
         // The class of `-m module/class`, and the file of `-jar path/file.jar`.
         let last = main.rsplit('/').next().unwrap_or(&main);
         last.strip_suffix(".jar").unwrap_or(last).to_owned()
     });
-    let name = main.filter(|name| !name.is_empty()).unwrap_or_else(|| target.comm.clone());
+    let name = main.filter(|name| !name.is_empty()).unwrap_or_else(|| comm.to_owned());
     clean(&name).into_owned()
 }
 

@@ -72,7 +72,7 @@ fn verdict(course: &Course, seconds: u64) -> (Kind, String) {
     assert_eq!(verdict.figures.whole("freed_bytes"), Some(row.totals.freed_bytes), "{}", verdict.evidence);
     let told = verdict.figures.rate("growth_bytes_per_s");
     assert!(told.is_none() || told == row.growth_bytes_per_s, "the column is the sentence's");
-    (verdict.kind, verdict.evidence)
+    (verdict.kind, verdict.evidence.to_string())
 }
 
 /// The verdicts that are right after a minute, ten minutes, an hour and eight hours.

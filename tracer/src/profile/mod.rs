@@ -47,7 +47,7 @@ pub use threads::{CachedStacks, Creator, ThreadNames, Threads, pattern as thread
 pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
 pub use view::{Sort, View};
 
-pub use crate::verdict::{Figures, Kind, Proof, Verdict};
+pub use crate::verdict::{Figures, Kind, Proof, Sentence, Verdict};
 
 use crate::limits::{Fits, Limit};
 use crate::process::Pid;

@@ -92,7 +92,7 @@ fn inherit(category: &mut Category, sites: &[&Site]) {
     };
     let Some((site, found)) = of_kind(Kind::Leak).or_else(|| of_kind(Kind::GcPending)) else { return };
     let owner = site.owner.as_deref().unwrap_or_default();
-    let evidence = format!("of {owner} alone: {}", found.evidence);
+    let evidence = found.evidence.clone().about(owner);
     *verdict = Verdict { evidence, ..found.clone() };
 }
 

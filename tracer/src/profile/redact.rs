@@ -171,9 +171,8 @@ impl Words {
     }
 
     fn verdict(&self, verdict: &mut Verdict) {
-        for text in [&mut verdict.evidence, &mut verdict.advice] {
-            *text = self.sentence(text);
-        }
+        verdict.evidence.edit(|text| self.sentence(text));
+        verdict.advice = self.sentence(&verdict.advice);
     }
 
     /// A sentence without the pid, thread names and paths.

@@ -62,7 +62,7 @@ impl EndReason {
         match self {
             Self::Interrupted => "interrupted",
             Self::Duration => "duration",
-            Self::TargetExited => "target exited",
+            Self::TargetExited => crate::recording::TARGET_EXITED,
             Self::TargetReplaced => "target became another program",
             Self::Overhead => "recording took too much of the target's CPU time",
             Self::ProbesGone => "the recorder did not run, and the probes were taken away",

@@ -38,7 +38,7 @@ pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
     HeaviestSample, JvmInfo, LIGHT, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample,
     Overhead, Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step,
-    Survivors, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
+    Survivors, TARGET_EXITED, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
 };
 pub use read::read;
 pub use stack_ref::StackRef;

@@ -152,6 +152,16 @@ pub enum State {
     Unfinished,
 }
 
+/// The reason for which a recording ends that lasted as long as its process.
+pub const TARGET_EXITED: &str = "target exited";
+
+impl State {
+    /// Has the process ended, and the recording with it?
+    pub fn has_exited(&self) -> bool {
+        matches!(self, Self::Finished(reason) if reason == TARGET_EXITED)
+    }
+}
+
 /// One distinct stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {

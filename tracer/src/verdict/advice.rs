@@ -1,7 +1,10 @@
 //! Advice on a verdict: one thing to do, as specific as the category allows.
 
+use std::fmt;
+
 use super::Kind;
 use crate::process::Pid;
+use crate::recording::Recording;
 
 /// Advice for a category, by what was found of it.
 struct Advice {
@@ -169,8 +172,32 @@ const TABLE: &[Advice] = &[
     },
 ];
 
+/// The target in a command: its pid, or `PID` where that process has ended, so no command is told that fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommandPid(Option<Pid>);
+
+impl CommandPid {
+    pub(super) fn of(recording: &Recording) -> CommandPid {
+        CommandPid((!recording.state.has_exited()).then_some(recording.target.pid))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_running(pid: Pid) -> CommandPid {
+        CommandPid(Some(pid))
+    }
+}
+
+impl fmt::Display for CommandPid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) => pid.fmt(formatter),
+            None => formatter.write_str("PID"),
+        }
+    }
+}
+
 /// Advice about `kind` of a row, which may be of a kind itself. `pid` is the target's.
-pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: Pid) -> String {
+pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: CommandPid) -> String {
     let category = match category {
         // Metadata, names and tables all live as long as the classes.
         "metaspace" | "symbol" => "class",
@@ -230,11 +257,21 @@ mod tests {
 
     #[test]
     fn advice_is_that_of_the_kind_of_memory() {
-        assert!(advice(Kind::Leak, "zlib", Some("deflate"), Pid(7)).contains("Deflater"));
-        assert!(advice(Kind::GcPending, "zlib", Some("inflate"), Pid(7)).contains("Inflater"));
-        assert!(advice(Kind::Leak, "metaspace", None, Pid(7)).contains("jcmd 7 VM.classloaders"));
-        assert!(advice(Kind::Leak, "native:libacme.so", None, Pid(7)).contains("libacme.so"));
-        assert_eq!(advice(Kind::Steady, "zlib", None, Pid(7)), "nothing");
-        assert!(advice(Kind::Retention, "allocator", None, Pid(7)).contains("MALLOC_ARENA_MAX"));
+        assert!(advice(Kind::Leak, "zlib", Some("deflate"), CommandPid(Some(Pid(7)))).contains("Deflater"));
+        assert!(
+            advice(Kind::GcPending, "zlib", Some("inflate"), CommandPid(Some(Pid(7)))).contains("Inflater")
+        );
+        assert!(
+            advice(Kind::Leak, "metaspace", None, CommandPid(Some(Pid(7))))
+                .contains("jcmd 7 VM.classloaders")
+        );
+        assert!(advice(Kind::Leak, "metaspace", None, CommandPid(None)).contains("jcmd PID VM.classloaders"));
+        assert!(
+            advice(Kind::Leak, "native:libacme.so", None, CommandPid(Some(Pid(7)))).contains("libacme.so")
+        );
+        assert_eq!(advice(Kind::Steady, "zlib", None, CommandPid(Some(Pid(7)))), "nothing");
+        assert!(
+            advice(Kind::Retention, "allocator", None, CommandPid(Some(Pid(7)))).contains("MALLOC_ARENA_MAX")
+        );
     }
 }

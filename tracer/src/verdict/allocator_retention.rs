@@ -1,10 +1,10 @@
 //! Retention: what malloc keeps and nobody uses, by the balance of the process's memory.
 
 use super::advice::advice;
+use super::clauses::Sentence;
 use super::history::Point;
 use super::sentence::Figures;
-use super::{Kind, Proof, Verdict};
-use crate::process::Pid;
+use super::{CommandPid, Kind, Proof, Verdict};
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const KEPT_MIN_BYTES: u64 = 16 << 20;
@@ -16,11 +16,11 @@ pub struct AllocatorRetention {
     history: Vec<Point>,
     /// The most that compilers held of it.
     compilers_bytes: u64,
-    pid: Pid,
+    pid: CommandPid,
 }
 
 impl AllocatorRetention {
-    pub(super) fn new(history: Vec<Point>, compilers_bytes: u64, pid: Pid) -> AllocatorRetention {
+    pub(super) fn new(history: Vec<Point>, compilers_bytes: u64, pid: CommandPid) -> AllocatorRetention {
         AllocatorRetention { history, compilers_bytes, pid }
     }
 
@@ -32,13 +32,13 @@ impl AllocatorRetention {
         Verdict { kind, proof: Proof::Course, evidence, advice, figures }
     }
 
-    fn classify(&self, kept_bytes: u64, used_bytes: u64, figures: &mut Figures) -> (Kind, String) {
+    fn classify(&self, kept_bytes: u64, used_bytes: u64, figures: &mut Figures) -> (Kind, Sentence) {
         let all_bytes = kept_bytes.saturating_add(used_bytes);
         let peak = self.history.iter().max_by_key(|point| point.live_bytes()).copied().unwrap_or_default();
         let live_bytes = self.history.last().map_or(0, Point::live_bytes);
         let kept = figures.bytes("kept_bytes", kept_bytes);
         let all = figures.bytes("malloc_bytes", all_bytes);
-        let kept = format!("malloc keeps {kept} of its {all} free");
+        let kept = Sentence::from(format!("malloc keeps {kept} of its {all} free"));
         let fell = peak.live_bytes().saturating_sub(live_bytes) >= kept_bytes / 2;
         // A third: under an even load, glibc keeps less.
         let least_bytes = if fell { KEPT_MIN_BYTES } else { KEPT_BEFORE_MIN_BYTES };
@@ -47,13 +47,13 @@ impl AllocatorRetention {
         let grows = still_grows(&self.history, kept_bytes / 4) || !fell && live_bytes >= kept_bytes / 4;
         if is_much && !grows && self.compilers_bytes >= kept_bytes / 2 {
             let held = figures.bytes("compilers_bytes", self.compilers_bytes);
-            let evidence =
-                format!("{kept}; compilers held up to {held} of it, and take it for the next methods");
-            return (Kind::Steady, evidence);
+            let compilers = format!("compilers held up to {held} of it, and take it for the next methods");
+            return (Kind::Steady, kept.then("; ", compilers));
         }
         let live = figures.bytes("live_bytes", live_bytes);
         if !is_much || grows {
-            return (Kind::Steady, format!("{kept}; {live} of what was allocated in the session is live"));
+            let live = format!("{live} of what was allocated in the session is live");
+            return (Kind::Steady, kept.then("; ", live));
         }
         let peak_text = figures.bytes("peak_bytes", peak.live_bytes());
         let course = if fell {
@@ -64,7 +64,7 @@ impl AllocatorRetention {
                 "of what was allocated in the session {live} is live, and never more than {peak_text} was"
             )
         };
-        (Kind::Retention, format!("{kept}: {course}"))
+        (Kind::Retention, kept.then(": ", course))
     }
 }
 
@@ -79,6 +79,7 @@ pub(super) fn still_grows(history: &[Point], least_bytes: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Pid;
 
     const MIB: u64 = 1 << 20;
 
@@ -90,7 +91,11 @@ mod tests {
             freed_bytes: (1_000 - live) * MIB,
             ..Point::default()
         };
-        AllocatorRetention { history: (0..).zip(live).map(point).collect(), compilers_bytes: 0, pid: Pid(1) }
+        AllocatorRetention {
+            history: (0..).zip(live).map(point).collect(),
+            compilers_bytes: 0,
+            pid: CommandPid::of_running(Pid(1)),
+        }
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //!
 //! `docs/attribution.md` says why each threshold is what it is.
 
+use super::clauses::Sentence;
 use super::collected::Collected;
 use super::growth::Growth;
 use super::history::Point;
 use super::reachability::Reachability;
 use super::sentence::Figures;
 use super::shape::Shape;
-use super::{ClassGrowth, Kind, Proof, timing};
+use super::{ClassGrowth, CommandPid, Kind, Proof, timing};
 use crate::attribute::Nature;
-use crate::process::Pid;
 use crate::recording::Collection;
 
 /// Bytes below which nothing is a finding: a JVM's own books move by as much in any session.
@@ -58,7 +58,7 @@ pub(super) struct Evidence<'a> {
     pub(super) usual_bytes: u64,
     /// Bytes below which a difference may be the chance of sampling.
     pub(super) noise_bytes: u64,
-    pub(super) pid: Pid,
+    pub(super) pid: CommandPid,
     /// Reachability at the end. `None` if nobody looked, or nothing is known of them.
     pub(super) reachability: Option<Reachability>,
     /// Threads that the bytes stand for. `None` if nothing is said about threads.
@@ -89,15 +89,15 @@ impl Evidence<'_> {
 pub(super) struct Finding {
     pub(super) kind: Kind,
     pub(super) proof: Proof,
-    pub(super) evidence: String,
+    pub(super) evidence: Sentence,
     pub(super) figures: Figures,
     /// Advice more to the point than what holds for the category.
     pub(super) advice: Option<&'static str>,
 }
 
 impl Finding {
-    pub(super) fn new(kind: Kind, proof: Proof, evidence: String, figures: Figures) -> Finding {
-        Finding { kind, proof, evidence, figures, advice: None }
+    pub(super) fn new(kind: Kind, proof: Proof, evidence: impl Into<Sentence>, figures: Figures) -> Finding {
+        Finding { kind, proof, evidence: evidence.into(), figures, advice: None }
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
     ] {
         figures.keep(name, bytes);
     }
-    let too_short = |evidence, figures| Finding::new(Kind::TooShort, Proof::None, evidence, figures);
+    let too_short = |evidence: String, figures| Finding::new(Kind::TooShort, Proof::None, evidence, figures);
     let shape = Shape::of(case.history);
     let session = figures.time("watched_ns", end.time_ns);
     if end.time_ns < SESSION_MIN_NS {
@@ -122,7 +122,7 @@ pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
         );
     }
     let peak = figures.bytes("peak_bytes", shape.peak_bytes);
-    let steady = |evidence, figures| Finding::new(Kind::Steady, Proof::Course, evidence, figures);
+    let steady = |evidence: String, figures| Finding::new(Kind::Steady, Proof::Course, evidence, figures);
     if shape.peak_bytes == 0 {
         let all = figures.bytes("allocated_bytes", end.allocated_bytes);
         return steady(format!("all {all} allocated was freed by the next sample"), figures);
@@ -171,21 +171,19 @@ fn collected_mostly(
     followed: Option<&timing::Followed>,
     mut figures: Figures,
 ) -> Finding {
-    let mut evidence = collected.describe(&mut figures);
+    let mut evidence = Sentence::from(collected.describe(&mut figures));
     if let Some(followed) = followed {
-        evidence = format!("{evidence}: {}", followed.describe(&mut figures));
+        evidence = evidence.then(": ", followed.describe(&mut figures));
     }
     let growth = Growth::of_survivors(case, collected);
     let (kind, evidence) = match growth.filter(|growth| growth.is_real(case) && collected.survives()) {
         // Young collections find young garbage alone: most of it is dropped, and so may the rest be.
         Some(growth) if !collected.has_full() => {
-            let grew = growth.describe(&mut figures);
-            (
-                Kind::GcPending,
-                format!("{evidence}; {grew}, which may be older garbage, as no collection was full"),
-            )
+            let grew = growth.describe(None, &mut figures);
+            let doubt = "which may be older garbage, as no collection was full";
+            (Kind::GcPending, evidence.and("; ", grew).then(", ", doubt))
         }
-        Some(growth) => (Kind::Leak, format!("{evidence}; but {}", growth.describe(&mut figures))),
+        Some(growth) => (Kind::Leak, evidence.and("; but ", growth.describe(None, &mut figures))),
         None => (Kind::GcPending, evidence),
     };
     Finding::new(kind, Proof::Collection, evidence, figures)
@@ -194,16 +192,15 @@ fn collected_mostly(
 /// The verdict of what grows.
 fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figures: Figures) -> Finding {
     // Bytes of threads are those that their stacks map, of which most are never touched.
-    let subject = if case.threads.is_some() { "the address space of their stacks" } else { "it" };
-    let mut grew = growth.describe_of(subject, &mut figures);
+    let subject = case.threads.map(|_| "the address space of their stacks");
+    let mut grew = growth.describe(subject, &mut figures);
     if let Some(threads) = case.threads {
         let running = figures.count("threads_running_count", threads.running_count);
         let started = figures.counted("threads_started_count", threads.started_count, "thread");
-        grew = format!("{grew} ({running} of {started} still run)");
+        grew = grew.then(" ", format!("({running} of {started} still run)"));
     }
-    let pid = case.pid;
     if case.nature == Nature::Bounded {
-        let evidence = format!("{grew}, within a limit that the JVM was given");
+        let evidence = grew.then(", ", "within a limit that the JVM was given");
         return Finding::new(Kind::Pool, Proof::Course, evidence, figures);
     }
     // Not classes: what else the JVM keeps for the program goes when the program lets go of it, too.
@@ -215,19 +212,18 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     let is_of_classes = case.nature == Nature::Unloaded;
     let is_uneven = is_of_classes && case.classes != ClassGrowth::Churn && !growth.is_even();
     if nature == Nature::Unloaded && case.classes == ClassGrowth::Loading || is_uneven {
-        let evidence = format!(
-            "{grew}, but little of it is of classes that are made again and again: what an application loads and \
-             compiles levels off once it is warm"
-        );
+        let evidence = grew
+            .then(", but ", "little of it is of classes that are made again and again")
+            .then(": ", "what an application loads and compiles levels off once it is warm");
         return Finding::new(Kind::TooShort, Proof::None, evidence, figures);
     }
     if let Some(forgotten) = growth.forgotten(&mut figures) {
-        let evidence =
-            format!("{grew}, but {forgotten}: it may level off, which a longer session would show");
+        let unknown = "it may level off, which a longer session would show";
+        let evidence = grew.then(", but ", forgotten).then(": ", unknown);
         return Finding::new(Kind::TooShort, Proof::None, evidence, figures);
     }
     if let Some(waits) = growth.waits(&mut figures) {
-        let evidence = format!("{grew}, though older allocations are freed: {waits}");
+        let evidence = grew.then(", though ", "older allocations are freed").then(": ", waits);
         let advice = "what takes it off is slower than what puts it on, or keeps a part: bound the queue or buffer, and \
                       see who frees it";
         let finding = Finding::new(Kind::Leak, Proof::Course, evidence, figures);
@@ -236,21 +232,21 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     let mut advice = None;
     match case.classes {
         ClassGrowth::Other if is_of_classes => {
-            grew += ", with hardly a class defined meanwhile";
+            grew = grew.then(", ", "with hardly a class defined meanwhile");
             advice = Some(KEEP_FEWER);
         }
         ClassGrowth::Redefinition if is_of_classes => {
-            grew += ", as classes that are there already are defined anew";
+            grew = grew.then(", ", "as classes that are there already are defined anew");
             advice = Some(REDEFINE_ONCE);
         }
         _ => {}
     }
     if let Some(proven) = case.reachability.and_then(|it| it.proves(&mut figures)) {
-        let evidence = format!("{grew}; {}", proven.told);
+        let evidence = grew.and("; ", proven.told);
         let finding = Finding::new(proven.kind, Proof::Reachability, evidence, figures);
         return Finding { advice: proven.advice, ..finding };
     }
-    let (kind, proof, evidence) = reachable(case, nature, collected, &grew, pid, &mut figures);
+    let (kind, proof, evidence) = reachable(case, nature, collected, grew, &mut figures);
     let finding = Finding::new(kind, proof, evidence, figures);
     Finding { advice, ..finding }
 }
@@ -280,23 +276,26 @@ fn redefined(case: &Evidence<'_>, figures: &Figures) -> Option<Finding> {
     let when = figures.time("collection_begin_ns", full.begin_ns);
     let since = figures.bytes("since_grown_bytes", since_bytes);
     let time = figures.time("since_ns", since_ns);
-    let evidence = format!(
+    let evidence = Sentence::from(format!(
         "it grew by {before} until a full GC at {when}, as classes that are there already are defined anew, and by {since} \
-         in the {time} after it: what that freed is used again"
-    );
+         in the {time} after it"
+    ));
+    let evidence = evidence.then(": ", "what that freed is used again");
     let finding = Finding::new(Kind::GcPending, Proof::Collection, evidence, figures);
     Some(Finding { advice: Some(REDEFINE_ONCE), ..finding })
 }
+
+const STAYS: &str = "older allocations stay";
 
 /// Whether collections had a chance to free what grows, and what that says.
 fn reachable(
     case: &Evidence<'_>,
     nature: Nature,
     collected: &Collected,
-    grew: &str,
-    pid: Pid,
+    grew: Sentence,
     figures: &mut Figures,
-) -> (Kind, Proof, String) {
+) -> (Kind, Proof, Sentence) {
+    let pid = case.pid;
     // Threads are no garbage while they run.
     let survived =
         case.threads.is_none().then(|| collected.survived(case.end().live_bytes(), figures)).flatten();
@@ -305,19 +304,20 @@ fn reachable(
         (Nature::Unloaded, Some(_)) if !collected.has_full() && !case.unloads => {
             let unknown = "no collection is known to have looked for unreachable class loaders";
             let help = format!("jcmd {pid} GC.run while recording makes sure");
-            (Kind::GcPending, Proof::None, format!("{grew}; {unknown}: {help}"))
+            (Kind::GcPending, Proof::None, grew.then("; ", unknown).then(": ", help))
         }
         (Nature::Collected | Nature::Unloaded, Some(survived)) if !collected.has_full() => {
             let other = "garbage that had grown old would wait for a full one";
             let help = format!("jcmd {pid} GC.run while recording makes sure");
-            (Kind::Leak, Proof::Collection, format!("{survived}, and {grew}; {other}: {help}"))
+            let evidence = Sentence::from(survived).and(", and ", grew).then("; ", other).then(": ", help);
+            (Kind::Leak, Proof::Collection, evidence)
         }
-        (_, Some(survived)) => (Kind::Leak, Proof::Collection, format!("{survived}, and {grew}")),
+        (_, Some(survived)) => (Kind::Leak, Proof::Collection, Sentence::from(survived).and(", and ", grew)),
         (Nature::Owned, None) if collected.count() == 0 && case.threads.is_none() => {
             let unseen = "no collection ran, so no Cleaner could free it";
-            (Kind::Leak, Proof::Course, format!("{grew}, and older allocations stay; {unseen}"))
+            (Kind::Leak, Proof::Course, grew.then(", and ", STAYS).then("; ", unseen))
         }
-        (Nature::Owned, None) => (Kind::Leak, Proof::Course, format!("{grew}, and older allocations stay")),
+        (Nature::Owned, None) => (Kind::Leak, Proof::Course, grew.then(", and ", STAYS)),
         (_, None) => {
             let unknown = "so it cannot be told whether it is still reachable";
             let why = match (case.collections, collected.count()) {
@@ -329,7 +329,7 @@ fn reachable(
                 }
             };
             let help = format!("trigger one (jcmd {pid} GC.run) while recording");
-            (Kind::GcPending, Proof::None, format!("{grew}; {why}, {unknown}: {help}"))
+            (Kind::GcPending, Proof::None, grew.then("; ", why).then(", ", unknown).then(": ", help))
         }
     }
 }

@@ -7,7 +7,7 @@ use super::history::{GroupId, History, Point, RowGroups};
 use super::reachability::{OfStacks, Reachability};
 use super::thread_cohort::ThreadCohort;
 use super::trend::{self, Trend};
-use super::{AllocatorRetention, ClassChurn, ClassGrowth, Verdict, metaspace};
+use super::{AllocatorRetention, ClassChurn, ClassGrowth, CommandPid, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
 use crate::recording::{ByStack, CodeSample, Collection, Recording, Source, Step, Survivors};
@@ -144,7 +144,8 @@ impl<'a> GroupVerdicts<'a> {
         let mut verdict = self.verdict(group, &history, category, kind);
         if let Some(watched) = watched {
             let until = verdict.figures.time("watched_until_ns", watched.until_ns);
-            verdict.evidence += &format!("; it was watched until {until}, when {}", watched.why);
+            let watched = format!("it was watched until {until}, when {}", watched.why);
+            verdict.evidence = verdict.evidence.then("; ", watched);
         }
         // The sentence and the column are one number.
         let told = verdict.figures.rate("growth_bytes_per_s").filter(|_| spans);
@@ -185,7 +186,7 @@ impl<'a> GroupVerdicts<'a> {
         recording.memory.heap.as_ref().filter(|_| recording.session.probes != crate::recording::LIGHT)?;
         let compilers = compilers.map(|group| self.history(group)).unwrap_or_default();
         let compilers_bytes = compilers.iter().map(Point::live_bytes).max().unwrap_or_default();
-        Some(AllocatorRetention::new(self.history(all), compilers_bytes, recording.target.pid))
+        Some(AllocatorRetention::new(self.history(all), compilers_bytes, CommandPid::of(recording)))
     }
 
     /// Span in which a group was watched. `None` means to the end of the session.
@@ -310,7 +311,7 @@ impl<'a> GroupVerdicts<'a> {
             is_applications: self.is_applications(category),
             usual_bytes: self.rules.usual_bytes(category),
             noise_bytes: 0,
-            pid: self.recording.target.pid,
+            pid: CommandPid::of(self.recording),
             reachability: None,
             threads: None,
         }
@@ -319,7 +320,7 @@ impl<'a> GroupVerdicts<'a> {
     /// The meaning of what is known of a category, or of this kind of it.
     fn verdict_of(&self, evidence: &Evidence<'_>, (category, kind): (&str, Option<&str>)) -> Verdict {
         let Finding { kind: found, proof, evidence, figures, advice: own } = classify_growth(evidence);
-        let pid = self.recording.target.pid;
+        let pid = CommandPid::of(self.recording);
         let advice = own.map_or_else(|| advice(found, category, kind, pid), str::to_owned);
         Verdict { kind: found, proof, evidence, advice, figures }
     }

@@ -2,6 +2,7 @@
 //! what survived them.
 
 use super::classify::{self, Birth, Evidence, TRICKLE_BYTES};
+use super::clauses::{GrowthClause, Sentence};
 use super::collected::Collected;
 use super::history::Point;
 use super::queue::Stays;
@@ -224,20 +225,15 @@ impl Growth {
         self.trend.rises() && !is_chance && (is_much && self.brings(LATE_SHARE) || trickles)
     }
 
-    /// Growth as the end of a sentence.
-    pub(super) fn describe(&self, figures: &mut Figures) -> String {
-        self.describe_of("it", figures)
-    }
-
-    /// The same with the name of what grows.
-    pub(super) fn describe_of(&self, subject: &str, figures: &mut Figures) -> String {
+    /// Growth as a sentence; `subject`: the name of what grows, if not the row's own memory.
+    pub(super) fn describe(&self, subject: Option<&'static str>, figures: &mut Figures) -> Sentence {
         let Trend { slope, low, high } = self.trend;
-        let grew = figures.bytes_per_s("growth_bytes_per_s", slope);
+        let rate = figures.bytes_per_s("growth_bytes_per_s", slope);
         let low = figures.bytes_per_s("growth_low_bytes_per_s", low);
         let high = figures.bytes_per_s("growth_high_bytes_per_s", high);
         figures.keep("grown_bytes", self.grown_bytes.max(0.0) as u64);
-        let subject = if self.of_survivors { "what survives" } else { subject };
-        format!("{subject} grew by {grew} (95 %: {low} to {high})")
+        let subject = if self.of_survivors { Some("what survives") } else { subject };
+        Sentence::from(GrowthClause { subject, rate, interval: format!("95 %: {low} to {high}") })
     }
 }
 

@@ -7,6 +7,7 @@ mod advice;
 mod allocator_retention;
 mod class_definers;
 mod classify;
+pub(crate) mod clauses;
 mod collected;
 mod groups;
 mod growth;
@@ -24,8 +25,10 @@ mod trend;
 
 use serde::Serialize;
 
+use advice::CommandPid;
 pub use allocator_retention::AllocatorRetention;
 pub use class_definers::{ClassChurn, ClassWork, Generator, asks};
+pub use clauses::Sentence;
 pub use groups::GroupVerdicts;
 pub use history::{GroupId, Point, RowGroups};
 pub use sentence::{Figure, Figures};
@@ -104,7 +107,7 @@ pub struct Verdict {
     pub kind: Kind,
     pub proof: Proof,
     /// Evidence in one sentence, with numbers.
-    pub evidence: String,
+    pub evidence: Sentence,
     /// Advice for an engineer.
     pub advice: String,
     /// The numbers of the sentence, by name.

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Kind;
+use super::clauses::Sentence;
 use super::sentence::Figures;
 use crate::recording::{HolderState, Recording, StackRef};
 
@@ -16,7 +17,7 @@ const REACHABLE_SHARE: f64 = 0.8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) kind: Kind,
-    pub(super) told: String,
+    pub(super) told: Sentence,
     /// Advice more to the point than what holds for the category, now that the holders are known.
     pub(super) advice: Option<&'static str>,
 }
@@ -54,22 +55,27 @@ impl Reachability {
         if self.garbage_bytes > 0 && share(self.garbage_bytes) >= GARBAGE_SHARE {
             let garbage = figures.bytes("garbage_bytes", self.garbage_bytes);
             let all = figures.bytes("judged_bytes", self.all_bytes);
-            let what = "was garbage that only cleaners or finalizers have: a collection frees it";
-            let told = format!("at the end {garbage} of {all} {what}");
+            let told =
+                format!("at the end {garbage} of {all} was garbage that only cleaners or finalizers have");
+            let told = Sentence::from(told).then(": ", "a collection frees it");
             return Some(Proven { kind: Kind::GcPending, told, advice: None });
         }
         if stays_bytes == 0 || share(stays_bytes) < REACHABLE_SHARE {
             return None;
         }
         let all = figures.bytes("judged_bytes", self.all_bytes);
-        let mut parts = Vec::new();
+        let mut told = Sentence::default();
         if self.reachable_bytes > 0 {
             let reachable = figures.bytes("reachable_bytes", self.reachable_bytes);
-            parts.push(format!("{reachable} of {all} was reachable: collections cannot free it"));
+            told = Sentence::from(format!("at the end {reachable} of {all} was reachable"))
+                .then(": ", "collections cannot free it");
         }
         if self.lost_bytes > 0 {
             let lost = figures.bytes("lost_bytes", self.lost_bytes);
-            parts.push(format!("{lost} of {all} was lost: its owners are gone, and nothing frees it"));
+            let when = if self.reachable_bytes > 0 { "" } else { "at the end " };
+            told = told
+                .then(", and ", format!("{when}{lost} of {all} was lost"))
+                .then(": ", "its owners are gone, and nothing frees it");
         }
         let advice = match self.lost_bytes > self.reachable_bytes {
             true => {
@@ -77,7 +83,6 @@ impl Reachability {
             }
             false => "bound what keeps it, or remove and close what is done with",
         };
-        let told = format!("at the end {}", parts.join(", and "));
         Some(Proven { kind: Kind::Leak, told, advice: Some(advice) })
     }
 }
@@ -125,7 +130,7 @@ mod tests {
         let mut figures = Figures::default();
         let proven = reachability.proves(&mut figures);
         if let Some(proven) = &proven {
-            holds(&proven.told, &figures, &[]).expect("figures");
+            holds(&proven.told.to_string(), &figures, &[]).expect("figures");
         }
         proven
     }

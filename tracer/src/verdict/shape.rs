@@ -82,7 +82,7 @@ impl Shape {
         let live = end.live_bytes();
         let (peak, live_text) =
             (figures.bytes("peak_bytes", self.peak_bytes), figures.bytes("live_bytes", live));
-        let finding = |kind, evidence, figures| Finding::new(kind, Proof::Course, evidence, figures);
+        let finding = |kind, evidence: String, figures| Finding::new(kind, Proof::Course, evidence, figures);
         if live.saturating_mul(2) <= self.peak_bytes && !self.recurs(case.history) {
             let when = figures.time("peak_ns", self.peak_ns);
             return finding(

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
 use super::history::Point;
 use super::sentence::tests::holds;
-use super::{ClassGrowth, Kind, Proof};
+use super::{ClassGrowth, CommandPid, Kind, Proof};
 use crate::attribute::Nature;
 use crate::process::Pid;
 use crate::recording::Collection;
@@ -59,7 +59,7 @@ fn evidence<'a>(
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: Pid(4711),
+        pid: CommandPid::of_running(Pid(4711)),
         reachability: None,
         threads: None,
     }
@@ -163,7 +163,7 @@ fn without_a_collection_nobody_can_tell() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: Pid(1),
+        pid: CommandPid::of_running(Pid(1)),
         reachability: None,
         threads: None,
     };
@@ -264,7 +264,7 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: Pid(1),
+        pid: CommandPid::of_running(Pid(1)),
         reachability: None,
         threads: None,
     };
@@ -287,7 +287,7 @@ fn of_application(nature: Nature, history: &[Point], gcs: &[Collection], births:
         is_applications: true,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: Pid(4711),
+        pid: CommandPid::of_running(Pid(4711)),
         reachability: None,
         threads: None,
     })
@@ -308,7 +308,7 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         is_applications: false,
         usual_bytes: 0,
         noise_bytes: 0,
-        pid: Pid(1),
+        pid: CommandPid::of_running(Pid(1)),
         reachability: None,
         threads: None,
     };
@@ -417,10 +417,10 @@ proptest! {
         let births = births(seconds - seconds / 2..seconds, each, &gcs);
         let found = classify_growth(&Evidence {
             nature, history: &history, collections: Some(&gcs), births: &births, classes, unloads: true,
-            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: Pid(4711), reachability: None, threads: None,
+            is_applications: applications, usual_bytes: 0, noise_bytes: 0, pid: CommandPid::of_running(Pid(4711)), reachability: None, threads: None,
         });
         let known = ["95 %", "jcmd 4711 GC.run"];
-        prop_assert_eq!(holds(&found.evidence, &found.figures, &known), Ok(()));
+        prop_assert_eq!(holds(&found.evidence.to_string(), &found.figures, &known), Ok(()));
         let figure = |name: &str| found.figures.whole(name);
         prop_assert_eq!(figure("live_bytes"), Some(end.live_bytes()));
         prop_assert_eq!(figure("allocated_bytes"), Some(end.allocated_bytes));
@@ -456,7 +456,7 @@ proptest! {
         let births: Vec<Birth> = born.into_iter()
             .map(|(born_ns, epoch, live_bytes)| Birth { born_ns, epoch, live_bytes }).collect();
         for nature in [Nature::Owned, Nature::Collected, Nature::Unloaded, Nature::Bounded] {
-            prop_assert!(!verdict(nature, &history, &gcs, &births).evidence.is_empty());
+            prop_assert!(!verdict(nature, &history, &gcs, &births).evidence.to_string().is_empty());
         }
     }
 }
@@ -538,7 +538,7 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
             is_applications: false,
             usual_bytes: 1 << 20,
             noise_bytes: 0,
-            pid: Pid(4711),
+            pid: CommandPid::of_running(Pid(4711)),
             reachability: None,
             threads: None,
         })
@@ -581,7 +581,7 @@ fn what_redefinition_leaves_is_kept_until_a_full_collection() {
             is_applications: false,
             usual_bytes: 1 << 20,
             noise_bytes: 0,
-            pid: Pid(4711),
+            pid: CommandPid::of_running(Pid(4711)),
             threads: None,
             reachability: None,
         })

@@ -11,6 +11,8 @@ use crate::vmmap::Owner;
 
 /// Parts told; what is smaller is one line.
 const PARTS: usize = 12;
+/// From so many columns on, there is room for the start beside the end and the change.
+const WIDE: usize = 56;
 /// Patterns of threads' names told.
 const THREADS: usize = 6;
 /// Lines told of what came and went.
@@ -96,9 +98,11 @@ fn name(id: &str) -> String {
 }
 
 fn table(title: &str, heads: [&str; 3], is_known: bool, screen: &mut Screen<'_>) -> io::Result<()> {
+    let [start, end, change] = heads;
     let cells = match is_known {
-        true => format!("{:>10} {:>10} {:>11}", heads[0], heads[1], heads[2]),
-        false => format!("{:>10}", heads[1]),
+        true if screen.width >= WIDE => format!("{start:>10} {end:>10} {change:>11}"),
+        true => format!("{end:>10} {change:>11}"),
+        false => format!("{end:>10}"),
     };
     screen.row("", &[title.to_owned()], &cells)
 }
@@ -110,7 +114,9 @@ fn row(name: &str, part: &Part, is_known: bool, screen: &mut Screen<'_>) -> io::
         (true, start) => {
             let start = start.unwrap_or(0);
             let change = i64::try_from(i128::from(part.end) - i128::from(start)).unwrap_or(i64::MAX);
-            format!("{:>10} {end:>10} {:>11}", units::bytes(start), units::bytes_more(change))
+            let start =
+                if screen.width >= WIDE { format!("{:>10} ", units::bytes(start)) } else { String::new() };
+            format!("{start}{end:>10} {:>11}", units::bytes_more(change))
         }
     };
     let room = screen.width.saturating_sub(cells.len() + 3).max(8);

@@ -8,7 +8,9 @@ use unicode_width::UnicodeWidthStr;
 use super::screen::{Screen, names, wrapped};
 use super::{FINDINGS, Options, held, kept};
 use crate::output::{clean, units};
-use crate::profile::{Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Verdict};
+use crate::profile::{
+    Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Sentence, Verdict,
+};
 
 /// Lines about earlier memory that are told beside findings, at most.
 const BESIDE: usize = 2;
@@ -93,16 +95,8 @@ fn tell(
     if let Some(kept) = kept::line(&rows, screen.width.saturating_sub(indent.len())) {
         screen.paragraph(indent, &kept)?;
     }
-    let evidence = clean(&of_one(finding)).into_owned();
     let is_whole = options.verbose || options.all;
-    let evidence = if is_whole { evidence } else { beyond_growth(&without_interval(&evidence), finding) };
-    let kind = word(&finding.verdict);
-    let told =
-        |evidence: &str| if kind == "leak" { evidence.to_owned() } else { format!("{kind}: {evidence}") };
-    let lines = wrapped(&told(&evidence), screen.width.saturating_sub(indent.len()));
-    let is_short = is_whole || lines.len() <= EVIDENCE_LINES;
-    let evidence = if is_short { told(&evidence) } else { told(&first_clause(&evidence)) };
-    screen.paragraph(indent, &evidence)?;
+    screen.paragraph(indent, &evidence(finding, is_whole, screen.width.saturating_sub(indent.len())))?;
     if is_whole {
         owners(finding, profile, indent, screen)?;
     }
@@ -115,13 +109,25 @@ fn tell(
     Ok(())
 }
 
-/// The evidence, which is of the first of several categories, where the row's numbers are of all: it says of which.
-fn of_one(finding: &Finding) -> String {
+/// The evidence; where it may not be whole, what fits in few lines of so many columns.
+fn evidence(finding: &Finding, is_whole: bool, width: usize) -> String {
     let evidence = &finding.verdict.evidence;
-    match &finding.rows[..] {
-        [first, _, ..] => evidence.replacen("it grew by", &format!("its {} grew by", first.category), 1),
-        _ => evidence.clone(),
+    let kind = word(&finding.verdict);
+    let told = |evidence: &Sentence| match kind {
+        "leak" | "kept by malloc" => clean(&evidence.to_string()).into_owned(),
+        _ => format!("{kind}: {}", clean(&evidence.to_string())),
+    };
+    if is_whole {
+        return told(evidence);
     }
+    // It is of the first of several categories, where the row's numbers are of all.
+    let subject = match &finding.rows[..] {
+        [first, _, ..] => Some(format!("its {}", first.category)),
+        _ => None,
+    };
+    let brief = evidence.brief(&growth(finding), subject.as_deref());
+    let whole = told(&brief);
+    if wrapped(&whole, width).len() <= EVIDENCE_LINES { whole } else { told(&brief.main_clause()) }
 }
 
 /// Growth in bytes; where nothing of malloc's grows, in threads or mappings.
@@ -238,24 +244,7 @@ pub(super) fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// Evidence without the growth that stands in the row, if it says more: `it grew by 2.3 MiB/s; at the end ...`.
-fn beyond_growth(evidence: &str, finding: &Finding) -> String {
-    let told = format!("it grew by {}; ", growth(finding));
-    evidence.strip_prefix(&told).unwrap_or(evidence).to_owned()
-}
-
-/// A sentence without ` (95 %: ... to ...)`.
-fn without_interval(text: &str) -> String {
-    match text.split_once(" (95 %:") {
-        Some((before, after)) => {
-            let after = after.split_once(')').map_or("", |(_, after)| after);
-            format!("{before}{after}")
-        }
-        None => text.to_owned(),
-    }
-}
-
-/// A sentence up to its first `;` or `:` that is not in brackets.
+/// Advice up to its first `;` or `:` that is not in brackets.
 fn first_clause(text: &str) -> String {
     let mut depth = 0_usize;
     let mut before = ' ';

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::TARGET_EXITED;
 use super::screen::Screen;
 use crate::output::text::memory::counted_again;
 use crate::output::{clean, filtered, units, with_pid};
@@ -45,9 +44,7 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
     }
     match &profile.state {
         State::Finished(reason) if ["duration", "interrupted"].contains(&reason.as_str()) => Ok(()),
-        State::Finished(reason) if reason == TARGET_EXITED => {
-            screen.paragraph("", "The process exited, and the recording with it.")
-        }
+        state if state.has_exited() => screen.paragraph("", "The process exited, and the recording with it."),
         State::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
         State::Recording => {
             screen.paragraph("", "Still being recorded: this is what was there at the last tick.")

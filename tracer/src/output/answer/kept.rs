@@ -22,7 +22,9 @@ pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String>
     };
     let bytes = kept.iter().filter(same).map(|kept| kept.bytes).fold(0, u64::saturating_add);
     let share = bytes as f64 / all.max(1) as f64;
-    let share_text = format!(" ({:.0} %)", 100.0 * share);
+    let percent = format!("{:.0} %", 100.0 * share);
+    // All of it needs no number.
+    let share_text = if percent == "100 %" { String::new() } else { format!(" ({percent})") };
     let before = match first.state {
         State::Held | State::Stack => "kept by ",
         State::Soft => "kept softly by ",

@@ -23,8 +23,6 @@ use self::screen::Screen;
 use super::Options;
 use crate::profile::Profile;
 
-/// The reason for which a recording ends that lasted as long as its process.
-const TARGET_EXITED: &str = "target exited";
 /// Findings on the first screen.
 const FINDINGS: usize = 5;
 

@@ -4,12 +4,10 @@ use std::io;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::TARGET_EXITED;
 use super::screen::Screen;
 use crate::output::{Options, command};
 use crate::process::Pid;
 use crate::profile::Profile;
-use crate::recording::State;
 
 const FIRST: &str = "Next:  ";
 
@@ -19,11 +17,10 @@ pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>
     let mut commands = vec![(format!("tracer report {name} -v"), "whole stacks; --all: every table")];
     let page = command::word(file.with_extension("html").as_os_str());
     commands.push((format!("tracer report {name} -o {page}"), "a page to share"));
-    let has_exited = matches!(&profile.state, State::Finished(reason) if reason == TARGET_EXITED);
     if profile.target.pid != Pid(0)
         && profile.totals.live_count == 0
         && profile.census.end.is_some()
-        && !has_exited
+        && !profile.state.has_exited()
     {
         let census = format!("tracer census -p {}", profile.target.pid);
         commands.push((census, "what it holds now, whoever allocated it"));

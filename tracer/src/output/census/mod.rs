@@ -7,7 +7,7 @@ use self::rows::Rows;
 use super::style::Style;
 use super::text::memory::counted_again;
 use super::text::verdicts;
-use super::{Screen, clean, limits, table, tracking, units};
+use super::{Screen, clean, limits, of_command, table, tracking, units};
 use crate::attribute::known_name;
 use crate::census::Census;
 use crate::census::document::{Library, Malloc, MemoryPart};
@@ -61,7 +61,7 @@ fn heading(census: &Census, style: Style, out: &mut String) {
     let target = &census.target;
     let mut text = match &census.taken.core {
         Some(core) => format!("Census of {}", clean(core)),
-        None => format!("Census of {} (pid {})", clean(&target.comm), target.pid),
+        None => format!("Census of {} (pid {})", of_command(&target.command, &target.comm), target.pid),
     };
     if let Some(jvm) = &target.jvm {
         text += &format!(", JVM {}", clean(&jvm.version));
@@ -72,7 +72,9 @@ fn heading(census: &Census, style: Style, out: &mut String) {
     if let Some(rss) = census.memory.rss_bytes {
         text += &format!(", {} resident", units::bytes(rss));
     }
-    *out += &format!("{}\n", style.bold(&text));
+    for line in verdicts::lines(&text, style.width) {
+        *out += &format!("{}\n", style.bold(&line));
+    }
 }
 
 /// The sum of two numbers of which one may not be known.
@@ -168,7 +170,12 @@ fn findings(census: &Census, style: Style, out: &mut String) {
         Some(_) => format!("A core file does not tell {untold}: record the process when it runs again."),
         None => format!("A census does not tell {untold}:\n  tracer record -p {} -d 60s", census.target.pid),
     };
-    *out += &format!("{next}\n");
+    for line in next.lines() {
+        // A command is one line, whatever the width.
+        let is_command = line.starts_with(' ');
+        let lines = if is_command { vec![line.to_owned()] } else { verdicts::lines(line, style.width) };
+        *out += &format!("{}\n", lines.join("\n"));
+    }
 }
 
 /// Each owner's memory, with what malloc's chunks and the JVM's own structures say of it.
@@ -250,8 +257,18 @@ mod tests {
         let mut census = fixture::census(400);
         census.target.comm = "ja\u{1b}[31mva".to_owned();
         census.findings[0].evidence = "many words ".repeat(40);
+        for width in [40, 60, 80, 120] {
+            let text = render(&census, Screen { width, ..Screen::default() });
+            assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
+            // No number is cut.
+            assert!(
+                !text.lines().any(|line| line.ends_with(|last: char| last.is_ascii_digit() || last == '.')
+                    && line.contains("iB")
+                    && line.width() == width),
+                "{width}: {text}"
+            );
+        }
         let text = render(&census, Screen::default());
-        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
         assert!(at("asked for") < at("Findings") && at("Findings") < at("What is there"), "{text}");

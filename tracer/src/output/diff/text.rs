@@ -4,9 +4,10 @@ mod parts;
 
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 use self::parts::size;
 use super::by_line;
-
 use crate::census::Finding;
 use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
@@ -63,7 +64,13 @@ pub fn render(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result
 fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (name, side) in [("base", &diff.base), ("new ", &diff.new)] {
         let file = side.file.as_deref().map(|file| clean(file).into_owned()).unwrap_or_default();
-        writeln!(out, "{}  {}", style.bold(&format!("{name}  {file}")), told(side))?;
+        let first = format!("{name}  {file}");
+        if first.width() + 2 + told(side).width() <= style.width {
+            writeln!(out, "{}  {}", style.bold(&first), told(side))?;
+            continue;
+        }
+        table::write_title(&first, style, out)?;
+        verdicts::paragraph(&told(side), 6, style.plain(), out)?;
     }
     for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
         let sentences = filtered::told(filtered).join(" ");
@@ -102,7 +109,7 @@ fn facts(diff: &CensusDiff, of_recordings: bool, style: Style, out: &mut dyn Wri
     }
     writeln!(out)?;
     let when = if of_recordings { ", at the end of each session" } else { "" };
-    writeln!(out, "{}", style.bold(&format!("What malloc's chunks and the JVM's books say{when}")))?;
+    table::write_title(&format!("What malloc's chunks and the JVM's books say{when}"), style, out)?;
     let finding = |finding: &Finding, mark: &str| {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
         verdicts::lines(&format!("{mark}: {held}{}", clean(&finding.evidence)), style.width.saturating_sub(4))
@@ -132,7 +139,7 @@ fn categories(diff: &Diff, source: &str, view: View, style: Style, out: &mut dyn
     // Bytes of sessions of one length are compared as they are, others by what they are in a second.
     let by_time = diff.has_other_length();
     let average = if by_time { " (/s: on average)" } else { "" };
-    writeln!(out, "{}", style.bold(&format!("{of} in the sessions, by category: {}{average}", what(view))))?;
+    table::write_title(&format!("{of} in the sessions, by category: {}{average}", what(view)), style, out)?;
     let heads = ["category", "base", "new", "change", "count", "base/s", "new/s", "change/s", "verdict"];
     let shown = |at: usize| if by_time { !(3..5).contains(&at) } else { !(5..8).contains(&at) };
     let heads = heads.into_iter().enumerate().filter(|(at, _)| shown(*at));
@@ -211,7 +218,7 @@ fn all_sites(
             format!("{} of {}", units::count(shown as u64), units::count(sites.len() as u64))
         };
         writeln!(out)?;
-        writeln!(out, "{}", style.bold(&format!("{of} that {verb} most ({number})")))?;
+        table::write_title(&format!("{of} that {verb} most ({number})"), style, out)?;
         for (at, site) in sites.iter().take(shown).enumerate() {
             let title = site_title(site, options.view, diff.has_other_length(), style);
             writeln!(out, "{:>3}. {title}", at + 1)?;

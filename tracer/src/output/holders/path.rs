@@ -33,14 +33,17 @@ pub(super) fn describe_step(step: &Step) -> String {
 
 /// A path in at most so many columns: its root, and what there is room for of the rest. Fields of the application's
 /// classes come first, the nearest to the end before others, because they say which line to look at; then the end. The
-/// root is never cut.
+/// root is never cut, nor, if it is no static field, the last field of the application's: with these, the path may be
+/// wider.
 pub(in crate::output) fn in_one_line(path: &[Step], width: usize) -> String {
     let steps: Vec<String> = path.iter().map(describe_step).collect();
     let whole = steps.join(ARROW);
     if whole.width() <= width || steps.is_empty() {
         return whole;
     }
-    let mut shown = BTreeSet::from([0]);
+    let of_application = || (1..path.len()).rev().filter(|&at| path.get(at).is_some_and(is_of_application));
+    let is_static = path.first().is_some_and(|root| root.kind == StepKind::Static);
+    let mut shown: BTreeSet<usize> = of_application().take(usize::from(!is_static)).chain([0]).collect();
     let mut add = |at: usize| {
         let is_new = shown.insert(at);
         let fits = with_gaps(&steps, &shown).width() <= width;
@@ -49,7 +52,7 @@ pub(in crate::output) fn in_one_line(path: &[Step], width: usize) -> String {
         }
         fits
     };
-    for at in (1..path.len()).rev().filter(|&at| path.get(at).is_some_and(is_of_application)) {
+    for at in of_application() {
         add(at);
     }
     for at in (1..path.len()).rev() {
@@ -140,7 +143,7 @@ mod tests {
             field("java.util.zip.Inflater", "zsRef"),
         ];
         for (width, expected) in [
-            (30, "thread \"http-worker-1\" -> ..."),
+            (30, "thread \"http-worker-1\" -> ... -> Archive.open -> ..."),
             (60, "thread \"http-worker-1\" -> ... -> Archive.open -> ..."),
             (75, "thread \"http-worker-1\" -> ... -> Controller.receipts -> Archive.open -> ..."),
             (
@@ -149,7 +152,7 @@ mod tests {
             ),
         ] {
             assert_eq!(in_one_line(&path, width), expected);
-            assert!(expected.len() <= width);
+            assert!(expected.len() <= width.max(52));
         }
     }
 }

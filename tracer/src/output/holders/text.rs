@@ -7,7 +7,7 @@ use super::path::describe_step;
 use crate::holders::{Group, Holders, Method, Notice, State, Subject};
 use crate::hotspot::heap::Step;
 use crate::output::units::{bytes, count, counted};
-use crate::output::{Screen, clean, style::Style};
+use crate::output::{Screen, clean, of_command, style::Style};
 use crate::process::Pid;
 
 /// Groups that are shown, if nothing else is said.
@@ -67,7 +67,9 @@ impl Page {
     fn heading(&mut self, holders: &Holders, subject: &Subject) {
         let mut text = match &subject.core {
             Some(core) => format!("Holders in {}", clean(&core.display().to_string())),
-            None => format!("Holders in {} (pid {})", clean(&subject.comm), subject.pid),
+            None => {
+                format!("Holders in {} (pid {})", of_command(&subject.command, &subject.comm), subject.pid)
+            }
         };
         if let Some(version) = &subject.version {
             let _ = write!(text, ", JVM {}", clean(version));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::frames::FrameTable;
 use crate::profile::{
     Amounts, Category, Errors, Figures, Finding, KeptBy, Kind, LineRow, LineShare, OwnerShare, Place, Proof,
-    RowName, RowSeries, Site, SiteThread, Totals, Verdict,
+    RowName, RowSeries, Sentence, Site, SiteThread, Totals, Verdict,
 };
 
 /// The six totals; with their standard errors only where they are estimates.
@@ -41,7 +41,7 @@ impl From<&Totals> for Six {
 pub(super) struct VerdictOut<'a> {
     kind: Kind,
     proof: Proof,
-    evidence: &'a str,
+    evidence: &'a Sentence,
     advice: &'a str,
     figures: &'a Figures,
 }

@@ -3,8 +3,6 @@
 
 use std::io::{self, Write};
 
-use unicode_width::UnicodeWidthStr;
-
 use super::verdicts::{lines, paragraph};
 use super::{Style, clean, label, table, units};
 use crate::census::{Census, Finding};
@@ -18,7 +16,6 @@ const MEMBERS: usize = 3;
 /// Members of a list of which there are fewer are not worth a line.
 const MIN_COUNT: u64 = 10;
 const NAME_WIDTH: usize = 40;
-const MIN_NAME_WIDTH: usize = 16;
 
 pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let (begin, end) = (censuses.begin.as_deref(), censuses.end.as_deref());
@@ -26,7 +23,7 @@ pub(super) fn censuses(censuses: &Censuses, style: Style, out: &mut dyn Write) -
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Read from its memory at the start and at the end of the session"))?;
+    table::write_title("Read from its memory at the start and at the end of the session", style, out)?;
     findings(begin, end, style, out)?;
     if let Some(begin) = begin {
         before(begin, style, out)?;
@@ -116,18 +113,10 @@ pub(in crate::output) fn rows(
         return Ok(());
     }
     let heads = ["", base, "count", new, "count", "change", "count"];
-    let cells: Vec<[String; 7]> = facts.iter().map(|fact| cells(fact)).collect();
-    // Numbers are whole; a name gives way to them.
-    let widest = |column: usize| {
-        let lengths = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.width());
-        lengths.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0) + table::PADDING
-    };
-    let numbers: usize = (1..heads.len()).map(widest).sum();
-    let room = style.width.saturating_sub(numbers + table::PADDING).clamp(MIN_NAME_WIDTH, NAME_WIDTH);
     let mut rows = table::new(&heads, 1..heads.len());
-    for [name, numbers @ ..] in cells {
+    for [name, numbers @ ..] in facts.iter().map(|fact| cells(fact)) {
         let indent = name.len() - name.trim_start().len();
-        let name = format!("{:indent$}{}", "", label::fit(name.trim_start(), room - indent));
+        let name = format!("{:indent$}{}", "", label::fit(name.trim_start(), NAME_WIDTH - indent));
         rows.add_row([name].into_iter().chain(numbers));
     }
     table::write_lines(&rows, style, false, out)

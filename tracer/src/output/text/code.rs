@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Style, clean, units};
+use super::{Style, clean, table, units};
 use crate::profile::Profile;
 
 /// Groups of generated classes that are shown.
@@ -14,7 +14,7 @@ pub(super) fn code_cache(profile: &Profile, style: Style, out: &mut dyn Write) -
     let code = &profile.code_cache;
     let Some((used, reserved)) = code.used_bytes.zip(code.reserved_bytes) else { return Ok(()) };
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Code cache"))?;
+    table::write_title("Code cache", style, out)?;
     let committed = code.committed_bytes.map(|bytes| format!(", {} committed", units::bytes(bytes)));
     writeln!(
         out,

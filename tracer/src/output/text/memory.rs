@@ -23,7 +23,7 @@ pub(super) fn balance(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         }
         _ => " at the end".to_owned(),
     };
-    writeln!(out, "{}", style.bold(&format!("Memory of the process{when}, by owner")))?;
+    table::write_title(&format!("Memory of the process{when}, by owner"), style, out)?;
     if !memory.parts.is_empty() {
         parts(memory, style, out)?;
     }

@@ -59,7 +59,7 @@ fn tables(profile: &Profile, options: &Options, style: Style, out: &mut dyn Writ
         memory::balance(profile, style, out)?;
         if let Some(limits) = &profile.limits {
             writeln!(out)?;
-            writeln!(out, "{}", style.bold("Limits"))?;
+            table::write_title("Limits", style, out)?;
             limits::listed(limits, style, out)?;
         }
         census::censuses(&profile.census, style, out)?;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Options, Style, View, clean, label, units, verdicts};
+use super::{Options, Style, View, clean, label, table, units, verdicts};
 use crate::output::calls::Calls;
 use crate::profile::{Profile, Site, SiteFrame};
 use crate::symbolize::FrameKind;
@@ -61,7 +61,7 @@ pub(super) fn sites(
     } else {
         format!("{} of {}", units::count(listed as u64), units::count(shown.len() as u64))
     };
-    writeln!(out, "{}", style.bold(&format!("Top {sites} {what} ({number})")))?;
+    table::write_title(&format!("Top {sites} {what} ({number})"), style, out)?;
     for (at, site) in shown.iter().take(listed).enumerate() {
         if stacks && at > 0 {
             writeln!(out)?;

@@ -44,7 +44,7 @@ pub(super) fn categories(
             rows.sort_by_key(|row| std::cmp::Reverse(options.view.bytes(&row.totals)));
         }
         writeln!(out)?;
-        writeln!(out, "{}", style.bold(heading))?;
+        write_title(heading, style, out)?;
         write_table(&rows, total.filter(|_| rows.len() > 1), style, out)?;
     }
     if profile.categories.is_empty() {
@@ -113,4 +113,4 @@ fn cells(id: &str, totals: &Totals, growth: String, verdict: &str, name: &str) -
     [id.to_owned()].into_iter().chain(numbers).chain(words).collect()
 }
 
-pub(in crate::output) use crate::output::table::{PADDING, new, write_lines};
+pub(in crate::output) use crate::output::table::{new, write_lines, write_title};

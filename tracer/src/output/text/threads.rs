@@ -17,7 +17,7 @@ pub(super) fn threads(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Threads"))?;
+    table::write_title("Threads", style, out)?;
     writeln!(
         out,
         "  {} at the end; {} started and {} ended in the session",

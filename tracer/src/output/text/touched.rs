@@ -16,7 +16,7 @@ pub(super) fn touched(profile: &Profile, style: Style, out: &mut dyn Write) -> i
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Memory first touched (sampled page faults; not part of the above)"))?;
+    table::write_title("Memory first touched (sampled page faults; not part of the above)", style, out)?;
     let pages = |count: u64| units::bytes(count.saturating_mul(touched.page_bytes));
     writeln!(
         out,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Style, clean, units};
+use super::{Style, clean, table, units};
 use crate::profile::Profile;
 
 /// Sentence for each reason for a loss; others are told by their name.
@@ -22,7 +22,7 @@ const REASONS: [(&str, &str); 10] = [
 pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let trust = &profile.quality;
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Data quality"))?;
+    table::write_title("Data quality", style, out)?;
     if trust.lost.is_empty() {
         writeln!(out, "  nothing lost")?;
     }

@@ -17,7 +17,7 @@ pub(super) fn of_site(
 ) -> io::Result<()> {
     let Some(verdict) = &site.verdict else { return Ok(()) };
     let kind = verdict.kind.as_str();
-    let text = format!("{kind}: {}", clean(&verdict.evidence));
+    let text = format!("{kind}: {}", clean(&verdict.evidence.to_string()));
     match (verdict.kind.is_finding(), whole) {
         (false, false) => return Ok(()),
         (true, false) => {

@@ -17,7 +17,7 @@ pub(super) fn memory(memory: &MemoryDiff, style: Style, out: &mut dyn Write) -> 
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Memory of the process by owner, resident"))?;
+    table::write_title("Memory of the process by owner, resident", style, out)?;
     let mut rows = table::new(&["owner", "base", "new", "change"], 1..4);
     for part in ends(&changed, ROWS) {
         rows.add_row(sizes(&part.name, part.resident_bytes));
@@ -30,7 +30,7 @@ pub(super) fn memory(memory: &MemoryDiff, style: Style, out: &mut dyn Write) -> 
 pub(super) fn threads(threads: Option<&ThreadsDiff>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let Some(threads) = threads.filter(|threads| threads.differs()) else { return Ok(()) };
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Threads"))?;
+    table::write_title("Threads", style, out)?;
     let mut rows = table::new(&["", "base", "new", "change"], 1..4);
     rows.add_row(counts("live at the end", threads.live));
     rows.add_row(counts("started in the session", threads.started));
@@ -47,7 +47,7 @@ pub(super) fn threads(threads: Option<&ThreadsDiff>, style: Style, out: &mut dyn
 pub(super) fn code(code: Option<&CodeDiff>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let Some(code) = code.filter(|code| code.differs()) else { return Ok(()) };
     writeln!(out)?;
-    writeln!(out, "{}", style.bold("Code cache"))?;
+    table::write_title("Code cache", style, out)?;
     let mut rows = table::new(&["", "base", "new", "change"], 1..4);
     rows.add_row(sizes("used", code.used_bytes));
     rows.add_row(sizes("committed", code.committed_bytes));
