@@ -5,6 +5,8 @@
 //! `TRACER_ALL_HOLDERS`.
 
 mod common;
+#[path = "holders/libraries.rs"]
+mod libraries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

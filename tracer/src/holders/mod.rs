@@ -226,7 +226,8 @@ fn of_live(
     let access = hotspot.heap(&mappings, &jvm.libjvm.path)?;
     let spaces = stopped::unheld(|| access.spaces())?;
     let used = used_bytes(&spaces.used);
-    let needed = stopped::memory_bytes(used);
+    let stopper = Stopper { pid, access: &access, residency: &residency, max_pause: options.max_pause };
+    let needed = stopper.memory_bytes(&spaces.used);
     refuse_memory(needed, options.max_memory_bytes)?;
     stopped::refuse_swapped(&residency, &spaces.used)?;
     let excluded = java_heap(&hotspot);
@@ -239,7 +240,6 @@ fn of_live(
     let reserve =
         || HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()));
     let mut copy = reserve()?;
-    let stopper = Stopper { pid, access: &access, residency: &residency, max_pause: options.max_pause };
     let mut predicted = None;
     if !options.no_stop {
         let prediction = stopper.predict(&spaces, &mut copy)?;

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use tracer_common::arch::PAGE_BYTES;
 
 use super::{HoldersError, Notice};
-use crate::hotspot::heap::{HeapAccess, HeapCopy, HeapError, Roots, Space, SpaceKind, Spaces, used_bytes};
+use crate::hotspot::heap::{
+    HeapAccess, HeapCopy, HeapError, Roots, Space, SpaceKind, Spaces, used_bytes, without,
+};
 use crate::process::Pid;
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
 use crate::process::pagemap::{PageState, Residency};
+use crate::process::urgent::{self, Urgent};
 
 /// A collection that stops the program is waited for so long, looking this often.
 const COLLECTION: Duration = Duration::from_secs(2);
@@ -27,6 +30,7 @@ const SHORT: Duration = Duration::from_millis(30);
 const UNHELD_TRIES: u32 = 10;
 /// Read to learn how fast memory is read.
 const SAMPLE_BYTES: u64 = 64 << 20;
+const SAMPLE_PIECE_BYTES: u64 = 1 << 20;
 /// Time to stop one thread and read its registers, and for everything else.
 const THREAD_NS: u64 = 60_000;
 const FIXED_NS: u64 = 2_000_000;
@@ -88,28 +92,51 @@ pub(super) struct Stopper<'a> {
 }
 
 impl Stopper<'_> {
+    /// The parts of `spaces` that are copied.
+    fn copied(&self, spaces: &[Space]) -> Vec<Space> {
+        let skipped = self.access.interiors(spaces);
+        let parts = |space: &Space| {
+            let kind = space.kind;
+            let parts = without(space.bottom..space.top, &skipped);
+            parts.into_iter().map(move |part| Space { bottom: part.start, top: part.end, kind })
+        };
+        spaces.iter().flat_map(parts).collect()
+    }
+
+    fn populate(&self, copy: &mut HeapCopy, parts: &[Space]) {
+        parts.iter().for_each(|part| copy.populate(part.bottom..part.top));
+    }
+
+    /// Bytes of tracer's own memory for a look at these spaces.
+    pub(super) fn memory_bytes(&self, spaces: &[Space]) -> u64 {
+        memory_bytes(used_bytes(&self.copied(spaces)))
+    }
+
     /// Predicts what a hold will take. The copy is made ready for it.
     pub(super) fn predict(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Prediction, HoldersError> {
+        let parts = self.copied(&spaces.used);
+        self.populate(copy, &parts);
+        // As it will be done.
+        let urgent = Urgent::begin(urgent::COPIES);
         let begin = Instant::now();
-        // Everything but stacks and copy, as it will be done.
+        // Everything but stacks and copy.
         unheld(|| self.access.spaces())?;
+        self.access.interiors(&spaces.used);
         unheld(|| self.access.roots(&[], &NoPages))?;
         let books = begin.elapsed();
-        for space in &spaces.used {
-            copy.populate(space.bottom..space.top);
-        }
-        let sample = sample(&spaces.used);
+        let sample = sample(&parts);
         let begin = Instant::now();
         // A collection may give back what is read meanwhile: then nothing is learned from it.
         let is_read = copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).is_ok();
         let took = begin.elapsed().as_secs_f64();
+        drop(urgent);
         let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
         let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
         let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
-        let used = used_bytes(&spaces.used);
-        let copying = Duration::from_secs_f64(used as f64 / rate);
+        let (used, copied) = (used_bytes(&spaces.used), used_bytes(&parts));
+        let copying = Duration::from_secs_f64(copied as f64 / rate);
         let pause = books + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
-        Ok(Prediction { pause, used_bytes: used, memory_bytes: memory_bytes(used) })
+        Ok(Prediction { pause, used_bytes: used, memory_bytes: memory_bytes(copied) })
     }
 
     /// Waits for the end of the next young collection if it will come soon and is worth it.
@@ -152,6 +179,8 @@ impl Stopper<'_> {
         let deadline = Instant::now() + COLLECTION;
         let mut retries = 0;
         loop {
+            // Until it is let go, it waits for this thread.
+            let urgent = Urgent::begin(urgent::COPIES);
             let hold = Hold::begin(self.pid, self.max_pause)
                 .map_err(|error| HoldersError::Refused(error.to_string()))?;
             let begin = Instant::now();
@@ -160,6 +189,7 @@ impl Stopper<'_> {
                 notice(&Notice::Moment);
             }
             let released = hold.release();
+            drop(urgent);
             match taken {
                 Ok(Some(roots)) if released.in_time => {
                     notice(&Notice::Held { held: released.held });
@@ -168,6 +198,10 @@ impl Stopper<'_> {
                 // A collection is under way.
                 Ok(None) if Instant::now() < deadline => {
                     retries += 1;
+                    // What is skipped the next time must not be there from this time.
+                    copy = copy.emptied().map_err(|error| HoldersError::Refused(error.to_string()))?;
+                    let spaces = unheld(|| self.access.spaces())?;
+                    self.populate(&mut copy, &self.copied(&spaces.used));
                     thread::sleep(RETRY);
                 }
                 Ok(None) => {
@@ -205,14 +239,15 @@ impl Stopper<'_> {
         }
         let spaces = self.access.spaces()?;
         copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
+        let interiors = self.access.interiors(&spaces.used);
         let max_pause = self.max_pause;
         let go_on = || begin.elapsed() < max_pause;
-        copy.fill(&BulkMemory::new(self.pid), &spaces.used, &[], &go_on).map_err(|error| {
-            match error.kind() {
+        copy.fill(&BulkMemory::new(self.pid), &spaces.used, &interiors, &go_on).map_err(
+            |error| match error.kind() {
                 io::ErrorKind::TimedOut => HoldersError::Late,
                 _ => unreadable(error),
-            }
-        })?;
+            },
+        )?;
         let roots = self.access.roots(hold.threads(), self.residency)?;
         let after = self.access.collections()?;
         Ok((before == after).then_some(roots))
@@ -235,15 +270,19 @@ fn unreadable(error: io::Error) -> HoldersError {
     HoldersError::Refused(format!("the Java heap cannot be read: {error}"))
 }
 
-/// The first of the spaces, as many as are worth a sample.
-fn sample(spaces: &[Space]) -> Vec<Space> {
-    let mut left = SAMPLE_BYTES;
+/// Pieces of the parts that are worth a sample, spread evenly over all of them.
+fn sample(parts: &[Space]) -> Vec<Space> {
+    let every = used_bytes(parts).div_ceil(SAMPLE_BYTES).max(1);
     let mut sample = Vec::new();
-    for space in spaces {
-        let bytes = space.bytes().min(left);
-        left -= bytes;
-        if bytes > 0 {
-            sample.push(Space { top: space.bottom + bytes, ..*space });
+    let mut number = 0_u64;
+    for part in parts {
+        let mut bottom = part.bottom;
+        while bottom < part.top {
+            let top = part.top.min(bottom + SAMPLE_PIECE_BYTES);
+            if number.is_multiple_of(every) {
+                sample.push(Space { bottom, top, ..*part });
+            }
+            (bottom, number) = (top, number + 1);
         }
     }
     sample

@@ -44,8 +44,9 @@ pub(super) fn look(
             failed += 1;
             continue;
         };
-        let copied =
-            copy.make_room_for(&spaces).is_ok() && copy.fill(memory, &spaces.used, &[], &|| true).is_ok();
+        let interiors = access.interiors(&spaces.used);
+        let copied = copy.make_room_for(&spaces).is_ok()
+            && copy.fill(memory, &spaces.used, &interiors, &|| true).is_ok();
         let roots = access.roots(&[], residency);
         // A collection that came between moved objects.
         let (true, Ok(roots), true) = (copied, roots, access.collections()? == before) else {

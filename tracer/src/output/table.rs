@@ -41,11 +41,12 @@ pub(super) fn lines(table: &Table, style: Style, total: bool) -> String {
     let names = table.column_max_content_widths().first().map_or(0, |&width| usize::from(width)) + PADDING;
     let least = names.min(LEAST_NAME + PADDING);
     let widest = |table: &Table| table.lines().map(|line| line.trim_end().width()).max().unwrap_or(0);
+    let columns = table.column_count();
     let is_last = |at: &usize| {
         let head = table.header().and_then(|heads| heads.cell_iter().nth(*at));
         head.is_some_and(|head| LAST.contains(&head.content().trim()))
     };
-    let mut optional: Vec<usize> = (1..table.column_count().saturating_sub(1)).collect();
+    let mut optional: Vec<usize> = (1..columns.saturating_sub(1)).collect();
     optional.sort_by_key(is_last);
     for at in optional {
         if widest(&table) - (names - least) <= style.width {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::Pid;
 use super::Tid;
+use super::urgent::{self, Urgent};
 use crate::arch::register_sets;
 
 /// Threads of one process.
@@ -118,6 +119,7 @@ fn hold(
     tell: &SyncSender<Result<Vec<ThreadRegisters>, HoldError>>,
     release: &Receiver<()>,
 ) -> Released {
+    let _urgent = Urgent::begin(urgent::KEEPS_TIME);
     let begin = Instant::now();
     let mut stopped = Stopped { pid, threads: Vec::new() };
     let registers = stopped.stop_all(begin + limit, limit);

@@ -23,6 +23,7 @@ pub mod pagemap;
 pub mod read_budget;
 pub mod root;
 pub mod target;
+pub mod urgent;
 pub mod usdt;
 mod users;
 

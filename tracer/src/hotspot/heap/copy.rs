@@ -5,6 +5,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use memmap2::{MmapMut, MmapOptions};
 
@@ -18,6 +19,8 @@ pub(super) const GRANULE_BYTES: u64 = 1 << 16;
 pub(super) const MAX_EXTENT_BYTES: u64 = 8 << 32;
 /// Read by one call: a larger piece is not faster.
 const PIECE_BYTES: u64 = 1 << 20;
+/// Threads that copy: more are not faster, as memory is not.
+const THREADS: usize = 4;
 
 /// Generation of the objects in a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +114,16 @@ impl HeapCopy {
         );
     }
 
-    /// Copies the spaces but for what lies in `skipped` (sorted), with two threads. `go_on` is asked before each piece.
+    /// Forgets all that was copied.
+    ///
+    /// # Errors
+    /// As [`HeapCopy::reserve`].
+    pub fn emptied(self) -> io::Result<Self> {
+        Self::reserve(self.base..self.base + self.memory.len() as u64)
+    }
+
+    /// Copies the spaces but for what lies in `skipped` (sorted), with several threads. `go_on` is asked before each
+    /// piece.
     ///
     /// # Errors
     /// Memory cannot be read, or `TimedOut` when it shall not go on.
@@ -146,10 +158,13 @@ impl HeapCopy {
             pieces.push((range.start, piece));
             (rest, at) = (behind, range.end);
         }
-        let half = pieces.len() / 2;
-        let second = pieces.split_off(half);
-        let copy = |pieces: Vec<(u64, &mut [u8])>| -> io::Result<()> {
-            for (address, piece) in pieces {
+        let threads =
+            std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(pieces.len());
+        // Each takes the next piece: one that gets less of a processor copies less.
+        let pieces = Mutex::new(pieces.into_iter());
+        let next = || pieces.lock().map_or(None, |mut pieces| pieces.next());
+        let copy = || -> io::Result<()> {
+            while let Some((address, piece)) = next() {
                 if !go_on() {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
@@ -158,10 +173,10 @@ impl HeapCopy {
             Ok(())
         };
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| copy(second));
-            let own = copy(pieces);
-            let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a reading thread ended")));
-            own.and(other)
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(copy)).collect();
+            let own = copy();
+            let ended = |_| Err(io::Error::other("a reading thread ended"));
+            others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(ended)))
         })?;
         self.set_spaces(spaces);
         Ok(())
@@ -245,7 +260,7 @@ impl HeapCopy {
 }
 
 /// `range` without what is in `skipped` (sorted by start, not overlapping).
-pub(super) fn without(range: Range<u64>, skipped: &[Range<u64>]) -> Vec<Range<u64>> {
+pub fn without(range: Range<u64>, skipped: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = range.start;
     let first = skipped.partition_point(|other| other.end <= range.start);

@@ -8,6 +8,7 @@
 
 mod classes;
 mod copy;
+mod interiors;
 mod jvm_classes;
 mod layout;
 mod look;
@@ -22,7 +23,7 @@ mod tests;
 mod walk;
 
 pub use self::classes::{ClassId, DeclaredField};
-pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes};
+pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes, without};
 pub(super) use self::layout::HeapLayout;
 pub use self::look::{ClassCount, Look, Object};
 pub use self::marks::{Quality, Reach};

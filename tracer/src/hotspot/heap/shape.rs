@@ -64,6 +64,17 @@ impl Shape {
         }
     }
 
+    /// The class of the object that begins with these bytes.
+    pub(super) fn class_in_header(&self, header: &[u8]) -> Option<u64> {
+        let word = |at: usize| Some(u64::from_le_bytes(*header.get(at..)?.first_chunk::<8>()?));
+        let pointer = match self.class {
+            ClassPointer::Wide => word(8)?,
+            ClassPointer::Narrow { .. } => word(8)? & u64::from(u32::MAX),
+            ClassPointer::InMark { bit, .. } => word(0)? >> bit,
+        };
+        Some(self.class(pointer))
+    }
+
     /// The class that a pointer leads to.
     pub(super) fn class(&self, pointer: u64) -> u64 {
         match self.class {

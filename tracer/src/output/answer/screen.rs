@@ -19,8 +19,16 @@ pub(in crate::output) struct Screen<'a> {
 
 impl<'a> Screen<'a> {
     pub(in crate::output) fn new(options: &Options, out: &'a mut dyn Write) -> Screen<'a> {
-        let style = Style::new(options.color, options.width);
+        Screen::of(Style::new(options.color, options.width), out)
+    }
+
+    pub(in crate::output) fn of(style: Style, out: &'a mut dyn Write) -> Screen<'a> {
         Screen { width: style.width, style, out }
+    }
+
+    /// A title, in bold.
+    pub(in crate::output) fn title(&mut self, text: &str) -> io::Result<()> {
+        wrapped(text, self.width).iter().try_for_each(|line| writeln!(self.out, "{}", self.style.bold(line)))
     }
 
     /// A line as it is. It must fit.
