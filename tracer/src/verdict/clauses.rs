@@ -158,7 +158,8 @@ impl Serialize for Sentence {
 #[cfg(test)]
 impl PartialEq<&str> for Sentence {
     fn eq(&self, text: &&str) -> bool {
-        self.to_string() == *text
+        let whole = self.to_string();
+        whole == *text
     }
 }
 
