@@ -53,6 +53,26 @@ impl Machine {
     }
 }
 
+/// Conditions of a measurement with Java.
+#[derive(Serialize)]
+pub(crate) struct Conditions {
+    machine: Machine,
+    java: String,
+    alternations: u32,
+}
+
+impl Conditions {
+    /// Conditions of what was measured up to now.
+    pub(crate) fn new(machine: Machine, java: String, alternations: u32) -> Self {
+        Self { machine: machine.done(), java, alternations }
+    }
+
+    /// The conditions in three lines, of which the last can go on.
+    pub(crate) fn describe(&self) -> String {
+        format!("{}\n{}\nmedians of {}", self.machine.describe(), self.java, self.alternations)
+    }
+}
+
 fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()

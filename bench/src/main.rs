@@ -46,9 +46,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// ns that an allocation and its free take in the target: untraced, with empty probes, recorded, and by peers
-    Cost(cost::Options),
+    Cost(peer::AsyncProfiler),
     /// ns that it takes in the target to be told what zlib holds, and by whom: by light, in full, and by async-profiler
-    Streams(streams::Options),
+    Streams(peer::AsyncProfiler),
     /// The same as `cost` for builds of tracer side by side, at one depth each of C and of compiled Java, in short
     /// turns
     Pair(pair::Options),

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::builds::Builds;
-use crate::machine::Machine;
+use crate::machine::{Conditions, Machine};
 use crate::process;
 use crate::recorder::{self, Recorder};
 use crate::render::{mib, number, table};
@@ -42,9 +42,8 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,
-    machine: Machine,
-    java: String,
-    alternations: u32,
+    #[serde(flatten)]
+    conditions: Conditions,
     builds: Vec<OfBuild>,
 }
 
@@ -96,9 +95,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let each = builds.into_iter().zip(steady).zip(attach);
     Ok(Results {
         schema: "tracer.bench.recorder/2",
-        machine: machine.done(),
-        java: java.version,
-        alternations,
+        conditions: Conditions::new(machine, java.version, alternations),
         builds: each.map(|((build, steady), attach)| OfBuild { build, steady, attach }).collect(),
     })
 }
@@ -229,11 +226,5 @@ pub(crate) fn tables(results: &Results) -> String {
         builds => builds.iter().map(|of| of.build.display().to_string()).collect(),
     };
     let head: Vec<&str> = std::iter::once("the recorder").chain(names.iter().map(String::as_str)).collect();
-    format!(
-        "{}\n{}\nmedians of {}\n\n{}",
-        results.machine.describe(),
-        results.java,
-        results.alternations,
-        table(&head, rows)
-    )
+    format!("{}\n\n{}", results.conditions.describe(), table(&head, rows))
 }

@@ -15,7 +15,7 @@ use tracer_common::table::Control;
 
 use crate::builds::Builds;
 use crate::cost::COMPILED;
-use crate::machine::Machine;
+use crate::machine::{Conditions, Machine};
 use crate::recorder::{self, Recorder};
 use crate::render::{number, table};
 use crate::statistics::median;
@@ -40,9 +40,8 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,
-    machine: Machine,
-    java: String,
-    alternations: u32,
+    #[serde(flatten)]
+    conditions: Conditions,
     turns: u32,
     rows: Vec<Row>,
 }
@@ -81,9 +80,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     }
     Ok(Results {
         schema: "tracer.bench.pair/1",
-        machine: machine.done(),
-        java: java.version,
-        alternations,
+        conditions: Conditions::new(machine, java.version, alternations),
         turns: options.turns,
         rows,
     })
@@ -143,10 +140,8 @@ pub(crate) fn tables(results: &Results) -> String {
     });
     let head = ["ns for each pair", "depth", "build", "floor", "recorded", "beyond", "× floor"];
     format!(
-        "{}\n{}\nmedians of {} × {} turns, each with its floor\n\n{}",
-        results.machine.describe(),
-        results.java,
-        results.alternations,
+        "{} × {} turns, each with its floor\n\n{}",
+        results.conditions.describe(),
         results.turns,
         table(&head, rows)
     )

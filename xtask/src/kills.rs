@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{build, shell};
+use crate::{build, shell, test};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -22,19 +22,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("recording needs root\nhelp: sudo -E cargo xtask kills");
     }
     build::bpf_object(false)?;
-    let mut test = shell::cargo();
-    test.args([
-        "test",
-        "--quiet",
-        "--package",
-        "tracer",
-        "--test",
-        "kills",
-        "--",
-        "--ignored",
-        "--nocapture",
-    ]);
-    test.env("TRACER_REQUIRE_ROOT", "1");
+    let mut test = test::alone("kills", &[], &["--ignored"]);
     let numbers = [
         ("TRACER_KILLS", options.count),
         ("TRACER_KILLS_LOAD", options.load),

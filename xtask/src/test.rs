@@ -3,6 +3,8 @@
 //! Needs no root and no BPF toolchain to be useful: what cannot run is said to be skipped. With
 //! TRACER_REQUIRE_ROOT=1 nothing may be skipped, and what cannot run fails.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::{build, kernels, proto, setup, shell};
@@ -20,22 +22,18 @@ enum Part {
     Holders,
 }
 
+/// A run of one test file of `tracer` with its output, as root: tests of these names, or all, with these flags.
+pub(crate) fn alone(file: &str, names: &[&str], flags: &[&str]) -> Command {
+    let mut test = shell::cargo();
+    test.args(["test", "--quiet", "--package", "tracer", "--test", file]);
+    test.args(names).arg("--").args(flags).arg("--nocapture").env("TRACER_REQUIRE_ROOT", "1");
+    test
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.part {
         Some(Part::Holders) => {
-            let mut tests = shell::cargo();
-            tests.args([
-                "test",
-                "--package",
-                "tracer",
-                "--test",
-                "holders",
-                "--",
-                "--include-ignored",
-                "--nocapture",
-                "--test-threads",
-                "1",
-            ]);
+            let mut tests = alone("holders", &[], &["--include-ignored", "--test-threads", "1"]);
             shell::run(tests.env("TRACER_ALL_HOLDERS", "1"))
         }
         None => all(),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian::{self, Apt};
 use crate::plan::Package;
-use crate::{build, jdk, setup, shell};
+use crate::{build, jdk, setup, shell, test};
 
 const JDKS: [&str; 5] = ["11", "17", "21", "25", "27"];
 const COLLECTORS: [&str; 5] = ["Serial", "Parallel", "G1", "Shenandoah", "ZGC"];
@@ -79,19 +79,8 @@ pub(crate) fn run(words: &[OsString]) -> Result<()> {
     prepare()?;
     // The test itself is not optimized, and runs only if it has programs of its own.
     build::bpf_object(false)?;
-    let mut test = shell::cargo();
-    test.args([
-        "test",
-        "--quiet",
-        "--package",
-        "tracer",
-        "--test",
-        "verdicts",
-        "all_stories",
-        "--",
-        "--nocapture",
-    ]);
-    test.envs([("TRACER_ALL_VERDICTS", "1"), ("TRACER_REQUIRE_ROOT", "1")]);
+    let mut test = test::alone("verdicts", &["all_stories"], &[]);
+    test.env("TRACER_ALL_VERDICTS", "1");
     test.env("TRACER_BINARY", build::binary(true));
     test.envs(filters.iter().map(|(name, values)| (name, values.join(","))));
     shell::run(&mut test)

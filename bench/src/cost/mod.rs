@@ -11,10 +11,9 @@ mod variant;
 use std::process::Command;
 
 use anyhow::Result;
-use clap::Args;
 use serde::Serialize;
 
-use crate::machine::Machine;
+use crate::machine::{Conditions, Machine};
 use crate::peer::{self, AsyncProfiler, Inside};
 use crate::program_times::ProgramTimes;
 use crate::recorder::{self, Recorder};
@@ -37,19 +36,12 @@ pub(crate) const COMPILED: [&str; 4] = [
 ];
 const INTERPRETED: [&str; 3] = [workload::SMALL[0], workload::SMALL[1], "-Xint"];
 
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    async_profiler: AsyncProfiler,
-}
-
 /// Results of `bench cost`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,
-    machine: Machine,
-    java: String,
-    alternations: u32,
+    #[serde(flatten)]
+    conditions: Conditions,
     pairs: Vec<Row>,
     /// Parts that were left out, and why.
     left_out: Vec<String>,
@@ -79,7 +71,7 @@ struct Cost {
     recorded_times: f64,
 }
 
-pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
+pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
     let pairs = workload::compile_pairs()?;
     let java = Java::compile()?;
@@ -91,7 +83,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         (Variant::JemallocSampled, Inside::Jemalloc { log2_bytes: 19 }),
     ];
     let native = there(native.into(), &mut left_out);
-    let library = options.async_profiler.library(&mut left_out)?;
+    let library = async_profiler.library(&mut left_out)?;
     let profiler = library.map_or_else(Vec::new, |library| {
         let inside = |bytes| Inside::AsyncProfiler { library: library.to_owned(), bytes };
         vec![(Variant::AsyncProfiler, inside(0)), (Variant::AsyncProfilerSampled, inside(512 << 10))]
@@ -110,9 +102,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     peer::remove_output()?;
     Ok(Results {
         schema: "tracer.bench.cost/1",
-        machine: machine.done(),
-        java: java.version,
-        alternations,
+        conditions: Conditions::new(machine, java.version, alternations),
         pairs: rows,
         left_out,
     })

@@ -20,10 +20,8 @@ const NOT_MEASURED: &str = "–";
 
 pub(crate) fn tables(results: &Results) -> String {
     let mut text = format!(
-        "{}\n{}\nmedians of {}, measured alternately\n\n{}\n{}",
-        results.machine.describe(),
-        results.java,
-        results.alternations,
+        "{}, measured alternately\n\n{}\n{}",
+        results.conditions.describe(),
         own(&results.pairs),
         peers(&results.pairs)
     );

@@ -10,10 +10,9 @@ mod tables;
 mod way;
 
 use anyhow::{Result, bail};
-use clap::Args;
 use serde::Serialize;
 
-use crate::machine::Machine;
+use crate::machine::{Conditions, Machine};
 use crate::peer::{self, AsyncProfiler, Attached};
 use crate::statistics::median;
 use crate::workload::{self, Java, Workload};
@@ -30,19 +29,12 @@ const FLAGS: [&str; 4] = [
     "-XX:CompileCommand=dontinline,Streams::descend",
 ];
 
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    async_profiler: AsyncProfiler,
-}
-
 /// Results of `bench streams`.
 #[derive(Serialize)]
 pub(crate) struct Results {
     schema: &'static str,
-    machine: Machine,
-    java: String,
-    alternations: u32,
+    #[serde(flatten)]
+    conditions: Conditions,
     rows: Vec<Row>,
     answers: Vec<Answered>,
     /// Parts that were left out, and why.
@@ -76,12 +68,12 @@ struct Answered {
 /// ns of a stream: (untraced, with it on).
 type Taken = (f64, f64);
 
-pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
+pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
     let java = Java::compile()?;
     let mut ways = vec![Way::Light, Way::Full];
     let mut left_out = Vec::new();
-    let library = options.async_profiler.library(&mut left_out)?;
+    let library = async_profiler.library(&mut left_out)?;
     if library.is_some() {
         ways.extend([Way::AsyncProfiler, Way::AsyncProfilerSampled]);
     }
@@ -111,9 +103,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     peer::remove_output()?;
     Ok(Results {
         schema: "tracer.bench.streams/1",
-        machine: machine.done(),
-        java: java.version,
-        alternations,
+        conditions: Conditions::new(machine, java.version, alternations),
         rows: DEPTHS.iter().zip(&taken).map(|(depth, taken)| row(*depth, &ways, taken)).collect(),
         answers,
         left_out,

@@ -6,10 +6,8 @@ use crate::render::{left_out, number, table};
 
 pub(crate) fn tables(results: &Results) -> String {
     let mut text = format!(
-        "{}\n{}\nmedians of {}, measured alternately\n\n{}\n{}",
-        results.machine.describe(),
-        results.java,
-        results.alternations,
+        "{}, measured alternately\n\n{}\n{}",
+        results.conditions.describe(),
         costs(&results.rows),
         answers(results)
     );

@@ -29,7 +29,7 @@ pub struct DestinationArgs {
     pub color: Color,
 }
 
-/// When to colour.
+/// Use of colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set

@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use clap::Args as ClapArgs;
 
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::filters::check_names;
 use super::format::Format;
-use super::reading::ReadingArgs;
-use super::writing::WritingArgs;
+use super::writing::SharedArgs;
 use crate::census::Census;
 use crate::output::diff as output;
 use crate::output::{View, html, pprof, report2, units};
@@ -41,20 +40,7 @@ pub struct Args {
     pub new: PathBuf,
 
     #[command(flatten)]
-    pub writing: WritingArgs,
-
-    #[command(flatten)]
-    pub reading: ReadingArgs,
-
-    /// Exit with status 4 if one of the recordings is not whole or anything was lost
-    #[arg(long)]
-    pub strict: bool,
-
-    #[command(flatten)]
-    pub filters: FilterArgs,
-
-    #[command(flatten)]
-    pub range: RangeArgs,
+    pub shared: SharedArgs,
 }
 
 /// Runs the command.
@@ -68,13 +54,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let (format, to) = args.writing.open(terminal)?;
+    let (format, to) = args.shared.writing.open(terminal)?;
     if matches!(format, Format::Otlp | Format::Dhat) {
         return Err(Failure::new(status::USAGE, "this format knows no differences")
             .help("compare with --format html, pprof, text, json, folded or flamegraph"));
     }
-    let view = args.filters.view();
-    let filter = args.filters.filter(args.range)?;
+    let view = args.shared.filters.view();
+    let filter = args.shared.filters.filter(args.shared.range)?;
     let mut incomplete = None;
     let mut diff = match (Input::read(&args.base, args, &filter)?, Input::read(&args.new, args, &filter)?) {
         (Input::Recording(base), Input::Recording(new)) => {
@@ -86,11 +72,11 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         (Input::Recording(_), Input::Census(_)) => return Err(mixed(&args.base, &args.new)),
         (Input::Census(_), Input::Recording(_)) => return Err(mixed(&args.new, &args.base)),
     };
-    if !args.reading.redact {
+    if !args.shared.reading.redact {
         diff.base.file = Some(args.base.display().to_string());
         diff.new.file = Some(args.new.display().to_string());
     }
-    let options = args.writing.options(&args.filters, &to);
+    let options = args.shared.writing.options(&args.shared.filters, &to);
     let render = |out: &mut dyn Write| match format {
         Format::Text => output::text(&diff, &options, out),
         Format::Json => report2::diff(&diff, &options, out),
@@ -102,7 +88,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
         Format::Html => html::render_diff(&diff, &options, out),
     };
     to.write(stdout, render)?;
-    match incomplete.filter(|_| args.strict) {
+    match incomplete.filter(|_| args.shared.strict) {
         Some(file) => {
             Err(Failure::new(status::INCOMPLETE, format!("{}: its data is incomplete", file.display()))
                 .help(format!("`tracer report {}` says what is missing", file.display())))
@@ -124,7 +110,7 @@ impl Input {
             Some(text) => Census::parse(&text).map(Box::new).map(Self::Census).map_err(|why| {
                 Failure::new(status::FAILED, format!("{} is no census: {why}", path.display())).help(KINDS)
             }),
-            None => Ok(Self::Recording(Box::new(args.reading.profile(path, filter)?))),
+            None => Ok(Self::Recording(Box::new(args.shared.reading.profile(path, filter)?))),
         }
     }
 }
@@ -180,7 +166,7 @@ fn of_recordings(
     check_names(&files, &[&base.filtered, &new.filtered])?;
     let mut diff = Diff::of_profiles(&base, &new);
     diff.keep_view(view);
-    if let Some(sort) = args.writing.sort {
+    if let Some(sort) = args.shared.writing.sort {
         diff.sort(view, sort);
     }
     Ok(diff)
@@ -189,14 +175,14 @@ fn of_recordings(
 fn of_censuses(args: &Args, format: Format, base: &Census, new: &Census) -> Result<Diff, Failure> {
     let of_recordings = [
         (format.has_one_source(), "this format"),
-        (args.writing.sort.is_some(), "--sort"),
-        (args.writing.top.top.is_some(), "--top"),
-        (args.reading.rules.is_some(), "--rules"),
-        (args.reading.redact, "--redact"),
-        (args.strict, "--strict"),
+        (args.shared.writing.sort.is_some(), "--sort"),
+        (args.shared.writing.top.top.is_some(), "--top"),
+        (args.shared.reading.rules.is_some(), "--rules"),
+        (args.shared.reading.redact, "--redact"),
+        (args.shared.strict, "--strict"),
     ];
     let first = of_recordings.iter().find(|(is_asked, _)| *is_asked).map(|(_, what)| *what);
-    if let Some(what) = args.filters.first(args.range).or(first) {
+    if let Some(what) = args.shared.filters.first(args.shared.range).or(first) {
         let error = format!("{what} is of stacks, and censuses have none: they tell what, not who");
         return Err(Failure::new(status::USAGE, error).help("compare recordings for that (`tracer record`)"));
     }

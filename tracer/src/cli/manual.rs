@@ -20,7 +20,7 @@ bash: tracer completions bash > /usr/share/bash-completion/completions/tracer
 zsh:  tracer completions zsh > /usr/local/share/zsh/site-functions/_tracer
 fish: tracer completions fish > ~/.config/fish/completions/tracer.fish")]
 pub struct CompletionsArgs {
-    /// Which shell
+    /// Shell to write for
     #[arg(value_enum, value_name = "SHELL")]
     pub shell: ShellArg,
 }
@@ -36,7 +36,7 @@ pub enum ShellArg {
 /// Write man pages, or print the reference of commands: for `cargo xtask man`
 #[derive(Clone, Debug, clap::Args)]
 pub struct ManualArgs {
-    /// Where man pages are written; without it, the reference is printed
+    /// Folder for man pages; without it, the reference is printed
     #[arg(value_name = "DIR")]
     pub folder: Option<PathBuf>,
 }

@@ -59,7 +59,8 @@ enum Command {
 
 /// The one definition of all commands and flags.
 ///
-/// What looks like a negative number is taken for a value of the flag before it, so what is told of it is what that flag wants.
+/// A word that looks like a negative number is taken for a value of the flag before it: errors tell what that flag
+/// wants.
 fn command() -> clap::Command {
     let takes_value = |arg: &clap::Arg| matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
     Cli::command().mut_subcommands(|sub| {

@@ -14,7 +14,7 @@ use crate::output::Screen;
 /// The flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PlainArgs {
-    /// How to write it [default: by the ending of OUT (.txt, .json), else text]
+    /// Format of the result [default: by the ending of OUT (.txt, .json), else text]
     #[arg(long, value_parser = plain_formats(), value_name = "FORMAT")]
     pub format: Option<Format>,
 

@@ -33,11 +33,11 @@ pub struct Args {
     #[arg(long, hide = true, conflicts_with = "file")]
     pub file_from_stdin: bool,
 
-    /// Where to send it: http://HOST:PORT, https://HOST/PATH
+    /// Server to send it to: http://HOST:PORT, https://HOST/PATH
     #[arg(long, value_name = "URL")]
     pub to: String,
 
-    /// How the server wants it [default: pyroscope if the URL's path ends in /ingest, else otlp]
+    /// Protocol of the server [default: pyroscope if the URL's path ends in /ingest, else otlp]
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     pub protocol: Option<Protocol>,
 

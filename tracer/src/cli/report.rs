@@ -10,10 +10,10 @@ use clap::Args as ClapArgs;
 
 use super::destination::{Color, terminal_width, written};
 use super::failure::{Failure, status};
-use super::filters::{FilterArgs, RangeArgs, check_names};
+use super::filters::check_names;
 use super::format::Format;
 use super::reading::ReadingArgs;
-use super::writing::WritingArgs;
+use super::writing::SharedArgs;
 use crate::output::{Options, dhat, flamegraph, folded, html, json, otlp, pprof, report2, text, units};
 use crate::profile::{Filter, Profile};
 
@@ -27,25 +27,12 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    #[command(flatten)]
-    pub writing: WritingArgs,
-
-    #[command(flatten)]
-    pub reading: ReadingArgs,
-
-    /// Exit with status 4 if the recording is not whole or anything was lost
-    #[arg(long)]
-    pub strict: bool,
-
     /// Exit with status 5 if more is live than this (bytes, or with a unit: 512k, 64M, 2G)
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     pub fail_over: Option<u64>,
 
     #[command(flatten)]
-    pub filters: FilterArgs,
-
-    #[command(flatten)]
-    pub range: RangeArgs,
+    pub shared: SharedArgs,
 }
 
 /// Runs the command.
@@ -74,18 +61,18 @@ pub fn summary(file: &Path) -> Result<(), Failure> {
 }
 
 fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Failure> {
-    let (format, to) = args.writing.open(terminal)?;
-    let filter = args.filters.filter(args.range)?;
+    let (format, to) = args.shared.writing.open(terminal)?;
+    let filter = args.shared.filters.filter(args.shared.range)?;
     // The process ends when it is written: its millions of small pieces need not be freed.
-    let mut profile = ManuallyDrop::new(args.reading.profile(&args.file, &filter)?);
+    let mut profile = ManuallyDrop::new(args.shared.reading.profile(&args.file, &filter)?);
     check_names(&args.file.display().to_string(), &[&profile.filtered])?;
-    let view = args.filters.view();
+    let view = args.shared.filters.view();
     profile.keep_view(view);
-    if let Some(sort) = args.writing.sort {
+    if let Some(sort) = args.shared.writing.sort {
         profile.sort(view, sort);
     }
-    let file = (!args.reading.redact).then(|| args.file.clone());
-    let options = Options { file, ..args.writing.options(&args.filters, &to) };
+    let file = (!args.shared.reading.redact).then(|| args.file.clone());
+    let options = Options { file, ..args.shared.writing.options(&args.shared.filters, &to) };
     let render = |out: &mut dyn Write| match format {
         Format::Text => text::render(&profile, &options, out),
         Format::Json => report2::report(&profile, &options, out),
@@ -104,7 +91,7 @@ fn run_to(args: &Args, stdout: &mut dyn Write, terminal: bool) -> Result<u8, Fai
 /// Verdict of `--fail-over` and `--strict` on a report that was written.
 fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
     // All of a chosen category; without one, the allocator's alone: mappings may hold the heap.
-    let is_chosen = !args.filters.category.is_empty();
+    let is_chosen = !args.shared.filters.category.is_empty();
     let rows = profile.categories.iter().filter(|row| is_chosen || row.source == "allocator");
     let live_bytes = rows.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
     if let Some(limit) = args.fail_over.filter(|&limit| live_bytes > limit) {
@@ -117,7 +104,7 @@ fn verdict(args: &Args, profile: &Profile) -> Result<u8, Failure> {
         return Err(Failure::new(status::OVER, error)
             .help("the first rows of the report hold most; raise --fail-over if that is right"));
     }
-    if args.strict && profile.is_incomplete() {
+    if args.shared.strict && profile.is_incomplete() {
         return Err(Failure::new(
             status::INCOMPLETE,
             format!("{}: its data is incomplete", args.file.display()),

@@ -4,16 +4,17 @@ use clap::{Args, ValueEnum};
 
 use super::destination::{Destination, DestinationArgs};
 use super::failure::{Failure, status};
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, RangeArgs};
 use super::format::{Format, by_ending};
 use super::plain::TopArgs;
+use super::reading::ReadingArgs;
 use crate::output::Options;
 use crate::profile::Sort;
 
 /// The flags.
 #[derive(Clone, Debug, Args)]
 pub struct WritingArgs {
-    /// How to write it [default: by the ending of OUT (.txt, .html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else
+    /// Format of the result [default: by the ending of OUT (.txt, .html, .svg, .json, .folded, .pb.gz, .otlp, .dhat), else
     /// text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
@@ -45,9 +46,29 @@ pub struct WritingArgs {
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// All of it in text: every table, finding, line and site
+    /// Every part in text: every table, finding, line and site
     #[arg(short, long)]
     pub all: bool,
+}
+
+/// Flags that `report` and `diff` share: what is read, of which part, and how it is written.
+#[derive(Clone, Debug, Args)]
+pub struct SharedArgs {
+    #[command(flatten)]
+    pub writing: WritingArgs,
+
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+
+    /// Exit with status 4 if a recording is not whole or anything was lost
+    #[arg(long)]
+    pub strict: bool,
+
+    #[command(flatten)]
+    pub filters: FilterArgs,
+
+    #[command(flatten)]
+    pub range: RangeArgs,
 }
 
 /// Source of the stacks' bytes.

@@ -114,7 +114,7 @@ impl ReadBudget {
         ))
     }
 
-    /// Did a read fail because it was spent? What was read is not whole then.
+    /// Did a read fail because the budget was spent? The result is not whole then.
     pub fn is_spent(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.is_spent.load(Ordering::Relaxed))
     }

@@ -1,6 +1,6 @@
 //! The balance: the process's memory by owner, up to its resident bytes.
 //!
-//! What malloc holds is three parts: what was seen allocated and is live, what it keeps free, and the
+//! Memory of malloc has three parts: what was seen allocated and is live, what it keeps free, and the
 //! rest, which was allocated before the session. Memory that nobody owns is told by who mapped it, if that was
 //! in the session.
 

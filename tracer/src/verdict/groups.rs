@@ -337,7 +337,7 @@ impl<'a> GroupVerdicts<'a> {
     }
 }
 
-/// Is something allocated in most moments of the second half of the time? What loads at once does so in a few.
+/// Is something allocated in most moments of the second half of the time? Code that loads at once does so in a few.
 fn allocates_on(history: &[Point]) -> bool {
     let Some(end) = history.last() else { return false };
     let late = history.windows(2).filter(|pair| pair.last().is_some_and(|to| to.time_ns > end.time_ns / 2));

@@ -157,7 +157,7 @@ impl Growth {
         self.middle_bytes.min(self.late_bytes) >= self.grown_bytes * share / 3.0
     }
 
-    /// Is growth as fast at the end as before? What an application loads when it starts slows down.
+    /// Is growth as fast at the end as before? Loading when an application starts slows down.
     pub(super) fn is_even(&self) -> bool {
         self.brings(EVEN_SHARE)
     }

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(short, long, value_name = "PID|NAME", conflicts_with = "command")]
     pub pid: Option<ProcessName>,
 
-    /// How long: seconds, or with a unit (90, 90s, 5m) [default: 60s; with a command, to its end]
+    /// Time to record: seconds, or with a unit (90, 90s, 5m) [default: 60s; with a command, to its end]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long)]
     pub force: bool,
 
-    /// Which probes to set
+    /// Set of probes
     #[arg(long, value_enum, default_value_t = ProbeSet::Full, value_name = "PROBES")]
     pub probes: ProbeSet,
 
