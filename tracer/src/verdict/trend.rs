@@ -76,7 +76,7 @@ const fn half(count: usize) -> usize {
 
 /// The median; puts the [`half`] that is not larger in front.
 fn median(values: &mut [f64]) -> Option<f64> {
-    let is_even = values.len() % 2 == 0;
+    let is_even = values.len().is_multiple_of(2);
     let last = half(values.len()).checked_sub(1).filter(|&last| last < values.len())?;
     let (_, &mut median, upper) = values.select_nth_unstable_by(last, f64::total_cmp);
     let next = upper.iter().copied().min_by(f64::total_cmp).filter(|_| is_even);
