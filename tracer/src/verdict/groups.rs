@@ -135,11 +135,7 @@ impl<'a> GroupVerdicts<'a> {
     /// Growth of a group (bytes a second; `None` if the session was too short), and what its course means. `category`:
     /// its category, `kind`: what of it.
     pub fn of_group(&self, group: GroupId, category: &str, kind: Option<&str>) -> (Option<i64>, Verdict) {
-        let mut history = self.history(group);
-        let watched = self.watched(group);
-        if let Some(watched) = &watched {
-            history.retain(|point| point.time_ns <= watched.until_ns);
-        }
+        let (history, watched) = self.watched_history(group);
         let spans = history.last().is_some_and(|end| end.time_ns >= SPAN_MIN_NS);
         let mut verdict = self.verdict(group, &history, category, kind);
         if let Some(watched) = watched {
@@ -155,10 +151,7 @@ impl<'a> GroupVerdicts<'a> {
     /// Live allocations that a group gains each second: the median of the slopes, as for bytes. `None` if the session
     /// was too short.
     pub fn growth_count_per_s(&self, group: GroupId) -> Option<f64> {
-        let mut history = self.history(group);
-        if let Some(watched) = self.watched(group) {
-            history.retain(|point| point.time_ns <= watched.until_ns);
-        }
+        let (history, _) = self.watched_history(group);
         if history.last()?.time_ns < SPAN_MIN_NS {
             return None;
         }
@@ -187,6 +180,16 @@ impl<'a> GroupVerdicts<'a> {
         let compilers = compilers.map(|group| self.history(group)).unwrap_or_default();
         let compilers_bytes = compilers.iter().map(Point::live_bytes).max().unwrap_or_default();
         Some(AllocatorRetention::new(self.history(all), compilers_bytes, CommandPid::of(recording)))
+    }
+
+    /// A group at each moment in which it was watched.
+    fn watched_history(&self, group: GroupId) -> (Vec<Point>, Option<Watched>) {
+        let mut history = self.history(group);
+        let watched = self.watched(group);
+        if let Some(watched) = &watched {
+            history.retain(|point| point.time_ns <= watched.until_ns);
+        }
+        (history, watched)
     }
 
     /// Span in which a group was watched. `None` means to the end of the session.
