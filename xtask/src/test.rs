@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{build, kernels, proto, setup, shell};
+use crate::{build, kernels, proto, setup, shell, verdicts};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -33,6 +33,8 @@ pub(crate) fn alone(file: &str, names: &[&str], flags: &[&str]) -> Command {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options.part {
         Some(Part::Holders) => {
+            verdicts::prepare()?;
+            build::bpf_object(false)?;
             let mut tests = alone("holders", &[], &["--include-ignored", "--test-threads", "1"]);
             shell::run(tests.env("TRACER_ALL_HOLDERS", "1"))
         }

@@ -128,7 +128,9 @@ fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn prepare() -> Result<()> {
+/// Installs and fetches the JDKs of the tests, the newest ones, and the libraries of the programs.
+pub(crate) fn prepare() -> Result<()> {
+    setup::run(&setup::Options { tests: true, check: false })?;
     let missing = PACKAGES.into_iter().filter(|(file, _)| !Path::new(file).exists());
     setup::install(
         missing

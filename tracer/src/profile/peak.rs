@@ -3,7 +3,7 @@
 //! By the moments that the recording keeps, and its end: what rose and fell between two of them is not seen.
 
 use crate::profile;
-use crate::recording::{Recording, Source, Totals};
+use crate::recording::{MomentTotals, Recording, Source};
 
 /// The peaks of one site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,14 +139,13 @@ impl<'a> Moments<'a> {
         }
         touched.clear();
         for (row, total) in recording.totals.iter().enumerate() {
-            self.set(row, &total.totals, &mut touched);
+            self.set(row, &MomentTotals::from(&total.totals), &mut touched);
         }
         see(&self.live, &self.sums, &touched, recording.duration_ns);
     }
 
-    fn set(&mut self, row: usize, totals: &Totals, touched: &mut Vec<(usize, u64)>) {
-        let bytes = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
-        let count = totals.allocated_count.saturating_sub(totals.freed_count);
+    fn set(&mut self, row: usize, totals: &MomentTotals, touched: &mut Vec<(usize, u64)>) {
+        let (bytes, count) = (totals.live_bytes(), totals.live_count());
         let site = self.sites.get(row).copied().flatten();
         let (Some(site), Some(before)) = (site, self.rows.get_mut(row)) else { return };
         let before = std::mem::replace(before, (bytes, count));

@@ -106,16 +106,23 @@ fn totals(recording: &mut Recording) -> Result<(), Refused> {
         *count = count.saturating_add(inconsistent);
     }
     for sample in &mut recording.series {
-        for column in columns {
-            sum("a sample", sample.rows.iter().map(|row| column(&row.totals)))?;
-        }
+        let rows = || sample.rows.iter().map(|row| row.totals);
+        sum("a sample", rows().map(|totals| totals.allocated_bytes))?;
+        sum("a sample", rows().map(|totals| totals.allocated_count))?;
+        sum("a sample", rows().map(|totals| totals.freed_bytes))?;
+        sum("a sample", rows().map(|totals| totals.freed_count))?;
+        sum("a sample", rows().map(|totals| totals.collected_bytes))?;
         // Totals are counted from the start: a moment has no more than the end.
         for row in &mut sample.rows {
             let end = usize::try_from(row.total).ok().and_then(|total| recording.totals.get(total));
-            let end = end.map(|end| end.totals).unwrap_or_default();
-            row.totals.allocated_bytes = row.totals.allocated_bytes.min(end.allocated_bytes);
-            row.totals.allocated_count = row.totals.allocated_count.min(end.allocated_count);
-            correct(&mut row.totals);
+            let (bytes, count) =
+                end.map_or((0, 0), |end| (end.totals.allocated_bytes, end.totals.allocated_count));
+            let totals = &mut row.totals;
+            totals.allocated_bytes = totals.allocated_bytes.min(bytes);
+            totals.allocated_count = totals.allocated_count.min(count);
+            totals.freed_bytes = totals.freed_bytes.min(totals.allocated_bytes);
+            totals.freed_count = totals.freed_count.min(totals.allocated_count);
+            totals.collected_bytes = totals.collected_bytes.min(totals.freed_bytes);
         }
     }
     Ok(())

@@ -37,8 +37,9 @@ pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
     HeaviestSample, JvmInfo, LIGHT, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample,
-    Overhead, Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State, Step,
-    Survivors, TARGET_EXITED, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched, TouchedBy,
+    MomentTotals, Overhead, Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State,
+    Step, Survivors, TARGET_EXITED, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched,
+    TouchedBy,
 };
 pub use read::read;
 pub use stack_ref::StackRef;

@@ -43,6 +43,37 @@ pub struct Totals {
     pub freed_count_variance: u64,
 }
 
+/// Totals at a moment: cumulative since the session started. A recording has millions of them, and no variances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct MomentTotals {
+    pub allocated_bytes: u64,
+    pub allocated_count: u64,
+    pub freed_bytes: u64,
+    pub freed_count: u64,
+    /// Part of `freed_bytes` that was freed by threads that work off what collections found.
+    pub collected_bytes: u64,
+}
+
+impl MomentTotals {
+    /// Allocated and not freed by then.
+    pub fn live_bytes(&self) -> u64 {
+        self.allocated_bytes.saturating_sub(self.freed_bytes)
+    }
+
+    /// Allocations that were not freed by then.
+    pub fn live_count(&self) -> u64 {
+        self.allocated_count.saturating_sub(self.freed_count)
+    }
+}
+
+impl From<&Totals> for MomentTotals {
+    fn from(totals: &Totals) -> Self {
+        let &Totals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes, .. } =
+            totals;
+        Self { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes }
+    }
+}
+
 /// Events that were lost or could not be matched, as far as it is not in `lost`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -201,7 +232,7 @@ pub struct Sample {
 pub struct SeriesRow {
     /// Index into [`Recording::totals`].
     pub total: u32,
-    pub totals: Totals,
+    pub totals: MomentTotals,
 }
 
 /// A thread of the target. Tids are used again, so there may be several of one tid.

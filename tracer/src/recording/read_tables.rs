@@ -13,9 +13,9 @@ use super::columns::{
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, Recording, ResidentSample, Sample,
-    SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, kept, limits, live, memory,
-    number_list, series, touched,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, MomentTotals, Recording, ResidentSample,
+    Sample, SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, kept, limits, live,
+    memory, number_list, series, touched,
 };
 use crate::symbolize::Frame;
 
@@ -288,7 +288,7 @@ fn read_series(database: &Connection, total_ids: &TotalIds) -> Result<Vec<Sample
         let Some(sample) = ids.place(row.get(0)?) else { continue };
         let total = index(total_ids.place((row.get(1)?, row.get(2)?), 0)?)?;
         if let Some(sample) = usize::try_from(sample).ok().and_then(|sample| samples.get_mut(sample)) {
-            sample.rows.push(SeriesRow { total, totals: totals_of(row, 3)? });
+            sample.rows.push(SeriesRow { total, totals: MomentTotals::from(&totals_of(row, 3)?) });
         }
     }
     Ok(samples)

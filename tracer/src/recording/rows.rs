@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 use tracer_common::{stack::StackId, table::StackTotals};
 
-use super::Totals;
 use super::database::signed;
 use super::series::Key;
+use super::{MomentTotals, Totals};
 use crate::symbolize::{Frame, Tier, UnknownReason};
 
 /// Ids of the rows that are in the database.
@@ -23,8 +23,8 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Totals that were last written of a stack and source.
-    pub(super) fn totals(&self, key: Key) -> Option<Totals> {
-        self.totals.get(&key).copied()
+    pub(super) fn totals(&self, key: Key) -> Option<MomentTotals> {
+        self.totals.get(&key).map(MomentTotals::from)
     }
 
     pub(super) fn stack(&mut self, database: &Connection, id: StackId) -> rusqlite::Result<i64> {

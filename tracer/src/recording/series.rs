@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::Totals;
+use super::MomentTotals;
 use super::columns::damage;
 use super::number_list;
 
@@ -24,26 +24,20 @@ const SAMPLES_MIN: u64 = 8;
 const ROWS_MAX: u64 = 400_000;
 
 /// Reads the rows of a sample: an array for each, of the two numbers of its key and five totals.
-pub(super) fn rows(text: &str) -> impl Iterator<Item = rusqlite::Result<(Key, Totals)>> {
+pub(super) fn rows(text: &str) -> impl Iterator<Item = rusqlite::Result<(Key, MomentTotals)>> {
     number_list::read_arrays(text).map(|row| {
         let [stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes] =
             row.map_err(|_| damage("the totals of a sample cannot be read"))?;
-        let totals = Totals {
-            allocated_bytes,
-            allocated_count,
-            freed_bytes,
-            freed_count,
-            collected_bytes,
-            ..Totals::default()
-        };
+        let totals =
+            MomentTotals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes };
         Ok(((stack.cast_signed(), source.cast_signed()), totals))
     })
 }
 
 /// Writes them.
-fn text_of(rows: impl Iterator<Item = (Key, Totals)>) -> String {
+fn text_of(rows: impl Iterator<Item = (Key, MomentTotals)>) -> String {
     number_list::text_of(rows.map(|((stack, source), totals)| {
-        let Totals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes, .. } =
+        let MomentTotals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes } =
             totals;
         let [stack, source] = [stack, source].map(i64::cast_unsigned);
         [stack, source, allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes]
@@ -75,7 +69,7 @@ impl Series {
         &mut self,
         database: &Connection,
         time_ns: i64,
-        totals: impl Fn(Key) -> Option<Totals>,
+        totals: impl Fn(Key) -> Option<MomentTotals>,
     ) -> rusqlite::Result<()> {
         self.tick += 1;
         if self.tick % self.stride != 0 {
@@ -93,7 +87,7 @@ impl Series {
         &mut self,
         database: &Connection,
         time_ns: i64,
-        totals: impl Fn(Key) -> Option<Totals>,
+        totals: impl Fn(Key) -> Option<MomentTotals>,
     ) -> rusqlite::Result<()> {
         let next = (self.tick / self.stride + 1) * self.stride;
         self.sample(database, next, time_ns, totals)
@@ -104,11 +98,11 @@ impl Series {
         database: &Connection,
         id: i64,
         time_ns: i64,
-        totals: impl Fn(Key) -> Option<Totals>,
+        totals: impl Fn(Key) -> Option<MomentTotals>,
     ) -> rusqlite::Result<()> {
         let mut changed: Vec<Key> = self.changed.drain().collect();
         changed.sort_unstable();
-        let rows: Vec<(Key, Totals)> =
+        let rows: Vec<(Key, MomentTotals)> =
             changed.into_iter().filter_map(|key| Some((key, totals(key)?))).collect();
         self.rows += count(rows.len());
         self.samples += 1;
@@ -127,7 +121,7 @@ impl Series {
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         (self.samples, self.rows) = (0, 0);
-        let mut going: BTreeMap<Key, Totals> = BTreeMap::new();
+        let mut going: BTreeMap<Key, MomentTotals> = BTreeMap::new();
         for id in ids {
             let text: String =
                 database.query_row("SELECT totals FROM sample WHERE id = ?1", [id], |row| row.get(0))?;
@@ -192,12 +186,12 @@ mod tests {
                 series.changed((1, 0));
             }
             truth.push(value.get().cast_signed());
-            let totals = |_| Some(Totals { allocated_bytes: value.get(), ..Totals::default() });
+            let totals = |_| Some(MomentTotals { allocated_bytes: value.get(), ..MomentTotals::default() });
             series.tick(&database, tick, totals).expect("tick");
         }
         value.set(1_000);
         series.changed((1, 0));
-        let totals = |_| Some(Totals { allocated_bytes: value.get(), ..Totals::default() });
+        let totals = |_| Some(MomentTotals { allocated_bytes: value.get(), ..MomentTotals::default() });
         series.finish(&database, 101, totals).expect("finish");
 
         let carried = carried(&database);

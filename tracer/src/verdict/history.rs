@@ -1,6 +1,6 @@
 //! Groups of the rows of a recording's totals, and the history of each through the session.
 
-use crate::recording::{Recording, SeriesRow, State, Totals};
+use crate::recording::{MomentTotals, Recording, SeriesRow, State};
 
 /// A moment of a group. Totals are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) struct History<'a> {
 struct Change<'a> {
     /// Index into [`History::times_ns`].
     moment: usize,
-    totals: &'a Totals,
+    totals: &'a MomentTotals,
 }
 
 impl<'a> History<'a> {
@@ -149,7 +149,7 @@ impl<'a> History<'a> {
         // First by how much the sum changes at each moment. The sum itself is known to fit, and so is right although
         // a difference below zero wraps.
         for &row in rows {
-            let mut before = &Totals::default();
+            let mut before = &MomentTotals::default();
             for Change { moment, totals } in self.of_row(row) {
                 if let Some(point) = points.get_mut(*moment) {
                     point.add(totals);
@@ -182,7 +182,7 @@ impl<'a> History<'a> {
 }
 
 impl Point {
-    fn add(&mut self, totals: &Totals) {
+    fn add(&mut self, totals: &MomentTotals) {
         self.allocated_bytes = self.allocated_bytes.wrapping_add(totals.allocated_bytes);
         self.freed_bytes = self.freed_bytes.wrapping_add(totals.freed_bytes);
         self.allocated_count = self.allocated_count.wrapping_add(totals.allocated_count);
@@ -190,7 +190,7 @@ impl Point {
         self.collected_bytes = self.collected_bytes.wrapping_add(totals.collected_bytes);
     }
 
-    fn subtract(&mut self, totals: &Totals) {
+    fn subtract(&mut self, totals: &MomentTotals) {
         self.allocated_bytes = self.allocated_bytes.wrapping_sub(totals.allocated_bytes);
         self.freed_bytes = self.freed_bytes.wrapping_sub(totals.freed_bytes);
         self.allocated_count = self.allocated_count.wrapping_sub(totals.allocated_count);
@@ -223,7 +223,11 @@ mod tests {
                     .iter()
                     .map(|(&row, &bytes)| SeriesRow {
                         total: u32::try_from(row).expect("small"),
-                        totals: Totals { allocated_bytes: bytes, freed_count: 2 * bytes, ..Totals::default() },
+                        totals: MomentTotals {
+                            allocated_bytes: bytes,
+                            freed_count: 2 * bytes,
+                            ..MomentTotals::default()
+                        },
                     })
                     .collect(),
             };

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::kept::slice_ns;
 use super::{Part, Refusal};
-use crate::recording::{Recording, Source, StackRef, Totals};
+use crate::recording::{MomentTotals, Recording, Source, StackRef, Totals};
 use crate::units;
 
 /// Totals of every row at both ends of a range.
@@ -75,9 +75,8 @@ fn peak_ns(recording: &Recording, passes: impl Fn(usize) -> bool, from_ns: u64, 
     };
     let mut live = vec![0_u64; recording.totals.len()];
     let mut sum = 0_u64;
-    let mut set = |row: usize, totals: &Totals| {
+    let mut set = |row: usize, now: u64| {
         if let Some(live) = live.get_mut(row).filter(|_| counts(row)) {
-            let now = totals.allocated_bytes.saturating_sub(totals.freed_bytes);
             sum = sum.saturating_sub(std::mem::replace(live, now)).saturating_add(now);
         }
         sum
@@ -87,7 +86,7 @@ fn peak_ns(recording: &Recording, passes: impl Fn(usize) -> bool, from_ns: u64, 
     let mut now = 0;
     for sample in &recording.series {
         for row in &sample.rows {
-            now = set(usize::try_from(row.total).unwrap_or(usize::MAX), &row.totals);
+            now = set(usize::try_from(row.total).unwrap_or(usize::MAX), row.totals.live_bytes());
         }
         let time_ns = sample.time_ns.saturating_sub(recording.session.started_ns);
         if now >= most && time_ns > from_ns && time_ns <= to_ns {
@@ -95,7 +94,11 @@ fn peak_ns(recording: &Recording, passes: impl Fn(usize) -> bool, from_ns: u64, 
         }
     }
     if to_ns >= recording.duration_ns {
-        let now = recording.totals.iter().enumerate().fold(0, |_, (row, total)| set(row, &total.totals));
+        let now = recording
+            .totals
+            .iter()
+            .enumerate()
+            .fold(0, |_, (row, total)| set(row, MomentTotals::from(&total.totals).live_bytes()));
         peak_ns = if now >= most { to_ns } else { peak_ns };
     }
     peak_ns
@@ -239,7 +242,7 @@ fn totals_at(recording: &Recording, time_ns: u64) -> Vec<Totals> {
     if time_ns >= recording.duration_ns {
         return recording.totals.iter().map(|row| row.totals).collect();
     }
-    let mut totals = vec![Totals::default(); recording.totals.len()];
+    let mut totals = vec![MomentTotals::default(); recording.totals.len()];
     let until_ns = recording.session.started_ns + time_ns;
     for sample in recording.series.iter().take_while(|sample| sample.time_ns <= until_ns) {
         for row in &sample.rows {
@@ -249,7 +252,28 @@ fn totals_at(recording: &Recording, time_ns: u64) -> Vec<Totals> {
             }
         }
     }
-    totals
+    recording.totals.iter().zip(totals).map(|(row, moment)| with_variances(moment, &row.totals)).collect()
+}
+
+/// Totals of a stack at a moment, with their share of its variances at the end: a recording keeps no others, and most
+/// stacks allocate much the same each time.
+fn with_variances(moment: MomentTotals, end: &Totals) -> Totals {
+    let share = |variance: u64, part: u64, whole: u64| {
+        let share = u128::from(variance) * u128::from(part.min(whole)) / u128::from(whole.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
+    let MomentTotals { allocated_bytes, allocated_count, freed_bytes, freed_count, collected_bytes } = moment;
+    Totals {
+        allocated_bytes,
+        allocated_count,
+        freed_bytes,
+        freed_count,
+        collected_bytes,
+        allocated_bytes_variance: share(end.allocated_bytes_variance, allocated_bytes, end.allocated_bytes),
+        allocated_count_variance: share(end.allocated_count_variance, allocated_count, end.allocated_count),
+        freed_bytes_variance: share(end.freed_bytes_variance, freed_bytes, end.freed_bytes),
+        freed_count_variance: share(end.freed_count_variance, freed_count, end.freed_count),
+    }
 }
 
 /// `12.3 s`: moments, unlike lengths, are always told in seconds.

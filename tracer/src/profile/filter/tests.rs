@@ -266,6 +266,34 @@ fn what_a_file_does_not_keep_is_refused() {
     assert!(matches!(of(&recording, range(6, 9)).expect_err("coarse"), Refusal::NoRange { .. }));
 }
 
+/// What is told of a moment of a sampled recording has an error: that of as many samples as there were by then.
+#[test]
+fn a_range_of_samples_has_its_errors() {
+    let (_folder, path) = fixture::finished();
+    let mut recording = recording::read(&path).expect("read");
+    recording.session.sample_bytes = Some(1 << 19);
+    recording.quality.heaviest_sample = Some(recording::HeaviestSample { bytes: 0, count: 0 });
+    for row in &mut recording.totals {
+        row.totals.allocated_bytes_variance = row.totals.allocated_bytes;
+        row.totals.allocated_count_variance = 16 * row.totals.allocated_count;
+    }
+    let errors = |part: Part| {
+        let totals = of(&recording, part).expect("kept").totals;
+        let errors = totals.variances.expect("sampled").errors();
+        (totals.allocated_bytes, totals.allocated_count, errors)
+    };
+    let (all_bytes, all_count, all) = errors(range(0, 10));
+    let (bytes, count, half) = errors(range(0, 5));
+    assert!(bytes < all_bytes && count < all_count, "{count} of {all_count}");
+    // Errors grow by the square root of what is told.
+    let share =
+        |part: Option<u64>, all: Option<u64>| part.expect("error") as f64 / all.expect("error") as f64;
+    let bytes_share = share(half.allocated_bytes_error, all.allocated_bytes_error);
+    assert!((0.5..0.99).contains(&bytes_share), "{bytes_share}");
+    let count_share = share(half.allocated_count_error, all.allocated_count_error);
+    assert!((0.5..0.99).contains(&count_share), "{count_share}");
+}
+
 /// A stack passes or not as a whole, and so keeps its verdict.
 #[test]
 fn stacks_are_chosen_by_line_and_by_frames() {
