@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::recorder;
+use crate::tracer_record;
 
 #[derive(Args)]
 pub(crate) struct Builds {
@@ -17,6 +17,6 @@ pub(crate) struct Builds {
 impl Builds {
     /// The builds, the one beside this program last.
     pub(crate) fn all(&self) -> Result<Vec<PathBuf>> {
-        Ok(self.others.iter().cloned().chain([recorder::tracer()?]).collect())
+        Ok(self.others.iter().cloned().chain([tracer_record::tracer()?]).collect())
     }
 }

@@ -10,7 +10,6 @@ mod census;
 mod cost;
 mod floor;
 mod machine;
-mod own;
 mod pair;
 mod peer;
 mod process;
@@ -21,6 +20,7 @@ mod report;
 mod server;
 mod statistics;
 mod streams;
+mod tracer_record;
 mod workload;
 
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ enum What {
     /// turns
     Pair(pair::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
-    Recorder(own::Options),
+    Recorder(recorder::Options),
     /// Time to report a recording with very many live allocations and call paths
     Report(report::Options),
     /// Time and memory of a census of much memory, and what the target loses meanwhile
@@ -71,8 +71,8 @@ fn main() -> ExitCode {
             .and_then(|results| publish(&results, &streams::tables(&results), &arguments)),
         What::Pair(options) => pair::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &pair::tables(&results), &arguments)),
-        What::Recorder(options) => own::measure(options, arguments.alternations)
-            .and_then(|results| publish(&results, &own::tables(&results), &arguments)),
+        What::Recorder(options) => recorder::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &recorder::tables(&results), &arguments)),
         What::Report(options) => match &options.make {
             Some(file) => report::write(file, options),
             None => report::measure(options, arguments.alternations)

@@ -16,9 +16,9 @@ use tracer_common::table::Control;
 use crate::builds::Builds;
 use crate::cost::COMPILED;
 use crate::machine::{Conditions, Machine};
-use crate::recorder::{self, Recorder};
 use crate::render::{number, table};
 use crate::statistics::median;
+use crate::tracer_record::{self, Recorder};
 use crate::workload::{self, Java, Workload};
 
 /// Frames of the workloads' own: of the C program, of compiled Java.
@@ -102,7 +102,7 @@ fn turns(workload: &mut Workload, depth: u32, build: &Path, count: u32) -> Resul
 
 /// The map by which the recorder `pid` switches its probes on and off.
 fn gate(pid: u32) -> Result<Array<MapData, Control>> {
-    for id in recorder::map_ids(pid)? {
+    for id in tracer_record::map_ids(pid)? {
         if MapInfo::from_id(id)?.name_as_str() == Some("CONTROL") {
             return Ok(Map::Array(MapData::from_id(id)?).try_into()?);
         }

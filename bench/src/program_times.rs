@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 
-use crate::recorder;
+use crate::tracer_record;
 
 /// The kernel's statistics, on until this is dropped.
 pub(crate) struct ProgramTimes {
@@ -22,7 +22,7 @@ impl ProgramTimes {
 
     /// Runs of the program `name` of process `pid` so far: (count, ns).
     pub(crate) fn of(&self, pid: u32, name: &str) -> Result<(u64, u64)> {
-        let ids = recorder::program_ids(pid)?;
+        let ids = tracer_record::program_ids(pid)?;
         // A program may go while the list is read.
         let program = loaded_programs()
             .flatten()

@@ -18,9 +18,9 @@ use tracer_common::unwind::MAX_FRAMES;
 
 use crate::machine::Machine;
 use crate::process::{self, Ended};
-use crate::recorder;
 use crate::render::{mib, number, table};
 use crate::statistics::median;
+use crate::tracer_record;
 use crate::workload;
 
 const START_NS: u64 = 1_000_000_000_000;
@@ -124,7 +124,7 @@ struct Report {
 /// Runs `tracer report`.
 fn report(file: &Path, format: &str) -> Result<Report> {
     let output: PathBuf = file.with_extension(format);
-    let mut child = Command::new(recorder::tracer()?)
+    let mut child = Command::new(tracer_record::tracer()?)
         .args(["report", "--format", format, "-o"])
         .arg(&output)
         .arg("--force")

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use common::kept::{NAMES, folder, unpacked};
+use common::earlier_recordings::{NAMES, folder, unpacked};
 use common::recorder::tracer;
 use common::report::{Totals, assert_balanced, of_source, rows};
 use serde_json::Value;

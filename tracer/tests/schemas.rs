@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::kept::{NAMES, unpacked};
+use common::earlier_recordings::{NAMES, unpacked};
 use common::recorder::tracer;
 
 /// Prints the first error of each document, `FILE: PATH: WHAT`.

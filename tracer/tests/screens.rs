@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::kept::unpacked;
+use common::earlier_recordings::unpacked;
 use common::recorder::tracer;
 use unicode_width::UnicodeWidthStr as _;
 

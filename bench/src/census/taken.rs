@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::process::{self, Ended};
-use crate::{recorder, workload};
+use crate::{tracer_record, workload};
 
 /// A census, and what taking it took.
 pub(crate) struct Census {
@@ -26,7 +26,7 @@ impl Census {
     pub(crate) fn take(pid: u32) -> Result<Self> {
         let file = workload::folder()?.join("census.json");
         let before = process::resident_bytes_exactly(pid)?;
-        let mut child = Command::new(recorder::tracer()?)
+        let mut child = Command::new(tracer_record::tracer()?)
             .args(["census", "--format", "json", "-p", &pid.to_string()])
             .stdin(Stdio::null())
             .stdout(File::create(&file)?)

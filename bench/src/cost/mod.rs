@@ -16,8 +16,8 @@ use serde::Serialize;
 use crate::machine::{Conditions, Machine};
 use crate::peer::{self, AsyncProfiler, Inside};
 use crate::program_times::ProgramTimes;
-use crate::recorder::{self, Recorder};
 use crate::statistics::median;
+use crate::tracer_record::{self, Recorder};
 use crate::workload::{self, Java, Workload};
 pub(crate) use tables::tables;
 use variant::{OUTSIDE, Subject, Variant};
@@ -111,7 +111,7 @@ pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Resu
 /// Measurements that can be made from outside here.
 fn outside(left_out: &mut Vec<String>) -> Vec<Variant> {
     let mut variants = OUTSIDE.to_vec();
-    if !recorder::knows("--sample-bytes") {
+    if !tracer_record::knows("--sample-bytes") {
         left_out.push("sampled: this tracer has no --sample-bytes".to_owned());
         variants.retain(|variant| *variant != Variant::Sampled);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::floor::{self, Place};
 use crate::peer::{Bpftrace, Inside};
-use crate::recorder::Recorder;
+use crate::tracer_record::Recorder;
 use crate::workload::Workload;
 
 /// Value for `--sample-bytes`.

@@ -15,9 +15,9 @@ use serde::Serialize;
 use crate::census::Census;
 use crate::machine::Machine;
 use crate::process;
-use crate::recorder::Recorder;
 use crate::render::{mib, number, table};
 use crate::statistics::median;
+use crate::tracer_record::Recorder;
 use crate::workload::{self, Java, Workload};
 use load::{Outcome, Pace};
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tracer_common::zlib;
 
-use crate::recorder::Recording;
+use crate::tracer_record::Recording;
 
 /// Blocks that the workload keeps while it is watched.
 pub(super) const INFLATERS: u64 = 31;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::answer::{self, Answer};
 use super::{DEPTHS, Taken};
 use crate::peer::Attached;
-use crate::recorder::Recorder;
+use crate::tracer_record::Recorder;
 use crate::workload::Workload;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

@@ -226,10 +226,10 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
     record.frame_count = index + 1;
     // SAFETY: as above.
     let ends = unsafe { memo::build::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
-    let (kept, result) = match stop {
+    let (remembered, result) = match stop {
         Some(stop) => {
             record.stop = stop as u32;
-            (if memo::build::is_kept(stop) { stop as u32 } else { NOT_KEPT }, 1)
+            (if memo::build::is_remembered(stop) { stop as u32 } else { NOT_REMEMBERED }, 1)
         }
         None if ends => {
             walk.is_fresh = 1;
@@ -237,14 +237,14 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         }
         None => return 0,
     };
-    if walk.epoch != NO_MEMO && kept != NOT_KEPT {
-        memo::build::keep_segment(walk.index, kept);
+    if walk.epoch != NO_MEMO && remembered != NOT_REMEMBERED {
+        memo::build::keep_segment(walk.index, remembered);
     }
     result
 }
 
 /// No [`Stop`].
-const NOT_KEPT: u32 = u32::MAX;
+const NOT_REMEMBERED: u32 = u32::MAX;
 
 impl Walk {
     #[inline(always)]

@@ -9,7 +9,7 @@ use super::calls::Calls;
 use super::stacks::source;
 use super::{Options, label};
 use crate::profile::diff::{Diff, SitePair};
-use crate::profile::{KeptBy, Profile, Site, SiteThread, Totals, View};
+use crate::profile::{HolderShare, Profile, Site, SiteThread, Totals, View};
 
 /// Types of the values, with their units.
 pub(super) const TYPES: [(&str, &str); 4] = [
@@ -35,7 +35,7 @@ pub(super) enum Key {
     Verdict,
     Source,
     Thread,
-    KeptBy,
+    Holder,
 }
 
 /// Sums of a stack under the same labels.
@@ -65,7 +65,7 @@ pub(super) fn of_profile<'a>(
         let verdict = site.found.map(|kind| kind.as_str());
         let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
         let whole = Sample { labels, values: values(&site.totals) };
-        let samples = in_parts(whole, &site.threads, site.kept_by.as_deref());
+        let samples = in_parts(whole, &site.threads, site.holders.as_deref());
         Sampled { stack: Some(site.into()), samples }
     };
     sites().take(top).map(sampled).chain(others(rest, source))
@@ -100,7 +100,7 @@ pub(super) fn of_side<'a>(
         let verdict = verdict.map(|kind| kind.as_str());
         let labels = labels(&site.category, site.kind.as_deref(), verdict, site.source);
         let whole = Sample { labels, values: values(totals) };
-        let samples = in_parts(whole, &live.threads, live.kept_by.as_deref());
+        let samples = in_parts(whole, &live.threads, live.holders.as_deref());
         Sampled { stack: Some(site.into()), samples }
     };
     sites().take(top).map(sampled).chain(others(rest, source))
@@ -136,12 +136,16 @@ fn labels<'a>(
 }
 
 /// A sample for each part of what is live of a stack, and one for the rest of its values.
-fn in_parts<'a>(whole: Sample<'a>, threads: &'a [SiteThread], kept_by: Option<&[KeptBy]>) -> Vec<Sample<'a>> {
+fn in_parts<'a>(
+    whole: Sample<'a>,
+    threads: &'a [SiteThread],
+    holders: Option<&[HolderShare]>,
+) -> Vec<Sample<'a>> {
     let Sample { labels, values } = whole;
     let [.., count, bytes] = values;
     let mut rest = values;
     let mut samples = Vec::new();
-    for part in parts::of_live(threads, kept_by, (count, bytes)) {
+    for part in parts::of_live(threads, holders, (count, bytes)) {
         let [.., count, bytes] = rest;
         // Threads and holders are counted a moment after totals.
         let held = [0, 0, part.count.min(count), part.bytes.min(bytes)];

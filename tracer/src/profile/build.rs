@@ -41,9 +41,9 @@ impl Profile {
         }
         memory::set_resident(recording, &mut categories);
         let memory = memory::build(recording, rules);
-        let kept = retention.and_then(|retention| memory::kept(&memory, &retention, rules));
-        filtered.known_categories.extend(kept.as_ref().map(|row| row.id.clone()));
-        categories.extend(kept.filter(|row| filter.keeps_category_without_stacks(&row.id)));
+        let retained = retention.and_then(|retention| memory::retained(&memory, &retention, rules));
+        filtered.known_categories.extend(retained.as_ref().map(|row| row.id.clone()));
+        categories.extend(retained.filter(|row| filter.keeps_category_without_stacks(&row.id)));
         let is_there = |id: &&String| {
             filtered.known_categories.contains(id) || categories.iter().any(|row| row.id == **id)
         };

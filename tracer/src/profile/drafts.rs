@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::filter::OfThread;
-use super::kept::{Kept, Sums};
+use super::holders::{self, HoldersByStack};
 use super::{SiteThread, SizeClass, Totals, Variances, site};
 use crate::attribute::Attribution;
 use crate::process::Tid;
@@ -32,7 +32,7 @@ pub(super) struct SiteDraft<'a> {
     pub(super) threads: Vec<SiteThread>,
     /// Live allocations of each stack, by classes of sizes. `None` if they are not known of all that passes.
     pub(super) sizes: Option<Vec<SizeClass>>,
-    pub(super) kept: Sums,
+    pub(super) holders: holders::Sums,
 }
 
 /// A category while it is put together.
@@ -74,7 +74,7 @@ impl<'a> Drafts<'a> {
         names: &[u32],
         rows: Vec<Option<(Attribution, recording::Totals)>>,
         of_thread: Option<&OfThread>,
-        kept: Option<&Kept<'_>>,
+        holders: Option<&HoldersByStack<'_>>,
     ) {
         let live_threads = of_thread.map(|of_thread| live_threads(recording, of_thread)).unwrap_or_default();
         let resident = live_resident(recording);
@@ -110,7 +110,7 @@ impl<'a> Drafts<'a> {
             let key = (source, category, attribution.kind.clone(), site::key(recording, stack, names));
             let site = *sites.entry(key).or_insert_with(|| {
                 let (group, attribution) = (self.groups.add(), attribution.clone());
-                let (totals, threads, kept) = (Totals::default(), Vec::new(), Sums::new());
+                let (totals, threads, holders) = (Totals::default(), Vec::new(), holders::Sums::new());
                 let resident_bytes = resident.as_ref().filter(|_| source == "allocator").map(|_| 0);
                 let sizes = (source == "allocator").then(Vec::new);
                 self.sites.push(SiteDraft {
@@ -124,7 +124,7 @@ impl<'a> Drafts<'a> {
                     resident_bytes,
                     threads,
                     sizes,
-                    kept,
+                    holders,
                 });
                 self.sites.len() - 1
             });
@@ -136,8 +136,8 @@ impl<'a> Drafts<'a> {
                 (site.stack, site.weight, site.attribution) = (stack, weight, attribution);
             }
             if source == "allocator" {
-                if let Some(kept) = kept {
-                    kept.add(row.stack, &mut site.kept);
+                if let Some(holders) = holders {
+                    holders.add(row.stack, &mut site.holders);
                 }
                 // For a part of a stack's blocks, nobody knows which pages are theirs, and how large each is.
                 let is_part = totals.live_bytes != totals_of(&row.totals, is_sampled).live_bytes;

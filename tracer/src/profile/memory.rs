@@ -206,13 +206,13 @@ pub(super) fn set_resident(recording: &Recording, categories: &mut [Category]) {
 }
 
 /// The category of what malloc keeps. `None` if the balance does not tell it.
-pub(super) fn kept(memory: &Memory, retention: &AllocatorRetention, rules: &Rules) -> Option<Category> {
+pub(super) fn retained(memory: &Memory, retention: &AllocatorRetention, rules: &Rules) -> Option<Category> {
     let resident = |id: &str| memory.parts.iter().find(|part| part.id == id)?.resident_bytes;
-    let kept_bytes = resident("malloc-free")?;
+    let retained_bytes = resident("malloc-free")?;
     let used_bytes = resident("malloc-live").unwrap_or(0) + resident("malloc-before").unwrap_or(0);
     Some(Category {
-        resident_bytes: Some(kept_bytes),
-        verdict: Some(retention.verdict(kept_bytes, used_bytes)),
+        resident_bytes: Some(retained_bytes),
+        verdict: Some(retention.verdict(retained_bytes, used_bytes)),
         ..Category::named("allocator".to_owned(), "allocator", rules)
     })
 }

@@ -14,7 +14,7 @@ mod drafts;
 pub mod errors;
 pub mod filter;
 mod findings;
-pub mod kept;
+pub mod holders;
 mod limits;
 mod memory;
 mod owners;
@@ -38,7 +38,7 @@ pub use code::{CodeCache, CodeHeap, CodeMethod, GeneratedCode};
 pub use errors::{Errors, Variances};
 pub use filter::{Filter, Filtered, LinePattern, Part, Refusal};
 pub use findings::{Amounts, Finding, RowName, retained_bytes};
-pub use kept::KeptBy;
+pub use holders::HolderShare;
 pub use memory::{Arena, Heap, Memory, MemoryPart, Moment, PartGrowth, ResidentGrowth};
 pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
@@ -250,7 +250,7 @@ pub struct Site {
     pub path: CallPath,
     /// Holders of most first. `None` if nobody looked, or it is not malloc's.
     #[serde(skip)]
-    pub kept_by: Option<Vec<KeptBy>>,
+    pub holders: Option<Vec<HolderShare>>,
     /// Reason why the stack is not complete.
     #[serde(skip)]
     pub stop: Option<String>,

@@ -91,16 +91,16 @@ impl Profile {
 
     /// Paths of holders name threads.
     fn redact_holders(&mut self, words: &mut Words) {
-        let of_sites = self.sites.iter_mut().filter_map(|site| site.kept_by.as_mut());
-        let of_lines = self.by_line.iter_mut().filter_map(|row| row.kept_by.as_mut());
-        for kept in of_sites.chain(of_lines).flatten() {
+        let of_sites = self.sites.iter_mut().filter_map(|site| site.holders.as_mut());
+        let of_lines = self.by_line.iter_mut().filter_map(|row| row.holders.as_mut());
+        for share in of_sites.chain(of_lines).flatten() {
             let step = |step: &Step| match (step.kind, &step.name) {
                 (StepKind::Thread | StepKind::Stack | StepKind::Jni, Some(name)) => {
                     Step { name: Some(words.thread(name).into()), ..step.clone() }
                 }
                 _ => step.clone(),
             };
-            kept.path = kept.path.iter().map(step).collect();
+            share.path = share.path.iter().map(step).collect();
         }
     }
 

@@ -11,7 +11,7 @@ use super::by_line::{self, LineRow};
 use super::code::CodeCache;
 use super::drafts::{CategoryDraft, Drafts, SiteDraft};
 use super::filter::{Filter, Filtered, Selected};
-use super::kept::Kept;
+use super::holders::HoldersByStack;
 use super::{CallPath, Category, Peak, PeakTimes, Series, Site, SiteThread, SizeClass, peak, series, site};
 use crate::attribute::{Attribution, Rules, plain_name};
 use crate::recording::Recording;
@@ -52,8 +52,8 @@ pub(super) fn build(
     let Selected { rows, compilers, is_of_thread, mut filtered } = selected;
     let mut drafts = Drafts::default();
     // It is not known for a part of a stack's memory.
-    let kept = if filtered.is_part { None } else { Kept::of(recording) };
-    drafts.add_all(recording, &names, rows, is_of_thread.as_ref(), kept.as_ref());
+    let holders = if filtered.is_part { None } else { HoldersByStack::of(recording) };
+    drafts.add_all(recording, &names, rows, is_of_thread.as_ref(), holders.as_ref());
     let Drafts { mut groups, sites, mut categories, all, sum, passing } = drafts;
     filtered.set_rest(&sum, &passing);
     let all = all.unwrap_or_else(|| groups.add());
@@ -88,7 +88,7 @@ pub(super) fn build(
         peaks
     };
     let groups: Vec<GroupId> = sites.iter().map(|site| site.group).collect();
-    let finish = |(draft, &peak)| Site { peak, ..finish_site(draft, shown, kept.as_ref()) };
+    let finish = |(draft, &peak)| Site { peak, ..finish_site(draft, shown, holders.as_ref()) };
     let mut sites: Vec<Site> = sites.into_iter().zip(&peaks).map(finish).collect();
     let by_line = by_line::build(&sites, &lines, &verdicts);
     judge_sites(&mut sites, &groups, &by_line, &verdicts);
@@ -260,7 +260,7 @@ fn judge_sites(sites: &mut [Site], groups: &[GroupId], by_line: &[LineRow], verd
     }
 }
 
-fn finish_site(draft: SiteDraft<'_>, shown: &Shown, kept: Option<&Kept<'_>>) -> Site {
+fn finish_site(draft: SiteDraft<'_>, shown: &Shown, holders: Option<&HoldersByStack<'_>>) -> Site {
     let Attribution { category, kind, leaf, cause, owner } = draft.attribution;
     let frames = frames(shown, draft.stack);
     Site {
@@ -281,7 +281,9 @@ fn finish_site(draft: SiteDraft<'_>, shown: &Shown, kept: Option<&Kept<'_>>) -> 
         course: None,
         peak: Peak::default(),
         path: CallPath { leaf, cause, owner },
-        kept_by: kept.filter(|_| draft.source == "allocator").map(|kept| kept.told(&draft.kept)),
+        holders: holders
+            .filter(|_| draft.source == "allocator")
+            .map(|holders| holders.shares(&draft.holders)),
         stop: draft.stack.stop.clone(),
     }
 }

@@ -277,19 +277,19 @@ fn rows_tell_who_keeps_what_they_hold() {
     let (_folder, path) = fixture::finished_with_holders();
     let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
     let zlib = profile.by_line.iter().find(|row| row.category == "zlib").expect("a row");
-    let kept = zlib.kept_by.as_deref().expect("someone looked");
+    let holders = zlib.holders.as_deref().expect("someone looked");
     // Two stacks, cold and warm, are one row.
-    let told: Vec<_> = kept.iter().map(|kept| (kept.state, kept.count, kept.bytes)).collect();
+    let told: Vec<_> = holders.iter().map(|share| (share.state, share.count, share.bytes)).collect();
     assert_eq!(told, [(State::Held, 298, 2_403_000), (State::Collectable, 2, 500)]);
-    assert_eq!(kept[0].path[0].name.as_deref(), Some("OPEN"));
-    let of_sites = zlib.sites.iter().map(|&site| profile.sites[site].kept_by.as_deref());
-    assert_eq!(super::kept::merged(of_sites).as_deref(), Some(kept));
+    assert_eq!(holders[0].path[0].name.as_deref(), Some("OPEN"));
+    let of_sites = zlib.sites.iter().map(|&site| profile.sites[site].holders.as_deref());
+    assert_eq!(super::holders::merged(of_sites).as_deref(), Some(holders));
     let verdict = zlib.verdict.as_ref().expect("a verdict");
     assert_eq!((verdict.kind, verdict.proof), (Kind::Leak, Proof::Reachability), "{verdict:?}");
     // Mapped memory has no owner on the heap, and where nobody looked nothing is told.
-    assert!(profile.by_line.iter().filter(|row| row.source == "mapping").all(|row| row.kept_by.is_none()));
+    assert!(profile.by_line.iter().filter(|row| row.source == "mapping").all(|row| row.holders.is_none()));
     let (_folder, path) = fixture::finished();
     let profile = Profile::build(&recording::read(&path).expect("read"), &Rules::builtin());
-    assert!(profile.sites.iter().all(|site| site.kept_by.is_none()));
+    assert!(profile.sites.iter().all(|site| site.holders.is_none()));
     assert!(profile.holders.is_err_and(|why| why.contains("record --holders")));
 }

@@ -11,7 +11,7 @@ use super::{RecordError, monotonic_ns};
 use crate::process::Pid;
 use crate::{
     census::{self, Census},
-    recording::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus, Writer},
+    recording::{BEGAN_WITH_SESSION, CensusMoment, RecordedCensus, Writer},
 };
 
 /// Time that one census may take.
@@ -41,7 +41,7 @@ impl Censuses {
     pub(super) fn session_began(&self, time_ns: u64, writer: &mut Writer) -> Result<(), RecordError> {
         if self.first.is_none() && self.wanted {
             let census = Err(BEGAN_WITH_SESSION.to_owned());
-            writer.census(&KeptCensus { moment: CensusMoment::Begin, time_ns, census })?;
+            writer.census(&RecordedCensus { moment: CensusMoment::Begin, time_ns, census })?;
         }
         Ok(())
     }
@@ -93,13 +93,13 @@ impl PendingCensus {
     }
 
     /// The census, once, if it is there by now.
-    fn try_give(&mut self) -> Option<KeptCensus> {
+    fn try_give(&mut self) -> Option<RecordedCensus> {
         let census = self.taken.try_recv().ok().filter(|_| !self.is_given)?;
         Some(self.give(census))
     }
 
     /// The census, once, as soon as it is there or has taken too long.
-    fn wait(&mut self) -> Option<KeptCensus> {
+    fn wait(&mut self) -> Option<RecordedCensus> {
         if self.is_given {
             return None;
         }
@@ -109,9 +109,9 @@ impl PendingCensus {
         Some(self.give(census.unwrap_or_else(late)))
     }
 
-    fn give(&mut self, census: Result<Box<Census>, String>) -> KeptCensus {
+    fn give(&mut self, census: Result<Box<Census>, String>) -> RecordedCensus {
         self.is_given = true;
-        KeptCensus { moment: self.moment, time_ns: self.time_ns, census }
+        RecordedCensus { moment: self.moment, time_ns: self.time_ns, census }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{Notice, Notify, RecordError};
 use crate::{
     holders::{self, BlockGroup, Holders, Options, State},
     process::{self, Pid},
-    recording::{AboutHolders, HolderGroup, KeptHolders, KeptStack, Writer},
+    recording::{AboutHolders, HolderGroup, HolderStack, RecordedHolders, Writer},
 };
 
 /// Time until the moment of the look, and from there to its result.
@@ -102,14 +102,14 @@ impl HoldersLook {
         live: Live<'_>,
         writer: &mut Writer,
     ) -> Result<(), RecordError> {
-        let kept = match self.result(notify) {
+        let recorded = match self.result(notify) {
             Ok(holders) => joined(&holders, live)?,
-            Err(why) => KeptHolders {
+            Err(why) => RecordedHolders {
                 about: AboutHolders { unknown: Some(why), ..AboutHolders::default() },
-                ..KeptHolders::default()
+                ..RecordedHolders::default()
             },
         };
-        Ok(writer.holders(&kept)?)
+        Ok(writer.holders(&recorded)?)
     }
 
     fn result(&mut self, notify: &mut Notify) -> Result<Box<Holders>, String> {
@@ -157,7 +157,7 @@ fn look(pid: Pid, max_pause: Duration, events: &mpsc::Sender<Event>) -> Result<H
 }
 
 /// The look, with what each stack's live allocations have of each group.
-fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, RecordError> {
+fn joined(holders: &Holders, live: Live<'_>) -> Result<RecordedHolders<StackId>, RecordError> {
     let mut sums: HashMap<(StackId, Option<usize>), (u64, u64)> = HashMap::new();
     let mut gone_count = 0;
     live(&mut |at, stack, allocation| {
@@ -201,8 +201,8 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, Rec
         groups.push(none);
         groups.len() as u32 - 1
     });
-    let kept = sums.into_iter().filter_map(|((stack, group), (live_bytes, live_count))| {
-        Some(KeptStack { stack, group: *places.get(&group)?, live_bytes, live_count })
+    let stacks = sums.into_iter().filter_map(|((stack, group), (live_bytes, live_count))| {
+        Some(HolderStack { stack, group: *places.get(&group)?, live_bytes, live_count })
     });
     let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let about = AboutHolders {
@@ -213,7 +213,7 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<KeptHolders<StackId>, Rec
         gone_count,
         unknown: None,
     };
-    Ok(KeptHolders { about, kept: kept.collect(), groups })
+    Ok(RecordedHolders { about, groups, stacks: stacks.collect() })
 }
 
 #[cfg(test)]
@@ -243,9 +243,9 @@ mod tests {
             gc: "G1",
             unknown: Vec::new(),
         };
-        let kept = joined(&holders, &|_| Ok(())).expect("kept");
-        let counts: Vec<u64> = kept.groups.iter().map(|group| group.count).collect();
+        let joined = joined(&holders, &|_| Ok(())).expect("joined");
+        let counts: Vec<u64> = joined.groups.iter().map(|group| group.count).collect();
         assert_eq!(counts, (0..1_000).chain([0]).collect::<Vec<_>>());
-        assert_eq!(kept.groups.last().map(|group| group.state), Some(State::None));
+        assert_eq!(joined.groups.last().map(|group| group.state), Some(State::None));
     }
 }

@@ -24,7 +24,7 @@ pub const BEGAN_WITH_SESSION: &str = "the program began with the session";
 
 /// A census with its moment, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq)]
-pub struct KeptCensus {
+pub struct RecordedCensus {
     pub moment: CensusMoment,
     /// Time at which it was asked for, `CLOCK_MONOTONIC` ns.
     pub time_ns: u64,
@@ -42,8 +42,8 @@ impl CensusMoment {
 }
 
 /// Writes a census; one of its moment that is there is replaced.
-pub(super) fn write(database: &Connection, kept: &KeptCensus) -> Result<()> {
-    let (json, unknown) = match &kept.census {
+pub(super) fn write(database: &Connection, recorded: &RecordedCensus) -> Result<()> {
+    let (json, unknown) = match &recorded.census {
         Ok(census) => match census.to_json() {
             json if json.len() <= MAX_BYTES => (Some(json), None),
             json => (None, Some(format!("it would take {} bytes", json.len()))),
@@ -51,8 +51,8 @@ pub(super) fn write(database: &Connection, kept: &KeptCensus) -> Result<()> {
         Err(why) => (None, Some(why.clone())),
     };
     database.prepare_cached("INSERT OR REPLACE INTO census VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        kept.moment.as_str(),
-        signed(Some(kept.time_ns)),
+        recorded.moment.as_str(),
+        signed(Some(recorded.time_ns)),
         json,
         unknown
     ])?;
@@ -61,7 +61,7 @@ pub(super) fn write(database: &Connection, kept: &KeptCensus) -> Result<()> {
 
 /// The censuses by moment. A moment that this version does not know is left out, and a document that is no census is
 /// one that is not known.
-pub(super) fn read(database: &Connection) -> Result<Vec<KeptCensus>> {
+pub(super) fn read(database: &Connection) -> Result<Vec<RecordedCensus>> {
     if !has_table(database, "census")? {
         return Ok(Vec::new());
     }
@@ -75,7 +75,7 @@ pub(super) fn read(database: &Connection) -> Result<Vec<KeptCensus>> {
             Some(json) => Census::parse(&json).map(Box::new),
             None => Err(unknown.unwrap_or_else(|| "it was not kept".to_owned())),
         };
-        Ok(moment.map(|moment| KeptCensus { moment, time_ns, census }))
+        Ok(moment.map(|moment| RecordedCensus { moment, time_ns, census }))
     })?;
     Ok(rows.into_iter().flatten().collect())
 }

@@ -32,8 +32,8 @@ pub(super) fn check(recording: &mut Recording) -> Result<(), Refused> {
     process(recording)?;
     memory(&recording.memory)?;
     if let Ok(holders) = &recording.holders {
-        sum("what is kept", holders.kept.iter().map(|kept| kept.live_bytes))?;
-        sum("what is kept", holders.kept.iter().map(|kept| kept.live_count))?;
+        sum("the bytes that have holders", holders.stacks.iter().map(|row| row.live_bytes))?;
+        sum("the allocations that have holders", holders.stacks.iter().map(|row| row.live_count))?;
         sum("holders", holders.groups.iter().map(|group| group.bytes))?;
         sum("holders", holders.groups.iter().map(|group| group.count))?;
     }

@@ -14,7 +14,7 @@ pub(crate) use self::holders::holders;
 pub(crate) use self::mutation::mutate;
 use super::{
     CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    JvmInfo, KeptCensus, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, Quality, SessionInfo,
+    JvmInfo, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, Quality, RecordedCensus, SessionInfo,
     Survivors, TargetInfo, ThreadLive, ThreadStack, Touched, TouchedBy, Writer,
 };
 use crate::limits::Limit;
@@ -330,8 +330,8 @@ pub(crate) fn write(path: &Path) -> Writer {
         .expect("memory");
     for (moment, second, inflaters) in [(CensusMoment::Begin, 0, 100), (CensusMoment::End, 10, 400)] {
         let time_ns = START_NS + second * SECOND_NS;
-        let kept = KeptCensus { moment, time_ns, census: Ok(Box::new(census(inflaters))) };
-        writer.census(&kept).expect("census");
+        let recorded = RecordedCensus { moment, time_ns, census: Ok(Box::new(census(inflaters))) };
+        writer.census(&recorded).expect("census");
     }
     writer
         .thread_stacks(&[

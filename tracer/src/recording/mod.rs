@@ -12,8 +12,8 @@ mod columns;
 mod create;
 mod database;
 mod error;
+mod holders;
 mod ids;
-mod kept;
 mod limits;
 mod live;
 mod memory;
@@ -30,9 +30,9 @@ mod writer;
 
 pub use crate::attribute::Source;
 pub use by_stack::ByStack;
-pub use census::{BEGAN_WITH_SESSION, CensusMoment, KeptCensus};
+pub use census::{BEGAN_WITH_SESSION, CensusMoment, RecordedCensus};
 pub use error::{ReadError, WriteError};
-pub use kept::{AboutHolders, HolderGroup, HolderState, KeptHolders, KeptStack, NOT_ASKED_FOR};
+pub use holders::{AboutHolders, HolderGroup, HolderStack, HolderState, NOT_ASKED_FOR, RecordedHolders};
 pub use limits::LimitSample;
 pub use model::{
     Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,

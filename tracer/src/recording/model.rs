@@ -12,7 +12,7 @@ use crate::process::Tid;
 use tracer_common::record::AllocationRecord;
 use tracer_common::stack::StackId;
 
-use super::{KeptCensus, KeptHolders, LimitSample, StackRef};
+use super::{LimitSample, RecordedCensus, RecordedHolders, StackRef};
 use crate::symbolize::Frame;
 
 pub use memory::*;
@@ -165,9 +165,9 @@ pub struct Recording {
     /// Samples by time; where the code changed.
     pub code_series: Vec<CodeSample>,
     /// Holders of what was live at the end, or why that is not known.
-    pub holders: Result<KeptHolders, String>,
+    pub holders: Result<RecordedHolders, String>,
     /// Censuses by moment. Empty: none was taken.
-    pub censuses: Vec<KeptCensus>,
+    pub censuses: Vec<RecordedCensus>,
     /// Sentences for the person who reads the report.
     pub notes: Vec<String>,
 }

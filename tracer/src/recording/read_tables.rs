@@ -14,7 +14,7 @@ use super::columns::{
 use super::ids::Ids;
 use super::{
     CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, MomentTotals, Recording, ResidentSample,
-    Sample, SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, kept, limits, live,
+    Sample, SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, holders, limits, live,
     memory, number_list, series, touched,
 };
 use crate::symbolize::Frame;
@@ -71,7 +71,7 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
         touched: touched::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
         code_cache: code_cache(database)?,
         code_series: code_series(database)?,
-        holders: kept::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
+        holders: holders::read(database, &meta, |stack| stack_reference(&stack_ids, stack))?,
         censuses: census::read(database)?,
         notes: collect(database, "SELECT text FROM note ORDER BY id", |row| text(row, 0))?,
         session,

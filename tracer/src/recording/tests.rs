@@ -77,15 +77,15 @@ fn who_keeps_what_is_live_is_read_as_it_was_written() {
     let recording = read(&path).expect("read");
     let (read_back, written) = (recording.holders.clone().expect("a look"), fixture::holders());
     assert_eq!((&read_back.about, &read_back.groups), (&written.about, &written.groups));
-    let by_id = |&KeptStack { stack, group, live_bytes, live_count }: &KeptStack| {
+    let by_id = |&HolderStack { stack, group, live_bytes, live_count }: &HolderStack| {
         let stack = recording.stack(stack).expect("its stack").id;
-        KeptStack { stack, group, live_bytes, live_count }
+        HolderStack { stack, group, live_bytes, live_count }
     };
-    let sorted = |mut kept: Vec<KeptStack<StackId>>| {
-        kept.sort_unstable_by_key(|kept| (kept.stack, kept.group));
-        kept
+    let sorted = |mut stacks: Vec<HolderStack<StackId>>| {
+        stacks.sort_unstable_by_key(|row| (row.stack, row.group));
+        stacks
     };
-    assert_eq!(sorted(read_back.kept.iter().map(by_id).collect()), sorted(written.kept));
+    assert_eq!(sorted(read_back.stacks.iter().map(by_id).collect()), sorted(written.stacks));
     // A recorder that looked in vain says why; one that did not look, and an earlier version, has none.
     let change = |sql: &str| {
         Connection::open(&path).expect("open").execute_batch(sql).expect("change");
@@ -119,7 +119,8 @@ fn what_a_stranger_calls_a_census_is_told_from_one() {
     let sql = r#"UPDATE census SET json = '[1' WHERE moment = 'begin';
                  UPDATE census SET json = '{"schema": "tracer.report/1"}' WHERE moment = 'end'"#;
     Connection::open(&path).expect("open").execute_batch(sql).expect("update");
-    let why: Vec<_> = read(&path).expect("read").censuses.into_iter().map(|kept| kept.census.err()).collect();
+    let why: Vec<_> =
+        read(&path).expect("read").censuses.into_iter().map(|recorded| recorded.census.err()).collect();
     assert!(why[0].as_ref().is_some_and(|why| why.starts_with("not JSON")), "{why:?}");
     assert_eq!(why[1].as_deref(), Some("its schema is tracer.report/1, not tracer.census/1"));
 }

@@ -7,9 +7,9 @@ use super::sentence::Figures;
 use super::{CommandPid, Kind, Proof, Verdict};
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
-const KEPT_MIN_BYTES: u64 = 16 << 20;
+const RETAINED_MIN_BYTES: u64 = 16 << 20;
 /// Memory that it keeps since before the session is what a start leaves, unless it is more.
-const KEPT_BEFORE_MIN_BYTES: u64 = 64 << 20;
+const RETAINED_BEFORE_MIN_BYTES: u64 = 64 << 20;
 
 /// The history of all that was allocated, against which the memory that malloc keeps is judged.
 pub struct AllocatorRetention {
@@ -25,35 +25,36 @@ impl AllocatorRetention {
     }
 
     /// The meaning of the resident bytes that malloc keeps free, beside those that are in use.
-    pub fn verdict(&self, kept_bytes: u64, used_bytes: u64) -> Verdict {
+    pub fn verdict(&self, retained_bytes: u64, used_bytes: u64) -> Verdict {
         let mut figures = Figures::default();
-        let (kind, evidence) = self.classify(kept_bytes, used_bytes, &mut figures);
+        let (kind, evidence) = self.classify(retained_bytes, used_bytes, &mut figures);
         let advice = advice(kind, "allocator", None, self.pid);
         Verdict { kind, proof: Proof::Course, evidence, advice, figures }
     }
 
-    fn classify(&self, kept_bytes: u64, used_bytes: u64, figures: &mut Figures) -> (Kind, Sentence) {
-        let all_bytes = kept_bytes.saturating_add(used_bytes);
+    fn classify(&self, retained_bytes: u64, used_bytes: u64, figures: &mut Figures) -> (Kind, Sentence) {
+        let all_bytes = retained_bytes.saturating_add(used_bytes);
         let peak = self.history.iter().max_by_key(|point| point.live_bytes()).copied().unwrap_or_default();
         let live_bytes = self.history.last().map_or(0, Point::live_bytes);
-        let kept = figures.bytes("kept_bytes", kept_bytes);
+        let retained = figures.bytes("kept_bytes", retained_bytes);
         let all = figures.bytes("malloc_bytes", all_bytes);
-        let kept = Sentence::from(format!("malloc keeps {kept} of its {all} free"));
-        let fell = peak.live_bytes().saturating_sub(live_bytes) >= kept_bytes / 2;
+        let retained = Sentence::from(format!("malloc keeps {retained} of its {all} free"));
+        let fell = peak.live_bytes().saturating_sub(live_bytes) >= retained_bytes / 2;
         // A third: under an even load, glibc keeps less.
-        let least_bytes = if fell { KEPT_MIN_BYTES } else { KEPT_BEFORE_MIN_BYTES };
-        let is_much = kept_bytes >= least_bytes && kept_bytes.saturating_mul(3) >= all_bytes;
+        let least_bytes = if fell { RETAINED_MIN_BYTES } else { RETAINED_BEFORE_MIN_BYTES };
+        let is_much = retained_bytes >= least_bytes && retained_bytes.saturating_mul(3) >= all_bytes;
         // Into what is kept, noticeably: in the second half of the time, or in all of it, without a fall from a peak.
-        let grows = still_grows(&self.history, kept_bytes / 4) || !fell && live_bytes >= kept_bytes / 4;
-        if is_much && !grows && self.compilers_bytes >= kept_bytes / 2 {
+        let grows =
+            still_grows(&self.history, retained_bytes / 4) || !fell && live_bytes >= retained_bytes / 4;
+        if is_much && !grows && self.compilers_bytes >= retained_bytes / 2 {
             let held = figures.bytes("compilers_bytes", self.compilers_bytes);
             let compilers = format!("compilers held up to {held} of it, and take it for the next methods");
-            return (Kind::Steady, kept.then("; ", compilers));
+            return (Kind::Steady, retained.then("; ", compilers));
         }
         let live = figures.bytes("live_bytes", live_bytes);
         if !is_much || grows {
             let live = format!("{live} of what was allocated in the session is live");
-            return (Kind::Steady, kept.then("; ", live));
+            return (Kind::Steady, retained.then("; ", live));
         }
         let peak_text = figures.bytes("peak_bytes", peak.live_bytes());
         let course = if fell {
@@ -64,7 +65,7 @@ impl AllocatorRetention {
                 "of what was allocated in the session {live} is live, and never more than {peak_text} was"
             )
         };
-        (Kind::Retention, kept.then(": ", course))
+        (Kind::Retention, retained.then(": ", course))
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     /// Live bytes by second.
-    fn kept(live: &[u64]) -> AllocatorRetention {
+    fn retention(live: &[u64]) -> AllocatorRetention {
         let point = |(second, &live): (u64, &u64)| Point {
             time_ns: second * 1_000_000_000,
             allocated_bytes: 1_000 * MIB,
@@ -101,28 +102,29 @@ mod tests {
     #[test]
     fn what_is_kept_after_a_burst_is_retention() {
         let (kind, evidence) =
-            kept(&[0, 50, 100, 25, 25, 25]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
+            retention(&[0, 50, 100, 25, 25, 25]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
         assert_eq!(kind, Kind::Retention);
         assert_eq!(
             evidence,
             "malloc keeps 75.0 MiB of its 105.0 MiB free: live bytes fell from 100.0 MiB at 2.0 s to 25.0 MiB"
         );
-        let (kind, evidence) = kept(&[5, 5, 5, 5]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
+        let (kind, evidence) = retention(&[5, 5, 5, 5]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
         assert_eq!(kind, Kind::Retention, "{evidence}");
         assert_eq!(
-            kept(&[0, 50, 100, 25, 25, 25]).classify(10 * MIB, 30 * MIB, &mut Figures::default()).0,
+            retention(&[0, 50, 100, 25, 25, 25]).classify(10 * MIB, 30 * MIB, &mut Figures::default()).0,
             Kind::Steady
         );
         assert_eq!(
-            kept(&[0, 50, 100, 95]).classify(20 * MIB, 300 * MIB, &mut Figures::default()).0,
+            retention(&[0, 50, 100, 95]).classify(20 * MIB, 300 * MIB, &mut Figures::default()).0,
             Kind::Steady
         );
         // A burst of compilations.
-        let compilers = AllocatorRetention { compilers_bytes: 60 * MIB, ..kept(&[0, 50, 100, 25, 25, 25]) };
+        let compilers =
+            AllocatorRetention { compilers_bytes: 60 * MIB, ..retention(&[0, 50, 100, 25, 25, 25]) };
         assert_eq!(compilers.classify(75 * MIB, 30 * MIB, &mut Figures::default()).0, Kind::Steady);
         // It will be used.
         assert_eq!(
-            kept(&[0, 10, 20, 30, 40, 50]).classify(75 * MIB, 30 * MIB, &mut Figures::default()).0,
+            retention(&[0, 10, 20, 30, 40, 50]).classify(75 * MIB, 30 * MIB, &mut Figures::default()).0,
             Kind::Steady
         );
     }

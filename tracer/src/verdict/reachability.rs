@@ -95,10 +95,10 @@ impl OfStacks {
     pub(super) fn of(recording: &Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
         let mut of_stacks: HashMap<StackRef, Reachability> = HashMap::new();
-        for kept in &holders.kept {
-            let group = usize::try_from(kept.group).ok().and_then(|group| holders.groups.get(group));
+        for row in &holders.stacks {
+            let group = usize::try_from(row.group).ok().and_then(|group| holders.groups.get(group));
             if let Some(group) = group {
-                of_stacks.entry(kept.stack).or_default().add(group.state, kept.live_bytes);
+                of_stacks.entry(row.stack).or_default().add(group.state, row.live_bytes);
             }
         }
         Some(Self(of_stacks))

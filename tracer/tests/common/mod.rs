@@ -7,8 +7,8 @@
 
 pub(crate) mod control_group;
 pub(crate) mod core;
+pub(crate) mod earlier_recordings;
 pub(crate) mod fixture;
-pub(crate) mod kept;
 pub(crate) mod lying_core;
 pub(crate) mod process;
 pub(crate) mod recorder;

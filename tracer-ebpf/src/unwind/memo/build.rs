@@ -242,6 +242,6 @@ unsafe extern "C" fn pad_step(index: u32, padding: *mut Padding) -> i64 {
 
 /// Is a walk that ended so to be remembered? Others depend on more, or have to be told.
 #[inline(always)]
-pub fn is_kept(stop: Stop) -> bool {
+pub fn is_remembered(stop: Stop) -> bool {
     matches!(stop, Stop::Complete | Stop::VirtualThread | Stop::NoRow | Stop::UnsupportedRule)
 }

@@ -6,7 +6,7 @@ use std::io;
 use unicode_width::UnicodeWidthStr;
 
 use super::screen::{Screen, names, wrapped};
-use super::{FINDINGS, Options, held, kept};
+use super::{FINDINGS, Options, held, holders};
 use crate::output::{clean, units};
 use crate::profile::{
     Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Sentence, Verdict,
@@ -92,8 +92,8 @@ fn tell(
     let indent = "     ";
     screen.paragraph(indent, &held_there(finding, profile))?;
     let rows: Vec<&LineRow> = finding.by_line.iter().filter_map(|&at| profile.by_line.get(at)).collect();
-    if let Some(kept) = kept::line(&rows, screen.width.saturating_sub(indent.len())) {
-        screen.paragraph(indent, &kept)?;
+    if let Some(holders) = holders::line(&rows, screen.width.saturating_sub(indent.len())) {
+        screen.paragraph(indent, &holders)?;
     }
     let is_whole = options.verbose || options.all;
     screen.paragraph(indent, &evidence(finding, is_whole, screen.width.saturating_sub(indent.len())))?;

@@ -8,7 +8,7 @@ mod below;
 mod findings;
 pub(in crate::output) mod heading;
 pub(in crate::output) mod held;
-pub(in crate::output) mod kept;
+pub(in crate::output) mod holders;
 pub(in crate::output) mod limits;
 mod merged;
 mod next;

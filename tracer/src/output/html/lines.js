@@ -88,7 +88,7 @@ function details(report, line, whole, look) {
   return element("div", { class: "detail" },
     line.evidence ? element("p", {}, element("b", {}, "why: "), line.evidence) : null,
     line.advice && isFinding(line) ? element("p", {}, element("b", {}, "fix: "), line.advice) : null,
-    line.kept ? keeps(line.kept) : null,
+    line.holders ? keeps(line.holders) : null,
     element("p", {}, amounts(line, whole)),
     line.sizes ? element("p", {}, element("b", {}, "sizes: "), line.sizes.map(([least, size, times]) => `${bytes(size)} in ${count(times)} ${sizeClass(least)}`).join(", ")) : null,
     threads.length ? element("p", {}, element("b", {}, "threads: "), threads.slice(0, 8).join(", "), threads.length > 8 ? ` and ${threads.length - 8} more` : "") : null,
@@ -114,13 +114,13 @@ function amounts(line, whole) {
 /** @param {number} least of a class */
 const sizeClass = (least) => (least ? `of ${bytes(least)} to ${bytes(2 * least)}` : "of 0 B");
 
-/** Who keeps it. @param {NonNullable<Line["kept"]>} kept */
-function keeps(kept) {
-  const [begin, ...rest] = kept.text.split(/(?<=^kept by|^kept softly by) /);
-  const said = rest.length ? [element("b", {}, `${begin}: `), rest.join(" ")] : [kept.text];
-  if (kept.ways.length < 2) return element("p", {}, ...said);
-  const ways = kept.ways.map((way) => element("li", {}, element("b", {}, bytes(way.bytes)), ` in ${count(way.count)}: ${way.path || way.state}`));
-  if (kept.more) ways.push(element("li", {}, `${count(kept.more)} more ways`));
+/** Who keeps it. @param {NonNullable<Line["holders"]>} holders */
+function keeps(holders) {
+  const [begin, ...rest] = holders.text.split(/(?<=^kept by|^kept softly by) /);
+  const said = rest.length ? [element("b", {}, `${begin}: `), rest.join(" ")] : [holders.text];
+  if (holders.ways.length < 2) return element("p", {}, ...said);
+  const ways = holders.ways.map((way) => element("li", {}, element("b", {}, bytes(way.bytes)), ` in ${count(way.count)}: ${way.path || way.state}`));
+  if (holders.more) ways.push(element("li", {}, `${count(holders.more)} more ways`));
   return element("details", {}, element("summary", {}, ...said), element("ul", { class: "branch" }, ...ways));
 }
 
@@ -154,7 +154,7 @@ function asText(report, line, whole, threads) {
     `  ${amounts(line, whole)} ${grew(line)}`,
     ...(line.evidence ? [`  why: ${line.evidence}`] : []),
     ...(line.advice && isFinding(line) ? [`  fix: ${line.advice}`] : []),
-    ...(line.kept ? [`  ${line.kept.text}`] : []),
+    ...(line.holders ? [`  ${line.holders.text}`] : []),
     ...(threads.length ? [`  threads: ${threads.slice(0, 8).join(", ")}`] : []),
     ...(first.length ? ["  the call path that holds most:"] : []),
     ...first,

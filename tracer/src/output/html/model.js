@@ -130,7 +130,7 @@ function matching(report, filter) {
  * @property {string} advice
  * @property {string[]} threads
  * @property {[number, number, number][] | null} sizes of a class: the least, bytes and allocations that are not freed
- * @property {{text: string, ways: {state: string, path: string, bytes: number, count: number}[], more: number} | null} kept by whom
+ * @property {{text: string, ways: {state: string, path: string, bytes: number, count: number}[], more: number} | null} holders who keeps it
  * @property {number[] | null} course
  */
 
@@ -172,7 +172,7 @@ function lineOf(report, rows, passing, look, told) {
     verdict: told.verdict?.kind ?? "", proof: told.verdict?.proof ?? "", evidence: told.verdict?.evidence ?? "", advice: told.verdict?.advice ?? "",
     threads: [...new Set(rows.flatMap((row) => facts.by_line[row].threads))],
     sizes: look.held ? null : sizesOf(rows.map((row) => facts.by_line[row].sizes)),
-    kept: told.kept ?? null, course: told.course ?? null,
+    holders: told.holders ?? null, course: told.course ?? null,
   };
 }
 

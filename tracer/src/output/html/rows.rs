@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::courses::Courses;
 use super::draft::index;
-use crate::output::answer::kept;
+use crate::output::answer;
 use crate::output::answer::screen::names;
 use crate::output::holders::in_one_line;
 use crate::output::label::clean;
 use crate::output::units;
-use crate::profile::kept::merged;
+use crate::profile::holders::merged;
 use crate::profile::{Finding, LineRow, Profile};
 
 /// Findings that a page has, the largest.
@@ -90,7 +90,7 @@ impl Rows {
                 "verdict": row.verdict,
                 "threads": threads.collect::<Vec<_>>(),
                 "sizes": sizes(row, profile),
-                "kept": kept_by(&[row]),
+                "holders": holders(&[row]),
                 "course": row.course.as_ref().map(|course| courses.picked(&course.live_bytes)),
             })
         };
@@ -108,7 +108,7 @@ impl Rows {
             let lines: Vec<&LineRow> =
                 finding.by_line.iter().filter_map(|&at| profile.by_line.get(at)).collect();
             json!({
-                "kept": kept_by(&lines),
+                "holders": holders(&lines),
                 "course": course(finding, &lines, profile).map(|values| courses.picked(&values)),
                 "name": name.unwrap_or_else(|| what.clone()),
                 "what": what,
@@ -191,15 +191,15 @@ fn sizes(row: &LineRow, profile: &Profile) -> Value {
 }
 
 /// Holders of the rows' memory: a sentence, and the ways with their bytes. Null: nobody looked, or nobody does.
-fn kept_by(rows: &[&LineRow]) -> Value {
-    let Some(text) = kept::line(rows, WHOLE) else { return Value::Null };
-    let ways = merged(rows.iter().map(|row| row.kept_by.as_deref())).unwrap_or_default();
-    let way = |kept: &crate::profile::KeptBy| {
+fn holders(rows: &[&LineRow]) -> Value {
+    let Some(text) = answer::holders::line(rows, WHOLE) else { return Value::Null };
+    let ways = merged(rows.iter().map(|row| row.holders.as_deref())).unwrap_or_default();
+    let way = |share: &crate::profile::HolderShare| {
         json!({
-            "state": kept.state,
-            "path": in_one_line(&kept.path, WHOLE),
-            "bytes": kept.bytes,
-            "count": kept.count,
+            "state": share.state,
+            "path": in_one_line(&share.path, WHOLE),
+            "bytes": share.bytes,
+            "count": share.count,
         })
     };
     json!({

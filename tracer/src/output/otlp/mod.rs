@@ -219,7 +219,7 @@ fn name(key: Key) -> &'static str {
         Key::Verdict => "tracer.verdict",
         Key::Source => "tracer.source",
         Key::Thread => "thread.name",
-        Key::KeptBy => "tracer.kept_by",
+        Key::Holder => "tracer.kept_by",
     }
 }
 

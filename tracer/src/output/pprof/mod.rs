@@ -179,7 +179,7 @@ fn name(key: Key) -> &'static str {
         Key::Verdict => "verdict",
         Key::Source => "source",
         Key::Thread => "thread",
-        Key::KeptBy => "kept_by",
+        Key::Holder => "kept_by",
     }
 }
 

@@ -96,16 +96,17 @@ fn who_keeps_it_is_a_label() {
     let totals = profile.totals;
     let expected = [totals.allocated_count, totals.allocated_bytes, totals.live_count, totals.live_bytes];
     assert_eq!(sums(&made), expected.map(|value| i64::try_from(value).expect("small")));
-    let site = profile.sites.iter().find(|site| site.kept_by.as_ref().is_some_and(|kept| kept.len() > 1));
-    let site = site.expect("kept several ways");
-    for kept in site.kept_by.iter().flatten() {
-        let words = crate::output::holders::in_words(kept.state, &kept.path, 120);
+    let site =
+        profile.sites.iter().find(|site| site.holders.as_ref().is_some_and(|holders| holders.len() > 1));
+    let site = site.expect("several holders");
+    for share in site.holders.iter().flatten() {
+        let words = crate::output::holders::in_words(share.state, &share.path, 120);
         let is_of = |sample: &&proto::Sample| {
             let labels = labels(&made, sample);
             labels.contains(&("category", &site.category)) && labels.contains(&("kept_by", &words))
         };
         let held: i64 = made.sample.iter().filter(is_of).filter_map(|sample| sample.value.last()).sum();
-        assert_eq!(held, i64::try_from(kept.bytes).expect("small"), "{words}");
+        assert_eq!(held, i64::try_from(share.bytes).expect("small"), "{words}");
     }
     let diff = Diff::of_profiles(&profile, &profile);
     let mut file = Vec::new();

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::frames::FrameTable;
 use crate::profile::{
-    Amounts, Category, Errors, Figures, Finding, KeptBy, Kind, LineRow, LineShare, OwnerShare, Place, Proof,
-    RowName, RowSeries, Sentence, Site, SiteThread, Totals, Verdict,
+    Amounts, Category, Errors, Figures, Finding, HolderShare, Kind, LineRow, LineShare, OwnerShare, Place,
+    Proof, RowName, RowSeries, Sentence, Site, SiteThread, Totals, Verdict,
 };
 
 /// The six totals; with their standard errors only where they are estimates.
@@ -100,7 +100,7 @@ pub(super) struct LineOut<'a> {
     verdict: Option<VerdictOut<'a>>,
     sites: Vec<usize>,
     threads: &'a [SiteThread],
-    kept_by: Option<&'a [KeptBy]>,
+    kept_by: Option<&'a [HolderShare]>,
 }
 
 impl<'a> LineOut<'a> {
@@ -119,7 +119,7 @@ impl<'a> LineOut<'a> {
             verdict: row.verdict.as_ref().map(Into::into),
             sites: row.sites.iter().copied().filter(|&site| site < sites).collect(),
             threads: &row.threads,
-            kept_by: row.kept_by.as_deref(),
+            kept_by: row.holders.as_deref(),
         }
     }
 }
@@ -167,7 +167,7 @@ pub(super) struct SiteOut<'a> {
     frames: Vec<u32>,
     complete: Option<bool>,
     series: Option<&'a RowSeries>,
-    kept_by: Option<&'a [KeptBy]>,
+    kept_by: Option<&'a [HolderShare]>,
 }
 
 impl<'a> SiteOut<'a> {
@@ -185,7 +185,7 @@ impl<'a> SiteOut<'a> {
             frames: frames.indices(&site.frames),
             complete: site.complete,
             series: site.series.as_ref(),
-            kept_by: site.kept_by.as_deref(),
+            kept_by: site.holders.as_deref(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Memory that a site has live, in parts that labels tell apart: by thread, and by who keeps it.
 //!
-//! A recording knows both, but not which thread's part is kept by whom. Where several threads and several holders have
+//! A recording knows both, but not which thread's part is holder by whom. Where several threads and several holders have
 //! a site's memory, its parts are those of the threads, and each names the holders that there are.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::Key;
 use crate::output::holders::in_words;
 use crate::output::label;
-use crate::profile::{KeptBy, SiteThread};
+use crate::profile::{HolderShare, SiteThread};
 
 /// Threads of a site that have samples of their own, at most.
 const THREADS: usize = 32;
@@ -38,11 +38,11 @@ impl Part<'_> {
 /// left by those before it.
 pub(super) fn of_live<'a>(
     threads: &'a [SiteThread],
-    kept_by: Option<&[KeptBy]>,
+    holders: Option<&[HolderShare]>,
     live: (u64, u64),
 ) -> Vec<Part<'a>> {
     let threads = of_threads(threads);
-    let holders = of_holders(kept_by.unwrap_or_default());
+    let holders = of_holders(holders.unwrap_or_default());
     match (&threads[..], &holders[..]) {
         (_, []) => threads,
         ([], _) => holders,
@@ -50,7 +50,7 @@ pub(super) fn of_live<'a>(
         (_, [holder]) if holder.is_all(live) => crossed(&threads, holder),
         _ => {
             let (count, bytes) = live;
-            let labels = vec![(Key::KeptBy, any_of(&holders).into())];
+            let labels = vec![(Key::Holder, any_of(&holders).into())];
             crossed(&threads, &Part { labels, count, bytes })
         }
     }
@@ -74,19 +74,19 @@ fn of_threads<'a>(threads: &'a [SiteThread]) -> Vec<Part<'a>> {
 }
 
 /// A part for each holder; those that are told by the same words are one.
-fn of_holders<'a>(kept_by: &[KeptBy]) -> Vec<Part<'a>> {
+fn of_holders<'a>(holders: &[HolderShare]) -> Vec<Part<'a>> {
     let mut parts: Vec<Part<'a>> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for kept in kept_by {
-        let words = in_words(kept.state, &kept.path, PATH_WIDTH);
+    for holder in holders {
+        let words = in_words(holder.state, &holder.path, PATH_WIDTH);
         let place = *places.entry(words).or_insert_with_key(|words| {
-            let labels = vec![(Key::KeptBy, words.clone().into())];
+            let labels = vec![(Key::Holder, words.clone().into())];
             parts.push(Part { labels, count: 0, bytes: 0 });
             parts.len() - 1
         });
         if let Some(part) = parts.get_mut(place) {
-            part.count = part.count.saturating_add(kept.count);
-            part.bytes = part.bytes.saturating_add(kept.bytes);
+            part.count = part.count.saturating_add(holder.count);
+            part.bytes = part.bytes.saturating_add(holder.bytes);
         }
     }
     parts.truncate(HOLDERS);
@@ -109,13 +109,13 @@ mod tests {
         SiteThread { name: name.into(), live_bytes: 10 * live_count, live_count }
     }
 
-    fn kept(field: &str, count: u64) -> KeptBy {
+    fn holder(field: &str, count: u64) -> HolderShare {
         let step = Step { kind: StepKind::Static, class: Some("a.B".into()), name: Some(field.into()) };
-        KeptBy::of(0, State::Held, vec![step].into(), count, 10 * count)
+        HolderShare::of(0, State::Held, vec![step].into(), count, 10 * count)
     }
 
-    fn told(threads: &[SiteThread], kept_by: &[KeptBy]) -> Vec<(String, u64)> {
-        let parts = of_live(threads, Some(kept_by), (10, 100));
+    fn told(threads: &[SiteThread], holders: &[HolderShare]) -> Vec<(String, u64)> {
+        let parts = of_live(threads, Some(holders), (10, 100));
         let labels = |part: &Part<'_>| {
             let values: Vec<&str> = part.labels.iter().map(|(_, value)| value.as_ref()).collect();
             (values.join("; "), part.count)
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn what_one_has_whole_is_told_of_each_part_of_the_other() {
-        let both = told(&[thread("main", 10)], &[kept("X", 6), kept("Y", 3)]);
+        let both = told(&[thread("main", 10)], &[holder("X", 6), holder("Y", 3)]);
         let row = |labels: &str, count| (labels.to_owned(), count);
         // One block is gone since: its thread is known.
         assert_eq!(both, [row("static a.B.X; main", 6), row("static a.B.Y; main", 3), row("main", 10)]);
-        let both = told(&[thread("main", 4), thread("pool", 5)], &[kept("X", 7), kept("X", 3)]);
+        let both = told(&[thread("main", 4), thread("pool", 5)], &[holder("X", 7), holder("X", 3)]);
         assert_eq!(
             both,
             [row("main; static a.B.X", 4), row("pool; static a.B.X", 5), row("static a.B.X", 10)]
@@ -138,12 +138,12 @@ mod tests {
 
     #[test]
     fn which_thread_s_part_is_whose_is_not_made_up() {
-        let both = told(&[thread("main", 4), thread("pool", 6)], &[kept("X", 7), kept("Y", 3)]);
+        let both = told(&[thread("main", 4), thread("pool", 6)], &[holder("X", 7), holder("Y", 3)]);
         let holders = "static a.B.X or static a.B.Y";
         let expected =
             [(format!("main; {holders}"), 4), (format!("pool; {holders}"), 6), (holders.to_owned(), 10)];
         assert_eq!(both, expected);
-        assert_eq!(told(&[], &[kept("X", 7)]), [("static a.B.X".to_owned(), 7)]);
+        assert_eq!(told(&[], &[holder("X", 7)]), [("static a.B.X".to_owned(), 7)]);
         assert_eq!(told(&[thread("main", 4)], &[]), [("main".to_owned(), 4)]);
     }
 }

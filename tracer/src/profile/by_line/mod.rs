@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use self::creators::CreatorLine;
 pub use self::name::{readable, with_initials, without_package};
-use super::kept::{self, KeptBy};
+use super::holders::{self, HolderShare};
 use super::series::{FOLLOWED, RowSeries};
 use super::threads::pattern;
 use super::{Site, SiteFrame, SiteThread, Totals};
@@ -78,7 +78,7 @@ pub struct LineRow {
     /// Threads by pattern of their names, those that hold most first.
     pub threads: Vec<SiteThread>,
     /// Holders of most first. `None` if nobody looked, or it is not malloc's.
-    pub kept_by: Option<Vec<KeptBy>>,
+    pub holders: Option<Vec<HolderShare>>,
     /// Course at the moments of the profile's series. `None` for one of those that hold less.
     pub course: Option<RowSeries>,
 }
@@ -180,7 +180,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
     threads.sort_by_key(|thread| Reverse(thread.live_bytes));
     let shown = shown.map(|(site, _)| site);
     let line = shown.and_then(Site::owner_frame).map(Place::from);
-    let kept_by = kept::merged(sites.map(|site| site.kept_by.as_deref()));
+    let holders = holders::merged(sites.map(|site| site.holders.as_deref()));
     LineRow {
         source: shown.map_or("allocator", |site| site.source),
         category: shown.map(|site| site.category.clone()).unwrap_or_default(),
@@ -194,7 +194,7 @@ fn merged<'a>(sites: impl Iterator<Item = &'a Site> + Clone) -> LineRow {
         verdict: None,
         sites: Vec::new(),
         threads,
-        kept_by,
+        holders,
         course: None,
     }
 }

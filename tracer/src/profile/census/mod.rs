@@ -25,15 +25,15 @@ impl Censuses {
     /// Facts of a recording.
     pub(super) fn of(recording: &Recording) -> Self {
         let mut all = Self::default();
-        for kept in &recording.censuses {
-            let census = match &kept.census {
+        for recorded in &recording.censuses {
+            let census = match &recorded.census {
                 Ok(census) => Some(census.clone()),
                 Err(why) => {
-                    all.unknown.insert(kept.moment.as_str(), why.clone());
+                    all.unknown.insert(recorded.moment.as_str(), why.clone());
                     None
                 }
             };
-            match kept.moment {
+            match recorded.moment {
                 CensusMoment::Begin => all.begin = census,
                 CensusMoment::End => all.end = census,
             }

@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::pair::{Durations, Rates, TotalsPair};
 use crate::attribute::known_name;
 use crate::census::NamePattern;
-use crate::profile::kept::merged;
-use crate::profile::{CallPath, KeptBy, Kind, Site, SiteFrame, SiteThread, Totals};
+use crate::profile::holders::merged;
+use crate::profile::{CallPath, HolderShare, Kind, Site, SiteFrame, SiteThread, Totals};
 use crate::symbolize::FrameKind;
 
 /// A site that both may have.
@@ -48,7 +48,7 @@ pub struct SitePair {
 #[derive(Clone, Debug, Default)]
 pub struct SiteLive {
     pub threads: Vec<SiteThread>,
-    pub kept_by: Option<Vec<KeptBy>>,
+    pub holders: Option<Vec<HolderShare>>,
 }
 
 /// Kinds of verdicts.
@@ -144,7 +144,7 @@ impl SiteLive {
         };
         let mut threads: Vec<SiteThread> = threads.into_iter().map(thread).collect();
         threads.sort_by_key(|thread| Reverse(thread.live_bytes));
-        Self { threads, kept_by: merged(sites.iter().map(|site| site.kept_by.as_deref())) }
+        Self { threads, holders: merged(sites.iter().map(|site| site.holders.as_deref())) }
     }
 }
 

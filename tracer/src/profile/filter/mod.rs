@@ -5,8 +5,8 @@
 //! keep is a [`Refusal`] with the reason. Must not touch verdicts: they are of the whole course of the stacks that
 //! pass.
 
-mod kept;
 mod line;
+mod live_parts;
 mod range;
 mod select;
 #[cfg(test)]

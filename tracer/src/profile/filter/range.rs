@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::kept::slice_ns;
+use super::live_parts::slice_ns;
 use super::{Part, Refusal};
 use crate::recording::{MomentTotals, Recording, Source, StackRef, Totals};
 use crate::units;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::kept::{self, LiveParts};
+use super::live_parts::{self, LiveParts};
 use super::range::Range;
 use super::{Filter, Filtered, Part, Refusal};
 use crate::attribute::{Attribution, FrameTraits, Rules};
@@ -29,7 +29,7 @@ pub(in crate::profile) struct Selected {
 pub(in crate::profile) type OfThread = Box<dyn Fn(Tid) -> bool>;
 
 /// A part of each row, as far as the recording knows it.
-enum Kept {
+enum RowParts {
     Live(LiveParts),
     Range(Box<Range>),
 }
@@ -78,16 +78,16 @@ impl Selected {
         }
         filtered.is_part = true;
         let passes = |row: usize| matches!(rows.get(row), Some(Some(_)));
-        let kept = kept(recording, asked, passes, &mut filtered.notes)?;
+        let parts = row_parts(recording, asked, passes, &mut filtered.notes)?;
         let mut perhaps_bytes = 0_u64;
         for (number, (row, passing)) in recording.totals.iter().zip(&mut rows).enumerate() {
             let Some((_, totals)) = passing else { continue };
             let of_allocator = row.source == Source::Allocator;
-            let (within, more_bytes) = match &kept {
-                Kept::Live(parts) if of_allocator => live_part(parts, row),
+            let (within, more_bytes) = match &parts {
+                RowParts::Live(parts) if of_allocator => live_part(parts, row),
                 // Mappings are not kept by thread, size or age.
-                Kept::Live(_) => (Totals::default(), 0),
-                Kept::Range(range) => {
+                RowParts::Live(_) => (Totals::default(), 0),
+                RowParts::Range(range) => {
                     let within = range.of_row(number, of_allocator.then_some(row.stack));
                     (within.totals, if of_allocator { within.perhaps_bytes } else { 0 })
                 }
@@ -99,16 +99,16 @@ impl Selected {
             }
         }
         if perhaps_bytes > 0 {
-            filtered.notes.push(perhaps(&kept, perhaps_bytes));
+            filtered.notes.push(perhaps(&parts, perhaps_bytes));
         }
         let has_mappings = recording.totals.iter().any(|row| row.source != Source::Allocator);
-        if matches!(kept, Kept::Live(_)) && has_mappings {
+        if matches!(parts, RowParts::Live(_)) && has_mappings {
             filtered.notes.push("Mappings are left out: they are not kept so.".to_owned());
         }
         // Threads of memory that passes another test, too, are not known.
-        let is_of_thread = match &kept {
-            Kept::Live(parts) if parts.count() == 1 && !asked.threads.is_empty() => {
-                let is_of = kept::is_of_threads(recording, &asked.threads);
+        let is_of_thread = match &parts {
+            RowParts::Live(parts) if parts.count() == 1 && !asked.threads.is_empty() => {
+                let is_of = live_parts::is_of_threads(recording, &asked.threads);
                 let tids = recording.live_by_thread.iter().map(|row| row.tid);
                 let tids: HashSet<Tid> = tids.filter(|&tid| is_of(tid)).collect();
                 Some(Box::new(move |tid| tids.contains(&tid)) as OfThread)
@@ -119,36 +119,37 @@ impl Selected {
     }
 }
 
-fn kept(
+/// The part of each row that is asked for; `notes` get sentences that say how coarse it is.
+fn row_parts(
     recording: &Recording,
     asked: &Part,
     passes: impl Fn(usize) -> bool,
     notes: &mut Vec<String>,
-) -> Result<Kept, Refusal> {
+) -> Result<RowParts, Refusal> {
     asked.check()?;
-    let (kept, told) = match asked.of_end() {
+    let (parts, told) = match asked.of_end() {
         Some(_) => {
             let (parts, notes) = LiveParts::new(recording, asked)?;
-            (Kept::Live(parts), notes)
+            (RowParts::Live(parts), notes)
         }
         None => {
             let (range, notes) = Range::new(recording, asked, passes)?;
-            (Kept::Range(Box::new(range)), notes)
+            (RowParts::Range(Box::new(range)), notes)
         }
     };
     notes.extend(told);
-    Ok(kept)
+    Ok(parts)
 }
 
 /// Note that more may pass than surely does, and why that is not known.
-fn perhaps(kept: &Kept, more_bytes: u64) -> String {
+fn perhaps(parts: &RowParts, more_bytes: u64) -> String {
     let more = units::bytes(more_bytes);
-    match kept {
-        Kept::Live(_) => format!(
+    match parts {
+        RowParts::Live(_) => format!(
             "Not freed is what surely passes all of it; up to {more} more may: the recording keeps ages, sizes and threads \
              each for themselves."
         ),
-        Kept::Range(_) => format!(
+        RowParts::Range(_) => format!(
             "Not freed is what surely was allocated in the range; up to {more} more may have been: the recording does \
              not keep when what was freed had been allocated."
         ),

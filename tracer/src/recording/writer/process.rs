@@ -7,8 +7,8 @@ use super::Writer;
 use crate::process::Tid;
 use crate::recording::database::signed;
 use crate::recording::{
-    CodeCache, CodeSample, Collection, KeptCensus, KeptHolders, Memory, ThreadStack, Touched, WriteError,
-    census, kept, memory, touched,
+    CodeCache, CodeSample, Collection, Memory, RecordedCensus, RecordedHolders, ThreadStack, Touched,
+    WriteError, census, holders, memory, touched,
 };
 
 /// Row that was last written of a thread.
@@ -97,12 +97,12 @@ impl Writer {
     }
 
     /// Holders at the end of memory that was allocated, or why that is not known.
-    pub fn holders(&mut self, holders: &KeptHolders<StackId>) -> Result<(), WriteError> {
-        self.write(|writer, database| kept::write(database, &mut writer.rows, holders))
+    pub fn holders(&mut self, holders: &RecordedHolders<StackId>) -> Result<(), WriteError> {
+        self.write(|writer, database| holders::write(database, &mut writer.rows, holders))
     }
 
     /// A census of the process at a moment of the session.
-    pub fn census(&mut self, census: &KeptCensus) -> Result<(), WriteError> {
+    pub fn census(&mut self, census: &RecordedCensus) -> Result<(), WriteError> {
         self.write(|_, database| census::write(database, census))
     }
 

@@ -58,7 +58,7 @@ pub struct HolderGroup {
 
 /// The part of a stack's live allocations that is of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptStack<S = StackRef> {
+pub struct HolderStack<S = StackRef> {
     pub stack: S,
     /// Index of the group.
     pub group: u32,
@@ -68,15 +68,19 @@ pub struct KeptStack<S = StackRef> {
 
 /// The look at the end of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptHolders<S = StackRef> {
+pub struct RecordedHolders<S = StackRef> {
     pub about: AboutHolders,
     /// Groups with most bytes first.
     pub groups: Vec<HolderGroup>,
-    pub kept: Vec<KeptStack<S>>,
+    pub stacks: Vec<HolderStack<S>>,
 }
 
 /// Writes the look.
-pub(super) fn write(database: &Connection, rows: &mut Rows, holders: &KeptHolders<StackId>) -> Result<()> {
+pub(super) fn write(
+    database: &Connection,
+    rows: &mut Rows,
+    holders: &RecordedHolders<StackId>,
+) -> Result<()> {
     if let Ok(text) = serde_json::to_string(&holders.about) {
         meta(database, ABOUT, &text)?;
     }
@@ -96,10 +100,10 @@ pub(super) fn write(database: &Connection, rows: &mut Rows, holders: &KeptHolder
         ])?;
     }
     let mut insert = database.prepare_cached("INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3, ?4)")?;
-    for kept in &holders.kept {
-        let stack = rows.stack(database, kept.stack)?;
-        let [bytes, count] = [kept.live_bytes, kept.live_count].map(|number| signed(Some(number)));
-        insert.execute(params![stack, kept.group, bytes, count])?;
+    for row in &holders.stacks {
+        let stack = rows.stack(database, row.stack)?;
+        let [bytes, count] = [row.live_bytes, row.live_count].map(|number| signed(Some(number)));
+        insert.execute(params![stack, row.group, bytes, count])?;
     }
     Ok(())
 }
@@ -109,7 +113,7 @@ pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,
     stack: impl Fn(i64) -> Result<StackRef>,
-) -> Result<std::result::Result<KeptHolders, String>> {
+) -> Result<std::result::Result<RecordedHolders, String>> {
     let Some(about) = meta.get(ABOUT).and_then(|text| serde_json::from_str::<AboutHolders>(text).ok()) else {
         return Ok(Err(NOT_ASKED_FOR.to_owned()));
     };
@@ -140,13 +144,13 @@ pub(super) fn read(
         })
     })?;
     let sql = "SELECT stack, holder, live_bytes, live_count FROM kept ORDER BY stack, holder";
-    let kept = collect(database, sql, |row| {
-        Ok(KeptStack {
+    let stacks = collect(database, sql, |row| {
+        Ok(HolderStack {
             stack: stack(row.get(0)?)?,
             group: reference(&ids, row.get(1)?)?,
             live_bytes: unsigned(row, 2)?,
             live_count: unsigned(row, 3)?,
         })
     })?;
-    Ok(Ok(KeptHolders { about, groups, kept }))
+    Ok(Ok(RecordedHolders { about, groups, stacks }))
 }

@@ -2,8 +2,8 @@
 
 use crate::holders::State;
 use crate::output::holders::in_one_line;
-use crate::profile::kept::merged;
-use crate::profile::{KeptBy, LineRow};
+use crate::profile::holders::merged;
+use crate::profile::{HolderShare, LineRow};
 
 /// Share of the bytes from which on one holder is told as theirs.
 const MOST_SHARE: f64 = 0.5;
@@ -11,18 +11,18 @@ const MOST_SHARE: f64 = 0.5;
 /// `kept by static shop.Archive.OPEN -> ... -> Inflater.zsRef (98 %)`. `None` if nobody looked, or no Java object has
 /// any of it.
 pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
-    let kept = merged(rows.iter().map(|row| row.kept_by.as_deref()))?;
-    let all = sum(&kept);
-    let first = kept.iter().find(|kept| kept.state != State::None)?;
+    let shares = merged(rows.iter().map(|row| row.holders.as_deref()))?;
+    let all = sum(&shares);
+    let first = shares.iter().find(|share| share.state != State::None)?;
     // Memory that is held in many ways is told by what they have in common.
-    let same = |kept: &&KeptBy| {
-        kept.state == first.state
-            && (first.path.is_empty() || kept.path.first() == first.path.first())
-            && kept.path.is_empty() == first.path.is_empty()
+    let same = |other: &&HolderShare| {
+        other.state == first.state
+            && (first.path.is_empty() || other.path.first() == first.path.first())
+            && other.path.is_empty() == first.path.is_empty()
     };
-    let bytes = kept.iter().filter(same).map(|kept| kept.bytes).fold(0, u64::saturating_add);
-    let share = bytes as f64 / all.max(1) as f64;
-    let percent = format!("{:.0} %", 100.0 * share);
+    let bytes = shares.iter().filter(same).map(|share| share.bytes).fold(0, u64::saturating_add);
+    let part = bytes as f64 / all.max(1) as f64;
+    let percent = format!("{:.0} %", 100.0 * part);
     // All of it needs no number.
     let share_text = if percent == "100 %" { String::new() } else { format!(" ({percent})") };
     let before = match first.state {
@@ -36,11 +36,11 @@ pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String>
         State::None => return None,
     };
     let room = width.saturating_sub(before.len() + share_text.len());
-    let most = if share < MOST_SHARE { "; others hold the rest" } else { "" };
+    let most = if part < MOST_SHARE { "; others hold the rest" } else { "" };
     let path = in_one_line(&first.path, room.saturating_sub(most.len()));
     Some(format!("{before}{path}{share_text}{most}"))
 }
 
-fn sum(kept: &[KeptBy]) -> u64 {
-    kept.iter().map(|kept| kept.bytes).fold(0, u64::saturating_add)
+fn sum(shares: &[HolderShare]) -> u64 {
+    shares.iter().map(|share| share.bytes).fold(0, u64::saturating_add)
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::holders::{Owner, State, Step};
-use crate::recording::{KeptStack, Recording, StackRef};
+use crate::recording::{HolderStack, Recording, StackRef};
 
 /// The part of a row that is held one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KeptBy {
+pub struct HolderShare {
     /// Index of the group of the look.
     #[serde(skip)]
     group: u32,
@@ -29,10 +29,10 @@ pub struct KeptBy {
 }
 
 #[cfg(test)]
-impl KeptBy {
+impl HolderShare {
     /// Rows of a look that was not made.
-    pub(crate) fn of(group: u32, state: State, path: Arc<[Step]>, count: u64, bytes: u64) -> KeptBy {
-        KeptBy { group, state, owner: None, path, count, bytes }
+    pub(crate) fn of(group: u32, state: State, path: Arc<[Step]>, count: u64, bytes: u64) -> HolderShare {
+        HolderShare { group, state, owner: None, path, count, bytes }
     }
 }
 
@@ -40,21 +40,21 @@ impl KeptBy {
 pub(super) type Sums = BTreeMap<u32, (u64, u64)>;
 
 /// The look of a recording.
-pub(super) struct Kept<'a> {
-    by_stack: HashMap<StackRef, Vec<&'a KeptStack>>,
+pub(super) struct HoldersByStack<'a> {
+    by_stack: HashMap<StackRef, Vec<&'a HolderStack>>,
     /// Groups: owner and path are shared by all rows.
-    groups: Vec<KeptBy>,
+    groups: Vec<HolderShare>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> HoldersByStack<'a> {
     /// `None` if nobody looked.
     pub(super) fn of(recording: &'a Recording) -> Option<Self> {
         let holders = recording.holders.as_ref().ok()?;
-        let mut by_stack: HashMap<StackRef, Vec<&KeptStack>> = HashMap::new();
-        for kept in &holders.kept {
-            by_stack.entry(kept.stack).or_default().push(kept);
+        let mut by_stack: HashMap<StackRef, Vec<&HolderStack>> = HashMap::new();
+        for row in &holders.stacks {
+            by_stack.entry(row.stack).or_default().push(row);
         }
-        let groups = (0..).zip(&holders.groups).map(|(group, of)| KeptBy {
+        let groups = (0..).zip(&holders.groups).map(|(group, of)| HolderShare {
             group,
             state: of.state,
             owner: of.owner.clone(),
@@ -67,41 +67,41 @@ impl<'a> Kept<'a> {
 
     /// Adds what a stack has.
     pub(super) fn add(&self, stack: StackRef, sums: &mut Sums) {
-        for kept in self.by_stack.get(&stack).into_iter().flatten() {
-            let (bytes, count) = sums.entry(kept.group).or_default();
-            *bytes = bytes.saturating_add(kept.live_bytes);
-            *count = count.saturating_add(kept.live_count);
+        for row in self.by_stack.get(&stack).into_iter().flatten() {
+            let (bytes, count) = sums.entry(row.group).or_default();
+            *bytes = bytes.saturating_add(row.live_bytes);
+            *count = count.saturating_add(row.live_count);
         }
     }
 
     /// The sums by group, those with most bytes first.
-    pub(super) fn told(&self, sums: &Sums) -> Vec<KeptBy> {
-        let told = sums.iter().filter_map(|(group, (bytes, count))| {
+    pub(super) fn shares(&self, sums: &Sums) -> Vec<HolderShare> {
+        let shares = sums.iter().filter_map(|(group, (bytes, count))| {
             let of = self.groups.get(usize::try_from(*group).ok()?)?;
-            Some(KeptBy { bytes: *bytes, count: *count, ..of.clone() })
+            Some(HolderShare { bytes: *bytes, count: *count, ..of.clone() })
         });
-        sorted(told.collect())
+        sorted(shares.collect())
     }
 }
 
 /// Sums of several rows, by group. `None` if nobody looked.
-pub fn merged<'a>(rows: impl Iterator<Item = Option<&'a [KeptBy]>>) -> Option<Vec<KeptBy>> {
-    let mut all: Option<BTreeMap<u32, KeptBy>> = None;
+pub fn merged<'a>(rows: impl Iterator<Item = Option<&'a [HolderShare]>>) -> Option<Vec<HolderShare>> {
+    let mut all: Option<BTreeMap<u32, HolderShare>> = None;
     for row in rows.flatten() {
         let all = all.get_or_insert_default();
-        for kept in row {
-            all.entry(kept.group)
+        for share in row {
+            all.entry(share.group)
                 .and_modify(|sum| {
-                    sum.bytes = sum.bytes.saturating_add(kept.bytes);
-                    sum.count = sum.count.saturating_add(kept.count);
+                    sum.bytes = sum.bytes.saturating_add(share.bytes);
+                    sum.count = sum.count.saturating_add(share.count);
                 })
-                .or_insert_with(|| kept.clone());
+                .or_insert_with(|| share.clone());
         }
     }
     Some(sorted(all?.into_values().collect()))
 }
 
-fn sorted(mut kept: Vec<KeptBy>) -> Vec<KeptBy> {
-    kept.sort_by_key(|kept| Reverse(kept.bytes));
-    kept
+fn sorted(mut shares: Vec<HolderShare>) -> Vec<HolderShare> {
+    shares.sort_by_key(|share| Reverse(share.bytes));
+    shares
 }
