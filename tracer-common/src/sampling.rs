@@ -20,7 +20,7 @@ pub const OFF: u32 = u32::MAX;
 pub const MAX_WEIGHT: u32 = 1 << MAX_LOG2;
 const MAX_LOG2: u32 = 6;
 
-/// Bytes² of one unit of [`Weighed::bytes_variance`]: sums of them must fit into 64 bits.
+/// Bytes² of one unit of [`WeightedSize::bytes_variance`]: sums of them must fit into 64 bits.
 pub const VARIANCE_UNIT: u64 = 1 << VARIANCE_SHIFT;
 const VARIANCE_SHIFT: u32 = 12;
 
@@ -61,9 +61,9 @@ pub const fn heaviest_sample(room: u64, interval: u32) -> HeaviestSample {
 /// The size of an allocation, and the binary logarithm of its weight above it.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weighed(pub u64);
+pub struct WeightedSize(pub u64);
 
-impl Weighed {
+impl WeightedSize {
     /// No allocation.
     pub const NONE: Self = Self(u64::MAX);
 
@@ -145,8 +145,8 @@ mod tests {
             self.0
         }
 
-        fn draw(&mut self, size_bytes: u64, interval: u32) -> Option<Weighed> {
-            Weighed::draw(size_bytes, interval, (self.next() >> 32) as u32)
+        fn draw(&mut self, size_bytes: u64, interval: u32) -> Option<WeightedSize> {
+            WeightedSize::draw(size_bytes, interval, (self.next() >> 32) as u32)
         }
     }
 
@@ -154,13 +154,13 @@ mod tests {
     fn chance_and_weight_are_each_other_s_inverse() {
         for interval in [0, MIN_INTERVAL, 1 << 16, 500_000, MAX_INTERVAL] {
             for size in [0, 1, 2, 13, 1_009, 65_537, 249_999, 250_001, 1 << 30, 1 << 40] {
-                let taken = Weighed::draw(size, interval, 0).expect("0 takes all");
+                let taken = WeightedSize::draw(size, interval, 0).expect("0 takes all");
                 assert_eq!(taken.size_bytes(), size);
                 // The lower bits decide, all of which are equally probable.
                 let (weight, mask) = (taken.count(), taken.count() as u32 - 1);
-                assert!(Weighed::draw(size, interval, !mask).is_some(), "{size} of {interval}");
+                assert!(WeightedSize::draw(size, interval, !mask).is_some(), "{size} of {interval}");
                 for bit in 0..taken.log2() {
-                    assert_eq!(Weighed::draw(size, interval, 1 << bit), None, "{size} of {interval}");
+                    assert_eq!(WeightedSize::draw(size, interval, 1 << bit), None, "{size} of {interval}");
                 }
                 let stands_for = size.max(1) * weight;
                 let interval = u64::from(interval);
@@ -173,16 +173,16 @@ mod tests {
 
     #[test]
     fn what_no_allocation_can_have_is_cut() {
-        assert_eq!(Weighed::once(u64::MAX).size_bytes(), MAX_SIZE);
-        assert_eq!(Weighed::draw(u64::MAX, MAX_INTERVAL, 7), Some(Weighed::once(u64::MAX)));
-        assert_ne!(Weighed::once(u64::MAX), Weighed::NONE);
+        assert_eq!(WeightedSize::once(u64::MAX).size_bytes(), MAX_SIZE);
+        assert_eq!(WeightedSize::draw(u64::MAX, MAX_INTERVAL, 7), Some(WeightedSize::once(u64::MAX)));
+        assert_ne!(WeightedSize::once(u64::MAX), WeightedSize::NONE);
     }
 
     #[test]
     fn no_sample_stands_for_more_than_the_heaviest() {
         for interval in [0, MIN_INTERVAL, 500_000, MAX_INTERVAL] {
             for size in [0, 1, 13, 100, 1_009, 7_812, 7_813, 65_537, 249_999, 250_001, 1 << 30] {
-                let taken = Weighed::draw(size, interval, 0).expect("0 takes all");
+                let taken = WeightedSize::draw(size, interval, 0).expect("0 takes all");
                 let HeaviestSample { bytes, count } =
                     heaviest_sample(1 << room_log2(size, interval), interval);
                 if taken.log2() == 0 {
@@ -202,11 +202,11 @@ mod tests {
     #[test]
     fn no_variance_overflows() {
         let size = MAX_INTERVAL / MAX_WEIGHT;
-        let largest = Weighed::draw(size.into(), MAX_INTERVAL, 0).expect("taken");
+        let largest = WeightedSize::draw(size.into(), MAX_INTERVAL, 0).expect("taken");
         assert_eq!(largest.bytes(), 1 << 30);
         assert_eq!(largest.bytes_variance(), ((1_u64 << 30) * ((1 << 30) - (1 << 24))) >> 12);
         assert_eq!(largest.count_variance(), 64 * 63);
-        assert_eq!(Weighed::once(MAX_SIZE).bytes_variance(), 0);
+        assert_eq!(WeightedSize::once(MAX_SIZE).bytes_variance(), 0);
     }
 
     /// Sums over what a program of many sizes allocates and frees, over a change of the interval half-way.

@@ -1,7 +1,7 @@
 //! Keys and values of the BPF maps that user space reads.
 
 use crate::{
-    sampling::Weighed,
+    sampling::WeightedSize,
     shared,
     stack::{StackId, StackIndex},
 };
@@ -10,7 +10,7 @@ shared! {
     /// An allocation that was not freed yet, in `LIVE` or `LIVE_OVERFLOW`, by its address with a bit of [`key`] or
     /// none.
     pub struct Allocation: 32 {
-        /// A [`Weighed`].
+        /// A [`WeightedSize`].
         pub weighed: u64,
         /// `CLOCK_MONOTONIC`.
         pub time_ns: u64,
@@ -24,8 +24,8 @@ shared! {
 
 impl Allocation {
     #[inline(always)]
-    pub const fn weighed(&self) -> Weighed {
-        Weighed(self.weighed)
+    pub const fn weighed(&self) -> WeightedSize {
+        WeightedSize(self.weighed)
     }
 }
 

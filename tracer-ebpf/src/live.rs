@@ -16,7 +16,7 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     record::{AllocationRecord, Header, kind},
-    sampling::Weighed,
+    sampling::WeightedSize,
     stack::{StackId, StackIndex},
     table::{self, Allocation, BEING_WRITTEN, LIVE_SETS, LIVE_WAYS, LiveSet},
 };
@@ -35,7 +35,7 @@ static LIVE_OVERFLOW: HashMap<u64, Allocation> = HashMap::with_max_entries(1, BP
 ///
 /// Apart: what it needs of the BPF stack would lie below every walk.
 #[inline(never)]
-pub fn insert(address: u64, weighed: Weighed, stack: StackIndex, tid: u32) {
+pub fn insert(address: u64, weighed: WeightedSize, stack: StackIndex, tid: u32) {
     let Some(set) = LIVE.get_ptr_mut(table::live_set(address)) else {
         return;
     };

@@ -1,7 +1,7 @@
 //! Choice of the allocations that are recorded: see `tracer_common::sampling`.
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::map, maps::Array};
-use tracer_common::sampling::{OFF, Weighed, room_log2};
+use tracer_common::sampling::{OFF, WeightedSize, room_log2};
 
 use crate::atomic;
 
@@ -26,13 +26,13 @@ pub fn is_off() -> bool {
 
 /// Whether an allocation of this size is recorded, and with which weight.
 #[inline(always)]
-pub fn draw(size_bytes: u64) -> Option<Weighed> {
+pub fn draw(size_bytes: u64) -> Option<WeightedSize> {
     match interval() {
-        0 => Some(Weighed::once(size_bytes)),
+        0 => Some(WeightedSize::once(size_bytes)),
         interval => {
             note(1 << room_log2(size_bytes, interval));
             // SAFETY: a helper without arguments.
-            Weighed::draw(size_bytes, interval, unsafe { bpf_get_prandom_u32() })
+            WeightedSize::draw(size_bytes, interval, unsafe { bpf_get_prandom_u32() })
         }
     }
 }

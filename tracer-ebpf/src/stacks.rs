@@ -7,7 +7,7 @@
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use tracer_common::{
     counter::Counter,
-    sampling::Weighed,
+    sampling::WeightedSize,
     stack::{StackId, StackIndex},
     table::{STACK_INDEX_BITS, STACK_PLACES, StackEntry, StackTotals},
 };
@@ -139,10 +139,10 @@ fn give_up(index: StackIndex) {
     }
 }
 
-/// Books an allocation on a stack; [`Weighed::NONE`]: none.
+/// Books an allocation on a stack; [`WeightedSize::NONE`]: none.
 #[inline(always)]
-pub fn book_allocation(index: StackIndex, weighed: Weighed) {
-    if weighed != Weighed::NONE
+pub fn book_allocation(index: StackIndex, weighed: WeightedSize) {
+    if weighed != WeightedSize::NONE
         && let Some(entry) = at(index)
     {
         // SAFETY: a map value.
@@ -155,7 +155,7 @@ pub fn book_allocation(index: StackIndex, weighed: Weighed) {
 /// # Safety
 /// `totals` must be in a map value.
 #[inline(always)]
-pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: Weighed) {
+pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: WeightedSize) {
     // SAFETY: the caller's.
     unsafe {
         atomic::add(&raw mut (*totals).allocated_bytes, weighed.bytes());
@@ -169,7 +169,7 @@ pub unsafe fn add_allocation(totals: *mut StackTotals, weighed: Weighed) {
 
 /// Takes back what [`book_allocation`] booked.
 #[inline(always)]
-pub fn unbook_allocation(index: StackIndex, weighed: Weighed) {
+pub fn unbook_allocation(index: StackIndex, weighed: WeightedSize) {
     if let Some(entry) = at(index) {
         // SAFETY: a map value.
         unsafe {
@@ -196,7 +196,7 @@ pub fn book_growth(index: StackIndex, bytes: u64) {
 
 /// Books a free on the stack that allocated.
 #[inline(always)]
-pub fn book_free(index: StackIndex, weighed: Weighed, is_collected: bool) {
+pub fn book_free(index: StackIndex, weighed: WeightedSize, is_collected: bool) {
     if let Some(entry) = at(index) {
         // SAFETY: a map value.
         unsafe {

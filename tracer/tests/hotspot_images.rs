@@ -16,7 +16,7 @@ use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jvm, jdks};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tracer::hotspot::{Hotspot, Kind, Stale, Symbols};
+use tracer::hotspot::{Hotspot, JavaFrameKind, Stale, Symbols};
 use tracer::process::memory::{ImageMemory, ProcessMemory};
 use tracer::process::{mapping, root};
 use tracer::unwind::modules::ModuleTables;
@@ -92,7 +92,7 @@ fn stale_frames_have_no_wrong_name() {
                 frame_kind::INTERPRETED => Stale::Method,
                 _ => continue,
             };
-            if seen.resolve(&frame).iter().any(|java| java.kind != Kind::Method) {
+            if seen.resolve(&frame).iter().any(|java| java.kind != JavaFrameKind::Method) {
                 continue;
             }
             let other = Frame { extra: frame.extra + 1, ..frame };
@@ -100,7 +100,7 @@ fn stale_frames_have_no_wrong_name() {
                 let java = hotspot.resolve(&other);
                 assert_eq!(
                     (java.len(), java[0].kind, java[0].stale),
-                    (1, Kind::Unknown, Some(stale)),
+                    (1, JavaFrameKind::Unknown, Some(stale)),
                     "{name}"
                 );
             }
@@ -134,7 +134,7 @@ fn frames_of_a_jvm_that_is_gone_are_unreadable() {
             if matches!(frame.kind, frame_kind::COMPILED | frame_kind::INTERPRETED) {
                 kinds.insert(frame.kind);
                 let java = hotspot.resolve(&frame);
-                assert_eq!((java.len(), java[0].kind), (1, Kind::Unknown), "{name}");
+                assert_eq!((java.len(), java[0].kind), (1, JavaFrameKind::Unknown), "{name}");
                 assert_eq!(java[0].stale, Some(Stale::Unreadable), "{name}: {frame:?}");
             }
         }

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use hotspot_support::native_memory;
 use hotspot_support::stopped_thread::StoppedThread;
 use hotspot_support::{Jdk, Jvm, dump, jdks};
-use tracer::hotspot::books::TrackedCategory;
-use tracer::hotspot::{Compiled, Hotspot, HotspotError, JavaFrame, Kind, Symbols, Tier, readable_class_name};
+use tracer::hotspot::stats::TrackedCategory;
+use tracer::hotspot::{
+    Compiled, Hotspot, HotspotError, JavaFrame, JavaFrameKind, Symbols, Tier, readable_class_name,
+};
 use tracer::process::{InnerTid, Tid, mapping, root};
 use tracer::unwind::modules::ModuleTables;
 use tracer::unwind::walker::Walker;
@@ -295,7 +297,7 @@ fn check_stacks(jdk: &Jdk, flags: &[&str], tables: &mut ModuleTables) {
             .iter()
             .filter(|frame| frame.kind != frame_kind::NATIVE)
             .flat_map(|frame| hotspot.resolve(frame).to_vec())
-            .filter(|frame| frame.kind != Kind::Stub)
+            .filter(|frame| frame.kind != JavaFrameKind::Stub)
             .collect();
         let ours: Vec<String> = frames.iter().map(printed).collect();
         assert_eq!(ours, thread.frames, "{label} {:?} {:?}", thread.name, stack.stop);
@@ -381,7 +383,7 @@ fn check_unloading(jdk: &Jdk) {
     for (frame, expected) in truth {
         let first = forgetful.resolve(&frame);
         if first.iter().any(|frame| frame.stale.is_some()) {
-            assert!(first.iter().all(|frame| frame.kind == Kind::Unknown), "{label} {first:?}");
+            assert!(first.iter().all(|frame| frame.kind == JavaFrameKind::Unknown), "{label} {first:?}");
             gone += 1;
         } else {
             assert_eq!(first, expected, "{label}");

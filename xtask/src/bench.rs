@@ -12,19 +12,22 @@ use crate::{build, jdk, plan, setup, shell, verdicts};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measurement, and its options: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`;
-    /// `cost
-    /// --peers` first installs what it compares with; or `verdicts`: precision and recall over all programs of
-    /// tracer/tests/stories, or those of some JDKs, collectors, sets or names
+    /// Measurement, and its options: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`
+    /// (`cost --peers` first installs what it compares with); or `verdicts`: precision and recall over all programs
+    /// of tracer/tests/stories, or those of some JDKs, collectors, sets or names (`verdicts --help`)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
     arguments: Vec<OsString>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let verdicts_of = options.arguments.split_first().filter(|(what, _)| *what == "verdicts");
+    if verdicts_of.is_some_and(|(_, words)| words.iter().any(|word| word == "--help" || word == "-h")) {
+        print!("{}", verdicts::usage());
+        return Ok(());
+    }
     if !shell::is_root() {
         bail!("the benchmark attaches eBPF probes, which needs root\nhelp: sudo -E cargo xtask bench");
     }
-    let verdicts_of = options.arguments.split_first().filter(|(what, _)| *what == "verdicts");
     if let Some((_, words)) = verdicts_of {
         verdicts::filters(words)?;
     }

@@ -15,6 +15,7 @@ use crate::{build, jdk, setup, shell, test};
 const JDKS: [&str; 5] = ["11", "17", "21", "25", "27"];
 const COLLECTORS: [&str; 5] = ["Serial", "Parallel", "G1", "Shenandoah", "ZGC"];
 const SETS: [&str; 3] = ["stories", "cases", "libraries"];
+const USAGE: &str = "cargo xtask bench verdicts [JDK,...] [COLLECTOR,...] [SET,...] [PROGRAM,...]";
 
 /// Debian's packages of libraries, by a file of each.
 const PACKAGES: [(&str, &str); 20] = [
@@ -86,6 +87,22 @@ pub(crate) fn run(words: &[OsString]) -> Result<()> {
     shell::run(&mut test)
 }
 
+/// Text of `bench verdicts --help`.
+pub(crate) fn usage() -> String {
+    let [jdks, collectors, sets] = [&JDKS[..], &COLLECTORS, &SETS].map(|words| words.join(","));
+    format!(
+        "Records programs whose truth is known, and says how often category, line and verdict are right.\n\n\
+         Usage: {USAGE}\n\n\
+         Without words all programs run, on all JDKs and collectors of theirs. Words of one kind add up, words of \
+         several\nkinds must all hold:\n  \
+         JDK        {jdks}\n  \
+         COLLECTOR  {collectors}\n  \
+         SET        {sets}\n  \
+         PROGRAM    a name in tracer/tests/stories/programs.toml or tracer/tests/verdicts/stories.rs\n\n\
+         For example: cargo xtask bench verdicts 17,21 ZGC libraries\n"
+    )
+}
+
 /// The variables that tell the test which programs to run, and their values.
 pub(crate) fn filters(words: &[OsString]) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut filters: Vec<(&str, Vec<String>)> = Vec::new();
@@ -101,10 +118,7 @@ pub(crate) fn filters(words: &[OsString]) -> Result<Vec<(&'static str, Vec<Strin
         let Some((kind, _)) = kinds.into_iter().find(|(_, holds)| *holds) else {
             bail!(
                 "bench verdicts: no JDK, collector, set or program is called {word:?}\nhelp: cargo xtask bench \
-                 verdicts [{}] [{}] [{}] [PROGRAM,...]",
-                JDKS.join(","),
-                COLLECTORS.join(","),
-                SETS.join(",")
+                 verdicts --help"
             );
         };
         match filters.iter_mut().find(|(name, _)| *name == kind) {
@@ -212,8 +226,11 @@ mod tests {
                 values("TRACER_VERDICT_SETS", &["cases"]),
             ]
         );
-        for wrong in [&["--help"][..], &["8"], &["17", "nothing"], &["17,"]] {
+        for wrong in [&["--all"][..], &["8"], &["17", "nothing"], &["17,"]] {
             assert!(filters(wrong).unwrap_err().to_string().contains("help: cargo xtask bench verdicts"));
+        }
+        for known in JDKS.iter().chain(&COLLECTORS).chain(&SETS) {
+            assert!(usage().contains(known), "{known}");
         }
     }
 }

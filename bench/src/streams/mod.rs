@@ -1,13 +1,13 @@
 //! `streams`: what it costs to be told how much zlib holds, and by whom: by `--probes light`, by a whole recording,
 //! and by async-profiler.
 //!
-//! A JVM makes and ends Inflaters and Deflaters. Each way is switched on and off in the running process, and what the
+//! A JVM makes and ends Inflaters and Deflaters. Each variant is switched on and off in the running process, and what the
 //! streams cost meanwhile is compared with what they cost just before and just after. So that the question is answered,
-//! and not only asked, some streams are kept while it is on: each way must name them, all but one that samples.
+//! and not only asked, some streams are kept while it is on: each variant must name them, all but one that samples.
 
 mod answer;
 mod tables;
-mod way;
+mod variant;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::statistics::median;
 use crate::workload::{self, Java, Workload};
 use answer::Answer;
 pub(crate) use tables::tables;
-use way::Way;
+use variant::Variant;
 
 const DEPTHS: [u32; 2] = [10, 40];
 /// Recursion is neither inlined nor left to the interpreter.
@@ -51,17 +51,17 @@ struct Row {
 
 #[derive(Serialize)]
 struct Cost {
-    way: Way,
+    variant: Variant,
     /// Time beyond that of an untraced run, for each stream.
     more_ns: f64,
     /// Cost of `light`, as a multiple of it.
     light_times: f64,
 }
 
-/// Answer that a way gave in the last alternation.
+/// Answer that a variant gave in the last alternation.
 #[derive(Serialize)]
 struct Answered {
-    way: Way,
+    variant: Variant,
     answer: Answer,
 }
 
@@ -71,11 +71,11 @@ type Taken = (f64, f64);
 pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
     let java = Java::compile()?;
-    let mut ways = vec![Way::Light, Way::Full];
+    let mut variants = vec![Variant::Light, Variant::Full];
     let mut left_out = Vec::new();
     let library = async_profiler.library(&mut left_out)?;
     if library.is_some() {
-        ways.extend([Way::AsyncProfiler, Way::AsyncProfilerSampled]);
+        variants.extend([Variant::AsyncProfiler, Variant::AsyncProfilerSampled]);
     }
     let start = || Workload::start(&mut java.command(&FLAGS, "Streams"));
     let mut traced = start()?;
@@ -84,17 +84,17 @@ pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Resu
         Some(library) => Some(Attached::new(&java, library, start()?)),
         None => None,
     };
-    let mut taken = vec![vec![Vec::new(); ways.len()]; DEPTHS.len()];
+    let mut taken = vec![vec![Vec::new(); variants.len()]; DEPTHS.len()];
     let mut answers = Vec::new();
     for round in 1..=alternations {
         answers.clear();
-        for (index, way) in ways.iter().enumerate() {
-            eprintln!("{round} of {alternations}: {}", way.name());
-            let (costs, answer) = way.measure(&mut traced, with_agent.as_mut())?;
-            if !way.samples() && !answer.is_right() {
-                bail!("{} is wrong: {}", way.name(), serde_json::to_string(&answer)?);
+        for (index, variant) in variants.iter().enumerate() {
+            eprintln!("{round} of {alternations}: {}", variant.name());
+            let (costs, answer) = variant.measure(&mut traced, with_agent.as_mut())?;
+            if !variant.samples() && !answer.is_right() {
+                bail!("{} is wrong: {}", variant.name(), serde_json::to_string(&answer)?);
             }
-            answers.push(Answered { way: *way, answer });
+            answers.push(Answered { variant: *variant, answer });
             for (taken, cost) in taken.iter_mut().zip(costs) {
                 taken[index].push(cost);
             }
@@ -104,20 +104,20 @@ pub(crate) fn measure(async_profiler: &AsyncProfiler, alternations: u32) -> Resu
     Ok(Results {
         schema: "tracer.bench.streams/1",
         conditions: Conditions::new(machine, java.version, alternations),
-        rows: DEPTHS.iter().zip(&taken).map(|(depth, taken)| row(*depth, &ways, taken)).collect(),
+        rows: DEPTHS.iter().zip(&taken).map(|(depth, taken)| row(*depth, &variants, taken)).collect(),
         answers,
         left_out,
     })
 }
 
-/// `taken`: by way, then alternation. The first way is what others are compared with.
-fn row(depth: u32, ways: &[Way], taken: &[Vec<Taken>]) -> Row {
+/// `taken`: by variant, then alternation. The first variant is what others are compared with.
+fn row(depth: u32, variants: &[Variant], taken: &[Vec<Taken>]) -> Row {
     let more = |taken: &[Taken]| -> Vec<f64> { taken.iter().map(|(off, on)| on - off).collect() };
     let light = more(&taken[0]);
-    let costs = ways.iter().zip(taken).map(|(way, taken)| {
+    let costs = variants.iter().zip(taken).map(|(variant, taken)| {
         let more = more(taken);
         let times: Vec<f64> = light.iter().zip(&more).map(|(light, more)| light / more).collect();
-        Cost { way: *way, more_ns: median(&more), light_times: median(&times) }
+        Cost { variant: *variant, more_ns: median(&more), light_times: median(&times) }
     });
     let untraced: Vec<f64> = taken.iter().flatten().map(|(off, _)| *off).collect();
     Row { depth, untraced_ns: median(&untraced), costs: costs.collect() }
@@ -132,7 +132,7 @@ mod tests {
         // The machine was half as fast in the second.
         let light = vec![(100.0, 110.0), (200.0, 220.0)];
         let peer = vec![(100.0, 140.0), (200.0, 280.0)];
-        let row = row(10, &[Way::Light, Way::AsyncProfiler], &[light, peer]);
+        let row = row(10, &[Variant::Light, Variant::AsyncProfiler], &[light, peer]);
         assert_eq!((row.untraced_ns, row.costs[0].more_ns, row.costs[1].more_ns), (150.0, 15.0, 60.0));
         assert_eq!(row.costs[1].light_times, 0.25);
     }

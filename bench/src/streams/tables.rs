@@ -1,4 +1,4 @@
-//! The results as a person reads them: the cost of each way, and what it told.
+//! The results as a person reads them: the cost of each variant, and what it told.
 
 use super::answer::{Answer, Held};
 use super::{Results, Row};
@@ -15,7 +15,7 @@ pub(crate) fn tables(results: &Results) -> String {
     text
 }
 
-/// Cost that each way adds, and in brackets `light` as a multiple of that.
+/// Cost that each variant adds, and in brackets `light` as a multiple of that.
 fn costs(rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         let mut cells = vec![format!("at depth {}", row.depth), number(row.untraced_ns)];
@@ -26,7 +26,7 @@ fn costs(rows: &[Row]) -> String {
         cells
     });
     let mut head = vec!["ns for each stream", "untraced"];
-    head.extend(rows.iter().take(1).flat_map(|row| &row.costs).map(|cost| cost.way.name()));
+    head.extend(rows.iter().take(1).flat_map(|row| &row.costs).map(|cost| cost.variant.name()));
     table(&head, cells)
 }
 
@@ -38,7 +38,7 @@ fn answers(results: &Results) -> String {
         row.extend(cells(answer.deflaters));
         row
     };
-    let told = results.answers.iter().map(|told| row(told.way.name(), &told.answer));
+    let told = results.answers.iter().map(|told| row(told.variant.name(), &told.answer));
     let head = ["held by Streams.keep", "inflaters, in", "bytes", "deflaters, in", "bytes"];
     table(&head, [row("in truth", &Answer::truth())].into_iter().chain(told))
 }

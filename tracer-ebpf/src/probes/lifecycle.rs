@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    sampling::Weighed,
+    sampling::WeightedSize,
     stack::StackIndex,
     table::{Allocation, key, lifecycle},
     zlib,
@@ -33,7 +33,7 @@ pub fn lifecycle_enter(ctx: ProbeContext) -> u32 {
         && let Some(call) = begin(&ctx, thread)
     {
         let Position { pc, sp, fp } = regs::position(&ctx);
-        let stack = unwind::capture(pc, sp, fp, Weighed::NONE, unwind::EXACT);
+        let stack = unwind::capture(pc, sp, fp, WeightedSize::NONE, unwind::EXACT);
         // SAFETY: a valid map value, which only this thread uses.
         unsafe { (*call).stack = stack };
     }
@@ -126,7 +126,7 @@ fn finish(call: &Call, result: u64) {
         return;
     }
     let stack = call.stack;
-    let weighed = Weighed::once(call.size_bytes);
+    let weighed = WeightedSize::once(call.size_bytes);
     stacks::book_allocation(stack, weighed);
     live::insert(what, weighed, stack, call.thread as u32);
 }

@@ -14,7 +14,7 @@ use tracer_common::{
     config::memo as memo_mode,
     counter::Counter,
     record::{SAVED_BYTES, SAVED_OFFSET, StackRecord, kind},
-    sampling::Weighed,
+    sampling::WeightedSize,
     stack::{StackId, StackIndex},
     table::StackEntry,
     unwind::{Frame, MAX_FRAMES, Stop},
@@ -50,7 +50,7 @@ pub fn capture_interrupted() -> StackId {
 fn capture_user(begins: u64) -> StackId {
     match regs::in_user_space() {
         Some(Position { pc, sp, fp }) => {
-            let index = capture(pc, sp, fp, Weighed::NONE, begins);
+            let index = capture(pc, sp, fp, WeightedSize::NONE, begins);
             // SAFETY: a map value.
             stacks::at(index).map_or(StackId::NOT_WALKED, |entry| unsafe { (*entry).id })
         }
@@ -62,10 +62,10 @@ fn capture_user(begins: u64) -> StackId {
 /// instruction ([`RETURNED`]), or anywhere ([`EXACT`]), with these stack and frame pointers. Its frames are
 /// sent if they were not before. [`StackIndex::NOT_WALKED`] if no scratch slot was free.
 ///
-/// The allocation `weighed`, a [`Weighed`], is added to the stack's totals; [`Weighed::NONE`]: none is. If the stack
+/// The allocation `weighed`, a [`WeightedSize`], is added to the stack's totals; [`WeightedSize::NONE`]: none is. If the stack
 /// has no place in the table, that is done for [`StackIndex::OVERFLOW`].
 #[inline(always)]
-pub fn capture(pc: u64, sp: u64, fp: u64, weighed: Weighed, begins: u64) -> StackIndex {
+pub fn capture(pc: u64, sp: u64, fp: u64, weighed: WeightedSize, begins: u64) -> StackIndex {
     StackIndex(capture_stack(pc, sp, fp, weighed.0, begins) as u32)
 }
 
@@ -74,7 +74,7 @@ pub fn capture(pc: u64, sp: u64, fp: u64, weighed: Weighed, begins: u64) -> Stac
 #[inline(never)]
 pub extern "C" fn capture_stack(pc: u64, sp: u64, fp: u64, weighed: u64, begins: u64) -> u64 {
     // The verifier takes numbers alone.
-    let weighed = Weighed(weighed);
+    let weighed = WeightedSize(weighed);
     let Some((slot, slot_index)) = scratch::claim() else {
         counters::add(Counter::LostScratch, 1);
         stacks::book_allocation(StackIndex::NOT_WALKED, weighed);
@@ -111,7 +111,7 @@ pub extern "C" fn capture_stack(pc: u64, sp: u64, fp: u64, weighed: u64, begins:
             }
         }
         if let Some(entry) = stacks::at(index) {
-            if weighed != Weighed::NONE {
+            if weighed != WeightedSize::NONE {
                 stacks::add_allocation(&raw mut (*entry).totals, weighed);
             }
             if (*slot).begins == INTERRUPTED {

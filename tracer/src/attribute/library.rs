@@ -12,11 +12,11 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// The file's name of a module's path, with `#` for what was drawn for this copy of the file.
 pub fn known_name(path: &str) -> Cow<'_, str> {
-    without_drawn(file_name(path))
+    without_random_numbers(file_name(path))
 }
 
 /// `text` with `#` for each number that was drawn, and each UUID.
-pub fn without_drawn(text: &str) -> Cow<'_, str> {
+pub fn without_random_numbers(text: &str) -> Cow<'_, str> {
     let mut known = String::new();
     let mut kept = 0;
     let mut at = 0;
@@ -98,9 +98,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_was_drawn_is_left_out_once(text in "[a-f0-9é-]{0,60}|[0-9]{10,14}é[0-9]{10,14}") {
-            let known = without_drawn(&text);
+            let known = without_random_numbers(&text);
             proptest::prop_assert!(known.len() <= text.len());
-            proptest::prop_assert_eq!(without_drawn(&known), &*known);
+            proptest::prop_assert_eq!(without_random_numbers(&known), &*known);
         }
     }
 }

@@ -13,7 +13,7 @@ mod source;
 
 pub use application::Application;
 pub use classify::{Attribution, FrameTraits};
-pub use library::{known_name, without_drawn};
+pub use library::{known_name, without_random_numbers};
 pub use pattern::plain_name;
 pub use rules::{Nature, Rules, RulesError};
 pub use source::Source;

@@ -12,7 +12,7 @@ use super::jvm::{CodeUse, Jvm};
 use super::native::Native;
 use super::{Known, Source, finding, of_names, tracking, zlib};
 use crate::glibc;
-use crate::hotspot::{Hotspot, books};
+use crate::hotspot::{Hotspot, stats};
 use crate::vmmap::{Map, Owner, Usage, counted_again};
 
 /// Methods, sizes and patterns that are listed.
@@ -56,7 +56,7 @@ impl Readings {
 
 impl Readings {
     /// The segments of the code cache, if there is a JVM.
-    pub(super) fn code_heaps(&self) -> &[books::CodeHeap] {
+    pub(super) fn code_heaps(&self) -> &[stats::CodeHeap] {
         self.jvm.as_ref().and_then(|jvm| jvm.as_ref().ok()).map(|jvm| &*jvm.code.heaps).unwrap_or_default()
     }
 }
@@ -208,7 +208,7 @@ impl Filling {
     fn java_heap(&mut self, jvm: &Jvm, parts: &[(Owner, Usage)]) -> Option<JavaHeap> {
         let heap = self.known("java_heap", &jvm.java_heap)?;
         let mapped = parts.iter().find(|(owner, _)| *owner == Owner::JavaHeap).map(|(_, usage)| usage);
-        let space = |space: &books::HeapSpace| HeapSpace {
+        let space = |space: &stats::HeapSpace| HeapSpace {
             name: space.name.to_owned(),
             count: space.count,
             capacity_bytes: space.capacity_bytes,
@@ -227,7 +227,7 @@ impl Filling {
         if loaders.metaspace.is_none() {
             self.unknown.insert("class_loaders.metaspace_bytes".to_owned(), METASPACE_UNDIVIDED.to_owned());
         }
-        let kind = |kind: &books::LoaderType| LoaderType {
+        let kind = |kind: &stats::LoaderType| LoaderType {
             name: text(&kind.name),
             count: kind.count,
             classes: kind.class_count,
@@ -238,7 +238,7 @@ impl Filling {
     }
 
     fn code_cache(&mut self, code: &CodeUse) -> CodeCache {
-        let heap = |heap: &books::CodeHeap| CodeHeap {
+        let heap = |heap: &stats::CodeHeap| CodeHeap {
             name: text(&heap.name),
             reserved_bytes: heap.reserved_bytes,
             committed_bytes: heap.committed_bytes,
@@ -259,7 +259,7 @@ impl Filling {
         }
     }
 
-    fn tracking(&mut self, tracked: &books::Tracking, parts: &[(Owner, Usage)]) -> NativeMemoryTracking {
+    fn tracking(&mut self, tracked: &stats::Tracking, parts: &[(Owner, Usage)]) -> NativeMemoryTracking {
         let categories = tracking::categories(tracked, parts);
         if categories.iter().any(|category| category.committed_bytes.is_none()) {
             self.unknown.insert(format!("{TRACKING}.committed_bytes"), tracking::STACKS_UNCOUNTED.to_owned());
@@ -273,7 +273,7 @@ impl Filling {
     fn queues(&mut self, jvm: &Jvm) -> Option<Vec<CompileQueue>> {
         let queues = self.known("compile_queues", &jvm.compile_queues)?;
         let queue =
-            |queue: &books::CompileQueue| CompileQueue { name: text(&queue.name), length: queue.length };
+            |queue: &stats::CompileQueue| CompileQueue { name: text(&queue.name), length: queue.length };
         Some(self.bounds.list("/census/compile_queues", queues.iter().map(queue)))
     }
 }
@@ -331,7 +331,7 @@ fn size_class(class: &glibc::SizeClass) -> SizeClass {
     }
 }
 
-fn buffers(buffers: &books::DirectBuffers) -> DirectBuffers {
+fn buffers(buffers: &stats::DirectBuffers) -> DirectBuffers {
     DirectBuffers {
         count: buffers.count,
         capacity_bytes: buffers.capacity_bytes,
@@ -339,7 +339,7 @@ fn buffers(buffers: &books::DirectBuffers) -> DirectBuffers {
     }
 }
 
-fn loader_totals(loaders: &books::Loaders) -> LoaderTotals {
+fn loader_totals(loaders: &stats::Loaders) -> LoaderTotals {
     LoaderTotals {
         count: loaders.count,
         classes: loaders.class_count,
@@ -348,7 +348,7 @@ fn loader_totals(loaders: &books::Loaders) -> LoaderTotals {
     }
 }
 
-fn jni(references: &books::JniReferences) -> Jni {
+fn jni(references: &stats::JniReferences) -> Jni {
     Jni {
         global_count: references.global.count,
         global_bytes: references.global.bytes,
@@ -357,7 +357,7 @@ fn jni(references: &books::JniReferences) -> Jni {
     }
 }
 
-fn symbols(tables: &books::Tables) -> Symbols {
+fn symbols(tables: &stats::Tables) -> Symbols {
     Symbols {
         symbol_count: tables.symbols.count,
         symbol_bytes: tables.symbols.bytes,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Known;
 use super::document::{CodeMethod, CodeTier, Generated, Sum};
 use super::groups::NamePattern;
-use crate::hotspot::books::{
+use crate::hotspot::stats::{
     CodeHeap, CompileQueue, DirectBuffers, JavaHeap, JniReferences, Loaders, Tables, Tracking,
 };
 use crate::hotspot::{Compiled, Hotspot, Tier};
@@ -40,7 +40,7 @@ pub struct CodeUse {
 
 impl Jvm {
     pub(super) fn read(hotspot: &mut Hotspot) -> Self {
-        let known = |error: crate::hotspot::books::BookError| error.to_string();
+        let known = |error: crate::hotspot::stats::StatsError| error.to_string();
         Self {
             version: hotspot.version().to_owned(),
             vendor: hotspot.vendor().map(str::to_owned),
@@ -60,7 +60,7 @@ impl Jvm {
 impl CodeUse {
     /// Walks the code cache of a JVM.
     pub fn read(hotspot: &mut Hotspot) -> Self {
-        let book = hotspot.code_book();
+        let book = hotspot.code_stats();
         let methods: Vec<CodeMethod> = book.methods.iter().map(method).collect();
         let classes = book.methods.iter().map(|compiled| (&*compiled.class, compiled.blob.size_bytes.into()));
         let mut this = Self { heaps: book.heaps, generated: generated(classes), methods };

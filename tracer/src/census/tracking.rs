@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use super::document::{TrackedCategory, text};
-use crate::hotspot::books::{self, Tracking};
+use crate::hotspot::stats::{self, Tracking};
 use crate::vmmap::{Owner, Usage};
 
 /// Reason why a category has no committed bytes.
@@ -42,7 +42,7 @@ pub(super) fn categories(tracked: &Tracking, parts: &[(Owner, Usage)]) -> Vec<Tr
     rows
 }
 
-fn row(category: &books::TrackedCategory, same: &[Owner], parts: &[(Owner, Usage)]) -> TrackedCategory {
+fn row(category: &stats::TrackedCategory, same: &[Owner], parts: &[(Owner, Usage)]) -> TrackedCategory {
     let same: Vec<&(Owner, Usage)> = parts.iter().filter(|(owner, _)| same.contains(owner)).collect();
     let sum = |of: fn(&Usage) -> u64| {
         (!same.is_empty()).then(|| same.iter().map(|(_, usage)| of(usage)).fold(0, u64::saturating_add))
@@ -63,14 +63,14 @@ fn row(category: &books::TrackedCategory, same: &[Owner], parts: &[(Owner, Usage
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hotspot::books::TrackingLevel;
+    use crate::hotspot::stats::TrackingLevel;
 
     fn tracked(names: &[(&str, u64)]) -> Tracking {
-        let category = |(name, bytes): &(&str, u64)| books::TrackedCategory {
+        let category = |(name, bytes): &(&str, u64)| stats::TrackedCategory {
             name: (*name).to_owned(),
             reserved_bytes: 2 * bytes,
             committed_bytes: Some(*bytes),
-            ..books::TrackedCategory::default()
+            ..stats::TrackedCategory::default()
         };
         Tracking { level: TrackingLevel::Summary, categories: names.iter().map(category).collect() }
     }

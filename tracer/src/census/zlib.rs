@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// A state that was proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct ZlibState {
     pub kind: Kind,
     pub address: u64,
     /// Address of its `z_stream`.
@@ -76,12 +76,12 @@ pub struct States {
 
 impl States {
     /// Adds a state.
-    pub fn add(&mut self, state: &State) {
+    pub fn add(&mut self, state: &ZlibState) {
         match state.kind {
             Kind::Inflate => self.inflate.add(state.bytes),
             Kind::Deflate => self.deflate.add(state.bytes),
         }
-        let State { kind, level, window_bits, has_window, .. } = *state;
+        let ZlibState { kind, level, window_bits, has_window, .. } = *state;
         self.shapes.entry(Shape { kind, level, window_bits, has_window }).or_default().add(state.bytes);
         self.makers.entry(state.allocate).or_default().add(state.bytes);
     }
@@ -112,7 +112,7 @@ pub fn may_be_state(prefix: &[u8]) -> bool {
 
 impl Prover<'_> {
     /// The state at `address`, if there is one.
-    pub fn prove(&self, address: u64) -> Option<State> {
+    pub fn prove(&self, address: u64) -> Option<ZlibState> {
         let mut state = [0; FIELDS_BYTES];
         self.memory.read(address, &mut state).ok()?;
         if !may_be_state(&state) {
@@ -128,7 +128,7 @@ impl Prover<'_> {
         let proved = if is_inflate(half(&state, 8)?) { self.inflate(address, &state) } else { None };
         let (kind, bytes, level, window_bits, has_window) =
             proved.or_else(|| self.deflate(address, &state))?;
-        Some(State { kind, address, stream, bytes, level, window_bits, has_window, allocate })
+        Some(ZlibState { kind, address, stream, bytes, level, window_bits, has_window, allocate })
     }
 
     fn inflate(&self, address: u64, state: &[u8]) -> Option<(Kind, u64, Option<u8>, u8, bool)> {

@@ -12,7 +12,7 @@ use super::holders::{milliseconds, watched};
 use super::plain::{PlainArgs, TopArgs};
 use super::process_name::ProcessName;
 use crate::census::{self, Census};
-use crate::holders::{self, Look, MAX_PAUSE, Options};
+use crate::holders::{self, HoldersResult, MAX_PAUSE, Options};
 use crate::output;
 use crate::process::Pid;
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let look = args.holders.then(|| look(args, pid)).transpose()?;
     match (writing.is_json, look) {
         (true, None) => writing.json(&census)?,
-        (true, Some(Look { subject, result })) => {
+        (true, Some(HoldersResult { subject, result })) => {
             let holders = result.map(|holders| output::holders::value(&holders, &subject)).map_err(|why| {
                 census.unknown.insert("holders".to_owned(), why.to_string());
             });
@@ -88,7 +88,7 @@ struct WithHolders<'a> {
     holders: Option<Value>,
 }
 
-fn look(args: &Args, pid: Option<Pid>) -> Result<Look, Failure> {
+fn look(args: &Args, pid: Option<Pid>) -> Result<HoldersResult, Failure> {
     let options = Options { max_pause: args.max_pause.unwrap_or(MAX_PAUSE), ..Options::default() };
     Ok(match (&args.core, pid) {
         (Some(path), _) => holders::of_core(path, &options)?,

@@ -8,7 +8,7 @@ use super::failure::{Failure, status};
 use super::plain::{PlainArgs, TopArgs};
 use super::process_name::ProcessName;
 use crate::census::TakeError;
-use crate::holders::{self, HoldersError, Look, Options};
+use crate::holders::{self, HoldersError, HoldersResult, Options};
 use crate::output::holders as output;
 use crate::output::units::parse_bytes;
 use crate::process::Pid;
@@ -58,7 +58,7 @@ pub fn milliseconds(text: &str) -> Result<Duration, String> {
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let writing = args.writing.open()?;
     let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
-    let Look { mut subject, result } = match (&args.core, pid) {
+    let HoldersResult { mut subject, result } = match (&args.core, pid) {
         (Some(path), _) => holders::of_core(path, &options(args))?,
         (None, Some(pid)) => watched(pid, &options(args))?,
         (None, None) => {
@@ -102,7 +102,7 @@ fn options(args: &Args) -> Options {
 ///
 /// # Errors
 /// It is not there, not to be read, or ended meanwhile.
-pub fn watched(pid: Pid, options: &Options) -> Result<Look, TakeError> {
+pub fn watched(pid: Pid, options: &Options) -> Result<HoldersResult, TakeError> {
     holders::of_pid(pid, options, &mut |notice| {
         if let Some(text) = output::notice(notice, pid) {
             eprintln!("{text}");

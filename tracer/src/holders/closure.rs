@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::blocks::Blocks;
-use super::verdict::{Owner, State, Verdict};
+use super::verdict::{HolderState, Owner, Verdict};
 use crate::process::memory::ProcessMemory;
 
 /// Read of one block: tables of pointers are at the beginning of what is larger.
@@ -44,7 +44,7 @@ pub(super) fn of(
     let mut taken: Vec<Option<u32>> = vec![None; blocks.len()];
     let index: HashMap<u64, usize> = verdicts
         .iter()
-        .filter(|verdict| verdict.state != State::None)
+        .filter(|verdict| verdict.state != HolderState::None)
         .filter_map(|verdict| Some((verdict.block.address, blocks.at(verdict.block.address)?)))
         .collect();
     for (number, verdict) in (0..).zip(verdicts) {
@@ -118,7 +118,7 @@ mod tests {
             let verdict = Verdict {
                 block: blocks.get(0).expect("a block"),
                 owner: Owner { class: class.to_owned(), field: field.to_owned() },
-                state: State::Held,
+                state: HolderState::Held,
                 path: Arc::default(),
             };
             let (closures, taken) = of(&memory, &blocks, &[verdict]);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::blocks::Blocks;
-use crate::hotspot::heap::{ClassId, Look, Object};
+use crate::hotspot::heap::{ClassId, MarkedHeap, Object};
 
 /// Bytes below which a block proves no field: small blocks are many.
 const MIN_PROOF_BYTES: u64 = 64;
@@ -70,7 +70,7 @@ impl Evidence {
 }
 
 /// Finds every object that has the address of a block.
-pub(super) fn find(look: &mut Look<'_, '_>, blocks: &Blocks) -> Found {
+pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
     let range = blocks.range();
     let mut evidence: HashMap<FieldId, Evidence> = HashMap::new();
     let mut hits = Vec::new();

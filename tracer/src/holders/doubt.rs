@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::blocks::{Block, Blocks};
-use super::verdict::{Owner, State, Verdict};
+use super::verdict::{HolderState, Owner, Verdict};
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
@@ -26,9 +26,13 @@ pub(super) fn take_back(
     verdicts: &mut [Verdict],
     taken: &mut [Option<u32>],
 ) {
-    let is_lost = |verdict: Option<&Verdict>| verdict.is_some_and(|verdict| verdict.state == State::Lost);
-    let lost: HashSet<u64> =
-        verdicts.iter().filter(|it| it.state == State::Lost).map(|verdict| verdict.block.address).collect();
+    let is_lost =
+        |verdict: Option<&Verdict>| verdict.is_some_and(|verdict| verdict.state == HolderState::Lost);
+    let lost: HashSet<u64> = verdicts
+        .iter()
+        .filter(|it| it.state == HolderState::Lost)
+        .map(|verdict| verdict.block.address)
+        .collect();
     if lost.is_empty() {
         return;
     }
@@ -43,8 +47,8 @@ pub(super) fn take_back(
     let mut taken_back = HashSet::new();
     for (number, verdict) in (0_u32..).zip(verdicts.iter_mut()) {
         let is_led_to = found.as_ref().is_none_or(|found| found.contains(&verdict.block.address));
-        if verdict.state == State::Lost && is_led_to {
-            verdict.state = State::None;
+        if verdict.state == HolderState::Lost && is_led_to {
+            verdict.state = HolderState::None;
             taken_back.insert(number);
         }
     }
@@ -84,7 +88,7 @@ fn leads_to(
 /// A sentence for each field whose blocks may be lost, or another's.
 pub(super) fn told(verdicts: &[Verdict]) -> Option<String> {
     let mut sums: BTreeMap<&Owner, (u64, u64)> = BTreeMap::new();
-    for verdict in verdicts.iter().filter(|verdict| verdict.state == State::None) {
+    for verdict in verdicts.iter().filter(|verdict| verdict.state == HolderState::None) {
         let (count, bytes) = sums.entry(&verdict.owner).or_default();
         *count += 1;
         *bytes = bytes.saturating_add(verdict.block.bytes);
@@ -129,14 +133,14 @@ mod tests {
         let verdict = |index| Verdict {
             block: blocks.get(index).expect("a block"),
             owner: owner.clone(),
-            state: State::Lost,
+            state: HolderState::Lost,
             path: Arc::default(),
         };
         let mut verdicts = vec![verdict(0), verdict(1), verdict(2)];
         let mut taken = vec![Some(0), Some(1), Some(2), Some(0), None];
         take_back(&memory, &[], &blocks, &mut verdicts, &mut taken);
-        let states: Vec<State> = verdicts.iter().map(|verdict| verdict.state).collect();
-        assert_eq!(states, [State::Lost, State::None, State::Lost]);
+        let states: Vec<HolderState> = verdicts.iter().map(|verdict| verdict.state).collect();
+        assert_eq!(states, [HolderState::Lost, HolderState::None, HolderState::Lost]);
         assert_eq!(taken, [Some(0), None, Some(2), Some(0), None]);
         assert!(told(&verdicts).is_some_and(|text| text.starts_with("1 blocks")));
     }

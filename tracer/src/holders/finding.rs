@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::group::Group;
-use super::verdict::State;
+use super::verdict::HolderState;
 use crate::hotspot::heap::StepKind;
 
 /// Bytes from which on lost memory is a finding.
@@ -39,9 +39,9 @@ pub(super) fn of(groups: &[Group]) -> Vec<Finding> {
             format!("{}.{}", step.class.as_deref().unwrap_or("?"), step.name.as_deref().unwrap_or("?"))
         });
         let (sums, name) = match (group.state, of_static) {
-            (State::Lost, _) => (&mut lost, format!("{}.{}", owner.class, owner.field)),
-            (State::Collectable, _) => (&mut waiting, format!("{}.{}", owner.class, owner.field)),
-            (State::Held, Some(name)) => (&mut statics, name),
+            (HolderState::Lost, _) => (&mut lost, format!("{}.{}", owner.class, owner.field)),
+            (HolderState::Collectable, _) => (&mut waiting, format!("{}.{}", owner.class, owner.field)),
+            (HolderState::Held, Some(name)) => (&mut statics, name),
             _ => continue,
         };
         let (bytes, count) = sums.entry(name).or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks::Blocks;
 use super::closure::Closure;
-use super::verdict::{Owner, State, Verdict};
+use super::verdict::{HolderState, Owner, Verdict};
 use crate::census::NamePattern;
 use crate::hotspot::heap::{Step, StepKind};
 
@@ -14,7 +14,7 @@ use crate::hotspot::heap::{Step, StepKind};
 pub struct Group {
     /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
-    pub state: State,
+    pub state: HolderState,
     /// Path from the root to the owner.
     pub path: Arc<[Step]>,
     pub count: u64,
@@ -25,7 +25,7 @@ pub struct Group {
 }
 
 /// Properties that the blocks of a group share.
-type Key = (Owner, State, Arc<[Step]>);
+type Key = (Owner, HolderState, Arc<[Step]>);
 
 /// The group of each block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn of(
     let mut groups: Vec<(Group, Key, BTreeSet<String>)> = Vec::new();
     let mut of_verdict = Vec::with_capacity(verdicts.len());
     for (verdict, closure) in verdicts.iter().zip(closures) {
-        if verdict.state == State::None {
+        if verdict.state == HolderState::None {
             of_verdict.push(usize::MAX);
             continue;
         }
@@ -108,8 +108,14 @@ pub(super) fn of(
         })
         .enumerate()
         .collect();
-    let mut none =
-        Group { owner: None, state: State::None, path: Arc::default(), count: 0, bytes: 0, exact: true };
+    let mut none = Group {
+        owner: None,
+        state: HolderState::None,
+        path: Arc::default(),
+        count: 0,
+        bytes: 0,
+        exact: true,
+    };
     for (block, _) in blocks.iter().zip(taken).filter(|(block, taken)| taken.is_none() && before.has(*block))
     {
         none.count += 1;

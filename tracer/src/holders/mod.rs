@@ -24,13 +24,13 @@ use std::time::Duration;
 pub use self::finding::Finding;
 pub use self::group::{BlockGroup, BlockGroups, Group};
 pub use self::stopped::Prediction;
-pub use self::take::{Look, Subject, of_core, of_pid};
-pub use self::verdict::{Owner, State};
+pub use self::take::{HoldersResult, Subject, of_core, of_pid};
+pub use self::verdict::{HolderState, Owner};
 pub use crate::hotspot::heap::{Step, StepKind};
 
 use self::blocks::Blocks;
 use self::stopped::Stopper;
-use self::verdict::{Verdicts, judge};
+use self::verdict::{Verdicts, verdicts};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, HeapError, Quality, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
@@ -268,7 +268,8 @@ fn of_live(
         let snapshot = stopper.take(copy, notice)?;
         retries += snapshot.retries;
         let blocks = read_blocks()?;
-        let verdicts = access.look(&snapshot.copy, snapshot.roots, |look| judge(look, &blocks, &before))?;
+        let verdicts =
+            access.look(&snapshot.copy, snapshot.roots, |look| verdicts(look, &blocks, &before))?;
         if verdicts.quality.is_consistent() {
             let pause = Pause {
                 method: Method::Ptrace,
@@ -324,7 +325,7 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
         .map_err(|error| HoldersError::Refused(format!("the Java heap cannot be read: {error}")))?;
     let roots = access.roots(image.threads, image.residency)?;
     let blocks = blocks_of(image.memory, image.residency, image.mappings, &java_heap(hotspot))?;
-    let verdicts = access.look(&copy, roots, |look| judge(look, &blocks, &blocks))?;
+    let verdicts = access.look(&copy, roots, |look| verdicts(look, &blocks, &blocks))?;
     if !verdicts.quality.is_consistent() {
         return Err(HoldersError::Refused("the heap makes no sense: references lead nowhere".to_owned()));
     }

@@ -28,7 +28,7 @@ pub struct Subject {
 
 /// A look, and the process that it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct HoldersResult {
     pub subject: Subject,
     /// The answer, or the reason for which there is none.
     pub result: Result<Holders, HoldersError>,
@@ -38,14 +38,18 @@ pub struct Look {
 ///
 /// # Errors
 /// No such process, not permitted, or it ended meanwhile.
-pub fn of_pid(pid: Pid, options: &Options, notice: &mut dyn FnMut(&Notice)) -> Result<Look, TakeError> {
+pub fn of_pid(
+    pid: Pid,
+    options: &Options,
+    notice: &mut dyn FnMut(&Notice),
+) -> Result<HoldersResult, TakeError> {
     let target = inspect(pid)?;
     let result = of_process(&target, options, notice);
     // A process that ended was not read to the end, and why it cannot be read is no news.
     if result.is_err() && !target.is_alive() {
         return Err(TargetError::EndedMeanwhile { pid, comm: target.comm }.into());
     }
-    Ok(Look { subject: subject(&target), result })
+    Ok(HoldersResult { subject: subject(&target), result })
 }
 
 fn subject(target: &Target) -> Subject {
@@ -64,7 +68,7 @@ fn subject(target: &Target) -> Subject {
 ///
 /// # Errors
 /// The file cannot be read, or is no core file of a process of this kind of machine.
-pub fn of_core(path: &Path, options: &Options) -> Result<Look, TakeError> {
+pub fn of_core(path: &Path, options: &Options) -> Result<HoldersResult, TakeError> {
     let refused = |source| TakeError::Core { path: path.to_owned(), source };
     let core = Core::open(path).map_err(refused)?;
     let stored = core.stored_bytes().map_err(CoreError::Io).map_err(refused)?;
@@ -79,7 +83,7 @@ pub fn of_core(path: &Path, options: &Options) -> Result<Look, TakeError> {
     };
     let result = look(&core, options, &mut subject.version);
     let result = budget.cut_short().map_or(result, |why| Err(HoldersError::Refused(why)));
-    Ok(Look { subject, result })
+    Ok(HoldersResult { subject, result })
 }
 
 /// Looks at the JVM of a core file, and notes its version.

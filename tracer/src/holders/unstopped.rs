@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::blocks::Blocks;
-use super::verdict::{State, Verdict, Verdicts, judge};
+use super::verdict::{HolderState, Verdict, Verdicts, verdicts};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{HeapAccess, HeapCopy};
 use crate::process::memory::ProcessMemory;
@@ -57,13 +57,13 @@ pub(super) fn look(
             notice(&Notice::Moment);
         }
         last_blocks = blocks()?;
-        let found = access.look(&copy, roots, |look| judge(look, &last_blocks, &last_blocks))?;
+        let found = access.look(&copy, roots, |look| verdicts(look, &last_blocks, &last_blocks))?;
         looks += 1;
         all.quality = found.quality;
         all.bad_places = found.bad_places;
         for mut verdict in found.verdicts {
-            if verdict.state >= State::Collectable {
-                verdict.state = State::Unseen;
+            if verdict.state >= HolderState::Collectable {
+                verdict.state = HolderState::Unseen;
                 verdict.path = std::sync::Arc::default();
             }
             let known = best.entry(verdict.block.address).or_insert_with(|| verdict.clone());

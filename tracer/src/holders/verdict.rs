@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, Blocks};
 use super::discover::{self, FieldId, Hit};
-use crate::hotspot::heap::{ClassId, Look, Quality, Reach, Step};
+use crate::hotspot::heap::{ClassId, MarkedHeap, Quality, Reach, Step};
 
 /// Paths that are worked out for one look: what is held is grouped by its path, so all of them, up to here.
 const MAX_PATHS: usize = 1 << 20;
@@ -17,7 +17,7 @@ const VIEWS: [&str; 3] =
 /// State of a block: how it is held, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum HolderState {
     /// A static field, a thread's object, a class loader or JNI leads to it.
     Held,
     /// A word on a thread's stack or in its registers leads to it.
@@ -34,7 +34,7 @@ pub enum State {
     None,
 }
 
-impl State {
+impl HolderState {
     /// Name as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ pub struct Owner {
 pub(super) struct Verdict {
     pub(super) block: Block,
     pub(super) owner: Owner,
-    pub(super) state: State,
+    pub(super) state: HolderState,
     /// Path from the root to the owner; empty if nothing leads to it.
     pub(super) path: Arc<[Step]>,
 }
@@ -97,14 +97,14 @@ pub(super) struct Verdicts {
 /// The best of an object's hits on a block.
 #[derive(Clone, Copy)]
 struct Best {
-    state: State,
+    state: HolderState,
     /// Index in the order of marking: the smaller, the shorter the path.
     index: Option<usize>,
     hit: Hit,
 }
 
 impl Best {
-    fn rank(&self) -> (State, usize) {
+    fn rank(&self) -> (HolderState, usize) {
         (self.state, self.index.unwrap_or(usize::MAX))
     }
 }
@@ -112,7 +112,7 @@ impl Best {
 /// Judges every block that a Java object has the address of. An unreachable block is lost only if it was there `before`
 /// the look, too, and if its field is not known to keep addresses of what was freed; else it may be another's, and has
 /// no state.
-pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -> Verdicts {
+pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &Blocks) -> Verdicts {
     let found = discover::find(look, blocks);
     // Memory that a cleaner itself has is held as long as the object whose end it waits for.
     let waiting: HashMap<u64, u64> = found
@@ -135,11 +135,11 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -
             None => hit.object.index,
         };
         let state = match (index, waiting.contains_key(&hit.object.address)) {
-            (None, true) => State::Collectable,
-            (None, false) if is_view => State::None,
-            (index, _) => State::of(index.map(|index| look.reach(index))),
+            (None, true) => HolderState::Collectable,
+            (None, false) if is_view => HolderState::None,
+            (index, _) => HolderState::of(index.map(|index| look.reach(index))),
         };
-        if state == State::Lost {
+        if state == HolderState::Lost {
             *dead.entry((hit.field, hit.block)).or_default() += 1;
         }
         let other = Best { state, index, hit };
@@ -153,7 +153,7 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -
     }
     let mut owners: HashMap<FieldId, Owner> = HashMap::new();
     let mut order: Vec<(usize, Best)> =
-        best.into_iter().filter(|(_, best)| best.state != State::None).collect();
+        best.into_iter().filter(|(_, best)| best.state != HolderState::None).collect();
     order.sort_unstable_by_key(|(block, _)| *block);
     let mut verdicts = Vec::with_capacity(order.len());
     let mut paths: HashMap<Rc<[Step]>, Arc<[Step]>> = HashMap::new();
@@ -161,14 +161,14 @@ pub(super) fn judge(look: &mut Look<'_, '_>, blocks: &Blocks, before: &Blocks) -
         let is_shared = dead.get(&(best.hit.field, block)).is_some_and(|count| *count > 1);
         let Some(block) = blocks.get(block) else { continue };
         let field = best.hit.field;
-        let is_doubtful =
-            best.state == State::Lost && (is_shared || found.stale.contains(&field) || !before.has(block));
-        let state = if is_doubtful { State::None } else { best.state };
+        let is_doubtful = best.state == HolderState::Lost
+            && (is_shared || found.stale.contains(&field) || !before.has(block));
+        let state = if is_doubtful { HolderState::None } else { best.state };
         let owner = owners.entry(field).or_insert_with(|| Owner {
             class: look.class_name(field.class).to_string(),
             field: look.field(field.class, field.offset).map(|name| name.to_string()).unwrap_or_default(),
         });
-        let has_path = verdicts.len() < MAX_PATHS && best.state < State::Collectable;
+        let has_path = verdicts.len() < MAX_PATHS && best.state < HolderState::Collectable;
         let path = best.index.filter(|_| has_path).map(|index| look.path(index)).unwrap_or_default();
         let path = paths.entry(path.clone()).or_insert_with(|| path.iter().cloned().collect()).clone();
         verdicts.push(Verdict { block, owner: owner.clone(), state, path });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Kind of a [`JavaFrame`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum JavaFrameKind {
     /// A Java method.
     Method,
     /// Code of the JVM's own in its code cache: a stub, adapter, or the interpreter. `method` is
@@ -54,7 +54,7 @@ impl fmt::Display for Stale {
 /// A frame as the JVM sees it: several come from one compiled frame with inlined methods.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JavaFrame {
-    pub kind: Kind,
+    pub kind: JavaFrameKind,
     /// Name with dots; hidden classes without their address ([`super::readable_class_name`]). Empty unless `kind` is
     /// `Method`.
     pub class: Arc<str>,
@@ -79,13 +79,13 @@ pub struct JavaFrame {
 impl JavaFrame {
     /// A frame of the JVM's own code.
     pub(super) fn stub(name: &str) -> Self {
-        Self { kind: Kind::Stub, method: name.into(), ..Self::unknown(None) }
+        Self { kind: JavaFrameKind::Stub, method: name.into(), ..Self::unknown(None) }
     }
 
     /// A frame without a name, because of `stale`.
     pub(super) fn unknown(stale: Option<Stale>) -> Self {
         Self {
-            kind: Kind::Unknown,
+            kind: JavaFrameKind::Unknown,
             class: Arc::default(),
             method: Arc::default(),
             signature: Arc::default(),
@@ -102,11 +102,11 @@ impl JavaFrame {
     /// `package.Class.method`, the stub's name, or `[unknown: reason]`.
     pub fn function(&self) -> String {
         match (self.kind, &self.stale) {
-            (Kind::Method, _) => format!("{}.{}", self.class, self.method),
-            (Kind::Stub, _) => self.method.to_string(),
-            (Kind::Continuation, _) => "[virtual thread: older frames are in the heap]".to_owned(),
-            (Kind::Unknown, Some(stale)) => format!("[unknown: {stale}]"),
-            (Kind::Unknown, None) => "[unknown: not a Java frame]".to_owned(),
+            (JavaFrameKind::Method, _) => format!("{}.{}", self.class, self.method),
+            (JavaFrameKind::Stub, _) => self.method.to_string(),
+            (JavaFrameKind::Continuation, _) => "[virtual thread: older frames are in the heap]".to_owned(),
+            (JavaFrameKind::Unknown, Some(stale)) => format!("[unknown: {stale}]"),
+            (JavaFrameKind::Unknown, None) => "[unknown: not a Java frame]".to_owned(),
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(JavaFrame::stub("ic_miss_stub").function(), "ic_miss_stub");
         assert_eq!(JavaFrame::unknown(Some(Stale::Nmethod(7))).function(), "[unknown: stale nmethod #7]");
         let method = JavaFrame {
-            kind: Kind::Method,
+            kind: JavaFrameKind::Method,
             class: "java.lang.Thread".into(),
             method: "run".into(),
             ..JavaFrame::unknown(None)

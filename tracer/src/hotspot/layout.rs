@@ -11,8 +11,8 @@ pub(super) use self::ranges::{End, G1Layout, RangesLayout, SpaceField};
 pub(super) use self::runtime::{FieldsLayout, FlagLayout, ObjectLayout, ThreadLayout, ThreadsLayout};
 
 use super::HotspotError;
-use super::books::BooksLayout;
 use super::heap::HeapLayout;
+use super::stats::StatsLayout;
 use super::vmstructs::{Field, VmStructs, Width};
 
 /// Layout of all that is used of one JVM.
@@ -25,7 +25,7 @@ pub(super) struct Layout {
     pub(super) objects: Option<ObjectLayout>,
     pub(super) threads: Option<ThreadLayout>,
     pub(super) ranges: RangesLayout,
-    pub(super) books: BooksLayout,
+    pub(super) stats: StatsLayout,
     /// Fields for reading the heap, or those that this JVM does not describe.
     pub(super) heap: Result<HeapLayout, String>,
     /// Reasons for which a subject is absent.
@@ -47,9 +47,9 @@ impl Layout {
         let objects = optional(ObjectLayout::new(structs, feature), &mut missing);
         let threads = optional(ThreadLayout::new(structs), &mut missing);
         let ranges = RangesLayout::new(structs);
-        let books = BooksLayout::new(structs);
+        let stats = StatsLayout::new(structs);
         let heap = HeapLayout::new(structs).map_err(|error| error.to_string());
-        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, books, heap, missing })
+        Ok(Self { code, nmethod, method, flags, objects, threads, ranges, stats, heap, missing })
     }
 }
 

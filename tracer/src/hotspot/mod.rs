@@ -5,7 +5,6 @@
 //! changes while it is read, so what is stale or torn is marked, never shown as a wrong name. Knows
 //! nothing of probes or output.
 
-pub mod books;
 mod class_name;
 mod code_cache;
 mod copied;
@@ -23,6 +22,7 @@ mod ranges;
 mod read;
 mod resolve;
 mod starting;
+pub mod stats;
 mod symbols;
 mod threads;
 mod unsigned5;
@@ -41,7 +41,7 @@ use tracer_common::unwind::Frame;
 
 pub use self::class_name::readable as readable_class_name;
 pub use self::code_cache::Blob;
-pub use self::frame::{JavaFrame, Kind, Stale, Tier};
+pub use self::frame::{JavaFrame, JavaFrameKind, Stale, Tier};
 pub use self::ranges::{JvmRange, RangeKind};
 pub use self::resolve::Compiled;
 pub use self::starting::Starting;

@@ -12,7 +12,7 @@ use tracer_common::unwind::{Frame, frame_kind};
 
 use super::code_cache::{Blob, CodeCache};
 use super::copied::{Copied, CopiedScope};
-use super::frame::{JavaFrame, Kind, Stale, Tier};
+use super::frame::{JavaFrame, JavaFrameKind, Stale, Tier};
 use super::history::{History, Remembered};
 use super::layout::Layout;
 use super::method::{self, Method};
@@ -75,7 +75,7 @@ impl Names {
                 [self.interrupted(source, frame).unwrap_or_else(|| stub(source, frame))].into()
             }
             frame_kind::CONTINUATION => {
-                [JavaFrame { kind: Kind::Continuation, ..JavaFrame::unknown(None) }].into()
+                [JavaFrame { kind: JavaFrameKind::Continuation, ..JavaFrame::unknown(None) }].into()
             }
             _ => [JavaFrame::unknown(None)].into(),
         }
@@ -87,7 +87,14 @@ impl Names {
         let is_unknown = frame.aux == 0 && !source.code_cache.interpreter.contains(&frame.pc);
         let blob = is_unknown.then(|| source.code_cache.find(source.reader, frame.pc).ok()).flatten()?;
         let Compiled { class, method, signature, tier, .. } = self.read(source, blob)?;
-        Some(JavaFrame { kind: Kind::Method, class, method, signature, tier, ..JavaFrame::unknown(None) })
+        Some(JavaFrame {
+            kind: JavaFrameKind::Method,
+            class,
+            method,
+            signature,
+            tier,
+            ..JavaFrame::unknown(None)
+        })
     }
 
     fn compiled(&mut self, source: Source<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
@@ -172,7 +179,7 @@ impl Names {
     fn remembered(&self, frame: &Frame, stale: Stale) -> JavaFrame {
         match self.history.get((frame.aux, frame.extra)) {
             Some(name) => JavaFrame {
-                kind: Kind::Method,
+                kind: JavaFrameKind::Method,
                 class: name.class.clone(),
                 method: name.method.clone(),
                 signature: name.signature.clone(),
@@ -344,7 +351,7 @@ fn tier(blob: &Blob, level: u8) -> Option<Tier> {
 fn java_frame(method: &Method, bci: Option<u32>, tier: Option<Tier>) -> JavaFrame {
     let bci = bci.filter(|_| !method.native);
     JavaFrame {
-        kind: Kind::Method,
+        kind: JavaFrameKind::Method,
         class: method.class.clone(),
         method: method.name.clone(),
         signature: method.signature.clone(),

@@ -52,7 +52,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::FREE => EventKind::Freed(prefix::<AllocationRecord>(bytes)?.0),
         kind::FAULT => {
             let record: FaultRecord = prefix(bytes)?.0;
-            EventKind::Touched {
+            EventKind::FirstTouch {
                 address: record.address,
                 stack: record.stack,
                 log2_weight: record.header.detail,

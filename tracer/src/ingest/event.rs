@@ -62,7 +62,7 @@ pub enum EventKind {
         name: String,
     },
     /// A page fault that wrote, of those that are sampled: it was taken with a chance of one in 2^`log2_weight`.
-    Touched {
+    FirstTouch {
         address: u64,
         stack: StackId,
         log2_weight: u32,

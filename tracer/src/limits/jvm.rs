@@ -3,7 +3,7 @@
 
 use super::Limit;
 use crate::hotspot::Hotspot;
-use crate::hotspot::books::CodeHeap;
+use crate::hotspot::stats::CodeHeap;
 use crate::process::Pid;
 use crate::process::mapping;
 use crate::vmmap::{Map, Owner};

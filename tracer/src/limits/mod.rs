@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cgroup::{CgroupMemory, MemoryLimit, memory_limit};
 use crate::hotspot::Hotspot;
-use crate::hotspot::books::CodeHeap;
+use crate::hotspot::stats::CodeHeap;
 use crate::process::Pid;
 use crate::vmmap::{Map, Owner};
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::attribute::{Application, FrameTraits, Rules};
 use crate::process::jvm::main_class;
-use crate::recording::{Recording, Stack, State, Step};
+use crate::recording::{BudgetStep, Recording, RecordingState, Stack};
 
 impl Profile {
     /// The profile of a recording by these rules.
@@ -148,11 +148,14 @@ fn session(recording: &Recording) -> Session {
         steps: session
             .steps
             .iter()
-            .map(|step| Step { time_ns: step.time_ns.saturating_sub(session.started_ns), ..step.clone() })
+            .map(|step| BudgetStep {
+                time_ns: step.time_ns.saturating_sub(session.started_ns),
+                ..step.clone()
+            })
             .collect(),
         ended: match &recording.state {
-            State::Finished(reason) => Some(reason.clone()),
-            State::Recording | State::Unfinished => None,
+            RecordingState::Finished(reason) => Some(reason.clone()),
+            RecordingState::Recording | RecordingState::Unfinished => None,
         },
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::by_line::{LineRow, Place, readable};
-use super::{Category, Kind, Threads, Verdict};
+use super::{Category, Threads, Verdict, VerdictKind};
 
 /// Categories that grow together: what the JVM keeps for classes, and what it keeps for threads.
 const FAMILIES: [&[&str]; 2] = [&["metaspace", "class", "symbol", "code-cache"], &["thread-stack", "thread"]];
@@ -20,7 +20,7 @@ const MOST_SHARE: f64 = 0.5;
 /// Finding: one illness.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    pub kind: Kind,
+    pub kind: VerdictKind,
     /// The category that tells it, then others that the same code makes grow.
     pub rows: Vec<RowName>,
     /// Bytes that it added in the time that it was watched; of retention, bytes that malloc keeps.
@@ -79,7 +79,7 @@ pub(super) fn of(categories: &[Category], by_line: &[LineRow], threads: &Threads
             None => findings.push(found),
         }
     }
-    let others = findings.iter().filter(|finding| finding.kind != Kind::Retention);
+    let others = findings.iter().filter(|finding| finding.kind != VerdictKind::Retention);
     let others_bytes = others.map(|finding| finding.size_bytes).fold(0, u64::saturating_add);
     // Memory that malloc kept before has grown nothing.
     let is_last = |finding: &Finding| retained_bytes(&finding.verdict).is_some_and(|it| it <= others_bytes);
@@ -228,7 +228,7 @@ impl Finding {
 
     /// Is a category that grows as a whole the same illness?
     fn is_same(&self, whole: &Finding) -> bool {
-        if self.kind == Kind::Retention || whole.kind == Kind::Retention {
+        if self.kind == VerdictKind::Retention || whole.kind == VerdictKind::Retention {
             return false;
         }
         let of_owner = self.owner == whole.owner && self.owner.is_some();
@@ -283,7 +283,7 @@ impl Finding {
 pub fn retained_bytes(verdict: &Verdict) -> Option<u64> {
     let figure = |name| verdict.figures.whole(name).unwrap_or_default();
     let freed_bytes = figure("peak_bytes").saturating_sub(figure("live_bytes"));
-    (verdict.kind == Kind::Retention).then(|| figure("kept_bytes").min(freed_bytes))
+    (verdict.kind == VerdictKind::Retention).then(|| figure("kept_bytes").min(freed_bytes))
 }
 
 /// The bytes that a row's finding added, at most those that it has in memory.

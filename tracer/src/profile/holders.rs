@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::holders::{Owner, State, Step};
+use crate::holders::{HolderState, Owner, Step};
 use crate::recording::{HolderStack, Recording, StackRef};
 
 /// The part of a row that is held one way.
@@ -18,7 +18,7 @@ pub struct HolderShare {
     /// Index of the group of the look.
     #[serde(skip)]
     group: u32,
-    pub state: State,
+    pub state: HolderState,
     /// The field that has the address. `None` if no Java object has it.
     pub owner: Option<Owner>,
     /// Path from the root to the owner.
@@ -31,7 +31,13 @@ pub struct HolderShare {
 #[cfg(test)]
 impl HolderShare {
     /// Rows of a look that was not made.
-    pub(crate) fn of(group: u32, state: State, path: Arc<[Step]>, count: u64, bytes: u64) -> HolderShare {
+    pub(crate) fn of(
+        group: u32,
+        state: HolderState,
+        path: Arc<[Step]>,
+        count: u64,
+        bytes: u64,
+    ) -> HolderShare {
         HolderShare { group, state, owner: None, path, count, bytes }
     }
 }

@@ -4,7 +4,7 @@
 
 use tracer_common::stack::StackId;
 
-use super::{Kind, Profile};
+use super::{Profile, VerdictKind};
 use crate::attribute::Rules;
 use crate::recording::fixture::{self, SECOND_NS, START_NS};
 use crate::recording::{self, End, Survivors, Writer};
@@ -26,7 +26,7 @@ struct Course {
 }
 
 /// The verdict's kind and sentence when the course was recorded for so long.
-fn verdict(course: &Course, seconds: u64) -> (Kind, String) {
+fn verdict(course: &Course, seconds: u64) -> (VerdictKind, String) {
     let (_folder, path) = fixture::folder();
     let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
     let frames = [
@@ -76,14 +76,14 @@ fn verdict(course: &Course, seconds: u64) -> (Kind, String) {
 }
 
 /// The verdicts that are right after a minute, ten minutes, an hour and eight hours.
-fn holds(name: &str, course: &Course, right: [&[Kind]; 4]) {
+fn holds(name: &str, course: &Course, right: [&[VerdictKind]; 4]) {
     for (seconds, right) in [MINUTE, 10 * MINUTE, HOUR, 8 * HOUR].into_iter().zip(right) {
         let (kind, evidence) = verdict(course, seconds);
         assert!(right.contains(&kind), "{name} for {seconds} s: {kind:?}: {evidence}");
     }
 }
 
-use Kind::{Leak, Pool, Steady, TooShort, Transient};
+use VerdictKind::{Leak, Pool, Steady, TooShort, Transient};
 
 #[test]
 fn a_cache_that_fills_in_forty_minutes() {
@@ -121,7 +121,7 @@ fn a_nightly_batch() {
             }
         },
     };
-    let before: &[Kind] = &[Pool, Steady];
+    let before: &[VerdictKind] = &[Pool, Steady];
     holds("batch", &course, [before, before, before, &[Transient, Steady]]);
 }
 

@@ -44,14 +44,14 @@ pub use peak::{Peak, PeakTimes};
 pub use quality::{Incomplete, Quality};
 pub use series::{Pause, RowSeries, Series};
 pub use threads::{CachedStacks, Creator, ThreadNames, Threads, pattern as thread_pattern};
-pub use touched::{Estimate, Touched, TouchedCategory, TouchedSite};
+pub use touched::{Estimate, TouchedCategory, TouchedMemory, TouchedSite};
 pub use view::{Sort, View};
 
-pub use crate::verdict::{Figures, Kind, Proof, Sentence, Verdict};
+pub use crate::verdict::{Figures, Proof, Sentence, Verdict, VerdictKind};
 
 use crate::limits::{Fits, Limit};
 use crate::process::Pid;
-use crate::recording::{AboutHolders, State, Step};
+use crate::recording::{AboutHolders, BudgetStep, RecordingState};
 use crate::symbolize::{Frame, FrameKind, Tier};
 
 /// The schema's name.
@@ -86,7 +86,7 @@ pub struct Profile {
     /// Whether the Java heap's maximum and everything else fit the memory limit. `None` without a JVM or a limit.
     pub fits: Option<Fits>,
     /// `None` if page faults were not sampled.
-    pub touched: Option<Touched>,
+    pub touched: Option<TouchedMemory>,
     pub series: Series,
     pub census: Censuses,
     /// Way in which it was found who keeps what is live, or why that is not known.
@@ -97,7 +97,7 @@ pub struct Profile {
     pub peak_times: PeakTimes,
     /// Is the recording whole?
     #[serde(skip)]
-    pub state: State,
+    pub state: RecordingState,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -140,7 +140,7 @@ pub struct Session {
     /// The same, percent of one CPU's time.
     pub overhead_percent_of_cpu: Option<f64>,
     /// Steps that were taken to keep within that. Times are since the session started.
-    pub steps: Vec<Step>,
+    pub steps: Vec<BudgetStep>,
     /// Reason why the session ended; `None` if the recording was not finished.
     pub ended: Option<String>,
 }
@@ -227,7 +227,7 @@ pub struct Site {
     pub verdict: Option<Verdict>,
     /// The kind of its verdict, or of its line's where it has none.
     #[serde(skip)]
-    pub found: Option<Kind>,
+    pub found: Option<VerdictKind>,
     /// The function that a person can change.
     pub owner: Option<String>,
     /// Threads by live bytes.

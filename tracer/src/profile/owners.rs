@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::class_owners::{ClassOwners, shares};
 use super::code::CodeCache;
-use super::{Category, Creator, Kind, OwnerShare, Site, Verdict};
+use super::{Category, Creator, OwnerShare, Site, Verdict, VerdictKind};
 
 /// Owners named for a category at most.
 const OWNERS: usize = 5;
@@ -86,11 +86,13 @@ fn of_code(code: &CodeCache) -> Vec<OwnerShare> {
 /// A finding of one site may be lost in what else goes on in its category.
 fn inherit(category: &mut Category, sites: &[&Site]) {
     let Some(verdict) = category.verdict.as_mut().filter(|it| !it.kind.is_finding()) else { return };
-    let of_kind = |kind: Kind| {
+    let of_kind = |kind: VerdictKind| {
         let mut found = sites.iter().filter(move |site| site.owner.is_some());
         found.find_map(|site| Some((site, site.verdict.as_ref().filter(|it| it.kind == kind)?)))
     };
-    let Some((site, found)) = of_kind(Kind::Leak).or_else(|| of_kind(Kind::GcPending)) else { return };
+    let Some((site, found)) = of_kind(VerdictKind::Leak).or_else(|| of_kind(VerdictKind::GcPending)) else {
+        return;
+    };
     let owner = site.owner.as_deref().unwrap_or_default();
     let evidence = found.evidence.clone().about(owner);
     *verdict = Verdict { evidence, ..found.clone() };

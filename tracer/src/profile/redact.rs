@@ -10,7 +10,7 @@ use super::{Profile, SiteFrame, Verdict, thread_pattern};
 use crate::holders::{Step, StepKind};
 use crate::process::Pid;
 use crate::process::jvm::main_class;
-use crate::recording::State;
+use crate::recording::RecordingState;
 
 /// Shorter names of threads are not looked for in sentences.
 const NAME_BYTES: usize = 4;
@@ -59,7 +59,7 @@ impl Profile {
                 *text = text.as_deref().map(|text| words.sentence(text));
             }
         }
-        if let State::Finished(reason) = &mut self.state {
+        if let RecordingState::Finished(reason) = &mut self.state {
             *reason = words.sentence(reason);
         }
         self.session.ended = self.session.ended.as_deref().map(|reason| words.sentence(reason));

@@ -17,7 +17,8 @@ use crate::attribute::{Attribution, Rules, plain_name};
 use crate::recording::Recording;
 use crate::symbolize::{Frame, FrameKind};
 use crate::verdict::{
-    self, AllocatorRetention, ClassChurn, ClassWork, Generator, GroupId, GroupVerdicts, Kind, RowGroups,
+    self, AllocatorRetention, ClassChurn, ClassWork, Generator, GroupId, GroupVerdicts, RowGroups,
+    VerdictKind,
 };
 
 /// The allocator's rows come before those of mappings.
@@ -222,7 +223,7 @@ fn judge_metaspace(
     if let Some(row) = categories.iter_mut().find(of_mappings) {
         (row.growth_bytes_per_s, row.verdict) = (growth_bytes_per_s, Some(verdict));
     } else if filter.keeps_category_without_stacks(id)
-        && (verdict.kind.is_finding() || verdict.kind == Kind::TooShort)
+        && (verdict.kind.is_finding() || verdict.kind == VerdictKind::TooShort)
     {
         categories.push(Category {
             growth_bytes_per_s,

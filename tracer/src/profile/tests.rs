@@ -7,7 +7,7 @@ use super::census::Fact;
 use super::*;
 use crate::attribute::Rules;
 use crate::census::{Census, document};
-use crate::holders::State;
+use crate::holders::HolderState;
 use crate::recording::{self, fixture};
 use crate::symbolize::Tier;
 
@@ -100,12 +100,12 @@ fn growth_is_told_from_what_is_held() {
     let site = |category: &str| profile.sites.iter().find(|site| site.category == category).expect("site");
     let verdict = |category: &str| site(category).verdict.clone().expect("verdict");
     // The one collection ran when a fifth of it was there.
-    assert_eq!(verdict("zlib").kind, Kind::GcPending, "{:?}", verdict("zlib"));
+    assert_eq!(verdict("zlib").kind, VerdictKind::GcPending, "{:?}", verdict("zlib"));
     assert!(verdict("zlib").evidence.contains("ran before most of it was allocated"));
     assert!(verdict("zlib").advice.contains("close() the stream"));
-    assert_eq!(verdict("direct-buffer").kind, Kind::Pool);
+    assert_eq!(verdict("direct-buffer").kind, VerdictKind::Pool);
     let category = profile.categories.iter().find(|row| row.id == "zlib").expect("zlib");
-    assert_eq!(category.verdict.as_ref().map(|verdict| verdict.kind), Some(Kind::GcPending));
+    assert_eq!(category.verdict.as_ref().map(|verdict| verdict.kind), Some(VerdictKind::GcPending));
     assert_eq!(site("compiler").growth_bytes_per_s, Some(0));
 }
 
@@ -280,12 +280,12 @@ fn rows_tell_who_keeps_what_they_hold() {
     let holders = zlib.holders.as_deref().expect("someone looked");
     // Two stacks, cold and warm, are one row.
     let told: Vec<_> = holders.iter().map(|share| (share.state, share.count, share.bytes)).collect();
-    assert_eq!(told, [(State::Held, 298, 2_403_000), (State::Collectable, 2, 500)]);
+    assert_eq!(told, [(HolderState::Held, 298, 2_403_000), (HolderState::Collectable, 2, 500)]);
     assert_eq!(holders[0].path[0].name.as_deref(), Some("OPEN"));
     let of_sites = zlib.sites.iter().map(|&site| profile.sites[site].holders.as_deref());
     assert_eq!(super::holders::merged(of_sites).as_deref(), Some(holders));
     let verdict = zlib.verdict.as_ref().expect("a verdict");
-    assert_eq!((verdict.kind, verdict.proof), (Kind::Leak, Proof::Reachability), "{verdict:?}");
+    assert_eq!((verdict.kind, verdict.proof), (VerdictKind::Leak, Proof::Reachability), "{verdict:?}");
     // Mapped memory has no owner on the heap, and where nobody looked nothing is told.
     assert!(profile.by_line.iter().filter(|row| row.source == "mapping").all(|row| row.holders.is_none()));
     let (_folder, path) = fixture::finished();

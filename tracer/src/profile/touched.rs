@@ -33,7 +33,7 @@ const KIND: &str = "touched";
 
 /// See the module.
 #[derive(Clone, Debug, Serialize)]
-pub struct Touched {
+pub struct TouchedMemory {
     /// Page faults of the process that wrote: all of them, counted.
     pub fault_count: u64,
     pub page_bytes: u64,
@@ -90,7 +90,7 @@ impl Estimate {
 }
 
 /// Estimates that the recording has of it. `None` if faults were not sampled.
-pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Option<Touched> {
+pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Option<TouchedMemory> {
     let touched = recording.touched.as_ref()?;
     let traits = frame_traits(recording, rules);
     let names = site::frame_names(&recording.frames);
@@ -139,7 +139,7 @@ pub(super) fn build(recording: &Recording, rules: &Rules, shown: &Shown) -> Opti
     }
     categories.sort_by_key(|row| Reverse(row.estimate.bytes));
     sites.sort_by_key(|site| Reverse(site.estimate.bytes));
-    Some(Touched {
+    Some(TouchedMemory {
         fault_count: touched.fault_count,
         page_bytes: PAGE_BYTES,
         java_heap_fault_count: touched.java_heap_fault_count,

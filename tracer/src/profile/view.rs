@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::{Kind, Profile, Site, Totals};
+use super::{Profile, Site, Totals, VerdictKind};
 
 /// Quantity of a site that is shown and sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +68,9 @@ impl View {
     }
 
     /// Are rows with such a verdict looked at?
-    pub fn shows_kind(self, kind: Kind) -> bool {
-        self != View::Leaks || matches!(kind, Kind::Leak | Kind::GcPending | Kind::TooShort)
+    pub fn shows_kind(self, kind: VerdictKind) -> bool {
+        self != View::Leaks
+            || matches!(kind, VerdictKind::Leak | VerdictKind::GcPending | VerdictKind::TooShort)
     }
 }
 
@@ -140,6 +141,6 @@ impl Profile {
 
     /// Did anything get lost, or end early?
     pub fn is_incomplete(&self) -> bool {
-        !self.quality.lost.is_empty() || !matches!(self.state, crate::recording::State::Finished(_))
+        !self.quality.lost.is_empty() || !matches!(self.state, crate::recording::RecordingState::Finished(_))
     }
 }

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use super::{Notice, Notify, RecordError};
 use crate::{
-    holders::{self, BlockGroup, Holders, Options, State},
+    holders::{self, BlockGroup, HolderState, Holders, Options},
     process::{self, Pid},
     recording::{AboutHolders, HolderGroup, HolderStack, RecordedHolders, Writer},
 };
@@ -177,8 +177,14 @@ fn joined(holders: &Holders, live: Live<'_>) -> Result<RecordedHolders<StackId>,
         *sum = (sum.0.saturating_add(weighed.bytes()), sum.1.saturating_add(weighed.count()));
     })?;
     let used: HashSet<usize> = sums.keys().filter_map(|(_, group)| *group).collect();
-    let none =
-        HolderGroup { owner: None, state: State::None, path: Vec::new(), count: 0, bytes: 0, exact: true };
+    let none = HolderGroup {
+        owner: None,
+        state: HolderState::None,
+        path: Vec::new(),
+        count: 0,
+        bytes: 0,
+        exact: true,
+    };
     let mut groups: Vec<HolderGroup> = Vec::new();
     let mut places: HashMap<Option<usize>, u32> = HashMap::new();
     let is_wanted = |index: usize| index < MAX_GROUPS || used.contains(&index);
@@ -227,7 +233,7 @@ mod tests {
     fn the_largest_groups_are_kept_and_one_for_what_has_no_holder() {
         let group = |count| Group {
             owner: Some(holders::Owner { class: "app.Owner".to_owned(), field: "address".to_owned() }),
-            state: State::Held,
+            state: HolderState::Held,
             path: Arc::default(),
             count,
             bytes: 1,
@@ -246,6 +252,6 @@ mod tests {
         let joined = joined(&holders, &|_| Ok(())).expect("joined");
         let counts: Vec<u64> = joined.groups.iter().map(|group| group.count).collect();
         assert_eq!(counts, (0..1_000).chain([0]).collect::<Vec<_>>());
-        assert_eq!(joined.groups.last().map(|group| group.state), Some(State::None));
+        assert_eq!(joined.groups.last().map(|group| group.state), Some(HolderState::None));
     }
 }

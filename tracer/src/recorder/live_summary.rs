@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use tracer_common::{sampling::Weighed, stack::StackId, table::Allocation};
+use tracer_common::{sampling::WeightedSize, stack::StackId, table::Allocation};
 
 use crate::process::Tid;
 use crate::recording::{LiveSize, Survivors, ThreadLive};
@@ -34,7 +34,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, weighed: Weighed) {
+    fn add(&mut self, weighed: WeightedSize) {
         self.bytes = self.bytes.saturating_add(weighed.bytes());
         self.count = self.count.saturating_add(weighed.count());
     }
@@ -111,7 +111,7 @@ mod tests {
         for &(time_ns, epoch) in live {
             summary.add(
                 StackId(7),
-                &Allocation { weighed: Weighed::once(10).0, time_ns, tid: 3, epoch, ..Allocation::ZERO },
+                &Allocation { weighed: WeightedSize::once(10).0, time_ns, tid: 3, epoch, ..Allocation::ZERO },
             );
         }
         let count = live.len() as u64;
@@ -126,7 +126,7 @@ mod tests {
     fn sizes_are_told_apart_by_powers_of_two() {
         let mut summary = LiveSummary::new(0, 32, 0);
         for size in [0, 1, 1_023, 1_024, 2_047] {
-            summary.add(StackId(7), &Allocation { weighed: Weighed::once(size).0, ..Allocation::ZERO });
+            summary.add(StackId(7), &Allocation { weighed: WeightedSize::once(size).0, ..Allocation::ZERO });
         }
         let mut rows: Vec<_> =
             summary.by_size().iter().map(|row| (row.least_bytes, row.live_bytes, row.live_count)).collect();

@@ -13,7 +13,7 @@ use std::{
 use super::{memory_snapshot::MemorySnapshot, monotonic_ns};
 use crate::{
     census::CodeUse,
-    hotspot::{self, Hotspot, Symbols, books::ConcurrentCycles},
+    hotspot::{self, Hotspot, Symbols, stats::ConcurrentCycles},
     limits,
     process::{
         Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap, read_budget::ReadBudget,
@@ -163,7 +163,7 @@ struct Observer {
     symbols: Option<Symbols>,
     jvm: Option<Hotspot>,
     /// Segments of the code cache, as they were when it was last walked.
-    code_heaps: Vec<hotspot::books::CodeHeap>,
+    code_heaps: Vec<hotspot::stats::CodeHeap>,
     /// Budget of each sample.
     budget: ReadBudget,
 }
@@ -261,7 +261,7 @@ impl Observer {
 /// Every heap and method of the code cache.
 fn code_cache(hotspot: &mut Hotspot) -> CodeCache {
     let code = CodeUse::read(hotspot);
-    let heap = |heap: crate::hotspot::books::CodeHeap| CodeHeap {
+    let heap = |heap: crate::hotspot::stats::CodeHeap| CodeHeap {
         name: heap.name,
         reserved_bytes: Some(heap.reserved_bytes),
         committed_bytes: Some(heap.committed_bytes),

@@ -6,7 +6,7 @@ use super::{ErrorKind, Notice, Notify, Options, RecordError, attach::Attached, m
 use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
-    recording::{Step, Writer},
+    recording::{BudgetStep, Writer},
     session::budget::Level,
     units,
 };
@@ -18,7 +18,7 @@ pub(super) struct OverheadControl {
     /// `None` if every allocation was recorded so far.
     sample_bytes: Option<u32>,
     /// Steps that were taken to keep to the budget.
-    steps: Vec<Step>,
+    steps: Vec<BudgetStep>,
 }
 
 impl OverheadControl {
@@ -97,7 +97,7 @@ impl OverheadControl {
         let text =
             format!("recording took {percent} % of the target's CPU time, more than {limit} %: {what}");
         notify(Notice::BudgetStep { text: text.clone() });
-        self.steps.push(Step {
+        self.steps.push(BudgetStep {
             time_ns: monotonic_ns(),
             level: name.to_owned(),
             sample_bytes: self.sample_bytes.map(u64::from),

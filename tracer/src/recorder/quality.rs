@@ -34,7 +34,7 @@ pub(super) fn write(tables: &Tables, counts: &Counts, writer: &mut Writer) -> Re
             Some(HeaviestSample { bytes: heaviest.bytes, count: heaviest.count })
         }
     };
-    writer.quality(&trust(&counters, counts.completed, heaviest_sample))?;
+    writer.quality(&quality_of(&counters, counts.completed, heaviest_sample))?;
     Ok(lost.iter().map(|(_, count)| count).sum())
 }
 
@@ -83,7 +83,7 @@ fn lost(counters: &Counters, malformed_count: u64) -> Vec<(&'static str, u64)> {
 /// Trust in the numbers: how much of them is exact or complete. `completed_count` stacks are complete though the kernel
 /// did not finish them. `heaviest_sample` is there if allocations were sampled: then a free of one that was left out
 /// looks like a free of one that is older than the session.
-fn trust(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
+fn quality_of(counters: &Counters, completed_count: u64, heaviest_sample: Option<HeaviestSample>) -> Quality {
     let walked = counters.stops.iter().sum::<u64>();
     // A walk that found no room was not made, but its allocation has no stack either.
     let stacks_total = walked.saturating_add(counters.get(Counter::LostScratch));
@@ -139,12 +139,12 @@ mod tests {
         }
         counters.stops[Stop::Complete as usize] = 90;
         counters.stops[Stop::NoRow as usize] = 10;
-        let quality = trust(&counters, 4, None);
+        let quality = quality_of(&counters, 4, None);
         assert_eq!(quality.stacks_total, Some(90 + 10 + 3));
         assert_eq!(quality.stacks_complete, Some(90 + 4 - 2));
         assert_eq!((quality.stacks_remembered, quality.unmatched_frees), (Some(60), Some(9)));
         // Sampled, a free of a block that was left out looks the same as one of an older block.
-        assert_eq!(trust(&counters, 4, Some(HeaviestSample::default())).unmatched_frees, None);
+        assert_eq!(quality_of(&counters, 4, Some(HeaviestSample::default())).unmatched_frees, None);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::{
 use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
-    recording::{CodeSample, Touched, TouchedBy, Writer},
-    session::{Session, code::CodeTotals, mappings::MappingKind, touched::Touches},
+    recording::{CodeSample, FirstTouches, TouchedBy, Writer},
+    session::{Session, code::CodeTotals, first_touches::Touches, mappings::MappingKind},
 };
 
 /// The totals as they were written last, so that only changes are.
@@ -137,7 +137,7 @@ impl Totals {
             fault_count: touches.fault_count,
             variance: touches.variance,
         };
-        let touched = Touched {
+        let touched = FirstTouches {
             fault_count: counters.get(Counter::WriteFaults),
             java_heap_fault_count: counters.get(Counter::HeapWriteFaults),
             by: session.touched.touches().iter().map(by).collect(),

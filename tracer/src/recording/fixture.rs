@@ -13,9 +13,9 @@ pub(crate) use self::census::census;
 pub(crate) use self::holders::holders;
 pub(crate) use self::mutation::mutate;
 use super::{
-    CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    JvmInfo, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, Quality, RecordedCensus, SessionInfo,
-    Survivors, TargetInfo, ThreadLive, ThreadStack, Touched, TouchedBy, Writer,
+    CensusMoment, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, FirstTouches, Header,
+    Heap, HeapArena, JvmInfo, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, Quality,
+    RecordedCensus, SessionInfo, Survivors, TargetInfo, ThreadLive, ThreadStack, TouchedBy, Writer,
 };
 use crate::limits::Limit;
 use crate::process::{Pid, Tid};
@@ -348,7 +348,7 @@ pub(crate) fn write(path: &Path) -> Writer {
         variance: 16 * 15 * samples,
     };
     let by = vec![touched(INFLATER, "malloc-arena", 40), touched(INFLATER, "thread-stack", 2)];
-    writer.touched(&Touched { fault_count: 1_000, java_heap_fault_count: 300, by }).expect("touched");
+    writer.touched(&FirstTouches { fault_count: 1_000, java_heap_fault_count: 300, by }).expect("touched");
     let code = CodeSample {
         time_ns: START_NS + SECOND_NS,
         loaded_bytes: 50_000,

@@ -12,8 +12,9 @@ use super::columns::{collect, damage, has_table, optional_text, reference, unsig
 use super::database::{meta, signed};
 use super::ids::Ids;
 use super::rows::Rows;
-pub use crate::holders::State as HolderState;
-use crate::holders::{Owner, State, Step};
+
+pub use crate::holders::HolderState;
+use crate::holders::{Owner, Step};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -47,7 +48,7 @@ pub struct AboutHolders {
 pub struct HolderGroup {
     /// `None` if no Java object has the address.
     pub owner: Option<Owner>,
-    pub state: State,
+    pub state: HolderState,
     /// Path from the root to the owner.
     pub path: Vec<Step>,
     pub count: u64,
@@ -136,7 +137,7 @@ pub(super) fn read(
         let path = if path.len() <= MAX_PATH_BYTES { path } else { "[]" };
         Ok(HolderGroup {
             owner,
-            state: State::parse(state).ok_or_else(|| damage("an unknown way of being held"))?,
+            state: HolderState::parse(state).ok_or_else(|| damage("an unknown way of being held"))?,
             path: serde_json::from_str(path).map_err(|_| damage("a path that cannot be read"))?,
             count: unsigned(row, 5)?,
             bytes: unsigned(row, 6)?,

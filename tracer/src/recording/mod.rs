@@ -35,11 +35,11 @@ pub use error::{ReadError, WriteError};
 pub use holders::{AboutHolders, HolderGroup, HolderStack, HolderState, NOT_ASKED_FOR, RecordedHolders};
 pub use limits::LimitSample;
 pub use model::{
-    Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, Header, Heap, HeapArena,
-    HeaviestSample, JvmInfo, LIGHT, LiveResident, LiveSize, MappedMemory, Memory, MemoryPart, MemorySample,
-    MomentTotals, Overhead, Quality, Recording, ResidentSample, Sample, SeriesRow, SessionInfo, Stack, State,
-    Step, Survivors, TARGET_EXITED, TargetInfo, Thread, ThreadLive, ThreadStack, Total, Totals, Touched,
-    TouchedBy,
+    BudgetStep, Call, CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, End, FirstTouches, Header,
+    Heap, HeapArena, HeaviestSample, JvmInfo, LIGHT, LiveResident, LiveSize, MappedMemory, Memory,
+    MemoryPart, MemorySample, MomentTotals, Overhead, Quality, Recording, RecordingState, ResidentSample,
+    Sample, SeriesRow, SessionInfo, Stack, Survivors, TARGET_EXITED, TargetInfo, Thread, ThreadLive,
+    ThreadStack, Total, Totals, TouchedBy,
 };
 pub use read::read;
 pub use stack_ref::StackRef;

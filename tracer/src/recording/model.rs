@@ -129,7 +129,7 @@ pub struct CompiledMethod {
 pub struct Recording {
     pub target: TargetInfo,
     pub session: SessionInfo,
-    pub state: State,
+    pub state: RecordingState,
     /// The session's length, or up to the last tick if it was not finished.
     pub duration_ns: u64,
     /// Every distinct frame; stacks refer to them by index.
@@ -160,7 +160,7 @@ pub struct Recording {
     /// Stacks by address. Empty: not known.
     pub thread_stacks: Vec<ThreadStack>,
     /// `None` if page faults were not sampled.
-    pub touched: Option<Touched>,
+    pub touched: Option<FirstTouches>,
     pub code_cache: CodeCache,
     /// Samples by time; where the code changed.
     pub code_series: Vec<CodeSample>,
@@ -174,7 +174,7 @@ pub struct Recording {
 
 /// Is the recording whole?
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum RecordingState {
     /// Closed in order, for this reason.
     Finished(String),
     /// A recorder is still writing it.
@@ -186,7 +186,7 @@ pub enum State {
 /// The reason for which a recording ends that lasted as long as its process.
 pub const TARGET_EXITED: &str = "target exited";
 
-impl State {
+impl RecordingState {
     /// Has the process ended, and the recording with it?
     pub fn has_exited(&self) -> bool {
         matches!(self, Self::Finished(reason) if reason == TARGET_EXITED)

@@ -13,9 +13,9 @@ use super::columns::{
 };
 use super::ids::Ids;
 use super::{
-    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, MomentTotals, Recording, ResidentSample,
-    Sample, SeriesRow, Source, Stack, State, Thread, Total, Totals, census, check, holders, limits, live,
-    memory, number_list, series, touched,
+    CodeCache, CodeHeap, CodeSample, Collection, CompiledMethod, MomentTotals, Recording, RecordingState,
+    ResidentSample, Sample, SeriesRow, Source, Stack, Thread, Total, Totals, census, check, holders, limits,
+    live, memory, number_list, series, touched,
 };
 use crate::symbolize::Frame;
 
@@ -28,9 +28,9 @@ pub(super) fn read(database: &Connection, being_written: bool) -> Result<Recordi
     database.execute_batch("BEGIN")?;
     let meta = meta(database)?;
     let state = match meta.get("state").map(String::as_str) {
-        Some("finished") => State::Finished(meta.get("end_reason").cloned().unwrap_or_default()),
-        Some("recording") if being_written => State::Recording,
-        Some("recording") => State::Unfinished,
+        Some("finished") => RecordingState::Finished(meta.get("end_reason").cloned().unwrap_or_default()),
+        Some("recording") if being_written => RecordingState::Recording,
+        Some("recording") => RecordingState::Unfinished,
         _ => return Err(damage("it does not say whether it was finished")),
     };
     let session: super::SessionInfo = json(&meta, "session")?;

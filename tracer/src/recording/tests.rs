@@ -22,7 +22,7 @@ fn end() -> End {
 fn what_was_written_is_read() {
     let (_folder, path) = fixture::finished();
     let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Finished("duration".to_owned()));
+    assert_eq!(recording.state, RecordingState::Finished("duration".to_owned()));
     assert_eq!(recording.duration_ns, 10 * SECOND_NS);
     assert_eq!(recording.target.command.len(), 5);
     assert_eq!(recording.target.jvm.as_ref().and_then(|jvm| jvm.gc.as_deref()), Some("G1"));

@@ -8,7 +8,7 @@ use tracer_common::stack::StackId;
 use super::columns::{collect, has_table, text, unsigned};
 use super::database::{meta, signed};
 use super::rows::Rows;
-use super::{StackRef, Touched, TouchedBy};
+use super::{FirstTouches, StackRef, TouchedBy};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -16,7 +16,7 @@ type Result<T> = rusqlite::Result<T>;
 const COUNTS: &str = "touched";
 
 /// Writes all of it. Replaces what was given before.
-pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &Touched<StackId>) -> Result<()> {
+pub(super) fn write(database: &Connection, rows: &mut Rows, touched: &FirstTouches<StackId>) -> Result<()> {
     if let Ok(text) = serde_json::to_string(touched) {
         meta(database, COUNTS, &text)?;
     }
@@ -36,8 +36,9 @@ pub(super) fn read(
     database: &Connection,
     meta: &BTreeMap<String, String>,
     stack: impl Fn(i64) -> Result<StackRef>,
-) -> Result<Option<Touched>> {
-    let Some(counts) = meta.get(COUNTS).and_then(|text| serde_json::from_str::<Touched>(text).ok()) else {
+) -> Result<Option<FirstTouches>> {
+    let Some(counts) = meta.get(COUNTS).and_then(|text| serde_json::from_str::<FirstTouches>(text).ok())
+    else {
         return Ok(None);
     };
     if !has_table(database, "touched")? {
@@ -53,5 +54,5 @@ pub(super) fn read(
             variance: unsigned(row, 4)?,
         })
     })?;
-    Ok(Some(Touched { by, ..counts }))
+    Ok(Some(FirstTouches { by, ..counts }))
 }

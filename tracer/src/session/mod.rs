@@ -8,8 +8,8 @@ pub mod collections;
 pub mod intervals;
 pub mod mappings;
 
+pub mod first_touches;
 pub mod threads;
-pub mod touched;
 
 use crate::ingest::event::{Event, EventKind};
 
@@ -20,7 +20,7 @@ pub struct Session {
     pub threads: threads::Threads,
     pub collections: collections::Collections,
     pub code: code::Code,
-    pub touched: touched::Touched,
+    pub touched: first_touches::TouchEstimator,
 }
 
 impl Session {
@@ -41,7 +41,7 @@ impl Session {
             }
             EventKind::NmethodLoaded(nmethod) => self.code.loaded(nmethod),
             EventKind::NmethodUnloaded(nmethod) => self.code.unloaded(nmethod),
-            EventKind::Touched { address, stack, log2_weight } => {
+            EventKind::FirstTouch { address, stack, log2_weight } => {
                 self.touched.add(event.time_ns, *stack, *address, *log2_weight);
             }
             EventKind::GcEnded => self.collections.end(event.time_ns),

@@ -4,7 +4,7 @@ use tracer_common::unwind::{self, frame_kind};
 
 use super::frame::{Frame, FrameKind, Tier, UnknownReason};
 use super::name::clean;
-use crate::hotspot::{self, JavaFrame, Kind, Stale};
+use crate::hotspot::{self, JavaFrame, JavaFrameKind, Stale};
 
 /// The frames that a frame of the JVM stands for, innermost first. For code that was gone before it was read only
 /// the outermost method is known: a frame without a name stands for what was inlined in it.
@@ -14,7 +14,7 @@ pub(super) fn frames(
     module_of: &mut dyn FnMut(u64) -> Option<String>,
 ) -> impl Iterator<Item = Frame> + use<> {
     let gap = match java.stale {
-        _ if java.kind != Kind::Method => None,
+        _ if java.kind != JavaFrameKind::Method => None,
         Some(Stale::Nmethod(_)) => Some(UnknownReason::FreedCode),
         Some(Stale::Unreadable) => Some(UnknownReason::UnreadableMemory),
         Some(Stale::Method) | None => None,
@@ -27,10 +27,10 @@ pub(super) fn frames(
 /// A frame as the JVM tells it.
 fn frame(java: &JavaFrame) -> Frame {
     let kind = match java.kind {
-        Kind::Method => FrameKind::Java,
-        Kind::Stub => FrameKind::Stub,
-        Kind::Continuation => return Frame::unknown(FrameKind::Java, UnknownReason::Continuation),
-        Kind::Unknown => {
+        JavaFrameKind::Method => FrameKind::Java,
+        JavaFrameKind::Stub => FrameKind::Stub,
+        JavaFrameKind::Continuation => return Frame::unknown(FrameKind::Java, UnknownReason::Continuation),
+        JavaFrameKind::Unknown => {
             let reason = match java.stale {
                 Some(Stale::Nmethod(_)) => UnknownReason::FreedCode,
                 Some(Stale::Method) => UnknownReason::UnloadedClass,
@@ -76,7 +76,7 @@ mod tests {
 
     fn method() -> JavaFrame {
         JavaFrame {
-            kind: Kind::Method,
+            kind: JavaFrameKind::Method,
             class: "com.example.Load".into(),
             method: "run".into(),
             signature: "()V".into(),
@@ -98,8 +98,12 @@ mod tests {
             (named.file.as_deref(), named.line, named.tier),
             (Some("Load.java"), Some(12), Some(Tier::C2))
         );
-        let stub =
-            JavaFrame { kind: Kind::Stub, class: Arc::default(), method: "ic_miss_stub".into(), ..method() };
+        let stub = JavaFrame {
+            kind: JavaFrameKind::Stub,
+            class: Arc::default(),
+            method: "ic_miss_stub".into(),
+            ..method()
+        };
         assert_eq!((frame(&stub).function.as_str(), frame(&stub).kind), ("ic_miss_stub", FrameKind::Stub));
         for (stale, reason) in [
             (Some(Stale::Nmethod(7)), UnknownReason::FreedCode),
@@ -107,7 +111,7 @@ mod tests {
             (Some(Stale::Unreadable), UnknownReason::UnreadableMemory),
             (None, UnknownReason::UnsupportedJvm),
         ] {
-            let lost = frame(&JavaFrame { kind: Kind::Unknown, stale, ..method() });
+            let lost = frame(&JavaFrame { kind: JavaFrameKind::Unknown, stale, ..method() });
             assert_eq!((lost.unknown, lost.kind), (Some(reason), FrameKind::Java));
             assert_eq!(lost.function, format!("[unknown: {reason}]"));
         }

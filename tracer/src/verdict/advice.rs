@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Kind;
+use super::VerdictKind;
 use crate::process::Pid;
 use crate::recording::Recording;
 
@@ -197,7 +197,7 @@ impl fmt::Display for CommandPid {
 }
 
 /// Advice about `kind` of a row, which may be of a kind itself. `pid` is the target's.
-pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: CommandPid) -> String {
+pub(super) fn advice(kind: VerdictKind, category: &str, of_kind: Option<&str>, pid: CommandPid) -> String {
     let category = match category {
         // Metadata, names and tables all live as long as the classes.
         "metaspace" | "symbol" => "class",
@@ -209,31 +209,31 @@ pub(super) fn advice(kind: Kind, category: &str, of_kind: Option<&str>, pid: Com
     let found = TABLE.iter().find(fits);
     let library = category.strip_prefix("native:");
     let text = match (kind, found, library) {
-        (Kind::TooShort, ..) => {
+        (VerdictKind::TooShort, ..) => {
             "record longer, over several collections if Java objects are involved: -d 5m".to_owned()
         }
-        (Kind::Steady | Kind::Transient, ..) => "nothing".to_owned(),
-        (Kind::Retention, ..) => {
+        (VerdictKind::Steady | VerdictKind::Transient, ..) => "nothing".to_owned(),
+        (VerdictKind::Retention, ..) => {
             TABLE.iter().find(|it| it.category == "allocator").map_or("", |it| it.held).to_owned()
         }
-        (Kind::Leak, Some(advice), _) => advice.leak.to_owned(),
-        (Kind::GcPending, Some(advice), _) => advice.pending.to_owned(),
-        (Kind::Pool, Some(advice), _) => advice.held.to_owned(),
-        (Kind::Pool, None, _) => "nothing, if it is meant to be kept".to_owned(),
-        (Kind::GcPending, None, Some(library)) => {
+        (VerdictKind::Leak, Some(advice), _) => advice.leak.to_owned(),
+        (VerdictKind::GcPending, Some(advice), _) => advice.pending.to_owned(),
+        (VerdictKind::Pool, Some(advice), _) => advice.held.to_owned(),
+        (VerdictKind::Pool, None, _) => "nothing, if it is meant to be kept".to_owned(),
+        (VerdictKind::GcPending, None, Some(library)) => {
             format!(
                 "close the objects of {library} when they are done with, instead of leaving them to the collector"
             )
         }
-        (Kind::Leak, None, Some(library)) => {
+        (VerdictKind::Leak, None, Some(library)) => {
             format!(
                 "see what the owner creates through {library} and does not close, and where the library frees it"
             )
         }
-        (Kind::GcPending, None, None) => {
+        (VerdictKind::GcPending, None, None) => {
             "free it where it is done with, instead of leaving it to the collector".to_owned()
         }
-        (Kind::Leak, None, None) => {
+        (VerdictKind::Leak, None, None) => {
             "see the owner of its first sites: what it asks for is not given back".to_owned()
         }
     };
@@ -257,21 +257,29 @@ mod tests {
 
     #[test]
     fn advice_is_that_of_the_kind_of_memory() {
-        assert!(advice(Kind::Leak, "zlib", Some("deflate"), CommandPid(Some(Pid(7)))).contains("Deflater"));
         assert!(
-            advice(Kind::GcPending, "zlib", Some("inflate"), CommandPid(Some(Pid(7)))).contains("Inflater")
+            advice(VerdictKind::Leak, "zlib", Some("deflate"), CommandPid(Some(Pid(7)))).contains("Deflater")
         );
         assert!(
-            advice(Kind::Leak, "metaspace", None, CommandPid(Some(Pid(7))))
+            advice(VerdictKind::GcPending, "zlib", Some("inflate"), CommandPid(Some(Pid(7))))
+                .contains("Inflater")
+        );
+        assert!(
+            advice(VerdictKind::Leak, "metaspace", None, CommandPid(Some(Pid(7))))
                 .contains("jcmd 7 VM.classloaders")
         );
-        assert!(advice(Kind::Leak, "metaspace", None, CommandPid(None)).contains("jcmd PID VM.classloaders"));
         assert!(
-            advice(Kind::Leak, "native:libacme.so", None, CommandPid(Some(Pid(7)))).contains("libacme.so")
+            advice(VerdictKind::Leak, "metaspace", None, CommandPid(None))
+                .contains("jcmd PID VM.classloaders")
         );
-        assert_eq!(advice(Kind::Steady, "zlib", None, CommandPid(Some(Pid(7)))), "nothing");
         assert!(
-            advice(Kind::Retention, "allocator", None, CommandPid(Some(Pid(7)))).contains("MALLOC_ARENA_MAX")
+            advice(VerdictKind::Leak, "native:libacme.so", None, CommandPid(Some(Pid(7))))
+                .contains("libacme.so")
+        );
+        assert_eq!(advice(VerdictKind::Steady, "zlib", None, CommandPid(Some(Pid(7)))), "nothing");
+        assert!(
+            advice(VerdictKind::Retention, "allocator", None, CommandPid(Some(Pid(7))))
+                .contains("MALLOC_ARENA_MAX")
         );
     }
 }

@@ -4,7 +4,7 @@ use super::advice::advice;
 use super::clauses::Sentence;
 use super::history::Point;
 use super::sentence::Figures;
-use super::{CommandPid, Kind, Proof, Verdict};
+use super::{CommandPid, Proof, Verdict, VerdictKind};
 
 /// malloc keeps some memory for what comes next: what is less is no finding.
 const RETAINED_MIN_BYTES: u64 = 16 << 20;
@@ -32,7 +32,12 @@ impl AllocatorRetention {
         Verdict { kind, proof: Proof::Course, evidence, advice, figures }
     }
 
-    fn classify(&self, retained_bytes: u64, used_bytes: u64, figures: &mut Figures) -> (Kind, Sentence) {
+    fn classify(
+        &self,
+        retained_bytes: u64,
+        used_bytes: u64,
+        figures: &mut Figures,
+    ) -> (VerdictKind, Sentence) {
         let all_bytes = retained_bytes.saturating_add(used_bytes);
         let peak = self.history.iter().max_by_key(|point| point.live_bytes()).copied().unwrap_or_default();
         let live_bytes = self.history.last().map_or(0, Point::live_bytes);
@@ -49,12 +54,12 @@ impl AllocatorRetention {
         if is_much && !grows && self.compilers_bytes >= retained_bytes / 2 {
             let held = figures.bytes("compilers_bytes", self.compilers_bytes);
             let compilers = format!("compilers held up to {held} of it, and take it for the next methods");
-            return (Kind::Steady, retained.then("; ", compilers));
+            return (VerdictKind::Steady, retained.then("; ", compilers));
         }
         let live = figures.bytes("live_bytes", live_bytes);
         if !is_much || grows {
             let live = format!("{live} of what was allocated in the session is live");
-            return (Kind::Steady, retained.then("; ", live));
+            return (VerdictKind::Steady, retained.then("; ", live));
         }
         let peak_text = figures.bytes("peak_bytes", peak.live_bytes());
         let course = if fell {
@@ -65,7 +70,7 @@ impl AllocatorRetention {
                 "of what was allocated in the session {live} is live, and never more than {peak_text} was"
             )
         };
-        (Kind::Retention, retained.then(": ", course))
+        (VerdictKind::Retention, retained.then(": ", course))
     }
 }
 
@@ -103,29 +108,29 @@ mod tests {
     fn what_is_kept_after_a_burst_is_retention() {
         let (kind, evidence) =
             retention(&[0, 50, 100, 25, 25, 25]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
-        assert_eq!(kind, Kind::Retention);
+        assert_eq!(kind, VerdictKind::Retention);
         assert_eq!(
             evidence,
             "malloc keeps 75.0 MiB of its 105.0 MiB free: live bytes fell from 100.0 MiB at 2.0 s to 25.0 MiB"
         );
         let (kind, evidence) = retention(&[5, 5, 5, 5]).classify(75 * MIB, 30 * MIB, &mut Figures::default());
-        assert_eq!(kind, Kind::Retention, "{evidence}");
+        assert_eq!(kind, VerdictKind::Retention, "{evidence}");
         assert_eq!(
             retention(&[0, 50, 100, 25, 25, 25]).classify(10 * MIB, 30 * MIB, &mut Figures::default()).0,
-            Kind::Steady
+            VerdictKind::Steady
         );
         assert_eq!(
             retention(&[0, 50, 100, 95]).classify(20 * MIB, 300 * MIB, &mut Figures::default()).0,
-            Kind::Steady
+            VerdictKind::Steady
         );
         // A burst of compilations.
         let compilers =
             AllocatorRetention { compilers_bytes: 60 * MIB, ..retention(&[0, 50, 100, 25, 25, 25]) };
-        assert_eq!(compilers.classify(75 * MIB, 30 * MIB, &mut Figures::default()).0, Kind::Steady);
+        assert_eq!(compilers.classify(75 * MIB, 30 * MIB, &mut Figures::default()).0, VerdictKind::Steady);
         // It will be used.
         assert_eq!(
             retention(&[0, 10, 20, 30, 40, 50]).classify(75 * MIB, 30 * MIB, &mut Figures::default()).0,
-            Kind::Steady
+            VerdictKind::Steady
         );
     }
 }

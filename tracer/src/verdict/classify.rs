@@ -9,7 +9,7 @@ use super::history::Point;
 use super::reachability::Reachability;
 use super::sentence::Figures;
 use super::shape::Shape;
-use super::{ClassGrowth, CommandPid, Kind, Proof, timing};
+use super::{ClassGrowth, CommandPid, Proof, VerdictKind, timing};
 use crate::attribute::Nature;
 use crate::recording::Collection;
 
@@ -87,7 +87,7 @@ impl Evidence<'_> {
 /// A kind with its evidence.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding {
-    pub(super) kind: Kind,
+    pub(super) kind: VerdictKind,
     pub(super) proof: Proof,
     pub(super) evidence: Sentence,
     pub(super) figures: Figures,
@@ -96,7 +96,12 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(kind: Kind, proof: Proof, evidence: impl Into<Sentence>, figures: Figures) -> Finding {
+    pub(super) fn new(
+        kind: VerdictKind,
+        proof: Proof,
+        evidence: impl Into<Sentence>,
+        figures: Figures,
+    ) -> Finding {
         Finding { kind, proof, evidence: evidence.into(), figures, advice: None }
     }
 }
@@ -112,7 +117,8 @@ pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
     ] {
         figures.keep(name, bytes);
     }
-    let too_short = |evidence: String, figures| Finding::new(Kind::TooShort, Proof::None, evidence, figures);
+    let too_short =
+        |evidence: String, figures| Finding::new(VerdictKind::TooShort, Proof::None, evidence, figures);
     let shape = Shape::of(case.history);
     let session = figures.time("watched_ns", end.time_ns);
     if end.time_ns < SESSION_MIN_NS {
@@ -122,7 +128,8 @@ pub(super) fn classify_growth(case: &Evidence<'_>) -> Finding {
         );
     }
     let peak = figures.bytes("peak_bytes", shape.peak_bytes);
-    let steady = |evidence: String, figures| Finding::new(Kind::Steady, Proof::Course, evidence, figures);
+    let steady =
+        |evidence: String, figures| Finding::new(VerdictKind::Steady, Proof::Course, evidence, figures);
     if shape.peak_bytes == 0 {
         let all = figures.bytes("allocated_bytes", end.allocated_bytes);
         return steady(format!("all {all} allocated was freed by the next sample"), figures);
@@ -181,10 +188,10 @@ fn collected_mostly(
         Some(growth) if !collected.has_full() => {
             let grew = growth.describe(None, &mut figures);
             let doubt = "which may be older garbage, as no collection was full";
-            (Kind::GcPending, evidence.and("; ", grew).then(", ", doubt))
+            (VerdictKind::GcPending, evidence.and("; ", grew).then(", ", doubt))
         }
-        Some(growth) => (Kind::Leak, evidence.and("; but ", growth.describe(None, &mut figures))),
-        None => (Kind::GcPending, evidence),
+        Some(growth) => (VerdictKind::Leak, evidence.and("; but ", growth.describe(None, &mut figures))),
+        None => (VerdictKind::GcPending, evidence),
     };
     Finding::new(kind, Proof::Collection, evidence, figures)
 }
@@ -201,7 +208,7 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
     }
     if case.nature == Nature::Bounded {
         let evidence = grew.then(", ", "within a limit that the JVM was given");
-        return Finding::new(Kind::Pool, Proof::Course, evidence, figures);
+        return Finding::new(VerdictKind::Pool, Proof::Course, evidence, figures);
     }
     // Not classes: what else the JVM keeps for the program goes when the program lets go of it, too.
     let nature = match (case.nature, case.classes) {
@@ -215,18 +222,18 @@ fn grows(case: &Evidence<'_>, collected: &Collected, growth: &Growth, mut figure
         let evidence = grew
             .then(", but ", "little of it is of classes that are made again and again")
             .then(": ", "what an application loads and compiles levels off once it is warm");
-        return Finding::new(Kind::TooShort, Proof::None, evidence, figures);
+        return Finding::new(VerdictKind::TooShort, Proof::None, evidence, figures);
     }
     if let Some(forgotten) = growth.forgotten(&mut figures) {
         let unknown = "it may level off, which a longer session would show";
         let evidence = grew.then(", but ", forgotten).then(": ", unknown);
-        return Finding::new(Kind::TooShort, Proof::None, evidence, figures);
+        return Finding::new(VerdictKind::TooShort, Proof::None, evidence, figures);
     }
     if let Some(waits) = growth.waits(&mut figures) {
         let evidence = grew.then(", though ", "older allocations are freed").then(": ", waits);
         let advice = "what takes it off is slower than what puts it on, or keeps a part: bound the queue or buffer, and \
                       see who frees it";
-        let finding = Finding::new(Kind::Leak, Proof::Course, evidence, figures);
+        let finding = Finding::new(VerdictKind::Leak, Proof::Course, evidence, figures);
         return Finding { advice: Some(advice), ..finding };
     }
     let mut advice = None;
@@ -281,7 +288,7 @@ fn redefined(case: &Evidence<'_>, figures: &Figures) -> Option<Finding> {
          in the {time} after it"
     ));
     let evidence = evidence.then(": ", "what that freed is used again");
-    let finding = Finding::new(Kind::GcPending, Proof::Collection, evidence, figures);
+    let finding = Finding::new(VerdictKind::GcPending, Proof::Collection, evidence, figures);
     Some(Finding { advice: Some(REDEFINE_ONCE), ..finding })
 }
 
@@ -294,7 +301,7 @@ fn reachable(
     collected: &Collected,
     grew: Sentence,
     figures: &mut Figures,
-) -> (Kind, Proof, Sentence) {
+) -> (VerdictKind, Proof, Sentence) {
     let pid = case.pid;
     // Threads are no garbage while they run.
     let survived =
@@ -304,20 +311,22 @@ fn reachable(
         (Nature::Unloaded, Some(_)) if !collected.has_full() && !case.unloads => {
             let unknown = "no collection is known to have looked for unreachable class loaders";
             let help = format!("jcmd {pid} GC.run while recording makes sure");
-            (Kind::GcPending, Proof::None, grew.then("; ", unknown).then(": ", help))
+            (VerdictKind::GcPending, Proof::None, grew.then("; ", unknown).then(": ", help))
         }
         (Nature::Collected | Nature::Unloaded, Some(survived)) if !collected.has_full() => {
             let other = "garbage that had grown old would wait for a full one";
             let help = format!("jcmd {pid} GC.run while recording makes sure");
             let evidence = Sentence::from(survived).and(", and ", grew).then("; ", other).then(": ", help);
-            (Kind::Leak, Proof::Collection, evidence)
+            (VerdictKind::Leak, Proof::Collection, evidence)
         }
-        (_, Some(survived)) => (Kind::Leak, Proof::Collection, Sentence::from(survived).and(", and ", grew)),
+        (_, Some(survived)) => {
+            (VerdictKind::Leak, Proof::Collection, Sentence::from(survived).and(", and ", grew))
+        }
         (Nature::Owned, None) if collected.count() == 0 && case.threads.is_none() => {
             let unseen = "no collection ran, so no Cleaner could free it";
-            (Kind::Leak, Proof::Course, grew.then(", and ", STAYS).then("; ", unseen))
+            (VerdictKind::Leak, Proof::Course, grew.then(", and ", STAYS).then("; ", unseen))
         }
-        (Nature::Owned, None) => (Kind::Leak, Proof::Course, grew.then(", and ", STAYS)),
+        (Nature::Owned, None) => (VerdictKind::Leak, Proof::Course, grew.then(", and ", STAYS)),
         (_, None) => {
             let unknown = "so it cannot be told whether it is still reachable";
             let why = match (case.collections, collected.count()) {
@@ -329,7 +338,7 @@ fn reachable(
                 }
             };
             let help = format!("trigger one (jcmd {pid} GC.run) while recording");
-            (Kind::GcPending, Proof::None, grew.then("; ", why).then(", ", unknown).then(": ", help))
+            (VerdictKind::GcPending, Proof::None, grew.then("; ", why).then(", ", unknown).then(": ", help))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::trend::{self, Trend};
 use super::{AllocatorRetention, ClassChurn, ClassGrowth, CommandPid, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
-use crate::recording::{ByStack, CodeSample, Collection, Recording, Source, Step, Survivors};
+use crate::recording::{BudgetStep, ByStack, CodeSample, Collection, Recording, Source, Survivors};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
@@ -196,7 +196,7 @@ impl<'a> GroupVerdicts<'a> {
     fn watched(&self, group: GroupId) -> Option<Watched> {
         let sources = self.groups.rows(group).iter().filter_map(|&row| self.recording.totals.get(row));
         let is_of_allocator = sources.map(|total| &total.source).all(|source| *source == Source::Allocator);
-        let ends = |step: &&Step| step.level == "detached" || step.level == "light" && is_of_allocator;
+        let ends = |step: &&BudgetStep| step.level == "detached" || step.level == "light" && is_of_allocator;
         let step = self.recording.session.steps.iter().find(ends)?;
         let why = match step.level.as_str() {
             "light" => "malloc was left alone to keep within the budget",

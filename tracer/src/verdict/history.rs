@@ -1,6 +1,6 @@
 //! Groups of the rows of a recording's totals, and the history of each through the session.
 
-use crate::recording::{MomentTotals, Recording, SeriesRow, State};
+use crate::recording::{MomentTotals, Recording, RecordingState, SeriesRow};
 
 /// A moment of a group. Totals are cumulative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl<'a> History<'a> {
     pub(super) fn of(recording: &'a Recording) -> Self {
         // Counted back from the end: `started_ns` may lie before the probes were attached.
         let started_ns = match (&recording.state, recording.series.last()) {
-            (State::Finished(_), Some(last)) => last.time_ns.saturating_sub(recording.duration_ns),
+            (RecordingState::Finished(_), Some(last)) => last.time_ns.saturating_sub(recording.duration_ns),
             _ => recording.session.started_ns,
         };
         let moments: Vec<u64> =
@@ -231,7 +231,7 @@ mod tests {
                     })
                     .collect(),
             };
-            recording.state = State::Unfinished;
+            recording.state = RecordingState::Unfinished;
             recording.session.started_ns = 0;
             recording.series = (1..).zip(&said).map(sample).collect();
             let history = History::of(&recording);

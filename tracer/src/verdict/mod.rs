@@ -1,7 +1,7 @@
 //! The verdicts of a recording: what the growth of a group of its rows means, with the evidence in numbers.
 //!
 //! Takes a recording, the nature of each category, and groups of the recording's rows; gives each group its history,
-//! its growth, and one [`Kind`] with a sentence and an advice. Pure; knows no profile and no output.
+//! its growth, and one [`VerdictKind`] with a sentence and an advice. Pure; knows no profile and no output.
 
 mod advice;
 mod allocator_retention;
@@ -37,7 +37,7 @@ pub(crate) use trend::Trend;
 /// Meaning of a row's course. Exactly one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum VerdictKind {
     /// Outstanding bytes grow, through collections where those could free them.
     Leak,
     /// The bytes fall when a collection runs, or nobody can tell because none ran.
@@ -54,23 +54,23 @@ pub enum Kind {
     TooShort,
 }
 
-impl Kind {
+impl VerdictKind {
     /// Name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Leak => "leak",
-            Kind::GcPending => "gc-pending",
-            Kind::Pool => "pool",
-            Kind::Transient => "transient",
-            Kind::Retention => "retention",
-            Kind::Steady => "steady",
-            Kind::TooShort => "too-short",
+            VerdictKind::Leak => "leak",
+            VerdictKind::GcPending => "gc-pending",
+            VerdictKind::Pool => "pool",
+            VerdictKind::Transient => "transient",
+            VerdictKind::Retention => "retention",
+            VerdictKind::Steady => "steady",
+            VerdictKind::TooShort => "too-short",
         }
     }
 
     /// Must somebody do something about it?
     pub const fn is_finding(self) -> bool {
-        matches!(self, Kind::Leak | Kind::GcPending | Kind::Retention)
+        matches!(self, VerdictKind::Leak | VerdictKind::GcPending | VerdictKind::Retention)
     }
 }
 
@@ -104,7 +104,7 @@ enum ClassGrowth {
 /// The meaning of a row's course.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
-    pub kind: Kind,
+    pub kind: VerdictKind,
     pub proof: Proof,
     /// Evidence in one sentence, with numbers.
     pub evidence: Sentence,

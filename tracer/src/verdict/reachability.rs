@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Kind;
+use super::VerdictKind;
 use super::clauses::Sentence;
 use super::sentence::Figures;
 use crate::recording::{HolderState, Recording, StackRef};
@@ -16,7 +16,7 @@ const REACHABLE_SHARE: f64 = 0.8;
 /// Bytes of which something was proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proven {
-    pub(super) kind: Kind,
+    pub(super) kind: VerdictKind,
     pub(super) told: Sentence,
     /// Advice more to the point than what holds for the category, now that the holders are known.
     pub(super) advice: Option<&'static str>,
@@ -48,7 +48,7 @@ impl Reachability {
         self.all_bytes = self.all_bytes.saturating_add(bytes);
     }
 
-    /// Kind that it proves for something that grows, with the reason. `None` if nothing passes.
+    /// The kind that it proves for something that grows, with the reason. `None` if nothing passes.
     pub(super) fn proves(&self, figures: &mut Figures) -> Option<Proven> {
         let share = |bytes: u64| bytes as f64 / self.all_bytes.max(1) as f64;
         let stays_bytes = self.reachable_bytes.saturating_add(self.lost_bytes);
@@ -58,7 +58,7 @@ impl Reachability {
             let told =
                 format!("at the end {garbage} of {all} was garbage that only cleaners or finalizers have");
             let told = Sentence::from(told).then(": ", "a collection frees it");
-            return Some(Proven { kind: Kind::GcPending, told, advice: None });
+            return Some(Proven { kind: VerdictKind::GcPending, told, advice: None });
         }
         if stays_bytes == 0 || share(stays_bytes) < REACHABLE_SHARE {
             return None;
@@ -83,7 +83,7 @@ impl Reachability {
             }
             false => "bound what keeps it, or remove and close what is done with",
         };
-        Some(Proven { kind: Kind::Leak, told, advice: Some(advice) })
+        Some(Proven { kind: VerdictKind::Leak, told, advice: Some(advice) })
     }
 }
 
@@ -139,10 +139,10 @@ mod tests {
     fn what_most_of_it_is_decides() {
         use HolderState::{Collectable, Held, Lost, None as NoObject, Soft, Stack, Unseen};
         let kind = |parts: &[(HolderState, u64)]| proves(parts).map(|proven| proven.kind);
-        assert_eq!(kind(&[(Held, 90), (Collectable, 10)]), Some(Kind::Leak));
-        assert_eq!(kind(&[(Soft, 40), (Stack, 50), (NoObject, 10)]), Some(Kind::Leak));
-        assert_eq!(kind(&[(Lost, 100)]), Some(Kind::Leak));
-        assert_eq!(kind(&[(Collectable, 50), (Held, 50)]), Some(Kind::GcPending));
+        assert_eq!(kind(&[(Held, 90), (Collectable, 10)]), Some(VerdictKind::Leak));
+        assert_eq!(kind(&[(Soft, 40), (Stack, 50), (NoObject, 10)]), Some(VerdictKind::Leak));
+        assert_eq!(kind(&[(Lost, 100)]), Some(VerdictKind::Leak));
+        assert_eq!(kind(&[(Collectable, 50), (Held, 50)]), Some(VerdictKind::GcPending));
         assert_eq!(kind(&[(Collectable, 40), (Held, 60)]), None, "neither is most of it");
         assert_eq!(kind(&[(Held, 50), (NoObject, 50)]), None, "half of it is not known");
         assert_eq!(kind(&[(Unseen, 100)]), None);

@@ -4,7 +4,7 @@ use super::classify::{Evidence, Finding, SMALL_BYTES, at};
 use super::collected::Collected;
 use super::history::Point;
 use super::sentence::Figures;
-use super::{Kind, Proof};
+use super::{Proof, VerdictKind};
 
 /// A block that grows by this factor at once was enlarged.
 const STEP: f64 = 1.25;
@@ -67,7 +67,7 @@ impl Shape {
             let evidence = format!(
                 "{blocks} {is} enlarged from {from} to {to} in {count}, the last by {when}, and nothing was taken out"
             );
-            Finding::new(Kind::Leak, Proof::Course, evidence, std::mem::take(figures))
+            Finding::new(VerdictKind::Leak, Proof::Course, evidence, std::mem::take(figures))
         })
     }
 
@@ -86,7 +86,7 @@ impl Shape {
         if live.saturating_mul(2) <= self.peak_bytes && !self.recurs(case.history) {
             let when = figures.time("peak_ns", self.peak_ns);
             return finding(
-                Kind::Transient,
+                VerdictKind::Transient,
                 format!("rose to {peak} by {when} and fell to {live_text}"),
                 figures,
             );
@@ -103,7 +103,7 @@ impl Shape {
         if freed_share > 0.9 && late_rate < early_rate / 4.0 {
             let when = figures.time("late_ns", late_ns);
             let evidence = format!("of {allocated}, most of it allocated before {when}, {freed} was freed");
-            return finding(Kind::Transient, evidence, figures);
+            return finding(VerdictKind::Transient, evidence, figures);
         }
         let half = from + (to - from) / 2;
         let held_bytes = match case.births {
@@ -124,7 +124,7 @@ impl Shape {
         if let Some(collected) = collected.in_passing(&mut figures) {
             evidence += &format!(", {collected}");
         }
-        finding(Kind::Steady, evidence, figures)
+        finding(VerdictKind::Steady, evidence, figures)
     }
 
     /// The verdict of what rose and stayed.
@@ -145,7 +145,7 @@ impl Shape {
             let freed = figures.bytes("more_freed_bytes", more_freed);
             evidence += &format!(", in which {allocated} more was allocated and {freed} was freed");
         }
-        Finding::new(Kind::Pool, Proof::Course, evidence, figures)
+        Finding::new(VerdictKind::Pool, Proof::Course, evidence, figures)
     }
 
     /// Is a fall from the peak one of several, as of work that comes in waves?

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::classify::{Birth, Evidence, Finding, Threads, classify_growth};
 use super::history::Point;
 use super::sentence::tests::holds;
-use super::{ClassGrowth, CommandPid, Kind, Proof};
+use super::{ClassGrowth, CommandPid, Proof, VerdictKind};
 use crate::attribute::Nature;
 use crate::process::Pid;
 use crate::recording::Collection;
@@ -75,10 +75,10 @@ fn the_chance_of_sampling_is_no_growth() {
     let births = births(0..15, 1_000 * KIB, &[]);
     let case = evidence(Nature::Owned, &grows, &[], &births);
     let found = |noise_bytes| classify_growth(&Evidence { noise_bytes, ..case }).kind;
-    assert_eq!(found(0), Kind::Leak);
-    assert_eq!(found(9_900 * KIB), Kind::Leak, "the last two thirds brought 10,000 KiB");
-    assert_ne!(found(10_100 * KIB), Kind::Leak, "that may be chance");
-    assert_eq!(found(16_000 * KIB), Kind::TooShort, "too few samples for anything");
+    assert_eq!(found(0), VerdictKind::Leak);
+    assert_eq!(found(9_900 * KIB), VerdictKind::Leak, "the last two thirds brought 10,000 KiB");
+    assert_ne!(found(10_100 * KIB), VerdictKind::Leak, "that may be chance");
+    assert_eq!(found(16_000 * KIB), VerdictKind::TooShort, "too few samples for anything");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn retained_and_never_collected_is_a_leak() {
         &gcs,
         &births(0..15, 1_000 * KIB, &gcs),
     );
-    assert_eq!(found.kind, Kind::Leak);
+    assert_eq!(found.kind, VerdictKind::Leak);
     assert_eq!(
         found.evidence,
         "11.7 MiB survived 3 GCs (2 full), which freed nothing, and it grew by 1000.0 KiB/s (95 %: \
@@ -106,7 +106,7 @@ fn threads_that_stay_grow_in_address_space() {
     let threads = Some(Threads { started_count: 30, running_count: 30 });
     let case = evidence(Nature::Owned, &grows, &[], &births);
     let found = classify_growth(&Evidence { threads, ..case });
-    assert_eq!(found.kind, Kind::Leak);
+    assert_eq!(found.kind, VerdictKind::Leak);
     assert_eq!(
         found.evidence,
         "the address space of their stacks grew by 2.0 MiB/s (95 %: 2.0 MiB/s to 2.0 MiB/s) (30 of 30 threads still run), \
@@ -133,7 +133,7 @@ fn dropped_and_collected_waits_for_the_collector() {
         &gcs,
         &births(10..13, 1_000 * KIB, &gcs),
     );
-    assert_eq!(found.kind, Kind::GcPending);
+    assert_eq!(found.kind, VerdictKind::GcPending);
     assert_eq!(
         found.evidence,
         "a full GC at 10.1 s freed 4.9 MiB of 5.0 MiB (2 collections freed 9.8 MiB in all)"
@@ -145,12 +145,12 @@ fn without_a_collection_nobody_can_tell() {
     let history = history((1..=15).map(|at| (at * 1_000 * KIB, 0, 0)));
     let births = births(0..15, 1_000 * KIB, &[]);
     let found = verdict(Nature::Collected, &history, &[], &births);
-    assert_eq!(found.kind, Kind::GcPending);
+    assert_eq!(found.kind, VerdictKind::GcPending);
     assert!(found.evidence.contains("no collection ran, so it cannot be told"), "{}", found.evidence);
     assert!(found.evidence.contains("jcmd 4711 GC.run"), "{}", found.evidence);
     // A native library frees it or does not, whether a collection runs or not.
     let found = verdict(Nature::Owned, &history, &[], &births);
-    assert_eq!(found.kind, Kind::Leak);
+    assert_eq!(found.kind, VerdictKind::Leak);
     assert!(found.evidence.contains("no collection ran"), "{}", found.evidence);
     // A JVM without probes.
     let case = Evidence {
@@ -168,7 +168,7 @@ fn without_a_collection_nobody_can_tell() {
         threads: None,
     };
     let found = classify_growth(&case);
-    assert_eq!(found.kind, Kind::GcPending);
+    assert_eq!(found.kind, VerdictKind::GcPending);
     assert!(found.evidence.contains("does not tell when it collects"), "{}", found.evidence);
 }
 
@@ -181,7 +181,7 @@ fn what_survives_while_most_is_collected_is_a_leak_all_the_same() {
     born.extend(births(12..15, 3_000 * KIB, &gcs));
     let history = history((1..=15).map(|at| (at * 3_000 * KIB, 0, collected(at))));
     let found = verdict(Nature::Collected, &history, &gcs, &born);
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("what survives grew by"), "{}", found.evidence);
 }
 
@@ -189,7 +189,7 @@ fn what_survives_while_most_is_collected_is_a_leak_all_the_same() {
 fn a_pool_fills_and_stays_while_work_goes_on() {
     let pool = |at: u64| (at.min(4) * 4_000 * KIB + at * 500 * KIB, at * 500 * KIB, 0);
     let found = verdict(Nature::Owned, &history((1..=15).map(pool)), &[], &births(0..4, 4_000 * KIB, &[]));
-    assert_eq!(found.kind, Kind::Pool);
+    assert_eq!(found.kind, VerdictKind::Pool);
     assert_eq!(
         found.evidence,
         "rose to 15.6 MiB by 4.0 s, and is 15.6 MiB after another 11.0 s, in which 5.4 MiB more was allocated and 5.4 MiB \
@@ -202,10 +202,10 @@ fn turnover_is_steady_and_a_burst_is_transient() {
     let turnover = |at: u64| (2_000 * KIB * (at + 1), 2_000 * KIB * at, 0);
     let found =
         verdict(Nature::Owned, &history((1..=15).map(turnover)), &[], &births(14..15, 2_000 * KIB, &[]));
-    assert_eq!(found.kind, Kind::Steady, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Steady, "{}", found.evidence);
     let burst = |at: u64| (at.min(5) * 9_000 * KIB, at.saturating_sub(5).min(5) * 8_900 * KIB, 0);
     let found = verdict(Nature::Owned, &history((1..=15).map(burst)), &[], &births(3..5, 250 * KIB, &[]));
-    assert_eq!(found.kind, Kind::Transient);
+    assert_eq!(found.kind, VerdictKind::Transient);
     assert_eq!(found.evidence, "rose to 43.9 MiB by 5.0 s and fell to 500.0 KiB");
 }
 
@@ -213,15 +213,15 @@ fn turnover_is_steady_and_a_burst_is_transient() {
 fn limits_shortness_and_small_things() {
     let line = |seconds: u64| history((1..=seconds).map(|at| (at * 1_000 * KIB, 0, 0)));
     let short = verdict(Nature::Owned, &line(4), &[], &births(0..4, 1_000 * KIB, &[]));
-    assert_eq!(short.kind, Kind::TooShort);
+    assert_eq!(short.kind, VerdictKind::TooShort);
     assert!(short.evidence.contains("4.0 s"), "{}", short.evidence);
     let bounded = verdict(Nature::Bounded, &line(15), &[], &[]);
-    assert_eq!(bounded.kind, Kind::Pool, "{}", bounded.evidence);
+    assert_eq!(bounded.kind, VerdictKind::Pool, "{}", bounded.evidence);
     let small = history((1..=15).map(|at| (at * KIB, 0, 0)));
-    assert_eq!(verdict(Nature::Owned, &small, &[], &[]).kind, Kind::Steady);
+    assert_eq!(verdict(Nature::Owned, &small, &[], &[]).kind, VerdictKind::Steady);
     let late = history((1..=15_u64).map(|at| (at.saturating_sub(13) * 1_000 * KIB, 0, 0)));
     let found = verdict(Nature::Owned, &late, &[], &births(13..15, 1_000 * KIB, &[]));
-    assert_eq!(found.kind, Kind::TooShort);
+    assert_eq!(found.kind, VerdictKind::TooShort);
     assert!(found.evidence.contains("first seen 2.0 s before the end"), "{}", found.evidence);
 }
 
@@ -231,7 +231,7 @@ fn lifetimes_longer_than_the_session_are_told() {
     let turnover = |at: u64| (at * 1_000 * KIB, at.saturating_sub(12) * 1_000 * KIB, 0);
     let found =
         verdict(Nature::Owned, &history((1..=15).map(turnover)), &[], &births(3..15, 1_000 * KIB, &[]));
-    assert_ne!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_ne!(found.kind, VerdictKind::Leak, "{}", found.evidence);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn classes_that_are_unloaded_fall_when_a_collection_runs() {
         &gcs,
         &births(7..12, 1_000 * KIB, &gcs),
     );
-    assert_eq!(found.kind, Kind::GcPending, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::GcPending, "{}", found.evidence);
 }
 
 #[test]
@@ -268,11 +268,11 @@ fn classes_of_loaders_that_were_there_are_a_start() {
         reachability: None,
         threads: None,
     };
-    assert_eq!(classify_growth(&of(ClassGrowth::Loading, &gcs, true)).kind, Kind::TooShort);
-    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &gcs, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(ClassGrowth::Loading, &gcs, true)).kind, VerdictKind::TooShort);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &gcs, true)).kind, VerdictKind::Leak);
     // A young collection looks for no class loaders, unless some went.
-    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, false)).kind, Kind::GcPending);
-    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, true)).kind, Kind::Leak);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, false)).kind, VerdictKind::GcPending);
+    assert_eq!(classify_growth(&of(ClassGrowth::Churn, &young, true)).kind, VerdictKind::Leak);
 }
 
 /// A `verdict` on what the application asks for.
@@ -312,8 +312,8 @@ fn classes_that_fall_while_no_loader_goes_are_working_memory() {
         reachability: None,
         threads: None,
     };
-    assert_eq!(classify_growth(&case(true)).kind, Kind::GcPending);
-    assert_eq!(classify_growth(&case(false)).kind, Kind::Transient);
+    assert_eq!(classify_growth(&case(true)).kind, VerdictKind::GcPending);
+    assert_eq!(classify_growth(&case(false)).kind, VerdictKind::Transient);
 }
 
 #[test]
@@ -321,23 +321,23 @@ fn what_is_young_follows_the_load() {
     // More requests each second, each of which lives for less than one.
     let rising = history((1..=15).map(|at| (at * at * 100 * KIB, (at - 1) * (at - 1) * 100 * KIB, 0)));
     let found = verdict(Nature::Owned, &rising, &[], &births(14..15, 2_900 * KIB, &[]));
-    assert_eq!(found.kind, Kind::TooShort, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::TooShort, "{}", found.evidence);
     assert!(found.evidence.contains("only 0 B is left of the 9.8 MiB allocated"), "{}", found.evidence);
     let all = (0..15).flat_map(|at| births(at..at + 1, (2 * at + 1) * 100 * KIB, &[])).collect::<Vec<_>>();
     let kept = history((1..=15).map(|at| (at * at * 100 * KIB, 0, 0)));
-    assert_eq!(verdict(Nature::Owned, &kept, &[], &all).kind, Kind::Leak);
+    assert_eq!(verdict(Nature::Owned, &kept, &[], &all).kind, VerdictKind::Leak);
 }
 
 #[test]
 fn a_trickle_of_the_applications_is_a_leak() {
     let slow = history((1..=20).map(|at| (at * 5 * KIB, 0, 0)));
     let even = births(0..20, 5 * KIB, &[]);
-    assert_eq!(of_application(Nature::Owned, &slow, &[], &even).kind, Kind::Leak);
-    assert_eq!(verdict(Nature::Owned, &slow, &[], &even).kind, Kind::Steady);
+    assert_eq!(of_application(Nature::Owned, &slow, &[], &even).kind, VerdictKind::Leak);
+    assert_eq!(verdict(Nature::Owned, &slow, &[], &even).kind, VerdictKind::Steady);
     // Some large ones now and then: too few to tell.
     let steps = history((1..=20).map(|at| (at / 5 * 25 * KIB, 0, 0)));
     let few: Vec<_> = [4, 9, 14, 19].into_iter().flat_map(|at| births(at..at + 1, 25 * KIB, &[])).collect();
-    assert_ne!(of_application(Nature::Owned, &steps, &[], &few).kind, Kind::Leak);
+    assert_ne!(of_application(Nature::Owned, &steps, &[], &few).kind, VerdictKind::Leak);
 }
 
 #[test]
@@ -346,12 +346,12 @@ fn frees_that_follow_collections_are_theirs() {
     // Freed in the second after each.
     let sawtooth = history((1..=18).map(|at| (at * 1_000 * KIB, (at - 1) / 4 * 4_000 * KIB, 0)));
     let found = of_application(Nature::Owned, &sawtooth, &gcs, &births(16..18, 1_000 * KIB, &gcs));
-    assert_eq!(found.kind, Kind::GcPending, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::GcPending, "{}", found.evidence);
     assert!(found.evidence.contains("of its frees came right after collections, in 2"), "{}", found.evidence);
-    assert_eq!(verdict(Nature::Owned, &sawtooth, &gcs, &[]).kind, Kind::Steady);
+    assert_eq!(verdict(Nature::Owned, &sawtooth, &gcs, &[]).kind, VerdictKind::Steady);
     // Freed every second: that collections ran says nothing.
     let all_along = history((1..=18).map(|at| (at * 1_000 * KIB, (at - 1) * 1_000 * KIB, 0)));
-    assert_ne!(of_application(Nature::Owned, &all_along, &gcs, &[]).kind, Kind::GcPending);
+    assert_ne!(of_application(Nature::Owned, &all_along, &gcs, &[]).kind, VerdictKind::GcPending);
 }
 
 const FLAT_CASES: usize = 10_000;
@@ -388,7 +388,7 @@ proptest! {
         let noisy = |at: u64| (at * rate * KIB + noise[(at % 120) as usize] * KIB, 0, 0);
         let history = history((1..=seconds).map(noisy));
         let found = verdict(nature, &history, &[], &births(0..seconds, rate * KIB, &[]));
-        let expected = if nature == Nature::Owned { Kind::Leak } else { Kind::GcPending };
+        let expected = if nature == Nature::Owned { VerdictKind::Leak } else { VerdictKind::GcPending };
         prop_assert_eq!(found.kind, expected, "{}", found.evidence);
     }
 
@@ -431,8 +431,8 @@ proptest! {
         prop_assert!(at_most("collected_bytes", end.freed_bytes), "{}", found.evidence);
         prop_assert!(at_most("reached_ns", end.time_ns) && at_most("peak_ns", end.time_ns));
         let grows = found.figures.rate("growth_bytes_per_s").is_some_and(|rate| rate > 0);
-        prop_assert!(found.kind != Kind::Leak || grows || found.evidence.contains("enlarged"), "{}", found.evidence);
-        prop_assert!(found.kind != Kind::Leak || found.proof != Proof::None);
+        prop_assert!(found.kind != VerdictKind::Leak || grows || found.evidence.contains("enlarged"), "{}", found.evidence);
+        prop_assert!(found.kind != VerdictKind::Leak || found.proof != Proof::None);
         let says = |words: &str| found.evidence.contains(words);
         prop_assert!(!says("no collection ran") || gcs.is_empty(), "{}", found.evidence);
         prop_assert!(!says("full GC") || full, "{}", found.evidence);
@@ -480,17 +480,17 @@ fn a_queue_whose_pieces_are_replaced_grows_without_bound() {
     let queue = counted((1..=30).map(|at| (at * 3_200, at * 2_400, at * 200, at * 150)));
     let left = births(23..30, 3_200 * KIB, &[]);
     let found = verdict(Nature::Owned, &queue, &[], &left);
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("each stays longer than the ones before, "), "{}", found.evidence);
     // However long it is recorded.
     let long = counted((1..=80).map(|at| (at * 3_200, at * 2_400, at * 200, at * 150)));
-    assert_eq!(verdict(Nature::Owned, &long, &[], &births(60..80, 3_200 * KIB, &[])).kind, Kind::Leak);
+    assert_eq!(verdict(Nature::Owned, &long, &[], &births(60..80, 3_200 * KIB, &[])).kind, VerdictKind::Leak);
     // The load rises: as much more is asked for as is held.
     let load = counted(
         (1..=30).map(|at| (at * at * 100, (at - 1) * (at - 1) * 100, at * at * 10, (at - 1) * (at - 1) * 10)),
     );
     let found = verdict(Nature::Owned, &load, &[], &births(29..30, 5_900 * KIB, &[]));
-    assert_eq!(found.kind, Kind::TooShort, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::TooShort, "{}", found.evidence);
     // It ends a little before the recording does, and nothing is freed.
     let load = counted(
         (1..=30_u64)
@@ -498,7 +498,7 @@ fn a_queue_whose_pieces_are_replaced_grows_without_bound() {
             .map(|at| (at * at * 100, (at - 1) * (at - 1) * 100, at * at * 10, (at - 1) * (at - 1) * 10)),
     );
     let found = verdict(Nature::Owned, &load, &[], &births(26..27, 5_300 * KIB, &[]));
-    assert_ne!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_ne!(found.kind, VerdictKind::Leak, "{}", found.evidence);
 }
 
 #[test]
@@ -506,20 +506,20 @@ fn a_block_that_is_enlarged_is_no_pool() {
     // By realloc, a little each time.
     let grows = counted((1..=30).map(|at| (at * (at + 1) * 500, at * (at - 1) * 500, at * 10, at * 10 - 1)));
     let found = verdict(Nature::Owned, &grows, &[], &births(29..30, 30_000 * KIB, &[]));
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     // By doubling: it is flat for ever longer.
     let size = |at: u64| 1_024 * at.next_power_of_two();
     let freed = |at: u64| (0..at.next_power_of_two().ilog2()).map(|step| 1_024 << step).sum::<u64>();
     let blocks = |at: u64| u64::from(at.next_power_of_two().ilog2()) + 1;
     let doubles = counted((1..=60).map(|at| (size(at) + freed(at), freed(at), blocks(at), blocks(at) - 1)));
     let found = verdict(Nature::Owned, &doubles, &[], &births(33..34, 65_536 * KIB, &[]));
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("was enlarged from"), "{}", found.evidence);
     // A table that got its size when the program started.
     let table = counted((1..=60).map(|at| {
         (size(at.min(4)) + freed(at.min(4)), freed(at.min(4)), blocks(at.min(4)), blocks(at.min(4)) - 1)
     }));
-    assert_ne!(verdict(Nature::Owned, &table, &[], &births(3..4, 4_096 * KIB, &[])).kind, Kind::Leak);
+    assert_ne!(verdict(Nature::Owned, &table, &[], &births(3..4, 4_096 * KIB, &[])).kind, VerdictKind::Leak);
 }
 
 #[test]
@@ -544,12 +544,12 @@ fn what_the_jvm_keeps_grows_without_new_classes() {
         })
     };
     let found = of(&even, ClassGrowth::Other);
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("hardly a class defined"), "{}", found.evidence);
     // No class loader has anything to do with it.
     assert!(found.advice.is_some_and(|advice| advice.contains("String.intern()")), "{:?}", found.advice);
-    assert_eq!(of(&even, ClassGrowth::Loading).kind, Kind::TooShort);
-    assert_ne!(of(&slows, ClassGrowth::Other).kind, Kind::Leak);
+    assert_eq!(of(&even, ClassGrowth::Loading).kind, VerdictKind::TooShort);
+    assert_ne!(of(&slows, ClassGrowth::Other).kind, VerdictKind::Leak);
 }
 
 #[test]
@@ -557,13 +557,13 @@ fn one_young_collection_is_a_sample() {
     let grows = history((1..=20).map(|at| (at * 400 * KIB, 0, 0)));
     let gcs = [gc(3, false)];
     let found = verdict(Nature::Collected, &grows, &gcs, &births(0..20, 400 * KIB, &gcs));
-    assert_eq!(found.kind, Kind::Leak, "{}", found.evidence);
+    assert_eq!(found.kind, VerdictKind::Leak, "{}", found.evidence);
     assert!(found.evidence.contains("survived 1 GC (none full)"), "{}", found.evidence);
     // Half of what was there then is gone; or hardly anything was.
     let dropped = history((1..=20).map(|at| (at * 400 * KIB, if at > 3 { 600 * KIB } else { 0 }, 0)));
     let mut kept = births(0..20, 400 * KIB, &gcs);
     kept.iter_mut().filter(|birth| birth.epoch == 0).for_each(|birth| birth.live_bytes /= 2);
-    assert_ne!(verdict(Nature::Collected, &dropped, &gcs, &kept).kind, Kind::Leak);
+    assert_ne!(verdict(Nature::Collected, &dropped, &gcs, &kept).kind, VerdictKind::Leak);
     let late = history((1..=20).map(|at| (if at < 3 { 0 } else { (at - 2) * 400 * KIB }, 0, 0)));
     assert_eq!(verdict(Nature::Collected, &late, &gcs, &births(2..20, 400 * KIB, &gcs)).proof, Proof::None);
 }
@@ -589,16 +589,16 @@ fn what_redefinition_leaves_is_kept_until_a_full_collection() {
     // The loaders of classes that are redefined live: no collection need tell.
     let even = history((1..=26).map(|at| (at * 500 * KIB, 0, 0)));
     let found = of(&even, &[]);
-    assert_eq!((found.kind, found.proof), (Kind::Leak, Proof::Course), "{}", found.evidence);
+    assert_eq!((found.kind, found.proof), (VerdictKind::Leak, Proof::Course), "{}", found.evidence);
     assert!(found.advice.is_some_and(|advice| advice.contains("retransform classes once")));
     // After a full collection what it freed is used again.
     let stops = history((1..=26_u64).map(|at| (at.min(11) * 500 * KIB, 0, 0)));
     let found = of(&stops, &[gc(4, false), gc(10, true)]);
-    assert_eq!((found.kind, found.proof), (Kind::GcPending, Proof::Collection), "{}", found.evidence);
+    assert_eq!((found.kind, found.proof), (VerdictKind::GcPending, Proof::Collection), "{}", found.evidence);
     assert_eq!(
         found.evidence,
         "it grew by 5.4 MiB until a full GC at 10.1 s, as classes that are there already are defined anew, and by 0 B in the \
          15.0 s after it: what that freed is used again"
     );
-    assert_ne!(of(&stops, &[]).kind, Kind::GcPending);
+    assert_ne!(of(&stops, &[]).kind, VerdictKind::GcPending);
 }

@@ -58,7 +58,7 @@ fn deflate() -> Vec<u8> {
     bytes
 }
 
-fn prove(state: Vec<u8>, stream: Vec<u8>) -> Option<State> {
+fn prove(state: Vec<u8>, stream: Vec<u8>) -> Option<ZlibState> {
     let memory = ImageMemory::new(vec![(STATE, state), (STREAM, stream)]);
     let is_code = |address| (CODE..CODE + 0x1000).contains(&address);
     Prover { memory: &memory, is_code: &is_code, has_sizes: false }.prove(STATE)

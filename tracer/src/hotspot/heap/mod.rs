@@ -1,7 +1,7 @@
 //! The Java heap, read from outside: which objects there are, which of them are reachable, and from where.
 //!
 //! Takes the JVM's description of itself; gives the used spaces, a local copy of them, the roots, and a mark over the
-//! copy ([`Look`]). Copy and roots must be of one moment: whoever asks holds the target meanwhile, or knows that no
+//! copy ([`MarkedHeap`]). Copy and roots must be of one moment: whoever asks holds the target meanwhile, or knows that no
 //! collection came between. Object contents stay here: only names of classes, fields and threads go out. JDK 11, 17, 21
 //! and 25 with G1, Parallel and Serial; anything else is refused, because nobody has compared it with the JVM's own
 //! collection.
@@ -11,8 +11,8 @@ mod copy;
 mod interiors;
 mod jvm_classes;
 mod layout;
-mod look;
 mod mark;
+mod marked_heap;
 mod marks;
 mod path;
 mod roots;
@@ -25,7 +25,7 @@ mod walk;
 pub use self::classes::{ClassId, DeclaredField};
 pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes, without};
 pub(super) use self::layout::HeapLayout;
-pub use self::look::{ClassCount, Look, Object};
+pub use self::marked_heap::{ClassCount, MarkedHeap, Object};
 pub use self::marks::{Quality, Reach};
 pub use self::path::{Step, StepKind};
 pub use self::roots::Roots;
@@ -36,11 +36,11 @@ use self::jvm_classes::JvmClasses;
 use self::roots::Places;
 use self::shape::{ClassPointer, Shape};
 use super::Hotspot;
-use super::books::HeapUseLayout;
 use super::layout::{Layout, ObjectLayout, RangesLayout, ThreadLayout};
 use super::oops::{Compression, Objects};
 use super::pages::Pages;
 use super::read::{ReadError, Reader};
+use super::stats::HeapUseLayout;
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
 
@@ -154,7 +154,7 @@ impl Hotspot {
             objects,
             threads,
             ranges: &all.ranges,
-            heap_use: &all.books.heap,
+            heap_use: &all.stats.heap,
             gc,
             feature,
             shape: shape(known, alignment),
@@ -197,7 +197,7 @@ impl HeapAccess<'_> {
         &self,
         copy: &HeapCopy,
         mut roots: Roots,
-        then: impl FnOnce(&mut Look<'_, '_>) -> T,
+        then: impl FnOnce(&mut MarkedHeap<'_, '_>) -> T,
     ) -> Result<T, HeapError> {
         let pages = Pages::new(self.memory);
         let source = JvmClasses::new(self, Reader::new(&pages), copy, std::mem::take(&mut roots.handles));
@@ -206,6 +206,6 @@ impl HeapAccess<'_> {
         let unallocated = std::mem::take(&mut roots.unallocated);
         let marks =
             mark::mark(copy, &mut classes, roots).map_err(|error| HeapError::NoMemory(error.to_string()))?;
-        Ok(then(&mut Look::new(copy, &mut classes, marks, threads, unallocated)))
+        Ok(then(&mut MarkedHeap::new(copy, &mut classes, marks, threads, unallocated)))
     }
 }

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Look;
+use super::MarkedHeap;
 use super::classes::{ClassId, Kind};
 use super::marks::Parent;
 use super::roots::Root;
@@ -57,7 +57,7 @@ impl Step {
     }
 }
 
-impl Look<'_, '_> {
+impl MarkedHeap<'_, '_> {
     /// The way to the object with this index in the order of marking, from its root on. Runs of fields of one class
     /// (the links of a list, the branches of a tree) are one step.
     pub fn path(&mut self, index: usize) -> Rc<[Step]> {

@@ -9,7 +9,7 @@ use super::copy::{HeapCopy, Space, SpaceKind};
 use super::mark::mark;
 use super::roots::{LoaderRoots, Roots, StorageRoots, ThreadRoots};
 use super::shape::{ClassPointer, Shape};
-use super::{Look, Reach, Step, StepKind};
+use super::{MarkedHeap, Reach, Step, StepKind};
 use crate::hotspot::oops::Compression;
 
 const BASE: u64 = 0x7_0000_0000;
@@ -185,7 +185,7 @@ impl Heap {
         self.roots.storages.push(StorageRoots { name: "JNI Global".to_owned(), weak: false, objects });
     }
 
-    fn look<T>(mut self, then: impl FnOnce(&mut Look<'_, '_>) -> T) -> T {
+    fn look<T>(mut self, then: impl FnOnce(&mut MarkedHeap<'_, '_>) -> T) -> T {
         let top = BASE + self.bytes.len() as u64;
         let copy = HeapCopy::made(&[Space { bottom: BASE, top, kind: SpaceKind::Old }], &[self.bytes]);
         let source = Made;
@@ -193,12 +193,12 @@ impl Heap {
         let threads = self.roots.threads.iter().map(|thread| thread.object).collect();
         let unallocated = std::mem::take(&mut self.roots.unallocated);
         let marks = mark(&copy, &mut classes, self.roots).expect("memory");
-        then(&mut Look::new(&copy, &mut classes, marks, threads, unallocated))
+        then(&mut MarkedHeap::new(&copy, &mut classes, marks, threads, unallocated))
     }
 }
 
 /// Strength and path of each object with a long, by address.
-fn owners(look: &mut Look<'_, '_>) -> HashMap<u64, (Option<Reach>, Vec<Step>)> {
+fn owners(look: &mut MarkedHeap<'_, '_>) -> HashMap<u64, (Option<Reach>, Vec<Step>)> {
     let mut found = Vec::new();
     look.each_long(&mut |object, offset, value| {
         assert_eq!((offset, value), (16, 0x7f00_0000_1000 + object.address));

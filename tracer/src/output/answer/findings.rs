@@ -9,7 +9,7 @@ use super::screen::{Screen, names, wrapped};
 use super::{FINDINGS, Options, held, holders};
 use crate::output::{clean, units};
 use crate::profile::{
-    Category, Finding, Kind, LineRow, OwnerShare, Place, Profile, Proof, Sentence, Verdict,
+    Category, Finding, LineRow, OwnerShare, Place, Profile, Proof, Sentence, Verdict, VerdictKind,
 };
 
 /// Lines about earlier memory that are told beside findings, at most.
@@ -85,7 +85,7 @@ fn tell(
     let cells = cells(&units::bytes(bytes), &growth(finding), &units::count(amounts.live_count));
     let title = match (&finding.line, finding.rows.first()) {
         (Some(line), _) => names(line),
-        (None, _) if finding.kind == Kind::Retention => vec!["malloc: free, kept".to_owned()],
+        (None, _) if finding.kind == VerdictKind::Retention => vec!["malloc: free, kept".to_owned()],
         (None, row) => vec![clean(row.map_or("", |row| row.category.as_str())).into_owned()],
     };
     screen.row(&format!("{number:>2} "), &title, &cells)?;
@@ -153,7 +153,7 @@ fn held_there(finding: &Finding, profile: &Profile) -> String {
         }
     }
     let categories = clean(&categories.join(", ")).into_owned();
-    if finding.kind == Kind::Retention {
+    if finding.kind == VerdictKind::Retention {
         return "memory that was freed, and that malloc did not give back".to_owned();
     }
     let mut parts = Vec::new();
@@ -235,12 +235,12 @@ fn owners(finding: &Finding, profile: &Profile, indent: &str, screen: &mut Scree
 /// Word for a verdict on the first screen.
 pub(super) fn word(verdict: &Verdict) -> &'static str {
     match (verdict.kind, verdict.proof) {
-        (Kind::Leak, _) => "leak",
-        (Kind::GcPending, Proof::None) => "unproven",
-        (Kind::GcPending, _) => "gc-pending",
-        (Kind::Retention, _) => "kept by malloc",
-        (Kind::TooShort, _) => "too short to tell",
-        (Kind::Pool | Kind::Transient | Kind::Steady, _) => "ok",
+        (VerdictKind::Leak, _) => "leak",
+        (VerdictKind::GcPending, Proof::None) => "unproven",
+        (VerdictKind::GcPending, _) => "gc-pending",
+        (VerdictKind::Retention, _) => "kept by malloc",
+        (VerdictKind::TooShort, _) => "too short to tell",
+        (VerdictKind::Pool | VerdictKind::Transient | VerdictKind::Steady, _) => "ok",
     }
 }
 

@@ -6,7 +6,7 @@ use super::screen::Screen;
 use crate::output::text::memory::counted_again;
 use crate::output::{clean, filtered, units, with_pid};
 use crate::profile::{Profile, Target};
-use crate::recording::State;
+use crate::recording::RecordingState;
 
 /// One in so many bytes of RSS that is counted again is worth a sentence.
 const AGAIN_PART: u64 = 20;
@@ -43,13 +43,13 @@ pub(super) fn heading(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
         screen.paragraph("", &text)?;
     }
     match &profile.state {
-        State::Finished(reason) if ["duration", "interrupted"].contains(&reason.as_str()) => Ok(()),
+        RecordingState::Finished(reason) if ["duration", "interrupted"].contains(&reason.as_str()) => Ok(()),
         state if state.has_exited() => screen.paragraph("", "The process exited, and the recording with it."),
-        State::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
-        State::Recording => {
+        RecordingState::Finished(reason) => screen.paragraph("", &format!("Ended early: {}.", clean(reason))),
+        RecordingState::Recording => {
             screen.paragraph("", "Still being recorded: this is what was there at the last tick.")
         }
-        State::Unfinished => screen.paragraph(
+        RecordingState::Unfinished => screen.paragraph(
             "",
             "Not finished: the recorder was killed or could not write on. All up to its last tick is here.",
         ),

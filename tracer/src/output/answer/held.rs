@@ -12,7 +12,7 @@ use crate::census;
 use crate::limits::Limit;
 use crate::output::limits::name;
 use crate::output::{clean, units};
-use crate::profile::{Category, Kind, Profile};
+use crate::profile::{Category, Profile, VerdictKind};
 
 /// Kind of a census's finding.
 const EQUAL_BLOCKS: &str = "equal-blocks";
@@ -33,8 +33,9 @@ pub(in crate::output) enum Why {
 
 impl Why {
     pub(in crate::output) fn of(profile: &Profile) -> Why {
-        let is_kind =
-            |row: &&Category| row.verdict.as_ref().is_some_and(|verdict| verdict.kind == Kind::TooShort);
+        let is_kind = |row: &&Category| {
+            row.verdict.as_ref().is_some_and(|verdict| verdict.kind == VerdictKind::TooShort)
+        };
         let short = profile.categories.iter().filter(|row| row.source == "allocator").filter(is_kind);
         let short_bytes = short.fold(0_u64, |sum, row| sum.saturating_add(row.totals.live_bytes));
         match profile {

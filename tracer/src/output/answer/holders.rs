@@ -1,6 +1,6 @@
 //! Holders of the memory that a finding's line allocated, in one line.
 
-use crate::holders::State;
+use crate::holders::HolderState;
 use crate::output::holders::in_one_line;
 use crate::profile::holders::merged;
 use crate::profile::{HolderShare, LineRow};
@@ -13,7 +13,7 @@ const MOST_SHARE: f64 = 0.5;
 pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String> {
     let shares = merged(rows.iter().map(|row| row.holders.as_deref()))?;
     let all = sum(&shares);
-    let first = shares.iter().find(|share| share.state != State::None)?;
+    let first = shares.iter().find(|share| share.state != HolderState::None)?;
     // Memory that is held in many ways is told by what they have in common.
     let same = |other: &&HolderShare| {
         other.state == first.state
@@ -26,14 +26,14 @@ pub(in crate::output) fn line(rows: &[&LineRow], width: usize) -> Option<String>
     // All of it needs no number.
     let share_text = if percent == "100 %" { String::new() } else { format!(" ({percent})") };
     let before = match first.state {
-        State::Held | State::Stack => "kept by ",
-        State::Soft => "kept softly by ",
-        State::Collectable => {
+        HolderState::Held | HolderState::Stack => "kept by ",
+        HolderState::Soft => "kept softly by ",
+        HolderState::Collectable => {
             return Some(format!("kept by a cleaner or finalizer alone: garbage{share_text}"));
         }
-        State::Lost => return Some(format!("kept by nobody: lost{share_text}")),
-        State::Unseen => return Some(format!("no holder was seen without stopping{share_text}")),
-        State::None => return None,
+        HolderState::Lost => return Some(format!("kept by nobody: lost{share_text}")),
+        HolderState::Unseen => return Some(format!("no holder was seen without stopping{share_text}")),
+        HolderState::None => return None,
     };
     let room = width.saturating_sub(before.len() + share_text.len());
     let most = if part < MOST_SHARE { "; others hold the rest" } else { "" };

@@ -13,7 +13,7 @@ use crate::output::answer::screen::Screen;
 use crate::output::style::Style;
 use crate::output::text::{census, sites, table, verdicts};
 use crate::output::{Options, View, clean, filtered, label, units, with_pid};
-use crate::profile::Kind;
+use crate::profile::VerdictKind;
 use crate::profile::diff::{
     CategoryPair, CensusDiff, Compared, Diff, FactPair, Pair, Side, SitePair, TotalsPair, Verdicts,
 };
@@ -186,7 +186,7 @@ fn what(view: View) -> &'static str {
 fn verdict_text(verdict: &Verdicts) -> String {
     match (verdict.changed(), verdict.base.or(verdict.new)) {
         (Some((base, new)), _) => format!("{} → {}", base.as_str(), new.as_str()),
-        (None, kind) => kind.map(Kind::as_str).unwrap_or_default().to_owned(),
+        (None, kind) => kind.map(VerdictKind::as_str).unwrap_or_default().to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::holders::State;
+use crate::holders::HolderState;
 use crate::hotspot::heap::{Step, StepKind};
 use crate::output::clean;
 use crate::output::kind::is_of_jdk;
@@ -87,14 +87,14 @@ fn is_of_application(step: &Step) -> bool {
 }
 
 /// Holder of something, as a label has it: without a verb around it.
-pub(in crate::output) fn in_words(state: State, path: &[Step], width: usize) -> String {
+pub(in crate::output) fn in_words(state: HolderState, path: &[Step], width: usize) -> String {
     match state {
-        State::Held | State::Stack => in_one_line(path, width),
-        State::Soft => format!("softly: {}", in_one_line(path, width)),
-        State::Collectable => "a cleaner or finalizer alone".to_owned(),
-        State::Lost => "nobody: lost".to_owned(),
-        State::Unseen => "no holder seen".to_owned(),
-        State::None => "no Java object".to_owned(),
+        HolderState::Held | HolderState::Stack => in_one_line(path, width),
+        HolderState::Soft => format!("softly: {}", in_one_line(path, width)),
+        HolderState::Collectable => "a cleaner or finalizer alone".to_owned(),
+        HolderState::Lost => "nobody: lost".to_owned(),
+        HolderState::Unseen => "no holder seen".to_owned(),
+        HolderState::None => "no Java object".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 use super::path::describe_step;
-use crate::holders::{Group, Holders, Method, Notice, State, Subject};
+use crate::holders::{Group, HolderState, Holders, Method, Notice, Subject};
 use crate::hotspot::heap::Step;
 use crate::output::answer::screen::Screen as Page;
 use crate::output::units::{bytes, count, counted};
@@ -176,9 +176,9 @@ fn quality(holders: &Holders, page: &mut Page<'_>) -> io::Result<()> {
     page.paragraph("  ", STATES)
 }
 
-fn describe(state: State) -> &'static str {
+fn describe(state: HolderState) -> &'static str {
     match state {
-        State::Lost => "LOST",
+        HolderState::Lost => "LOST",
         state => state.as_str(),
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::{Fits, Limit};
 use crate::output::Options;
 use crate::profile::{
     CachedStacks, Censuses, CodeCache, CreatorLine, Estimate, Filtered, Memory, Place, Profile, Quality,
-    Series, Session, SiteFrame, Target, ThreadNames, Touched, TouchedCategory, TouchedSite,
+    Series, Session, SiteFrame, Target, ThreadNames, TouchedCategory, TouchedMemory, TouchedSite,
 };
 use crate::recording::AboutHolders;
 
@@ -158,7 +158,7 @@ struct TouchedSiteOut<'a> {
 }
 
 impl<'a> TouchedOut<'a> {
-    fn new(touched: &'a Touched, frames: &mut FrameTable<'a>) -> Self {
+    fn new(touched: &'a TouchedMemory, frames: &mut FrameTable<'a>) -> Self {
         let site = |site: &'a TouchedSite| TouchedSiteOut {
             category: &site.category,
             kind: site.kind.as_deref(),

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::frames::FrameTable;
 use crate::profile::{
-    Amounts, Category, Errors, Figures, Finding, HolderShare, Kind, LineRow, LineShare, OwnerShare, Place,
-    Proof, RowName, RowSeries, Sentence, Site, SiteThread, Totals, Verdict,
+    Amounts, Category, Errors, Figures, Finding, HolderShare, LineRow, LineShare, OwnerShare, Place, Proof,
+    RowName, RowSeries, Sentence, Site, SiteThread, Totals, Verdict, VerdictKind,
 };
 
 /// The six totals; with their standard errors only where they are estimates.
@@ -39,7 +39,7 @@ impl From<&Totals> for Six {
 
 #[derive(Serialize)]
 pub(super) struct VerdictOut<'a> {
-    kind: Kind,
+    kind: VerdictKind,
     proof: Proof,
     evidence: &'a Sentence,
     advice: &'a str,
@@ -56,7 +56,7 @@ impl<'a> From<&'a Verdict> for VerdictOut<'a> {
 /// A finding, as the text names it.
 #[derive(Serialize)]
 pub(super) struct FindingOut<'a> {
-    kind: Kind,
+    kind: VerdictKind,
     rows: &'a [RowName],
     owner: Option<&'a Place>,
     /// Indices of rows by line.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::process::Pid;
 use crate::profile::Profile;
-use crate::recording::State;
+use crate::recording::RecordingState;
 
 /// Reasons by path; `[]` stands for any row of a list.
 pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
@@ -56,9 +56,9 @@ pub(super) fn reasons(profile: &Profile) -> BTreeMap<String, String> {
         put("by_line[].threads", "the recording does not keep the threads of what passes the filter");
     }
     let ended = match &profile.state {
-        State::Finished(_) => None,
-        State::Recording => Some("it is still being recorded"),
-        State::Unfinished => Some("the recorder was killed, or could not write on"),
+        RecordingState::Finished(_) => None,
+        RecordingState::Recording => Some("it is still being recorded"),
+        RecordingState::Unfinished => Some("the recorder was killed, or could not write on"),
     };
     if let Some(why) = ended {
         put("session.ended", why);

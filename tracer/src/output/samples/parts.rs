@@ -103,7 +103,7 @@ fn any_of(holders: &[Part<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holders::{State, Step, StepKind};
+    use crate::holders::{HolderState, Step, StepKind};
 
     fn thread(name: &str, live_count: u64) -> SiteThread {
         SiteThread { name: name.into(), live_bytes: 10 * live_count, live_count }
@@ -111,7 +111,7 @@ mod tests {
 
     fn holder(field: &str, count: u64) -> HolderShare {
         let step = Step { kind: StepKind::Static, class: Some("a.B".into()), name: Some(field.into()) };
-        HolderShare::of(0, State::Held, vec![step].into(), count, 10 * count)
+        HolderShare::of(0, HolderState::Held, vec![step].into(), count, 10 * count)
     }
 
     fn told(threads: &[SiteThread], holders: &[HolderShare]) -> Vec<(String, u64)> {

@@ -4,11 +4,11 @@ pub(super) mod census;
 mod code;
 mod lines;
 pub(super) mod memory;
+mod quality;
 pub(super) mod sites;
 pub(super) mod table;
 mod threads;
 mod touched;
-mod trust;
 pub(super) mod verdicts;
 
 use std::io::{self, Write};
@@ -75,12 +75,12 @@ fn tables(profile: &Profile, options: &Options, style: Style, out: &mut dyn Writ
         threads::threads(profile, style, out)?;
         code::code_cache(profile, style, out)?;
         touched::touched(profile, style, out)?;
-        trust::trust(profile, true, style, out)?;
+        quality::write(profile, true, style, out)?;
     }
     Ok(())
 }
 
 /// A loss, in words.
 pub(in crate::output) fn lost_told(reason: &str) -> String {
-    trust::told(reason)
+    quality::describe(reason)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::attribute::without_drawn;
+use crate::attribute::without_random_numbers;
 use crate::census::Census;
 use crate::census::document::Sum;
 use crate::process::module::file_name;
@@ -103,7 +103,7 @@ fn amount(sum: Option<Sum>) -> Amount {
 fn members<'a>(list: &'static str, rows: impl Iterator<Item = (&'a str, Amount)>) -> Vec<Fact> {
     let mut members: BTreeMap<String, Fact> = BTreeMap::new();
     for (name, (bytes, count)) in rows {
-        let name = without_drawn(name).into_owned();
+        let name = without_random_numbers(name).into_owned();
         let add = |sum: &mut Option<u64>, more: Option<u64>| {
             *sum = more.map(|more| sum.unwrap_or(0).saturating_add(more)).or(*sum);
         };

@@ -1,7 +1,7 @@
 //! Notes for a reader of two that are compared: that they are not of one kind, or not whole.
 
 use crate::profile::{Profile, Target};
-use crate::recording::State;
+use crate::recording::RecordingState;
 use crate::units;
 
 /// Limits of the comparison of two recordings.
@@ -39,7 +39,7 @@ pub(super) fn of_profiles(base: &Profile, new: &Profile) -> Vec<String> {
         if lost > 0 {
             notes.push(format!("{name} lost {}: `tracer report` says what", units::counted(lost, "event")));
         }
-        if !matches!(profile.state, State::Finished(_)) {
+        if !matches!(profile.state, RecordingState::Finished(_)) {
             notes.push(format!("{name} was not finished: it ends at its last tick"));
         }
     }

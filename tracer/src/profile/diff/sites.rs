@@ -16,7 +16,7 @@ use super::pair::{Durations, Rates, TotalsPair};
 use crate::attribute::known_name;
 use crate::census::NamePattern;
 use crate::profile::holders::merged;
-use crate::profile::{CallPath, HolderShare, Kind, Site, SiteFrame, SiteThread, Totals};
+use crate::profile::{CallPath, HolderShare, Site, SiteFrame, SiteThread, Totals, VerdictKind};
 use crate::symbolize::FrameKind;
 
 /// A site that both may have.
@@ -54,13 +54,13 @@ pub struct SiteLive {
 /// Kinds of verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdicts {
-    pub base: Option<Kind>,
-    pub new: Option<Kind>,
+    pub base: Option<VerdictKind>,
+    pub new: Option<VerdictKind>,
 }
 
 impl Verdicts {
     /// The verdict of each, if they are not the same.
-    pub fn changed(&self) -> Option<(Kind, Kind)> {
+    pub fn changed(&self) -> Option<(VerdictKind, VerdictKind)> {
         self.base.zip(self.new).filter(|(base, new)| base != new)
     }
 }

@@ -1,6 +1,6 @@
 //! Chance that the truth is within three standard errors of what sampling estimates, by samples made up here.
 
-use tracer_common::sampling::{Weighed, heaviest_sample, room_log2};
+use tracer_common::sampling::{WeightedSize, heaviest_sample, room_log2};
 
 use super::*;
 use crate::profile::Totals;
@@ -62,7 +62,7 @@ impl Random {
 fn recorded(blocks: &[Blocks], random: &mut Random) -> recording::Totals {
     let mut totals = recording::Totals::default();
     for &(size, freed, live) in blocks {
-        let one = Weighed::draw(size, INTERVAL, 0).expect("0 takes all");
+        let one = WeightedSize::draw(size, INTERVAL, 0).expect("0 takes all");
         let freed = random.taken(freed, one.log2());
         let allocated = freed + random.taken(live, one.log2());
         totals.allocated_bytes += allocated * one.bytes();
@@ -163,7 +163,7 @@ fn nine_of_the_heaviest_may_be_missing() {
     let nothing = heaviest.plus(Variances { heaviest_bytes: 10, ..Variances::default() }).errors();
     assert_eq!((nothing.live_bytes_error, nothing.live_count_error), (Some(3_000), Some(192)));
     // 16 of 64 bytes each, sampled one in 16: √(16 + 9) of what one stands for, less the one in 16 that is sure.
-    let one = Weighed::draw(64, 1_024, 0).expect("0 takes all");
+    let one = WeightedSize::draw(64, 1_024, 0).expect("0 takes all");
     let stack = recording::Totals {
         allocated_bytes: 16 * one.bytes(),
         allocated_bytes_variance: 16 * one.bytes_variance(),

@@ -82,7 +82,7 @@ pub struct HeapArena {
 /// Memory that was touched for the first time, as page faults sampled it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Touched<S = StackRef> {
+pub struct FirstTouches<S = StackRef> {
     /// Page faults that wrote, and those of them in the Java heap: counted.
     pub fault_count: u64,
     pub java_heap_fault_count: u64,

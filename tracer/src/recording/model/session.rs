@@ -57,7 +57,7 @@ pub struct SessionInfo {
     /// Share that recording may take, percent of the target's CPU time. `None` if it was not held to anything.
     pub max_overhead_percent: Option<u32>,
     /// Steps that it took to keep to that.
-    pub steps: Vec<Step>,
+    pub steps: Vec<BudgetStep>,
     /// Cost of recording, where that was measured.
     pub overhead: Option<Overhead>,
 }
@@ -65,7 +65,7 @@ pub struct SessionInfo {
 /// A moment from which on less was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Step {
+pub struct BudgetStep {
     /// CLOCK_MONOTONIC.
     pub time_ns: u64,
     /// `sampled`, `light` or `detached`.

@@ -8,7 +8,7 @@ use tracer_common::stack::StackId;
 
 use super::end;
 use crate::recording::fixture::{self, SECOND_NS, START_NS};
-use crate::recording::{State, WriteError, Writer, read};
+use crate::recording::{RecordingState, WriteError, Writer, read};
 use crate::symbolize::{Frame, FrameKind};
 
 fn beside(path: &Path) -> Vec<String> {
@@ -35,10 +35,10 @@ fn one_that_is_being_written_or_was_abandoned_is_readable_and_says_so() {
     // After the last tick: not in the file yet.
     writer.note("lost with its recorder").expect("note");
     let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Recording);
+    assert_eq!(recording.state, RecordingState::Recording);
     drop(writer);
     let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.state, RecordingState::Unfinished);
     assert_eq!(recording.duration_ns, 10 * SECOND_NS);
     assert_eq!(recording.totals.len(), 7);
     assert!(recording.notes.is_empty());
@@ -159,7 +159,7 @@ fn a_full_disk_is_an_error_and_never_a_whole_recording() {
     assert!(writer.tick(START_NS + 12 * SECOND_NS).is_err());
     assert!(writer.finish(&end()).is_err());
     let recording = read(&path).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.state, RecordingState::Unfinished);
     assert_eq!(recording.totals.len(), 7);
 }
 
@@ -172,6 +172,6 @@ fn a_killed_recorders_log_is_read_from_a_copy_too() {
     fs::copy(folder.path().join("sample.trec-wal"), folder.path().join("copy.trec-wal")).expect("copy");
     drop(writer);
     let recording = read(&copy).expect("read");
-    assert_eq!(recording.state, State::Unfinished);
+    assert_eq!(recording.state, RecordingState::Unfinished);
     assert_eq!(recording.totals.len(), 7);
 }

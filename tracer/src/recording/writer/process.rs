@@ -7,7 +7,7 @@ use super::Writer;
 use crate::process::Tid;
 use crate::recording::database::signed;
 use crate::recording::{
-    CodeCache, CodeSample, Collection, Memory, RecordedCensus, RecordedHolders, ThreadStack, Touched,
+    CodeCache, CodeSample, Collection, FirstTouches, Memory, RecordedCensus, RecordedHolders, ThreadStack,
     WriteError, census, holders, memory, touched,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct ThreadRow {
 
 impl Writer {
     /// Memory that was touched for the first time by now. Rows of a stack and owner replace those given before.
-    pub fn touched(&mut self, touched: &Touched<StackId>) -> Result<(), WriteError> {
+    pub fn touched(&mut self, touched: &FirstTouches<StackId>) -> Result<(), WriteError> {
         self.write(|writer, database| touched::write(database, &mut writer.rows, touched))
     }
 

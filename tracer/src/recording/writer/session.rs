@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::Writer;
 use crate::recording::database::{meta, signed};
-use crate::recording::{JvmInfo, Overhead, Quality, Step, WriteError};
+use crate::recording::{BudgetStep, JvmInfo, Overhead, Quality, WriteError};
 
 impl Writer {
     /// Every probe is attached: the session starts now (RFC 3339, and `CLOCK_MONOTONIC`), not when the
@@ -35,7 +35,7 @@ impl Writer {
     }
 
     /// Steps that were taken so far to keep within the budget, and the interval of sampling by now.
-    pub fn steps(&mut self, steps: &[Step], sample_bytes: Option<u64>) -> Result<(), WriteError> {
+    pub fn steps(&mut self, steps: &[BudgetStep], sample_bytes: Option<u64>) -> Result<(), WriteError> {
         let Ok(text) = serde_json::to_string(steps) else { return Ok(()) };
         self.write(|_, database| {
             database.execute(

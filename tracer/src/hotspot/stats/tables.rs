@@ -8,7 +8,7 @@
 //! `classfile/{symbolTable,stringTable}.cpp`, `oops/symbol.hpp`.
 
 use super::layout::HashtableLayout;
-use super::{ATTEMPTS, BookError, WORD_BYTES, not_described, word};
+use super::{ATTEMPTS, StatsError, WORD_BYTES, not_described, word};
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
 use crate::hotspot::pages::Pages;
@@ -63,14 +63,14 @@ pub(super) fn read(
     memory: &dyn ProcessMemory,
     layout: &Layout,
     symbols: &Symbols,
-) -> Result<Tables, BookError> {
+) -> Result<Tables, StatsError> {
     let mut last = Err(not_described("its tables of symbols and strings"));
     for _ in 0..ATTEMPTS {
         // Entries lie all over the heap, many in each page.
         let pages = Pages::new(memory);
         let walk = Walk { reader: Reader::new(&pages), layout, symbols };
         last = walk.both();
-        if !matches!(last, Err(BookError::Unreadable(_))) {
+        if !matches!(last, Err(StatsError::Unreadable(_))) {
             break;
         }
     }
@@ -109,8 +109,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn both(&self) -> Result<Tables, BookError> {
-        let books = &self.layout.books;
+    fn both(&self) -> Result<Tables, StatsError> {
+        let books = &self.layout.stats;
         let missing = || not_described("its tables of symbols and strings");
         let described = |variable: Option<u64>| Some((variable?, books.hashtable.as_ref()?));
         let symbols = match described(books.symbol_table) {

@@ -5,7 +5,7 @@
 //! Source: HotSpot, `nmt/` (to 21 `services/`): `memTracker.hpp`, `mallocTracker.hpp`, `virtualMemoryTracker.hpp`,
 //! `nmtCommon.hpp`.
 
-use super::{BookError, WORD_BYTES, not_described};
+use super::{StatsError, WORD_BYTES, not_described};
 use crate::hotspot::read::{ReadError, Reader};
 use crate::hotspot::symbols::{
     Symbols, TRACKED_MALLOC, TRACKED_MAPPINGS, TRACKED_NAMES, TRACKED_TYPE_NAMES, TRACKING_LEVEL,
@@ -79,7 +79,7 @@ pub(super) fn read(
     reader: Reader<'_>,
     symbols: &Symbols,
     flag: Option<u64>,
-) -> Result<Option<Tracking>, BookError> {
+) -> Result<Option<Tracking>, StatsError> {
     let missing = || not_described("its totals of native memory (its libjvm has no full symbol table)");
     let Some(level) = symbols.address(TRACKING_LEVEL) else {
         // A stripped libjvm still has its flags.
@@ -130,7 +130,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn read(&self, reader: Reader<'_>) -> Result<Vec<TrackedCategory>, BookError> {
+    fn read(&self, reader: Reader<'_>) -> Result<Vec<TrackedCategory>, StatsError> {
         let as_known = || not_described("its totals of native memory as known");
         let count = self.names.bytes / (self.names.words * WORD_BYTES);
         if !(1..=MAX_CATEGORIES).contains(&count) {
@@ -258,7 +258,7 @@ mod tests {
         let (symbols, memory) = jvm(4, 3, 1);
         assert_eq!(read(Reader::new(&memory), &symbols, None), Ok(None));
         let (symbols, memory) = jvm(5, 3, DETAIL);
-        assert!(matches!(read(Reader::new(&memory), &symbols, None), Err(BookError::NotDescribed(_))));
+        assert!(matches!(read(Reader::new(&memory), &symbols, None), Err(StatsError::NotDescribed(_))));
         // A stripped libjvm: the flag tells.
         let mut flags = (AT + 16).to_le_bytes().to_vec();
         flags.extend((AT + 24).to_le_bytes());

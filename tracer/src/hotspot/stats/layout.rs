@@ -5,7 +5,7 @@ use crate::hotspot::vmstructs::{Field, VmStructs, Width};
 
 /// Books that this JVM describes.
 #[derive(Clone, Debug, Default)]
-pub(in crate::hotspot) struct BooksLayout {
+pub(in crate::hotspot) struct StatsLayout {
     pub(super) loaders: Option<LoaderLayout>,
     pub(super) mirror: Option<MirrorLayout>,
     pub(super) jni: Option<JniLayout>,
@@ -94,7 +94,7 @@ pub(super) struct HashtableLayout {
     pub(super) literal: Field,
 }
 
-impl BooksLayout {
+impl StatsLayout {
     pub(in crate::hotspot) fn new(structs: &VmStructs) -> Self {
         Self {
             loaders: LoaderLayout::new(structs).ok(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::layout::{HeapUseLayout, Pool};
-use super::{ATTEMPTS, BookError, not_described};
+use super::{ATTEMPTS, StatsError, not_described};
 use crate::hotspot::layout::{End, G1Layout, Layout, SpaceField};
 use crate::hotspot::read::{ReadError, Reader};
 use crate::hotspot::vmstructs::Field;
@@ -43,8 +43,8 @@ pub(super) fn read(
     layout: &Layout,
     gc: Option<&str>,
     one_generation: bool,
-) -> Result<JavaHeap, BookError> {
-    let fields = &layout.books.heap;
+) -> Result<JavaHeap, StatsError> {
+    let fields = &layout.stats.heap;
     let heap = layout.ranges.heap.ok_or_else(|| not_described("its heap"))?;
     let heap = reader.pointer(heap)?;
     let walk = Walk { reader, layout, fields, heap };
@@ -60,7 +60,7 @@ pub(super) fn read(
             Some("Shenandoah") => pool(fields.shenandoah),
             _ => break,
         };
-        if !matches!(last, Err(BookError::Unreadable(_))) {
+        if !matches!(last, Err(StatsError::Unreadable(_))) {
             break;
         }
     }
@@ -78,7 +78,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn g1(&self) -> Result<Vec<HeapSpace>, BookError> {
+    fn g1(&self) -> Result<Vec<HeapSpace>, StatsError> {
         let missing = || not_described("G1's regions");
         let layout = self.layout.ranges.generations.g1.as_ref().ok_or_else(missing)?;
         let top = self.fields.region_top.ok_or_else(missing)?;
@@ -113,7 +113,7 @@ impl Walk<'_> {
         space(name, region.field(layout.region.start)?, region.field(top)?, end)
     }
 
-    fn parallel(&self) -> Result<Vec<HeapSpace>, BookError> {
+    fn parallel(&self) -> Result<Vec<HeapSpace>, StatsError> {
         let layout = &self.layout.ranges.generations;
         let (young, old) = layout.parallel.ok_or_else(|| not_described("its generations"))?;
         let mut spaces = self.spaces(
@@ -131,7 +131,7 @@ impl Walk<'_> {
         Ok(spaces)
     }
 
-    fn serial(&self) -> Result<Vec<HeapSpace>, BookError> {
+    fn serial(&self) -> Result<Vec<HeapSpace>, StatsError> {
         let layout = &self.layout.ranges.generations;
         let (young, old) = layout.serial.ok_or_else(|| not_described("its generations"))?;
         let mut spaces = Vec::new();
@@ -148,7 +148,7 @@ impl Walk<'_> {
         fields: &[(Field, &'static str)],
         bounds: Option<SpaceField>,
         top: Option<Field>,
-    ) -> Result<Vec<HeapSpace>, BookError> {
+    ) -> Result<Vec<HeapSpace>, StatsError> {
         let (bounds, top) = bounds.zip(top).ok_or_else(|| not_described("spaces of its heap"))?;
         let (End::Address(end) | End::Words(end)) = bounds.end;
         let read = |&(field, name): &(Field, &'static str)| {
@@ -159,7 +159,7 @@ impl Walk<'_> {
         Ok(fields.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    fn pool(&self, pool: Pool) -> Result<Vec<HeapSpace>, BookError> {
+    fn pool(&self, pool: Pool) -> Result<Vec<HeapSpace>, StatsError> {
         let used_bytes = self.reader.field(self.heap, pool.used)?;
         let capacity_bytes = match pool.capacity {
             Some(field) => self.reader.field(self.heap, field)?,

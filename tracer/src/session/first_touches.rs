@@ -32,12 +32,12 @@ pub const NOWHERE: &str = "anonymous";
 
 /// First touches of a session.
 #[derive(Debug, Default)]
-pub struct Touched {
+pub struct TouchEstimator {
     waiting: Vec<Fault>,
     touches: BTreeMap<(StackId, &'static str), Touches>,
 }
 
-impl Touched {
+impl TouchEstimator {
     /// A fault at `address`, taken with a chance of one in 2^`log2_weight`.
     pub fn add(&mut self, time_ns: u64, stack: StackId, address: u64, log2_weight: u32) {
         if self.waiting.len() >= MAX_WAITING {
@@ -70,25 +70,25 @@ mod tests {
 
     #[test]
     fn a_sample_stands_for_as_many_as_its_chance_says() {
-        let mut touched = Touched::default();
-        touched.add(10, StackId(7), 0x1000, 4);
-        touched.add(11, StackId(7), 0x2000, 0);
-        touched.add(12, StackId(7), 0x9000, 1);
-        touched.add(20, StackId(7), 0x1000, 1);
-        touched.place(20, |address| (address < 0x8000).then_some("thread-stack"));
+        let mut estimator = TouchEstimator::default();
+        estimator.add(10, StackId(7), 0x1000, 4);
+        estimator.add(11, StackId(7), 0x2000, 0);
+        estimator.add(12, StackId(7), 0x9000, 1);
+        estimator.add(20, StackId(7), 0x1000, 1);
+        estimator.place(20, |address| (address < 0x8000).then_some("thread-stack"));
         let stack = Touches { sample_count: 2, fault_count: 17, variance: 16 * 15 };
-        assert_eq!(touched.touches()[&(StackId(7), "thread-stack")], stack);
+        assert_eq!(estimator.touches()[&(StackId(7), "thread-stack")], stack);
         // The last one came after the look.
         let nowhere = Touches { sample_count: 1, fault_count: 2, variance: 2 };
-        assert_eq!(touched.touches()[&(StackId(7), NOWHERE)], nowhere);
+        assert_eq!(estimator.touches()[&(StackId(7), NOWHERE)], nowhere);
     }
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut touched = Touched::default();
+        let mut estimator = TouchEstimator::default();
         for _ in 0..=MAX_WAITING {
-            touched.add(1, StackId(1), 0, 0);
+            estimator.add(1, StackId(1), 0, 0);
         }
-        assert_eq!(touched.touches()[&(StackId(1), NOWHERE)].sample_count, MAX_WAITING as u64);
+        assert_eq!(estimator.touches()[&(StackId(1), NOWHERE)].sample_count, MAX_WAITING as u64);
     }
 }

@@ -7,8 +7,8 @@
 //! deleted one, or the link to another free place.
 //! Source: HotSpot, `gc/shared/oopStorage.inline.hpp` (JDK 11 to 25), `runtime/jniHandles.cpp` (JDK 8).
 
-use super::layout::{BooksLayout, JniKind};
-use super::{BookError, WORD_BYTES, not_described, word};
+use super::layout::{JniKind, StatsLayout};
+use super::{StatsError, WORD_BYTES, not_described, word};
 use crate::hotspot::read::{ReadError, Reader, Record, pointer};
 use crate::hotspot::vmstructs::Field;
 
@@ -41,7 +41,7 @@ pub struct JniReferences {
     pub weak: References,
 }
 
-pub(super) fn read(reader: Reader<'_>, layout: &BooksLayout) -> Result<JniReferences, BookError> {
+pub(super) fn read(reader: Reader<'_>, layout: &StatsLayout) -> Result<JniReferences, StatsError> {
     let jni = layout.jni.as_ref().ok_or_else(|| not_described("JNI's references"))?;
     let held = |variable| {
         let mut last = Err(ReadError::OutOfBounds(0));

@@ -19,26 +19,26 @@ const REASONS: [(&str, &str); 10] = [
     ("inconsistent_totals", "rows said more freed than allocated, and were cut"),
 ];
 
-pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let trust = &profile.quality;
+pub(super) fn write(profile: &Profile, all: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let quality = &profile.quality;
     writeln!(out)?;
     table::write_title("Data quality", style, out)?;
-    if trust.lost.is_empty() {
+    if quality.lost.is_empty() {
         writeln!(out, "  nothing lost")?;
     }
-    for (reason, count) in &trust.lost {
-        let text = told(reason);
+    for (reason, count) in &quality.lost {
+        let text = describe(reason);
         writeln!(out, "  {}", style.warn(&format!("LOST {}: {text}", units::count(*count))))?;
     }
-    if trust.stacks_total > 0 {
-        let share = units::share(trust.stacks_complete, trust.stacks_total);
+    if quality.stacks_total > 0 {
+        let share = units::share(quality.stacks_complete, quality.stacks_total);
         writeln!(out, "  stacks complete: {share}")?;
     }
-    if let Some(count) = trust.stacks_remembered.filter(|_| all) {
-        let share = units::share(count, trust.stacks_total);
+    if let Some(count) = quality.stacks_remembered.filter(|_| all) {
+        let share = units::share(count, quality.stacks_total);
         writeln!(out, "  stacks that were taken before, compared and not walked again: {share}")?;
     }
-    for end in trust.incomplete.iter().take(if all { usize::MAX } else { 0 }) {
+    for end in quality.incomplete.iter().take(if all { usize::MAX } else { 0 }) {
         let module = end.module.as_deref().unwrap_or("no module");
         let place = format!(
             "{} in {}, {} with {}",
@@ -60,17 +60,17 @@ pub(super) fn trust(profile: &Profile, all: bool, style: Style, out: &mut dyn Wr
             "    right on average; ±: standard error (two in three are within it, nearly all within three)"
         )?;
     }
-    if let Some(count) = trust.unmatched_frees.filter(|&count| count > 0) {
+    if let Some(count) = quality.unmatched_frees.filter(|&count| count > 0) {
         writeln!(out, "  {} freed, too (normal)", units::counted(count, "older block"))?;
     }
-    for note in &trust.notes {
+    for note in &quality.notes {
         writeln!(out, "  note: {}", clean(note))?;
     }
     Ok(())
 }
 
 /// Meaning of a reason for a loss.
-pub(super) fn told(reason: &str) -> String {
+pub(super) fn describe(reason: &str) -> String {
     let told = REASONS.iter().find(|(known, _)| *known == reason).map(|(_, text)| *text);
     told.map_or_else(|| clean(reason).replace('_', " "), str::to_owned)
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::layout::LoaderLayout;
 use super::metaspace::{self, Metaspace};
-use super::{ATTEMPTS, BookError, not_described};
+use super::{ATTEMPTS, StatsError, not_described};
 use crate::hotspot::class_name::readable;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
@@ -58,8 +58,8 @@ pub(super) fn read(
     reader: Reader<'_>,
     layout: &Layout,
     objects: Option<&Objects>,
-) -> Result<Loaders, BookError> {
-    let fields = layout.books.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
+) -> Result<Loaders, StatsError> {
+    let fields = layout.stats.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
     let objects = objects.ok_or_else(|| not_described("its objects"))?;
     let mut last = ReadError::OutOfBounds(0);
     for _ in 0..ATTEMPTS {

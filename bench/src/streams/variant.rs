@@ -1,4 +1,4 @@
-//! The ways to be told what zlib holds.
+//! Variants that are measured beside each other: ways to be told what zlib holds.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -11,15 +11,15 @@ use crate::workload::Workload;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Way {
+pub(super) enum Variant {
     Light,
     Full,
     AsyncProfiler,
     AsyncProfilerSampled,
 }
 
-impl Way {
-    /// Heading of the way's column.
+impl Variant {
+    /// Heading of the variant's column.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Light => "light",
@@ -29,7 +29,7 @@ impl Way {
         }
     }
 
-    /// Does this way leave allocations out?
+    /// Does this variant leave allocations out?
     pub(super) fn samples(self) -> bool {
         self == Self::AsyncProfilerSampled
     }

@@ -27,7 +27,7 @@ pub struct CodeHeap {
 
 /// The code cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CodeBook {
+pub struct CodeStats {
     pub heaps: Vec<CodeHeap>,
     pub methods: Vec<Compiled>,
 }
@@ -45,7 +45,7 @@ fn read(reader: Reader<'_>, layout: &Layout, cache: &CodeCache, heap: &Heap) -> 
         }
         // A block that says that it is longer than its heap is not believed.
         let segments =
-            layout.books.block_segments.and_then(|field| reader.field(block, field).ok()).unwrap_or(0);
+            layout.stats.block_segments.and_then(|field| reader.field(block, field).ok()).unwrap_or(0);
         let bytes =
             segments.checked_mul(1 << heap.log2_segment_bytes).filter(|bytes| *bytes <= heap.high - block);
         used_bytes += bytes.unwrap_or(0);
@@ -63,7 +63,7 @@ fn read(reader: Reader<'_>, layout: &Layout, cache: &CodeCache, heap: &Heap) -> 
 
 /// Name of a heap: one of the words of the heap's structure points to it.
 fn name(reader: Reader<'_>, layout: &Layout, heap: &Heap) -> Option<String> {
-    let bytes = layout.books.code_heap_bytes.filter(|bytes| *bytes <= MAX_HEAP_RECORD)?;
+    let bytes = layout.stats.code_heap_bytes.filter(|bytes| *bytes <= MAX_HEAP_RECORD)?;
     (0..bytes).step_by(8).find_map(|offset| {
         let text = reader.c_string(reader.u64(heap.address + offset).ok()?, MAX_NAME).ok()?;
         (text.starts_with("CodeHeap") || text.starts_with("CodeCache") || text.starts_with("Code Cache"))

@@ -3,7 +3,7 @@
 //! Source: HotSpot, `compiler/compileBroker.hpp`: a queue's first word is its name, then the first and
 //! last task. Each task has its link to the next one at an offset that is told by the queue's length.
 
-use super::{BookError, not_described, word};
+use super::{StatsError, not_described, word};
 use crate::hotspot::read::Reader;
 use crate::hotspot::symbols::{COMPILE_QUEUES, Symbols};
 use crate::hotspot::vmstructs::{Field, Width};
@@ -25,7 +25,7 @@ pub struct CompileQueue {
     pub length: u64,
 }
 
-pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Vec<CompileQueue>, BookError> {
+pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Vec<CompileQueue>, StatsError> {
     let variables: Vec<u64> = COMPILE_QUEUES.iter().filter_map(|name| symbols.address(name)).collect();
     if variables.is_empty() {
         return Err(not_described("its compile queues"));

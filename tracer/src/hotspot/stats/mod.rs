@@ -17,11 +17,11 @@ mod tables;
 mod tracking;
 
 pub use self::buffers::DirectBuffers;
-pub use self::code::{CodeBook, CodeHeap};
+pub use self::code::{CodeHeap, CodeStats};
 pub use self::cycles::ConcurrentCycles;
 pub use self::heap::{HeapSpace, JavaHeap};
 pub use self::jni::{JniReferences, References};
-pub(super) use self::layout::{BooksLayout, HeapUseLayout};
+pub(super) use self::layout::{HeapUseLayout, StatsLayout};
 pub use self::loaders::{LoaderType, Loaders};
 pub use self::metaspace::Metaspace;
 pub use self::queue::CompileQueue;
@@ -43,7 +43,7 @@ const fn word(index: u64) -> Field {
 
 /// Reason why a book cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BookError {
+pub enum StatsError {
     /// The JVM does not describe it, or not as known.
     #[error("this JVM does not describe {0}")]
     NotDescribed(String),
@@ -52,30 +52,30 @@ pub enum BookError {
     Unreadable(String),
 }
 
-impl From<ReadError> for BookError {
+impl From<ReadError> for StatsError {
     fn from(error: ReadError) -> Self {
         Self::Unreadable(error.to_string())
     }
 }
 
-fn not_described(what: &str) -> BookError {
-    BookError::NotDescribed(what.to_owned())
+fn not_described(what: &str) -> StatsError {
+    StatsError::NotDescribed(what.to_owned())
 }
 
 impl Hotspot {
     /// Class loaders by type, with how many classes each type has.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 8 to 25.
-    pub fn loaders(&self) -> Result<Loaders, BookError> {
+    /// See [`StatsError`]. Known from JDK 8 to 25.
+    pub fn loaders(&self) -> Result<Loaders, StatsError> {
         loaders::read(self.reader(), &self.layout, self.objects.as_ref())
     }
 
     /// Direct buffers, as `java.nio.Bits` counts them.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 8 to 25.
-    pub fn direct_buffers(&self) -> Result<DirectBuffers, BookError> {
+    /// See [`StatsError`]. Known from JDK 8 to 25.
+    pub fn direct_buffers(&self) -> Result<DirectBuffers, StatsError> {
         buffers::read(self.reader(), &self.layout, self.objects.as_ref())
     }
 
@@ -85,15 +85,15 @@ impl Hotspot {
     }
 
     /// The code cache: its heaps and every method in it.
-    pub fn code_book(&mut self) -> CodeBook {
-        CodeBook { heaps: self.code_heaps(), methods: self.nmethods() }
+    pub fn code_stats(&mut self) -> CodeStats {
+        CodeStats { heaps: self.code_heaps(), methods: self.nmethods() }
     }
 
     /// The part of the Java heap that holds objects.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 8 to 25, of ZGC and Shenandoah to 24.
-    pub fn java_heap(&self) -> Result<JavaHeap, BookError> {
+    /// See [`StatsError`]. Known from JDK 8 to 25, of ZGC and Shenandoah to 24.
+    pub fn java_heap(&self) -> Result<JavaHeap, StatsError> {
         let one_generation = self.flag("ZGenerational") == Some(false);
         heap::read(self.reader(), &self.layout, self.gc(), one_generation)
     }
@@ -101,32 +101,32 @@ impl Hotspot {
     /// References that native code holds.
     ///
     /// # Errors
-    /// See [`BookError`]. Known from JDK 8 to 25.
-    pub fn jni_references(&self) -> Result<JniReferences, BookError> {
-        jni::read(self.reader(), &self.layout.books)
+    /// See [`StatsError`]. Known from JDK 8 to 25.
+    pub fn jni_references(&self) -> Result<JniReferences, StatsError> {
+        jni::read(self.reader(), &self.layout.stats)
     }
 
     /// The tables of symbols and interned strings.
     ///
     /// # Errors
-    /// See [`BookError`]; from JDK 12 on, a libjvm without its full symbol table does not tell.
-    pub fn tables(&self) -> Result<Tables, BookError> {
+    /// See [`StatsError`]; from JDK 12 on, a libjvm without its full symbol table does not tell.
+    pub fn tables(&self) -> Result<Tables, StatsError> {
         tables::read(&*self.memory, &self.layout, &self.symbols)
     }
 
     /// Cycles of a concurrent collector since the JVM's start. `None` if the collector has none.
     ///
     /// # Errors
-    /// See [`BookError`]; a libjvm without its full symbol table does not tell, and `-XX:-UsePerfData` leaves them out.
-    pub fn concurrent_cycles(&self) -> Result<Option<ConcurrentCycles>, BookError> {
+    /// See [`StatsError`]; a libjvm without its full symbol table does not tell, and `-XX:-UsePerfData` leaves them out.
+    pub fn concurrent_cycles(&self) -> Result<Option<ConcurrentCycles>, StatsError> {
         cycles::read(self.reader(), &self.symbols)
     }
 
     /// Totals of Native Memory Tracking. `None` if the JVM was not started with it.
     ///
     /// # Errors
-    /// See [`BookError`]; a libjvm without its full symbol table does not tell. Known from JDK 11 to 28.
-    pub fn native_memory_tracking(&self) -> Result<Option<Tracking>, BookError> {
+    /// See [`StatsError`]; a libjvm without its full symbol table does not tell. Known from JDK 11 to 28.
+    pub fn native_memory_tracking(&self) -> Result<Option<Tracking>, StatsError> {
         let flag = self.flags.address(tracking::FLAG);
         tracking::read(self.reader(), &self.symbols, flag)
     }
@@ -134,8 +134,8 @@ impl Hotspot {
     /// Methods that wait for a compiler.
     ///
     /// # Errors
-    /// See [`BookError`]; a libjvm without its full symbol table does not tell.
-    pub fn compile_queues(&self) -> Result<Vec<CompileQueue>, BookError> {
+    /// See [`StatsError`]; a libjvm without its full symbol table does not tell.
+    pub fn compile_queues(&self) -> Result<Vec<CompileQueue>, StatsError> {
         queue::read(self.reader(), &self.symbols)
     }
 }

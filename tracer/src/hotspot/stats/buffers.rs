@@ -4,7 +4,7 @@
 //! code makes by `Unsafe.allocateMemory` (Netty can) are not in them.
 
 use super::loaders::bootstrap_class;
-use super::{BookError, not_described};
+use super::{StatsError, not_described};
 use crate::hotspot::fields;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::oops::{Objects, wide};
@@ -37,10 +37,10 @@ pub(super) fn read(
     reader: Reader<'_>,
     layout: &Layout,
     objects: Option<&Objects>,
-) -> Result<DirectBuffers, BookError> {
+) -> Result<DirectBuffers, StatsError> {
     let objects = objects.ok_or_else(|| not_described("its objects"))?;
-    let loaders = layout.books.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
-    let mirrors = layout.books.mirror.ok_or_else(|| not_described("static fields"))?;
+    let loaders = layout.stats.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
+    let mirrors = layout.stats.mirror.ok_or_else(|| not_described("static fields"))?;
     // Not loaded: no direct buffer was ever made.
     let Some(bits) = bootstrap_class(reader, layout, loaders, BITS)? else {
         return Ok(DirectBuffers::default());

@@ -4,7 +4,7 @@
 //! Source: HotSpot, `runtime/perfMemory.hpp` and `perfData.hpp`, version 2.0 of the format (JDK 5 to 28);
 //! `services/*MonitoringSupport.cpp` and `zServiceability.cpp` for the names of the counters.
 
-use super::{BookError, not_described};
+use super::{StatsError, not_described};
 use crate::hotspot::read::{Reader, pointer};
 use crate::hotspot::symbols::{PERF_MEMORY, Symbols};
 
@@ -48,7 +48,7 @@ pub struct ConcurrentCycles {
 }
 
 /// `None` if the collector has no such cycles.
-pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Option<ConcurrentCycles>, BookError> {
+pub(super) fn read(reader: Reader<'_>, symbols: &Symbols) -> Result<Option<ConcurrentCycles>, StatsError> {
     let variable = symbols.address(PERF_MEMORY).ok_or_else(|| not_described("its performance counters"))?;
     let start = pointer(reader.u64(variable)?)?;
     let prologue = reader.bytes(start, PROLOGUE_BYTES as u64, PROLOGUE_BYTES)?;

@@ -1,6 +1,6 @@
 //! A heap that was marked, as its users ask for it: fields of objects, how they are reached, and counts of classes.
 //!
-//! Paths are in `path`, which adds them to [`Look`].
+//! Paths are in `path`, which adds them to [`MarkedHeap`].
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,7 +14,7 @@ use super::path::Step;
 use super::walk;
 
 /// A heap that was marked.
-pub struct Look<'a, 'b> {
+pub struct MarkedHeap<'a, 'b> {
     pub(super) copy: &'a HeapCopy,
     pub(super) classes: &'a mut ClassTable<'b>,
     pub(super) marks: Marks,
@@ -27,9 +27,9 @@ pub struct Look<'a, 'b> {
     pub(super) paths: HashMap<usize, Rc<[Step]>>,
 }
 
-impl std::fmt::Debug for Look<'_, '_> {
+impl std::fmt::Debug for MarkedHeap<'_, '_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Look").field("marks", &self.marks).finish_non_exhaustive()
+        formatter.debug_struct("MarkedHeap").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 
@@ -42,7 +42,7 @@ pub struct Object {
     pub index: Option<usize>,
 }
 
-impl<'a, 'b> Look<'a, 'b> {
+impl<'a, 'b> MarkedHeap<'a, 'b> {
     /// A marked heap. `threads` are the objects of threads; in `unallocated` are no objects.
     pub(super) fn new(
         copy: &'a HeapCopy,
