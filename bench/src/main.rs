@@ -5,6 +5,10 @@
 //! without probes, alternately, and what the machine does besides falls on all variants alike. Everything printed is
 //! a median over the alternations, with the load average beside it.
 
+// A tool may print; a measurement that fails is an error with a sentence. Reports are JSON of tracer's own, where an
+// index that is missing gives null.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::string_slice))]
+
 mod builds;
 mod census;
 mod cost;

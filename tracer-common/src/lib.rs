@@ -4,6 +4,17 @@
 //! Every type here is `#[repr(C)]`, without implicit padding, and its size is asserted at compile
 //! time: the two sides are compiled by different compilers for different targets.
 #![cfg_attr(not(test), no_std)]
+// The kernel's verifier has no panics, and what is read of a process may be anything.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
 
 pub mod arch;
 pub mod config;

@@ -118,8 +118,8 @@ pub fn frees_for_the_collector([first, second]: [u64; 2]) -> bool {
 
 /// A thread's name, as [`frees_for_the_collector`] takes it.
 pub fn name_words(comm: &[u8; 16]) -> [u64; 2] {
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| comm[at + i]));
-    [word(0), word(8)]
+    let both = u128::from_le_bytes(*comm);
+    [both as u64, (both >> 64) as u64]
 }
 
 shared! {

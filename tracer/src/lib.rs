@@ -5,8 +5,8 @@
 //! output → push } → cli`; the two arms above `recording` do not use each other. Every stage may use `arch` and
 //! `units`. `tests/layering.rs` holds this.
 
-// Every failure is an error with a help, and stdout is written where a closed pipe is no panic. Indices and lengths may
-// come from outside, wherever they have got to. Tests may do all of this.
+// Every failure is an error with a help, and stdout and stderr are written where a closed pipe is no panic. Indices and
+// lengths may come from outside, wherever they have got to. Tests may do all of this.
 #![cfg_attr(
     not(test),
     deny(
@@ -14,6 +14,7 @@
         clippy::expect_used,
         clippy::panic,
         clippy::print_stdout,
+        clippy::print_stderr,
         clippy::indexing_slicing,
         clippy::string_slice
     )

@@ -3,6 +3,18 @@
 //! Everything that a plain `cargo build` cannot do is here and nowhere else: the BPF programs are compiled for
 //! another target, by a Rust that has its library sources, and then embedded into `tracer` by its build script.
 
+// A tool may print; what fails is an error with a sentence.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
 mod bench;
 mod build;
 mod debian;

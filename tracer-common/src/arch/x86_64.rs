@@ -60,6 +60,10 @@ pub const REGISTERS: [Register; 16] = [
 pub const SAVED_WORDS: u8 = 21;
 
 /// The word of `pt_regs` for each DWARF number.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses an index that is out of bounds"
+)]
 pub const SAVED_WORD_BY_DWARF: [u8; 16] = {
     let mut words = [0; 16];
     let mut i = 0;
@@ -71,6 +75,10 @@ pub const SAVED_WORD_BY_DWARF: [u8; 16] = {
 };
 
 /// The word of `pt_regs` for each number in instructions.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses an index that is out of bounds"
+)]
 pub const SAVED_WORD_BY_ENCODING: [u8; 16] = {
     let mut words = [0; 16];
     let mut i = 0;

@@ -1,6 +1,7 @@
 //! `tracer holders`: who keeps native memory, from each block to the Java field that has its address and to what holds
 //! that. The one command that holds a process for a moment.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ fn options(args: &Args) -> Options {
 pub fn watched(pid: Pid, options: &Options) -> Result<HoldersResult, TakeError> {
     holders::of_pid(pid, options, &mut |notice| {
         if let Some(text) = output::notice(notice, pid) {
-            eprintln!("{text}");
+            // A stderr that is gone is no reason to look no further.
+            let _ = writeln!(io::stderr(), "{text}");
         }
     })
 }
