@@ -86,7 +86,7 @@ fn leads_to(
 }
 
 /// A sentence for each field whose blocks may be lost, or another's.
-pub(super) fn told(verdicts: &[Verdict]) -> Option<String> {
+pub(super) fn describe(verdicts: &[Verdict]) -> Option<String> {
     let mut sums: BTreeMap<&Owner, (u64, u64)> = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.state == HolderState::None) {
         let (count, bytes) = sums.entry(&verdict.owner).or_default();
@@ -142,6 +142,6 @@ mod tests {
         let states: Vec<HolderState> = verdicts.iter().map(|verdict| verdict.state).collect();
         assert_eq!(states, [HolderState::Lost, HolderState::None, HolderState::Lost]);
         assert_eq!(taken, [Some(0), None, Some(2), Some(0), None]);
-        assert!(told(&verdicts).is_some_and(|text| text.starts_with("1 blocks")));
+        assert!(describe(&verdicts).is_some_and(|text| text.starts_with("1 blocks")));
     }
 }

@@ -123,7 +123,7 @@ impl Stopper<'_> {
         unheld(|| self.access.spaces())?;
         self.access.interiors(&spaces.used);
         unheld(|| self.access.roots(&[], &NoPages))?;
-        let books = begin.elapsed();
+        let stats = begin.elapsed();
         let sample = sample(&parts);
         let begin = Instant::now();
         // A collection may give back what is read meanwhile: then nothing is learned from it.
@@ -135,7 +135,7 @@ impl Stopper<'_> {
         let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
         let (used, copied) = (used_bytes(&spaces.used), used_bytes(&parts));
         let copying = Duration::from_secs_f64(copied as f64 / rate);
-        let pause = books + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
+        let pause = stats + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
         Ok(Prediction { pause, used_bytes: used, memory_bytes: memory_bytes(copied) })
     }
 

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::classify::{Birth, Evidence, Finding, classify_growth};
+use super::births::Births;
+use super::classify::{Evidence, Finding, classify_growth};
 use super::history::{GroupId, History, Point, RowGroups};
 use super::reachability::{OfStacks, Reachability};
 use super::thread_cohort::ThreadCohort;
@@ -10,7 +11,7 @@ use super::trend::{self, Trend};
 use super::{AllocatorRetention, ClassChurn, ClassGrowth, CommandPid, Verdict, metaspace};
 use super::{advice::advice, allocator_retention::still_grows};
 use crate::attribute::{Nature, Rules};
-use crate::recording::{BudgetStep, ByStack, CodeSample, Collection, Recording, Source, Survivors};
+use crate::recording::{BudgetStep, CodeSample, Collection, Recording, Source};
 use tracer_common::sampling::VARIANCE_UNIT;
 
 /// Time that growth must span.
@@ -161,7 +162,7 @@ impl<'a> GroupVerdicts<'a> {
         Some((trend::slope(&points)? * 1e3).round() / 1e3)
     }
 
-    /// The same of metaspace, by what the JVM's books say was committed of it. `None` if they were not read often
+    /// The same of metaspace, by what the JVM's statistics say was committed of it. `None` if they were not read often
     /// enough.
     pub fn of_metaspace(&self, category: &str) -> Option<(Option<i64>, Verdict)> {
         let history = metaspace::history(self.recording, self.history.started_ns())?;
@@ -386,28 +387,4 @@ fn noise_bytes(recording: &Recording, rows: &[usize], history: &[Point]) -> u64 
     // Live memory is taken for as variable as all that was allocated.
     let live_variance = variance * VARIANCE_UNIT as f64 / f64::max(bytes, 1.0) * peak as f64;
     (3.0 * (2.0 * live_variance).sqrt()).ceil() as u64
-}
-
-/// Births of what is live, by stack; of the allocator alone.
-struct Births(ByStack<Birth>);
-
-impl Births {
-    /// `since`: a moment of CLOCK_MONOTONIC, since the session started.
-    fn of(recording: &Recording, since: impl Fn(u64) -> u64) -> Self {
-        let birth = |survivors: &Survivors| {
-            let born_ns = since(survivors.born_ns);
-            let (epoch, live_bytes) = (survivors.epoch, survivors.live_bytes);
-            (survivors.stack, Birth { born_ns, epoch, live_bytes })
-        };
-        Self(recording.survivors.iter().map(birth).collect())
-    }
-
-    /// Births of some rows of the recording's totals, by time.
-    fn of_rows(&self, recording: &Recording, rows: &[usize]) -> Vec<Birth> {
-        let totals = rows.iter().filter_map(|&row| recording.totals.get(row));
-        let stacks = totals.filter(|total| total.source == Source::Allocator).map(|total| total.stack);
-        let mut births: Vec<Birth> = stacks.flat_map(|stack| self.0.of(stack)).copied().collect();
-        births.sort_unstable_by_key(|birth| (birth.born_ns, birth.epoch));
-        births
-    }
 }

@@ -5,6 +5,7 @@
 
 mod advice;
 mod allocator_retention;
+mod births;
 mod class_definers;
 mod classify;
 pub(crate) mod clauses;

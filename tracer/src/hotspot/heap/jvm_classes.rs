@@ -5,9 +5,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::HeapAccess;
-use super::classes::{DeclaredField, RawClass, ReadClass, ReferenceBlock};
+use super::class::{DeclaredField, RawClass, ReadClass, ReferenceBlock};
 use super::copy::HeapCopy;
-use crate::hotspot::fields;
+use crate::hotspot::java_fields;
 use crate::hotspot::method;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 
@@ -105,7 +105,7 @@ impl ReadClass for JvmClasses<'_> {
     }
 
     fn fields(&self, address: u64) -> Vec<DeclaredField> {
-        let declared = fields::declared(self.reader, self.access.all, self.access.objects, address);
+        let declared = java_fields::declared(self.reader, self.access.all, self.access.objects, address);
         let field =
             |(name, signature, offset, is_static)| DeclaredField { name, signature, offset, is_static };
         declared.unwrap_or_default().into_iter().map(field).collect()

@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 
-use super::classes::{ClassId, ClassTable, Kind, Reference, ReferenceBlock, Strength};
+use super::class::{ClassId, Kind, Reference, ReferenceBlock, Strength};
+use super::class_table::ClassTable;
 use super::copy::{HeapCopy, used_bytes};
 use super::marks::{Marks, ParentCode, Reach};
 use super::roots::{Root, Roots};

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::classes::{ClassId, ClassTable, Strength};
+use super::class::{ClassId, Strength};
+use super::class_table::ClassTable;
 use super::copy::HeapCopy;
 use super::marks::{Marks, Quality, Reach};
 use super::path::Step;

@@ -6,7 +6,8 @@
 //! and 25 with G1, Parallel and Serial; anything else is refused, because nobody has compared it with the JVM's own
 //! collection.
 
-mod classes;
+mod class;
+mod class_table;
 mod copy;
 mod interiors;
 mod jvm_classes;
@@ -22,7 +23,7 @@ mod spaces;
 mod tests;
 mod walk;
 
-pub use self::classes::{ClassId, DeclaredField};
+pub use self::class::{ClassId, DeclaredField};
 pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes, without};
 pub(super) use self::layout::HeapLayout;
 pub use self::marked_heap::{ClassCount, MarkedHeap, Object};
@@ -31,7 +32,8 @@ pub use self::path::{Step, StepKind};
 pub use self::roots::Roots;
 pub use self::spaces::Collections;
 
-use self::classes::{ClassTable, MirrorFields};
+use self::class::MirrorFields;
+use self::class_table::ClassTable;
 use self::jvm_classes::JvmClasses;
 use self::roots::Places;
 use self::shape::{ClassPointer, Shape};

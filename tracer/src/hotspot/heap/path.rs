@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::MarkedHeap;
-use super::classes::{ClassId, Kind};
+use super::class::{ClassId, Kind};
 use super::marks::Parent;
 use super::roots::Root;
 use crate::hotspot::class_name::readable;

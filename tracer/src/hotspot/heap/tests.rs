@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::classes::{ClassTable, DeclaredField, MirrorFields, RawClass, ReadClass, ReferenceBlock};
+use super::class::{DeclaredField, MirrorFields, RawClass, ReadClass, ReferenceBlock};
+use super::class_table::ClassTable;
 use super::copy::{HeapCopy, Space, SpaceKind};
 use super::mark::mark;
 use super::roots::{LoaderRoots, Roots, StorageRoots, ThreadRoots};

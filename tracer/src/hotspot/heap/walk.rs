@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::classes::{ClassId, ClassTable};
+use super::class::ClassId;
+use super::class_table::ClassTable;
 use super::copy::{HeapCopy, Space, SpaceKind};
 
 /// Objects that must follow each other where a walk is taken up again.
