@@ -98,3 +98,5 @@ mod hostile;
 mod redact_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verdict_tests;

@@ -93,3 +93,59 @@ fn target(subject: &Subject, gc: Option<&str>) -> Value {
         "core": subject.core.as_ref().map(|core| core.display().to_string()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holders::{BlockGroups, DataQuality, HolderState, Method, Owner, Pause};
+    use crate::hotspot::heap::Quality;
+    use crate::process::Pid;
+
+    /// An answer of groups of one block each, the largest first.
+    fn holders(group_count: usize) -> Holders {
+        let group = |at: usize| Group {
+            owner: Some(Owner { class: format!("acme.Owner{at}"), field: "address".to_owned() }),
+            state: HolderState::Held,
+            path: [].into(),
+            count: 1,
+            bytes: (group_count - at) as u64,
+            exact: true,
+        };
+        Holders {
+            pause: Pause { method: Method::Core, held: None, predicted: None, looks: 1 },
+            quality: DataQuality { heap: Quality::default(), retries: 0, bad_places: 0, consistent: true },
+            groups: (0..group_count).map(group).collect(),
+            block_groups: BlockGroups::default(),
+            findings: Vec::new(),
+            heap_bytes: 0,
+            gc: "G1",
+            unknown: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_largest_groups_are_listed_and_all_are_counted() {
+        let subject = Subject {
+            pid: Pid(1),
+            comm: "java".to_owned(),
+            command: Vec::new(),
+            container: None,
+            java_home: None,
+            version: None,
+            core: None,
+        };
+        for group_count in [0, 1, MAX_GROUPS, MAX_GROUPS + 1, 3 * MAX_GROUPS] {
+            let value = value(&holders(group_count), &subject);
+            assert_eq!(value["group_count"], group_count);
+            let listed: Vec<&str> = value["groups"]
+                .as_array()
+                .expect("groups")
+                .iter()
+                .map(|group| group["owner"]["class"].as_str().expect("class"))
+                .collect();
+            let largest: Vec<String> =
+                (0..group_count.min(MAX_GROUPS)).map(|at| format!("acme.Owner{at}")).collect();
+            assert_eq!(listed, largest);
+        }
+    }
+}
