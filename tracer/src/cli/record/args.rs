@@ -29,7 +29,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(60);
 #[command(override_usage = "tracer record [OPTIONS] (-p <PID|NAME> | -- <CMD>...)")]
 #[command(after_help = "\
 Stops at -d, at Ctrl-C, SIGTERM or SIGHUP (a second one leaves at once), or when the target exits; then prints \
-the categories and the next command to run. SIGUSR1 prints them at once, and recording goes on. A command runs on \
+the answer and the next command to run. SIGUSR1 prints it at once, and recording goes on. A command runs on \
 after -d, and its exit status is that of tracer. While a command is recorded, Ctrl-C reaches it too, as with perf and strace; \
 after -d, it ends tracer alone.")]
 pub struct Args {
