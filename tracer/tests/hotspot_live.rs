@@ -101,7 +101,7 @@ fn check_threads(jvm: &mut Jvm, hotspot: &Hotspot) {
     }
 }
 
-/// Each book against what the JVM says, where it says it, and else for what must hold.
+/// Each statistic against what the JVM says, where it says it, and else for what must hold.
 fn check_books(jvm: &mut Jvm, hotspot: &Hotspot) {
     let label = jvm.label.clone();
     let loaders = hotspot.loaders().unwrap_or_else(|error| panic!("{label}: {error}"));

@@ -230,7 +230,7 @@ impl Replay {
         self.mappings.apply(&record, false);
     }
 
-    /// The model, the books and the kernel agree.
+    /// The model, the session and the kernel agree.
     fn compare(&self) {
         let kernel = mapping::read(self.process.pid()).expect("its mappings");
         let is_mapped = |page: u64| kernel.iter().any(|mapping| (mapping.start..mapping.end).contains(&page));

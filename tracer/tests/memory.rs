@@ -63,7 +63,7 @@ fn a_gigabyte_of_direct_buffers() {
     // Each is touched when it is zeroed, so it is in memory.
     let (live, asked) = (part(&report, "malloc-live", "resident_bytes"), number(&truth, "bytes"));
     assert!(live.abs_diff(asked) <= asked / 100, "{live}, of {asked} asked for: {}", report["memory"]);
-    // The JVM's books say the same, and that there were none before.
+    // The JVM's statistics say the same, and that there were none before.
     let counted = |moment: &str| number(&report["census"][moment]["census"]["direct_buffers"], "count");
     assert_eq!((counted("begin"), counted("end")), (0, number(&truth, "count")), "{}", report["census"]);
     let heap = &report["memory"]["heap"];

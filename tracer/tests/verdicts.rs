@@ -119,7 +119,7 @@ impl Run {
     fn keep(&self, truth: &Value, recording: &Recording, notes: &str, row: &Row) {
         let folder = target_folder().join("verdicts");
         fs::create_dir_all(&folder).expect("make a folder");
-        let told = format!("{}\n\n{notes}\n{}", row.told(), recording.render(&[]));
+        let told = format!("{}\n\n{notes}\n{}", row.describe(), recording.render(&[]));
         fs::write(folder.join(self.subject.id()).with_extension("txt"), told).expect("keep what was told");
         let Some(folder) = std::env::var_os("TRACER_KEEP_RECORDINGS") else { return };
         let kept = PathBuf::from(folder).join(format!("{}.trec", self.subject.id()));
@@ -244,7 +244,7 @@ fn stories_get_their_verdicts() {
     let story = |mode: &str| STORIES.iter().find(|story| story.mode == mode).expect("a story");
     let runs: Vec<Run> = SHORT.iter().map(|(mode, jdk)| Run::of_story(story(mode), *jdk)).collect();
     let rows = judged(&runs, SHORT_SIDE_BY_SIDE, |run| Some(run.judge("7")));
-    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(Row::told).collect();
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(Row::describe).collect();
     assert!(rows.len() == runs.len() && wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -300,7 +300,7 @@ fn judged(runs: &[Run], side_by_side: usize, judge: impl Fn(&Run) -> Option<Row>
             let Some(row) = row else { continue };
             let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
             rows.push(row);
-            println!("{}/{} {}", rows.len(), runs.len(), rows.last().map_or_else(String::new, Row::told));
+            println!("{}/{} {}", rows.len(), runs.len(), rows.last().map_or_else(String::new, Row::describe));
         }
     };
     thread::scope(|scope| {
@@ -344,7 +344,7 @@ fn all_stories_on_all_jdks() {
         None => Some(run.judge(&seconds)),
     });
     let score = Score::of(rows);
-    println!("\n{}", score.told());
+    println!("\n{}", score.describe());
     let all = serde_json::to_string_pretty(&score.json()).expect("JSON");
     fs::write(target_folder().join("verdicts.json"), all).expect("write the results");
     assert!(score.is_enough(), "precision and recall are at least 98 %, of all and of each set");

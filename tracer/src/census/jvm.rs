@@ -1,4 +1,4 @@
-//! The JVM's own books, and what follows from them.
+//! The JVM's own statistics, and what follows from them.
 
 use std::collections::BTreeMap;
 
@@ -60,10 +60,10 @@ impl Jvm {
 impl CodeUse {
     /// Walks the code cache of a JVM.
     pub fn read(hotspot: &mut Hotspot) -> Self {
-        let book = hotspot.code_stats();
-        let methods: Vec<CodeMethod> = book.methods.iter().map(method).collect();
-        let classes = book.methods.iter().map(|compiled| (&*compiled.class, compiled.blob.size_bytes.into()));
-        let mut this = Self { heaps: book.heaps, generated: generated(classes), methods };
+        let code = hotspot.code_stats();
+        let methods: Vec<CodeMethod> = code.methods.iter().map(method).collect();
+        let classes = code.methods.iter().map(|compiled| (&*compiled.class, compiled.blob.size_bytes.into()));
+        let mut this = Self { heaps: code.heaps, generated: generated(classes), methods };
         this.methods.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.method.cmp(&b.method)));
         this
     }

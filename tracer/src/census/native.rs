@@ -1,4 +1,4 @@
-//! Contents of the memory itself: malloc's books, and structures that are recognised in its chunks.
+//! Contents of the memory itself: malloc's own structures, and structures that are recognised in its chunks.
 
 use std::ops::Range;
 

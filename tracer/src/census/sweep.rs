@@ -1,5 +1,5 @@
 //! The sweep over all writable anonymous memory, at every place where an allocator could have put something: for memory
-//! of allocators whose books cannot be read.
+//! of allocators whose structures cannot be read.
 
 use std::ops::Range;
 

@@ -16,7 +16,7 @@ use crate::holders::{self, HoldersResult, MAX_PAUSE, Options};
 use crate::output;
 use crate::process::Pid;
 
-/// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's books
+/// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's statistics
 ///
 /// Reads memory only: no probe is attached, and the process is not stopped (but by --holders). For who allocates, record.
 #[derive(Clone, Debug, clap::Args)]

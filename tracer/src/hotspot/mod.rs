@@ -8,11 +8,11 @@
 mod class_name;
 mod code_cache;
 mod copied;
-mod fields;
 mod frame;
 pub mod heap;
 mod history;
 mod identity;
+mod java_fields;
 mod layout;
 mod method;
 mod nmethod;

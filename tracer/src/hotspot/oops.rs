@@ -3,8 +3,8 @@
 //! A collector may move objects while they are read, so a result is checked by what it must be (a
 //! string's class is `java.lang.String`), and whoever asks reads twice and compares.
 
-use super::fields;
 use super::identity::Flags;
+use super::java_fields;
 use super::layout::{Layout, ObjectLayout};
 use super::read::{ReadError, Reader, pointer};
 use crate::arch::coloured;
@@ -63,7 +63,7 @@ impl Objects {
         };
         let string_class = reader.pointer(objects.string_class)?;
         let thread_class = reader.pointer(objects.thread_class)?;
-        let offset = |class, name| fields::offset(reader, layout, objects, class, name);
+        let offset = |class, name| java_fields::offset(reader, layout, objects, class, name);
         let compact = is_set("UseCompactObjectHeaders");
         Ok(Self {
             compressed_oops: match is_set("UseCompressedOops") {

@@ -4,7 +4,7 @@ use super::{clean, units};
 use crate::profile::{Filtered, Profile};
 
 /// The filter, what it left out, and how coarse that is. Empty: there was none.
-pub(super) fn told(filtered: &Filtered) -> Vec<String> {
+pub(super) fn describe(filtered: &Filtered) -> Vec<String> {
     if filtered.flags.is_empty() {
         return Vec::new();
     }
@@ -25,7 +25,7 @@ pub(super) fn told(filtered: &Filtered) -> Vec<String> {
 
 /// The same of a profile, where what is told beside the totals is of all of it.
 pub(super) fn of_profile(profile: &Profile) -> Vec<String> {
-    let mut sentences = told(&profile.filtered);
+    let mut sentences = describe(&profile.filtered);
     if profile.filtered.is_part {
         sentences.push("Growth and verdicts are of the whole course of these stacks.".to_owned());
     }

@@ -5,6 +5,7 @@
 //! the file within a second, so that a recorder that is killed leaves a recording.
 
 mod attach;
+mod budget_steps;
 mod capture;
 mod census;
 mod confine;
@@ -26,7 +27,6 @@ mod memory_snapshot;
 mod meter;
 mod notice;
 mod options;
-mod overhead;
 mod pending;
 mod progress;
 mod quality;

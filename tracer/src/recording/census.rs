@@ -1,4 +1,4 @@
-//! The censuses of a session: what the memory itself and the JVM's books said at its start and at its end.
+//! The censuses of a session: what the memory itself and the JVM's statistics said at its start and at its end.
 
 use rusqlite::{Connection, params};
 

@@ -1,5 +1,5 @@
-//! Part of the target's work that recording may take, and what is done when it takes more. Pure: what was measured
-//! is given, and so is the time.
+//! Part of the target's work that recording may take, and which step follows when it takes more. Pure: what was measured
+//! is given, and so is the time. What a step does to the probes is in `recorder::budget_steps`.
 
 use tracer_common::sampling::MAX_WEIGHT;
 

@@ -13,9 +13,9 @@ use super::{ClassGrowth, CommandPid, Proof, VerdictKind, timing};
 use crate::attribute::Nature;
 use crate::recording::Collection;
 
-/// Bytes below which nothing is a finding: a JVM's own books move by as much in any session.
+/// Bytes below which nothing is a finding: a JVM's own tables move by as much in any session.
 pub(super) const SMALL_BYTES: u64 = 128 << 10;
-/// Memory that the application or a library asks for is no book of the JVM's: if that much leaks steadily, it is one.
+/// Memory that the application or a library asks for is not the JVM's own bookkeeping: if that much leaks steadily, it is one.
 pub(super) const TRICKLE_BYTES: u64 = 32 << 10;
 /// A shorter session has too few samples for a slope to be more than chance.
 const SESSION_MIN_NS: u64 = 5_000_000_000;

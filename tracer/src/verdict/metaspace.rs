@@ -1,5 +1,5 @@
 //! The history of metaspace. The JVM reserves it ahead and commits piece by piece, which maps nothing new: its
-//! committed size was read from the JVM's own books whenever the memory was looked at.
+//! committed size was read from the JVM's own statistics whenever the memory was looked at.
 
 use super::history::Point;
 use crate::recording::{MemorySample, Recording};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracer::process::core::Core;
 
-/// Mappings of which words are changed, by their size: small ones have what walks of malloc and of the JVM's books go by,
+/// Mappings of which words are changed, by their size: small ones have what walks of malloc and of the JVM's statistics go by,
 /// large ones the Java heap, too.
 pub(crate) const SMALL: u64 = 8 << 20;
 pub(crate) const WITH_HEAP: u64 = 64 << 20;

@@ -129,11 +129,11 @@ impl Recorder {
     /// The kinds of its links between programs and what runs them. Its guard alone has them.
     pub(crate) fn links(&self) -> Vec<String> {
         assert_eq!(
-            told(self.pid(), "link_type:"),
+            fdinfo(self.pid(), "link_type:"),
             [] as [String; 0],
             "links that the guard does not own alone"
         );
-        told(self.guard(), "link_type:")
+        fdinfo(self.guard(), "link_type:")
     }
 
     /// The process that owns its links.
@@ -194,14 +194,14 @@ impl Drop for Recording {
 
 /// The BPF programs that a process has open.
 fn program_ids(pid: Pid) -> Vec<u32> {
-    let mut ids: Vec<u32> = told(pid, "prog_id:").iter().filter_map(|id| id.parse().ok()).collect();
+    let mut ids: Vec<u32> = fdinfo(pid, "prog_id:").iter().filter_map(|id| id.parse().ok()).collect();
     ids.sort_unstable();
     ids.dedup();
     ids
 }
 
 /// Values that the kernel tells, after `key`, of the files that a process has open.
-fn told(pid: Pid, key: &str) -> Vec<String> {
+fn fdinfo(pid: Pid, key: &str) -> Vec<String> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let about = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());

@@ -141,7 +141,7 @@ impl Row {
     }
 
     /// A line, and one for each finding that is not true.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mark = if self.is_right() { "ok   " } else { "WRONG" };
         let Row { subject: Subject { name: story, jdk, collector, .. }, verdict, owner, evidence, .. } = self;
         let mut told = match &self.truth {
@@ -221,7 +221,7 @@ impl Score {
     }
 
     /// A table as in docs/attribution.md, the figures, and what is wrong.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut told =
             "| program | category | owner | verdict | right on | wrong on |\n|---|---|---|---|---|---|"
                 .to_owned();
@@ -258,7 +258,7 @@ impl Score {
             );
         }
         for row in self.rows.iter().filter(|row| !row.is_right()) {
-            told += &format!("\n{}", row.told());
+            told += &format!("\n{}", row.describe());
         }
         told
     }

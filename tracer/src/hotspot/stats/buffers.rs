@@ -5,7 +5,7 @@
 
 use super::loaders::bootstrap_class;
 use super::{StatsError, not_described};
-use crate::hotspot::fields;
+use crate::hotspot::java_fields;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::oops::{Objects, wide};
 use crate::hotspot::read::{ReadError, Reader, pointer};
@@ -50,7 +50,7 @@ pub(super) fn read(
         wide(if mirrors.is_handle { reader.u64(pointer(mirror)?)? } else { mirror })
     };
     let field = |names: [&str; 2]| {
-        let offset = |name| fields::offset(reader, layout, objects.layout(), bits, name);
+        let offset = |name| java_fields::offset(reader, layout, objects.layout(), bits, name);
         offset(names[0]).or_else(|_| offset(names[1]))
     };
     let places = [field(COUNT)?, field(CAPACITY)?, field(RESERVED)?];
@@ -91,7 +91,7 @@ fn counter_value(
     object: u64,
 ) -> Result<u64, ReadError> {
     let class = objects.class(reader, object)?;
-    let offset = fields::offset(reader, layout, objects.layout(), class, "value")?;
+    let offset = java_fields::offset(reader, layout, objects.layout(), class, "value")?;
     let value = reader.u64(object + offset)?;
     if value > MAX_BYTES { Err(ReadError::OutOfBounds(value)) } else { Ok(value) }
 }

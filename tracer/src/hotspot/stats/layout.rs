@@ -1,9 +1,9 @@
-//! The fields that the books need, each subject for itself.
+//! The fields that the statistics need, each subject for itself.
 
 use crate::hotspot::HotspotError;
 use crate::hotspot::vmstructs::{Field, VmStructs, Width};
 
-/// Books that this JVM describes.
+/// Statistics that this JVM describes.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hotspot) struct StatsLayout {
     pub(super) loaders: Option<LoaderLayout>,

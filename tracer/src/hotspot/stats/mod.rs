@@ -1,8 +1,8 @@
-//! Memory that the JVM holds by its own books: the Java heap, loaders and their classes, symbols, direct
+//! Memory that the JVM holds by its own statistics: the Java heap, loaders and their classes, symbols, direct
 //! buffers, code, JNI references, what waits for a compiler.
 //!
 //! Each subject stands for itself: what this JVM does not describe is said to be so, and the others
-//! are read. The books change while they are read, so what must be equal is read twice.
+//! are read. They change while they are read, so what must be equal is read twice.
 
 mod buffers;
 mod code;
@@ -41,7 +41,7 @@ const fn word(index: u64) -> Field {
     Field { offset: index * WORD_BYTES, width: Width::Eight }
 }
 
-/// Reason why a book cannot be read.
+/// Reason why a statistic cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatsError {
     /// The JVM does not describe it, or not as known.

@@ -110,10 +110,10 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn both(&self) -> Result<Tables, StatsError> {
-        let books = &self.layout.stats;
+        let stats = &self.layout.stats;
         let missing = || not_described("its tables of symbols and strings");
-        let described = |variable: Option<u64>| Some((variable?, books.hashtable.as_ref()?));
-        let symbols = match described(books.symbol_table) {
+        let described = |variable: Option<u64>| Some((variable?, stats.hashtable.as_ref()?));
+        let symbols = match described(stats.symbol_table) {
             Some((variable, table)) => self.hashtable(variable, table, Entries::Symbols)?,
             None => self.concurrent(
                 self.symbols.address(symbols::SYMBOL_TABLE).ok_or_else(missing)?,
@@ -121,7 +121,7 @@ impl Walk<'_> {
                 Entries::Symbols,
             )?,
         };
-        let strings = match (described(books.string_table), self.symbols.address(symbols::STRING_TABLE)) {
+        let strings = match (described(stats.string_table), self.symbols.address(symbols::STRING_TABLE)) {
             (Some((variable, table)), _) => self.hashtable(variable, table, Entries::Strings)?,
             (None, Some(variable)) => {
                 self.concurrent(variable, self.symbols.address(symbols::STRING_COUNT), Entries::Strings)?

@@ -33,7 +33,7 @@ pub(in crate::output) fn sentences(profile: &Profile) -> Vec<String> {
     let mut near: Vec<&Limit> = limits.iter().filter(|limit| is_near(limit)).collect();
     near.sort_by_key(|limit| (limit.reached_ns.is_none(), limit.seconds_left.unwrap_or(u64::MAX)));
     let misfit = profile.fits.as_ref().filter(|fits| !fits.fits);
-    let near = near.into_iter().take(LIMITS).map(told);
+    let near = near.into_iter().take(LIMITS).map(describe);
     near.chain(misfit.map(|fits| does_not_fit(fits, limits))).collect()
 }
 
@@ -49,7 +49,7 @@ fn is_near(limit: &Limit) -> bool {
 }
 
 /// `direct buffers: 256.0 MiB of 256.0 MiB, full since 50.0 s, met 130 times; set by ...`.
-fn told(limit: &Limit) -> String {
+fn describe(limit: &Limit) -> String {
     let (used, most) = (limit.used.unwrap_or(0), limit.limit.unwrap_or(0));
     let mut text = format!("{}: {} of {}", name(limit), amount(limit, used), amount(limit, most));
     if let Some(since_ns) = limit.reached_ns {
@@ -101,7 +101,7 @@ mod tests {
         assert!(!is_near(&of_host));
         let full = Limit { reached_ns: Some(50_000_000_000), hits: Some(130), ..limit(256 << 20, 256 << 20) };
         assert_eq!(
-            told(&full),
+            describe(&full),
             "direct buffers: 256.0 MiB of 256.0 MiB, full since 50.0 s, met 130 times; set by -XX:MaxDirectMemorySize"
         );
     }

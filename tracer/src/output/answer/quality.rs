@@ -9,7 +9,7 @@ use crate::profile::Profile;
 
 pub(super) fn quality(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<()> {
     screen.gap()?;
-    screen.paragraph("Data quality: ", &told(profile))?;
+    screen.paragraph("Data quality: ", &describe(profile))?;
     // The heading says what light leaves out.
     let told = |note: &&String| profile.is_light() && note.starts_with("light: ");
     for note in profile.quality.notes.iter().filter(|note| !told(note)) {
@@ -19,7 +19,7 @@ pub(super) fn quality(profile: &Profile, screen: &mut Screen<'_>) -> io::Result<
 }
 
 /// `nothing lost, all 6,365 stacks whole, cost 1 % of one CPU`.
-pub(in crate::output) fn told(profile: &Profile) -> String {
+pub(in crate::output) fn describe(profile: &Profile) -> String {
     let quality = &profile.quality;
     let mut parts = Vec::new();
     if quality.lost.is_empty() {

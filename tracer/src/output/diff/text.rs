@@ -65,15 +65,15 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (name, side) in [("base", &diff.base), ("new ", &diff.new)] {
         let file = side.file.as_deref().map(|file| clean(file).into_owned()).unwrap_or_default();
         let first = format!("{name}  {file}");
-        if first.width() + 2 + told(side).width() <= style.width {
-            writeln!(out, "{}  {}", style.bold(&first), told(side))?;
+        if first.width() + 2 + describe(side).width() <= style.width {
+            writeln!(out, "{}  {}", style.bold(&first), describe(side))?;
             continue;
         }
         table::write_title(&first, style, out)?;
-        verdicts::paragraph(&told(side), 6, style.plain(), out)?;
+        verdicts::paragraph(&describe(side), 6, style.plain(), out)?;
     }
     for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
-        let sentences = filtered::told(filtered).join(" ");
+        let sentences = filtered::describe(filtered).join(" ");
         if !sentences.is_empty() {
             verdicts::paragraph(&format!("{name}: {sentences}"), 0, style.plain(), out)?;
         }
@@ -85,7 +85,7 @@ fn heading(diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Process and time of a side.
-fn told(side: &Side) -> String {
+fn describe(side: &Side) -> String {
     let target = &side.target;
     let mut text = with_pid(target);
     if let Some(version) = target.jvm.as_ref().and_then(|jvm| jvm.version.as_deref()) {
@@ -109,7 +109,7 @@ fn facts(diff: &CensusDiff, of_recordings: bool, style: Style, out: &mut dyn Wri
     }
     writeln!(out)?;
     let when = if of_recordings { ", at the end of each session" } else { "" };
-    table::write_title(&format!("What malloc's chunks and the JVM's books say{when}"), style, out)?;
+    table::write_title(&format!("What malloc's chunks and the JVM's statistics say{when}"), style, out)?;
     let finding = |finding: &Finding, mark: &str| {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
         verdicts::lines(&format!("{mark}: {held}{}", clean(&finding.evidence)), style.width.saturating_sub(4))

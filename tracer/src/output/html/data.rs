@@ -63,7 +63,7 @@ pub(super) fn of(profile: &Profile, options: &Options) -> io::Result<Vec<u8>> {
         "kind": "report",
         "program": program_name(&profile.target),
         "resident": heading::resident(profile),
-        "quality": quality::told(profile),
+        "quality": quality::describe(profile),
         "source": source,
         "view": options.view.as_str(),
         "version": env!("CARGO_PKG_VERSION"),

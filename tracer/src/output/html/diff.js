@@ -96,7 +96,7 @@ export function diffCensus({ census }) {
   if (!census) return note("One of the recordings has no census of its end.");
   const told = (/** @type {any[]} */ findings, /** @type {string} */ mark) => findings.map((finding) => note(`${mark}: ${finding.evidence}`, mark === "new" ? "finding" : "note"));
   return element("div", {}, ...told(census.new_findings, "new"), ...told(census.gone_findings, "gone"),
-    factTable(census.facts, "What malloc's chunks and the JVM's books say at the end of each", ["base", "new"]));
+    factTable(census.facts, "What malloc's chunks and the JVM's statistics say at the end of each", ["base", "new"]));
 }
 
 /** @param {any} facts */

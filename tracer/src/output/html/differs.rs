@@ -41,7 +41,7 @@ pub(super) fn of(diff: &Diff, options: &Options) -> io::Result<Vec<u8>> {
     let mut lines: Vec<&LinePair> = diff.by_line.iter().filter(|row| row.source == source).collect();
     lines.sort_by_key(|row| std::cmp::Reverse(row.totals.difference.live_bytes.unsigned_abs()));
     let told = |side: &str, it: &crate::profile::Filtered| {
-        let sentences = filtered::told(it);
+        let sentences = filtered::describe(it);
         (!sentences.is_empty()).then(|| format!("{side}: {}", sentences.join(" ")))
     };
     let filtered = diff.filtered.as_ref().map(|it| [told("base", &it.base), told("new", &it.new)]);

@@ -135,7 +135,7 @@ export function censusTable(facts) {
   const findings = (end ?? begin).findings ?? [];
   return element("div", {},
     ...findings.map((/** @type {any} */ finding) => note(`${finding.evidence}${finding.advice ? `. ${finding.advice}` : ""}`, "finding")),
-    factTable(facts.census_facts, "What the process's memory and the JVM's books said", ["at the start", "at the end"]));
+    factTable(facts.census_facts, "What the process's memory and the JVM's statistics said", ["at the start", "at the end"]));
 }
 
 /** @param {any} facts */

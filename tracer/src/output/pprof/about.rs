@@ -39,7 +39,7 @@ pub(super) fn of_diff(diff: &Diff, options: &Options) -> Vec<String> {
     }
     lines.extend(selection(options));
     for (filtered, name) in diff.filtered.iter().flat_map(|pair| [(&pair.base, "base"), (&pair.new, "new")]) {
-        lines.extend(filtered::told(filtered).into_iter().map(|sentence| format!("{name}: {sentence}")));
+        lines.extend(filtered::describe(filtered).into_iter().map(|sentence| format!("{name}: {sentence}")));
     }
     lines.extend(diff.notes.iter().map(|note| format!("note: {note}")));
     lines

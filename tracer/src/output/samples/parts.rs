@@ -114,7 +114,7 @@ mod tests {
         HolderShare::of(0, HolderState::Held, vec![step].into(), count, 10 * count)
     }
 
-    fn told(threads: &[SiteThread], holders: &[HolderShare]) -> Vec<(String, u64)> {
+    fn labels_of(threads: &[SiteThread], holders: &[HolderShare]) -> Vec<(String, u64)> {
         let parts = of_live(threads, Some(holders), (10, 100));
         let labels = |part: &Part<'_>| {
             let values: Vec<&str> = part.labels.iter().map(|(_, value)| value.as_ref()).collect();
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn what_one_has_whole_is_told_of_each_part_of_the_other() {
-        let both = told(&[thread("main", 10)], &[holder("X", 6), holder("Y", 3)]);
+        let both = labels_of(&[thread("main", 10)], &[holder("X", 6), holder("Y", 3)]);
         let row = |labels: &str, count| (labels.to_owned(), count);
         // One block is gone since: its thread is known.
         assert_eq!(both, [row("static a.B.X; main", 6), row("static a.B.Y; main", 3), row("main", 10)]);
-        let both = told(&[thread("main", 4), thread("pool", 5)], &[holder("X", 7), holder("X", 3)]);
+        let both = labels_of(&[thread("main", 4), thread("pool", 5)], &[holder("X", 7), holder("X", 3)]);
         assert_eq!(
             both,
             [row("main; static a.B.X", 4), row("pool; static a.B.X", 5), row("static a.B.X", 10)]
@@ -138,12 +138,12 @@ mod tests {
 
     #[test]
     fn which_thread_s_part_is_whose_is_not_made_up() {
-        let both = told(&[thread("main", 4), thread("pool", 6)], &[holder("X", 7), holder("Y", 3)]);
+        let both = labels_of(&[thread("main", 4), thread("pool", 6)], &[holder("X", 7), holder("Y", 3)]);
         let holders = "static a.B.X or static a.B.Y";
         let expected =
             [(format!("main; {holders}"), 4), (format!("pool; {holders}"), 6), (holders.to_owned(), 10)];
         assert_eq!(both, expected);
-        assert_eq!(told(&[], &[holder("X", 7)]), [("static a.B.X".to_owned(), 7)]);
-        assert_eq!(told(&[thread("main", 4)], &[]), [("main".to_owned(), 4)]);
+        assert_eq!(labels_of(&[], &[holder("X", 7)]), [("static a.B.X".to_owned(), 7)]);
+        assert_eq!(labels_of(&[thread("main", 4)], &[]), [("main".to_owned(), 4)]);
     }
 }

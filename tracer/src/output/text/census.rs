@@ -1,4 +1,4 @@
-//! Contents of malloc's chunks and of the JVM's books, at the start and at the end of the session: it explains what
+//! Contents of malloc's chunks and of the JVM's statistics, at the start and at the end of the session: it explains what
 //! was there before the session, of which no stack is known.
 
 use std::io::{self, Write};

@@ -56,7 +56,7 @@ pub(super) fn lines(
             &share,
         );
         screen.row("  ", &title, &cells)?;
-        screen.paragraph("     ", &told(row))?;
+        screen.paragraph("     ", &describe(row))?;
     }
     let rest = rows.get(most..).unwrap_or_default();
     if rest.is_empty() {
@@ -76,7 +76,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Category, verdict, growth, the lines of the method, and who allocated.
-fn told(row: &LineRow) -> String {
+fn describe(row: &LineRow) -> String {
     let kind = row.kind.as_deref().map(|kind| format!(" ({})", clean(kind))).unwrap_or_default();
     let mut parts = vec![format!("{}{kind}", clean(&row.category))];
     if let Some(verdict) = &row.verdict {

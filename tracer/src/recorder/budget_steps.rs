@@ -1,4 +1,6 @@
-//! The overhead of recording, kept within its budget: measured in windows, and answered by recording less.
+//! Steps of the budget: the overhead of recording is measured in windows, and answered by recording less.
+//!
+//! Does what `session::budget` decides: sampling, no probes on the allocator, or the end.
 
 use tracer_common::sampling::OFF;
 
