@@ -5,6 +5,8 @@
 //! `TRACER_ALL_HOLDERS`.
 
 mod common;
+#[path = "holders/hosts.rs"]
+mod hosts;
 #[path = "holders/libraries.rs"]
 mod libraries;
 

@@ -221,8 +221,10 @@ impl Stat {
         Some(Self { comm, state, flags, start_time_ticks })
     }
 
+    /// Has it ended, or is it about to, without memory?
     fn has_ended(&self) -> bool {
-        matches!(self.state, 'Z' | 'X' | 'x')
+        const PF_EXITING: u64 = 0x4;
+        matches!(self.state, 'Z' | 'X' | 'x') || self.flags & PF_EXITING != 0
     }
 
     fn is_kernel_thread(&self) -> bool {
