@@ -3,7 +3,7 @@
 //! Measured in this process alone: a counting uprobe, scoped to the calling thread, on a function made for it. The trap
 //! and the way past the instruction are nearly all that any uprobe costs.
 
-use std::{arch::naked_asm, ffi::CStr, io, os::fd::OwnedFd, thread};
+use std::{arch::naked_asm, ffi::CStr, io, os::fd::OwnedFd};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -12,8 +12,7 @@ use super::{
     perf_event::{self, Scope},
     tracefs,
 };
-use crate::process::Pid;
-use crate::process::mapping;
+use crate::process::{Pid, mapping, privilege};
 
 /// A function to be probed. Its first instruction is stepped, as that of glibc's `free`; the one 3 bytes behind it is
 /// emulated.
@@ -124,7 +123,8 @@ impl TrapCosts {
         let entered_ns = call_ns();
         let leave = perf_event::uprobe(SELF, place, true, Scope::ThisThread)?;
         let returned_ns = call_ns();
-        thread::spawn(move || drop((entry, leave)));
+        // Where there is no thread to be had, this one waits for it.
+        let _ = privilege::start_thread("calibrate", &[], move || drop((entry, leave)));
         Ok(Self {
             entry_ns: entered_ns.saturating_sub(bare_ns),
             return_ns: returned_ns.saturating_sub(entered_ns),

@@ -13,19 +13,68 @@ mod messages;
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
+use libc::sock_filter;
+
 use self::messages::{LINKS_AT_ONCE, Message};
-use crate::process::Pid;
+use crate::process::{
+    Pid,
+    privilege::{self, ALLOW, ARGUMENT_AT, Capability, PROLOGUE, REFUSE, if_equal, load},
+};
 
 /// The guard ends when it heard nothing from the recorder for so long.
 pub const SILENCE: Duration = Duration::from_secs(6);
 
-/// Capability to resume a program that became another user's.
-const CAP_KILL: u32 = 5;
-/// `_LINUX_CAPABILITY_VERSION_3` (`include/uapi/linux/capability.h`).
-const CAPABILITIES_VERSION_3: u32 = 0x2008_0522;
+/// Capabilities of the guard: to resume a program that became another user's, and to have runs of programs counted.
+const CAPABILITIES: [Capability; 2] = [Capability::Kill, Capability::SysAdmin];
+
+/// Command of bpf(2) by which the kernel counts runs of programs as long as the descriptor lives, and what it counts.
+const BPF_ENABLE_STATS: u32 = 32;
+const BPF_STATS_RUN_TIME: u32 = 0;
+
+/// The system calls that a guard makes. Of bpf(2) it has that one command.
+const CALLS: [libc::c_long; 9] = [
+    libc::SYS_ppoll,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// The filter of these calls.
+static FILTER: [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] = filter();
+
+#[expect(clippy::indexing_slicing, reason = "of a constant: it does not compile where it would panic")]
+const fn filter() -> [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] {
+    let mut filter = [REFUSE; PROLOGUE.len() + 2 * CALLS.len() + 5];
+    let mut at = 0;
+    while at < PROLOGUE.len() {
+        filter[at] = PROLOGUE[at];
+        at += 1;
+    }
+    let mut call = 0;
+    while call < CALLS.len() {
+        filter[at] = if_equal(CALLS[call] as u32, 0, 1);
+        filter[at + 1] = ALLOW;
+        at += 2;
+        call += 1;
+    }
+    filter[at] = if_equal(libc::SYS_bpf as u32, 0, 3);
+    filter[at + 1] = load(ARGUMENT_AT);
+    filter[at + 2] = if_equal(BPF_ENABLE_STATS, 0, 1);
+    filter[at + 3] = ALLOW;
+    filter
+}
+
+/// Time in which a guard ends that was told to.
+const END: Duration = Duration::from_secs(1);
 
 /// Descriptors that the guard can have. Each link is one; a JVM's probes need some 60.
 const MAX_DESCRIPTORS: usize = 8192;
@@ -98,6 +147,19 @@ impl Guard {
         }
     }
 
+    /// Makes the kernel count the runs of all programs as long as the descriptor lives. The guard does it, so that the
+    /// recorder, which reads foreign memory, needs no CAP_SYS_ADMIN.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the guard is gone or does not run.
+    pub fn count_runs(&self) -> io::Result<OwnedFd> {
+        messages::send(self.socket.as_raw_fd(), Message::Count, &[])?;
+        let mut descriptors = [-1; LINKS_AT_ONCE];
+        let (_, count) = messages::receive(self.socket.as_raw_fd(), &mut descriptors)?;
+        let counting = descriptors.first().filter(|_| count > 0).map(|descriptor| messages::own(*descriptor));
+        counting.ok_or_else(|| io::ErrorKind::PermissionDenied.into())
+    }
+
     /// The socket by which [`beat`] tells the guard that the recorder runs; another descriptor of it.
     ///
     /// # Errors
@@ -108,12 +170,25 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// The guard is told to end, which works though [`Self::socket`] has given out other descriptors.
+    /// The guard is told to end, which works though [`Self::socket`] has given out other descriptors. One that is
+    /// stopped does not hear it.
     fn drop(&mut self) {
-        let _ = messages::send(self.socket.as_raw_fd(), Message::End, &[]);
+        let told = messages::send(self.socket.as_raw_fd(), Message::End, &[]);
+        let deadline = Instant::now() + END;
         let mut status = 0;
-        // SAFETY: waits for our own child, and writes to a local.
-        unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
+        loop {
+            // SAFETY: waits for our own child, and writes to a local.
+            match unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) } {
+                0 if told.is_ok() && Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+                0 => break,
+                _ => return,
+            }
+        }
+        // SAFETY: as above; the pid is the child's until it was waited for.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, &raw mut status, 0);
+        }
     }
 }
 
@@ -145,7 +220,9 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
         } else {
             libc::close_range(1, u32::MAX, 0);
         }
-        keep_capability(CAP_KILL);
+        // What the kernel refuses stays as it was.
+        let _ = privilege::keep_only(&CAPABILITIES);
+        let _ = privilege::filter_calls(&FILTER);
         serve();
         // The links first, so that nothing stops the program any more.
         libc::close_range(2, u32::MAX, 0);
@@ -156,26 +233,14 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
     }
 }
 
-/// Gives up all capabilities of the calling thread but this one, for good.
-fn keep_capability(number: u32) {
-    let header = [CAPABILITIES_VERSION_3, 0];
-    // Effective, permitted, inheritable; the low halves, then the high.
-    let kept = 1_u32 << number;
-    let sets = [kept, kept, 0, 0, 0, 0];
-    // SAFETY: the kernel reads two locals, as large as it wants them. A call that it refuses stays as it was.
-    unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());
-    }
-}
-
 /// Keeps links until the recorder is silent, ends, or says so.
 fn serve() {
     let mut groups = [0_u8; MAX_DESCRIPTORS];
     loop {
         let mut wait = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
-        // SAFETY: one entry, a local.
-        match unsafe { libc::poll(&raw mut wait, 1, SILENCE.as_millis() as libc::c_int) } {
+        let silence = libc::timespec { tv_sec: SILENCE.as_secs() as libc::time_t, tv_nsec: 0 };
+        // SAFETY: one entry and a time, locals.
+        match unsafe { libc::ppoll(&raw mut wait, 1, &raw const silence, std::ptr::null()) } {
             0 => return,
             -1 => continue,
             _ => {}
@@ -192,9 +257,26 @@ fn serve() {
                 }
             }
             Message::GiveBack(group) => give_back(&mut groups, group),
+            Message::Count => count_runs(),
             Message::End => return,
         }
     }
+}
+
+/// Sends a descriptor by which the kernel counts, or none if it refuses.
+fn count_runs() {
+    let attributes = BPF_STATS_RUN_TIME;
+    // SAFETY: the kernel reads a local of the length that it is told.
+    let counting = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw const attributes, size_of_val(&attributes))
+    } as RawFd;
+    if counting < 0 {
+        let _ = messages::send(0, Message::Count, &[]);
+        return;
+    }
+    let _ = messages::send(0, Message::Count, &[counting]);
+    // SAFETY: the descriptor was just made, and is the recorder's from here on.
+    unsafe { libc::close(counting) };
 }
 
 /// Sends the links of `group` back, then a message without any.

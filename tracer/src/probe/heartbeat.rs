@@ -11,15 +11,15 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Duration,
 };
 
 use aya::maps::{Array, MapData};
 use tracer_common::table::Deadline;
 
-use super::guard;
-use crate::process::clock::monotonic_ns;
+use super::{guard, kernel};
+use crate::process::{clock::monotonic_ns, privilege};
 
 /// The programs record for so long after a renewal.
 pub const LIFETIME: Duration = Duration::from_secs(3);
@@ -53,7 +53,7 @@ impl Heartbeat {
         let shared = Arc::new(Shared::default());
         let mut beating = Beating { deadline, guard, shared: Arc::clone(&shared), last_ns: monotonic_ns() };
         beating.beat()?;
-        let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || beating.run())?;
+        let thread = privilege::start_thread("heartbeat", kernel::for_tables(), move || beating.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

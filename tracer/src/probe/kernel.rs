@@ -20,6 +20,7 @@ pub use requirements::{Requirement, Status};
 use super::btf::Btf;
 use super::multi::small_map;
 use super::perf_event;
+use crate::process::privilege::Capability;
 
 /// State of the folder in which tracepoints are described.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,14 @@ pub fn cpu_count() -> u32 {
     aya::util::nr_cpus().map_or(1, |count| count as u32)
 }
 
+/// Capability that the kernel wants for reading and writing tables that were made: none since Linux 5.19.
+/// Source: Linux, `kernel/bpf/syscall.c` (c8644cd0efe7).
+pub fn for_tables() -> &'static [Capability] {
+    let uname = rustix::system::uname();
+    let Version { major, minor, .. } = Version::of_release(&uname.release().to_string_lossy());
+    if (major, minor) < (5, 19) { &[Capability::Bpf] } else { &[] }
+}
+
 /// BPF as the kernel has it, and lets this process have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bpf {
@@ -126,6 +135,8 @@ pub struct Features {
     pub tracefs: Tracefs,
     /// Kernel lockdown forbids reading the kernel's memory.
     pub lockdown_confidentiality: bool,
+    /// Files that this process may have open, if it raises its limit as far as it can.
+    pub open_files: u64,
 }
 
 /// The version of a kernel.
@@ -136,9 +147,23 @@ pub struct Version {
     pub patch: u32,
 }
 
+impl Version {
+    fn of_release(release: &str) -> Self {
+        let digits = |part: &str| {
+            let end = part.find(|char: char| !char.is_ascii_digit()).unwrap_or(part.len());
+            part.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+        };
+        let mut parts = release.splitn(3, '.').map(digits);
+        let mut next = || parts.next().unwrap_or(0);
+        Version { major: next(), minor: next(), patch: next() }
+    }
+}
+
 impl Features {
-    /// Collects them. A feature that cannot be read counts as absent.
+    /// Collects them. A feature that cannot be read counts as absent. This process's limit of open files is raised by
+    /// it; programs that it started before keep theirs.
     pub fn read() -> Self {
+        let open_files = raise_open_files();
         let uname = rustix::system::uname();
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
@@ -163,18 +188,13 @@ impl Features {
                 fs::read_dir(format!("{path}/events")).is_ok()
             }),
             lockdown_confidentiality: text("/sys/kernel/security/lockdown").contains("[confidentiality]"),
+            open_files,
         }
     }
 
     /// The version that the release names; 0 where it does not.
     pub fn version(&self) -> Version {
-        let digits = |part: &str| {
-            let end = part.find(|char: char| !char.is_ascii_digit()).unwrap_or(part.len());
-            part.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
-        };
-        let mut parts = self.release.splitn(3, '.').map(digits);
-        let mut next = || parts.next().unwrap_or(0);
-        Version { major: next(), minor: next(), patch: next() }
+        Version::of_release(&self.release)
     }
 
     /// Would a return probe end a process that has a seccomp filter? From 6.11 on the return of a
@@ -189,6 +209,16 @@ impl Features {
             _ => false,
         }
     }
+}
+
+/// Raises this process's limit of open files as far as it can without privileges, and gives what it is then: programs,
+/// tables, and the libraries of a process are some hundred.
+fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    limit.unwrap_or(u64::MAX)
 }
 
 /// Judges `/proc/self/mounts` and `/proc/filesystems`.

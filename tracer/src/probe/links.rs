@@ -36,6 +36,11 @@ impl Links {
         self.heartbeat.as_ref()
     }
 
+    /// The guard, if there is one.
+    pub(super) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
     /// Keeps links until they are taken.
     ///
     /// # Errors

@@ -123,16 +123,22 @@ impl Programs {
     pub fn load(&mut self, wanted: &Wanted) -> Result<(), ProbeError> {
         let Self { ebpf, multi } = self;
         thread::scope(|scope| {
+            let thread = || thread::Builder::new().name("load".to_owned());
+            let no_thread = |source| ProbeError::Io { what: "a thread to load programs".to_owned(), source };
             let mut loads = Vec::new();
             for (name, program) in ebpf.programs_mut().filter(|(name, _)| wanted(name)) {
                 if multi.as_ref().is_none_or(|multi| !multi.has(name)) {
-                    loads.push((name.to_owned(), scope.spawn(move || load_program(program))));
+                    let load =
+                        thread().spawn_scoped(scope, move || load_program(program)).map_err(no_thread)?;
+                    loads.push((name.to_owned(), load));
                 }
             }
             if let Some(multi) = multi {
                 let (types, programs) = multi.to_load();
                 for (name, program) in programs.filter(|(name, _)| wanted(name)) {
-                    loads.push((name.to_owned(), scope.spawn(move || program.load(name, types))));
+                    let load =
+                        thread().spawn_scoped(scope, move || program.load(name, types)).map_err(no_thread)?;
+                    loads.push((name.to_owned(), load));
                 }
             }
             loads.into_iter().try_for_each(|(name, load)| {

@@ -31,6 +31,7 @@ use super::{
     plan::PlannedFunction,
     points,
     rows::UnwindTables,
+    run_times::Counting,
 };
 use crate::process::{
     Pid, Target,
@@ -318,7 +319,7 @@ impl Probes {
         self.close(Group::Others);
         let programs = self.programs.take();
         let mut threads = std::mem::take(&mut self.detaching);
-        threads.push(thread::spawn(move || drop(programs)));
+        threads.extend(in_thread(move || drop(programs)));
         Detaching { threads, links: std::mem::take(&mut self.links) }
     }
 
@@ -336,7 +337,7 @@ impl Probes {
     /// Closes the links of a group in threads, one for each: they wait at the same time.
     fn close(&mut self, group: Group) {
         let links = self.links.take(group);
-        self.detaching.extend(links.into_iter().map(|link| thread::spawn(move || drop(link))));
+        self.detaching.extend(links.into_iter().filter_map(|link| in_thread(move || drop(link))));
     }
 
     /// Hands all links, now and later, to a guard, and starts the heartbeat that keeps it and the programs going.
@@ -359,6 +360,22 @@ impl Probes {
         self.links.heartbeat()
     }
 
+    /// Is each probe a perf event, as this kernel cannot attach to many places at once?
+    pub fn uses_perf_events(&self) -> bool {
+        self.programs.as_ref().is_none_or(|programs| programs.multi().is_none())
+    }
+
+    /// Switches the kernel's statistics of programs on, as long as the result lives.
+    ///
+    /// # Errors
+    /// It needs CAP_SYS_ADMIN, which the guard has if there is one.
+    pub fn count_runs(&self) -> Result<Counting, ProbeError> {
+        match self.links.guard() {
+            Some(guard) => guard.count_runs().map(Counting::of).map_err(guard_error),
+            None => Counting::start(),
+        }
+    }
+
     fn keep(&mut self, group: Group, links: Vec<OwnedFd>) -> Result<(), ProbeError> {
         self.links.keep(group, links).map_err(guard_error)
     }
@@ -377,6 +394,11 @@ impl Probes {
         self.attached_count += links.iter().map(|link| link.place_count).sum::<usize>();
         self.keep(group, links.into_iter().map(|LinkHandle { link, .. }| link).collect())
     }
+}
+
+/// Does this in a thread of its own. Where there is none to be had, what it would drop is dropped at once.
+fn in_thread(drop_it: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    thread::Builder::new().name("detach".to_owned()).spawn(drop_it).ok()
 }
 
 fn guard_error(source: io::Error) -> ProbeError {

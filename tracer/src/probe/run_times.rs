@@ -40,6 +40,11 @@ impl Counting {
         }
     }
 
+    /// The kernel counts as long as `on` lives.
+    pub(super) fn of(on: OwnedFd) -> Self {
+        Self { _on: on }
+    }
+
     /// The runs of every program of `probes`.
     ///
     /// # Errors

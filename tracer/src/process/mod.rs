@@ -20,6 +20,7 @@ pub mod memory;
 pub mod module;
 mod named;
 pub mod pagemap;
+pub mod privilege;
 pub mod read_budget;
 pub mod root;
 pub mod target;

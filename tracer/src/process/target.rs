@@ -109,10 +109,13 @@ impl Target {
         }
     }
 
-    /// Does the process still exist that was looked at?
+    /// Does the process still exist that was looked at? If this process cannot see it (it has too many files open,
+    /// say), nothing says that it ended.
     pub fn is_alive(&self) -> bool {
-        Stat::read(self.pid)
-            .is_ok_and(|stat| stat.start_time_ticks == self.start_time_ticks && !stat.has_ended())
+        match Stat::read(self.pid) {
+            Ok(stat) => stat.start_time_ticks == self.start_time_ticks && !stat.has_ended(),
+            Err(error) => !is_gone(&error),
+        }
     }
 }
 
@@ -121,12 +124,9 @@ impl Target {
 /// # Errors
 /// See [`TargetError`].
 pub fn inspect(pid: Pid) -> Result<Target, TargetError> {
-    let stat = Stat::read(pid).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => TargetError::NoSuchProcess { pid },
-        _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
-            TargetError::NoSuchProcess { pid }
-        }
-        _ => TargetError::Io { pid, source },
+    let stat = Stat::read(pid).map_err(|source| match is_gone(&source) {
+        true => TargetError::NoSuchProcess { pid },
+        false => TargetError::Io { pid, source },
     })?;
     let status = Status::read(pid.leader()).map_err(|source| TargetError::Io { pid, source })?;
     let comm = stat.comm.clone();
@@ -141,7 +141,7 @@ pub fn inspect(pid: Pid) -> Result<Target, TargetError> {
     }
     let mappings = mapping::read(pid).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => TargetError::NotPermitted { pid, comm: comm.clone() },
-        _ if Stat::read(pid).is_err() => TargetError::NoSuchProcess { pid },
+        _ if Stat::read(pid).is_err_and(|error| is_gone(&error)) => TargetError::NoSuchProcess { pid },
         _ => TargetError::Io { pid, source },
     })?;
     let modules = module::modules(pid, &mappings);
@@ -176,6 +176,12 @@ pub fn inspect(pid: Pid) -> Result<Target, TargetError> {
         mappings,
         modules,
     })
+}
+
+/// Does the error of a file of `/proc/PID` say that there is no such process?
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// The command line of process `pid`; empty if it has none, or it cannot be read.

@@ -27,7 +27,7 @@ impl OverheadControl {
     /// A control for process `pid`. If the overhead cannot be measured, that becomes a note of `probes`.
     pub(super) fn new(pid: Pid, options: &Options, probes: &mut Probes) -> Self {
         let meter = options.max_overhead_percent.and_then(|percent| {
-            Meter::new(pid, percent, options.level())
+            Meter::new(pid, percent, options.level(), probes)
                 .inspect_err(|error| {
                     let text = format!(
                         "--max-overhead is not kept to: what recording takes cannot be measured: {error}"

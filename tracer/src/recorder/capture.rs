@@ -102,6 +102,16 @@ impl Capture {
         self.attached.probes.attached_count()
     }
 
+    /// Are probes that come later perf events?
+    pub(super) fn uses_perf_events(&self) -> bool {
+        self.attached.probes.uses_perf_events()
+    }
+
+    /// Is the file that is written, or its folder, another user's?
+    pub(super) fn writes_for_other(&self) -> bool {
+        self.writer.writes_for_other()
+    }
+
     /// Notes when recording began: RFC 3339, and `CLOCK_MONOTONIC`, ns.
     ///
     /// # Errors
@@ -340,7 +350,7 @@ impl Capture {
             return Ok(());
         }
         if deaf.is_zero() {
-            self.writer.note("the guard of the probes was killed, and the probes went with it")?;
+            self.writer.note("the guard of the probes was killed or stopped, and the probes went with it")?;
             return Ok(());
         }
         let until = if reason == EndReason::ProbesGone { "; then the probes were taken away" } else { "" };

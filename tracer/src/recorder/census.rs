@@ -3,12 +3,14 @@
 
 use std::{
     sync::mpsc::{self, Receiver},
-    thread,
     time::{Duration, Instant},
 };
 
 use super::{RecordError, monotonic_ns};
-use crate::process::Pid;
+use crate::process::{
+    Pid,
+    privilege::{self, READING},
+};
 use crate::{
     census::{self, Census},
     recording::{BEGAN_WITH_SESSION, CensusMoment, RecordedCensus, Writer},
@@ -88,7 +90,11 @@ impl PendingCensus {
     fn start(pid: Pid, moment: CensusMoment, time_ns: u64) -> Self {
         let deadline = Instant::now() + PATIENCE;
         let (sender, taken) = mpsc::channel();
-        thread::spawn(move || sender.send(take(pid, deadline)));
+        let failed = sender.clone();
+        let take = move || sender.send(take(pid, deadline));
+        if let Err(error) = privilege::start_thread("census", &READING, take) {
+            let _ = failed.send(Err(format!("cannot start a thread: {error}")));
+        }
         Self { moment, time_ns, deadline, taken, is_given: false }
     }
 

@@ -6,13 +6,13 @@
 
 use std::io;
 
-use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, sock_filter, sock_fprog};
+use libc::{c_long, sock_filter};
 
-use crate::arch::system_calls;
-
-/// Offsets in `struct seccomp_data` at which the filter finds the processor and the number.
-const PROCESSOR_AT: u32 = 4;
-const NUMBER_AT: u32 = 0;
+use crate::{
+    arch::system_calls,
+    probe::kernel,
+    process::privilege::{self, ALLOW, ARGUMENT_AT, Capability, PROLOGUE, READING, REFUSE, if_equal, load},
+};
 
 /// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program,
 /// sockets to anywhere, tracing and writing to other processes' memory, mounts, modules, and users and capabilities.
@@ -152,55 +152,65 @@ const ALLOWED: [&[c_long]; 9] = [
     ],
 ];
 
-/// The low half of the first argument, in `struct seccomp_data`.
-const ARGUMENT_AT: u32 = 16;
 /// Requests of ptrace by which a process is held and its registers are read. Nothing of it can be changed by them.
 const HOLDING: [libc::c_uint; 4] =
     [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT, libc::PTRACE_GETREGSET, libc::PTRACE_DETACH];
 
-/// Confines this process, all of its threads, and every program that it would execute. `holds`: it may still hold a
-/// process and read its registers.
+/// Work that a recorder still has to do, by which it is confined.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tasks {
+    /// It holds a process, and reads its registers.
+    pub(super) holds: bool,
+    /// It started the program that it records.
+    pub(super) launched: bool,
+    /// Probes on libraries that are loaded later are perf events.
+    pub(super) uses_perf_events: bool,
+    /// The file that it writes, or its folder, is another user's.
+    pub(super) writes_for_other: bool,
+}
+
+/// Confines this process, all of its threads, and every program that it would execute, to what `tasks` need. The
+/// capabilities are given up by the calling thread; threads that the recorder started before have fewer already.
 ///
 /// # Errors
 /// The kernel was built without seccomp filters, or a thread has a filter of its own.
-pub fn confine(holds: bool) -> io::Result<()> {
-    let filter = filter(holds);
-    let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
-    let program = sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the kernel reads the program, which lives until after the calls, and its filter.
-    unsafe {
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let set = libc::SECCOMP_SET_MODE_FILTER;
-        match libc::syscall(libc::SYS_seccomp, set, libc::SECCOMP_FILTER_FLAG_TSYNC, &raw const program) {
-            0 => Ok(()),
-            -1 => Err(io::Error::last_os_error()),
-            thread => Err(io::Error::other(format!("thread {thread} has a filter of its own"))),
-        }
+pub(super) fn confine(tasks: &Tasks) -> io::Result<()> {
+    privilege::keep_only(&needed(tasks))?;
+    privilege::filter_calls(&filter(tasks.holds))
+}
+
+/// Capabilities that a recorder needs until its end; docs/requirements.md has what each is for.
+fn needed(tasks: &Tasks) -> Vec<Capability> {
+    let mut needed = READING.to_vec();
+    needed.extend_from_slice(kernel::for_tables());
+    if tasks.uses_perf_events {
+        needed.push(Capability::Perfmon);
     }
+    if tasks.holds {
+        needed.push(Capability::SysNice);
+    }
+    if tasks.launched {
+        needed.push(Capability::Kill);
+    }
+    if tasks.writes_for_other {
+        needed.extend([Capability::Chown, Capability::DacOverride, Capability::Fowner]);
+    }
+    needed
 }
 
 fn filter(holds: bool) -> Vec<sock_filter> {
-    const RETURN: u32 = BPF_RET | BPF_K;
-    let statement = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let if_equal =
-        |k: u32, jt: u8, jf: u8| sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt, jf, k };
-    let refuse = statement(RETURN, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
-    let load = |at: u32| statement(BPF_LD | BPF_W | BPF_ABS, at);
-    let mut filter =
-        vec![load(PROCESSOR_AT), if_equal(system_calls::SECCOMP_PROCESSOR, 1, 0), refuse, load(NUMBER_AT)];
+    let mut filter = PROLOGUE.to_vec();
     for number in ALLOWED.iter().copied().flatten() {
-        filter.extend([if_equal(*number as u32, 0, 1), statement(RETURN, libc::SECCOMP_RET_ALLOW)]);
+        filter.extend([if_equal(*number as u32, 0, 1), ALLOW]);
     }
     if holds {
         let requests = u8::try_from(HOLDING.len()).unwrap_or(u8::MAX);
         filter.extend([if_equal(libc::SYS_ptrace as u32, 0, 2 * requests + 1), load(ARGUMENT_AT)]);
         for request in HOLDING {
-            filter.extend([if_equal(request, 0, 1), statement(RETURN, libc::SECCOMP_RET_ALLOW)]);
+            filter.extend([if_equal(request, 0, 1), ALLOW]);
         }
     }
-    filter.push(refuse);
+    filter.push(REFUSE);
     filter
 }
 
@@ -248,7 +258,7 @@ mod tests {
     fn a_confined_process_executes_nothing() {
         const IN_CHILD: &str = "TRACER_TEST_CONFINED";
         if std::env::var_os(IN_CHILD).is_some() {
-            confine(true).unwrap();
+            privilege::filter_calls(&filter(true)).unwrap();
             let refused = Command::new("/bin/true").status().unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
             assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());

@@ -57,11 +57,15 @@ impl HoldersLook {
     /// Begins with the look at process `pid`, which holds it no longer than `max_pause`.
     pub(super) fn start(pid: Pid, max_pause: Duration) -> Self {
         let (sender, events) = mpsc::channel();
-        thread::spawn(move || {
+        let failed = sender.clone();
+        let work = move || {
             let result = look(pid, max_pause, &sender);
             // Nobody may wait any more.
             let _ = sender.send(Event::Done(result.map(Box::new)));
-        });
+        };
+        if let Err(error) = thread::Builder::new().name("holders".to_owned()).spawn(work) {
+            let _ = failed.send(Event::Done(Err(format!("cannot start a thread: {error}"))));
+        }
         Self { events, result: None }
     }
 

@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,12 @@ use crate::{
     hotspot::{self, Hotspot, Symbols, stats::ConcurrentCycles},
     limits,
     process::{
-        Module, Pid, jvm, mapping, memory::LiveMemory, module, pagemap::PageMap, read_budget::ReadBudget,
+        Module, Pid, jvm, mapping,
+        memory::LiveMemory,
+        module,
+        pagemap::PageMap,
+        privilege::{self, READING},
+        read_budget::ReadBudget,
         target::Status,
     },
     recording::{CodeCache, CodeHeap, CompiledMethod},
@@ -63,7 +67,7 @@ impl MemorySampler {
         let (answer, snapshots) = mpsc::channel();
         let cycles = Arc::new(Mutex::new(Cycles::new()));
         let counted = Arc::clone(&cycles);
-        thread::spawn(move || {
+        let observe = move || {
             let mut observer = Observer::new(pid);
             loop {
                 match asked.recv_timeout(CYCLES_INTERVAL) {
@@ -78,7 +82,10 @@ impl MemorySampler {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-        });
+        };
+        if let Err(error) = privilege::start_thread("memory", &READING, observe) {
+            tracing::warn!(%error, "the process's memory is not looked at");
+        }
         Self { requests, snapshots, cycles, under_way: false, started_ns: None, due_ns: 0, heap_due_ns: 0 }
     }
 

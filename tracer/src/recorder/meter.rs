@@ -44,10 +44,10 @@ impl Meter {
     ///
     /// # Errors
     /// The kernel refuses to tell what probes cost.
-    pub(super) fn new(pid: Pid, percent: u32, level: Level) -> Result<Meter, String> {
+    pub(super) fn new(pid: Pid, percent: u32, level: Level, probes: &Probes) -> Result<Meter, String> {
         let traps = TrapCosts::measure().map_err(|error| error.to_string())?;
         tracing::debug!(traps.entry_ns, traps.return_ns, "cost of a trap");
-        Counting::start().map_err(|error| error.to_string())?;
+        probes.count_runs().map_err(|error| error.to_string())?;
         Ok(Meter {
             pid,
             percent,
@@ -71,7 +71,7 @@ impl Meter {
 
     /// Begins a window.
     pub(super) fn open(&mut self, time_ns: u64, probes: &mut Probes) {
-        self.window = Counting::start().ok().and_then(|counting| {
+        self.window = probes.count_runs().ok().and_then(|counting| {
             let moment = self.moment(time_ns, &counting, probes)?;
             Some((counting, moment))
         });

@@ -38,6 +38,7 @@ mod totals;
 mod unwinder;
 
 use std::{
+    io,
     os::fd::OwnedFd,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
@@ -47,7 +48,6 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use self::{capture::Capture, census::Censuses, launch::Launched, symbolizer::SymbolizerThread};
 pub use self::{
-    confine::confine,
     control::{Control, Controller, control},
     error::{ErrorKind, RecordError},
     notice::{EndReason, Notice, NoticedTarget, Notify},
@@ -139,6 +139,20 @@ impl Recorder {
         release_memory();
         let (duration, holders_pause) = (options.duration, options.looks.holders_pause);
         Ok(Self { capture, notify, file, duration, holders_pause, started_ns, exit, launched, ready })
+    }
+
+    /// Confines this process and all of its threads, for good, to the system calls and the capabilities that recording
+    /// needs from here on. To be called in the thread that calls [`Self::run`].
+    ///
+    /// # Errors
+    /// The kernel was built without seccomp filters, or a thread has a filter of its own.
+    pub fn confine(&self) -> io::Result<()> {
+        confine::confine(&confine::Tasks {
+            holds: self.holders_pause.is_some(),
+            launched: self.launched.is_some(),
+            uses_perf_events: self.capture.uses_perf_events(),
+            writes_for_other: self.capture.writes_for_other(),
+        })
     }
 
     /// Records until the time is up, the target ends or `control` stops it; then closes the recording.

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::mpsc::{Receiver, Sender, TryRecvError, channel},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use tracer_common::stack::StackId;
@@ -12,7 +12,11 @@ use tracer_common::stack::StackId;
 use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
-    process::{Module, Pid, read_budget::ReadBudget},
+    process::{
+        Module, Pid,
+        privilege::{self, READING},
+        read_budget::ReadBudget,
+    },
     symbolize::{Frame, Symbolizer},
 };
 
@@ -54,9 +58,8 @@ impl SymbolizerThread {
         let (requests, inbox) = channel();
         let (outbox, named) = channel();
         let (opened, is_open) = channel();
-        let thread = thread::Builder::new()
-            .name("symbolize".to_owned())
-            .spawn(move || serve(pid, modules, &opened, &inbox, &outbox))?;
+        let work = move || serve(pid, modules, &opened, &inbox, &outbox);
+        let thread = privilege::start_thread("symbolize", &READING, work)?;
         let _ = is_open.recv();
         Ok(Self { requests, named, thread })
     }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -19,7 +19,7 @@ pub(super) struct PendingFile {
     temporary: Option<PathBuf>,
     replaces: bool,
     /// Holds the lock which says that a recorder is alive.
-    _lock: File,
+    lock: File,
 }
 
 impl PendingFile {
@@ -64,12 +64,20 @@ impl PendingFile {
         give_to_invoker(&lock);
         // Where locks do not work (some network file systems), only the hint to readers is lost.
         let _ = flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        Ok(PendingFile { path, temporary: Some(temporary), replaces, _lock: lock })
+        Ok(PendingFile { path, temporary: Some(temporary), replaces, lock })
     }
 
     /// Path at which the file is now.
     pub(super) fn current(&self) -> &Path {
         self.temporary.as_ref().unwrap_or(&self.path)
+    }
+
+    /// Do the file and its folder belong to this process's user? Then its logs are made and removed without privileges.
+    pub(super) fn is_own(&self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        let folder = self.path.parent().map(fs::metadata);
+        self.lock.metadata().is_ok_and(|file| file.uid() == own)
+            && folder.is_some_and(|folder| folder.is_ok_and(|folder| folder.uid() == own))
     }
 
     /// Does the file still have to take its place?

@@ -14,10 +14,18 @@ pub enum WriteError {
     NotPlain { path: PathBuf },
     #[error("cannot create {}: {source}", path.display())]
     Create { path: PathBuf, source: io::Error },
-    #[error("no space left for {}: the recording ends here and is marked unfinished", path.display())]
-    Full { path: PathBuf },
-    #[error("cannot write {}: {detail}: the recording ends here and is marked unfinished", path.display())]
-    Write { path: PathBuf, detail: String },
+    #[error("no space left for {}: {}", path.display(), outcome(*is_kept))]
+    Full { path: PathBuf, is_kept: bool },
+    /// `is_kept`, here and above: something was recorded, and the file is there.
+    #[error("cannot write {}: {detail}: {}", path.display(), outcome(*is_kept))]
+    Write { path: PathBuf, detail: String, is_kept: bool },
+}
+
+fn outcome(is_kept: bool) -> &'static str {
+    match is_kept {
+        true => "the recording ends here and is marked unfinished",
+        false => "nothing was recorded",
+    }
 }
 
 impl WriteError {
@@ -30,11 +38,18 @@ impl WriteError {
             WriteError::Busy { .. } => "choose another file with -o FILE, or stop the other tracer".into(),
             WriteError::NotPlain { .. } => "choose another file with -o FILE".into(),
             WriteError::Create { .. } => "choose a file in a folder that you can write, with -o FILE".into(),
-            WriteError::Full { path } => {
+            WriteError::Full { path, is_kept: true } => {
                 format!("make space, and see what was recorded with: tracer report {}", path.display())
             }
-            WriteError::Write { path, .. } => {
+            WriteError::Full { .. } => {
+                "make space, or choose a file on another file system with -o FILE".into()
+            }
+            WriteError::Write { path, is_kept: true, .. } => {
                 format!("see what was recorded with: tracer report {}", path.display())
+            }
+            WriteError::Write { .. } => {
+                "choose a file on another file system with -o FILE; `ulimit -f` shows how large it may be"
+                    .into()
             }
         }
     }

@@ -70,6 +70,11 @@ impl Writer {
         &self.place.path
     }
 
+    /// Does the file, or its folder, belong to another user than this process's?
+    pub fn writes_for_other(&self) -> bool {
+        !self.place.is_own()
+    }
+
     /// Ends a tick: all given so far is in the file, whatever happens to the recorder.
     pub fn tick(&mut self, time_ns: u64) -> Result<(), WriteError> {
         self.write(|writer, database| {
@@ -192,6 +197,7 @@ impl Writer {
             return Err(WriteError::Write {
                 path: self.place.path.clone(),
                 detail: "an earlier write failed".to_owned(),
+                is_kept: self.ticked,
             });
         };
         let done = work(self, &database);
@@ -203,8 +209,8 @@ impl Writer {
         self.failed = true;
         let path = self.place.path.clone();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => WriteError::Full { path },
-            _ => WriteError::Write { path, detail: error.to_string() },
+            Some(ErrorCode::DiskFull) => WriteError::Full { path, is_kept: self.ticked },
+            _ => WriteError::Write { path, detail: error.to_string(), is_kept: self.ticked },
         }
     }
 }

@@ -50,8 +50,8 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         telling.tell(&notice);
     });
     let outcome = Recorder::start(&args.options(subject), notify).and_then(|recorder| {
-        if let Err(error) = recorder::confine(args.holders) {
-            tracing::warn!("this process keeps every system call: {error}");
+        if let Err(error) = recorder.confine() {
+            tracing::warn!("this process is not confined: {error}");
         }
         recorder.run(&mut control)
     });
@@ -117,12 +117,15 @@ impl Teller {
             Notice::Written => {
                 let teller = Arc::clone(self);
                 // Recording goes on meanwhile.
-                thread::spawn(move || {
+                let answer = move || {
                     let answered = teller.target.get().map_or(Ok(()), |(_, file, _)| teller.answer(file));
                     if let Err(failure) = answered {
                         teller.console.line(&failure.to_string());
                     }
-                });
+                };
+                if let Err(error) = thread::Builder::new().name("answer".to_owned()).spawn(answer) {
+                    self.console.line(&format!("cannot start a thread: {error}"));
+                }
             }
             Notice::Holders(notice) => {
                 let pid = self.target.get().map(|(_, _, pid)| *pid).unwrap_or_default();

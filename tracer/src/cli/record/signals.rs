@@ -8,7 +8,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
-    thread,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::console::Console;
 use crate::{
     cli::failure::{Failure, status},
+    process::privilege,
     recorder::Controller,
 };
 
@@ -45,9 +45,7 @@ impl Signals {
         let shared = Arc::new(shared);
         let (watched, ready) = std::sync::mpsc::channel();
         let theirs = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || serve(&theirs, &watched))
+        privilege::start_thread("signals", &[], move || serve(&theirs, &watched))
             .map_err(|error| Failure::new(status::FAILED, format!("cannot start a thread: {error}")))?;
         // Until they are watched, a signal would end this process.
         let _ = ready.recv();

@@ -3,11 +3,15 @@
 
 use std::{
     io, mem,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
 };
 
 /// Descriptors that one message can carry; the kernel's limit is 253.
 pub(super) const LINKS_AT_ONCE: usize = 64;
+
+/// Time in which a guard that runs answers, on a busy machine, too.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes of control data for so many descriptors, and a header, in words so that it is aligned.
 const CONTROL_WORDS: usize = 4 + LINKS_AT_ONCE / 2;
@@ -21,6 +25,8 @@ pub(super) enum Message {
     Keep(u8),
     /// Links of a group are wanted back.
     GiveBack(u8),
+    /// The kernel is to count runs of programs: the answer is a message with the descriptor, or without if it refuses.
+    Count,
     /// The guard is to end.
     End,
 }
@@ -32,6 +38,7 @@ impl Message {
             Self::Keep(group) => [1, group],
             Self::GiveBack(group) => [2, group],
             Self::End => [3, 0],
+            Self::Count => [4, 0],
         }
     }
 
@@ -40,12 +47,14 @@ impl Message {
             [0, _] => Self::Beat,
             [1, group] => Self::Keep(group),
             [2, group] => Self::GiveBack(group),
+            [4, _] => Self::Count,
             _ => Self::End,
         }
     }
 }
 
-/// Two connected sockets that keep messages apart, and close when a program is executed.
+/// Two connected sockets that keep messages apart, and close when a program is executed. Who waits at the first for
+/// longer than [`PATIENCE`] is told so: a guard that is stopped must not stop the recorder.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
@@ -53,8 +62,19 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    let [ours, its] = ends;
-    Ok((own(ours), own(its)))
+    let [ours, its] = ends.map(own);
+    let limit = libc::timeval { tv_sec: PATIENCE.as_secs() as libc::time_t, tv_usec: 0 };
+    let length = size_of_val(&limit) as libc::socklen_t;
+    for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        let socket = ours.as_raw_fd();
+        // SAFETY: the kernel reads a local.
+        if unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const limit).cast(), length) }
+            < 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok((ours, its))
 }
 
 /// A descriptor that was just received or made.
@@ -63,10 +83,10 @@ pub(super) fn own(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Sends a message, with at most [`LINKS_AT_ONCE`] descriptors.
+/// Sends a message, with at most [`LINKS_AT_ONCE`] descriptors. Where there is no room for it, it waits, but for a beat.
 ///
 /// # Errors
-/// The other side is gone.
+/// The other side is gone, or does not run.
 pub(super) fn send(socket: RawFd, message: Message, descriptors: &[RawFd]) -> io::Result<()> {
     let mut bytes = message.bytes();
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -88,7 +108,8 @@ pub(super) fn send(socket: RawFd, message: Message, descriptors: &[RawFd]) -> io
             (*rights).cmsg_len = libc::CMSG_LEN(length as u32) as usize;
             descriptors.as_ptr().copy_to_nonoverlapping(libc::CMSG_DATA(rights).cast(), count);
         }
-        libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL)
+        let patience = if message == Message::Beat { libc::MSG_DONTWAIT } else { 0 };
+        libc::sendmsg(socket, &raw const header, libc::MSG_NOSIGNAL | patience)
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

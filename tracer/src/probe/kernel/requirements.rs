@@ -57,6 +57,7 @@ impl Features {
             self.uprobes_requirement(),
             self.tracefs_requirement(),
             self.lockdown(),
+            self.descriptors(),
             self.measurement(),
         ]
     }
@@ -222,6 +223,18 @@ impl Features {
             "CAP_SYS_ADMIN is missing: --max-overhead is not kept to",
             "give tracer CAP_SYS_ADMIN, or bound the recording by `-d` and `--sample-bytes`",
         )
+    }
+
+    fn descriptors(&self) -> Requirement {
+        const NEEDED: u64 = 256;
+        let (id, title) = ("open-files", "leave to open some hundred files");
+        let found = format!("{} files may be open", self.open_files);
+        match self.open_files {
+            NEEDED.. => Requirement::met(id, title, found),
+            _ => {
+                Requirement::lacking(id, title, Status::Missing, found, "raise the limit: `ulimit -Hn 1024`")
+            }
+        }
     }
 
     fn lockdown(&self) -> Requirement {

@@ -12,6 +12,7 @@ fn good() -> Features {
         uprobes: true,
         tracefs: Tracefs::Mounted("/sys/kernel/tracing".into()),
         lockdown_confidentiality: false,
+        open_files: 1024,
     }
 }
 
@@ -47,6 +48,7 @@ fn each_lack_is_named_alone() {
     assert_eq!(with(|f| f.tracefs = Tracefs::Absent), ["tracefs"]);
     assert_eq!(with(|f| f.tracefs = Tracefs::Unreadable("/t".into())), ["tracefs"]);
     assert_eq!(with(|f| f.lockdown_confidentiality = true), ["lockdown"]);
+    assert_eq!(with(|f| f.open_files = 255), ["open-files"]);
     assert!(with(|f| f.tracefs = Tracefs::NotMounted).is_empty());
 }
 
@@ -116,5 +118,5 @@ fn where_tracefs_is() {
 fn this_host() {
     let features = Features::read();
     assert!(features.version().major > 2, "{features:?}");
-    assert_eq!(features.requirements().len(), 10);
+    assert_eq!(features.requirements().len(), 11);
 }

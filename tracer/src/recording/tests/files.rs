@@ -155,12 +155,29 @@ fn a_full_disk_is_an_error_and_never_a_whole_recording() {
         }
     }
     let error = failed.expect("an error");
-    assert!(matches!(error, WriteError::Full { .. }), "{error}");
+    assert!(matches!(error, WriteError::Full { is_kept: true, .. }), "{error}");
+    assert!(error.help().contains("tracer report"), "{}", error.help());
     assert!(writer.tick(START_NS + 12 * SECOND_NS).is_err());
     assert!(writer.finish(&end()).is_err());
     let recording = read(&path).expect("read");
     assert_eq!(recording.state, RecordingState::Unfinished);
     assert_eq!(recording.totals.len(), 7);
+}
+
+#[test]
+fn a_disk_that_is_full_at_once_leaves_nothing_and_says_so() {
+    let (_folder, path) = fixture::folder();
+    let mut writer = Writer::create(&path, false, &fixture::header()).expect("create");
+    writer.limit_pages(40);
+    let frames: Vec<Frame> =
+        (0..20_000).map(|at| Frame::named(format!("a.b.C{at}.method"), FrameKind::Java)).collect();
+    let written = writer.stack(StackId(100), &frames, true, "complete");
+    let error = written.and_then(|()| writer.tick(START_NS + SECOND_NS)).expect_err("a full disk");
+    assert!(matches!(error, WriteError::Full { is_kept: false, .. }), "{error}");
+    assert!(error.to_string().ends_with("nothing was recorded"), "{error}");
+    assert!(!error.help().contains("tracer report"), "a file that is not there: {}", error.help());
+    drop(writer);
+    assert!(!path.exists());
 }
 
 #[test]
