@@ -1,7 +1,7 @@
 //! The rules by which one frame leads to its caller: native frames by [`Row`]s, HotSpot's by the JVM's own tables.
 //! The processor's part in them (slots, offsets, instructions) is in [`crate::arch`].
 //!
-//! Owns the rules alone. Memory, tables and searches are a [`Source`]: the BPF programs have one
+//! Owns the rules alone. Memory, tables and searches are a [`WalkSource`]: the BPF programs have one
 //! over user reads and maps, user space one over saved stack bytes, and both walk by this very
 //! code. Must stay free of panics, of loops without a constant bound and of values larger than a
 //! few words, so that every verifier accepts it inlined into one program.
@@ -69,7 +69,7 @@ impl State {
 
     /// Loads the caller's frame pointer, which was saved at `address`.
     #[inline(always)]
-    fn load_fp<S: Source>(&mut self, source: &S, address: u64) -> Result<(), Stop> {
+    fn load_fp<S: WalkSource>(&mut self, source: &S, address: u64) -> Result<(), Stop> {
         self.fp = source.read_fp(address, self.way & way::FP_USED != 0).ok_or(Stop::ReadFault)?;
         self.way &= !way::FP_USED;
         Ok(())
@@ -99,7 +99,7 @@ pub struct ModuleRows {
 }
 
 /// The memory and tables that a walk reads. Every method is to be inlined in BPF.
-pub trait Source {
+pub trait WalkSource {
     /// The 8 bytes at `address` of the target's memory.
     fn read(&self, address: u64) -> Option<u64>;
     /// The word at `address` of the stack that is walked. Where a walk goes on depends on such words, on the
@@ -209,7 +209,7 @@ impl Bisect {
 ///
 /// `Some` ends the walk: `frame` is then the last one, and `state` is unspecified but for its pc.
 #[inline(always)]
-pub fn step<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
+pub fn step<S: WalkSource>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
     frame.pc = state.pc;
     frame.aux = 0;
     frame.kind = frame_kind::NATIVE;
@@ -240,7 +240,7 @@ pub fn step<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Opti
 /// A [`step`] for a pc at which sp is what it was at the function's entry: the caller is found without a row. Never
 /// ends a walk for lack of one.
 #[inline(always)]
-pub fn step_entry<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
+pub fn step_entry<S: WalkSource>(state: &mut State, source: &S, frame: &mut Frame) -> Option<Stop> {
     frame.pc = state.pc;
     frame.aux = 0;
     frame.kind = frame_kind::NATIVE;
@@ -251,7 +251,7 @@ pub fn step_entry<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -
 
 /// A frame of a native module.
 #[inline(always)]
-fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> Result<(), Stop> {
+fn step_native<S: WalkSource>(state: &mut State, source: &S, frame: &mut Frame) -> Result<(), Stop> {
     let module = source.module(state.pc).ok_or(Stop::NoMapping)?;
     // Tells apart two modules that were mapped at the same address one after the other.
     frame.aux = u64::from(module.first_row);
@@ -290,7 +290,7 @@ fn step_native<S: Source>(state: &mut State, source: &S, frame: &mut Frame) -> R
 
 /// A signal trampoline: the interrupted frame may be anywhere, on another stack too.
 #[inline(always)]
-fn step_signal<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
+fn step_signal<S: WalkSource>(state: &mut State, source: &S) -> Result<(), Stop> {
     let sp = state.sp;
     state.load_fp(source, sp.wrapping_add(arch::SIGNAL_FP))?;
     state.pc = source.read_stack(sp.wrapping_add(arch::SIGNAL_PC)).ok_or(Stop::ReadFault)?;

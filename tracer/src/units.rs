@@ -102,7 +102,7 @@ pub fn share(part: u64, whole: u64) -> String {
 /// Bytes from `4096`, `10k`, `1.5M`, `2GiB`; units are binary.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The text is no size; the message says why.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());

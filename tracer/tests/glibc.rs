@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::fixture::c_program;
 use common::process::Process;
-use tracer::glibc::{self, Malloc, Source};
+use tracer::glibc::{self, HeapSource, Malloc};
 use tracer::process::Pid;
 use tracer::process::mapping::{self, Mapping};
 use tracer::process::memory::{ImageMemory, LiveMemory, ProcessMemory};
@@ -53,7 +53,7 @@ fn read(pid: Pid) -> Malloc {
     let memory = LiveMemory::open(pid).expect("memory");
     let residency = PageMap::open(pid).expect("page map");
     let mappings = mapping::read(pid).expect("maps");
-    let source = Source { memory: &memory, residency: &residency, mappings: &mappings, excluded: &[] };
+    let source = HeapSource { memory: &memory, residency: &residency, mappings: &mappings, excluded: &[] };
     glibc::read(&source, &mut |_| {}).expect("a heap of glibc")
 }
 
@@ -210,7 +210,10 @@ impl Numbers {
 
 fn read_image(ranges: Vec<(u64, Vec<u8>)>, mappings: &[Mapping]) -> Result<Malloc, glibc::MallocError> {
     let memory = ImageMemory::new(ranges);
-    glibc::read(&Source { memory: &memory, residency: &AllResident, mappings, excluded: &[] }, &mut |_| {})
+    glibc::read(
+        &HeapSource { memory: &memory, residency: &AllResident, mappings, excluded: &[] },
+        &mut |_| {},
+    )
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask proto`: the Rust code of the protobuf formats, made from their descriptions in `tracer/proto`.
 //!
-//! What makes it is compiled only for this (feature `proto`): nothing else in this program needs it.
+//! Its generators are compiled only for this (feature `proto`): nothing else in this program needs them.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,7 +1,7 @@
 //! HotSpot's frames: the interpreter's around the frame pointer, those of code blobs by their size, stubs by their
 //! frame link. Offsets and addresses are the JVM's own, as user space read them: [`Jvm`].
 
-use super::{Source, State, advance, way};
+use super::{State, WalkSource, advance, way};
 use crate::arch::{
     ENTRY_BARRIER_COOKIE, INTERPRETER_BCP_BELOW_FP, INTERPRETER_METHOD_BELOW_FP,
     INTERPRETER_SENDER_SP_BELOW_FP,
@@ -55,7 +55,7 @@ pub(super) fn is_code(pc: u64, jvm: &Jvm) -> bool {
 
 /// A frame of code in HotSpot's code cache.
 #[inline(always)]
-pub(super) fn step<S: Source>(
+pub(super) fn step<S: WalkSource>(
     state: &mut State,
     source: &S,
     jvm: &Jvm,
@@ -103,7 +103,7 @@ pub(super) fn step<S: Source>(
 /// Distance of sp below the frame of an nmethod that called the JVM itself, bytes, when `sp` is where the frame would
 /// end otherwise.
 #[inline(always)]
-fn below_frame_bytes<S: Source>(
+fn below_frame_bytes<S: WalkSource>(
     state: &mut State,
     sp: u64,
     blob: u64,
@@ -133,7 +133,7 @@ fn advance_in_code(state: &mut State, pc: u64, sp: u64, jvm: &Jvm) -> Result<(),
 
 /// An interpreter frame: everything lies around fp.
 #[inline(always)]
-fn step_interpreted<S: Source>(
+fn step_interpreted<S: WalkSource>(
     state: &mut State,
     source: &S,
     jvm: &Jvm,
@@ -162,7 +162,7 @@ fn step_interpreted<S: Source>(
 
 /// A stub that keeps a frame link in the frame pointer.
 #[inline(always)]
-fn step_linked<S: Source>(state: &mut State, source: &S) -> Result<(), Stop> {
+fn step_linked<S: WalkSource>(state: &mut State, source: &S) -> Result<(), Stop> {
     let fp = state.use_fp();
     check_fp(state, 0)?;
     let mut sp = fp.wrapping_add(16);
@@ -184,7 +184,7 @@ fn check_fp(state: &State, below_sp_bytes: u64) -> Result<(), Stop> {
 
 /// The code blob that holds `pc`.
 #[inline(always)]
-fn find_blob<S: Source>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop> {
+fn find_blob<S: WalkSource>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop> {
     let mut low = 0;
     let mut segment_map = 0;
     // Unused heaps are 0..0 and hold nothing.
@@ -209,7 +209,7 @@ fn find_blob<S: Source>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop> {
 
 /// Is `blob` an nmethod (compiled Java, or the wrapper of a native method)?
 #[inline(always)]
-fn is_nmethod<S: Source>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, Stop> {
+fn is_nmethod<S: WalkSource>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, Stop> {
     if jvm.blob_kind != u32::MAX {
         let kind = source.read_u8(blob.wrapping_add(u64::from(jvm.blob_kind))).ok_or(Stop::ReadFault)?;
         return Ok(u32::from(kind) == jvm.kind_nmethod);
@@ -225,7 +225,7 @@ fn is_nmethod<S: Source>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, Stop>
 /// Fills `frame` for the nmethod at `blob`. A deoptimized frame returns to a handler; where it was
 /// is kept in its frame.
 #[inline(always)]
-fn describe_nmethod<S: Source>(
+fn describe_nmethod<S: WalkSource>(
     state: &State,
     blob: u64,
     source: &S,
@@ -254,7 +254,7 @@ fn describe_nmethod<S: Source>(
 
 /// The address of one of an nmethod's deopt handlers; 0 if it cannot be read or there is none.
 #[inline(always)]
-fn deopt_handler<S: Source>(blob: u64, offset: u32, source: &S, jvm: &Jvm) -> u64 {
+fn deopt_handler<S: WalkSource>(blob: u64, offset: u32, source: &S, jvm: &Jvm) -> u64 {
     if offset == 0 {
         return 0;
     }

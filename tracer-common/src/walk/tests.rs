@@ -89,7 +89,7 @@ impl Fake {
     }
 }
 
-impl Source for Fake {
+impl WalkSource for Fake {
     fn read(&self, address: u64) -> Option<u64> {
         self.words.get(&address).copied()
     }

@@ -28,7 +28,7 @@ pub(super) fn row(first: u32, count: u32, pc: u32) -> Option<Row> {
     maps::ROWS.get(search.bisect.found()?).copied()
 }
 
-/// The first segment of the code blob that holds segment `index`: see [`walk::Source::block_index`].
+/// The first segment of the code blob that holds segment `index`: see [`walk::WalkSource::block_index`].
 #[inline(always)]
 pub(super) fn block_index(segment_map: u64, index: u64) -> Result<u64, Stop> {
     let mut hops = Hops { segment_map, index, outcome: Stop::Search as u64 };
@@ -45,7 +45,7 @@ pub(super) fn block_index(segment_map: u64, index: u64) -> Result<u64, Stop> {
     }
 }
 
-/// Bytes of the frame of a slow path: see [`walk::Source::slow_path_bytes`].
+/// Bytes of the frame of a slow path: see [`walk::WalkSource::slow_path_bytes`].
 #[inline(always)]
 pub(super) fn slow_path_bytes(pc: u64) -> u64 {
     let mut frame = SlowPathFrame::after(pc);

@@ -11,7 +11,7 @@ use tracer_common::{
     record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
     stack::StackId,
     unwind::{Frame, MAX_FRAMES, Row, Stop, frame_kind},
-    walk::{self, ModuleRows, Source, State},
+    walk::{self, ModuleRows, WalkSource, State},
 };
 
 use super::{
@@ -257,7 +257,7 @@ impl Walk {
     }
 }
 
-impl Source for Walk {
+impl WalkSource for Walk {
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
         // SAFETY: a user address; the helper checks it.

@@ -10,7 +10,7 @@ use super::document::{
 };
 use super::jvm::{CodeUse, Jvm};
 use super::native::Native;
-use super::{Known, Source, finding, of_names, tracking, zlib};
+use super::{CensusSource, Known, finding, of_names, tracking, zlib};
 use crate::glibc;
 use crate::hotspot::{Hotspot, stats};
 use crate::vmmap::{Map, Owner, Usage, counted_again};
@@ -38,7 +38,7 @@ pub(super) struct Readings {
 impl Readings {
     /// Reads. `hotspot` is the JVM, or why it cannot be read; `names` are those of all threads.
     pub(super) fn read(
-        source: &Source<'_>,
+        source: &CensusSource<'_>,
         hotspot: Option<&mut Known<Hotspot>>,
         names: Known<Vec<String>>,
     ) -> Self {

@@ -35,7 +35,7 @@ pub type Known<T> = Result<T, String>;
 
 /// Source of a census.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct CensusSource<'a> {
     memory: &'a dyn ProcessMemory,
     residency: &'a dyn Residency,
     /// Sorted by start.

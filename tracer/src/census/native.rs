@@ -7,7 +7,7 @@ use super::document::{ChunkLength, Library, OpenSsl, Zstd};
 use super::openssl::Candidates;
 use super::owners::Owners;
 use super::zlib::{self, Prover, States};
-use super::{Known, Source, sweep, zstd};
+use super::{CensusSource, Known, sweep, zstd};
 use crate::glibc::{self, Chunk, Malloc};
 use crate::process::mapping::Mapping;
 use crate::process::memory::ProcessMemory;
@@ -40,9 +40,9 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub(super) fn read(subject: &Source<'_>) -> Self {
+    pub(super) fn read(subject: &CensusSource<'_>) -> Self {
         let excluded = subject.map.map(not_shared_out).unwrap_or_default();
-        let source = glibc::Source {
+        let source = glibc::HeapSource {
             memory: subject.memory,
             residency: subject.residency,
             mappings: subject.mappings,
@@ -85,7 +85,7 @@ impl Native {
         };
         let malloc = malloc.map(|malloc| if subject.is_image { without_resident(malloc) } else { malloc });
         if malloc.is_err() {
-            let Source { memory, residency, mappings, .. } = *subject;
+            let CensusSource { memory, residency, mappings, .. } = *subject;
             sweep::sweep(memory, residency, mappings, &excluded, &mut candidate);
         }
         let is_code =

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::document::{Census, Subject, Taken};
 use super::fill::{Readings, fill};
-use super::{Known, Source};
+use super::{CensusSource, Known};
 use crate::hotspot::{Hotspot, JavaThread};
 use crate::process::core::{Core, CoreError};
 use crate::process::memory::LiveMemory;
@@ -97,7 +97,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
         Some(Ok(hotspot)) => hotspot.threads(),
         _ => Vec::new(),
     };
-    let source = vmmap::Source {
+    let source = vmmap::MapSource {
         pid,
         modules: &target.modules,
         memory: &memory,
@@ -107,7 +107,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
         walks_heap: false,
     };
     let map = vmmap::read(&source).map_err(unreadable)?;
-    let source = Source {
+    let source = CensusSource {
         memory: &memory,
         residency: &residency,
         mappings: &target.mappings,
@@ -132,7 +132,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     let mut census = fill(heading, &readings, java_home);
     let jvm = hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok());
     let limits =
-        limits::read(&limits::Source { pid, map: Some(&map), jvm, code_heaps: readings.code_heaps() });
+        limits::read(&limits::LimitSource { pid, map: Some(&map), jvm, code_heaps: readings.code_heaps() });
     census.memory.limit_bytes =
         limits.iter().find(|limit| limit.id == "cgroup-memory").and_then(|it| it.limit);
     census.fits = limits::fits(&limits, &map);
@@ -165,7 +165,7 @@ pub fn of_core(path: &Path) -> Result<Census, TakeError> {
     let java = names_by_tid(&java);
     let name = |tid: &InnerTid| java.get(tid).map_or("not named in a core", |name| *name).to_owned();
     let names = core.tids().iter().map(name).collect();
-    let source = Source {
+    let source = CensusSource {
         memory: &core,
         residency: &*core,
         mappings: &mappings,

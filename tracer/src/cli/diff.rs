@@ -46,7 +46,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// What is named cannot be read or compared, or the result not be written.
+/// An input cannot be read or compared, or the result cannot be written.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();

@@ -104,7 +104,7 @@ fn send(file: &Path, args: &Args, to: &Destination) -> Result<String, Failure> {
 /// Refuses an address that is none, and headers that cannot be read.
 ///
 /// # Errors
-/// One of them.
+/// The address or the headers cannot be used.
 pub(super) fn check(url: &str, header_file: Option<&Path>) -> Result<(), Failure> {
     if let Some(path) = header_file {
         headers(path)?;

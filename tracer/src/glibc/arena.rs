@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::Heap;
 use super::parameters::Parameters;
-use super::source::Source;
+use super::source::HeapSource;
 use super::walk::{End, Extent};
 
 /// Offset of an arena's fast bins, to 2.42.
@@ -89,14 +89,14 @@ pub(super) struct Extents {
 
 impl Arena {
     /// The arena at `address`, if there is one.
-    pub(super) fn prove(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
+    pub(super) fn prove(source: &HeapSource<'_>, address: u64, form: Form) -> Option<Self> {
         (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form, is_linked))
     }
 
     /// The arena at `address`, which another one leads to. Threads that allocate all the time change most bins
     /// while they are looked at, so links need only lead to memory.
-    pub(super) fn prove_known(source: &Source<'_>, address: u64, form: Form) -> Option<Self> {
-        let leads_to_memory = |source: &Source<'_>, forward: u64, back: u64, _: u64| {
+    pub(super) fn prove_known(source: &HeapSource<'_>, address: u64, form: Form) -> Option<Self> {
+        let leads_to_memory = |source: &HeapSource<'_>, forward: u64, back: u64, _: u64| {
             [forward, back].into_iter().all(|chunk| chunk.is_multiple_of(8) && source.word(chunk).is_some())
         };
         Self::prove_once(source, address, form, is_linked)
@@ -105,10 +105,10 @@ impl Arena {
 
     /// `is_filled`: can a bin that is not empty have these links, forward and back, to be at this address?
     fn prove_once(
-        source: &Source<'_>,
+        source: &HeapSource<'_>,
         address: u64,
         form: Form,
-        is_filled: impl Fn(&Source<'_>, u64, u64, u64) -> bool,
+        is_filled: impl Fn(&HeapSource<'_>, u64, u64, u64) -> bool,
     ) -> Option<Self> {
         let start = address.checked_add(form.bytes_to_top())?;
         let words: [u64; WORDS] = source.words(start)?;
@@ -153,7 +153,7 @@ impl Arena {
     }
 
     /// Address at which an arena at `address` would say that the next one is.
-    pub(super) fn next_of(source: &Source<'_>, address: u64, form: Form) -> Option<u64> {
+    pub(super) fn next_of(source: &HeapSource<'_>, address: u64, form: Form) -> Option<u64> {
         source.word(address.checked_add(form.bytes_to_top() + 8 * NEXT as u64)?)
     }
 
@@ -169,11 +169,11 @@ impl Arena {
     }
 
     /// Heaps of the arena and the chunks in them.
-    pub(super) fn extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
+    pub(super) fn extents(&self, source: &HeapSource<'_>, parameters: Option<&Parameters>) -> Extents {
         if self.is_main { self.main_extents(source, parameters) } else { self.heap_extents(source) }
     }
 
-    fn heap_extents(&self, source: &Source<'_>) -> Extents {
+    fn heap_extents(&self, source: &HeapSource<'_>) -> Extents {
         let mut extents = Extents::default();
         let Some(info_bytes) = info_bytes(self.address) else { return extents };
         let top = source.word(self.top_pointer()).unwrap_or(self.top);
@@ -205,7 +205,7 @@ impl Arena {
 
     /// The main arena lies from the first break to its top; what else it has was mapped because the
     /// break could not be moved.
-    fn main_extents(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Extents {
+    fn main_extents(&self, source: &HeapSource<'_>, parameters: Option<&Parameters>) -> Extents {
         let mut extents = Extents::default();
         // The top moves under the reader's eyes.
         let range = (0..ATTEMPTS).find_map(|_| self.main_range(source, parameters));
@@ -220,7 +220,7 @@ impl Arena {
         extents
     }
 
-    fn main_range(&self, source: &Source<'_>, parameters: Option<&Parameters>) -> Option<Range<u64>> {
+    fn main_range(&self, source: &HeapSource<'_>, parameters: Option<&Parameters>) -> Option<Range<u64>> {
         let top = source.word(self.top_pointer())?;
         let [_, size] = source.words::<2>(top)?;
         let end = top.checked_add(size & !7)?;
@@ -233,7 +233,7 @@ impl Arena {
 }
 
 /// First and last chunk of a bin point back to it, but for what changes just now.
-fn is_linked(source: &Source<'_>, forward: u64, back: u64, bin: u64) -> bool {
+fn is_linked(source: &HeapSource<'_>, forward: u64, back: u64, bin: u64) -> bool {
     forward.is_multiple_of(16)
         && back.is_multiple_of(16)
         && source.word(forward.wrapping_add(24)) == Some(bin)
@@ -241,7 +241,7 @@ fn is_linked(source: &Source<'_>, forward: u64, back: u64, bin: u64) -> bool {
 }
 
 /// Is all of `range` writable memory, or has it grown since the mappings were read?
-fn is_covered(source: &Source<'_>, range: Range<u64>) -> bool {
+fn is_covered(source: &HeapSource<'_>, range: Range<u64>) -> bool {
     let mut next = range.start;
     while next < range.end {
         match source.mapping(next).filter(|mapping| mapping.writable) {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::arena::{Arena, Form, HEAP_BYTES, heap_of};
-use super::source::Source;
+use super::source::HeapSource;
 use crate::process::mapping::Mapping;
 
 /// The writable data of a library or program that is searched.
@@ -29,7 +29,7 @@ pub(super) struct Found {
 }
 
 /// Finds all arenas of the process.
-pub(super) fn arenas(source: &Source<'_>) -> Option<Found> {
+pub(super) fn arenas(source: &HeapSource<'_>) -> Option<Found> {
     let (libc, other): (Vec<&Mapping>, Vec<&Mapping>) = source
         .mappings
         .iter()
@@ -74,7 +74,7 @@ fn is_libc(mapping: &Mapping) -> bool {
 
 /// Addresses of what can be the main arena in the data of `mapping`, one in each form, with the range that was
 /// searched.
-fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>)> {
+fn main_arenas(source: &HeapSource<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>)> {
     let length = (mapping.end - mapping.start).min(MAX_DATA_BYTES);
     let mut bytes = vec![0; length as usize];
     if source.memory.read(mapping.start, &mut bytes).is_err() {
@@ -113,7 +113,7 @@ fn main_arenas(source: &Source<'_>, mapping: &Mapping) -> Vec<(Arena, Range<u64>
 }
 
 /// The arenas from `main` around, and whether they lead back; none if `main` is gone.
-fn ring(source: &Source<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
+fn ring(source: &HeapSource<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
     let mut arenas = vec![Arena::prove_known(source, main.address, main.form)?];
     let mut next = arenas.first()?.next;
     while next != main.address {
@@ -133,6 +133,6 @@ fn ring(source: &Source<'_>, main: &Arena) -> Option<(Vec<Arena>, bool)> {
 }
 
 /// A thread's arena begins a heap that names it.
-fn is_first_in_heap(source: &Source<'_>, arena: u64) -> bool {
+fn is_first_in_heap(source: &HeapSource<'_>, arena: u64) -> bool {
     source.word(heap_of(arena)) == Some(arena) && !arena.is_multiple_of(HEAP_BYTES)
 }

@@ -9,7 +9,7 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::arena::{Arena as Layout, heap_of};
 use super::sizes::Sizes;
-use super::source::Source;
+use super::source::HeapSource;
 use super::walk::HEADER_BYTES;
 use super::{Amount, Arena};
 
@@ -72,7 +72,7 @@ struct Broken;
 
 /// Reads lists and sums up, by arena.
 pub(super) struct Lists<'a> {
-    source: &'a Source<'a>,
+    source: &'a HeapSource<'a>,
     arenas: &'a [Arena],
     sizes: &'a mut Sizes,
     links: Option<Links>,
@@ -163,7 +163,7 @@ pub(super) fn may_be_cache(form: CacheForm, bytes: &[u8]) -> bool {
 }
 
 impl<'a> Lists<'a> {
-    pub(super) fn new(source: &'a Source<'a>, arenas: &'a [Arena], sizes: &'a mut Sizes) -> Self {
+    pub(super) fn new(source: &'a HeapSource<'a>, arenas: &'a [Arena], sizes: &'a mut Sizes) -> Self {
         let freed = vec![Freed::default(); arenas.len()];
         let lines = RefCell::new((0..LINES).map(|_| None).collect());
         Self { source, arenas, sizes, links: None, lines, freed, cache_count: 0, free_addresses: Vec::new() }

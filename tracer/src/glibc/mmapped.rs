@@ -11,7 +11,7 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::parameters::Parameters;
 use super::sizes::Sizes;
-use super::source::Source;
+use super::source::HeapSource;
 use super::walk::{Chunk, HEADER_BYTES};
 use super::{Amount, Arena, Mapped};
 use crate::process::mapping::Mapping;
@@ -25,7 +25,7 @@ const SHOWN_BYTES: usize = 96;
 
 /// Finds them, in memory that is not an arena's.
 pub(super) fn find(
-    source: &Source<'_>,
+    source: &HeapSource<'_>,
     arenas: &[Arena],
     parameters: Option<&Parameters>,
     sizes: &mut Sizes,
@@ -78,7 +78,7 @@ fn without(range: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
     free
 }
 
-fn in_range(source: &Source<'_>, range: Range<u64>, mapped: &mut Mapped) {
+fn in_range(source: &HeapSource<'_>, range: Range<u64>, mapped: &mut Mapped) {
     let mut next = range.start;
     // A page map that cannot be read leaves what was found so far.
     let _ = pagemap::each_resident(source.residency, range.start, range.end, |page| {

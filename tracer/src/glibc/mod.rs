@@ -24,7 +24,7 @@ use std::ops::Range;
 
 pub use self::mmapped::mapped_bytes;
 pub use self::sizes::{SizeClass, Sizes};
-pub use self::source::Source;
+pub use self::source::HeapSource;
 pub use self::walk::Chunk;
 
 use self::arena::Arena as Layout;
@@ -181,7 +181,7 @@ impl Malloc {
 ///
 /// # Errors
 /// `NoArena`: glibc's malloc is not what the process uses, or has not been used.
-pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Malloc, MallocError> {
+pub fn read(source: &HeapSource<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Malloc, MallocError> {
     let found = find::arenas(source).ok_or(MallocError::NoArena)?;
     let parameters = parameters::find(source, found.data.clone());
     let mut walker = Walker::new();
@@ -222,7 +222,7 @@ pub fn read(source: &Source<'_>, visit: &mut dyn FnMut(&Chunk<'_>)) -> Result<Ma
     Ok(Malloc { arenas, has_all_arenas: found.is_whole, mapped, sizes, cache_count, free_addresses })
 }
 
-fn finished(source: &Source<'_>, layout: &Layout, mut heaps: Vec<Heap>, holdings: Holdings) -> Arena {
+fn finished(source: &HeapSource<'_>, layout: &Layout, mut heaps: Vec<Heap>, holdings: Holdings) -> Arena {
     heaps.sort_by_key(|heap| heap.used.start);
     let resident =
         |heap: &Heap| pagemap::resident_bytes(source.residency, heap.reserved.start, heap.reserved.end).ok();

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::Amount;
-use super::source::Source;
+use super::source::HeapSource;
 
 /// Words from its start to the first break: to 2.34, from 2.35, from 2.43.
 const WORDS_TO_BREAK: [usize; 3] = [9, 12, 13];
@@ -31,7 +31,7 @@ pub(super) struct Parameters {
 }
 
 /// The parameters in `data`, if exactly one place can be them.
-pub(super) fn find(source: &Source<'_>, data: Range<u64>) -> Option<Parameters> {
+pub(super) fn find(source: &HeapSource<'_>, data: Range<u64>) -> Option<Parameters> {
     let length = data.end.saturating_sub(data.start).min(MAX_DATA_BYTES);
     let mut bytes = vec![0; usize::try_from(length).ok()?];
     source.memory.read(data.start, &mut bytes).ok()?;
@@ -50,7 +50,7 @@ pub(super) fn find(source: &Source<'_>, data: Range<u64>) -> Option<Parameters> 
     found
 }
 
-fn parse(source: &Source<'_>, bytes: &[u8], form: usize) -> Option<Parameters> {
+fn parse(source: &HeapSource<'_>, bytes: &[u8], form: usize) -> Option<Parameters> {
     let word = |index: usize| -> Option<u64> {
         Some(u64::from_le_bytes(bytes.get(8 * index..8 * index + 8)?.try_into().ok()?))
     };

@@ -10,7 +10,7 @@ use crate::process::pagemap::Residency;
 
 /// A process, or a saved image of one.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct HeapSource<'a> {
     pub memory: &'a dyn ProcessMemory,
     pub residency: &'a dyn Residency,
     /// Sorted by start.
@@ -19,13 +19,13 @@ pub struct Source<'a> {
     pub excluded: &'a [Range<u64>],
 }
 
-impl std::fmt::Debug for Source<'_> {
+impl std::fmt::Debug for HeapSource<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Source").field("mappings", &self.mappings.len()).finish_non_exhaustive()
+        formatter.debug_struct("HeapSource").field("mappings", &self.mappings.len()).finish_non_exhaustive()
     }
 }
 
-impl Source<'_> {
+impl HeapSource<'_> {
     /// The words at `address`, which is not trusted.
     pub(super) fn words<const COUNT: usize>(&self, address: u64) -> Option<[u64; COUNT]> {
         let mut bytes = [[0; 8]; COUNT];

@@ -12,7 +12,7 @@ use tracer_common::arch::PAGE_BYTES;
 use super::Holdings;
 use super::lists::{self, CacheForm};
 use super::sizes::Sizes;
-use super::source::Source;
+use super::source::HeapSource;
 use super::window::{Gap, Window};
 use crate::process::pagemap::PageState;
 
@@ -95,7 +95,7 @@ impl Walker {
     /// Walks `extent` and adds what it holds.
     pub(super) fn walk(
         &mut self,
-        source: &Source<'_>,
+        source: &HeapSource<'_>,
         mut extent: Extent,
         holdings: &mut Holdings,
         visit: &mut dyn FnMut(&Chunk<'_>),
@@ -138,7 +138,7 @@ impl Walker {
 
     /// Kind of the chunk at `at`, and the bytes to the next one.
     #[inline]
-    fn step(&mut self, source: &Source<'_>, extent: &Extent, at: u64) -> Result<(Kind, u64), Gap> {
+    fn step(&mut self, source: &HeapSource<'_>, extent: &Extent, at: u64) -> Result<(Kind, u64), Gap> {
         let [_, word] = self.window.header(source, at)?;
         let bytes = word & !BITS;
         let left = extent.chunks.end - at;
@@ -178,7 +178,7 @@ impl Walker {
     #[cold]
     fn again(
         &mut self,
-        source: &Source<'_>,
+        source: &HeapSource<'_>,
         extent: &mut Extent,
         at: u64,
         mut gap: Gap,
@@ -215,7 +215,7 @@ impl Walker {
 
     /// The next place behind `at` from which chunks follow each other, or the end.
     #[cold]
-    fn resume(&mut self, source: &Source<'_>, extent: &Extent, at: u64) -> u64 {
+    fn resume(&mut self, source: &HeapSource<'_>, extent: &Extent, at: u64) -> u64 {
         let end = extent.chunks.end;
         let mut next = at.saturating_add(16);
         while next < end && self.searched < MAX_SEARCHED {
@@ -236,7 +236,7 @@ impl Walker {
     }
 
     /// Do several chunks follow each other from `at`, or all to the end?
-    fn chain(&mut self, source: &Source<'_>, extent: &Extent, at: u64) -> bool {
+    fn chain(&mut self, source: &HeapSource<'_>, extent: &Extent, at: u64) -> bool {
         let mut next = at;
         for _ in 0..CHAIN {
             // Like a place that is looked at: it is as much work.
@@ -254,7 +254,7 @@ impl Walker {
     }
 
     #[inline]
-    fn show(&mut self, source: &Source<'_>, at: u64, bytes: u64, visit: &mut dyn FnMut(&Chunk<'_>)) {
+    fn show(&mut self, source: &HeapSource<'_>, at: u64, bytes: u64, visit: &mut dyn FnMut(&Chunk<'_>)) {
         let address = at + HEADER_BYTES;
         if let Some(form) = CacheForm::of_chunk(bytes).filter(|_| self.caches.len() < MAX_CACHES) {
             let mut copy = [0; lists::MAX_CACHE_BYTES];
@@ -276,7 +276,7 @@ impl Walker {
 }
 
 /// The start of the first resident page behind the one of `address`, or `end`.
-fn next_resident(source: &Source<'_>, address: u64, end: u64) -> u64 {
+fn next_resident(source: &HeapSource<'_>, address: u64, end: u64) -> u64 {
     let mut next = address - address % PAGE_BYTES + PAGE_BYTES;
     let mut states = [PageState::Absent; 512];
     while next < end {

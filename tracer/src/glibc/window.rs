@@ -5,7 +5,7 @@
 
 use tracer_common::arch::PAGE_BYTES;
 
-use super::source::Source;
+use super::source::HeapSource;
 use crate::process::pagemap::PageState;
 
 const MAX_PAGES: usize = 256;
@@ -54,7 +54,7 @@ impl Window {
 
     /// The two words of a chunk's header at `address`, a multiple of 16: so they are in one page.
     #[inline]
-    pub(super) fn header(&mut self, source: &Source<'_>, address: u64) -> Result<[u64; 2], Gap> {
+    pub(super) fn header(&mut self, source: &HeapSource<'_>, address: u64) -> Result<[u64; 2], Gap> {
         if let Some(bytes) = self.held(address, 16) {
             return Ok(words(bytes));
         }
@@ -63,7 +63,7 @@ impl Window {
     }
 
     #[cold]
-    fn load(&mut self, source: &Source<'_>, address: u64) -> Result<(), Gap> {
+    fn load(&mut self, source: &HeapSource<'_>, address: u64) -> Result<(), Gap> {
         let end = self.start + self.length as u64;
         let is_next = address.checked_sub(end).is_some_and(|distance| distance < 4 * PAGE_BYTES);
         self.ahead = if is_next { self.ahead * 2 } else { self.ahead / 2 }.clamp(1, MAX_PAGES);

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::glibc::{self, Source};
+use crate::glibc::{self, HeapSource};
 
 /// malloc's header, which belongs to the block before while that is in use.
 const HEADER_BYTES: u64 = 8;
@@ -37,7 +37,7 @@ impl Blocks {
     ///
     /// # Errors
     /// The process does not use glibc's malloc.
-    pub(super) fn read(source: &Source<'_>) -> Result<Self, glibc::MallocError> {
+    pub(super) fn read(source: &HeapSource<'_>) -> Result<Self, glibc::MallocError> {
         let mut blocks = Vec::new();
         let malloc = glibc::read(source, &mut |chunk| {
             if blocks.len() < MAX_BLOCKS {

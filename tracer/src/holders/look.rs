@@ -206,7 +206,7 @@ fn blocks_of(
     mappings: &[Mapping],
     excluded: &[Range<u64>],
 ) -> Result<Blocks, HoldersError> {
-    let source = glibc::Source { memory, residency, mappings, excluded };
+    let source = glibc::HeapSource { memory, residency, mappings, excluded };
     Blocks::read(&source).map_err(|error| HoldersError::Refused(error.to_string()))
 }
 

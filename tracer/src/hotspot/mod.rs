@@ -53,7 +53,7 @@ use self::identity::{Flags, Version};
 use self::layout::Layout;
 use self::oops::Objects;
 use self::read::Reader;
-use self::resolve::{Names, Source};
+use self::resolve::{NameSource, Names};
 use self::vmstructs::VmStructs;
 use crate::process::core::Core;
 use crate::process::elf::ElfError;
@@ -290,8 +290,8 @@ impl Hotspot {
         self.ranges_source(&[]).collector_points_at(starts)
     }
 
-    fn ranges_source<'a>(&'a self, anonymous: &'a [Range<u64>]) -> ranges::Source<'a> {
-        ranges::Source {
+    fn ranges_source<'a>(&'a self, anonymous: &'a [Range<u64>]) -> ranges::RangeSource<'a> {
+        ranges::RangeSource {
             reader: self.reader(),
             layout: &self.layout.ranges,
             code: &self.layout.code,
@@ -307,8 +307,8 @@ impl Hotspot {
         Reader::new(&*self.memory)
     }
 
-    fn parts(&mut self) -> (&mut Names, Source<'_>) {
-        let source = Source {
+    fn parts(&mut self) -> (&mut Names, NameSource<'_>) {
+        let source = NameSource {
             reader: Reader::new(&*self.memory),
             layout: &self.layout,
             code_cache: &self.code_cache,

@@ -46,7 +46,7 @@ pub struct JvmRange {
 }
 
 /// Source of what is read.
-pub(super) struct Source<'a> {
+pub(super) struct RangeSource<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) layout: &'a RangesLayout,
     pub(super) code: &'a CodeLayout,
@@ -59,7 +59,7 @@ pub(super) struct Source<'a> {
     pub(super) anonymous: &'a [Range<u64>],
 }
 
-impl Source<'_> {
+impl RangeSource<'_> {
     /// Reads all ranges that can be told.
     pub(super) fn read(&self) -> Vec<JvmRange> {
         let evidence = Evidence::new(self.reader, self.anonymous);

@@ -51,14 +51,14 @@ pub(super) struct Names {
 
 /// Sources from which names are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
+pub(super) struct NameSource<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) layout: &'a Layout,
     pub(super) code_cache: &'a CodeCache,
     pub(super) return_barrier: u64,
 }
 
-impl Source<'_> {
+impl NameSource<'_> {
     /// Reason why a name is stale; of a JVM that is gone nobody can tell what became of code or classes.
     fn why(&self, stale: Stale) -> Stale {
         if self.code_cache.is_gone(self.reader) { Stale::Unreadable } else { stale }
@@ -67,7 +67,7 @@ impl Source<'_> {
 
 impl Names {
     /// The frames that `frame` stands for, innermost first; never none.
-    pub(super) fn resolve(&mut self, source: Source<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
+    pub(super) fn resolve(&mut self, source: NameSource<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
         match frame.kind {
             frame_kind::COMPILED => self.compiled(source, frame),
             frame_kind::INTERPRETED => [self.interpreted(source, frame)].into(),
@@ -83,7 +83,7 @@ impl Names {
 
     /// The method in whose compiled code a thread was interrupted, by a page fault: its stack was not walked, so all
     /// that is known is where it was. Inlined methods there, and the line, are not told.
-    fn interrupted(&mut self, source: Source<'_>, frame: &Frame) -> Option<JavaFrame> {
+    fn interrupted(&mut self, source: NameSource<'_>, frame: &Frame) -> Option<JavaFrame> {
         let is_unknown = frame.aux == 0 && !source.code_cache.interpreter.contains(&frame.pc);
         let blob = is_unknown.then(|| source.code_cache.find(source.reader, frame.pc).ok()).flatten()?;
         let Compiled { class, method, signature, tier, .. } = self.read(source, blob)?;
@@ -97,7 +97,7 @@ impl Names {
         })
     }
 
-    fn compiled(&mut self, source: Source<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
+    fn compiled(&mut self, source: NameSource<'_>, frame: &Frame) -> Arc<[JavaFrame]> {
         let key = (frame.aux, frame.extra, frame.pc);
         if let Some(frames) = self.compiled.get(&key) {
             return frames.clone();
@@ -123,7 +123,7 @@ impl Names {
     }
 
     /// State of a compiled frame by memory as it is now.
-    fn read_compiled(&mut self, source: Source<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
+    fn read_compiled(&mut self, source: NameSource<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
         let mut frames = Err(Stale::Unreadable);
         for _ in 0..READS {
             frames = self.read_compiled_once(source, frame);
@@ -138,8 +138,8 @@ impl Names {
         }
     }
 
-    fn read_compiled_once(&mut self, source: Source<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
-        let Source { reader, layout, code_cache, .. } = source;
+    fn read_compiled_once(&mut self, source: NameSource<'_>, frame: &Frame) -> Result<Vec<JavaFrame>, Stale> {
+        let NameSource { reader, layout, code_cache, .. } = source;
         let gone = |_: ReadError| Stale::Nmethod(frame.extra);
         let unreadable = |_: ReadError| Stale::Unreadable;
         let blob = code_cache.blob(reader, frame.aux).map_err(gone)?;
@@ -189,7 +189,7 @@ impl Names {
         }
     }
 
-    fn interpreted(&mut self, source: Source<'_>, frame: &Frame) -> JavaFrame {
+    fn interpreted(&mut self, source: NameSource<'_>, frame: &Frame) -> JavaFrame {
         let live = self.method(source, frame.pc);
         if let Ok(method) = &live
             && method.identity().cookie() == frame.extra
@@ -207,7 +207,7 @@ impl Names {
     }
 
     /// The method at `address`, from the cache if memory says that it is still the same.
-    fn method(&mut self, source: Source<'_>, address: u64) -> Result<Arc<Method>, ReadError> {
+    fn method(&mut self, source: NameSource<'_>, address: u64) -> Result<Arc<Method>, ReadError> {
         let layout = &source.layout.method;
         let identity = method::identity(source.reader, layout, address)?;
         let key = (address, identity.cookie());
@@ -223,7 +223,7 @@ impl Names {
     }
 
     /// Remembers the nmethod whose code starts at `code`, if it is (still) there.
-    pub(super) fn remember(&mut self, source: Source<'_>, code: u64) -> bool {
+    pub(super) fn remember(&mut self, source: NameSource<'_>, code: u64) -> bool {
         let blob = source.code_cache.find(source.reader, code).ok();
         match blob.filter(|blob| blob.code.start == code).map(|blob| blob.address) {
             Some(address) => self.copy(source, address),
@@ -233,7 +233,7 @@ impl Names {
 
     /// Copies the nmethod at `address`, if there is one of which there is no copy yet. Says whether
     /// it was there to be named.
-    pub(super) fn copy(&mut self, source: Source<'_>, address: u64) -> bool {
+    pub(super) fn copy(&mut self, source: NameSource<'_>, address: u64) -> bool {
         let Ok(blob) = source.code_cache.blob(source.reader, address) else { return false };
         let Some(compiled) = self.read(source, blob) else { return false };
         let key = (address, compiled.compile_id);
@@ -246,8 +246,8 @@ impl Names {
     }
 
     /// Reads all that names any pc of `compiled`.
-    fn read_whole(&mut self, source: Source<'_>, compiled: &Compiled) -> Result<Copied, ReadError> {
-        let Source { reader, layout, code_cache, .. } = source;
+    fn read_whole(&mut self, source: NameSource<'_>, compiled: &Compiled) -> Result<Copied, ReadError> {
+        let NameSource { reader, layout, code_cache, .. } = source;
         let Compiled { blob, compile_id, tier, .. } = compiled;
         let nmethod = Nmethod::read(reader, &layout.nmethod, blob.address)?;
         let debug = nmethod.debug(reader, blob)?;
@@ -274,7 +274,7 @@ impl Names {
     }
 
     /// The blobs that are nmethods now.
-    pub(super) fn nmethod_blobs(source: Source<'_>) -> Vec<u64> {
+    pub(super) fn nmethod_blobs(source: NameSource<'_>) -> Vec<u64> {
         let mut blobs = Vec::new();
         source.code_cache.each(source.reader, |blob| {
             blobs.extend(blob.is_nmethod().then_some(blob.address));
@@ -284,7 +284,7 @@ impl Names {
     }
 
     /// Every nmethod in the code cache; all are remembered.
-    pub(super) fn nmethods(&mut self, source: Source<'_>) -> Vec<Compiled> {
+    pub(super) fn nmethods(&mut self, source: NameSource<'_>) -> Vec<Compiled> {
         let mut blobs = Vec::new();
         source.code_cache.each(source.reader, |blob| {
             blobs.push(blob);
@@ -294,11 +294,11 @@ impl Names {
     }
 
     /// The nmethod that `blob` is, `None` if it is none or is gone; it is remembered.
-    fn read(&mut self, source: Source<'_>, blob: Blob) -> Option<Compiled> {
+    fn read(&mut self, source: NameSource<'_>, blob: Blob) -> Option<Compiled> {
         if !blob.is_nmethod() {
             return None;
         }
-        let Source { reader, layout, code_cache, .. } = source;
+        let NameSource { reader, layout, code_cache, .. } = source;
         let nmethod = Nmethod::read(reader, &layout.nmethod, blob.address).ok()?;
         let method = self.method(source, nmethod.method).ok()?;
         let still = code_cache.blob(reader, blob.address).is_ok_and(|again| again == blob)
@@ -380,8 +380,8 @@ fn copied_frames(copied: &Copied, frame: &Frame) -> Option<Vec<JavaFrame>> {
 }
 
 /// The JVM's own name for code that is no Java method.
-fn stub(source: Source<'_>, frame: &Frame) -> JavaFrame {
-    let Source { reader, code_cache, return_barrier, .. } = source;
+fn stub(source: NameSource<'_>, frame: &Frame) -> JavaFrame {
+    let NameSource { reader, code_cache, return_barrier, .. } = source;
     if frame.pc == code_cache.call_stub_return {
         return JavaFrame::stub("call_stub");
     }

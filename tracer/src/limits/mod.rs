@@ -122,7 +122,7 @@ impl Limit {
 
 /// Source of limits.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct LimitSource<'a> {
     pub pid: Pid,
     /// The process's mappings by owner, if they were read.
     pub map: Option<&'a Map>,
@@ -133,7 +133,7 @@ pub struct Source<'a> {
 }
 
 /// Reads all limits of a process. Limits that it does not have (no JVM) are left out.
-pub fn read(source: &Source<'_>) -> Vec<Limit> {
+pub fn read(source: &LimitSource<'_>) -> Vec<Limit> {
     let mut limits = cgroup::memory(source.pid);
     if let Some(jvm) = source.jvm {
         limits.extend(jvm::limits(source.pid, jvm, source.map, source.code_heaps));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn limits_of_this_process() {
-        let source = Source { pid: Pid::own(), map: None, jvm: None, code_heaps: &[] };
+        let source = LimitSource { pid: Pid::own(), map: None, jvm: None, code_heaps: &[] };
         let limits = read(&source);
         let of =
             |id: &str| limits.iter().find(|limit| limit.id == id).unwrap_or_else(|| panic!("{limits:?}"));

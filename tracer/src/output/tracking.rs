@@ -59,7 +59,7 @@ fn held_bytes(category: &TrackedCategory) -> u64 {
     category.committed_bytes.unwrap_or(0).saturating_add(category.allocated_bytes())
 }
 
-/// What the columns mean, and how much of malloc's memory is tracked.
+/// Meaning of the columns, and the part of malloc's memory that is tracked.
 fn notes(census: &Census, tracked: &NativeMemoryTracking, style: Style) -> String {
     let mut text = "\"here\" is what the balance has of the same mappings, committed.".to_owned();
     if tracked.categories.iter().any(|category| category.committed_bytes.is_none()) {

@@ -62,7 +62,7 @@ pub enum PushError {
 /// Is this the address of a server?
 ///
 /// # Errors
-/// It is not.
+/// The text is not such an address.
 pub fn check(url: &str) -> Result<(), AddressError> {
     request::address(url).map(drop)
 }

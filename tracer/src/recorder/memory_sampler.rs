@@ -194,7 +194,7 @@ impl Observer {
         self.follow();
         let memory = LiveMemory::open(self.pid).ok()?.within(&self.budget);
         let residency = PageMap::open(self.pid).ok()?;
-        let source = vmmap::Source {
+        let source = vmmap::MapSource {
             pid: self.pid,
             modules: &self.modules,
             memory: &memory,
@@ -209,7 +209,7 @@ impl Observer {
         {
             self.code_heaps = jvm.code_heaps();
         }
-        let limits = limits::read(&limits::Source {
+        let limits = limits::read(&limits::LimitSource {
             pid: self.pid,
             map: Some(&map),
             jvm: self.jvm.as_ref(),

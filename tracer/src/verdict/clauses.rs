@@ -89,7 +89,7 @@ impl Sentence {
         brief
     }
 
-    /// What it says, without explanations.
+    /// The statement, without explanations.
     #[must_use]
     pub(crate) fn main_clause(&self) -> Sentence {
         let mut main = self.clone();

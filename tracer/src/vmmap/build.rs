@@ -22,7 +22,7 @@ use crate::process::{Module, Pid, Tid, elf::Segment};
 use crate::session::intervals::Intervals;
 
 /// Sources of a map.
-pub struct Source<'a> {
+pub struct MapSource<'a> {
     pub pid: Pid,
     pub modules: &'a [Module],
     pub memory: &'a dyn ProcessMemory,
@@ -113,7 +113,7 @@ impl Map {
 ///
 /// # Errors
 /// No such process (any more), or not permitted.
-pub fn read(source: &Source<'_>) -> io::Result<Map> {
+pub fn read(source: &MapSource<'_>) -> io::Result<Map> {
     let vmas = smaps::read(source.pid)?;
     let rss_bytes =
         Status::read(source.pid.leader()).ok().map(|status| status.rss_bytes).filter(|bytes| *bytes > 0);
@@ -166,7 +166,7 @@ struct Claims {
 }
 
 impl Claims {
-    fn collect(source: &Source<'_>, vmas: &[Vma]) -> Self {
+    fn collect(source: &MapSource<'_>, vmas: &[Vma]) -> Self {
         let mut claims = Self::default();
         let anonymous: Vec<Range<u64>> = vmas
             .iter()
@@ -196,13 +196,13 @@ impl Claims {
 
     /// malloc's arenas; chunks that have a mapping of their own come later. `later`: what is somebody's
     /// besides what is claimed already.
-    fn heap(&mut self, source: &Source<'_>, vmas: &[Vma], later: &[JvmRange]) {
+    fn heap(&mut self, source: &MapSource<'_>, vmas: &[Vma], later: &[JvmRange]) {
         if source.walks_heap {
             let mappings: Vec<Mapping> = vmas.iter().map(|vma| vma.mapping.clone()).collect();
             let taken = vmas.iter().flat_map(|vma| self.within(vma)).filter(|(_, claim)| claim.is_some());
             let mut excluded: Vec<Range<u64>> = taken.map(|(range, _)| range).collect();
             excluded.extend(later.iter().map(|range| range.range.clone()));
-            let heap = glibc::Source {
+            let heap = glibc::HeapSource {
                 memory: source.memory,
                 residency: source.residency,
                 mappings: &mappings,
@@ -238,7 +238,7 @@ impl Claims {
 
     /// Memory that is left, and is pointed to by the collector's structures, or goes on where a range ends of
     /// which they told only a part.
-    fn collector(&mut self, source: &Source<'_>, vmas: &[Vma]) {
+    fn collector(&mut self, source: &MapSource<'_>, vmas: &[Vma]) {
         let Some(jvm) = source.jvm else { return };
         let mut left = Vec::new();
         for vma in vmas.iter().filter(|vma| vma.is_anonymous()) {
@@ -272,7 +272,7 @@ impl Claims {
         self.all.push(claim);
     }
 
-    fn stacks(&mut self, source: &Source<'_>) {
+    fn stacks(&mut self, source: &MapSource<'_>) {
         let java = source.jvm.map(Hotspot::threads).unwrap_or_default();
         let live = stacks::names(source.pid, &java);
         let mut found = stacks::glibc(source.modules, source.memory, &live);
@@ -312,7 +312,7 @@ impl Claims {
         }
     }
 
-    fn mapped_chunks(&mut self, source: &Source<'_>, vmas: &[Vma]) {
+    fn mapped_chunks(&mut self, source: &MapSource<'_>, vmas: &[Vma]) {
         for vma in
             vmas.iter().filter(|vma| vma.is_anonymous() && vma.mapping.readable && vma.mapping.writable)
         {
@@ -330,7 +330,7 @@ impl Claims {
     }
 
     /// Pieces as [`Self::within`]; neighbours of one owner and name are one.
-    fn pieces(&self, vma: &Vma, source: &Source<'_>) -> Vec<(Range<u64>, Option<u32>)> {
+    fn pieces(&self, vma: &Vma, source: &MapSource<'_>) -> Vec<(Range<u64>, Option<u32>)> {
         let mut pieces: Vec<(Range<u64>, Option<u32>)> = Vec::new();
         let own = named::of_mapping(&vma.mapping, source.modules).0;
         for (range, index) in self.within(vma) {

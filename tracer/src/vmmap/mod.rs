@@ -16,7 +16,7 @@ mod stacks;
 mod take;
 
 pub use self::again::counted_again;
-pub use self::build::{Map, Part, Source, StackUse, read};
+pub use self::build::{Map, MapSource, Part, StackUse, read};
 pub use self::owner::Owner;
 pub use self::smaps::{Usage, parse_smaps};
 pub use self::stacks::ThreadStack;

@@ -1,6 +1,6 @@
 //! Takes the map of a live process and, if it is a JVM, of the parts that the JVM describes.
 
-use super::build::{Map, Source, read};
+use super::build::{Map, MapSource, read};
 use crate::hotspot::{Hotspot, HotspotError};
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
@@ -34,7 +34,7 @@ pub fn of_process(target: &Target) -> Result<Taken, TargetError> {
         Some(Ok(jvm)) => (Some(jvm), None),
         Some(Err(error)) => (None, Some(error)),
     };
-    let source = Source {
+    let source = MapSource {
         pid,
         modules: &target.modules,
         memory: &memory,

@@ -1,4 +1,4 @@
-//! What a JVM prints for `jcmd VM.native_memory summary scale=b`, as numbers.
+//! Output of `jcmd VM.native_memory summary scale=b`, as numbers.
 
 use std::collections::BTreeMap;
 

@@ -377,7 +377,7 @@ pub struct TrackedCategory {
     pub reserved_bytes: u64,
     /// In mappings. `None` for stacks of threads, which the JVM counts only when it is asked for its report.
     pub committed_bytes: Option<u64>,
-    /// Of malloc, without the headers that tracking adds.
+    /// Bytes of malloc, without the headers that tracking adds.
     pub malloc_bytes: u64,
     pub malloc_count: u64,
     /// In the JVM's arenas, which are of malloc, too.

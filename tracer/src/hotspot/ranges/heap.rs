@@ -5,7 +5,7 @@ use std::ops::Range;
 use tracer_common::arch::PAGE_BYTES;
 
 use super::evidence::{Evidence, Structure};
-use super::{JvmRange, RangeKind, Source};
+use super::{JvmRange, RangeKind, RangeSource};
 use crate::hotspot::layout::{End, G1Layout, SpaceField};
 use crate::hotspot::read::ReadError;
 use crate::hotspot::symbols;
@@ -20,7 +20,7 @@ const GENERATION_BYTES: u64 = 1024;
 /// Bytes read of the parallel collector's static structures.
 const STATIC_BYTES: u64 = 128;
 
-impl Source<'_> {
+impl RangeSource<'_> {
     /// The structure of the collected heap.
     pub(super) fn heap_address(&self) -> Option<u64> {
         self.reader.pointer(self.layout.heap?).ok()

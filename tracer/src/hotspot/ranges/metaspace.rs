@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::evidence::Evidence;
-use super::{JvmRange, RangeKind, Source};
+use super::{JvmRange, RangeKind, RangeSource};
 use crate::hotspot::read::pointer;
 use crate::hotspot::symbols;
 
@@ -18,7 +18,7 @@ const CONTEXT_BYTES: u64 = 3 * 8;
 const LIST_BYTES: u64 = 3 * 8;
 const NODE_BYTES: u64 = 8 * 8;
 
-impl Source<'_> {
+impl RangeSource<'_> {
     pub(super) fn metaspace(&self, evidence: &Evidence<'_>, ranges: &mut Vec<JvmRange>) {
         let kinds = [
             (RangeKind::ClassSpace, symbols::CLASS_SPACE, symbols::CLASS_SPACE_LIST),

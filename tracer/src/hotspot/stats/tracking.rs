@@ -50,7 +50,7 @@ impl TrackingLevel {
     }
 }
 
-/// What the JVM's tracking counts.
+/// Memory as the JVM's tracking counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracking {
     pub level: TrackingLevel,

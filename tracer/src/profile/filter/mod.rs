@@ -82,7 +82,7 @@ impl Part {
     /// Can a recording answer all of it?
     ///
     /// # Errors
-    /// None can.
+    /// No recording can.
     pub fn check(&self) -> Result<(), Refusal> {
         match (self.of_end(), self.earlier_moment()) {
             (Some(of_end), Some(moment)) => Err(Refusal::NotOfTheEnd { of_end, moment }),

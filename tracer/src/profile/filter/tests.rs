@@ -266,7 +266,7 @@ fn what_a_file_does_not_keep_is_refused() {
     assert!(matches!(of(&recording, range(6, 9)).expect_err("coarse"), Refusal::NoRange { .. }));
 }
 
-/// What is told of a moment of a sampled recording has an error: that of as many samples as there were by then.
+/// Numbers of a moment of a sampled recording have an error: that of as many samples as there were by then.
 #[test]
 fn a_range_of_samples_has_its_errors() {
     let (_folder, path) = fixture::finished();
