@@ -46,7 +46,7 @@ pub struct WritingArgs {
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// Every part in text: every table, finding, line and site
+    /// Every part in text: every table and finding; --top says how many rows of each
     #[arg(short, long)]
     pub all: bool,
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::blocks::{Block, Blocks};
 use super::verdict::{HolderState, Owner, Verdict};
 use crate::process::mapping::Mapping;
-use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::ResidentMemory;
 
 /// Read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -20,7 +20,7 @@ const MAX_READ_BYTES: u64 = 4 << 30;
 /// Takes back that blocks are lost to which other native memory leads: blocks that do not belong to them (`taken`), and
 /// the data of libraries.
 pub(super) fn take_back(
-    memory: &dyn ProcessMemory,
+    memory: &ResidentMemory<'_>,
     mappings: &[Mapping],
     blocks: &Blocks,
     verdicts: &mut [Verdict],
@@ -57,9 +57,10 @@ pub(super) fn take_back(
     }
 }
 
-/// Addresses of `wanted` that are words of the ranges (address, length). `None` if there is too much to read.
+/// Addresses of `wanted` that are words of the ranges (address, length). `None` if there is too much to read, or a part is
+/// swapped out.
 fn leads_to(
-    memory: &dyn ProcessMemory,
+    memory: &ResidentMemory<'_>,
     ranges: impl Iterator<Item = (u64, u64)>,
     wanted: &HashSet<u64>,
 ) -> Option<HashSet<u64>> {
@@ -74,10 +75,14 @@ fn leads_to(
         while next < end {
             let length = usize::try_from(end - next).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             let Some(piece) = buffer.get_mut(..length) else { break };
-            // A block that is gone by now leads nowhere.
-            if memory.read(next, piece).is_ok() {
-                let words = piece.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-                found.extend(words.filter(|word| (least..=most).contains(word) && wanted.contains(word)));
+            match memory.read(next, piece) {
+                Ok(true) => {
+                    let words = piece.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+                    found.extend(words.filter(|word| (least..=most).contains(word) && wanted.contains(word)));
+                }
+                Ok(false) => return None,
+                // A block that is gone by now leads nowhere.
+                Err(_) => {}
             }
             next += length as u64;
         }
@@ -111,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::process::memory::ImageMemory;
+    use crate::process::pagemap::{AllResident, AllSwapped};
 
     const HEAP: u64 = 0x7f00_0000_0000;
 
@@ -127,7 +133,7 @@ mod tests {
         put(address(0), address(3));
         put(address(3), address(0));
         put(address(4), address(1));
-        let memory = ImageMemory::new(vec![(HEAP, bytes)]);
+        let image = ImageMemory::new(vec![(HEAP, bytes)]);
         let blocks = Blocks::new((0..5).map(|i| Block { address: address(i), bytes: 0x100 }).collect());
         let owner = Owner { class: "C".to_owned(), field: "handle".to_owned() };
         let verdict = |index| Verdict {
@@ -138,9 +144,17 @@ mod tests {
         };
         let mut verdicts = vec![verdict(0), verdict(1), verdict(2)];
         let mut taken = vec![Some(0), Some(1), Some(2), Some(0), None];
+        let memory = ResidentMemory::new(&image, &AllResident);
         take_back(&memory, &[], &blocks, &mut verdicts, &mut taken);
-        let states: Vec<HolderState> = verdicts.iter().map(|verdict| verdict.state).collect();
-        assert_eq!(states, [HolderState::Lost, HolderState::None, HolderState::Lost]);
+        let states = |verdicts: &[Verdict]| -> Vec<HolderState> {
+            verdicts.iter().map(|verdict| verdict.state).collect()
+        };
+        assert_eq!(states(&verdicts), [HolderState::Lost, HolderState::None, HolderState::Lost]);
+        // Of a page that is swapped out, nobody knows where it leads.
+        let unread = ResidentMemory::new(&image, &AllSwapped);
+        let mut unsure = vec![verdict(0), verdict(1), verdict(2)];
+        take_back(&unread, &[], &blocks, &mut unsure, &mut [None; 5]);
+        assert_eq!(states(&unsure), [HolderState::None; 3]);
         assert_eq!(taken, [Some(0), None, Some(2), Some(0), None]);
         assert!(describe(&verdicts).is_some_and(|text| text.starts_with("1 blocks")));
     }

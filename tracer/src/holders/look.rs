@@ -6,17 +6,18 @@ use std::io;
 use std::ops::Range;
 
 use super::blocks::Blocks;
+use super::closure::{self, Closures};
 use super::stopped::{self, Stopper};
 use super::verdict::{Verdicts, verdicts};
 use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause};
-use super::{closure, doubt, finding, group, unstopped};
+use super::{doubt, finding, group, unstopped};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{BulkMemory, LiveMemory, ProcessMemory};
-use crate::process::pagemap::{PageMap, Residency};
+use crate::process::pagemap::{PageMap, Residency, ResidentMemory};
 use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Status, Target};
 
@@ -73,6 +74,7 @@ fn of_live(
         blocks_of(&memory, &residency, &mappings, &excluded)
     };
     let before = read_blocks()?;
+    let resident = ResidentMemory::new(&memory, &residency);
     let reserve =
         || HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()));
     let mut copy = reserve()?;
@@ -93,7 +95,7 @@ fn of_live(
         let (verdicts, blocks, looks, failed) =
             unstopped::look(&access, &bulk, &residency, copy, &read_blocks, notice)?;
         let pause = Pause { method: Method::None, held: None, predicted: predicted.map(|p| p.pause), looks };
-        return Ok(finished(&access, &memory, &mappings, used, pause, failed, verdicts, blocks, &before));
+        return Ok(finished(&access, &resident, &mappings, used, pause, failed, verdicts, blocks, &before));
     };
     notice(&Notice::WillHold(prediction));
     if options.awaits_collection {
@@ -114,7 +116,7 @@ fn of_live(
                 looks: look,
             };
             return Ok(finished(
-                &access, &memory, &mappings, used, pause, retries, verdicts, blocks, &before,
+                &access, &resident, &mappings, used, pause, retries, verdicts, blocks, &before,
             ));
         }
         tracing::debug!(?verdicts.quality, "not consistent");
@@ -167,13 +169,14 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
     }
     let pause = Pause { method: Method::Core, held: None, predicted: None, looks: 1 };
     let before = blocks.clone();
-    Ok(finished(&access, image.memory, image.mappings, used, pause, 0, verdicts, blocks, &before))
+    let memory = ResidentMemory::new(image.memory, image.residency);
+    Ok(finished(&access, &memory, image.mappings, used, pause, 0, verdicts, blocks, &before))
 }
 
 #[expect(clippy::too_many_arguments, reason = "what three ways to look have in common")]
 fn finished(
     access: &HeapAccess<'_>,
-    memory: &dyn ProcessMemory,
+    memory: &ResidentMemory<'_>,
     mappings: &[Mapping],
     heap_bytes: u64,
     pause: Pause,
@@ -182,9 +185,11 @@ fn finished(
     blocks: Blocks,
     before: &Blocks,
 ) -> Holders {
-    let (closures, mut taken) = closure::of(memory, &blocks, &verdicts.verdicts);
-    doubt::take_back(memory, mappings, &blocks, &mut verdicts.verdicts, &mut taken);
-    let (groups, block_groups) = group::of(&verdicts.verdicts, &closures, blocks, before, &taken);
+    let mut closures = closure::of(memory, &blocks, &verdicts.verdicts);
+    let uncounted = closures.describe();
+    let Closures { closures, taken, .. } = &mut closures;
+    doubt::take_back(memory, mappings, &blocks, &mut verdicts.verdicts, taken);
+    let (groups, block_groups) = group::of(&verdicts.verdicts, closures, blocks, before, taken);
     let quality = DataQuality {
         heap: verdicts.quality,
         retries,
@@ -195,6 +200,7 @@ fn finished(
     if pause.method == Method::None {
         unknown.push(("pause.held_ns", "the process was not held".to_owned()));
     }
+    unknown.extend(uncounted.map(|why| ("groups[].bytes", why)));
     unknown.extend(doubt::describe(&verdicts.verdicts).map(|why| ("groups[].state", why)));
     let findings = finding::of(&groups);
     Holders { pause, quality, groups, block_groups, findings, heap_bytes, gc: access.gc(), unknown }

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use tracer_common::arch::PAGE_BYTES;
 
 use super::Pid;
+use super::memory::ProcessMemory;
 
 /// Whereabouts of a page (`Documentation/admin-guide/mm/pagemap.rst`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,18 @@ pub struct AllResident;
 impl Residency for AllResident {
     fn pages(&self, _address: u64, states: &mut [PageState]) -> io::Result<()> {
         states.fill(PageState::Resident);
+        Ok(())
+    }
+}
+
+/// Residency of which all is swapped out.
+#[cfg(test)]
+pub(crate) struct AllSwapped;
+
+#[cfg(test)]
+impl Residency for AllSwapped {
+    fn pages(&self, _address: u64, states: &mut [PageState]) -> io::Result<()> {
+        states.fill(PageState::Swapped);
         Ok(())
     }
 }
@@ -129,9 +142,86 @@ pub fn resident_bytes(residency: &dyn Residency, start: u64, end: u64) -> io::Re
     Ok(bytes)
 }
 
+/// Memory of a process of which only resident pages are read: it stays as it was.
+pub struct ResidentMemory<'a> {
+    memory: &'a dyn ProcessMemory,
+    residency: &'a dyn Residency,
+}
+
+impl std::fmt::Debug for ResidentMemory<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ResidentMemory").finish_non_exhaustive()
+    }
+}
+
+impl<'a> ResidentMemory<'a> {
+    /// `memory`, whose pages are where `residency` says.
+    pub fn new(memory: &'a dyn ProcessMemory, residency: &'a dyn Residency) -> Self {
+        Self { memory, residency }
+    }
+
+    /// Fills `buffer` from `address`, with zeros for pages that are not resident. Are those that are not absent, then:
+    /// is nothing of it swapped out?
+    ///
+    /// # Errors
+    /// A resident page cannot be read.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        buffer.fill(0);
+        let end = address.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut states = [PageState::Absent; 512];
+        let (mut next, mut is_whole) = (address, true);
+        while next < end {
+            let count = (end - (next - next % PAGE_BYTES)).div_ceil(PAGE_BYTES).min(512) as usize;
+            let states = states.get_mut(..count).unwrap_or_default();
+            self.residency.pages(next, states)?;
+            for run in states.chunk_by(|one, other| one == other) {
+                let until = (next - next % PAGE_BYTES + run.len() as u64 * PAGE_BYTES).min(end);
+                let place = (next - address) as usize..(until - address) as usize;
+                match (run.first(), buffer.get_mut(place)) {
+                    (Some(PageState::Resident), Some(place)) => self.memory.read(next, place)?,
+                    (Some(PageState::Swapped), _) => is_whole = false,
+                    _ => {}
+                }
+                next = until;
+            }
+        }
+        Ok(is_whole)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::memory::LiveMemory;
+
+    /// Reading maps nothing in: absent pages are zeros, before and after as absent as they were.
+    #[test]
+    fn only_resident_pages_are_read() {
+        const PAGES: usize = 1030;
+        let page = PAGE_BYTES as usize;
+        let mut own = memmap2::MmapMut::map_anon(PAGES * page).expect("map");
+        own.advise(memmap2::Advice::NoHugePage).expect("small pages");
+        for touched in [1, 2, 512, PAGES - 1] {
+            own[touched * page..][..page].fill(touched as u8 | 1);
+        }
+        let map = PageMap::open(Pid::own()).expect("our own page map");
+        let memory = LiveMemory::open(Pid::own()).expect("our own memory");
+        let resident = ResidentMemory::new(&memory, &map);
+        let start = own.as_ptr() as u64;
+        for (from, length) in
+            [(0, PAGES * page), (page - 8, 16), (3 * page + 5, 9), (512 * page + 1, 2 * page)]
+        {
+            let mut bytes = vec![7; length];
+            assert!(resident.read(start + from as u64, &mut bytes).expect("read"));
+            assert_eq!(resident_bytes(&map, start, start + own.len() as u64).expect("pages"), 4 * PAGE_BYTES);
+            let is_touched = |at: usize| [1, 2, 512, PAGES - 1].contains(&(at / page));
+            let expected =
+                (from..from + length).map(|at| if is_touched(at) { (at / page) as u8 | 1 } else { 0 });
+            assert!(expected.eq(bytes), "{length} bytes from {from}");
+        }
+        let swapped = ResidentMemory::new(&memory, &AllSwapped);
+        assert!(!swapped.read(start + PAGE_BYTES, &mut [7; 16]).expect("not read"));
+    }
 
     #[test]
     fn touched_pages_are_resident() {

@@ -103,6 +103,11 @@ impl std::fmt::Debug for HeapAccess<'_> {
     }
 }
 
+/// Can the heap of a JDK of this feature version (17) with this collector be read, unless it hides something?
+pub fn is_known(feature: u32, gc: &str) -> bool {
+    VERSIONS.contains(&feature) && COLLECTORS.contains(&gc)
+}
+
 impl Hotspot {
     /// The way to its heap. `mappings` are the process's, sorted by start; `libjvm` is the path of the JVM's library as
     /// they have it.

@@ -5,11 +5,13 @@ use std::io;
 use unicode_width::UnicodeWidthStr;
 
 use super::screen::Screen;
+use crate::hotspot::heap::is_known;
 use crate::output::{Options, command};
 use crate::process::Pid;
-use crate::profile::Profile;
+use crate::profile::{Profile, VerdictKind};
 
 const FIRST: &str = "Next:  ";
+const INDENT: &str = "       ";
 
 pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>) -> io::Result<()> {
     let Some(file) = &options.file else { return Ok(()) };
@@ -25,8 +27,12 @@ pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>
         let census = format!("tracer census -p {}", profile.target.pid);
         commands.push((census, "what it holds now, whoever allocated it"));
     }
+    if waits_for_holders(profile) {
+        let holders = format!("tracer holders -p {}", profile.target.pid);
+        commands.push((holders, "who keeps it; stops it for a moment"));
+    }
     for (at, (command, why)) in commands.iter().enumerate() {
-        let first = if at == 0 { FIRST } else { "       " };
+        let first = if at == 0 { FIRST } else { INDENT };
         if FIRST.width() + command.width() + 3 + why.width() <= screen.width {
             screen.line(&format!("{first}{command}   {why}"))?;
         } else if FIRST.width() + command.width() <= screen.width {
@@ -40,4 +46,20 @@ pub(super) fn next(profile: &Profile, options: &Options, screen: &mut Screen<'_>
         }
     }
     Ok(())
+}
+
+/// Is there a finding of memory that Java objects may keep, in a process that runs, and did nobody look who does?
+fn waits_for_holders(profile: &Profile) -> bool {
+    let jvm = profile.target.jvm.as_ref();
+    let feature = jvm.and_then(|jvm| jvm.version.as_deref()?.split(['.', '+', '-']).next()?.parse().ok());
+    let gc = jvm.and_then(|jvm| jvm.gc.as_deref());
+    let is_found = profile.findings.iter().any(|finding| {
+        let is_kept = matches!(finding.kind, VerdictKind::Leak | VerdictKind::GcPending);
+        is_kept && finding.rows.first().is_some_and(|row| row.source == "allocator")
+    });
+    is_found
+        && profile.holders.is_err()
+        && profile.target.pid != Pid(0)
+        && !profile.state.has_exited()
+        && feature.zip(gc).is_some_and(|(feature, gc)| is_known(feature, gc))
 }

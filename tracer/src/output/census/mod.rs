@@ -163,8 +163,8 @@ fn findings(census: &Census, style: Style, out: &mut String) {
         *out += &format!("    {}\n", advice.join("\n    "));
     }
     let untold = match census.census.malloc {
-        Some(_) => "who allocated it, and whether it is still needed",
-        None => "blocks of this allocator, who allocated them, and whether they are still needed",
+        Some(_) => "who allocated it, or whether it is still needed",
+        None => "blocks of this allocator, who allocated them, or whether they are still needed",
     };
     let next = match census.taken.core {
         Some(_) => format!("A core file does not tell {untold}: record the process when it runs again."),

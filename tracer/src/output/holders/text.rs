@@ -86,6 +86,9 @@ fn heading(holders: &Holders, subject: &Subject, page: &mut Page<'_>) -> io::Res
 
 fn findings(holders: &Holders, page: &mut Page<'_>) -> io::Result<()> {
     page.gap()?;
+    if holders.groups.is_empty() {
+        return page.paragraph("", "No native block is kept by such an object, or through one.");
+    }
     if holders.findings.is_empty() {
         return page.paragraph("", "Nothing stands out.");
     }
@@ -99,6 +102,9 @@ fn findings(holders: &Holders, page: &mut Page<'_>) -> io::Result<()> {
 }
 
 fn groups(groups: &[Group], top: usize, page: &mut Page<'_>) -> io::Result<()> {
+    if groups.is_empty() {
+        return Ok(());
+    }
     page.gap()?;
     page.row("", &["Who has the address".to_owned()], &cells("bytes", "blocks", "state"))?;
     // Memory that no object has is at the end: nobody can change it.
@@ -158,7 +164,7 @@ fn quality(holders: &Holders, page: &mut Page<'_>) -> io::Result<()> {
         "{} reached; {} led nowhere{}",
         counted(quality.heap.objects, "object"),
         counted(quality.heap.unknown + quality.heap.outside, "reference"),
-        if quality.consistent { ": of one moment" } else { ": not of one moment" }
+        if quality.consistent { ": a copy of one moment" } else { ": no copy of one moment" }
     );
     page.paragraph("  ", &text)?;
     if quality.retries > 0 {

@@ -65,10 +65,10 @@ fn findings(
     let mut marked = Vec::new();
     for finding in after {
         let since = begin.is_some() && !is_in(finding, before);
-        marked.push((finding, if since { " (not yet at the start)" } else { "" }));
+        marked.push((finding, if since { " (no finding at the start)" } else { "" }));
     }
     for finding in before.iter().filter(|finding| !is_in(finding, after)) {
-        marked.push((finding, if end.is_some() { " (no more at the end)" } else { "" }));
+        marked.push((finding, if end.is_some() { " (no finding at the end)" } else { "" }));
     }
     for (finding, mark) in marked.iter().take(FINDINGS) {
         let held = finding.bytes.map(|bytes| format!("{}: ", units::bytes(bytes))).unwrap_or_default();
