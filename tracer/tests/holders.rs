@@ -551,3 +551,18 @@ fn lost_is_said_of_what_is_lost_alone() {
     assert!(stdout.rest().contains("done"));
     assert_eq!(process.wait().code(), Some(0));
 }
+
+/// Notices of what happens to the process go to stderr, and one that is full ends nothing.
+#[test]
+fn an_answer_needs_no_stderr() {
+    if !is_root() {
+        return;
+    }
+    let (process, _stdout) = start_handles(&[]);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("open /dev/full");
+    let pid = process.pid().to_string();
+    let output = tracer().args(["holders", "-p", &pid, "--max-pause", "20000"]).stderr(full).output();
+    let output = output.expect("run tracer");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Handles$Open"));
+}
