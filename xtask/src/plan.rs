@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) cpio: bool,
     /// The second opinion on native stacks.
     pub(crate) gdb: bool,
+    /// Tells the system calls that a recorder makes.
+    pub(crate) strace: bool,
     pub(crate) jsonschema: bool,
     /// Tools that read man pages and completions.
     pub(crate) mandoc: bool,
@@ -91,6 +93,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.gdb {
         package("gdb", "walks native stacks, for the tests to compare with");
+    }
+    if tests && !found.strace {
+        package("strace", "tells the system calls of a recorder, for the tests");
     }
     if tests && !found.jsonschema {
         package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
@@ -211,6 +216,7 @@ mod tests {
             qemu: true,
             busybox: true,
             gdb: true,
+            strace: true,
             jsonschema: true,
             mandoc: true,
             zsh: true,

@@ -101,6 +101,7 @@ fn look() -> Found {
         qemu: shell::which("qemu-system-x86_64").is_some(),
         busybox: shell::which("busybox").is_some(),
         gdb: shell::which("gdb").is_some(),
+        strace: shell::which("strace").is_some(),
         jsonschema: has_jsonschema(),
         mandoc: shell::which("mandoc").is_some(),
         zsh: shell::which("zsh").is_some(),

@@ -16,6 +16,9 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAX_BTF_BYTES: u64 = 64 << 20;
 /// Anonymous structs in structs, and typedefs of typedefs.
 const MAX_DEPTH: u32 = 16;
+/// Members of a struct and of what is anonymous in it, which may be in itself several times: the kernel's largest has some
+/// hundred.
+const MAX_MEMBERS: u32 = 1 << 16;
 
 const INT: u32 = 1;
 const ARRAY: u32 = 3;
@@ -148,20 +151,22 @@ impl Btf {
 
     fn path_bits(&self, of: &Type, path: &[&str]) -> Option<u32> {
         let (first, rest) = path.split_first()?;
-        let (bits, id) = self.member(of, first.as_bytes(), 0)?;
+        let mut left = MAX_MEMBERS;
+        let (bits, id) = self.member(of, first.as_bytes(), 0, &mut left)?;
         if rest.is_empty() {
             return Some(bits);
         }
         bits.checked_add(self.path_bits(&self.composite(id)?, rest)?)
     }
 
-    /// The bit offset and type of a member, searched in anonymous members too.
-    fn member(&self, of: &Type, name: &[u8], depth: u32) -> Option<(u32, u32)> {
+    /// The bit offset and type of a member, searched in anonymous members too; `left` members are looked at, at most.
+    fn member(&self, of: &Type, name: &[u8], depth: u32, left: &mut u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH {
             return None;
         }
         let members = self.bytes.get(of.start..of.start.checked_add(12 * of.count)?)?;
         members.chunks_exact(12).find_map(|member| {
+            *left = left.checked_sub(1)?;
             // With the kind flag the offset shares its word with a bit field's size.
             let offset = if of.flag { u32_at(member, 8) & 0xff_ffff } else { u32_at(member, 8) };
             let own = self.string(u32_at(member, 0));
@@ -171,7 +176,7 @@ impl Btf {
             if !own.is_empty() {
                 return None;
             }
-            let (inner, id) = self.member(&self.composite(u32_at(member, 4))?, name, depth + 1)?;
+            let (inner, id) = self.member(&self.composite(u32_at(member, 4))?, name, depth + 1, left)?;
             Some((offset.checked_add(inner)?, id))
         })
     }
@@ -294,6 +299,24 @@ mod tests {
             bytes.windows(12).position(|window| window == [0, 0, 0, 0, 4, 0, 0, 0, 128, 0, 0, 0]).unwrap();
         bytes[start + 4] = 5;
         assert!(Btf::parse(bytes).unwrap().offset("s", &["b"]).is_err());
+    }
+
+    #[test]
+    fn anonymous_structs_in_each_other_many_times_end() {
+        // One struct with many members, each of which is that struct.
+        let count = 60_000_u32;
+        let mut types = vec![1, STRUCT << 24 | count, 4];
+        types.extend([0, 1, 0].repeat(count as usize));
+        let types: Vec<u8> = types.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        let words = [24, 0, types.len() as u32, types.len() as u32, 3];
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(types);
+        bytes.extend(b"\0s\0");
+        let btf = Btf::parse(bytes).unwrap();
+        let begin = std::time::Instant::now();
+        assert!(btf.offset("s", &["a"]).is_err());
+        assert!(begin.elapsed().as_secs() < 10, "members of members of members");
     }
 
     /// Compares with `bpftool`, where it is installed, and prints the time taken.

@@ -30,10 +30,17 @@ use super::mapping::Mapping;
 use super::memory::ProcessMemory;
 use super::pagemap::{PageState, Residency};
 use super::read_budget::ReadBudget;
+use super::root;
 
-/// Bytes of headers and of all notes: a thread takes about 3 KiB of them.
-const MAX_HEADER_BYTES: u64 = 64 << 20;
+/// Bytes of headers: as many as the file's own header can count.
+const MAX_HEADER_BYTES: u64 = 4 << 20;
+/// Bytes of all notes: a thread takes about 3 KiB of them.
 const MAX_NOTE_BYTES: u64 = 128 << 20;
+/// Bytes of all names that the mappings have: each of one long name would have a copy.
+const MAX_NAME_BYTES: usize = 16 << 20;
+/// Files that are kept open.
+const MAX_SAME: usize = 1024;
+
 /// Reason why a file is no core that can be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
@@ -109,9 +116,7 @@ impl Core {
                 }
                 PT_NOTE if bytes <= notes_left.min(length) => {
                     notes_left -= bytes;
-                    let mut notes = vec![0; usize::try_from(bytes).unwrap_or(0)];
-                    core.file.read_exact_at(&mut notes, offset)?;
-                    core.notes.add(&notes);
+                    core.notes.add(&core.file, offset..offset.saturating_add(bytes));
                 }
                 _ => {}
             }
@@ -146,6 +151,9 @@ impl Core {
             let (mut dumped, mut found) = ([0; FIRST_BYTES], [0; FIRST_BYTES]);
             if self.same.contains_key(&path) || !self.dumped(start, &mut dumped) {
                 continue;
+            }
+            if self.same.len() >= MAX_SAME {
+                return;
             }
             if let Ok(file) = open_regular(Path::new(&path))
                 && file.read_exact_at(&mut found, 0).is_ok()
@@ -188,8 +196,12 @@ impl Core {
 
     /// The mappings, as far as a core tells them.
     pub fn mappings(&self) -> Vec<Mapping> {
+        let mut names_left = MAX_NAME_BYTES;
         let mapping = |load: &Load| {
             let named = self.named(load.start);
+            let name = named.map_or("", |(_, named)| named.path.as_str());
+            let left = names_left.checked_sub(name.len());
+            names_left = left.unwrap_or(names_left);
             Mapping {
                 start: load.start,
                 end: load.end,
@@ -200,7 +212,7 @@ impl Core {
                 offset: named.map_or(0, |(start, named)| named.offset.saturating_add(load.start - start)),
                 // A core has no numbers of files.
                 inode: u64::from(named.is_some()),
-                path: named.map_or_else(String::new, |(_, named)| named.path.clone()),
+                path: left.map_or_else(String::new, |_| name.to_owned()),
                 ..Mapping::default()
             }
         };
@@ -337,11 +349,7 @@ impl Core {
     }
 }
 
-/// A FIFO that lies there must not stop the tracer.
+/// A FIFO that lies there must not stop the tracer, and a device must not act because it was opened.
 fn open_regular(path: &Path) -> io::Result<File> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    Ok(file)
+    root::open_regular(&File::options().read(true).custom_flags(libc::O_PATH).open(path)?)
 }

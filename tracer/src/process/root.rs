@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,16 +26,26 @@ pub fn open(pid: Pid, path: &str) -> io::Result<File> {
     // but not its mount namespace, begin with that root.
     let outside = fs::read_link(&link).ok().filter(|root| root != Path::new("/"));
     let inside = outside.and_then(|root| Path::new(path).strip_prefix(root).ok().map(Path::to_owned));
-    // Not blocking: a FIFO put there must not stop the tracer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let try_open = |path: &Path| rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve);
     let opened = match inside {
         Some(inside) => try_open(&inside).or_else(|_| try_open(Path::new(path)))?,
         None => try_open(Path::new(path))?,
     };
-    let file = File::from(opened);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    open_regular(&File::from(opened))
+}
+
+/// Opens for reading the file that `place`, a descriptor that only names it (`O_PATH`), leads to. A FIFO does not stop
+/// the tracer, and a device does not act (a watchdog begins to count when it is opened): neither is opened.
+///
+/// # Errors
+/// It is no regular file, or not permitted.
+pub fn open_regular(place: &File) -> io::Result<File> {
+    if !place.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
 }
 
 /// The first `limit_bytes` of a text file inside the root of process `pid`, bytes that are not
@@ -84,6 +95,10 @@ mod tests {
         assert!(read_text(pid, "/proc/self/status", 64).is_ok_and(|text| text.len() == 64));
         assert!(open(pid, "/tmp").is_err(), "a directory is not a file");
         assert!(open(pid, "/no/such/file").is_err());
+        for device in ["/dev/null", "/dev/zero"] {
+            let error = open(pid, device).expect_err("a device is not opened");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program,
-/// sockets to anywhere, tracing and writing to other processes' memory, mounts, modules, and users and capabilities.
+/// sockets to anywhere, tracing and writing to other processes' memory, mounts, modules, and users.
 const ALLOWED: [&[c_long]; 9] = [
     // Memory and threads.
     &[
@@ -104,9 +104,10 @@ const ALLOWED: [&[c_long]; 9] = [
         libc::SYS_timerfd_settime,
     ],
     system_calls::LEGACY_WAITS,
-    // Itself.
+    // Itself. Of its capabilities a thread can only give up some.
     &[
         libc::SYS_capget,
+        libc::SYS_capset,
         libc::SYS_getegid,
         libc::SYS_geteuid,
         libc::SYS_getgid,
@@ -155,6 +156,11 @@ const ALLOWED: [&[c_long]; 9] = [
 /// Requests of ptrace by which a process is held and its registers are read. Nothing of it can be changed by them.
 const HOLDING: [libc::c_uint; 4] =
     [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT, libc::PTRACE_GETREGSET, libc::PTRACE_DETACH];
+
+/// Numbers of the system calls that a confined recorder has, beside those by which it holds a process.
+pub fn allowed_calls() -> impl Iterator<Item = c_long> {
+    ALLOWED.iter().copied().flatten().copied()
+}
 
 /// Work that a recorder still has to do, by which it is confined.
 #[derive(Clone, Copy, Debug)]
@@ -245,7 +251,6 @@ mod tests {
             libc::SYS_finit_module,
             libc::SYS_kexec_load,
             libc::SYS_setuid,
-            libc::SYS_capset,
             libc::SYS_chroot,
             libc::SYS_reboot,
         ] {

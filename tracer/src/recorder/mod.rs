@@ -48,6 +48,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use self::{capture::Capture, census::Censuses, launch::Launched, symbolizer::SymbolizerThread};
 pub use self::{
+    confine::allowed_calls,
     control::{Control, Controller, control},
     error::{ErrorKind, RecordError},
     notice::{EndReason, Notice, NoticedTarget, Notify},

@@ -1,7 +1,7 @@
 //! `/tmp/perf-PID.map`: names that a just-in-time compiler may have written for its code.
 //!
-//! Anyone in the target's root can write anything there, so that it is asked last: for code that is
-//! in no file and is not the JVM's. Names from it are marked by their module.
+//! Anyone in the target's root can write a file there, so only one of the target's user, or of root, is read, and it is
+//! asked last: for code that is in no file and is not the JVM's. Names from it are marked by their module.
 
 use std::fs;
 use std::io::Read;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::Pid;
 use crate::process::root;
+use crate::process::target::Status;
 
 /// Bytes that are read of the file; entries that are kept.
 const MAX_BYTES: u64 = 64 << 20;
@@ -66,6 +67,10 @@ impl PerfMap {
     fn read(&mut self) {
         let Ok(file) = root::open(self.pid, &self.path) else { return };
         let Ok(metadata) = file.metadata() else { return };
+        let user = Status::read(self.pid.leader()).map(|status| status.uid);
+        if !user.is_ok_and(|user| is_trusted(metadata.uid(), user)) {
+            return;
+        }
         let stamp = Some((metadata.len(), metadata.mtime(), metadata.mtime_nsec(), metadata.ino()));
         if stamp == self.stamp {
             return;
@@ -76,6 +81,11 @@ impl PerfMap {
             self.stamp = stamp;
         }
     }
+}
+
+/// May a file of this owner name the code of a process of `user`?
+fn is_trusted(owner: u32, user: u32) -> bool {
+    owner == user || owner == 0
 }
 
 fn find(entries: &[Entry], address: u64) -> Option<&Entry> {
@@ -134,6 +144,26 @@ mod tests {
         assert_eq!(name(0x5001), Some("prefixed"));
         assert_eq!(name(0x6000), Some("bad\u{fffd}[31m"));
         assert_eq!(entries.len(), 4);
+    }
+
+    #[test]
+    fn a_map_of_another_user_names_nothing() {
+        assert!(is_trusted(1000, 1000) && is_trusted(0, 1000));
+        assert!(!is_trusted(1000, 0) && !is_trusted(1001, 1000));
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let path = format!("/tmp/perf-{}.map", child.id());
+        fs::write(&path, "1000 10 one\n").unwrap();
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let named = PerfMap::new(Pid(child.id())).name(0x1008).map(str::to_owned);
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        let trusted = PerfMap::new(Pid(child.id())).name(0x1008).map(str::to_owned);
+        fs::remove_file(&path).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((named, trusted.as_deref()), (None, Some("one")));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Cores that lie about their length are read as far as they go.
 
-use super::*;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
+
+use super::*;
 
 #[test]
 fn what_is_no_core_is_refused() {
@@ -71,4 +73,58 @@ fn notes_take_no_more_than_there_is() {
     assert!(begin.elapsed().as_secs() < 10);
     let notes = vec![(PT_NOTE, 1 << 24, 0, 1 << 20, 0); 60_000];
     Core::open(core(&notes, 1 << 40).path()).expect("a core");
+}
+
+/// A note of this kind.
+fn note(kind: u32, description: &[u8]) -> Vec<u8> {
+    let mut note = [0, description.len() as u32, kind].map(u32::to_le_bytes).concat();
+    note.extend(description);
+    note.resize(note.len().next_multiple_of(4), 0);
+    note
+}
+
+/// A core of `notes`, with these loads beside them.
+fn core_of_notes(notes: &[u8], loads: &[(u32, u64, u64, u64, u64)]) -> Core {
+    const AT: u64 = 8 << 20;
+    let headers: Vec<_> =
+        [(PT_NOTE, AT, 0, notes.len() as u64, 0)].into_iter().chain(loads.iter().copied()).collect();
+    let file = core(&headers, AT + notes.len() as u64);
+    file.as_file().write_all_at(notes, AT).expect("written");
+    Core::open(file.path()).expect("a core")
+}
+
+#[test]
+fn notes_of_threads_are_kept_up_to_a_bound() {
+    const GENERAL_BYTES: usize = 336;
+    // Ten million threads of nothing; and threads with more registers than any processor has.
+    let empty = core_of_notes(&note(1, &[]).repeat(1 << 20), &[]);
+    assert!(empty.threads().is_empty());
+    let threads = [note(1, &[0; GENERAL_BYTES]), note(0x202, &vec![7; 64 << 10])].concat().repeat(1_500);
+    let full = core_of_notes(&threads, &[]);
+    assert_eq!(full.tids().len(), full.threads().len());
+    assert!(full.threads().len() >= 1_000, "{}", full.threads().len());
+    let words: usize = full.threads().iter().map(|thread| thread.general.len() + thread.vector.len()).sum();
+    assert!(words * 8 <= 64 << 20, "{words} words are kept");
+}
+
+#[test]
+fn one_long_name_is_not_kept_for_each_mapping() {
+    let count = 30_000;
+    let loads: Vec<_> = (0..count).map(|at| (PT_LOAD, 0, (1 << 20) + at * 0x2000, 0, 0x1000)).collect();
+    let mut files = [1_u64, 4096, 0, 1 << 47, 0].map(u64::to_le_bytes).concat();
+    let path = "/x".repeat(2_000);
+    files.extend(path.as_bytes());
+    files.push(0);
+    let named = core_of_notes(&note(0x4649_4c45, &files), &loads);
+    let mappings = named.mappings();
+    assert_eq!(mappings.len(), count as usize);
+    assert_eq!(mappings.first().map(|mapping| mapping.path.as_str()), Some(path.as_str()));
+    let bytes: usize = mappings.iter().map(|mapping| mapping.path.len()).sum();
+    assert!(bytes <= 16 << 20, "{bytes} bytes of names");
+    // A name that no file can have is none.
+    let mut files = [1_u64, 4096, 0, 1 << 47, 0].map(u64::to_le_bytes).concat();
+    files.extend(b"/x".repeat(100_000));
+    files.push(0);
+    let unnamed = core_of_notes(&note(0x4649_4c45, &files), &loads[..1]);
+    assert_eq!(unnamed.mappings()[0].path, "");
 }
