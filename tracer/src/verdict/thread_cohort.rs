@@ -10,6 +10,8 @@ use crate::recording::{Collection, Recording, StackRef, Thread};
 const NOTICE_NS: [u64; 2] = [1_000_000_000, 4_000_000_000];
 /// The part of those that ran when it began, and of all that ended, which must do so.
 const FOLLOW_SHARE: f64 = 0.9;
+/// The part of that time that a collection must have left before the session's end, to count as one that nobody followed.
+const ASKED_PART: f64 = 0.5;
 /// Number of ends below which they tell nothing.
 const ENDS_MIN: usize = 8;
 
@@ -126,8 +128,10 @@ impl ThreadCohort {
             if ran.len() < ENDS_MIN / 2 {
                 continue;
             }
-            asked += 1;
-            answered += usize::from(ended as f64 >= ran.len() as f64 * FOLLOW_SHARE * part);
+            let has_answered = ended as f64 >= ran.len() as f64 * FOLLOW_SHARE * part;
+            // There was hardly time to answer the last one.
+            asked += usize::from(has_answered || part >= ASKED_PART);
+            answered += usize::from(has_answered);
             let fresh_ns = from_ns.max(until_ns);
             time_ns += to_ns.saturating_sub(fresh_ns);
             followed += ends().filter(|&end| fresh_ns <= end && end <= to_ns).count();
@@ -173,13 +177,23 @@ mod tests {
     }
 
     fn follows_beside(cohort: &ThreadCohort, at: &[u64], others_follow: bool) -> bool {
-        let collection = |&second: &u64| Collection {
-            begin_ns: second * SECOND_NS,
-            end_ns: Some(second * SECOND_NS),
-            full: false,
-        };
-        let collections: Vec<_> = at.iter().map(collection).collect();
+        let collections: Vec<_> = at.iter().map(|&second| collection(second * SECOND_NS)).collect();
         cohort.follows(&collections, 26 * SECOND_NS, others_follow)
+    }
+
+    fn collection(begin_ns: u64) -> Collection {
+        Collection { begin_ns, end_ns: Some(begin_ns), full: false }
+    }
+
+    /// One begins just before the session ends: nobody had time to follow it.
+    #[test]
+    fn the_last_collection_may_come_too_late() {
+        let cohort = cohort(|born| (born < 10).then_some(10));
+        let follows = |last_ns: u64| {
+            cohort.follows(&[collection(10 * SECOND_NS), collection(last_ns)], 26 * SECOND_NS, false)
+        };
+        assert!(follows(26 * SECOND_NS - SECOND_NS / 5));
+        assert!(!follows(22 * SECOND_NS));
     }
 
     #[test]
