@@ -13,6 +13,7 @@ mod messages;
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -96,6 +97,8 @@ pub enum Group {
 pub struct Guard {
     socket: OwnedFd,
     pid: libc::pid_t,
+    /// It did not answer once: it is not asked again, as each time would take as long.
+    is_silent: AtomicBool,
 }
 
 impl Guard {
@@ -110,7 +113,7 @@ impl Guard {
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => run(its.as_raw_fd(), started),
-            pid => Ok(Self { socket: ours, pid }),
+            pid => Ok(Self { socket: ours, pid, is_silent: AtomicBool::new(false) }),
         }
     }
 
@@ -135,11 +138,11 @@ impl Guard {
     /// # Errors
     /// The guard is gone, and the links with it.
     pub fn give_back(&self, group: Group) -> io::Result<Vec<OwnedFd>> {
-        messages::send(self.socket.as_raw_fd(), Message::GiveBack(group as u8), &[])?;
+        self.ask(Message::GiveBack(group as u8))?;
         let mut links = Vec::new();
         loop {
             let mut descriptors = [-1; LINKS_AT_ONCE];
-            let (_, count) = messages::receive(self.socket.as_raw_fd(), &mut descriptors)?;
+            let count = self.answer(&mut descriptors)?;
             if count == 0 {
                 return Ok(links);
             }
@@ -153,11 +156,25 @@ impl Guard {
     /// # Errors
     /// The kernel refuses, or the guard is gone or does not run.
     pub fn count_runs(&self) -> io::Result<OwnedFd> {
-        messages::send(self.socket.as_raw_fd(), Message::Count, &[])?;
+        self.ask(Message::Count)?;
         let mut descriptors = [-1; LINKS_AT_ONCE];
-        let (_, count) = messages::receive(self.socket.as_raw_fd(), &mut descriptors)?;
+        let count = self.answer(&mut descriptors)?;
         let counting = descriptors.first().filter(|_| count > 0).map(|descriptor| messages::own(*descriptor));
         counting.ok_or_else(|| io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn ask(&self, message: Message) -> io::Result<()> {
+        if self.is_silent.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        messages::send(self.socket.as_raw_fd(), message, &[])
+    }
+
+    /// Waits for an answer; gives how many `descriptors` came with it.
+    fn answer(&self, descriptors: &mut [RawFd; LINKS_AT_ONCE]) -> io::Result<usize> {
+        let answer = messages::receive(self.socket.as_raw_fd(), descriptors);
+        self.is_silent.store(answer.is_err(), Ordering::Relaxed);
+        answer.map(|(_, count)| count)
     }
 
     /// The socket by which [`beat`] tells the guard that the recorder runs; another descriptor of it.
@@ -354,6 +371,24 @@ mod tests {
         }
         drop(guard);
         assert!(is_closed_within(other, LIMIT));
+    }
+
+    #[test]
+    fn one_that_is_stopped_stops_nobody() {
+        let guard = Guard::start(None).unwrap();
+        let (reader, writer) = link();
+        guard.keep(Group::Others, vec![writer]).unwrap();
+        // SAFETY: a signal to this test's own child.
+        assert_eq!(unsafe { libc::kill(guard.pid, libc::SIGSTOP) }, 0);
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert!(guard.count_runs().is_err());
+        }
+        assert!(guard.give_back(Group::Others).is_err());
+        drop(guard);
+        // Once for an answer, and once for its end; not each time.
+        assert!(begun.elapsed() < 5 * messages::PATIENCE, "{:?}", begun.elapsed());
+        assert!(is_closed_within(reader, LIMIT), "the link is closed with it");
     }
 
     #[test]
