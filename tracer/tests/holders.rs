@@ -212,7 +212,7 @@ fn holders(pid: Pid, flags: &[&str]) -> Value {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "tracer holders failed: {stderr}");
     let holders: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(holders["schema"], "tracer.holders/1");
+    common::schema::check("holders", &holders);
     holders
 }
 
@@ -415,6 +415,7 @@ fn what_is_refused_and_why() {
     assert_eq!(status, Some(3), "{stderr}");
     assert!(stderr.contains("error: the heap of ZGC is not read") && stderr.contains("help: "), "{stderr}");
     let refusal: Value = serde_json::from_slice(&stdout).expect("JSON");
+    common::schema::check("holders", &refusal);
     assert_eq!(refusal["groups"], Value::Null);
     assert!(refusal["unknown"]["groups"].as_str().is_some_and(|why| why.contains("ZGC")), "{refusal:#}");
     drop(process);
