@@ -11,7 +11,7 @@ use tracer_common::{
     record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
     stack::StackId,
     unwind::{Frame, MAX_FRAMES, Row, Stop, frame_kind},
-    walk::{self, ModuleRows, WalkSource, State},
+    walk::{self, ModuleRows, State, WalkSource},
 };
 
 use super::{
