@@ -80,26 +80,32 @@ fn of_live(
     let mut copy = reserve()?;
     let mut predicted = None;
     if !options.no_stop {
-        let prediction = stopper.predict(&spaces, &mut copy)?;
-        predicted = Some(prediction);
+        let speed = stopper.measure(&spaces, &mut copy)?;
+        let prediction = stopper.predict(&spaces.used, &speed);
+        predicted = Some((prediction, speed));
         if prediction.pause > options.max_pause {
             notice(&Notice::TooLong { prediction, max_pause: options.max_pause });
         }
     }
-    let may_hold = predicted.filter(|prediction| prediction.pause <= options.max_pause);
-    let Some(prediction) = may_hold else {
+    let may_hold = predicted.filter(|(prediction, _)| prediction.pause <= options.max_pause);
+    let Some((mut prediction, speed)) = may_hold else {
         if options.no_stop {
             notice(&Notice::WillLook { used_bytes: used, memory_bytes: needed });
         }
         let bulk = BulkMemory::new(pid);
         let (verdicts, blocks, looks, failed) =
             unstopped::look(&access, &bulk, &residency, copy, &read_blocks, notice)?;
-        let pause = Pause { method: Method::None, held: None, predicted: predicted.map(|p| p.pause), looks };
+        let pause =
+            Pause { method: Method::None, held: None, predicted: predicted.map(|(it, _)| it.pause), looks };
         return Ok(finished(&access, &resident, &mappings, used, pause, failed, verdicts, blocks, &before));
     };
     notice(&Notice::WillHold(prediction));
     if options.awaits_collection {
-        stopper.await_young_collection(&prediction)?;
+        let now = stopper.await_young_collection(prediction, &speed)?;
+        if now != prediction {
+            prediction = now;
+            notice(&Notice::WillHold(prediction));
+        }
     }
     let mut retries = 0;
     for look in 1..=MAX_LOOKS {

@@ -46,6 +46,15 @@ pub struct Prediction {
     pub memory_bytes: u64,
 }
 
+/// Speed of a hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speed {
+    /// Time of everything but stacks and copy.
+    beside_copy: Duration,
+    /// Rate of the copy, bytes a second.
+    rate: f64,
+}
+
 /// Copy and roots of one moment.
 pub(super) struct Snapshot {
     pub(super) copy: HeapCopy,
@@ -112,8 +121,8 @@ impl Stopper<'_> {
         memory_bytes(used_bytes(&self.copied(spaces)))
     }
 
-    /// Predicts what a hold will take. The copy is made ready for it.
-    pub(super) fn predict(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Prediction, HoldersError> {
+    /// Measures how fast a hold will be. The copy is made ready for it.
+    pub(super) fn measure(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Speed, HoldersError> {
         let parts = self.copied(&spaces.used);
         self.populate(copy, &parts);
         // As it will be done.
@@ -123,7 +132,7 @@ impl Stopper<'_> {
         unheld(|| self.access.spaces())?;
         self.access.interiors(&spaces.used);
         unheld(|| self.access.roots(&[], &NoPages))?;
-        let stats = begin.elapsed();
+        let beside_copy = begin.elapsed();
         let sample = sample(&parts);
         let begin = Instant::now();
         // A collection may give back what is read meanwhile: then nothing is learned from it.
@@ -132,17 +141,27 @@ impl Stopper<'_> {
         drop(urgent);
         let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
         let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
-        let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
-        let (used, copied) = (used_bytes(&spaces.used), used_bytes(&parts));
-        let copying = Duration::from_secs_f64(copied as f64 / rate);
-        let pause = stats + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
-        Ok(Prediction { pause, used_bytes: used, memory_bytes: memory_bytes(copied) })
+        Ok(Speed { beside_copy, rate })
     }
 
-    /// Waits for the end of the next young collection if it will come soon and is worth it.
-    pub(super) fn await_young_collection(&self, prediction: &Prediction) -> Result<(), HoldersError> {
+    /// Predicts what a hold will take.
+    pub(super) fn predict(&self, spaces: &[Space], speed: &Speed) -> Prediction {
+        let copied = used_bytes(&self.copied(spaces));
+        let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
+        let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
+        let pause = speed.beside_copy + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
+        Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes: memory_bytes(copied) }
+    }
+
+    /// Waits for the end of the next young collection if it will come soon and is worth it. Gives what the hold will
+    /// take then.
+    pub(super) fn await_young_collection(
+        &self,
+        prediction: Prediction,
+        speed: &Speed,
+    ) -> Result<Prediction, HoldersError> {
         if prediction.pause < SHORT {
-            return Ok(());
+            return Ok(prediction);
         }
         let young = |spaces: &Spaces| {
             let young = spaces.used.iter().filter(|space| space.kind == SpaceKind::Young);
@@ -157,17 +176,17 @@ impl Stopper<'_> {
         // A collection comes when eden is full; how large it is allowed to be is not asked: twice what there is.
         let is_near = self.access.collections()?.total != total || grows >= after.max(16 << 20);
         if after * 4 < prediction.used_bytes || !is_near {
-            return Ok(());
+            return Ok(prediction);
         }
         let deadline = Instant::now() + YOUNG;
         while Instant::now() < deadline {
             let now = self.access.collections()?;
             if now.total != total && !now.active {
-                return Ok(());
+                return Ok(self.predict(&spaces()?.used, speed));
             }
             thread::sleep(YOUNG_POLL);
         }
-        Ok(())
+        Ok(prediction)
     }
 
     /// Holds the process, copies its heap and roots, and lets it go.
