@@ -423,7 +423,13 @@ fn what_is_refused_and_why() {
     let (process, _stdout) = start(&[]);
     let (status, stderr, _) = run(process.pid(), &["--max-memory", "1MiB"]);
     assert_eq!(status, Some(1), "{stderr}");
-    assert!(stderr.contains("--max-memory"), "{stderr}");
+    assert!(
+        stderr.contains("--max-memory allows 1 MiB") && stderr.contains("help: --max-memory"),
+        "{stderr}"
+    );
+    let (status, stderr, _) = run(Pid(std::process::id()), &[]);
+    assert_eq!(status, Some(3), "{stderr}");
+    assert!(stderr.contains("has no HotSpot JVM\nhelp: `tracer list`"), "{stderr}");
     // Someone else's debugger.
     let hold = Hold::begin(process.pid(), Duration::from_secs(60)).expect("held");
     let (status, stderr, _) = run(process.pid(), &[]);

@@ -116,6 +116,14 @@ fn failure(error: &HoldersError) -> Failure {
     match error {
         HoldersError::NotProved(_) => Failure::new(status::LACKING, error)
             .help("`tracer census` reads other JVMs and collectors; `jcmd PID GC.heap_dump` tells what holds objects"),
+        HoldersError::NoJvm(_) => {
+            Failure::new(status::LACKING, error).help("`tracer list` shows the JVMs of this host")
+        }
+        HoldersError::Swapped { .. } => Failure::new(status::FAILED, error)
+            .help("`tracer census` tells what is there without reading the Java heap"),
+        HoldersError::TooLarge(_) => {
+            Failure::new(status::FAILED, error).help("--max-memory SIZE lets it take more")
+        }
         HoldersError::Refused(_) | HoldersError::Late => {
             Failure::new(status::FAILED, error).help("`tracer holders --no-stop` looks without holding the process")
         }

@@ -52,7 +52,7 @@ fn of_live(
     let pid = target.pid;
     let refused = |error: io::Error| HoldersError::Refused(format!("process {pid} cannot be read: {error}"));
     let Some(jvm) = &target.jvm else {
-        return Err(HoldersError::NotProved(format!("process {pid} ({}) has no HotSpot JVM", target.comm)));
+        return Err(HoldersError::NoJvm(format!("process {pid} ({}) has no HotSpot JVM", target.comm)));
     };
     let open = || LiveMemory::open(pid).map(|memory| memory.within(budget)).map_err(refused);
     let memory = open()?;
@@ -240,7 +240,7 @@ fn refuse_memory(needed_bytes: u64, max_bytes: Option<u64>) -> Result<(), Holder
         },
     };
     if needed_bytes > limit {
-        return Err(HoldersError::Refused(format!(
+        return Err(HoldersError::TooLarge(format!(
             "the look would take {} MiB of memory, and {whose} {} MiB",
             needed_bytes >> 20,
             limit >> 20

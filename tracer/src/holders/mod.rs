@@ -80,6 +80,14 @@ pub enum HoldersError {
     /// The heaps of such JVMs were never compared with the JVM's own collections.
     #[error("{0}")]
     NotProved(String),
+    /// Neither the process nor the core file is one of a JVM.
+    #[error("{0}")]
+    NoJvm(String),
+    /// Looking takes more memory than it may.
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{kib} KiB of the Java heap are swapped out: reading them would bring them back into memory")]
+    Swapped { kib: u64 },
     /// Anything else, in one sentence.
     #[error("{0}")]
     Refused(String),

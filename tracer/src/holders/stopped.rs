@@ -84,10 +84,7 @@ pub(super) fn refuse_swapped(residency: &dyn Residency, spaces: &[Space]) -> Res
         }
     }
     if swapped > 0 {
-        return Err(HoldersError::Refused(format!(
-            "{} KiB of the Java heap are swapped out: reading them would bring them back into memory",
-            swapped * PAGE_BYTES / 1024
-        )));
+        return Err(HoldersError::Swapped { kib: swapped * PAGE_BYTES / 1024 });
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ fn look(core: &Arc<Core>, options: &Options, version: &mut Option<String>) -> Re
     let mappings = core.mappings();
     let libjvm = core.libjvm();
     let libjvm =
-        libjvm.ok_or_else(|| HoldersError::NotProved("no HotSpot JVM is in the core file".to_owned()))?;
+        libjvm.ok_or_else(|| HoldersError::NoJvm("no HotSpot JVM is in the core file".to_owned()))?;
     let hotspot = Hotspot::of_core(core, &libjvm).map_err(|error| match error {
         HotspotError::OtherLibrary(_) => HoldersError::Refused(error.to_string()),
         error => HoldersError::NotProved(error.to_string()),
