@@ -224,7 +224,7 @@ fn last_truth(stdout: &mut Lines, _stderr: Lines) -> String {
 const SHORT_SIDE_BY_SIDE: usize = 2;
 
 /// The stories that run always, each on another JDK: the story, its JDK.
-const SHORT: [(&str, u32); 7] = [
+const SHORT: [(&str, u32); 20] = [
     ("inflaters-dropped", 17),
     ("inflaters-kept", 25),
     ("direct-dropped-before-gc", 21),
@@ -232,6 +232,19 @@ const SHORT: [(&str, u32); 7] = [
     ("executor-per-request", 17),
     ("jni-malloc", 21),
     ("warm-up", 17),
+    ("deflater-per-connection", 21),
+    ("deflaters-dropped", 17),
+    ("direct-kept", 25),
+    ("nio-temporary", 17),
+    ("jni-globals", 25),
+    ("mapped-files", 21),
+    ("file-rotation", 17),
+    ("slow-leak", 25),
+    ("own-cleaner", 21),
+    ("cache-at-its-limit", 17),
+    ("threads-that-end", 21),
+    ("open-jars", 25),
+    ("remembered-sets", 21),
 ];
 
 #[test]
@@ -243,7 +256,7 @@ fn stories_get_their_verdicts() {
     }
     let story = |mode: &str| STORIES.iter().find(|story| story.mode == mode).expect("a story");
     let runs: Vec<Run> = SHORT.iter().map(|(mode, jdk)| Run::of_story(story(mode), *jdk)).collect();
-    let rows = judged(&runs, SHORT_SIDE_BY_SIDE, |run| Some(run.judge("7")));
+    let rows = judged(&runs, SHORT_SIDE_BY_SIDE, |run| Some(run.judge(SECONDS)));
     let wrong: Vec<String> = rows.iter().filter(|row| !row.is_right()).map(Row::describe).collect();
     assert!(rows.len() == runs.len() && wrong.is_empty(), "{}", wrong.join("\n"));
 }
