@@ -24,6 +24,8 @@ pub(crate) struct Found {
     /// Tells the system calls that a recorder makes.
     pub(crate) strace: bool,
     pub(crate) jsonschema: bool,
+    /// The static library of an allocator.
+    pub(crate) jemalloc: bool,
     /// Tools that read man pages and completions.
     pub(crate) mandoc: bool,
     pub(crate) zsh: bool,
@@ -96,6 +98,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.strace {
         package("strace", "tells the system calls of a recorder, for the tests");
+    }
+    if tests && !found.jemalloc {
+        package("libjemalloc-dev", "an allocator to link into a library, for the tests");
     }
     if tests && !found.jsonschema {
         package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
@@ -218,6 +223,7 @@ mod tests {
             gdb: true,
             strace: true,
             jsonschema: true,
+            jemalloc: true,
             mandoc: true,
             zsh: true,
             fish: true,

@@ -121,8 +121,12 @@ fn head_of<'a>(chunk: &'a Chunk<'_>, memory: &dyn ProcessMemory, copy: &'a mut [
 
 /// The Java heap and other memory that no allocator shares out: not searched.
 fn not_shared_out(map: &Map) -> Vec<Range<u64>> {
-    let shared_out =
-        |owner| matches!(owner, Owner::MallocArena | Owner::MallocMapped | Owner::Jvm | Owner::Unexplained);
+    let shared_out = |owner| {
+        matches!(
+            owner,
+            Owner::MallocArena | Owner::MallocMapped | Owner::OwnAllocator | Owner::Jvm | Owner::Unexplained
+        )
+    };
     map.parts.iter().filter(|part| !shared_out(part.owner)).map(|part| part.range.clone()).collect()
 }
 

@@ -11,12 +11,13 @@ use super::document::{Census, Subject, Taken};
 use super::fill::{Readings, fill};
 use super::{CensusSource, Known};
 use crate::hotspot::{Hotspot, JavaThread};
+use crate::process::allocator::{self, Allocator};
 use crate::process::core::{Core, CoreError};
 use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::read_budget::ReadBudget;
 use crate::process::target::{Status, Target, TargetError};
-use crate::process::{InnerTid, Pid, Tid, allocator, inspect};
+use crate::process::{InnerTid, Pid, Tid, inspect};
 use crate::{limits, vmmap};
 
 /// Threads of a process that are looked at.
@@ -101,6 +102,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
         pid,
         modules: &target.modules,
         memory: &memory,
+        own_allocators: &found.own().map(|allocator| allocator.module).collect::<Vec<_>>(),
         residency: &residency,
         jvm: hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok()),
         // The census walks it itself, and shows each chunk to those who may know it.
@@ -111,7 +113,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
         memory: &memory,
         residency: &residency,
         mappings: &target.mappings,
-        allocator: found.allocators.iter().find(|allocator| allocator.in_use).map(|allocator| allocator.kind),
+        allocator: found.of_process().map(|allocator| allocator.kind),
         rss_bytes: Status::read(pid.leader()).ok().map(|status| status.rss_bytes),
         is_image: false,
         map: Some(&map),
@@ -133,6 +135,10 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     let jvm = hotspot.as_ref().and_then(|hotspot| hotspot.as_ref().ok());
     let limits =
         limits::read(&limits::LimitSource { pid, map: Some(&map), jvm, code_heaps: readings.code_heaps() });
+    let own: Vec<String> = found.own().map(Allocator::named).collect();
+    if !own.is_empty() {
+        census.unknown.insert("own_allocators".to_owned(), format!("not read: that of {}", own.join(", ")));
+    }
     census.memory.limit_bytes =
         limits.iter().find(|limit| limit.id == "cgroup-memory").and_then(|it| it.limit);
     census.fits = limits::fits(&limits, &map);

@@ -133,6 +133,9 @@ fn reason(reason: SkipReason) -> &'static str {
         SkipReason::Ifunc => "code that is chosen when the program starts (an IFUNC)",
         SkipReason::NoCode => "not in an executable part of the file",
         SkipReason::Interposed => "the program uses another module's functions of these names",
+        SkipReason::Private => {
+            "only the library itself can call these, and they are not known to be an allocator's"
+        }
         SkipReason::Forwards => "these only lead to functions that are probed",
     }
 }
@@ -183,7 +186,7 @@ fn status_name(status: Status) -> &'static str {
 }
 
 fn allocators_json(checked: &Checked) -> Vec<Value> {
-    let allocator = |allocator: &crate::process::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use });
+    let allocator = |allocator: &crate::process::allocator::Allocator| json!({ "kind": allocator.kind, "module": allocator.path, "in_use": allocator.in_use, "reach": allocator.reach.name() });
     checked.plan.allocators.iter().map(allocator).collect()
 }
 

@@ -139,7 +139,8 @@ fn details(map: &Map, owner: Owner) -> Vec<(String, Usage)> {
         };
         sums.entry(name).or_default().add(&part.usage);
     }
-    if sums.len() < 2 || owner == Owner::Kernel {
+    // What is one library's allocator's must say whose it is.
+    if sums.len() < 2 && owner != Owner::OwnAllocator || owner == Owner::Kernel {
         return Vec::new();
     }
     let mut sums: Vec<_> = sums.into_iter().map(|(name, usage)| (name.into_owned(), usage)).collect();

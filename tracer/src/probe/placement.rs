@@ -31,6 +31,7 @@ mod constants;
 mod effect;
 mod graph;
 mod inside;
+mod signature;
 mod values;
 
 pub use self::inside::{InsideSite, Role};
@@ -105,6 +106,8 @@ pub enum PlacementError {
     NotDecoded(u64),
     #[error("the kernel refuses a probe on the instruction at {vaddr:#x} ({instruction})")]
     Refused { vaddr: u64, instruction: String },
+    #[error("the function at {0:#x} takes more arguments than the one of this name in C")]
+    OtherSignature(u64),
     #[error(transparent)]
     Elf(#[from] ElfError),
 }

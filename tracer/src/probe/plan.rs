@@ -12,7 +12,7 @@ use object::ReadCache;
 use super::kernel::{Features, Requirement, Status};
 use super::placement::{Code, InsideSite, Needs, Placement, PlacementError};
 use super::points;
-use crate::process::allocator::{self, Allocator, AllocatorFunction, Function, Skipped};
+use crate::process::allocator::{self, Allocator, AllocatorFunction, Found, Function, Reach, Skipped};
 use crate::process::elf::{Elf, ElfError, SymbolTable};
 use crate::process::lifecycle::{self, LifecycleSymbol};
 use crate::process::memory::{LiveMemory, ProcessMemory};
@@ -58,12 +58,13 @@ impl ProbePlan {
     pub fn of(target: &Target, features: &Features) -> Self {
         let budget = ReadBudget::for_bytes(0);
         let memory = LiveMemory::open(target.pid).ok().map(|memory| memory.within(&budget));
-        let found = allocator::find(target, memory.as_ref().map(|memory| memory as &dyn ProcessMemory));
-        let functions = place(target, found.functions);
+        let mut found = allocator::find(target, memory.as_ref().map(|memory| memory as &dyn ProcessMemory));
+        let functions = place_allocators(target, &mut found);
         let lifecycle = lifecycle_functions(target);
         let usdt_sites = usdt_sites(target);
         let mut requirements = jvm_requirements(target, &usdt_sites);
         requirements.push(allocator_requirement(target, &found.allocators, &functions));
+        requirements.extend(unseen_requirement(&found.allocators));
         requirements.extend(placement_requirement(&functions));
         requirements.push(memory_requirement(target));
         requirements.extend(seccomp_requirement(target, features));
@@ -133,6 +134,7 @@ pub fn place_lifecycle(
             vaddr: held.vaddr,
             file_offset: elf.code_offset(held.vaddr).unwrap_or_default(),
             size: held.size,
+            private: false,
         },
     };
     let functions = holding.functions.into_iter().map(planned).collect();
@@ -150,6 +152,38 @@ fn lifecycle_functions(target: &Target) -> Vec<PlannedFunction> {
     placed.flatten().collect()
 }
 
+/// Takes the allocators' functions from `found` and places their probes. An allocator that only its own module can call
+/// is not watched in part: where one of its essential functions cannot be placed, it is unseen.
+pub fn place_allocators(target: &Target, found: &mut Found) -> Vec<PlannedFunction> {
+    let mut planned = place(target, std::mem::take(&mut found.functions));
+    for allocator in found.allocators.iter_mut().filter(|allocator| allocator.reach == Reach::Module) {
+        let is_its = |planned: &PlannedFunction| {
+            planned.function.module == allocator.module && planned.function.private
+        };
+        let mut essential =
+            planned.iter().filter(|planned| is_its(planned)).filter(|planned| planned.is_essential());
+        if let Some(error) = essential.find_map(|planned| planned.placement.as_ref().err()) {
+            tracing::debug!(path = allocator.path, %error, "an allocator that is not watched");
+            allocator.reach = Reach::Unseen;
+            planned.retain(|planned| !is_its(planned));
+        }
+    }
+    planned
+}
+
+fn unseen_requirement(allocators: &[Allocator]) -> Option<Requirement> {
+    let found: Vec<String> = allocators.iter().filter_map(Allocator::unseen).collect();
+    (!found.is_empty()).then(|| {
+        Requirement::lacking(
+            "hidden-allocators",
+            "allocators inside libraries",
+            Status::Warning,
+            found.join("; "),
+            "install the library's debug symbols, or use a build of it that is not stripped",
+        )
+    })
+}
+
 /// Places the probes of each function; a module's code is read once.
 pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<PlannedFunction> {
     let mut code: Option<(usize, Code)> = None;
@@ -162,6 +196,14 @@ pub fn place(target: &Target, functions: Vec<AllocatorFunction>) -> Vec<PlannedF
             code = Some((function.module, Code::containing(&module.elf()?, function.vaddr)?));
         }
         let (_, code) = code.as_ref().ok_or(PlacementError::OutsideCode(function.vaddr))?;
+        // Those of an allocator's own interface (`mallocx`) take more.
+        let has_name_in_c = function.names.iter().any(|name| name.ends_with(function.function.name()));
+        if function.private
+            && has_name_in_c
+            && code.takes_more_than(function.function, function.vaddr, function.size)
+        {
+            return Err(PlacementError::OtherSignature(function.vaddr));
+        }
         let placement = code.place(function.vaddr, function.size, Needs::of(function.function))?;
         // The arguments of the others are more than the size, or they are called rarely.
         let inside =
@@ -294,7 +336,8 @@ fn allocator_requirement(
         Some(module) => format!("{} ({})", allocator.kind, module.name()),
         None => allocator.kind.to_owned(),
     };
-    let used = allocators.iter().filter(|allocator| allocator.in_use).map(name).collect::<Vec<_>>();
+    let is_used = |allocator: &&Allocator| allocator.in_use && allocator.reach != Reach::Unseen;
+    let used = allocators.iter().filter(is_used).map(name).collect::<Vec<_>>();
     Requirement::met(id, title, format!("{}, {} functions", used.join(" and "), functions.len()))
 }
 

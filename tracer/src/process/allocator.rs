@@ -6,6 +6,8 @@
 //! use and glibc's own malloc, which no table names any more, is not. Where nothing is bound yet, or
 //! memory cannot be read, the executable comes first, then other libraries, then the C library.
 //!
+//! A module may have an allocator that it exports to nobody (`hidden.rs`): then it alone uses it, beside the process's.
+//!
 //! Gives one entry for each address, however many names it has: a call must be counted once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +15,14 @@ use std::path::PathBuf;
 
 use self::jumps::Jumps;
 use self::scan::{Definition, Scan, kind};
+use super::Pid;
 use super::elf::Elf;
 use super::memory::ProcessMemory;
+use super::module::{Module, file_name};
 use super::target::Target;
 
 mod function;
+mod hidden;
 mod jumps;
 mod scan;
 
@@ -40,6 +45,8 @@ pub struct AllocatorFunction {
     pub file_offset: u64,
     /// Bytes, 0 if unknown.
     pub size: u64,
+    /// Only the module itself can call it: a symbol that is not exported.
+    pub private: bool,
 }
 
 /// A module that defines `malloc` or some of its family.
@@ -52,6 +59,46 @@ pub struct Allocator {
     pub kind: &'static str,
     /// The process calls the malloc of this module.
     pub in_use: bool,
+    pub reach: Reach,
+}
+
+impl Allocator {
+    /// Name of its module's file, and in brackets its kind if that is known.
+    pub fn named(&self) -> String {
+        let name = file_name(&self.path);
+        if self.kind == "other" { name.to_owned() } else { format!("{name} ({})", self.kind) }
+    }
+
+    /// A sentence about it if its memory is not seen.
+    pub fn unseen(&self) -> Option<String> {
+        let named = self.named();
+        let text = format!(
+            "{named} has an allocator of its own, whose functions are not found: the memory that it gives is in no total"
+        );
+        (self.reach == Reach::Unseen).then_some(text)
+    }
+}
+
+/// Those who can call an allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Every module: its functions are exported.
+    Process,
+    /// Its own module alone; its functions were found by symbols.
+    Module,
+    /// Its own module alone, and its functions cannot be found: the memory that it gives is not seen.
+    Unseen,
+}
+
+impl Reach {
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reach::Process => "process",
+            Reach::Module => "module",
+            Reach::Unseen => "unseen",
+        }
+    }
 }
 
 /// Reason why a definition is not probed.
@@ -65,6 +112,8 @@ pub enum SkipReason {
     Interposed,
     /// The function only jumps to a function that is probed.
     Forwards,
+    /// Only the module itself can call the function, which is not known to be an allocator's.
+    Private,
 }
 
 /// A definition that is not probed.
@@ -84,6 +133,23 @@ pub struct Found {
     pub skipped: Vec<Skipped>,
 }
 
+impl Found {
+    /// Allocators that are their own module's alone.
+    pub fn own(&self) -> impl Iterator<Item = &Allocator> {
+        self.allocators.iter().filter(|allocator| allocator.reach != Reach::Process)
+    }
+
+    /// The allocator that every module can call.
+    pub fn of_process(&self) -> Option<&Allocator> {
+        self.allocators.iter().find(|allocator| allocator.in_use && allocator.reach == Reach::Process)
+    }
+}
+
+/// The indices of those of `modules` of process `pid` that have an allocator which they do not export.
+pub fn of_modules_alone(pid: Pid, modules: &[Module]) -> Vec<usize> {
+    (0..).zip(modules).filter(|(_, module)| hidden::is_in(pid, module)).map(|(index, _)| index).collect()
+}
+
 /// Finds the allocators of `target`. `memory` is the target's own; without it the dynamic linker's
 /// choice is guessed from the kind of module.
 pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
@@ -94,7 +160,8 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
         None => BTreeSet::new(),
     };
     let in_use = scan.modules_in_use(target, &bound);
-    let is_used = |address: &u64, of: &Definition| in_use.contains(&of.module) || bound.contains(address);
+    let is_used =
+        |address: &u64, of: &Definition| of.private || in_use.contains(&of.module) || bound.contains(address);
     let used: BTreeMap<u64, &Definition> = scan
         .definitions
         .iter()
@@ -103,12 +170,19 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
         .collect();
 
     let mut found = Found { skipped: scan.skipped.clone(), ..Found::default() };
-    let modules: BTreeSet<usize> = scan.definitions.values().map(|definition| definition.module).collect();
+    let exported = scan.definitions.values().filter(|definition| !definition.private);
+    let modules: BTreeSet<usize> = exported.map(|definition| definition.module).collect();
     for index in modules {
         let Some(module) = target.modules.get(index) else { continue };
         let kind = if scan.executable == Some(index) { "statically linked" } else { kind(module) };
-        let in_use = in_use.contains(&index);
-        found.allocators.push(Allocator { module: index, path: module.path.clone(), kind, in_use });
+        let (path, in_use) = (module.path.clone(), in_use.contains(&index));
+        found.allocators.push(Allocator { module: index, path, kind, in_use, reach: Reach::Process });
+    }
+    for (&index, &(kind, is_found)) in &scan.hidden {
+        let Some(module) = target.modules.get(index) else { continue };
+        let reach = if is_found { Reach::Module } else { Reach::Unseen };
+        let path = module.path.clone();
+        found.allocators.push(Allocator { module: index, path, kind, in_use: true, reach });
     }
     let mut elf: Option<(usize, Elf)> = None;
     for (address, definition) in &scan.definitions {
@@ -136,6 +210,7 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
             vaddr: definition.vaddr,
             file_offset: definition.file_offset,
             size: definition.size,
+            private: definition.private,
         });
     }
     found.functions.sort_by_key(|function| (function.module, function.function, function.vaddr));
@@ -146,11 +221,9 @@ pub fn find(target: &Target, memory: Option<&dyn ProcessMemory>) -> Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pid;
     use super::scan::link_rank;
     use super::*;
     use crate::process::memory::LiveMemory;
-    use crate::process::module::Module;
     use crate::process::target;
 
     #[test]

@@ -63,6 +63,11 @@ impl Segment {
         self.kind == Self::LOAD && self.flags & 1 != 0
     }
 
+    /// A segment that is mapped with the right to write to it?
+    pub fn is_writable(&self) -> bool {
+        self.kind == Self::LOAD && self.flags & 2 != 0
+    }
+
     /// The file offset of `vaddr`, if the file has bytes for it.
     pub fn file_offset(&self, vaddr: u64) -> Option<u64> {
         let within = vaddr.checked_sub(self.vaddr)?;

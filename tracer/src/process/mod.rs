@@ -8,6 +8,7 @@ pub mod clock;
 pub mod container;
 pub mod core;
 pub mod cpu_time;
+mod debug_file;
 pub mod elf;
 mod error_chain;
 mod foreign_text;

@@ -1,6 +1,6 @@
 //! The way from a target to attached probes, still switched off.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use tracer_common::{config::Config, table::may_stop, unwind::MAX_FRAMES};
 
@@ -20,7 +20,13 @@ use crate::{
         probes::{ProbeSet, Probes},
         tracefs,
     },
-    process::{Target, allocator, mapping::Mapping, memory::LiveMemory, root},
+    process::{
+        Target,
+        allocator::{self, Allocator},
+        mapping::Mapping,
+        memory::LiveMemory,
+        root,
+    },
     unwind::modules::ModuleTables,
 };
 
@@ -40,6 +46,10 @@ pub(super) struct Attached {
     pub(super) ring: RingSource,
     pub(super) unwinder: Unwinder,
     pub(super) probes: Probes,
+    /// Paths of modules that have an allocator which they do not export, as far as it was said whether it is seen.
+    pub(super) own_allocators: BTreeSet<String>,
+    /// Is malloc watched?
+    pub(super) watches_allocator: bool,
     /// The JVM that the target will probably become.
     pub(super) expected_jvm: Option<ExpectedJvm>,
 }
@@ -67,7 +77,8 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
     let pid = target.pid;
     let memory = LiveMemory::open(pid)
         .map_err(|error| RecordError::lacking(format!("cannot read the memory of pid {pid}: {error}")))?;
-    let found = allocator::find(target, Some(&memory));
+    let mut found = allocator::find(target, Some(&memory));
+    let own_allocators = found.own().map(|allocator| allocator.path.clone()).collect();
     let watches_allocator = options.probes == ProbeSet::Full;
     if watches_allocator && found.functions.is_empty() {
         return Err(RecordError::lacking(format!("no malloc was found in pid {pid} ({})", target.comm))
@@ -107,7 +118,8 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         error => lacking(error),
     };
     if watches_allocator {
-        probes.attach_allocator(plan::place(target, found.functions)).map_err(unplaced)?;
+        probes.attach_allocator(plan::place_allocators(target, &mut found)).map_err(unplaced)?;
+        found.allocators.iter().filter_map(Allocator::unseen).for_each(|sentence| probes.note(&sentence));
         phase("allocator probes attached");
     } else {
         probes.note(
@@ -127,7 +139,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
     }
     phase("tracepoints attached");
     let unwinder = Unwinder::new(kernel, modules, memory);
-    Ok(Attached { tables, ring, unwinder, probes, expected_jvm })
+    Ok(Attached { tables, ring, unwinder, probes, own_allocators, watches_allocator, expected_jvm })
 }
 
 fn config(target: &Target, options: &Options) -> Config {

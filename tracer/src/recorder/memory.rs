@@ -5,7 +5,7 @@ use super::{
     ErrorKind, RecordError, attach::Attached, memory_sampler::MemorySampler, memory_snapshot::MemorySnapshot,
 };
 use crate::{
-    process::{Pid, target::Status},
+    process::{Pid, module::file_name, target::Status},
     recording::{CodeCache, Memory, Writer},
     session::Session,
 };
@@ -107,6 +107,16 @@ impl MemoryRecord {
             if let Some(heap) = snapshot.java_heap() {
                 let set = attached.tables.set_java_heap(heap.start, heap.end);
                 set.map_err(|error| RecordError::caused(ErrorKind::Failed, &error))?;
+            }
+        }
+        for path in std::mem::take(&mut snapshot.own_allocators) {
+            if attached.watches_allocator && !attached.own_allocators.contains(&path) {
+                writer.note(&format!(
+                    "{} was loaded during the recording and has an allocator of its own: the memory that it gives is in \
+                     no total",
+                    file_name(&path)
+                ))?;
+                attached.own_allocators.insert(path);
             }
         }
         writer.memory(snapshot.time_ns(), &snapshot.memory(&session.mappings))?;

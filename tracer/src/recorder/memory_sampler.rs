@@ -15,7 +15,7 @@ use crate::{
     hotspot::{self, Hotspot, Symbols, stats::ConcurrentCycles},
     limits,
     process::{
-        Module, Pid, jvm, mapping,
+        Module, Pid, allocator, jvm, mapping,
         memory::LiveMemory,
         module,
         pagemap::PageMap,
@@ -167,6 +167,8 @@ struct Observer {
     /// The executable mappings: where each is, and of which file.
     code: Vec<(u64, u64)>,
     modules: Vec<Module>,
+    /// Indices of modules that have an allocator which they do not export.
+    own_allocators: Vec<usize>,
     symbols: Option<Symbols>,
     jvm: Option<Hotspot>,
     /// Segments of the code cache, as they were when it was last walked.
@@ -181,6 +183,7 @@ impl Observer {
             pid,
             code: Vec::new(),
             modules: Vec::new(),
+            own_allocators: Vec::new(),
             symbols: None,
             jvm: None,
             code_heaps: Vec::new(),
@@ -197,6 +200,7 @@ impl Observer {
         let source = vmmap::MapSource {
             pid: self.pid,
             modules: &self.modules,
+            own_allocators: &self.own_allocators,
             memory: &memory,
             residency: &residency,
             jvm: self.jvm.as_ref(),
@@ -219,6 +223,8 @@ impl Observer {
             tracing::warn!("the process's structures are damaged: its memory was not looked at to the end");
             return None;
         }
+        let own = self.own_allocators.iter().filter_map(|&index| self.modules.get(index));
+        let own_allocators = own.map(|module| module.path.clone()).collect();
         let took_ns = cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
@@ -232,6 +238,7 @@ impl Observer {
             map,
             limits,
             code,
+            own_allocators,
         })
     }
 
@@ -249,6 +256,7 @@ impl Observer {
         let code: Vec<(u64, u64)> = code.map(|mapping| (mapping.start, mapping.inode)).collect();
         if code != self.code {
             self.modules = module::modules(self.pid, &mappings);
+            self.own_allocators = allocator::of_modules_alone(self.pid, &self.modules);
             self.code = code;
         }
         if self.jvm.is_none()

@@ -26,6 +26,8 @@ pub(super) struct MemorySnapshot {
     pub(super) limits: Vec<Limit>,
     /// The code cache; walked when the heap is.
     pub(super) code: Option<CodeCache>,
+    /// Paths of modules that have an allocator which they do not export.
+    pub(super) own_allocators: Vec<String>,
 }
 
 impl MemorySnapshot {

@@ -11,7 +11,7 @@ use super::divide::divide;
 use super::owner::Owner;
 use super::smaps::{self, Usage, Vma};
 use super::stacks::{self, ThreadStack};
-use super::{allocator, named};
+use super::{allocator, named, own_allocators};
 use crate::glibc::{self, Malloc};
 use crate::hotspot::{Hotspot, JvmRange, RangeKind};
 use crate::process::mapping::Mapping;
@@ -26,6 +26,8 @@ pub struct MapSource<'a> {
     pub pid: Pid,
     pub modules: &'a [Module],
     pub memory: &'a dyn ProcessMemory,
+    /// Indices of the modules that have an allocator which they do not export.
+    pub own_allocators: &'a [usize],
     /// Tells the owners of one mapping apart.
     pub residency: &'a dyn Residency,
     pub jvm: Option<&'a Hotspot>,
@@ -191,7 +193,27 @@ impl Claims {
             None => claims.mapped_chunks(source, vmas),
         }
         claims.collector(source, vmas);
+        claims.own_allocators(source, vmas);
         claims
+    }
+
+    /// Memory that is left, and that a library's own allocator mapped.
+    fn own_allocators(&mut self, source: &MapSource<'_>, vmas: &[Vma]) {
+        let modules = source.own_allocators.iter().filter_map(|index| source.modules.get(*index));
+        for module in modules {
+            let could_be = |vma: &&Vma| {
+                let is_stack = vma.mapping.path == "[stack]" || vma.mapping.path == "[heap]";
+                vma.is_anonymous() && vma.mapping.writable && !vma.mapping.shared && !is_stack
+            };
+            let pieces = vmas.iter().filter(could_be).flat_map(|vma| self.within(vma));
+            let left: Vec<Range<u64>> =
+                pieces.filter(|(_, claim)| claim.is_none()).map(|(range, _)| range).collect();
+            for index in own_allocators::claimed(module, &left, source.memory, source.residency) {
+                if let Some(range) = left.get(index) {
+                    self.add(range.clone(), Owner::OwnAllocator, module.name().to_owned());
+                }
+            }
+        }
     }
 
     /// malloc's arenas; chunks that have a mapping of their own come later. `later`: what is somebody's

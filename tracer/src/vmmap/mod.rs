@@ -10,6 +10,7 @@ mod allocator;
 mod build;
 mod divide;
 mod named;
+mod own_allocators;
 mod owner;
 mod smaps;
 mod stacks;

@@ -17,6 +17,8 @@ pub enum Owner {
     MallocArena,
     /// Allocations that have a mapping of their own.
     MallocMapped,
+    /// Memory of allocators that libraries have for themselves.
+    OwnAllocator,
     Library,
     MappedFile,
     SharedMemory,
@@ -28,7 +30,7 @@ pub enum Owner {
 
 impl Owner {
     /// Owners in the order in which they are listed when equal.
-    pub const ALL: [Owner; 16] = [
+    pub const ALL: [Owner; 17] = [
         Owner::JavaHeap,
         Owner::Metaspace,
         Owner::ClassSpace,
@@ -39,6 +41,7 @@ impl Owner {
         Owner::CachedStack,
         Owner::MallocArena,
         Owner::MallocMapped,
+        Owner::OwnAllocator,
         Owner::Library,
         Owner::MappedFile,
         Owner::SharedMemory,
@@ -60,6 +63,7 @@ impl Owner {
             Owner::CachedStack => "cached-stack",
             Owner::MallocArena => "malloc-arena",
             Owner::MallocMapped => "malloc-mapped",
+            Owner::OwnAllocator => "library-allocator",
             Owner::Library => "library",
             Owner::MappedFile => "mapped-file",
             Owner::SharedMemory => "shared-memory",
@@ -82,6 +86,7 @@ impl Owner {
             Owner::CachedStack => "stacks of ended threads",
             Owner::MallocArena => "malloc: arenas",
             Owner::MallocMapped => "malloc: large blocks",
+            Owner::OwnAllocator => "libraries' own allocators",
             Owner::Library => "programs, libraries",
             Owner::MappedFile => "mapped files",
             Owner::SharedMemory => "shared memory",

@@ -6,7 +6,7 @@ use crate::process::memory::LiveMemory;
 use crate::process::pagemap::PageMap;
 use crate::process::read_budget::ReadBudget;
 use crate::process::target::Status;
-use crate::process::{Target, TargetError};
+use crate::process::{Target, TargetError, allocator};
 
 /// A map, and what it lacks.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub fn of_process(target: &Target) -> Result<Taken, TargetError> {
         pid,
         modules: &target.modules,
         memory: &memory,
+        own_allocators: &allocator::of_modules_alone(pid, &target.modules),
         residency: &residency,
         jvm: jvm.as_ref(),
         walks_heap: true,

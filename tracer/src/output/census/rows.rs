@@ -67,6 +67,7 @@ impl Rows {
             ("compile queues", "compile_queues"),
             ("Native Memory Tracking", "native_memory_tracking"),
             ("limits", "limits"),
+            ("libraries' own allocators", "own_allocators"),
             ("all that is missing here", "reading"),
         ] {
             rows.unknown(name, key, census);

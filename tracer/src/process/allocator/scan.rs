@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hidden::{self, Hidden};
 use super::{Function, SkipReason, Skipped};
+use crate::process::Pid;
 use crate::process::elf::{Elf, ElfError, Section, Symbol, SymbolTable, Symbols, u64_at};
 use crate::process::module::Module;
 use crate::process::target::Target;
@@ -15,6 +17,8 @@ pub(super) struct Definition {
     pub(super) vaddr: u64,
     pub(super) file_offset: u64,
     pub(super) size: u64,
+    /// Only the module itself can call it.
+    pub(super) private: bool,
 }
 
 /// The symbols of the family in a target's modules.
@@ -27,6 +31,8 @@ pub(super) struct Scan {
     /// Entries of global offset tables for functions of the family: by their runtime address, the
     /// name.
     pub(super) imports: BTreeMap<u64, String>,
+    /// Allocators that modules do not export: by the module's index, the kind, and whether there are definitions.
+    pub(super) hidden: BTreeMap<usize, (&'static str, bool)>,
     pub(super) skipped: Vec<Skipped>,
 }
 
@@ -36,7 +42,7 @@ impl Scan {
         let executable = target.modules.iter().position(|module| Some(module.path.as_str()) == executable);
         let mut scan = Self { executable, ..Self::default() };
         for (index, module) in target.modules.iter().enumerate() {
-            if let Err(error) = scan.module(index, module) {
+            if let Err(error) = scan.module(target.pid, index, module) {
                 tracing::debug!(path = module.path, %error, "no symbols");
             }
         }
@@ -45,8 +51,7 @@ impl Scan {
 
     /// The modules whose malloc is called.
     pub(super) fn modules_in_use(&self, target: &Target, bound: &BTreeSet<u64>) -> BTreeSet<usize> {
-        let mallocs =
-            || self.definitions.iter().filter(|(_, definition)| definition.names.contains("malloc"));
+        let mallocs = || self.definitions.iter().filter(|(_, of)| !of.private && of.names.contains("malloc"));
         let called =
             mallocs().filter(|(address, of)| self.executable == Some(of.module) || bound.contains(address));
         let in_use: BTreeSet<usize> = called.map(|(_, definition)| definition.module).collect();
@@ -58,7 +63,7 @@ impl Scan {
     }
 
     /// Collects the definitions and imports of one module.
-    fn module(&mut self, index: usize, module: &Module) -> Result<(), ElfError> {
+    fn module(&mut self, pid: Pid, index: usize, module: &Module) -> Result<(), ElfError> {
         let elf = module.elf()?;
         let dynamic = elf.symbols(SymbolTable::Dynamic)?;
         self.imports(&elf, &dynamic, module)?;
@@ -91,12 +96,37 @@ impl Scan {
                     vaddr: symbol.vaddr,
                     file_offset,
                     size: symbol.size,
+                    private: false,
                 });
             definition.function = definition.function.min(function);
             definition.size = definition.size.max(symbol.size);
             definition.names.insert(name);
         }
+        // The dynamic linker's own malloc is for the time before there is another.
+        if !is_allocator && kind(module) != "dynamic linker" {
+            let hidden = hidden::find(pid, module, &elf, &dynamic, &mut self.skipped);
+            hidden.into_iter().for_each(|hidden| self.hidden(index, module, hidden));
+        }
         Ok(())
+    }
+
+    fn hidden(&mut self, index: usize, module: &Module, hidden: Hidden) {
+        self.hidden.insert(index, (hidden.kind, !hidden.functions.is_empty()));
+        for found in hidden.functions {
+            let definition =
+                self.definitions.entry(module.address(found.vaddr)).or_insert_with(|| Definition {
+                    function: found.function,
+                    names: BTreeSet::new(),
+                    module: index,
+                    vaddr: found.vaddr,
+                    file_offset: found.file_offset,
+                    size: found.size,
+                    private: true,
+                });
+            definition.function = definition.function.min(found.function);
+            definition.size = definition.size.max(found.size);
+            definition.names.insert(found.name);
+        }
     }
 
     /// Collects a module's entries of the global offset table for the family.

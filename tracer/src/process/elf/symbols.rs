@@ -46,6 +46,11 @@ impl Symbols {
         self.table.chunks_exact(SYMBOL_BYTES).map(|entry| self.decode(entry))
     }
 
+    /// Is there no symbol but the null symbol?
+    pub fn is_empty(&self) -> bool {
+        self.table.len() <= SYMBOL_BYTES
+    }
+
     /// The symbol at `index`.
     pub fn get(&self, index: usize) -> Option<Symbol<'_>> {
         let start = index.checked_mul(SYMBOL_BYTES)?;
