@@ -389,14 +389,14 @@ fn cores_that_lie_end_in_an_answer_or_a_refusal() {
     let (text, _) = look().expect("who holds what");
     assert!(text.contains("Inflater"), "{text}");
     let mut whole = 0;
-    let censuses = LyingCore::open(&path, SMALL).each_lie(Duration::from_secs(20), || {
+    let censuses = LyingCore::open(&path, SMALL).each_lie(Duration::from_secs(20), 200 << 20, || {
         let census = tracer::census::of_core(&path)?;
         whole += u32::from(census.census.malloc.is_some() && census.census.class_loaders.is_some());
         let json = serde_json::to_string(&census)?;
         Ok((tracer::output::census::render(&census, Screen::default()), json))
     });
     assert!(censuses >= 4 && whole >= 1, "{censuses} censuses, {whole} of them with all parts");
-    let looks = LyingCore::open(&path, WITH_HEAP).each_lie(Duration::from_secs(60), look);
+    let looks = LyingCore::open(&path, WITH_HEAP).each_lie(Duration::from_secs(60), 1 << 30, look);
     assert!(looks >= 4, "{looks} looks");
 }
 

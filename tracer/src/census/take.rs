@@ -76,7 +76,8 @@ fn mark(census: &mut Census, budget: &ReadBudget) {
 /// As [`of_process`], or it was not done by then.
 pub fn by_deadline(pid: Pid, deadline: Instant) -> Result<Census, TakeError> {
     let begin = Instant::now();
-    let budget = ReadBudget::until(deadline);
+    let resident = Status::read(pid.leader()).map_or(0, |status| status.rss_bytes);
+    let budget = ReadBudget::until(deadline, resident);
     let census = take(pid, &budget)?;
     // A census that was cut short is not whole.
     let is_late = budget.is_spent() || Instant::now() >= deadline;

@@ -111,7 +111,7 @@ mod tests {
         }
         assert_eq!(pages.pages.borrow().len(), 2);
         // A list that is its own next lies in one page: the pages alone would give it for ever.
-        let memory = Endless(ReadBudget::until(Instant::now()));
+        let memory = Endless(ReadBudget::until(Instant::now(), 0));
         let pages = Pages::new(&memory);
         assert!(pages.read_u64(0x1000).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
     }

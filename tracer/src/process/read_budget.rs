@@ -1,15 +1,20 @@
 //! The budget of a command, or of one look of the recorder, for everything that it reads of a foreign process.
 //!
 //! Structures of a process may be damaged, or made to keep their reader busy. Each walk has bounds of its own; this is
-//! the bound of all of them together. When it is spent, every read fails, so all walks end, and what they give is not
-//! whole.
+//! the bound of all of them together, of time and of the memory that readers keep. When it is spent, every read fails,
+//! so all walks end, and what they give is not whole.
+//!
+//! Memory is not counted where it is kept, which one place would forget: it is this process's own, as the kernel counts
+//! it, beyond what it was when the look began.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
+use tracer_common::arch::PAGE_BYTES;
 
 /// CPU time that any process may take, and more for each GiB that it really has in memory.
 const FIXED_NS: u64 = 2_000_000_000;
@@ -18,6 +23,12 @@ const NS_PER_GIB: u64 = 500_000_000;
 /// counts as several.
 const READS_PER_LOOK: u64 = 16;
 const BYTES_PER_READ: u64 = 16 << 10;
+/// Memory that may be kept of any process, and more for each GiB that it really has in memory. A census of a JVM with
+/// 100,000 classes keeps some 40 MiB.
+const FIXED_KEPT_BYTES: u64 = 128 << 20;
+const KEPT_BYTES_PER_GIB: u64 = 64 << 20;
+/// CPU time between two looks at this process's memory: little can be filled meanwhile.
+const KEPT_LOOK_NS: u64 = 2_000_000;
 
 /// A budget, shared by all who read for one command.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +39,49 @@ struct Shared {
     limit: Limit,
     reads: AtomicU64,
     is_spent: AtomicBool,
+    kept: Kept,
+}
+
+/// Memory of this process that is kept for the look.
+#[derive(Debug)]
+struct Kept {
+    allowed: AtomicU64,
+    /// Size at which there is too much.
+    end: AtomicU64,
+    /// Time of the thread's CPU at which it is looked at again.
+    due_ns: AtomicU64,
+    is_too_much: AtomicBool,
+}
+
+impl Kept {
+    fn new(allowed: u64) -> Self {
+        let kept = Self {
+            allowed: AtomicU64::new(allowed),
+            end: AtomicU64::default(),
+            due_ns: AtomicU64::default(),
+            is_too_much: AtomicBool::default(),
+        };
+        kept.renew(allowed);
+        kept
+    }
+
+    fn renew(&self, allowed: u64) {
+        self.allowed.store(allowed, Ordering::Relaxed);
+        let end = own_bytes().map_or(u64::MAX, |bytes| bytes.saturating_add(allowed));
+        self.end.store(end, Ordering::Relaxed);
+        self.due_ns.store(0, Ordering::Relaxed);
+        self.is_too_much.store(false, Ordering::Relaxed);
+    }
+
+    fn is_spent(&self, now_ns: u64) -> bool {
+        if now_ns < self.due_ns.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.due_ns.store(now_ns.saturating_add(KEPT_LOOK_NS), Ordering::Relaxed);
+        let is_spent = own_bytes().is_some_and(|bytes| bytes > self.end.load(Ordering::Relaxed));
+        self.is_too_much.fetch_or(is_spent, Ordering::Relaxed);
+        is_spent
+    }
 }
 
 #[derive(Debug)]
@@ -41,9 +95,9 @@ enum Limit {
 }
 
 impl ReadBudget {
-    /// A budget of which nothing is read any more from `deadline` on.
-    pub fn until(deadline: Instant) -> Self {
-        Self::new(Limit::Moment(deadline))
+    /// A budget for a process of which `bytes` are really there, of which nothing is read any more from `deadline` on.
+    pub fn until(deadline: Instant, bytes: u64) -> Self {
+        Self::new(Limit::Moment(deadline), kept_bytes(bytes))
     }
 
     /// The budget for a process of which `bytes` are really there: 2 s of the calling thread's CPU time, and half a
@@ -51,7 +105,7 @@ impl ReadBudget {
     pub fn for_bytes(bytes: u64) -> Self {
         let allowed = allowed_ns(bytes);
         let end = AtomicU64::new(thread_cpu_ns().saturating_add(allowed));
-        Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end })
+        Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end }, kept_bytes(bytes))
     }
 
     /// Begins another look at the same process, by the calling thread: a recorder's reader lives as long as its
@@ -62,18 +116,25 @@ impl ReadBudget {
         {
             allowed.store(allowed_ns(bytes), Ordering::Relaxed);
             end.store(thread_cpu_ns().saturating_add(allowed_ns(bytes)), Ordering::Relaxed);
+            shared.kept.renew(kept_bytes(bytes));
             shared.is_spent.store(false, Ordering::Relaxed);
         }
     }
 
     /// Budget as of [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for
-    /// each GiB, which is many times what it takes.
+    /// each GiB, which is many times what it takes. Memory is not bounded here: whoever copies a heap asks first
+    /// whether there is room for it.
     pub fn for_marking(bytes: u64) -> Self {
-        Self::for_bytes(marked(bytes))
+        let budget = Self::for_bytes(marked(bytes));
+        if let Some(shared) = &budget.0 {
+            shared.kept.end.store(u64::MAX, Ordering::Relaxed);
+        }
+        budget
     }
 
-    fn new(limit: Limit) -> Self {
-        Self(Some(Arc::new(Shared { limit, reads: AtomicU64::new(0), is_spent: AtomicBool::new(false) })))
+    fn new(limit: Limit, kept_bytes: u64) -> Self {
+        let (reads, is_spent) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Some(Arc::new(Shared { limit, reads, is_spent, kept: Kept::new(kept_bytes) })))
     }
 
     /// Counts a read of so many bytes.
@@ -89,11 +150,12 @@ impl ReadBudget {
             if before > 0 && before / READS_PER_LOOK == before.wrapping_add(counts) / READS_PER_LOOK {
                 return Ok(());
             }
+            let now_ns = thread_cpu_ns();
             let is_over = match &shared.limit {
                 Limit::Moment(deadline) => Instant::now() >= *deadline,
-                Limit::CpuNs { end, .. } => thread_cpu_ns() >= end.load(Ordering::Relaxed),
+                Limit::CpuNs { end, .. } => now_ns >= end.load(Ordering::Relaxed),
             };
-            if !is_over {
+            if !is_over && !shared.kept.is_spent(now_ns) {
                 return Ok(());
             }
             shared.is_spent.store(true, Ordering::Relaxed);
@@ -104,6 +166,13 @@ impl ReadBudget {
     /// Reason why what was read is not whole. `None` if it was read to the end.
     pub fn cut_short(&self) -> Option<String> {
         let shared = self.0.as_ref().filter(|_| self.is_spent())?;
+        if shared.kept.is_too_much.load(Ordering::Relaxed) {
+            let allowed = shared.kept.allowed.load(Ordering::Relaxed) >> 20;
+            return Some(format!(
+                "reading was stopped when it had taken {allowed} MiB, which is more than such a process takes unless its \
+                 structures are damaged"
+            ));
+        }
         let seconds = match &shared.limit {
             Limit::Moment(_) => return Some("the time was up".to_owned()),
             Limit::CpuNs { allowed, .. } => allowed.load(Ordering::Relaxed) as f64 / 1e9,
@@ -130,6 +199,22 @@ fn allowed_ns(bytes: u64) -> u64 {
     FIXED_NS.saturating_add(((bytes >> 20).saturating_mul(NS_PER_GIB)) >> 10)
 }
 
+/// Bytes that may be kept of a process of which `bytes` are really there.
+fn kept_bytes(bytes: u64) -> u64 {
+    FIXED_KEPT_BYTES.saturating_add(((bytes >> 20).saturating_mul(KEPT_BYTES_PER_GIB)) >> 10)
+}
+
+/// Resident memory of this process that is of no file.
+fn own_bytes() -> Option<u64> {
+    let mut text = [0; 128];
+    let length = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text)).ok()?;
+    let text = std::str::from_utf8(text.get(..length)?).ok()?;
+    let mut pages = text.split(' ').map(str::parse::<u64>);
+    // size resident shared ...
+    let (resident, shared) = (pages.nth(1)?.ok()?, pages.next()?.ok()?);
+    Some(resident.saturating_sub(shared).saturating_mul(PAGE_BYTES))
+}
+
 fn thread_cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
@@ -143,13 +228,15 @@ mod tests {
     fn a_spent_budget_stays_spent() {
         let none = ReadBudget::default();
         assert!(none.read(8).is_ok() && !none.is_spent());
-        let over = ReadBudget::until(Instant::now());
+        let over = ReadBudget::until(Instant::now(), 0);
         let other = over.clone();
         assert!(over.read(8).is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
         assert!(other.is_spent() && other.read(8).is_err());
         // A long read looks at the clock at once.
-        let late =
-            ReadBudget::new(Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(u64::MAX) });
+        let late = ReadBudget::new(
+            Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(u64::MAX) },
+            u64::MAX,
+        );
         assert!(late.read(8).is_ok());
         if let Some(Shared { limit: Limit::CpuNs { end, .. }, .. }) = late.0.as_deref() {
             end.store(0, Ordering::Relaxed);
@@ -164,12 +251,11 @@ mod tests {
 
     #[test]
     fn a_reader_without_an_end_comes_to_one() {
-        let budget = ReadBudget::new(Limit::CpuNs {
-            allowed: AtomicU64::new(5_000_000),
-            end: AtomicU64::new(thread_cpu_ns() + 5_000_000),
-        });
-        assert_eq!(budget.cut_short(), None);
         let before = thread_cpu_ns();
+        let end = AtomicU64::new(before + 5_000_000);
+        let limit = Limit::CpuNs { allowed: AtomicU64::new(5_000_000), end };
+        let budget = ReadBudget::new(limit, u64::MAX);
+        assert_eq!(budget.cut_short(), None);
         while budget.read(8).is_ok() {
             std::hint::black_box(std::fs::metadata("/proc/self").is_ok());
         }
@@ -177,5 +263,28 @@ mod tests {
         assert!(budget.is_spent() && budget.cut_short().is_some_and(|why| why.contains("after 0.0 s")));
         budget.renew(0);
         assert!(!budget.is_spent() && budget.read(8).is_ok());
+    }
+
+    #[test]
+    fn one_who_keeps_all_that_it_reads_comes_to_an_end() {
+        let before = own_bytes().expect("the size of this process");
+        // Half an hour: it is not the time that ends it.
+        let budget = ReadBudget::until(Instant::now() + std::time::Duration::from_secs(1800), 0);
+        let other = budget.clone();
+        let mut kept: Vec<Vec<u8>> = Vec::new();
+        while budget.read(4096).is_ok() && kept.len() < 1 << 18 {
+            kept.push(vec![1; 4096]);
+        }
+        assert!(other.is_spent() && other.read(8).is_err());
+        let bytes = own_bytes().expect("the size of this process").saturating_sub(before);
+        // Other tests run meanwhile.
+        assert!(kept.len() >= 4096 && bytes < FIXED_KEPT_BYTES + (64 << 20), "{} {bytes}", kept.len());
+        assert!(budget.cut_short().is_some_and(|why| why.contains("128 MiB")));
+        assert_eq!(kept_bytes(3 << 30), 320 << 20);
+        // What a heap is copied to is asked for elsewhere.
+        drop(kept);
+        let budget = ReadBudget::for_marking(0);
+        let kept = vec![1_u8; 160 << 20];
+        assert!((0..100).all(|_| budget.read(1 << 20).is_ok()), "{}", kept.len());
     }
 }

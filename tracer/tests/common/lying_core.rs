@@ -42,16 +42,17 @@ impl LyingCore {
     }
 
     /// Gives one lie after another to `read`, which makes a text and JSON; each must end within `cpu` of the thread's
-    /// CPU time. Gives how many answers there were.
+    /// CPU time, and take no more than `most_bytes` of memory. Gives how many answers there were.
     pub(crate) fn each_lie(
         &self,
         cpu: Duration,
+        most_bytes: u64,
         mut read: impl FnMut() -> Result<(String, String), Box<dyn Error>>,
     ) -> u32 {
         let (begin, mut answers) = (Instant::now(), 0);
         for seed in 0..LIES {
             let before = self.change(seed);
-            let started = thread_cpu();
+            let (started, memory) = (thread_cpu(), Memory::watch());
             match read() {
                 Ok((text, json)) => {
                     answers += 1;
@@ -66,6 +67,8 @@ impl LyingCore {
             }
             let took = thread_cpu().saturating_sub(started);
             assert!(took < cpu, "seed {seed} took {took:?}");
+            let taken = memory.taken_bytes();
+            assert!(taken <= most_bytes, "seed {seed} took {} MiB", taken >> 20);
             for (offset, old) in before.into_iter().rev() {
                 self.file.write_all_at(&old, offset).expect("written");
             }
@@ -140,6 +143,30 @@ fn words_of(path: &Path, max_bytes: u64) -> Vec<Word> {
     }
     assert!(words.len() > 1000, "{} words", words.len());
     words
+}
+
+/// The memory of this process, from a moment on.
+struct Memory {
+    before: u64,
+}
+
+impl Memory {
+    fn watch() -> Self {
+        // The largest size so far is the present one again.
+        std::fs::write("/proc/self/clear_refs", "5").expect("written");
+        Self { before: status_bytes("VmRSS:") }
+    }
+
+    /// The largest size since then, beyond the first.
+    fn taken_bytes(&self) -> u64 {
+        status_bytes("VmHWM:").saturating_sub(self.before)
+    }
+}
+
+fn status_bytes(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("readable");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
 }
 
 fn thread_cpu() -> Duration {

@@ -7,10 +7,10 @@
 //! itself; names with an allocator's own prefix count where the module has that allocator's messages. A module that has
 //! the messages and no such symbols has an allocator that cannot be seen, which is said.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
-use tracer_common::arch::PAGE_BYTES;
 
 use super::{Function, SkipReason, Skipped, scan};
 use crate::process::Pid;
@@ -19,15 +19,17 @@ use crate::process::elf::{Elf, Segment, Symbol, SymbolTable, Symbols};
 use crate::process::module::Module;
 
 /// Allocators by their messages, and the prefixes that their builds give the functions of the family.
-const KNOWN: [(&str, &[u8], &[&str]); 3] = [
+const KNOWN: [(&str, &[&str]); 3] = [
     // `_rjem_`: as Rust's tikv-jemallocator builds it.
-    ("jemalloc", b"<jemalloc>: ", &["je_", "_rjem_"]),
-    ("mimalloc", b"mimalloc: ", &[]),
-    ("tcmalloc", b"tcmalloc: ", &[]),
+    ("jemalloc", &["je_", "_rjem_"]),
+    ("mimalloc", &[]),
+    ("tcmalloc", &[]),
 ];
-/// The messages of [`KNOWN`].
+/// The beginning of their messages. Written so that this program does not contain it itself.
 static MESSAGES: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new("(?-u)<jemalloc>: |mimalloc: |tcmalloc: ").ok());
+    LazyLock::new(|| Regex::new("(?-u)<(jemalloc)[>]: |(mimalloc)[:] |(tcmalloc)[:] ").ok());
+/// Messages that an allocator has at least: one may be a mere mention.
+const MIN_MESSAGES: usize = 2;
 /// Functions without which a recording of an allocator would be wrong.
 const ESSENTIAL: [Function; 4] = [Function::Malloc, Function::Calloc, Function::Realloc, Function::Free];
 /// Functions by which a module gets memory from the kernel.
@@ -133,19 +135,25 @@ fn known(elf: &Elf) -> Option<(&'static str, &'static [&'static str])> {
     let apart = elf.segments.iter().filter(constant).any(|segment| !segment.is_code());
     let searched = elf.segments.iter().filter(constant).filter(|segment| !apart || !segment.is_code());
     let mut left = MAX_SEARCHED_BYTES;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for segment in searched {
         let (mut offset, end) = (segment.offset, segment.offset.saturating_add(segment.file_size.min(left)));
         left = left.saturating_sub(segment.file_size);
         while offset < end {
             let Ok(bytes) = elf.bytes(offset, PIECE_BYTES.min(end - offset)) else { break };
-            let message = MESSAGES.as_ref().and_then(|messages| messages.find(&bytes));
-            let found =
-                message.and_then(|message| KNOWN.iter().find(|(_, known, _)| *known == message.as_bytes()));
-            if let Some((kind, _, prefixes)) = found {
-                return Some((kind, prefixes));
+            let messages = MESSAGES.as_ref().map(|messages| messages.captures_iter(&bytes));
+            for message in messages.into_iter().flatten() {
+                let name = message.iter().skip(1).flatten().next();
+                let name =
+                    name.and_then(|name| KNOWN.iter().find(|(kind, _)| kind.as_bytes() == name.as_bytes()));
+                let Some((kind, prefixes)) = name else { continue };
+                let count = counts.entry(*kind).or_insert(0);
+                *count += 1;
+                if *count >= MIN_MESSAGES {
+                    return Some((kind, prefixes));
+                }
             }
-            // Pieces overlap by more than a message.
-            offset = offset.saturating_add(PIECE_BYTES - PAGE_BYTES);
+            offset = offset.saturating_add(PIECE_BYTES);
         }
     }
     None
