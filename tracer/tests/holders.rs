@@ -21,11 +21,11 @@ use common::recorder::{tracer, tracer_output};
 use common::report::number;
 use common::skip;
 use serde_json::Value;
-use tracer::hotspot::heap::{ClassCount, HeapCopy};
+use tracer::hotspot::heap::{ClassCount, HeapCopy, used_bytes};
 use tracer::hotspot::{Hotspot, readable_class_name};
 use tracer::process::hold::Hold;
 use tracer::process::memory::{BulkMemory, LiveMemory};
-use tracer::process::pagemap::PageMap;
+use tracer::process::pagemap::{PageMap, ResidentMemory};
 use tracer::process::{Pid, inspect, mapping};
 
 const COLLECTORS: [&str; 3] = ["-XX:+UseG1GC", "-XX:+UseParallelGC", "-XX:+UseSerialGC"];
@@ -112,8 +112,16 @@ fn start(
     }
 }
 
-/// Number of objects of each class that are reachable, by a look at the held process, and how many only by stacks.
-fn reachable(pid: Pid) -> HashMap<String, ClassCount> {
+/// What a look at the held process shows.
+struct Reachable {
+    /// Number of objects of each class that are reachable, and how many only by stacks.
+    counts: HashMap<String, ClassCount>,
+    used_bytes: u64,
+    /// Bytes that needed no copy.
+    uncopied_bytes: u64,
+}
+
+fn reachable(pid: Pid) -> Reachable {
     let target = inspect(pid).expect("a process");
     let jvm = target.jvm.as_ref().expect("a JVM");
     let memory = || LiveMemory::open(pid).expect("its memory");
@@ -121,16 +129,24 @@ fn reachable(pid: Pid) -> HashMap<String, ClassCount> {
     let mappings = mapping::read(pid).expect("mappings");
     let heap = hotspot.heap(&mappings, &jvm.libjvm.path).expect("a heap that is understood");
     let residency = PageMap::open(pid).expect("a page map");
-    let mut copy = HeapCopy::reserve(heap.spaces().expect("spaces").extent).expect("room");
+    let spaces = heap.spaces().expect("spaces");
+    let mut copy = HeapCopy::reserve(spaces.extent).expect("room");
+    let bulk = BulkMemory::new(pid);
+    let arrays = heap.large_arrays(&ResidentMemory::new(&bulk, &residency), &spaces.used);
     let hold = Hold::begin(pid, Duration::from_secs(20)).expect("held");
     assert!(!heap.collections().expect("collections").active, "a program at rest does not collect");
-    copy.fill(&BulkMemory::new(pid), &heap.spaces().expect("spaces").used, &[], &|| true).expect("copied");
+    let used = heap.spaces().expect("spaces").used;
+    heap.fill(&mut copy, &bulk, &used, &arrays, &|| true).expect("copied");
+    let uncopied = heap.uncopied(&used, &arrays);
     let roots = heap.roots(hold.threads(), &residency).expect("roots");
     assert!(hold.release().in_time);
-    let (counts, quality) =
-        heap.look(&copy, roots, |look| (look.class_counts(), look.quality())).expect("a mark");
+    let ((counts, quality), walked) = heap
+        .look(&copy, roots, |look| ((look.class_counts(), look.quality()), look.each_long(&mut |_, _, _| {})))
+        .expect("a mark");
     assert!(quality.is_consistent() && quality.unknown + quality.outside <= 2, "{quality:?}");
-    counts
+    assert_eq!(walked.unproved, 0);
+    let uncopied_bytes = uncopied.iter().map(|part| part.end - part.start).sum();
+    Reachable { counts, used_bytes: used_bytes(&used), uncopied_bytes }
 }
 
 fn jcmd(java: &Path, pid: Pid, command: &str) -> String {
@@ -163,11 +179,17 @@ fn normal(name: &str) -> String {
 
 fn check_reachable(java: &Path, flags: &[&str]) {
     let (process, _stdout, _truths) = start(java, flags, "still", 100);
+    compare_with_the_jvm(java, flags, &process);
+}
+
+/// Holds what a look shows against the JVM's own collection.
+fn compare_with_the_jvm(java: &Path, flags: &[&str], process: &Process) -> Reachable {
     // The thread that answers such commands is there after the first.
     jcmd(java, process.pid(), "VM.version");
     process.until_at_rest();
     let mut ours: HashMap<String, ClassCount> = HashMap::new();
-    for (name, count) in reachable(process.pid()) {
+    let reachable = reachable(process.pid());
+    for (name, count) in reachable.counts.clone() {
         let sum = ours.entry(normal(&name)).or_default();
         sum.all += count.all;
         sum.by_stacks += count.by_stacks;
@@ -193,6 +215,7 @@ fn check_reachable(java: &Path, flags: &[&str]) {
     );
     assert!(wrong.is_empty() && all <= ALL_MADE_BY_JCMD, "{at}: {all} apart\n{}", wrong.join("\n"));
     assert!(total > 5_000, "{at}: {total}");
+    reachable
 }
 
 #[test]
@@ -202,6 +225,50 @@ fn reachable_objects_are_those_of_the_jvms_own_collection() {
     }
     for (_, java, flags) in matrix() {
         check_reachable(&java, &flags);
+    }
+}
+
+/// Old arrays of numbers are not copied, wherever they are, and nothing that they lie among is missed.
+#[test]
+fn large_arrays_need_no_copy() {
+    if !is_root() {
+        return;
+    }
+    for (_, java, flags) in matrix() {
+        for how in ["still", "busy"] {
+            let mut command = Command::new(&java);
+            // Regions in which such arrays are not humongous.
+            command.args(["-Xmx512m", "-Xms512m", "-Xmn128m"]).args(&flags);
+            if flags.contains(&COLLECTORS[0]) {
+                command.arg("-XX:G1HeapRegionSize=4m");
+            }
+            command.arg("-cp").arg(java_classes()).args(["LargeArrays", how]);
+            let (mut process, mut stdout, _stderr) = Process::start(&mut command);
+            stdout.until("ready");
+            let at = format!("{} {flags:?} {how}", java.display());
+            if how == "still" {
+                let Reachable { used_bytes, uncopied_bytes, .. } =
+                    compare_with_the_jvm(&java, &flags, &process);
+                assert!(
+                    uncopied_bytes > used_bytes / 2,
+                    "{at}: {uncopied_bytes} of {used_bytes} bytes need no copy"
+                );
+            }
+            for look in 0..if is_all() { 20 } else { 2 } {
+                let answer = holders(process.pid(), &["--max-pause", "20000"]);
+                assert_eq!(answer["quality"]["consistent"], true, "{at}: {answer:#}");
+                let groups = answer["groups"].as_array().expect("groups").iter();
+                let kept = groups.filter(|group| {
+                    group["owner"]["class"] == "java.nio.DirectByteBuffer"
+                        && group["path"][0]["name"] == "KEPT"
+                        && group["state"] == "held"
+                });
+                assert_eq!(kept.map(|group| number(group, "count")).sum::<u64>(), 100, "{at}, look {look}");
+            }
+            process.tell("");
+            assert!(stdout.rest().contains("done"), "{at}");
+            assert_eq!(process.wait().code(), Some(0), "{at}");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::sizes::Sizes;
 use super::source::HeapSource;
 use super::walk::{Chunk, HEADER_BYTES};
 use super::{Amount, Arena, Mapped};
+use crate::process::address_ranges::{joined, without};
 use crate::process::mapping::Mapping;
 use crate::process::pagemap;
 
@@ -33,7 +34,7 @@ pub(super) fn find(
 ) -> Mapped {
     let mut taken: Vec<Range<u64>> = source.excluded.to_vec();
     taken.extend(arenas.iter().flat_map(|arena| &arena.heaps).map(|heap| heap.reserved.clone()));
-    taken.sort_by_key(|range| range.start);
+    let taken = joined(taken);
     let mut mapped = Mapped { counted: parameters.map(|parameters| parameters.mapped), ..Mapped::default() };
     mapped.resident_bytes = Some(0);
     if mapped.counted == Some(Amount::default()) {
@@ -60,22 +61,6 @@ pub(super) fn find(
 
 fn may_hold_chunks(mapping: &Mapping) -> bool {
     mapping.readable && mapping.writable && !mapping.shared && mapping.inode == 0 && mapping.path.is_empty()
-}
-
-/// `range` without what is in `taken` (sorted by start).
-fn without(range: Range<u64>, taken: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut free = Vec::new();
-    let mut start = range.start;
-    for other in taken.iter().filter(|other| other.start < range.end && range.start < other.end) {
-        if other.start > start {
-            free.push(start..other.start);
-        }
-        start = start.max(other.end);
-    }
-    if start < range.end {
-        free.push(start..range.end);
-    }
-    free
 }
 
 fn in_range(source: &HeapSource<'_>, range: Range<u64>, mapped: &mut Mapped) {
@@ -114,12 +99,5 @@ mod tests {
             assert_eq!(mapped_bytes(0, word), None, "{word:#x}");
         }
         assert_eq!(mapped_bytes(16, 0x2002), None);
-    }
-
-    #[test]
-    fn a_range_without_others() {
-        assert_eq!(without(10..20, &[0..12, 14..15, 19..30]), [12..14, 15..19]);
-        assert_eq!(without(10..20, &[0..10, 20..30]), vec![10..20; 1]);
-        assert_eq!(without(10..20, &[0..25, 26..30]), []);
     }
 }

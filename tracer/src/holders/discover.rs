@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::blocks::Blocks;
-use crate::hotspot::heap::{ClassId, MarkedHeap, Object};
+use crate::hotspot::heap::{ClassId, MarkedHeap, Object, Walked};
 
 /// Bytes below which a block proves no field: small blocks are many.
 const MIN_PROOF_BYTES: u64 = 64;
@@ -43,8 +43,7 @@ pub(super) struct Hit {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) hits: Vec<Hit>,
-    /// Places at which dead objects made no sense.
-    pub(super) bad_places: u64,
+    pub(super) walked: Walked,
     /// Fields of which some values are addresses of memory that was freed: objects keep them.
     pub(super) stale: HashSet<FieldId>,
 }
@@ -74,7 +73,7 @@ pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
     let range = blocks.range();
     let mut evidence: HashMap<FieldId, Evidence> = HashMap::new();
     let mut hits = Vec::new();
-    let bad_places = look.each_long(&mut |object, offset, value| {
+    let walked = look.each_long(&mut |object, offset, value| {
         let field = FieldId { class: object.class, offset };
         let evidence = evidence.entry(field).or_default();
         evidence.values += 1;
@@ -101,5 +100,5 @@ pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
         evidence.iter().filter_map(|(field, evidence)| Some((*field, evidence.distance()?))).collect();
     hits.retain(|hit| believed.get(&hit.field) == Some(&hit.distance));
     let stale = evidence.iter().filter(|(_, evidence)| evidence.stale > 0).map(|(field, _)| *field).collect();
-    Found { hits, bad_places, stale }
+    Found { hits, walked, stale }
 }

@@ -4,15 +4,16 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::blocks::Blocks;
 use super::closure::{self, Closures};
 use super::stopped::{self, Stopper};
 use super::verdict::{Verdicts, verdicts};
-use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause};
+use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause, Prediction};
 use super::{doubt, finding, group, unstopped};
 use crate::glibc;
-use crate::hotspot::heap::{HeapAccess, HeapCopy, used_bytes};
+use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
@@ -61,9 +62,17 @@ fn of_live(
         .map_err(|error| HoldersError::NotProved(error.to_string()))?;
     let mappings = mapping::read(pid).map_err(refused)?;
     let access = hotspot.heap(&mappings, &jvm.libjvm.path)?;
-    let spaces = stopped::unheld(|| access.spaces())?;
+    let unheld_spaces = || stopped::unheld(|| access.spaces());
+    let spaces = unheld_spaces()?;
     let used = used_bytes(&spaces.used);
-    let stopper = Stopper { pid, access: &access, residency: &residency, max_pause: options.max_pause };
+    let mut stopper = Stopper {
+        pid,
+        access: &access,
+        residency: &residency,
+        max_pause: options.max_pause,
+        arrays: LargeArrays::default(),
+    };
+    stopper.note_arrays(&spaces.used);
     let needed = stopper.memory_bytes(&spaces.used);
     refuse_memory(needed, options.max_memory_bytes)?;
     stopped::refuse_swapped(&residency, &spaces.used)?;
@@ -81,32 +90,24 @@ fn of_live(
     let mut predicted = None;
     if !options.no_stop {
         let speed = stopper.measure(&spaces, &mut copy)?;
-        let prediction = stopper.predict(&spaces.used, &speed);
-        predicted = Some((prediction, speed));
-        if prediction.pause > options.max_pause {
-            notice(&Notice::TooLong { prediction, max_pause: options.max_pause });
-        }
+        let first = stopper.predict(&spaces.used, &speed);
+        let again = |first| match options.awaits_collection {
+            true => stopper.await_young_collection(first, &speed),
+            false => Ok(first),
+        };
+        predicted = Some(foresee(first, again, options.max_pause, notice)?);
     }
-    let may_hold = predicted.filter(|(prediction, _)| prediction.pause <= options.max_pause);
-    let Some((mut prediction, speed)) = may_hold else {
+    let Some(prediction) = predicted.filter(|prediction| prediction.pause <= options.max_pause) else {
         if options.no_stop {
             notice(&Notice::WillLook { used_bytes: used, memory_bytes: needed });
         }
         let bulk = BulkMemory::new(pid);
         let (verdicts, blocks, looks, failed) =
-            unstopped::look(&access, &bulk, &residency, copy, &read_blocks, notice)?;
+            unstopped::look(&access, &bulk, &residency, &stopper.arrays, copy, &read_blocks, notice)?;
         let pause =
-            Pause { method: Method::None, held: None, predicted: predicted.map(|(it, _)| it.pause), looks };
+            Pause { method: Method::None, held: None, predicted: predicted.map(|it| it.pause), looks };
         return Ok(finished(&access, &resident, &mappings, used, pause, failed, verdicts, blocks, &before));
     };
-    notice(&Notice::WillHold(prediction));
-    if options.awaits_collection {
-        let now = stopper.await_young_collection(prediction, &speed)?;
-        if now != prediction {
-            prediction = now;
-            notice(&Notice::WillHold(prediction));
-        }
-    }
     let mut retries = 0;
     for look in 1..=MAX_LOOKS {
         let snapshot = stopper.take(copy, notice)?;
@@ -114,7 +115,7 @@ fn of_live(
         let blocks = read_blocks()?;
         let verdicts =
             access.look(&snapshot.copy, snapshot.roots, |look| verdicts(look, &blocks, &before))?;
-        if verdicts.quality.is_consistent() {
+        if verdicts.is_consistent() {
             let pause = Pause {
                 method: Method::Ptrace,
                 held: Some(snapshot.held),
@@ -125,11 +126,32 @@ fn of_live(
                 &access, &resident, &mappings, used, pause, retries, verdicts, blocks, &before,
             ));
         }
-        tracing::debug!(?verdicts.quality, "not consistent");
+        tracing::debug!(?verdicts.quality, ?verdicts.walked, "not consistent");
         retries += 1;
+        stopper.note_arrays(&unheld_spaces()?.used);
         copy = reserve()?;
     }
     Err(HoldersError::Refused(format!("the heap made no sense in {MAX_LOOKS} looks: references led nowhere")))
+}
+
+/// Tells what a hold will take, and gives the last word on it: `again` predicts once more, after the young collection
+/// that is worth to be waited for. A process that would be held for too long now may not be then, and the other way round.
+fn foresee(
+    first: Prediction,
+    again: impl FnOnce(Prediction) -> Result<Prediction, HoldersError>,
+    max_pause: Duration,
+    notice: &mut dyn FnMut(&Notice),
+) -> Result<Prediction, HoldersError> {
+    if first.pause <= max_pause {
+        notice(&Notice::WillHold(first));
+    }
+    let last = again(first)?;
+    if last.pause > max_pause {
+        notice(&Notice::TooLong { prediction: last, max_pause });
+    } else if last != first {
+        notice(&Notice::WillHold(last));
+    }
+    Ok(last)
 }
 
 /// A saved process.
@@ -199,8 +221,8 @@ fn finished(
     let quality = DataQuality {
         heap: verdicts.quality,
         retries,
-        bad_places: verdicts.bad_places,
-        consistent: verdicts.quality.is_consistent(),
+        bad_places: verdicts.walked.bad_places,
+        consistent: verdicts.is_consistent(),
     };
     let mut unknown = Vec::new();
     if pause.method == Method::None {
@@ -254,4 +276,38 @@ fn available_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    fn prediction(ms: u64) -> Prediction {
+        Prediction { pause: Duration::from_millis(ms), used_bytes: ms << 20, memory_bytes: 0 }
+    }
+
+    /// The limit is held against what a hold will take at last, not against what it would have taken before.
+    #[test]
+    fn the_last_prediction_counts() {
+        let told = |first, last| {
+            let mut notices = Vec::new();
+            let again = |given| {
+                assert_eq!(given, prediction(first));
+                Ok(prediction(last))
+            };
+            let given = foresee(prediction(first), again, LIMIT, &mut |notice| notices.push(*notice));
+            assert_eq!(given, Ok(prediction(last)));
+            notices
+        };
+        let held = |ms| Notice::WillHold(prediction(ms));
+        let too_long = |ms| Notice::TooLong { prediction: prediction(ms), max_pause: LIMIT };
+        assert_eq!(told(400, 400), [held(400)]);
+        assert_eq!(told(400, 100), [held(400), held(100)]);
+        assert_eq!(told(800, 100), [held(100)]);
+        assert_eq!(told(400, 501), [held(400), too_long(501)]);
+        assert_eq!(told(800, 800), [too_long(800)]);
+        assert_eq!(told(800, 500), [held(500)]);
+    }
 }

@@ -8,12 +8,13 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{
-    HeapAccess, HeapCopy, HeapError, Roots, Space, SpaceKind, Spaces, used_bytes, without,
+    HeapAccess, HeapCopy, HeapError, LargeArrays, Roots, Space, SpaceKind, Spaces, used_bytes,
 };
 use crate::process::Pid;
+use crate::process::address_ranges::without;
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
-use crate::process::pagemap::{PageState, Residency};
+use crate::process::pagemap::{PageState, Residency, ResidentMemory};
 use crate::process::urgent::{self, Urgent};
 
 /// A collection that stops the program is waited for so long, looking this often.
@@ -95,12 +96,20 @@ pub(super) struct Stopper<'a> {
     pub(super) access: &'a HeapAccess<'a>,
     pub(super) residency: &'a dyn Residency,
     pub(super) max_pause: Duration,
+    /// Arrays that need no copy if they are still there.
+    pub(super) arrays: LargeArrays,
 }
 
 impl Stopper<'_> {
+    /// Notes the arrays that need no copy, while the process runs.
+    pub(super) fn note_arrays(&mut self, spaces: &[Space]) {
+        let memory = BulkMemory::new(self.pid);
+        self.arrays = self.access.large_arrays(&ResidentMemory::new(&memory, self.residency), spaces);
+    }
+
     /// The parts of `spaces` that are copied.
     fn copied(&self, spaces: &[Space]) -> Vec<Space> {
-        let skipped = self.access.interiors(spaces);
+        let skipped = self.access.uncopied(spaces, &self.arrays);
         let parts = |space: &Space| {
             let kind = space.kind;
             let parts = without(space.bottom..space.top, &skipped);
@@ -127,7 +136,7 @@ impl Stopper<'_> {
         let begin = Instant::now();
         // Everything but stacks and copy.
         unheld(|| self.access.spaces())?;
-        self.access.interiors(&spaces.used);
+        self.access.uncopied(&spaces.used, &self.arrays);
         unheld(|| self.access.roots(&[], &NoPages))?;
         let beside_copy = begin.elapsed();
         let sample = sample(&parts);
@@ -138,6 +147,7 @@ impl Stopper<'_> {
         drop(urgent);
         let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
         let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
+        tracing::debug!(?beside_copy, rate, "measured");
         Ok(Speed { beside_copy, rate })
     }
 
@@ -153,7 +163,7 @@ impl Stopper<'_> {
     /// Waits for the end of the next young collection if it will come soon and is worth it. Gives what the hold will
     /// take then.
     pub(super) fn await_young_collection(
-        &self,
+        &mut self,
         prediction: Prediction,
         speed: &Speed,
     ) -> Result<Prediction, HoldersError> {
@@ -179,6 +189,7 @@ impl Stopper<'_> {
         while Instant::now() < deadline {
             let now = self.access.collections()?;
             if now.total != total && !now.active {
+                self.access.forget_moved(&mut self.arrays);
                 return Ok(self.predict(&spaces()?.used, speed));
             }
             thread::sleep(YOUNG_POLL);
@@ -197,9 +208,9 @@ impl Stopper<'_> {
         loop {
             // Until it is let go, it waits for this thread.
             let urgent = Urgent::begin(urgent::COPIES);
+            let begin = Instant::now();
             let hold = Hold::begin(self.pid, self.max_pause)
                 .map_err(|error| HoldersError::Refused(error.to_string()))?;
-            let begin = Instant::now();
             let taken = self.copy_held(&hold, &mut copy, begin);
             if matches!(taken, Ok(Some(_))) {
                 notice(&Notice::Moment);
@@ -249,22 +260,24 @@ impl Stopper<'_> {
         copy: &mut HeapCopy,
         begin: Instant,
     ) -> Result<Option<Roots>, HoldersError> {
+        let stopped = begin.elapsed();
         let before = self.access.collections()?;
         if before.active {
             return Ok(None);
         }
         let spaces = self.access.spaces()?;
         copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
-        let interiors = self.access.interiors(&spaces.used);
         let max_pause = self.max_pause;
         let go_on = || begin.elapsed() < max_pause;
-        copy.fill(&BulkMemory::new(self.pid), &spaces.used, &interiors, &go_on).map_err(
+        self.access.fill(copy, &BulkMemory::new(self.pid), &spaces.used, &self.arrays, &go_on).map_err(
             |error| match error.kind() {
                 io::ErrorKind::TimedOut => HoldersError::Late,
                 _ => unreadable(error),
             },
         )?;
+        let copied = begin.elapsed();
         let roots = self.access.roots(hold.threads(), self.residency)?;
+        tracing::debug!(?stopped, ?copied, with_roots = ?begin.elapsed(), "held");
         let after = self.access.collections()?;
         Ok((before == after).then_some(roots))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::blocks::Blocks;
 use super::verdict::{HolderState, Verdict, Verdicts, verdicts};
 use super::{HoldersError, Notice};
-use crate::hotspot::heap::{HeapAccess, HeapCopy};
+use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays};
 use crate::process::memory::ProcessMemory;
 use crate::process::pagemap::Residency;
 
@@ -25,6 +25,7 @@ pub(super) fn look(
     access: &HeapAccess<'_>,
     memory: &(dyn ProcessMemory + Sync),
     residency: &dyn Residency,
+    arrays: &LargeArrays,
     mut copy: HeapCopy,
     blocks: &dyn Fn() -> Result<Blocks, HoldersError>,
     notice: &mut dyn FnMut(&Notice),
@@ -44,9 +45,8 @@ pub(super) fn look(
             failed += 1;
             continue;
         };
-        let interiors = access.interiors(&spaces.used);
         let copied = copy.make_room_for(&spaces).is_ok()
-            && copy.fill(memory, &spaces.used, &interiors, &|| true).is_ok();
+            && access.fill(&mut copy, memory, &spaces.used, arrays, &|| true).is_ok();
         let roots = access.roots(&[], residency);
         // A collection that came between moved objects.
         let (true, Ok(roots), true) = (copied, roots, access.collections()? == before) else {
@@ -58,9 +58,13 @@ pub(super) fn look(
         }
         last_blocks = blocks()?;
         let found = access.look(&copy, roots, |look| verdicts(look, &last_blocks, &last_blocks))?;
+        if found.walked.unproved > 0 {
+            failed += 1;
+            continue;
+        }
         looks += 1;
         all.quality = found.quality;
-        all.bad_places = found.bad_places;
+        all.walked = found.walked;
         for mut verdict in found.verdicts {
             if verdict.state >= HolderState::Collectable {
                 verdict.state = HolderState::Unseen;

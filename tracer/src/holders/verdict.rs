@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::blocks::{Block, Blocks};
 use super::discover::{self, FieldId, Hit};
-use crate::hotspot::heap::{ClassId, MarkedHeap, Quality, Reach, Step};
+use crate::hotspot::heap::{ClassId, MarkedHeap, Quality, Reach, Step, Walked};
 
 /// Paths that are worked out for one look: what is held is grouped by its path, so all of them, up to here.
 const MAX_PATHS: usize = 1 << 20;
@@ -90,8 +90,14 @@ pub(super) struct Verdicts {
     /// Verdicts on the blocks that an object has the address of, sorted by address.
     pub(super) verdicts: Vec<Verdict>,
     pub(super) quality: Quality,
-    /// Places at which dead objects made no sense.
-    pub(super) bad_places: u64,
+    pub(super) walked: Walked,
+}
+
+impl Verdicts {
+    /// Is what was looked at of one moment, and whole but for what holds nothing?
+    pub(super) fn is_consistent(&self) -> bool {
+        self.quality.is_consistent() && self.walked.unproved == 0
+    }
 }
 
 /// The best of an object's hits on a block.
@@ -173,5 +179,5 @@ pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &
         let path = paths.entry(path.clone()).or_insert_with(|| path.iter().cloned().collect()).clone();
         verdicts.push(Verdict { block, owner: owner.clone(), state, path });
     }
-    Verdicts { verdicts, quality: look.quality(), bad_places: found.bad_places }
+    Verdicts { verdicts, quality: look.quality(), walked: found.walked }
 }

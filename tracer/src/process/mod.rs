@@ -3,6 +3,7 @@
 //! Takes a pid; gives descriptions. Only reads: `/proc`, and the files that the process has mapped.
 //! Everything read is foreign input and is bounded. Knows nothing of probes.
 
+pub mod address_ranges;
 pub mod allocator;
 pub mod clock;
 pub mod container;

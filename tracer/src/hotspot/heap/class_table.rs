@@ -5,6 +5,7 @@
 //! that were loaded a moment ago need no care. Lookups are by the class pointer as headers have it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::class::{
@@ -242,6 +243,14 @@ impl<'a> ClassTable<'a> {
             Kind::NoObjects => return None,
         };
         Some(bytes.next_multiple_of(self.shape.alignment))
+    }
+
+    /// The place of the elements in `object`, which is of this class; none if it is no array of numbers.
+    pub(super) fn elements(&self, class: ClassId, object: Range<u64>) -> Option<Range<u64>> {
+        match self.get(class)?.kind {
+            Kind::PrimitiveArray { header_bytes, .. } => Some(object.start + header_bytes..object.end),
+            _ => None,
+        }
     }
 
     /// Is there an object at `address`, as far as its header and length tell? For words that only may be references.

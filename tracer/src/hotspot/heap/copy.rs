@@ -11,7 +11,9 @@ use memmap2::{MmapMut, MmapOptions};
 
 use tracer_common::arch::PAGE_BYTES;
 
+use crate::process::address_ranges::without;
 use crate::process::memory::ProcessMemory;
+use crate::process::pagemap::ResidentMemory;
 
 /// Spaces begin at multiples of this.
 pub(super) const GRANULE_BYTES: u64 = 1 << 16;
@@ -70,6 +72,8 @@ pub struct HeapCopy {
     /// End of the used part of each granule; 0 if nothing of it is used.
     tops: Vec<u64>,
     spaces: Vec<Space>,
+    /// Parts that were not copied because an array of numbers was seen there before, sorted.
+    assumed: Vec<Range<u64>>,
 }
 
 impl HeapCopy {
@@ -87,7 +91,7 @@ impl HeapCopy {
         let memory = MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
         // Not every kernel has them.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new() })
+        Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new(), assumed: Vec::new() })
     }
 
     /// Reserves room for what lies in `spaces`: a heap that grew since the room was reserved gets another.
@@ -122,11 +126,10 @@ impl HeapCopy {
         Self::reserve(self.base..self.base + self.memory.len() as u64)
     }
 
-    /// Copies the spaces but for what lies in `skipped` (sorted), with several threads. `go_on` is asked before each
-    /// piece.
+    /// Copies the spaces but for what lies in `skipped` (sorted).
     ///
     /// # Errors
-    /// Memory cannot be read, or `TimedOut` when it shall not go on.
+    /// As [`HeapCopy::read_in`].
     pub fn fill(
         &mut self,
         memory: &(dyn ProcessMemory + Sync),
@@ -134,16 +137,30 @@ impl HeapCopy {
         skipped: &[Range<u64>],
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> io::Result<()> {
+        let parts = spaces.iter().flat_map(|space| without(space.bottom..space.top, skipped));
+        self.read_in(memory, parts.collect(), go_on)?;
+        self.set_spaces(spaces);
+        Ok(())
+    }
+
+    /// Copies `parts`, with several threads. `go_on` is asked before each piece.
+    ///
+    /// # Errors
+    /// Memory cannot be read, or `TimedOut` when it shall not go on.
+    pub(super) fn read_in(
+        &mut self,
+        memory: &(dyn ProcessMemory + Sync),
+        parts: Vec<Range<u64>>,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> io::Result<()> {
         let mut pieces: Vec<(u64, &mut [u8])> = Vec::new();
         let mut wanted: Vec<Range<u64>> = Vec::new();
-        for space in spaces {
-            for part in without(space.bottom..space.top, skipped) {
-                let mut next = part.start;
-                while next < part.end {
-                    let end = part.end.min(next + PIECE_BYTES);
-                    wanted.push(next..end);
-                    next = end;
-                }
+        for part in parts {
+            let mut next = part.start;
+            while next < part.end {
+                let end = part.end.min(next + PIECE_BYTES);
+                wanted.push(next..end);
+                next = end;
             }
         }
         wanted.sort_by_key(|range| range.start);
@@ -179,9 +196,30 @@ impl HeapCopy {
             let own = copy();
             let ended = |_| Err(io::Error::other("a reading thread ended"));
             others.into_iter().fold(own, |all, other| all.and(other.join().unwrap_or_else(ended)))
-        })?;
-        self.set_spaces(spaces);
-        Ok(())
+        })
+    }
+
+    /// Takes for granted that elements of arrays of numbers are in `parts` (sorted), which were not copied: whoever
+    /// walks over the copy proves it.
+    pub(super) fn assume(&mut self, parts: Vec<Range<u64>>) {
+        self.assumed = parts;
+    }
+
+    /// Parts that were left out because it was assumed that they hold numbers alone, sorted.
+    pub(super) fn assumed(&self) -> &[Range<u64>] {
+        &self.assumed
+    }
+
+    /// Shows what is at `range` now instead of what was copied: for a copy that is smaller than the heap.
+    ///
+    /// # Errors
+    /// It does not fit, something of it is swapped out, or it cannot be read.
+    pub(super) fn show(&mut self, memory: &ResidentMemory<'_>, range: Range<u64>) -> io::Result<()> {
+        self.base = range.start;
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let (shown, rest) = self.memory.split_at_mut_checked(length).ok_or(io::ErrorKind::InvalidInput)?;
+        rest.fill(0);
+        if memory.read(range.start, shown)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     /// A copy with these bytes in its spaces, in their order.
@@ -261,23 +299,6 @@ impl HeapCopy {
     }
 }
 
-/// `range` without what is in `skipped` (sorted by start, not overlapping).
-pub fn without(range: Range<u64>, skipped: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut parts = Vec::new();
-    let mut start = range.start;
-    let first = skipped.partition_point(|other| other.end <= range.start);
-    for other in skipped.iter().skip(first).take_while(|other| other.start < range.end) {
-        if other.start > start {
-            parts.push(start..other.start);
-        }
-        start = start.max(other.end);
-    }
-    if start < range.end {
-        parts.push(start..range.end);
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,12 +349,5 @@ mod tests {
         let far =
             Spaces { used: Vec::from([space(BASE, BASE + 64)]), extent: BASE..BASE + MAX_EXTENT_BYTES + 1 };
         copy.make_room_for(&far).expect_err("further apart than objects can be numbered");
-    }
-
-    #[test]
-    fn a_range_without_parts() {
-        assert_eq!(without(10..20, &[0..12, 14..15, 19..30]), [12..14, 15..19]);
-        assert_eq!(without(10..20, &[0..10, 20..30]), vec![10..20; 1]);
-        assert_eq!(without(10..20, &Vec::from_iter(std::iter::once(0..25))), []);
     }
 }

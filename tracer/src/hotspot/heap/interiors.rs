@@ -1,15 +1,14 @@
 //! Interiors of large arrays of numbers, which need no copy: no reference is in them, and no object begins in them.
 //!
 //! G1 has a region of its own, or several, for each object from half a region on, so its header tells how far it goes.
-//! While the target is held, the answer is certain. Elsewhere arrays lie among other objects, and are copied.
+//! While the target is held, the answer is certain. Arrays that lie among other objects: `large_arrays`.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use tracer_common::arch::PAGE_BYTES;
-
 use super::HeapAccess;
 use super::copy::{Space, SpaceKind};
+use super::large_arrays::whole_pages;
 use crate::hotspot::read::pointer;
 
 /// Read of an object: its class and its length.
@@ -46,9 +45,7 @@ impl NumberArrays {
             }
             reach = next.top;
         }
-        let start = (first.bottom + self.header_bytes).next_multiple_of(PAGE_BYTES);
-        let end = end.min(reach) / PAGE_BYTES * PAGE_BYTES;
-        (start < end).then_some(start..end)
+        whole_pages(first.bottom + self.header_bytes..end.min(reach))
     }
 }
 
@@ -62,8 +59,7 @@ impl HeapAccess<'_> {
                 let header = self.reader.bytes(space.bottom, HEADER_BYTES, HEADER_BYTES as usize).ok()?;
                 let class = self.shape.class_in_header(&header)?;
                 let arrays = *classes.entry(class).or_insert_with(|| self.number_arrays(class));
-                let length = header.get(self.shape.array_length as usize..)?.first_chunk::<4>()?;
-                arrays?.interior(u64::from(u32::from_le_bytes(*length)), spaces.get(at..)?)
+                arrays?.interior(self.shape.length_in_header(&header)?.into(), spaces.get(at..)?)
             })
             .collect()
     }
@@ -77,6 +73,8 @@ impl HeapAccess<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::arch::PAGE_BYTES;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;

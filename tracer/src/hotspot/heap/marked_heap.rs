@@ -12,7 +12,7 @@ use super::class_table::ClassTable;
 use super::copy::HeapCopy;
 use super::marks::{Marks, Quality, Reach};
 use super::path::Step;
-use super::walk;
+use super::walk::{self, Walked};
 
 /// A heap that was marked.
 pub struct MarkedHeap<'a, 'b> {
@@ -70,9 +70,8 @@ impl<'a, 'b> MarkedHeap<'a, 'b> {
     }
 
     /// Calls `visit` with every `long` of every object that is not 0 (the object, the field's offset, the value): of
-    /// those that were reached, then of those that were not. Gives at how many places it could not be told where dead
-    /// objects begin.
-    pub fn each_long(&mut self, visit: &mut dyn FnMut(Object, u32, u64)) -> u64 {
+    /// those that were reached, then of those that were not.
+    pub fn each_long(&mut self, visit: &mut dyn FnMut(Object, u32, u64)) -> Walked {
         let mut longs = Longs { copy: self.copy, offsets: Vec::new(), visit };
         for index in 0..self.marks.count() {
             let Some(address) = self.marks.object(index) else { break };

@@ -11,6 +11,7 @@ mod class_table;
 mod copy;
 mod interiors;
 mod jvm_classes;
+mod large_arrays;
 mod layout;
 mod mark;
 mod marked_heap;
@@ -24,13 +25,15 @@ mod tests;
 mod walk;
 
 pub use self::class::{ClassId, DeclaredField};
-pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes, without};
+pub use self::copy::{HeapCopy, Space, SpaceKind, Spaces, used_bytes};
+pub use self::large_arrays::LargeArrays;
 pub(super) use self::layout::HeapLayout;
 pub use self::marked_heap::{ClassCount, MarkedHeap, Object};
 pub use self::marks::{Quality, Reach};
 pub use self::path::{Step, StepKind};
 pub use self::roots::Roots;
 pub use self::spaces::Collections;
+pub use self::walk::Walked;
 
 use self::class::MirrorFields;
 use self::class_table::ClassTable;

@@ -66,13 +66,23 @@ impl Shape {
 
     /// The class of the object that begins with these bytes.
     pub(super) fn class_in_header(&self, header: &[u8]) -> Option<u64> {
+        Some(self.class(self.pointer_in_header(header)?))
+    }
+
+    /// The class pointer of the object that begins with these bytes, as its header has it.
+    pub(super) fn pointer_in_header(&self, header: &[u8]) -> Option<u64> {
         let word = |at: usize| Some(u64::from_le_bytes(*header.get(at..)?.first_chunk::<8>()?));
-        let pointer = match self.class {
+        Some(match self.class {
             ClassPointer::Wide => word(8)?,
             ClassPointer::Narrow { .. } => word(8)? & u64::from(u32::MAX),
             ClassPointer::InMark { bit, .. } => word(0)? >> bit,
-        };
-        Some(self.class(pointer))
+        })
+    }
+
+    /// The length of the array that begins with these bytes.
+    pub(super) fn length_in_header(&self, header: &[u8]) -> Option<u32> {
+        let length = header.get(self.array_length as usize..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*length))
     }
 
     /// The class that a pointer leads to.

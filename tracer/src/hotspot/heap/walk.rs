@@ -2,7 +2,7 @@
 //!
 //! A dead object's class may have been unloaded (G1 up to JDK 17), and then nothing tells how long it is. The walk goes on
 //! at the next place from which several objects follow each other. Nothing that is reachable depends on it: a mark is led
-//! to each object's start.
+//! to each object's start. What was not copied because an array of numbers was seen there before is proved by the walk.
 
 use std::ops::Range;
 
@@ -13,16 +13,28 @@ use super::copy::{HeapCopy, Space, SpaceKind};
 /// Objects that must follow each other where a walk is taken up again.
 const CHAIN: usize = 4;
 
-/// Calls `visit` with each object. `unallocated` (sorted) has none. Gives at how many places it made no sense.
+/// Account of a walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Places at which it made no sense.
+    pub bad_places: u64,
+    /// Parts that were left out of the copy and are not proved to be an array of numbers: the copy is of no use.
+    pub unproved: u64,
+}
+
+/// Calls `visit` with each object. `unallocated` (sorted) has none.
 pub(super) fn walk(
     copy: &HeapCopy,
     classes: &mut ClassTable<'_>,
     unallocated: &[Range<u64>],
     visit: &mut dyn FnMut(&ClassTable<'_>, u64, ClassId),
-) -> u64 {
-    let mut bad = 0;
+) -> Walked {
+    let mut walked = Walked::default();
+    let mut assumed = Assumed { parts: copy.assumed(), unproved: 0 };
     for space in copy.spaces().iter().filter(|space| is_whole(space.kind)) {
         let mut at = space.bottom;
+        // Where objects do not follow each other from the beginning on, nothing proves that one begins.
+        let mut is_proof = true;
         while at < space.top {
             let after = unallocated.partition_point(|range| range.start <= at);
             let free = after.checked_sub(1).and_then(|index| unallocated.get(index));
@@ -32,17 +44,47 @@ pub(super) fn walk(
             }
             match step(copy, classes, space, at) {
                 Some((class, next)) => {
+                    if assumed.begins_before(next) {
+                        let elements = classes.elements(class, at..next).filter(|_| is_proof);
+                        assumed.see(elements, next);
+                    }
                     visit(classes, at, class);
                     at = next;
                 }
                 None => {
-                    bad += 1;
+                    walked.bad_places += 1;
+                    is_proof = false;
                     at = resume(copy, classes, space, at);
                 }
             }
         }
+        assumed.see(None, space.top);
     }
-    bad
+    walked.unproved = assumed.unproved + assumed.parts.len() as u64;
+    walked
+}
+
+/// Parts of the copy that are still to be proved to be in arrays of numbers, sorted.
+struct Assumed<'a> {
+    parts: &'a [Range<u64>],
+    unproved: u64,
+}
+
+impl Assumed<'_> {
+    #[inline]
+    fn begins_before(&self, end: u64) -> bool {
+        self.parts.first().is_some_and(|part| part.start < end)
+    }
+
+    /// Takes the parts that begin before `end`; those in `elements` are proved.
+    fn see(&mut self, elements: Option<Range<u64>>, end: u64) {
+        while let Some((part, rest)) = self.parts.split_first().filter(|(part, _)| part.start < end) {
+            let is_proved =
+                elements.as_ref().is_some_and(|all| all.start <= part.start && part.end <= all.end);
+            self.unproved += u64::from(!is_proved);
+            self.parts = rest;
+        }
+    }
 }
 
 /// Is a space of this kind copied whole, objects one behind the other?
@@ -51,7 +93,12 @@ fn is_whole(kind: SpaceKind) -> bool {
 }
 
 /// The object at `at`, and where the next one begins.
-fn step(copy: &HeapCopy, classes: &mut ClassTable<'_>, space: &Space, at: u64) -> Option<(ClassId, u64)> {
+pub(super) fn step(
+    copy: &HeapCopy,
+    classes: &mut ClassTable<'_>,
+    space: &Space,
+    at: u64,
+) -> Option<(ClassId, u64)> {
     let class = classes.of_object(copy, at)?;
     let next = at.checked_add(classes.object_bytes(copy, at, class)?)?;
     // A humongous object goes on behind its first region.
