@@ -62,7 +62,9 @@ fn a_collection_that_does_not_end_is_refused() {
     let (process, _stdout) = start(&["-XX:+UseSerialGC"], "collecting");
     let pid = process.pid().to_string();
     let mut refused = 0;
-    for _ in 0..STOPS {
+    for round in 0..STOPS {
+        // It runs on for some time, else all stops are at one place of the program.
+        std::thread::sleep(Duration::from_millis(u64::from(5 + 7 * round)));
         process.stop();
         let output = tracer_output(&["holders", "-p", &pid, "--max-pause", "5000"]);
         if !output.status.success() {

@@ -10,6 +10,8 @@
 //! else only the cleaner has it, which is what garbage looks like.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::class::{ClassId, Kind, Reference, ReferenceBlock, Strength};
 use super::class_table::ClassTable;
@@ -46,6 +48,8 @@ struct Marker<'a, 'b> {
     finals: Vec<Waiting>,
     softs: Vec<Waiting>,
     chunks: Vec<usize>,
+    /// What is mapped where no two compressed references can lead, sorted.
+    mapped: Arc<[Range<u64>]>,
 }
 
 /// Marks all that `roots` lead to.
@@ -69,6 +73,7 @@ pub(super) fn mark(copy: &HeapCopy, classes: &mut ClassTable<'_>, roots: Roots) 
         finals: Vec::new(),
         softs: Vec::new(),
         chunks: Vec::new(),
+        mapped: roots.mapped.clone(),
     };
     marker.all(roots);
     let mut marks = marker.marks;
@@ -175,15 +180,21 @@ impl Marker<'_, '_> {
         }
     }
 
-    /// A word that may be an address or two compressed references.
+    /// A word that may be an address or two compressed references. Where an address leads, its lower half alone would
+    /// often be a compressed reference, too: thread stacks and malloc's memory have whole ranges of such.
     fn word(&mut self, word: u64, parent: ParentCode) {
         self.may_be(word, parent);
-        if self.classes.shape.references.is_some() {
+        if self.classes.shape.references.is_some() && !self.is_mapped(word) {
             for half in [word as u32, (word >> 32) as u32] {
                 let address = self.classes.shape.decode(half);
                 self.may_be(address, parent);
             }
         }
+    }
+
+    fn is_mapped(&self, word: u64) -> bool {
+        let after = self.mapped.partition_point(|range| range.start <= word);
+        after.checked_sub(1).and_then(|at| self.mapped.get(at)).is_some_and(|range| word < range.end)
     }
 
     /// Follows all that is marked to the end, with the actions of cleaners whose referents were reached.

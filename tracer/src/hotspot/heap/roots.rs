@@ -8,6 +8,7 @@ mod places;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use tracer_common::arch::PAGE_BYTES;
 
@@ -77,6 +78,8 @@ pub struct Roots {
     pub(super) handles: HashMap<u64, u64>,
     /// Memory in which threads allocate and where no object is yet, sorted.
     pub(super) unallocated: Vec<Range<u64>>,
+    /// What is mapped at addresses that two compressed references cannot look like, sorted.
+    pub(super) mapped: Arc<[Range<u64>]>,
 }
 
 /// References that a loader holds.
@@ -113,7 +116,7 @@ impl HeapAccess<'_> {
     /// # Errors
     /// Something makes no sense.
     pub fn roots(&self, held: &[ThreadRegisters], residency: &dyn Residency) -> Result<Roots, HeapError> {
-        let mut roots = Roots::default();
+        let mut roots = Roots { mapped: self.places.mapped.clone(), ..Roots::default() };
         self.read_loaders(&mut roots)?;
         self.read_threads(held, residency, &mut roots)?;
         for place in &self.places.storages {

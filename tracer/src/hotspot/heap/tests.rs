@@ -1,17 +1,22 @@
 //! Marks, walks and paths over made heaps, and over heaps that lie.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use proptest::prelude::*;
 
 use super::class::{DeclaredField, MirrorFields, RawClass, ReadClass, ReferenceBlock};
 use super::class_table::ClassTable;
 use super::copy::{HeapCopy, Space, SpaceKind};
+use super::large_arrays::{LargeArrays, whole_pages};
 use super::mark::mark;
 use super::roots::{LoaderRoots, Roots, StorageRoots, ThreadRoots};
 use super::shape::{ClassPointer, Shape};
+use super::walk::walk;
 use super::{MarkedHeap, Reach, Step, StepKind};
 use crate::hotspot::oops::Compression;
+use crate::process::memory::ImageMemory;
+use crate::process::pagemap::{AllResident, AllSwapped, Residency, ResidentMemory};
 
 const BASE: u64 = 0x7_0000_0000;
 const CLASSES: u64 = 0x8_0000_0000;
@@ -323,6 +328,94 @@ fn words_of_stacks_explain_what_nothing_else_does() {
         assert_eq!(owners[&stale].0, None);
         assert_eq!(owners[&wide].1, [step(StepKind::Stack, None, None)]);
     });
+}
+
+/// The lower half of an address that leads somewhere is no reference, and that of any other word may be one.
+#[test]
+fn an_address_is_not_two_references() {
+    let mut heap = Heap::default();
+    let (native, other, number) = (heap.owner(), heap.owner(), heap.owner());
+    let words = |object, high: u64| high << 32 | u64::from(Heap::narrow(object));
+    let stack = vec![words(native, 0x7f12), words(other, 0x7f13), words(number, 7)];
+    heap.roots.mapped = std::iter::once(0x7f12_0000_0000..0x7f13_0000_0000).collect();
+    heap.roots.threads = vec![ThreadRoots { stack, ..ThreadRoots::default() }];
+    heap.look(|look| {
+        let owners = owners(look);
+        let reached = [native, other, number].map(|object| owners[&object].0);
+        assert_eq!(reached, [None, Some(Reach::Stack), Some(Reach::Stack)]);
+    });
+}
+
+/// Arrays of numbers are noted as far as objects follow each other, through a window that is smaller than they are.
+#[test]
+fn large_arrays_are_noted() {
+    let mut heap = Heap::default();
+    let mut expected = Vec::new();
+    let mut numbers = |heap: &mut Heap, length: u32| {
+        let array = heap.object("[J", 16 + 8 * length as usize);
+        heap.half(array + 12, length);
+        array
+    };
+    for length in [10, 5_000, 100_000, 4_000, 9_000] {
+        heap.owner();
+        let array = numbers(&mut heap, length);
+        let interior = whole_pages(array + 16..array + 16 + 8 * u64::from(length));
+        expected.extend(interior.filter(|pages| pages.end - pages.start >= 32 << 10));
+        heap.array(&vec![0; 20_000]);
+    }
+    let unknown = heap.owner();
+    heap.half(unknown + 8, 0x00ff_fff0);
+    numbers(&mut heap, 100_000);
+    let space = Space { bottom: BASE, top: BASE + heap.bytes.len() as u64, kind: SpaceKind::Old };
+    let image = ImageMemory::new(vec![(BASE, heap.bytes)]);
+    let source = Made;
+    let noted = |residency: &dyn Residency| {
+        let mut classes = ClassTable::new(shape(), MIRROR, &source);
+        LargeArrays::of(&ResidentMemory::new(&image, residency), &[space], &mut classes).expect("memory")
+    };
+    let arrays = noted(&AllResident);
+    let found = |space| arrays.interiors(&[space]).collect::<Vec<_>>();
+    assert_eq!(expected.len(), 3);
+    assert_eq!(found(space), expected);
+    // Where the space has become another, or smaller, they are not.
+    assert_eq!(found(Space { kind: SpaceKind::Young, ..space }), []);
+    assert_eq!(found(Space { top: expected[1].end, ..space }), expected[..1]);
+    assert_eq!(noted(&AllSwapped).interiors(&[space]).count(), 0);
+}
+
+/// What was left out of the copy must be in an array of numbers that the walk comes to.
+#[test]
+fn what_was_not_copied_is_proved_by_the_walk() {
+    let made = |dead: bool| {
+        let mut heap = Heap::default();
+        heap.owner();
+        if dead {
+            // Of a class that was unloaded.
+            let unknown = heap.owner();
+            heap.half(unknown + 8, 0x00ff_fff0);
+        }
+        let numbers = heap.object("[J", 16 + 8 * 4096);
+        heap.half(numbers + 12, 4096);
+        let references = heap.array(&vec![0; 4096]);
+        (heap, numbers, references)
+    };
+    let unproved = |dead: bool, part: fn(u64, u64) -> Range<u64>| {
+        let (heap, numbers, references) = made(dead);
+        let bytes = heap.bytes.clone();
+        let top = BASE + bytes.len() as u64;
+        let mut copy = HeapCopy::made(&[Space { bottom: BASE, top, kind: SpaceKind::Old }], &[bytes]);
+        copy.assume(std::iter::once(part(numbers, references)).collect());
+        let source = Made;
+        let mut classes = ClassTable::new(shape(), MIRROR, &source);
+        walk(&copy, &mut classes, &[], &mut |_, _, _| {}).unproved
+    };
+    assert_eq!(unproved(false, |numbers, _| numbers + 16..numbers + 32768), 0);
+    assert_eq!(unproved(false, |numbers, _| numbers + 8..numbers + 32768), 1);
+    assert_eq!(unproved(false, |numbers, references| numbers + 16..references + 8), 1);
+    assert_eq!(unproved(false, |_, references| references + 16..references + 4096), 1);
+    assert_eq!(unproved(false, |_, references| references + (1 << 20)..references + (1 << 21)), 1);
+    // Where objects do not follow each other from the beginning on, nothing is certain.
+    assert_eq!(unproved(true, |numbers, _| numbers + 16..numbers + 32768), 1);
 }
 
 proptest! {

@@ -5,12 +5,14 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::super::{HeapAccess, HeapError};
 use super::{ARRAY_HEADER_BYTES, BLOCK_OWNER, CHUNK_SLOTS, MAX_BLOCKS, WORD_BYTES, word};
 use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 use crate::hotspot::vmstructs::{Field, Width};
+use crate::process::address_ranges::joined;
 use crate::process::mapping::Mapping;
 
 /// Loaders that are asked for a proof of where handles are.
@@ -19,6 +21,8 @@ const MAX_PROOFS: usize = 64;
 const ARRAY_WORDS: Range<u64> = 1..7;
 const MAX_STORAGES: usize = 256;
 const MAX_NAME: usize = 64;
+/// The upper half of an address from here on is no small number, such as often lies beside a compressed reference.
+const MIN_NATIVE: u64 = 1 << 44;
 /// libjvm's writable data.
 const MAX_DATA_BYTES: u64 = 64 << 20;
 
@@ -30,11 +34,13 @@ pub(in crate::hotspot::heap) struct Places {
     pub(super) storages: Vec<StoragePlace>,
     /// libjvm's writable data.
     pub(super) data: Vec<Range<u64>>,
+    /// What is mapped from `MIN_NATIVE` on, sorted.
+    pub(super) mapped: Arc<[Range<u64>]>,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Self { handles: word(0), storages: Vec::new(), data: Vec::new() }
+        Self { handles: word(0), storages: Vec::new(), data: Vec::new(), mapped: Arc::default() }
     }
 }
 
@@ -64,7 +70,7 @@ impl HeapAccess<'_> {
         {
             return Err(HeapError::missing("the storage of JNI's references"));
         }
-        Ok(Places { handles, storages, data })
+        Ok(Places { handles, storages, data, mapped: native(mappings) })
     }
 
     fn find_handles(&self) -> Result<Field, HeapError> {
@@ -139,6 +145,12 @@ impl HeapAccess<'_> {
         })?;
         Some(StoragePlace { address, name, array })
     }
+}
+
+/// What is mapped at addresses from `MIN_NATIVE` on.
+fn native(mappings: &[Mapping]) -> Arc<[Range<u64>]> {
+    let native = mappings.iter().filter(|mapping| mapping.start >= MIN_NATIVE);
+    joined(native.map(|mapping| mapping.start..mapping.end).collect()).into()
 }
 
 /// libjvm's data that can be written to, and the memory behind it that no file has.
