@@ -33,6 +33,9 @@ pub enum HolderState {
     /// No Java object has its address.
     None,
 }
+/// Classes of numbers that are objects. One with a block's address is mostly the key of a table of all blocks, which
+/// frees none: it says something only of a block that no other object has.
+const NUMBERS: [&str; 2] = ["java.lang.Long", "java.util.concurrent.atomic.AtomicLong"];
 
 impl HolderState {
     /// Name as it is written.
@@ -104,14 +107,19 @@ impl Verdicts {
 #[derive(Clone, Copy)]
 struct Best {
     state: HolderState,
+    /// Is the object but a number?
+    is_number: bool,
     /// Index in the order of marking: the smaller, the shorter the path.
     index: Option<usize>,
     hit: Hit,
 }
 
 impl Best {
-    fn rank(&self) -> (HolderState, usize) {
-        (self.state, self.index.unwrap_or(usize::MAX))
+    /// An owner comes before a number with the same address; but where the number is reachable and the owner is lost,
+    /// the block may yet be freed by whoever has the number.
+    fn rank(&self) -> (bool, bool, HolderState, usize) {
+        let is_reached = self.state <= HolderState::Collectable;
+        (!is_reached, self.is_number, self.state, self.index.unwrap_or(usize::MAX))
     }
 }
 
@@ -129,12 +137,13 @@ pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &
     let indices = look.indices(&waiting.values().copied().collect::<HashSet<u64>>());
     let mut best: HashMap<usize, Best> = HashMap::new();
     let mut dead: HashMap<(FieldId, usize), u64> = HashMap::new();
-    let mut views: HashMap<ClassId, bool> = HashMap::new();
+    let mut classes: HashMap<ClassId, (bool, bool)> = HashMap::new();
     for hit in found.hits {
         let class = hit.object.class;
-        let is_view = *views.entry(class).or_insert_with(|| {
+        let (is_view, is_number) = *classes.entry(class).or_insert_with(|| {
             let name = look.class_name(class);
-            VIEWS.iter().any(|view| name.starts_with(view)) && !name.contains('$')
+            let is_view = VIEWS.iter().any(|view| name.starts_with(view)) && !name.contains('$');
+            (is_view, NUMBERS.contains(&&*name))
         });
         let index = match waiting.get(&hit.object.address) {
             Some(referent) => indices.get(referent).copied(),
@@ -142,13 +151,13 @@ pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &
         };
         let state = match (index, waiting.contains_key(&hit.object.address)) {
             (None, true) => HolderState::Collectable,
-            (None, false) if is_view => HolderState::None,
+            (None, false) if is_view || is_number => HolderState::None,
             (index, _) => HolderState::of(index.map(|index| look.reach(index))),
         };
         if state == HolderState::Lost {
             *dead.entry((hit.field, hit.block)).or_default() += 1;
         }
-        let other = Best { state, index, hit };
+        let other = Best { state, is_number, index, hit };
         best.entry(hit.block)
             .and_modify(|best| {
                 if other.rank() < best.rank() {

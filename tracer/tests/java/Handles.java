@@ -1,6 +1,8 @@
 import java.lang.reflect.Field;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 
 /**
@@ -39,6 +41,15 @@ public final class Handles {
         }
     }
 
+    /** Dropped, but a table has its address, by which it may yet be freed. */
+    static final class Listed {
+        final long handle;
+
+        Listed(long handle) {
+            this.handle = handle;
+        }
+    }
+
     static final class Numbers {
         final long random;
         final long time;
@@ -49,6 +60,8 @@ public final class Handles {
         }
     }
 
+    /** A binding's table of all that is open, as JNA has it. */
+    static final Map<Long, String> TABLE = new HashMap<>();
     static final List<Object> KEPT = new ArrayList<>();
     static final String SECRET = "a password that nobody may see";
     static final char[] LETTERS = "another secret of this program".toCharArray();
@@ -63,7 +76,12 @@ public final class Handles {
         }
         KEPT.add(numbers);
         for (int i = 0; i < COUNT; i++) {
-            KEPT.add(new Open(unsafe.allocateMemory(1_000)));
+            Open open = new Open(unsafe.allocateMemory(1_000));
+            KEPT.add(open);
+            TABLE.put(open.handle, "open");
+            Listed listed = new Listed(unsafe.allocateMemory(2_000));
+            scratch = listed;
+            TABLE.put(listed.handle, "listed");
             scratch = new Forgotten(unsafe.allocateMemory(3_000));
         }
         // Half of these addresses are taken again, by what no object has.

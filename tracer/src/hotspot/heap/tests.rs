@@ -351,7 +351,7 @@ fn an_address_is_not_two_references() {
 fn large_arrays_are_noted() {
     let mut heap = Heap::default();
     let mut expected = Vec::new();
-    let mut numbers = |heap: &mut Heap, length: u32| {
+    let numbers = |heap: &mut Heap, length: u32| {
         let array = heap.object("[J", 16 + 8 * length as usize);
         heap.half(array + 12, length);
         array
