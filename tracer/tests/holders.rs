@@ -33,6 +33,8 @@ const VERSIONS: [u32; 4] = [11, 17, 21, 25];
 /// Objects that the JVM makes while it answers `jcmd`: of one class, and in all.
 const MADE_BY_JCMD: u64 = 40;
 const ALL_MADE_BY_JCMD: u64 = 250;
+/// Pieces of garbage to which words may lead that are left over on stacks.
+const LEFT_OVER: u64 = 2;
 /// Bytes that malloc may add to a block, beside rounding.
 const REMAINDER_BYTES: u64 = 16;
 
@@ -364,8 +366,10 @@ fn check_garbage(answer: &Value, truths: &BTreeMap<(u64, String), Truth>, how: &
     let all_bytes: u64 = garbage().map(|((bytes, _), truth)| bytes * truth.count).sum();
     match how {
         "quiet" => {
-            assert_eq!(count, all, "{at}: {answer:#}");
-            let range = all_bytes..=all_bytes + all * REMAINDER_BYTES;
+            // A word that was left over on a stack may lead to one of them, and is told as such.
+            assert!((all - LEFT_OVER..=all).contains(&count), "{at}: {answer:#}");
+            let largest = garbage().map(|((bytes, _), _)| *bytes).max().unwrap_or(0);
+            let range = all_bytes - LEFT_OVER * largest..=all_bytes + all * REMAINDER_BYTES;
             assert!(range.contains(&bytes), "{at}: {range:?} {answer:#}");
         }
         _ => assert!(count <= all, "{at}: {answer:#}"),
