@@ -11,12 +11,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use object::Endianness;
-use object::elf::{ET_CORE, FileHeader64, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
+use object::elf::{
+    ET_CORE, FileHeader64, PF_R, PF_W, PF_X, PN_XNUM, PT_LOAD, PT_NOTE, ProgramHeader64, SectionHeader64,
+};
 use object::read::elf::{FileHeader, ProgramHeader};
 use rustix::fs::SeekFrom;
 
@@ -32,8 +34,8 @@ use super::pagemap::{PageState, Residency};
 use super::read_budget::ReadBudget;
 use super::root;
 
-/// Bytes of headers: as many as the file's own header can count.
-const MAX_HEADER_BYTES: u64 = 4 << 20;
+/// Segments of a core file. A process can have 65,530 mappings, unless `vm.max_map_count` was raised.
+const MAX_SEGMENTS: u64 = 1 << 18;
 /// Bytes of all notes: a thread takes about 3 KiB of them.
 const MAX_NOTE_BYTES: u64 = 128 << 20;
 /// Bytes of all names that the mappings have: each of one long name would have a copy.
@@ -61,6 +63,38 @@ struct Load {
     flags: u32,
 }
 
+/// The bytes of all program headers. Where there are more than the file's header can count, the first section header
+/// has their number (`fs/binfmt_elf.c`, `fill_extnum_info`).
+fn program_headers(
+    file: &File,
+    header: &FileHeader64<Endianness>,
+    endian: Endianness,
+) -> Result<Vec<u8>, CoreError> {
+    const HEADER_BYTES: u64 = size_of::<ProgramHeader64<Endianness>>() as u64;
+    let mut count = u64::from(header.e_phnum.get(endian));
+    if count == u64::from(PN_XNUM) {
+        let bytes =
+            read_whole(file, header.e_shoff.get(endian), size_of::<SectionHeader64<Endianness>>() as u64)?;
+        let section = object::pod::from_bytes::<SectionHeader64<Endianness>>(&bytes);
+        let (section, _) = section.map_err(|()| CoreError::NoCore)?;
+        count = u64::from(section.sh_info.get(endian));
+    }
+    if u64::from(header.e_phentsize.get(endian)) != HEADER_BYTES || count > MAX_SEGMENTS {
+        return Err(CoreError::NoCore);
+    }
+    read_whole(file, header.e_phoff.get(endian), count * HEADER_BYTES)
+}
+
+/// `length` bytes at `offset`, which is bounded. A file that does not have them is no core.
+fn read_whole(file: &File, offset: u64, length: u64) -> Result<Vec<u8>, CoreError> {
+    if offset.checked_add(length).is_none_or(|end| file.metadata().map_or(true, |file| end > file.len())) {
+        return Err(CoreError::NoCore);
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| CoreError::NoCore)?];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
 /// A core file.
 #[derive(Debug)]
 pub struct Core {
@@ -80,8 +114,7 @@ impl Core {
     /// See [`CoreError`].
     pub fn open(path: &Path) -> Result<Self, CoreError> {
         let file = open_regular(path)?;
-        let mut head = Vec::new();
-        (&file).take(MAX_HEADER_BYTES).read_to_end(&mut head)?;
+        let head = read_whole(&file, 0, size_of::<FileHeader64<Endianness>>() as u64)?;
         let header = FileHeader64::<Endianness>::parse(head.as_slice()).map_err(|_| CoreError::NoCore)?;
         let endian = header.endian().map_err(|_| CoreError::NoCore)?;
         if header.e_type.get(endian) != ET_CORE
@@ -89,7 +122,12 @@ impl Core {
         {
             return Err(CoreError::NoCore);
         }
-        let segments = header.program_headers(endian, head.as_slice()).map_err(|_| CoreError::NoCore)?;
+        let headers = program_headers(&file, header, endian)?;
+        let (segments, _) = object::pod::slice_from_bytes::<ProgramHeader64<Endianness>>(
+            &headers,
+            headers.len() / size_of::<ProgramHeader64<Endianness>>(),
+        )
+        .map_err(|()| CoreError::NoCore)?;
         // Each byte of the file is of one mapping at most, and notes take some of it: a file that claims more is lied
         // about, and is read as far as it goes.
         let length = file.metadata()?.len();

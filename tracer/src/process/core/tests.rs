@@ -64,6 +64,32 @@ fn segments_that_cannot_be_are_left_out() {
     assert!(count(0, u64::MAX) <= 2, "one page is in the file, twice, or a hole of it");
 }
 
+/// More segments than the file's header can count: the first section header has their number, wherever it says.
+#[test]
+fn a_core_of_very_many_mappings_is_read() {
+    let pages =
+        |count: u64| (0..count).map(|page| (PT_LOAD, 0, (page + 1) << 13, 4096, 4096)).collect::<Vec<_>>();
+    let with_number = |headers: &[(u32, u64, u64, u64, u64)], number: u32| {
+        const AT: u64 = 32 << 20;
+        let file = core(headers, AT);
+        file.as_file().write_all_at(&AT.to_le_bytes(), 40).expect("e_shoff");
+        file.as_file().write_all_at(&0xffff_u16.to_le_bytes(), 56).expect("e_phnum");
+        let mut section = [0; 64];
+        section[44..48].copy_from_slice(&number.to_le_bytes());
+        file.as_file().write_all_at(&section, AT).expect("the section header");
+        file
+    };
+    let headers = pages(200_000);
+    let file = with_number(&headers, 200_000);
+    let core = Core::open(file.path()).expect("a core");
+    assert_eq!(core.mappings().len(), 200_000);
+    // A number that cannot be, and a section header that is not there.
+    let file = with_number(&headers, u32::MAX);
+    assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
+    file.as_file().write_all_at(&(1_u64 << 40).to_le_bytes(), 40).expect("e_shoff");
+    assert!(matches!(Core::open(file.path()), Err(CoreError::NoCore)));
+}
+
 #[test]
 fn notes_take_no_more_than_there_is() {
     let notes = vec![(PT_NOTE, 1 << 24, 0, 512 << 20, 0); 60_000];
