@@ -23,7 +23,7 @@ use libc::sock_filter;
 use self::messages::{LINKS_AT_ONCE, Message};
 use crate::process::{
     Pid,
-    privilege::{self, ALLOW, ARGUMENT_AT, Capability, PROLOGUE, REFUSE, if_equal, load},
+    privilege::{self, Capability, PROLOGUE, REFUSE, allow, allow_argument, by_argument},
 };
 
 /// The guard ends when it heard nothing from the recorder for so long.
@@ -62,15 +62,12 @@ const fn filter() -> [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] {
     }
     let mut call = 0;
     while call < CALLS.len() {
-        filter[at] = if_equal(CALLS[call] as u32, 0, 1);
-        filter[at + 1] = ALLOW;
+        [filter[at], filter[at + 1]] = allow(CALLS[call]);
         at += 2;
         call += 1;
     }
-    filter[at] = if_equal(libc::SYS_bpf as u32, 0, 3);
-    filter[at + 1] = load(ARGUMENT_AT);
-    filter[at + 2] = if_equal(BPF_ENABLE_STATS, 0, 1);
-    filter[at + 3] = ALLOW;
+    [filter[at], filter[at + 1]] = by_argument(libc::SYS_bpf, 1);
+    [filter[at + 2], filter[at + 3]] = allow_argument(BPF_ENABLE_STATS);
     filter
 }
 

@@ -20,7 +20,7 @@ const NUMBER_AT: u32 = 0;
 /// Offset of the processor in `struct seccomp_data`.
 const PROCESSOR_AT: u32 = 4;
 /// Offset of the low half of the first argument in `struct seccomp_data`.
-pub const ARGUMENT_AT: u32 = 16;
+const ARGUMENT_AT: u32 = 16;
 
 /// Capabilities that tracer has a use for, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,23 +123,39 @@ pub const fn statement(code: u32, operand: u32) -> sock_filter {
 }
 
 /// Statement that skips so many statements if the loaded word is this one, and so many if not.
-pub const fn if_equal(word: u32, then_skip: u8, else_skip: u8) -> sock_filter {
+const fn if_equal(word: u32, then_skip: u8, else_skip: u8) -> sock_filter {
     sock_filter { code: (BPF_JMP | BPF_JEQ | BPF_K) as u16, jt: then_skip, jf: else_skip, k: word }
 }
 
 /// Statement that loads a word of `struct seccomp_data`.
-pub const fn load(at: u32) -> sock_filter {
+const fn load(at: u32) -> sock_filter {
     statement(BPF_LD | BPF_W | BPF_ABS, at)
 }
 
 /// Statement that allows the call.
-pub const ALLOW: sock_filter = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW);
+const ALLOW: sock_filter = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_ALLOW);
 /// Statement that makes the call fail with EPERM.
 pub const REFUSE: sock_filter = statement(BPF_RET | BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
 
 /// The statements that every filter begins with: after them, the system call's number is loaded.
 pub const PROLOGUE: [sock_filter; 4] =
     [load(PROCESSOR_AT), if_equal(system_calls::SECCOMP_PROCESSOR, 1, 0), REFUSE, load(NUMBER_AT)];
+
+/// Statements that allow the system call `number`.
+pub const fn allow(number: libc::c_long) -> [sock_filter; 2] {
+    [if_equal(number as u32, 0, 1), ALLOW]
+}
+
+/// Statements that begin those for the first argument of the system call `number`: `count` pairs of [`allow_argument`]
+/// follow, and then nothing but [`REFUSE`].
+pub const fn by_argument(number: libc::c_long, count: u8) -> [sock_filter; 2] {
+    [if_equal(number as u32, 0, 2 * count + 1), load(ARGUMENT_AT)]
+}
+
+/// Statements that allow a call whose first argument is `value`.
+pub const fn allow_argument(value: u32) -> [sock_filter; 2] {
+    [if_equal(value, 0, 1), ALLOW]
+}
 
 /// Subjects the whole process to `filter`, for good, and every program that it would execute; it gains no privileges by
 /// executing one any more.

@@ -11,7 +11,7 @@ use libc::{c_long, sock_filter};
 use crate::{
     arch::system_calls,
     probe::kernel,
-    process::privilege::{self, ALLOW, ARGUMENT_AT, Capability, PROLOGUE, READING, REFUSE, if_equal, load},
+    process::privilege::{self, Capability, PROLOGUE, READING, REFUSE, allow, allow_argument, by_argument},
 };
 
 /// The system calls that are allowed, by purpose. Everything else fails with EPERM: among it executing a program,
@@ -207,13 +207,13 @@ fn needed(tasks: &Tasks) -> Vec<Capability> {
 fn filter(holds: bool) -> Vec<sock_filter> {
     let mut filter = PROLOGUE.to_vec();
     for number in ALLOWED.iter().copied().flatten() {
-        filter.extend([if_equal(*number as u32, 0, 1), ALLOW]);
+        filter.extend(allow(*number));
     }
     if holds {
         let requests = u8::try_from(HOLDING.len()).unwrap_or(u8::MAX);
-        filter.extend([if_equal(libc::SYS_ptrace as u32, 0, 2 * requests + 1), load(ARGUMENT_AT)]);
+        filter.extend(by_argument(libc::SYS_ptrace, requests));
         for request in HOLDING {
-            filter.extend([if_equal(request, 0, 1), ALLOW]);
+            filter.extend(allow_argument(request));
         }
     }
     filter.push(REFUSE);
