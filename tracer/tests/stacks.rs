@@ -6,10 +6,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::fixture::{c_program, library_without_cfi};
+use common::fixture::{c_program, library_without_cfi, musl_program};
 use common::process::Process;
 use common::recorder::{Recorder, Recording};
-use common::report::{Totals, assert_sound, of_source, rows, sites_through};
+use common::report::{Totals, assert_sound, number, of_source, rows, sites_through};
 use serde_json::Value;
 
 /// Status that the programs exit with.
@@ -23,7 +23,13 @@ struct Traced {
 
 /// Records one program from its first line to its truth.
 fn trace(program: &str, argument: Option<&Path>) -> Traced {
-    let (mut target, mut stdout, _stderr) = Process::start(Command::new(c_program(program)).args(argument));
+    let traced = trace_command(program, Command::new(c_program(program)).args(argument));
+    assert_sound(&traced.report);
+    traced
+}
+
+fn trace_command(program: &str, command: &mut Command) -> Traced {
+    let (mut target, mut stdout, _stderr) = Process::start(command);
     stdout.until("started");
     let recorder = Recorder::attach(target.pid(), &format!("stacks-{program}"), &[]);
     target.tell("go");
@@ -33,7 +39,6 @@ fn trace(program: &str, argument: Option<&Path>) -> Traced {
     target.tell("end");
     assert_eq!(target.wait().code(), Some(EXIT_STATUS), "the target's own exit status");
     let report = recording.report();
-    assert_sound(&report);
     Traced { truth, report, recording }
 }
 
@@ -113,4 +118,41 @@ fn threads_that_are_gone_have_whole_stacks() {
     assert_eq!(functions[..2], ["site_passing", "passing_thread"]);
     assert_eq!(Totals::of(site).live_count, 500);
     assert_eq!(rows(&traced.report["trust"], "incomplete").len(), 0, "{}", traced.report["trust"]);
+}
+
+/// musl has no call-frame information. A stack that comes to where musl began the process, or a thread, is whole.
+#[test]
+fn stacks_end_where_musl_begins() {
+    let Some(_turn) = common::privileged() else { return };
+    if Command::new("musl-gcc").arg("--version").output().is_err() {
+        common::skip("needs musl-tools");
+        return;
+    }
+    for (program, is_static) in [("malloc", false), ("malloc", true), ("threads", false), ("threads", true)] {
+        let traced = trace_command(program, &mut Command::new(musl_program(program, is_static)));
+        let totals = Totals::of(&traced.report["totals"]);
+        assert_eq!(totals, Totals::of_truth(&traced.truth), "{program}, static: {is_static}");
+        let trust = &traced.report["trust"];
+        let (all, whole) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
+        assert!(all >= totals.allocated_count && whole == all, "{program}, static: {is_static}: {trust}");
+    }
+}
+
+/// More different stacks than there is room for, faster than they can be received: the share of whole stacks is that of
+/// the allocations whose stack can be shown.
+#[test]
+fn a_stack_that_did_not_arrive_is_not_whole() {
+    let Some(_turn) = common::privileged() else { return };
+    let traced = trace_command("many_stacks", &mut Command::new(c_program("many_stacks")));
+    let trust = &traced.report["trust"];
+    let (all, whole) = (number(trust, "stacks_total"), number(trust, "stacks_complete"));
+    let count = number(&traced.truth, "allocated_count");
+    assert_eq!(Totals::of(&traced.report["totals"]), Totals::of_truth(&traced.truth));
+    assert!(number(&trust["lost"], "lost_stack_table_full") > 1000, "{trust}");
+    let recording = tracer::recording::read(&traced.recording.file).expect("the recording");
+    let is_whole = |stack| recording.stack(stack).is_some_and(|stack| stack.complete == Some(true));
+    let shown: u64 =
+        recording.totals.iter().filter(|row| is_whole(row.stack)).map(|row| row.totals.allocated_count).sum();
+    assert!(shown > 1000 && shown <= 131_072, "{shown} of {count}");
+    assert_eq!((all, whole), (count, shown), "{trust}");
 }

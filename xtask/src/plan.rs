@@ -24,6 +24,7 @@ pub(crate) struct Found {
     /// Tells the system calls that a recorder makes.
     pub(crate) strace: bool,
     pub(crate) jsonschema: bool,
+    pub(crate) musl: bool,
     /// The static library of an allocator.
     pub(crate) jemalloc: bool,
     /// Tools that read man pages and completions.
@@ -101,6 +102,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.jemalloc {
         package("libjemalloc-dev", "an allocator to link into a library, for the tests");
+    }
+    if tests && !found.musl {
+        package("musl-tools", "another C library, for the tests");
     }
     if tests && !found.jsonschema {
         package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
@@ -224,6 +228,7 @@ mod tests {
             strace: true,
             jsonschema: true,
             jemalloc: true,
+            musl: true,
             mandoc: true,
             zsh: true,
             fish: true,

@@ -41,6 +41,8 @@ pub struct Counters {
     pub(crate) values: [u64; Counter::COUNT],
     /// Walks by the number of the [`Stop`] that ended them.
     pub stops: [u64; Stop::COUNT],
+    /// Walks to the thread's entry whose frames are in the ring buffer, or were.
+    pub sent_complete: u64,
 }
 
 impl Counters {
@@ -166,7 +168,8 @@ impl Tables {
         let sum = |map: &PerCpuArray<MapData, u64>, index: usize| -> io::Result<u64> {
             Ok(map.get(&(index as u32), 0).map_err(io::Error::other)?.iter().sum())
         };
-        let mut counters = Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT] };
+        let mut counters =
+            Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT], sent_complete: 0 };
         for (i, value) in counters.values.iter_mut().enumerate() {
             *value = sum(&self.counters, i)?;
         }
@@ -177,6 +180,9 @@ impl Tables {
         for entry in self.entries()?.skip(StackIndex::FIRST_WALKED.0 as usize) {
             if let Some(stop) = counters.stops.get_mut(entry.stop as usize) {
                 *stop += entry.walk_count;
+            }
+            if entry.stop == Stop::Complete as u32 && entry.sent != 0 {
+                counters.sent_complete += entry.walk_count;
             }
         }
         Ok(counters)

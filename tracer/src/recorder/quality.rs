@@ -87,7 +87,6 @@ fn quality_of(counters: &Counters, completed_count: u64, heaviest_sample: Option
     let walked = counters.stops.iter().sum::<u64>();
     // A walk that found no room was not made, but its allocation has no stack either.
     let stacks_total = walked.saturating_add(counters.get(Counter::LostScratch));
-    let complete = counters.stop(Stop::Complete).saturating_add(completed_count);
     Quality {
         unmatched_frees: match heaviest_sample {
             Some(_) => None,
@@ -95,8 +94,8 @@ fn quality_of(counters: &Counters, completed_count: u64, heaviest_sample: Option
         },
         stacks_total: Some(stacks_total),
         stacks_remembered: Some(walked.saturating_sub(counters.get(Counter::WalksMade))),
-        // Frames that did not arrive are not there, however far they were walked.
-        stacks_complete: Some(complete.saturating_sub(counters.get(Counter::LostStackRecord))),
+        // Frames that did not arrive, or had no place in the table, are not there, however far they were walked.
+        stacks_complete: Some(counters.sent_complete.saturating_add(completed_count)),
         heaviest_sample,
     }
 }
@@ -128,7 +127,8 @@ mod tests {
 
     #[test]
     fn an_allocation_without_a_walk_has_no_whole_stack() {
-        let mut counters = Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT] };
+        let mut counters =
+            Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT], sent_complete: 85 };
         for (counter, count) in [
             (Counter::LostScratch, 3),
             (Counter::LostStackRecord, 2),
@@ -141,7 +141,8 @@ mod tests {
         counters.stops[Stop::NoRow as usize] = 10;
         let quality = quality_of(&counters, 4, None);
         assert_eq!(quality.stacks_total, Some(90 + 10 + 3));
-        assert_eq!(quality.stacks_complete, Some(90 + 4 - 2));
+        // Five were walked whole, and did not arrive.
+        assert_eq!(quality.stacks_complete, Some(85 + 4));
         assert_eq!((quality.stacks_remembered, quality.unmatched_frees), (Some(60), Some(9)));
         // Sampled, a free of a block that was left out looks the same as one of an older block.
         assert_eq!(quality_of(&counters, 4, Some(HeaviestSample::default())).unmatched_frees, None);

@@ -11,12 +11,14 @@ use gimli::{
     UnwindContext, UnwindSection,
 };
 use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, ReadRef, elf};
+use object::{Endianness, Object, ObjectSection, ReadRef, elf};
 use tracer_common::arch;
 use tracer_common::arch::PAGE_BYTES;
 use tracer_common::unwind::{Row, rule};
 
 use super::row::{self, Slice, Storage};
+
+mod roots;
 
 /// Rows that one module can have (libjvm has 180,000 or so).
 pub const MAX_ROWS: usize = 1 << 21;
@@ -28,13 +30,6 @@ pub const MAX_SECTION_BYTES: u64 = 128 << 20;
 /// Padding between two functions: no address in it is ever looked up, so that it needs no row of
 /// its own.
 const PADDING_BYTES: u64 = 16;
-/// Largest size of a function without call-frame information that begins a thread or process.
-const MAX_ENTRY_BYTES: u64 = 256;
-/// Symbols of functions that begin a thread, in C libraries that give no call-frame information.
-const THREAD_ENTRIES: [&str; 4] = ["__clone", "clone", "__clone3", "clone3"];
-/// Symbols looked at in search of them.
-const MAX_SYMBOLS: usize = 1 << 20;
-
 /// Reason why a file has no table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -306,45 +301,6 @@ impl Compiler {
         }
         let row_count = self.rows.len() - first_row;
         self.spans.push(Span { start, end, first_row, row_count });
-    }
-
-    /// Adds the functions that begin a thread or the process where no entry covers them, as in C
-    /// libraries that come without call-frame information for their assembly.
-    fn roots<'data, R: ReadRef<'data>>(&mut self, file: &ElfFile64<'data, Endianness, R>) {
-        self.spans.sort_by_key(|span| span.start);
-        self.root(file.entry(), MAX_ENTRY_BYTES);
-        for symbol in file.dynamic_symbols().take(MAX_SYMBOLS) {
-            // Names are dear to read, and nearly every function is covered.
-            if symbol.is_definition()
-                && self.uncovered(symbol.address()).is_some()
-                && symbol.name().is_ok_and(|name| THREAD_ENTRIES.contains(&name))
-            {
-                self.root(symbol.address(), symbol.size().clamp(1, MAX_ENTRY_BYTES));
-            }
-        }
-    }
-
-    /// Position among the spans, which are sorted, at which one for the code at `address` would go. `None`: there is
-    /// one, or the address is not in executable code.
-    fn uncovered(&self, address: u64) -> Option<(usize, u32)> {
-        let start = address.wrapping_sub(self.first_vaddr);
-        if start >= self.end {
-            return None;
-        }
-        let start = start as u32;
-        let next = self.spans.partition_point(|span| span.start <= start);
-        let before = next.checked_sub(1).and_then(|before| self.spans.get(before));
-        before.is_none_or(|span| span.end <= start).then_some((next, start))
-    }
-
-    /// Adds a function that begins a thread, unless an entry covers it.
-    fn root(&mut self, address: u64, size_bytes: u64) {
-        let Some((next, start)) = self.uncovered(address) else { return };
-        let limit = self.spans.get(next).map_or(self.end, |span| u64::from(span.start));
-        let end = (u64::from(start) + size_bytes).min(limit) as u32;
-        let first_row = self.rows.len();
-        self.rows.push(plain(start, rule::ROOT));
-        self.spans.insert(next, Span { start, end, first_row, row_count: 1 });
     }
 
     /// Puts the rows in order and drops those that say nothing new.

@@ -35,6 +35,23 @@ pub(crate) fn c_program(name: &str) -> PathBuf {
     program
 }
 
+/// The executable of `tests/programs/NAME.c` with musl in place of glibc, linked statically or not.
+pub(crate) fn musl_program(name: &str, is_static: bool) -> PathBuf {
+    let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let source = folder.join(format!("{name}.c"));
+    let cache =
+        cached(&folder, |path| path.extension().is_some_and(|extension| extension == "h") || path == source);
+    let link: &[&str] = if is_static { &["-static"] } else { &[] };
+    let program = cache.join(format!("{name}-musl{}", link.concat()));
+    if !program.exists() {
+        let partial = program.with_extension("partial");
+        build(Command::new("musl-gcc").args(C_FLAGS).args(link).arg("-o").arg(&partial).arg(&source));
+        fs::rename(&partial, &program).expect("rename in the cache");
+    }
+    program
+}
+
 /// A library that calls a function on behalf of its caller, without symbols or call-frame information.
 pub(crate) fn library_without_cfi() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/without_cfi_library.s");

@@ -47,6 +47,17 @@ pub fn candidates(code: &[u8], address: u64) -> impl Iterator<Item = u64> {
     })
 }
 
+/// The addresses that code in `code` at `address` may take: `lea register, [rip + displacement]`. As for [`candidates`].
+pub fn addresses(code: &[u8], address: u64) -> impl Iterator<Item = u64> {
+    code.windows(7).zip(0_u64..).filter_map(move |(window, at)| match *window {
+        [0x48 | 0x4c, 0x8d, operands, a, b, c, d] if operands & 0xc7 == 5 => {
+            let displacement = i64::from(i32::from_le_bytes([a, b, c, d]));
+            Some(address.wrapping_add(at).wrapping_add(7).wrapping_add_signed(displacement))
+        }
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +90,15 @@ mod tests {
         assert_eq!(candidates(&code, 0x100).collect::<Vec<_>>(), [0x107, 0x10c]);
         assert_eq!(candidates(&[0xe8, 1, 0], 0).count(), 0);
         assert_eq!(candidates(&[0xe8, 0xff, 0xff, 0xff, 0x7f], u64::MAX).count(), 1);
+    }
+
+    #[test]
+    fn addresses_that_code_takes() {
+        // lea rax, [rip - 0x6d]; lea rdi, [rax + 8]; lea r9, [rip + 0x10]
+        let code = [
+            0x48, 0x8d, 0x05, 0x93, 0xff, 0xff, 0xff, 0x48, 0x8d, 0x78, 0x08, 0x4c, 0x8d, 0x0d, 0x10, 0, 0, 0,
+        ];
+        assert_eq!(addresses(&code, 0x1000).collect::<Vec<_>>(), [0x1000 + 7 - 0x6d, 0x1000 + 18 + 0x10]);
+        assert_eq!(addresses(&code[..6], 0x1000).count(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Tables against gimli's own search in real libraries, and of files that are broken on purpose.
 
 use gimli::{CfaRule, EhFrameHdr, RegisterRule, X86_64};
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol};
 use proptest::prelude::*;
 
 use super::*;
