@@ -4,17 +4,18 @@
 
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
 
 use super::blocks::Blocks;
 use super::closure::{self, Closures};
+use super::prediction::{self, foresee};
 use super::stopped::{self, Stopper};
 use super::verdict::{Verdicts, verdicts};
-use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause, Prediction};
+use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause};
 use super::{doubt, finding, group, unstopped};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
+use crate::process::cpu_time;
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
 use crate::process::memory::{BulkMemory, LiveMemory, ProcessMemory};
@@ -71,6 +72,7 @@ fn of_live(
         residency: &residency,
         max_pause: options.max_pause,
         arrays: LargeArrays::default(),
+        waits: cpu_time::waits(pid),
     };
     stopper.note_arrays(&spaces.used);
     let needed = stopper.memory_bytes(&spaces.used);
@@ -90,7 +92,7 @@ fn of_live(
     let mut predicted = None;
     if !options.no_stop {
         let speed = stopper.measure(&spaces, &mut copy)?;
-        let first = stopper.predict(&spaces.used, &speed);
+        let first = stopper.predict(&unheld_spaces()?.used, &speed);
         let again = |first| match options.awaits_collection {
             true => stopper.await_young_collection(first, &speed),
             false => Ok(first),
@@ -134,26 +136,6 @@ fn of_live(
     Err(HoldersError::Refused(format!("the heap made no sense in {MAX_LOOKS} looks: references led nowhere")))
 }
 
-/// Tells what a hold will take, and gives the last word on it: `again` predicts once more, after the young collection
-/// that is worth to be waited for. A process that would be held for too long now may not be then, and the other way round.
-fn foresee(
-    first: Prediction,
-    again: impl FnOnce(Prediction) -> Result<Prediction, HoldersError>,
-    max_pause: Duration,
-    notice: &mut dyn FnMut(&Notice),
-) -> Result<Prediction, HoldersError> {
-    if first.pause <= max_pause {
-        notice(&Notice::WillHold(first));
-    }
-    let last = again(first)?;
-    if last.pause > max_pause {
-        notice(&Notice::TooLong { prediction: last, max_pause });
-    } else if last != first {
-        notice(&Notice::WillHold(last));
-    }
-    Ok(last)
-}
-
 /// A saved process.
 pub struct Image<'a> {
     pub memory: &'a (dyn ProcessMemory + Sync),
@@ -184,7 +166,7 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
     }
     let spaces = access.spaces()?;
     let used = used_bytes(&spaces.used);
-    refuse_memory(stopped::memory_bytes(used), options.max_memory_bytes)?;
+    refuse_memory(prediction::memory_bytes(used), options.max_memory_bytes)?;
     let mut copy =
         HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()))?;
     copy.fill(image.memory, &spaces.used, &[], &|| true)
@@ -276,38 +258,4 @@ fn available_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_millis(500);
-
-    fn prediction(ms: u64) -> Prediction {
-        Prediction { pause: Duration::from_millis(ms), used_bytes: ms << 20, memory_bytes: 0 }
-    }
-
-    /// The limit is held against what a hold will take at last, not against what it would have taken before.
-    #[test]
-    fn the_last_prediction_counts() {
-        let told = |first, last| {
-            let mut notices = Vec::new();
-            let again = |given| {
-                assert_eq!(given, prediction(first));
-                Ok(prediction(last))
-            };
-            let given = foresee(prediction(first), again, LIMIT, &mut |notice| notices.push(*notice));
-            assert_eq!(given, Ok(prediction(last)));
-            notices
-        };
-        let held = |ms| Notice::WillHold(prediction(ms));
-        let too_long = |ms| Notice::TooLong { prediction: prediction(ms), max_pause: LIMIT };
-        assert_eq!(told(400, 400), [held(400)]);
-        assert_eq!(told(400, 100), [held(400), held(100)]);
-        assert_eq!(told(800, 100), [held(100)]);
-        assert_eq!(told(400, 501), [held(400), too_long(501)]);
-        assert_eq!(told(800, 800), [too_long(800)]);
-        assert_eq!(told(800, 500), [held(500)]);
-    }
 }

@@ -1,4 +1,4 @@
-//! The look at the heap of a live process while it is held: prediction first, then hold, copy, let go.
+//! The look at the heap of a live process while it is held: hold, copy, let go. How long that will take: `prediction`.
 
 use std::io;
 use std::thread;
@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use tracer_common::arch::PAGE_BYTES;
 
+use super::prediction::{Prediction, Speed, memory_bytes};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{
     HeapAccess, HeapCopy, HeapError, LargeArrays, Roots, Space, SpaceKind, Spaces, used_bytes,
 };
 use crate::process::Pid;
 use crate::process::address_ranges::without;
+use crate::process::cpu_time::Waits;
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
 use crate::process::pagemap::{PageState, Residency, ResidentMemory};
@@ -29,45 +31,12 @@ const RATE: Duration = Duration::from_millis(100);
 const SHORT: Duration = Duration::from_millis(30);
 /// Tries to read something of a process that runs.
 const UNHELD_TRIES: u32 = 10;
-/// Read to learn how fast memory is read.
-const SAMPLE_BYTES: u64 = 64 << 20;
-const SAMPLE_PIECE_BYTES: u64 = 1 << 20;
-/// Time to stop one thread and read its registers, and for everything else.
-const THREAD_NS: u64 = 60_000;
-const FIXED_NS: u64 = 2_000_000;
-/// Rate of reading memory where there is too little to learn it, bytes a second.
-const USUAL_RATE: f64 = 3e9;
-
-/// Prediction of the pause of the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prediction {
-    pub pause: Duration,
-    pub used_bytes: u64,
-    /// Bytes of tracer's own memory.
-    pub memory_bytes: u64,
-}
-
-/// Speed of a hold.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Speed {
-    /// Time of everything but stacks and copy.
-    beside_copy: Duration,
-    /// Rate of the copy, bytes a second.
-    rate: f64,
-}
-
 /// Copy and roots of one moment.
 pub(super) struct Snapshot {
     pub(super) copy: HeapCopy,
     pub(super) roots: Roots,
     pub(super) held: Duration,
     pub(super) retries: u64,
-}
-
-/// Tracer's own memory for a look at a heap with so many used bytes: the copy, a bit for each word, and eight bytes for
-/// each object, which are of 24 bytes at least where there are many.
-pub(super) fn memory_bytes(used_bytes: u64) -> u64 {
-    used_bytes + used_bytes / 64 + used_bytes / 4 + (32 << 20)
 }
 
 /// Refuses heaps of which something is swapped out.
@@ -98,6 +67,8 @@ pub(super) struct Stopper<'a> {
     pub(super) max_pause: Duration,
     /// Arrays that need no copy if they are still there.
     pub(super) arrays: LargeArrays,
+    /// What its threads had waited for a CPU when the look began.
+    pub(super) waits: Waits,
 }
 
 impl Stopper<'_> {
@@ -108,7 +79,7 @@ impl Stopper<'_> {
     }
 
     /// The parts of `spaces` that are copied.
-    fn copied(&self, spaces: &[Space]) -> Vec<Space> {
+    pub(super) fn copied(&self, spaces: &[Space]) -> Vec<Space> {
         let skipped = self.access.uncopied(spaces, &self.arrays);
         let parts = |space: &Space| {
             let kind = space.kind;
@@ -118,46 +89,13 @@ impl Stopper<'_> {
         spaces.iter().flat_map(parts).collect()
     }
 
-    fn populate(&self, copy: &mut HeapCopy, parts: &[Space]) {
+    pub(super) fn populate(&self, copy: &mut HeapCopy, parts: &[Space]) {
         parts.iter().for_each(|part| copy.populate(part.bottom..part.top));
     }
 
     /// Bytes of tracer's own memory for a look at these spaces.
     pub(super) fn memory_bytes(&self, spaces: &[Space]) -> u64 {
         memory_bytes(used_bytes(&self.copied(spaces)))
-    }
-
-    /// Measures how fast a hold will be. The copy is made ready for it.
-    pub(super) fn measure(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Speed, HoldersError> {
-        let parts = self.copied(&spaces.used);
-        self.populate(copy, &parts);
-        // As it will be done.
-        let urgent = Urgent::begin(urgent::COPIES);
-        let begin = Instant::now();
-        // Everything but stacks and copy.
-        unheld(|| self.access.spaces())?;
-        self.access.uncopied(&spaces.used, &self.arrays);
-        unheld(|| self.access.roots(&[], &NoPages))?;
-        let beside_copy = begin.elapsed();
-        let sample = sample(&parts);
-        let begin = Instant::now();
-        // A collection may give back what is read meanwhile: then nothing is learned from it.
-        let is_read = copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).is_ok();
-        let took = begin.elapsed().as_secs_f64();
-        drop(urgent);
-        let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
-        let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
-        tracing::debug!(?beside_copy, rate, "measured");
-        Ok(Speed { beside_copy, rate })
-    }
-
-    /// Predicts what a hold will take.
-    pub(super) fn predict(&self, spaces: &[Space], speed: &Speed) -> Prediction {
-        let copied = used_bytes(&self.copied(spaces));
-        let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
-        let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
-        let pause = speed.beside_copy + copying + Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
-        Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes: memory_bytes(copied) }
     }
 
     /// Waits for the end of the next young collection if it will come soon and is worth it. Gives what the hold will
@@ -297,24 +235,6 @@ pub(super) fn unheld<T>(read: impl Fn() -> Result<T, HeapError>) -> Result<T, He
 
 fn unreadable(error: io::Error) -> HoldersError {
     HoldersError::Refused(format!("the Java heap cannot be read: {error}"))
-}
-
-/// Pieces of the parts that are worth a sample, spread evenly over all of them.
-fn sample(parts: &[Space]) -> Vec<Space> {
-    let every = used_bytes(parts).div_ceil(SAMPLE_BYTES).max(1);
-    let mut sample = Vec::new();
-    let mut number = 0_u64;
-    for part in parts {
-        let mut bottom = part.bottom;
-        while bottom < part.top {
-            let top = part.top.min(bottom + SAMPLE_PIECE_BYTES);
-            if number.is_multiple_of(every) {
-                sample.push(Space { bottom, top, ..*part });
-            }
-            (bottom, number) = (top, number + 1);
-        }
-    }
-    sample
 }
 
 /// No page is in memory.

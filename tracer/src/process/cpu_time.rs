@@ -17,15 +17,40 @@ pub fn of_process(pid: Pid) -> Option<u64> {
     told.then(|| seconds * 1_000_000_000 + ns)
 }
 
-/// Time in which the threads of process `pid` were ready to run and waited for a CPU, ns; 0 if the kernel does not tell
-/// (`/proc/PID/task/TID/schedstat`, the second number).
+/// Time in which the threads of process `pid` were ready to run and waited for a CPU, ns; 0 if the kernel does not tell.
 pub fn waited(pid: Pid) -> u64 {
-    let tids = pid.threads().into_iter().flatten();
-    let waited = tids.filter_map(|tid| {
+    waits(pid).ns
+}
+
+/// Waits for a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    pub ns: u64,
+    /// Times that a thread ran.
+    pub turns: u64,
+}
+
+impl Waits {
+    /// Mean wait for one turn since `earlier`, ns; 0 if there was none.
+    pub fn mean_ns_since(self, earlier: Self) -> u64 {
+        let turns = self.turns.saturating_sub(earlier.turns);
+        self.ns.saturating_sub(earlier.ns).checked_div(turns).unwrap_or(0)
+    }
+}
+
+/// Waits of the threads of process `pid` so far; none if the kernel does not tell (`/proc/PID/task/TID/schedstat`, the
+/// second and the third number).
+pub fn waits(pid: Pid) -> Waits {
+    let of_thread = |tid| {
         let text = fs::read_to_string(pid.thread_path(tid, "schedstat")).ok()?;
-        text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    waited.fold(0, u64::saturating_add)
+        let mut numbers = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+        Some(Waits { ns: numbers.next()?.ok()?, turns: numbers.next()?.ok()? })
+    };
+    let all = pid.threads().into_iter().flatten().filter_map(of_thread);
+    all.fold(Waits::default(), |sum, waits| Waits {
+        ns: sum.ns.saturating_add(waits.ns),
+        turns: sum.turns.saturating_add(waits.turns),
+    })
 }
 
 /// Page faults of process `pid` so far, in all its threads; 0 if the kernel does not tell (`/proc/PID/stat`: `minflt`
@@ -41,6 +66,16 @@ pub fn fault_count(pid: Pid) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_told_by_turn() {
+        let told = |ns, turns| Waits { ns, turns };
+        assert_eq!(told(9_000, 7).mean_ns_since(told(1_000, 3)), 2_000);
+        assert_eq!(told(9_000, 7).mean_ns_since(told(9_000, 7)), 0);
+        // Threads that ended take theirs along.
+        assert_eq!(told(1_000, 3).mean_ns_since(told(9_000, 7)), 0);
+        assert!(waits(Pid::own()).turns > 0);
+    }
 
     #[test]
     fn what_runs_takes_time() {
