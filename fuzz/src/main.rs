@@ -1,6 +1,7 @@
 //! Fuzzing of all targets by one program; `TRACER_FUZZ_TARGET` says which. `cargo xtask fuzz` builds and runs it.
 #![no_main]
 
+#[expect(dead_code, reason = "what a target does not need of the parts that tests share")]
 mod targets;
 
 use std::sync::OnceLock;

@@ -13,7 +13,8 @@ use std::thread;
 
 use common::fixture::c_program;
 use common::process::{Lines, Process};
-use tracer::process::privilege::{self, Capability};
+use tracer::process::privilege::{self, Capability, READING};
+use tracer::process::urgent::{self, Urgent};
 use tracer::recorder::{self, Options, Recorder, Subject};
 use tracer::recording::{self, CensusMoment};
 
@@ -147,4 +148,50 @@ fn each_that_is_kept_is_needed() {
     for row in &rows {
         assert!(page.contains(row), "docs/requirements.md has another table than:\n{}", rows.join("\n"));
     }
+}
+
+/// The answer of `ask` in a thread that has the capabilities of a recorder, and `besides`.
+fn with<T: Send + 'static>(besides: &[Capability], ask: impl FnOnce() -> T + Send + 'static) -> T {
+    let kept = [&READING[..], besides].concat();
+    let thread = thread::spawn(move || {
+        privilege::keep_only(&kept).expect("given up");
+        ask()
+    });
+    thread.join().expect("a thread that asks")
+}
+
+/// `--holders`: who copies while the process is held comes before other programs.
+#[test]
+fn a_thread_comes_first_with_sys_nice_alone() {
+    let Some(_turn) = common::privileged() else { return };
+    let policy = || {
+        let _urgent = Urgent::begin(urgent::COPIES);
+        // SAFETY: asks about the calling thread.
+        unsafe { libc::sched_getscheduler(0) }
+    };
+    assert_eq!(with(&[Capability::SysNice], policy), libc::SCHED_RR);
+    assert_eq!(with(&[], policy), libc::SCHED_OTHER);
+}
+
+/// `-- CMD`: a program that became another user's, in a session of its own, and stands still. By the recorder's own call
+/// and not by a recorder, which would wait for the program for ever.
+#[test]
+fn a_program_of_another_user_is_resumed_with_kill_alone() {
+    let Some(_turn) = common::privileged() else { return };
+    let mut command = Command::new("setsid");
+    command.args(["setpriv", "--reuid=65534", "--clear-groups"]).arg(c_program("malloc"));
+    let (mut program, mut lines, _errors) = Process::start(&mut command);
+    lines.until("started");
+    program.stop();
+    let pid = program.pid().raw();
+    // SAFETY: sends a signal, and touches no memory.
+    let resume = move || (unsafe { libc::kill(pid, libc::SIGCONT) }, std::io::Error::last_os_error());
+    let (done, error) = with(&[], resume);
+    assert_eq!((done, error.raw_os_error()), (-1, Some(libc::EPERM)));
+    assert!(program.is_stopped());
+    assert_eq!(with(&[Capability::Kill], resume).0, 0);
+    program.tell("go");
+    lines.next();
+    program.tell("end");
+    assert_eq!(program.wait().code(), Some(23));
 }

@@ -56,6 +56,7 @@ fn all() -> Result<()> {
 
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     shell::run(shell::cargo().args(["fmt", "--manifest-path", "tracer-ebpf/Cargo.toml", "--check"]))?;
+    shell::run(shell::cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     proto::run(&proto::Options { check: true })?;
     // The object first: it is embedded into everything that follows, which is then compiled once.
     let bpf = build::can_build_bpf();
@@ -66,6 +67,10 @@ fn all() -> Result<()> {
     build::bpf_clippy()?;
     shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     shell::run(shell::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+
+    // It is not of the workspace, and uses what is.
+    let fuzz = ["check", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz-check"];
+    shell::run(shell::cargo().args(fuzz))?;
 
     if !bpf {
         eprintln!("skipped: the privileged tests: no BPF programs (see above)");
