@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::{HeapAccess, HeapError};
-use super::{ARRAY_HEADER_BYTES, BLOCK_OWNER, CHUNK_SLOTS, MAX_BLOCKS, WORD_BYTES, word};
+use super::{ARRAY_HEADER_BYTES, BLOCK_OWNER, MAX_BLOCKS, WORD_BYTES, word};
 use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 use crate::hotspot::vmstructs::{Field, Width};
@@ -88,11 +88,7 @@ impl HeapAccess<'_> {
                 let field = Field { offset, width: Width::Eight };
                 let Ok(first) = record.pointer(field) else { continue };
                 let Ok(chunks) = self.chunks(first) else { continue };
-                let proves = |chunk: &(u64, Vec<u64>)| {
-                    let slots = chunk.0..chunk.0 + CHUNK_SLOTS * WORD_BYTES;
-                    known.iter().any(|handle| *handle != 0 && slots.contains(handle))
-                };
-                if chunks.iter().any(proves) {
+                if chunks.iter().any(|(chunk, slots)| has_handle(*chunk, slots.len(), &known)) {
                     return Ok(field);
                 }
             }
@@ -147,6 +143,13 @@ impl HeapAccess<'_> {
     }
 }
 
+/// Is one of the `known` handles among the used slots of the chunk? Memory that only lies before a chunk, and looks like
+/// an empty one, has none.
+fn has_handle(chunk: u64, used: usize, known: &[u64]) -> bool {
+    let slots = chunk..chunk + used as u64 * WORD_BYTES;
+    known.iter().any(|handle| slots.contains(handle) && (handle - chunk).is_multiple_of(WORD_BYTES))
+}
+
 /// What is mapped at addresses from `MIN_NATIVE` on.
 fn native(mappings: &[Mapping]) -> Arc<[Range<u64>]> {
     let native = mappings.iter().filter(|mapping| mapping.start >= MIN_NATIVE);
@@ -166,4 +169,22 @@ fn writable_data(mappings: &[Mapping], libjvm: &str) -> Vec<Range<u64>> {
         }
     }
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: u64 = 0x7f12_0000_1000;
+
+    #[test]
+    fn a_used_slot_proves_a_chunk() {
+        assert!(has_handle(CHUNK, 3, &[0, CHUNK + 16]));
+        assert!(has_handle(CHUNK, 1, &[CHUNK, 0]));
+        // Behind the used ones, in none, at no slot, in none at all.
+        assert!(!has_handle(CHUNK, 3, &[0, CHUNK + 24]));
+        assert!(!has_handle(CHUNK - 96, 0, &[CHUNK, CHUNK + 8]));
+        assert!(!has_handle(CHUNK, 3, &[CHUNK + 4, 0]));
+        assert!(!has_handle(CHUNK, 3, &[0, 0]));
+    }
 }
