@@ -14,6 +14,7 @@ mod census;
 mod cost;
 mod floor;
 mod machine;
+mod neighbours;
 mod pair;
 mod peer;
 mod process;
@@ -58,6 +59,9 @@ enum What {
     Pair(pair::Options),
     /// The recorder's own CPU and memory at a steady rate, and the time to attach to a JVM with many libraries
     Recorder(recorder::Options),
+    /// Cost of system calls, mappings, page faults, new processes and context switches for processes that nobody records,
+    /// while another one is recorded
+    Neighbours(neighbours::Options),
     /// Time to report a recording with very many live allocations and call paths
     Report(report::Options),
     /// Time and memory of a census of much memory, and what the target loses meanwhile
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
             .and_then(|results| publish(&results, &pair::tables(&results), &arguments)),
         What::Recorder(options) => recorder::measure(options, arguments.alternations)
             .and_then(|results| publish(&results, &recorder::tables(&results), &arguments)),
+        What::Neighbours(options) => neighbours::measure(options, arguments.alternations)
+            .and_then(|results| publish(&results, &neighbours::tables(&results), &arguments)),
         What::Report(options) => match &options.make {
             Some(file) => report::write(file, options),
             None => report::measure(options, arguments.alternations)

@@ -1,5 +1,7 @@
 //! Medians: one busy moment of the machine does not move them.
 
+use serde::Serialize;
+
 /// The median; 0 of nothing.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -12,9 +14,40 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// A median, and the quartiles around it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    /// The spread of these values.
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let middle = median(values);
+        let half = |keeps: &dyn Fn(f64) -> bool| {
+            median(&values.iter().copied().filter(|value| keeps(*value)).collect::<Vec<_>>())
+        };
+        Self { low: half(&|value| value <= middle), median: middle, high: half(&|value| value >= middle) }
+    }
+
+    /// `1.03 (1.01-1.06)`.
+    pub(crate) fn describe(&self) -> String {
+        format!("{:.2} ({:.2}-{:.2})", self.median, self.low, self.high)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spread_has_the_middle_half() {
+        let spread = Spread::of(&[1.0, 2.0, 3.0, 4.0, 100.0]);
+        assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
+        assert_eq!(spread.describe(), "3.00 (2.00-4.00)");
+    }
 
     #[test]
     fn of_odd_even_and_no_counts() {

@@ -12,7 +12,7 @@ use crate::{build, jdk, plan, setup, shell, verdicts};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measurement, and its options: `cost`, `streams`, `pair`, `recorder`, `report`, `census`, `server`, `--help`
+    /// Measurement, and its options: `cost`, `streams`, `pair`, `recorder`, `neighbours`, `report`, `census`, `server`, `--help`
     /// (`cost --peers` first installs what it compares with); or `verdicts`: precision and recall over all programs
     /// of tracer/tests/stories, or those of some JDKs, collectors, sets or names (`verdicts --help`)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "WHAT")]
