@@ -16,7 +16,7 @@ use crate::arch;
 use crate::config::Jvm;
 use crate::unwind::{Frame, Row, Stop, frame_kind, rule};
 
-pub use self::java::{Hop, MAX_SEGMENT_HOPS, segment_hop};
+pub use self::java::{Blob, Hop, MAX_SEGMENT_HOPS, find_blob, segment_hop};
 pub use crate::arch::{MAX_RESTORES, SlowPathFrame};
 
 /// Halvings that a search among `2^MAX_BISECT_STEPS` rows or modules needs at most.
@@ -98,32 +98,14 @@ pub struct ModuleRows {
     pub row_count: u32,
 }
 
-/// The memory and tables that a walk reads. Every method is to be inlined in BPF.
-pub trait WalkSource {
+/// The target's memory, and searches in it. Every method is to be inlined in BPF.
+pub trait CodeSource {
     /// The 8 bytes at `address` of the target's memory.
     fn read(&self, address: u64) -> Option<u64>;
-    /// The word at `address` of the stack that is walked. Where a walk goes on depends on such words, on the
-    /// registers at its start, and on what does not change while the code is loaded.
-    #[inline(always)]
-    fn read_stack(&self, address: u64) -> Option<u64> {
-        self.read(address)
-    }
-    /// The same for the frame pointer, which is saved at `address`: code that does not use it as one has anything in
-    /// its register, and only if it is used does the walk depend on it. `was_used`: the one before was.
-    #[inline(always)]
-    fn read_fp(&self, address: u64, _was_used: bool) -> Option<u64> {
-        self.read(address)
-    }
     /// The 4 bytes at `address`.
     fn read_u32(&self, address: u64) -> Option<u32>;
     /// The byte at `address`.
     fn read_u8(&self, address: u64) -> Option<u8>;
-    /// The JVM's tables; [`Jvm::ZERO`] if there is none.
-    fn jvm(&self) -> &Jvm;
-    /// The module that holds `pc`.
-    fn module(&self, pc: u64) -> Option<ModuleRows>;
-    /// The last row of `module` with `row.pc <= relative_pc`. A search is [`Bisect`].
-    fn row(&self, module: ModuleRows, relative_pc: u32) -> Option<Row>;
     /// The first segment of the block that holds segment `index`: hops of [`segment_hop`], at most
     /// [`MAX_SEGMENT_HOPS`].
     ///
@@ -144,6 +126,39 @@ pub trait WalkSource {
             hops += 1;
         }
         Err(Stop::Search)
+    }
+}
+
+/// The memory and tables that a walk reads. Every method is to be inlined in BPF.
+pub trait WalkSource: CodeSource {
+    /// The word at `address` of the stack that is walked. Where a walk goes on depends on such words, on the
+    /// registers at its start, and on what does not change while the code is loaded.
+    #[inline(always)]
+    fn read_stack(&self, address: u64) -> Option<u64> {
+        self.read(address)
+    }
+    /// The same for the frame pointer, which is saved at `address`: code that does not use it as one has anything in
+    /// its register, and only if it is used does the walk depend on it. `was_used`: the one before was.
+    #[inline(always)]
+    fn read_fp(&self, address: u64, _was_used: bool) -> Option<u64> {
+        self.read(address)
+    }
+    /// The JVM's tables; [`Jvm::ZERO`] if there is none.
+    fn jvm(&self) -> &Jvm;
+    /// The module that holds `pc`.
+    fn module(&self, pc: u64) -> Option<ModuleRows>;
+    /// The last row of `module` with `row.pc <= relative_pc`. A search is [`Bisect`].
+    fn row(&self, module: ModuleRows, relative_pc: u32) -> Option<Row>;
+    /// The code blob whose instructions are at `pc`.
+    ///
+    /// # Errors
+    /// As for [`find_blob`].
+    fn blob(&self, pc: u64) -> Result<Blob, Stop>
+    where
+        Self: Sized,
+    {
+        let mut blob = Blob::EMPTY;
+        find_blob(pc, self, self.jvm(), &mut blob).map(|()| blob)
     }
     /// Distance of the stack pointer below the frame at the call that returns to `pc`, bytes: a [`SlowPathFrame`], of
     /// at most [`MAX_RESTORES`] instructions.

@@ -34,10 +34,19 @@ static LIVE_OVERFLOW: HashMap<u64, Allocation> = HashMap::with_max_entries(1, BP
 /// Enters a new allocation of the thread `tid` at `address`, which is in the totals of its stack already.
 ///
 /// Apart: what it needs of the BPF stack would lie below every walk.
-#[inline(never)]
+#[inline(always)]
 pub fn insert(address: u64, weighed: WeightedSize, stack: StackIndex, tid: u32) {
+    insert_live(address, weighed.0, stack.0, tid);
+}
+
+/// [`insert`] as a global function: the verifier goes through it once for each program, whatever led to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn insert_live(address: u64, weighed: u64, stack: u32, tid: u32) -> i32 {
+    // The verifier takes numbers alone.
+    let (weighed, stack) = (WeightedSize(weighed), StackIndex(stack));
     let Some(set) = LIVE.get_ptr_mut(table::live_set(address)) else {
-        return;
+        return 0;
     };
     if may_have(set, address)
         && let Some(missed) = take(address)
@@ -53,11 +62,12 @@ pub fn insert(address: u64, weighed: WeightedSize, stack: StackIndex, tid: u32) 
         counters::add(Counter::LostLiveFull, 1);
         counters::add(Counter::LostLiveFullBytes, weighed.bytes());
         stacks::unbook_allocation(stack, weighed);
-        return;
+        return 0;
     }
     if config::get().events != 0 {
         event(kind::ALLOCATION, address, &allocation);
     }
+    0
 }
 
 /// Can `address` be in the table?

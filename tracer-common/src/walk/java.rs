@@ -1,7 +1,7 @@
 //! HotSpot's frames: the interpreter's around the frame pointer, those of code blobs by their size, stubs by their
 //! frame link. Offsets and addresses are the JVM's own, as user space read them: [`Jvm`].
 
-use super::{State, WalkSource, advance, way};
+use super::{CodeSource, State, WalkSource, advance, way};
 use crate::arch::{
     ENTRY_BARRIER_COOKIE, INTERPRETER_BCP_BELOW_FP, INTERPRETER_METHOD_BELOW_FP,
     INTERPRETER_SENDER_SP_BELOW_FP,
@@ -80,18 +80,16 @@ pub(super) fn step<S: WalkSource>(
         state.way |= way::PAST_CONTINUATION;
         return step_linked(state, source);
     }
-    let blob = find_blob(state.pc, source, jvm)?;
-    frame.aux = blob;
-    let frame_words =
-        source.read_u32(blob.wrapping_add(u64::from(jvm.blob_frame_size))).ok_or(Stop::ReadFault)? as i32;
-    if frame_words <= 0 {
+    let blob = source.blob(state.pc)?;
+    frame.aux = blob.address;
+    if blob.frame_words <= 0 {
         return step_linked(state, source);
     }
-    let mut sp = state.sp.wrapping_add((frame_words as u32 as u64) << 3);
-    if is_nmethod(blob, source, jvm)? {
-        describe_nmethod(state, blob, source, jvm, frame)?;
+    let mut sp = state.sp.wrapping_add((blob.frame_words as u32 as u64) << 3);
+    if blob.is_nmethod != 0 {
+        describe_nmethod(state, &blob, source, jvm, frame)?;
         if state.way & way::FROM_NATIVE != 0 {
-            sp = sp.wrapping_add(below_frame_bytes(state, sp, blob, source, jvm)?);
+            sp = sp.wrapping_add(below_frame_bytes(state, sp, &blob, source));
         }
     }
     // Compiled code saves fp below its return address, though it uses it as any other register.
@@ -103,25 +101,17 @@ pub(super) fn step<S: WalkSource>(
 /// Distance of sp below the frame of an nmethod that called the JVM itself, bytes, when `sp` is where the frame would
 /// end otherwise.
 #[inline(always)]
-fn below_frame_bytes<S: WalkSource>(
-    state: &mut State,
-    sp: u64,
-    blob: u64,
-    source: &S,
-    jvm: &Jvm,
-) -> Result<u64, Stop> {
-    if jvm.nmethod_comp_level == 0 {
-        return Ok(0);
+fn below_frame_bytes<S: WalkSource>(state: &mut State, sp: u64, blob: &Blob, source: &S) -> u64 {
+    if blob.level == Blob::UNKNOWN_LEVEL {
+        return 0;
     }
-    let level =
-        source.read_u8(blob.wrapping_add(u64::from(jvm.nmethod_comp_level))).ok_or(Stop::ReadFault)?;
-    if level != 0 {
-        return Ok(source.slow_path_bytes(state.pc));
+    if blob.level != 0 {
+        return source.slow_path_bytes(state.pc);
     }
     // The wrapper of a native method pushes registers when it calls the JVM for a lock or a barrier,
     // but keeps a frame link in fp, and native code keeps fp.
     let pushed_bytes = state.use_fp().wrapping_add(16).wrapping_sub(sp);
-    Ok(if pushed_bytes <= MAX_PUSHED_BYTES { pushed_bytes } else { 0 })
+    if pushed_bytes <= MAX_PUSHED_BYTES { pushed_bytes } else { 0 }
 }
 
 /// The caller is at `pc` with `sp`, and must be code of the JVM: native code enters Java by stubs
@@ -182,9 +172,68 @@ fn check_fp(state: &State, below_sp_bytes: u64) -> Result<(), Stop> {
     if above_bytes > MAX_FP_ABOVE_SP_BYTES { Err(Stop::BadFrame) } else { Ok(()) }
 }
 
+/// A code blob: what of it a walk needs, and what stays as it is until the JVM frees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Address of the `CodeBlob`.
+    pub address: u64,
+    /// Addresses of the nmethod's deopt handlers; 0: none.
+    pub deopt_handler: u64,
+    pub deopt_mh_handler: u64,
+    /// Size of the frame; 0 or less: none of a fixed size, and nothing else of the blob is known.
+    pub frame_words: i32,
+    /// 1: an nmethod, of which the rest is.
+    pub is_nmethod: u32,
+    pub compile_id: u32,
+    /// Level of its compilation; 0: the wrapper of a native method.
+    pub level: u32,
+}
+
+impl Blob {
+    /// None.
+    pub const EMPTY: Self = Self {
+        address: 0,
+        deopt_handler: 0,
+        deopt_mh_handler: 0,
+        frame_words: 0,
+        is_nmethod: 0,
+        compile_id: 0,
+        level: Self::UNKNOWN_LEVEL,
+    };
+    /// The level where the JVM's is not known.
+    pub const UNKNOWN_LEVEL: u32 = u32::MAX;
+}
+
+/// Fills `blob` with the code blob whose instructions are at `pc`. In place: a BPF stack has no room to spare.
+///
+/// # Errors
+/// [`Stop::NoBlob`] if none is in use there, [`Stop::ReadFault`], [`Stop::Search`].
+#[inline(always)]
+pub fn find_blob<S: CodeSource>(pc: u64, source: &S, jvm: &Jvm, blob: &mut Blob) -> Result<(), Stop> {
+    let address = blob_address(pc, source, jvm)?;
+    let u32_at =
+        |offset: u32| source.read_u32(address.wrapping_add(u64::from(offset))).ok_or(Stop::ReadFault);
+    blob.address = address;
+    blob.frame_words = u32_at(jvm.blob_frame_size)? as i32;
+    blob.is_nmethod = 0;
+    if blob.frame_words > 0 && is_nmethod(address, source, jvm)? {
+        blob.is_nmethod = 1;
+        blob.compile_id = u32_at(jvm.nmethod_compile_id)?;
+        blob.deopt_handler = deopt_handler(address, jvm.nmethod_deopt_handler, source, jvm);
+        blob.deopt_mh_handler = deopt_handler(address, jvm.nmethod_deopt_mh_handler, source, jvm);
+        blob.level = Blob::UNKNOWN_LEVEL;
+        if jvm.nmethod_comp_level != 0 {
+            let level = source.read_u8(address.wrapping_add(u64::from(jvm.nmethod_comp_level)));
+            blob.level = u32::from(level.ok_or(Stop::ReadFault)?);
+        }
+    }
+    Ok(())
+}
+
 /// The code blob that holds `pc`.
 #[inline(always)]
-fn find_blob<S: WalkSource>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop> {
+fn blob_address<S: CodeSource>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop> {
     let mut low = 0;
     let mut segment_map = 0;
     // Unused heaps are 0..0 and hold nothing.
@@ -209,7 +258,7 @@ fn find_blob<S: WalkSource>(pc: u64, source: &S, jvm: &Jvm) -> Result<u64, Stop>
 
 /// Is `blob` an nmethod (compiled Java, or the wrapper of a native method)?
 #[inline(always)]
-fn is_nmethod<S: WalkSource>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, Stop> {
+fn is_nmethod<S: CodeSource>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, Stop> {
     if jvm.blob_kind != u32::MAX {
         let kind = source.read_u8(blob.wrapping_add(u64::from(jvm.blob_kind))).ok_or(Stop::ReadFault)?;
         return Ok(u32::from(kind) == jvm.kind_nmethod);
@@ -222,23 +271,22 @@ fn is_nmethod<S: WalkSource>(blob: u64, source: &S, jvm: &Jvm) -> Result<bool, S
     Ok(name == jvm.name_nmethod || name == jvm.name_native_nmethod)
 }
 
-/// Fills `frame` for the nmethod at `blob`. A deoptimized frame returns to a handler; where it was
+/// Fills `frame` for an nmethod. A deoptimized frame returns to a handler; where it was
 /// is kept in its frame.
 #[inline(always)]
 fn describe_nmethod<S: WalkSource>(
     state: &State,
-    blob: u64,
+    blob: &Blob,
     source: &S,
     jvm: &Jvm,
     frame: &mut Frame,
 ) -> Result<(), Stop> {
     frame.kind = frame_kind::COMPILED;
-    frame.extra =
-        source.read_u32(blob.wrapping_add(u64::from(jvm.nmethod_compile_id))).ok_or(Stop::ReadFault)?;
-    let handler = deopt_handler(blob, jvm.nmethod_deopt_handler, source, jvm);
-    if state.pc != handler && state.pc != deopt_handler(blob, jvm.nmethod_deopt_mh_handler, source, jvm) {
+    frame.extra = blob.compile_id;
+    if state.pc != blob.deopt_handler && state.pc != blob.deopt_mh_handler {
         return Ok(());
     }
+    let blob = blob.address;
     let orig_pc_offset = source
         .read_u32(blob.wrapping_add(u64::from(jvm.nmethod_orig_pc_offset)))
         .ok_or(Stop::ReadFault)? as i32;
@@ -254,7 +302,7 @@ fn describe_nmethod<S: WalkSource>(
 
 /// The address of one of an nmethod's deopt handlers; 0 if it cannot be read or there is none.
 #[inline(always)]
-fn deopt_handler<S: WalkSource>(blob: u64, offset: u32, source: &S, jvm: &Jvm) -> u64 {
+fn deopt_handler<S: CodeSource>(blob: u64, offset: u32, source: &S, jvm: &Jvm) -> u64 {
     if offset == 0 {
         return 0;
     }

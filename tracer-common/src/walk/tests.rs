@@ -89,7 +89,7 @@ impl Fake {
     }
 }
 
-impl WalkSource for Fake {
+impl CodeSource for Fake {
     fn read(&self, address: u64) -> Option<u64> {
         self.words.get(&address).copied()
     }
@@ -102,6 +102,9 @@ impl WalkSource for Fake {
             None => self.read(address).map(|word| word as u8),
         }
     }
+}
+
+impl WalkSource for Fake {
     fn jvm(&self) -> &Jvm {
         &self.jvm
     }

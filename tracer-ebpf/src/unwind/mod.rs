@@ -3,6 +3,7 @@
 //! One walk for each capture, in one `bpf_loop`; the rules are in `tracer_common::walk`. Frames go into
 //! a scratch slot, which is at once the record that is sent when the stack is new.
 
+mod blobs;
 mod memo;
 mod scratch;
 mod search;

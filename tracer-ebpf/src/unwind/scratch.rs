@@ -8,7 +8,7 @@ use aya_ebpf::{helpers::bpf_get_smp_processor_id, macros::map, maps::Array};
 use tracer_common::{
     record::{SAVED_BYTES, SAVED_FRAMES, StackRecord},
     unwind::{Frame, MAX_FRAMES},
-    walk::State,
+    walk::{Blob, State},
 };
 
 use super::memo;
@@ -33,6 +33,8 @@ pub struct Slot {
     pub taken: u64,
     /// 1: a piece was walked.
     pub walked: u64,
+    /// The blob that was looked for last.
+    pub blob: Blob,
     pub memo: memo::Scratch,
     pub record: StackRecord,
     pub frames: [Frame; MAX_FRAMES],

@@ -1,6 +1,7 @@
 //! Searches that a walk makes in the maps and in the JVM's code cache.
 //!
-//! Each is a `bpf_loop` inside the walk's own: as plain loops the newest verifiers explore every round of them anew.
+//! Each is a `bpf_loop` inside the walk's own: as plain loops the newest verifiers explore every round of them anew. And
+//! each is in a global function, which the verifier goes through once for each program, whatever led to it.
 
 use core::ffi::c_void;
 
@@ -15,20 +16,37 @@ use crate::maps;
 /// The module among `count` from `first` on whose code is at `pc`, unless it ends before.
 #[inline(always)]
 pub(super) fn module(first: u32, count: u32, pc: u64) -> Option<&'static Module> {
-    let mut search = Search { bisect: Bisect::new(first, count), value: pc };
-    search.run(module_step);
-    maps::MODULES.get(search.bisect.found()?)
+    maps::MODULES.get(search_module(first, count, pc))
 }
 
 /// The row among `count` from `first` on that holds at `pc`, which is relative to the module.
 #[inline(always)]
 pub(super) fn row(first: u32, count: u32, pc: u32) -> Option<Row> {
-    let mut search = Search { bisect: Bisect::new(first, count), value: pc as u64 };
-    search.run(row_step);
-    maps::ROWS.get(search.bisect.found()?).copied()
+    maps::ROWS.get(search_row(first, count, pc)).copied()
 }
 
-/// The first segment of the code blob that holds segment `index`: see [`walk::WalkSource::block_index`].
+/// No index of a map.
+const NONE: u32 = u32::MAX;
+
+/// The index of [`module`], or [`NONE`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_module(first: u32, count: u32, pc: u64) -> u32 {
+    let mut search = Search { bisect: Bisect::new(first, count), value: pc };
+    search.run(module_step);
+    search.bisect.found().unwrap_or(NONE)
+}
+
+/// The index of [`row`], or [`NONE`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_row(first: u32, count: u32, pc: u32) -> u32 {
+    let mut search = Search { bisect: Bisect::new(first, count), value: pc as u64 };
+    search.run(row_step);
+    search.bisect.found().unwrap_or(NONE)
+}
+
+/// The first segment of the code blob that holds segment `index`: see [`walk::CodeSource::block_index`].
 #[inline(always)]
 pub(super) fn block_index(segment_map: u64, index: u64) -> Result<u64, Stop> {
     let mut hops = Hops { segment_map, index, outcome: Stop::Search as u64 };
@@ -37,17 +55,27 @@ pub(super) fn block_index(segment_map: u64, index: u64) -> Result<u64, Stop> {
         bpf_loop(MAX_SEGMENT_HOPS, hop_step as *mut c_void, (&raw mut hops).cast(), 0);
     }
     // SAFETY: written by the callbacks.
-    match unsafe { core::ptr::read_volatile(&raw const hops.outcome) } {
-        0 => Ok(hops.index),
-        outcome if outcome == Stop::NoBlob as u64 => Err(Stop::NoBlob),
-        outcome if outcome == Stop::ReadFault as u64 => Err(Stop::ReadFault),
-        _ => Err(Stop::Search),
+    match stop(unsafe { core::ptr::read_volatile(&raw const hops.outcome) }) {
+        None => Ok(hops.index),
+        Some(stop) => Err(stop),
+    }
+}
+
+/// The reason why a search ended with this outcome; 0: it found.
+#[inline(always)]
+pub(super) fn stop(outcome: u64) -> Option<Stop> {
+    match outcome {
+        0 => None,
+        outcome if outcome == Stop::NoBlob as u64 => Some(Stop::NoBlob),
+        outcome if outcome == Stop::ReadFault as u64 => Some(Stop::ReadFault),
+        _ => Some(Stop::Search),
     }
 }
 
 /// Bytes of the frame of a slow path: see [`walk::WalkSource::slow_path_bytes`].
-#[inline(always)]
-pub(super) fn slow_path_bytes(pc: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn slow_path_bytes(pc: u64) -> u64 {
     let mut frame = SlowPathFrame::after(pc);
     // SAFETY: the callback has the helper's form, and `frame` outlives the call.
     unsafe {

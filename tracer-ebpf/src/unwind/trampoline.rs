@@ -1,7 +1,9 @@
 //! Return probes replace a call's return address on the stack by the kernel's trampoline. The true
 //! one is in the task's list of calls under way.
 
-use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_loop, bpf_probe_read_kernel};
 use tracer_common::counter::Counter;
 
 use crate::{config, counters};
@@ -58,21 +60,45 @@ pub extern "C" fn original_return_address(slot: u64, trampoline: u64) -> u64 {
     if utask == 0 {
         return 0;
     }
-    let mut instance = pointer(utask + offsets.utask_return_instances as u64);
-    for _ in 0..DEPTH {
-        if instance == 0 {
-            return 0;
-        }
-        if pointer(instance + offsets.return_instance_stack as u64) == slot {
-            let address = pointer(instance + offsets.return_instance_orig_ret_vaddr as u64);
-            // Several probes can wait at one call (a tail call): all but the first of them saved the
-            // trampoline itself.
-            if address != trampoline {
-                counters::add(Counter::TrampolinesReplaced, 1);
-                return address;
-            }
-        }
-        instance = pointer(instance + offsets.return_instance_next as u64);
+    let instance = pointer(utask + offsets.utask_return_instances as u64);
+    let mut search = Search { instance, slot, trampoline, address: 0 };
+    // SAFETY: the callback has the helper's form, and `search` outlives the call.
+    let address = unsafe {
+        bpf_loop(DEPTH, instance_step as *mut c_void, (&raw mut search).cast(), 0);
+        core::ptr::read_volatile(&raw const search.address)
+    };
+    if address != 0 {
+        counters::add(Counter::TrampolinesReplaced, 1);
     }
+    address
+}
+
+/// A search among the calls under way.
+struct Search {
+    /// The kernel's structure of the call that is looked at next; 0: there is none.
+    instance: u64,
+    slot: u64,
+    trampoline: u64,
+    /// The address that was found.
+    address: u64,
+}
+
+unsafe extern "C" fn instance_step(_: u32, search: *mut Search) -> i64 {
+    // SAFETY: `bpf_loop` passes on what `original_return_address` gave it.
+    let search = unsafe { &mut *search };
+    if search.instance == 0 {
+        return 1;
+    }
+    let offsets = &config::get().kernel;
+    if pointer(search.instance + offsets.return_instance_stack as u64) == search.slot {
+        let address = pointer(search.instance + offsets.return_instance_orig_ret_vaddr as u64);
+        // Several probes can wait at one call (a tail call): all but the first of them saved the
+        // trampoline itself.
+        if address != search.trampoline {
+            search.address = address;
+            return 1;
+        }
+    }
+    search.instance = pointer(search.instance + offsets.return_instance_next as u64);
     0
 }

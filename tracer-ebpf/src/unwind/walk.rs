@@ -6,16 +6,16 @@ use aya_ebpf::helpers::{
     bpf_ktime_get_ns, bpf_loop, bpf_probe_read_user, generated::bpf_probe_read_user as raw_read_user,
 };
 use tracer_common::{
-    config::Jvm,
+    config::{Jvm, memo as memo_mode},
     counter::Counter,
     record::{SAVED_BYTES, SAVED_FRAMES, SAVED_PAGE_BYTES},
     stack::StackId,
     unwind::{Frame, MAX_FRAMES, Row, Stop, frame_kind},
-    walk::{self, ModuleRows, State, WalkSource},
+    walk::{self, Blob, CodeSource, ModuleRows, State, WalkSource},
 };
 
 use super::{
-    memo,
+    blobs, memo,
     scratch::{self, Slot},
     search, trampoline,
 };
@@ -40,6 +40,8 @@ struct Walk {
     module_count: u32,
     /// The epoch in which segments of the memo must have been made; [`NO_MEMO`]: none are taken or made.
     epoch: u64,
+    /// The epoch in which blobs must have been found; 0: each is looked for.
+    blob_epoch: u64,
     /// Another segment begins here.
     is_fresh: u64,
 }
@@ -88,6 +90,12 @@ pub extern "C" fn walk(index: u32, pc: u64, sp: u64, fp: u64, use_memo: u64) -> 
         first_module: table.first,
         module_count: table.count,
         epoch,
+        // A walk that checks the memo relies on nothing that was remembered.
+        blob_epoch: if use_memo == 0 && config::get().memo == memo_mode::CHECKED {
+            0
+        } else {
+            maps::memo_epoch()
+        },
         is_fresh: 1,
     };
     // SAFETY: the callback has the helper's form, and `walk` outlives the call.
@@ -210,41 +218,65 @@ unsafe extern "C" fn step(_: u32, walk: *mut Walk) -> i64 {
         return 1;
     }
     // SAFETY: the slot is this walk's, and `index` is within its frames.
-    let (state, frame, record) = unsafe {
+    let (state, frame) = unsafe {
         let slot = &mut *slot;
-        (&mut slot.state, &mut *(&raw mut slot.frames).cast::<Frame>().add(index as usize), &mut slot.record)
+        (&mut slot.state, &mut *(&raw mut slot.frames).cast::<Frame>().add(index as usize))
     };
-    let stop = walk::step(state, walk, frame);
+    let stop = walk::step(state, walk, frame).map_or(0, |stop| stop as u32);
+    let next = add_frame(walk.index, stop, walk.class_epoch, walk.epoch);
+    walk.is_fresh = (next == SEGMENT_ENDS) as u64;
+    (next == WALK_ENDS) as i64
+}
+
+/// Outcomes of [`add_frame`].
+const GOES_ON: u32 = 0;
+const SEGMENT_ENDS: u32 = 1;
+const WALK_ENDS: u32 = 2;
+
+/// Adds the frame that was made last to the stack, and to the segment of the memo in the making. `stop`: the reason why
+/// the walk ends with it; 0: it goes on.
+///
+/// A global function: the verifier goes through it once for each program, whatever led to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn add_frame(slot_index: u32, stop: u32, class_epoch: u64, epoch: u64) -> u32 {
+    let Some(slot) = scratch::at(slot_index) else {
+        return WALK_ENDS;
+    };
+    // SAFETY: the slot is the caller's walk's.
+    let index = unsafe { (*slot).record.frame_count };
+    if index as usize >= MAX_FRAMES {
+        return WALK_ENDS;
+    }
+    // SAFETY: as above, and `index` is within its frames.
+    let (frame, record) = unsafe {
+        let slot = &mut *slot;
+        (&*(&raw const slot.frames).cast::<Frame>().add(index as usize), &mut slot.record)
+    };
     let hash = mix(0, frame.pc);
     let hash = mix(hash, frame.aux);
     let hash = mix(hash, (frame.kind as u64) << 32 | frame.extra as u64);
     // After classes were unloaded the same addresses can be another method's. Without a branch: the
-    // verifier would follow both ways of it for each frame.
+    // verifier would follow both ways of it.
     let not_interpreted = (frame.kind ^ frame_kind::INTERPRETED) as u64;
     let mask = (not_interpreted.wrapping_sub(1) as i64 >> 63) as u64;
-    let hash = finish(hash ^ (walk.class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask));
+    let hash = finish(hash ^ (class_epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask));
     record.frame_count = index + 1;
     // SAFETY: as above.
-    let ends = unsafe { memo::build::add(slot, frame, hash, walk.epoch & maps::KEEPS_JAVA != 0) };
-    let (remembered, result) = match stop {
-        Some(stop) => {
-            record.stop = stop as u32;
-            (if memo::build::is_remembered(stop) { stop as u32 } else { NOT_REMEMBERED }, 1)
-        }
-        None if ends => {
-            walk.is_fresh = 1;
-            (0, 0)
-        }
-        None => return 0,
+    let ends = unsafe { memo::build::add(slot, frame, hash, epoch & maps::KEEPS_JAVA != 0) };
+    let next = if stop != 0 {
+        record.stop = stop;
+        WALK_ENDS
+    } else if ends {
+        SEGMENT_ENDS
+    } else {
+        return GOES_ON;
     };
-    if walk.epoch != NO_MEMO && remembered != NOT_REMEMBERED {
-        memo::build::keep_segment(walk.index, remembered);
+    if epoch != NO_MEMO && (stop == 0 || memo::build::is_remembered(stop)) {
+        memo::build::keep_segment(slot_index, stop);
     }
-    result
+    next
 }
-
-/// No [`Stop`].
-const NOT_REMEMBERED: u32 = u32::MAX;
 
 impl Walk {
     #[inline(always)]
@@ -257,21 +289,11 @@ impl Walk {
     }
 }
 
-impl WalkSource for Walk {
+impl CodeSource for Walk {
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
         // SAFETY: a user address; the helper checks it.
         unsafe { bpf_probe_read_user(address as *const u64) }.ok()
-    }
-
-    #[inline(always)]
-    fn read_stack(&self, address: u64) -> Option<u64> {
-        self.stack_word(address, memo::build::WORD)
-    }
-
-    #[inline(always)]
-    fn read_fp(&self, address: u64, was_used: bool) -> Option<u64> {
-        self.stack_word(address, memo::build::FP_AFTER_UNUSED + was_used as u32)
     }
 
     #[inline(always)]
@@ -284,6 +306,23 @@ impl WalkSource for Walk {
     fn read_u8(&self, address: u64) -> Option<u8> {
         // SAFETY: as above.
         unsafe { bpf_probe_read_user(address as *const u8) }.ok()
+    }
+
+    #[inline(always)]
+    fn block_index(&self, segment_map: u64, index: u64) -> Result<u64, Stop> {
+        search::block_index(segment_map, index)
+    }
+}
+
+impl WalkSource for Walk {
+    #[inline(always)]
+    fn read_stack(&self, address: u64) -> Option<u64> {
+        self.stack_word(address, memo::build::WORD)
+    }
+
+    #[inline(always)]
+    fn read_fp(&self, address: u64, was_used: bool) -> Option<u64> {
+        self.stack_word(address, memo::build::FP_AFTER_UNUSED + was_used as u32)
     }
 
     #[inline(always)]
@@ -306,8 +345,12 @@ impl WalkSource for Walk {
     }
 
     #[inline(always)]
-    fn block_index(&self, segment_map: u64, index: u64) -> Result<u64, Stop> {
-        search::block_index(segment_map, index)
+    fn blob(&self, pc: u64) -> Result<Blob, Stop> {
+        match search::stop(blobs::load_blob(self.index, pc, self.blob_epoch)) {
+            // SAFETY: the slot is this walk's.
+            None => Ok(unsafe { (*self.slot).blob }),
+            Some(stop) => Err(stop),
+        }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tracer_common::config::Jvm;
 use tracer_common::unwind::{Frame, MAX_FRAMES, Module, Row, Stop};
-use tracer_common::walk::{self, Bisect, ModuleRows, State, WalkSource};
+use tracer_common::walk::{self, Bisect, CodeSource, ModuleRows, State, WalkSource};
 
 use super::modules::ModuleTables;
 use crate::process::memory::ProcessMemory;
@@ -66,7 +66,7 @@ impl<'a, M: ProcessMemory> Walker<'a, M> {
     }
 }
 
-impl<M: ProcessMemory> WalkSource for Walker<'_, M> {
+impl<M: ProcessMemory> CodeSource for Walker<'_, M> {
     fn read(&self, address: u64) -> Option<u64> {
         self.memory.read_u64(address).ok()
     }
@@ -78,7 +78,9 @@ impl<M: ProcessMemory> WalkSource for Walker<'_, M> {
     fn read_u8(&self, address: u64) -> Option<u8> {
         self.memory.read_u8(address).ok()
     }
+}
 
+impl<M: ProcessMemory> WalkSource for Walker<'_, M> {
     fn jvm(&self) -> &Jvm {
         &self.jvm
     }

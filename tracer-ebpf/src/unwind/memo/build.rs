@@ -242,6 +242,10 @@ unsafe extern "C" fn pad_step(index: u32, padding: *mut Padding) -> i64 {
 
 /// Is a walk that ended so to be remembered? Others depend on more, or have to be told.
 #[inline(always)]
-pub fn is_remembered(stop: Stop) -> bool {
-    matches!(stop, Stop::Complete | Stop::VirtualThread | Stop::NoRow | Stop::UnsupportedRule)
+pub fn is_remembered(stop: u32) -> bool {
+    const REMEMBERED: u32 = 1 << Stop::Complete as u32
+        | 1 << Stop::VirtualThread as u32
+        | 1 << Stop::NoRow as u32
+        | 1 << Stop::UnsupportedRule as u32;
+    REMEMBERED >> (stop & 31) & 1 != 0
 }
