@@ -5,7 +5,7 @@ use crate::shared;
 shared! {
     /// Offsets in the kernel's structures, bytes: of the return addresses that return probes replaced, and of a stack's
     /// end. All 0 if they could not be had, and the trampoline is then a named failure.
-    pub struct KernelOffsets: 36 {
+    pub struct KernelOffsets: 40 {
         pub task_utask: u32,
         pub task_mm: u32,
         /// `mm_struct.uprobes_state.xol_area`.
@@ -18,6 +18,8 @@ shared! {
         /// The thread pointer in `task_struct.thread`: the address of the C library's own structure of a thread, at the
         /// top of its stack. 0 if it could not be had.
         pub task_thread_pointer: u32,
+        /// `task_struct.pid`.
+        pub task_pid: u32,
     }
 }
 
@@ -46,7 +48,6 @@ shared! {
         pub stack_count: u32,
         /// The time between two clock ticks of the kernel.
         pub tick_ns: u32,
-        pub reserved: u32,
     }
 }
 

@@ -11,7 +11,7 @@ use aya_ebpf::{
         bpf_probe_read_kernel,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
-    programs::{ProbeContext, RetProbeContext},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use tracer_common::{
     arch::{PRESERVED_WORD, RESULT_WORD, SAVED_WORD_BY_DWARF},
@@ -137,5 +137,39 @@ pub fn in_user_space() -> Option<Position> {
             (Ok(pc), Ok(sp), Ok(fp)) => Some(Position { pc, sp, fp }),
             _ => None,
         }
+    }
+}
+
+/// The first five arguments of the system call that the calling thread is in.
+#[inline(always)]
+pub fn system_call_arguments() -> Option<[u64; 5]> {
+    // SAFETY: as for `in_user_space`.
+    unsafe {
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
+        Some([
+            bpf_probe_read_kernel(&raw const (*regs).rdi).ok()?,
+            bpf_probe_read_kernel(&raw const (*regs).rsi).ok()?,
+            bpf_probe_read_kernel(&raw const (*regs).rdx).ok()?,
+            bpf_probe_read_kernel(&raw const (*regs).r10).ok()?,
+            bpf_probe_read_kernel(&raw const (*regs).r8).ok()?,
+        ])
+    }
+}
+
+/// The number and the arguments of the system call whose function in the kernel returns.
+#[inline(always)]
+pub fn system_call(ctx: &FExitContext) -> (u32, [u64; 5]) {
+    let regs: *const pt_regs = ctx.arg(0);
+    // SAFETY: the function's argument, which the verifier knows to be the caller's registers; it checks each read.
+    unsafe {
+        let number = read_volatile(&raw const (*regs).orig_rax) as u32;
+        let arguments = [
+            read_volatile(&raw const (*regs).rdi),
+            read_volatile(&raw const (*regs).rsi),
+            read_volatile(&raw const (*regs).rdx),
+            read_volatile(&raw const (*regs).r10),
+            read_volatile(&raw const (*regs).r8),
+        ];
+        (number, arguments)
     }
 }

@@ -141,6 +141,9 @@ pub mod system_call {
     pub const MADVISE: u32 = 28;
 }
 
+/// The start of the names of the kernel's functions for system calls (`arch/x86/include/asm/syscall_wrapper.h`).
+pub const SYSTEM_CALL_FUNCTION: &str = "__x64_sys_";
+
 /// The bit of a page fault's error code that says write (`X86_PF_WRITE`).
 pub const FAULT_WRITES: u64 = 2;
 

@@ -5,9 +5,9 @@
 
 use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, generated::bpf_get_prandom_u32},
-    macros::{map, tracepoint},
+    macros::{map, raw_tracepoint},
     maps::{Array, PerCpuArray},
-    programs::TracePointContext,
+    programs::RawTracePointContext,
 };
 use tracer_common::{
     arch::FAULT_WRITES,
@@ -46,18 +46,14 @@ const WINDOW_NS: u64 = 250_000_000;
 /// Lowest address that is ever mapped: a fault below is a null check.
 const LOWEST: u64 = 1 << 16;
 
-/// `exceptions:page_fault_user`: { unsigned long address, ip, error_code } from offset 8, in the thread.
-#[tracepoint]
-pub fn page_fault_user(ctx: TracePointContext) -> u32 {
+/// `page_fault_user`: (address, regs, error code), in the thread. It is called at the faults of every process.
+#[raw_tracepoint]
+pub fn page_fault_user(ctx: RawTracePointContext) -> i32 {
     if config::target_thread().is_none() {
         return 0;
     }
-    // SAFETY: offsets of the tracepoint's fixed fields.
-    let (address, error) = unsafe { (ctx.read_at::<u64>(8), ctx.read_at::<u64>(24)) };
-    if let (Ok(address), Ok(error)) = (address, error)
-        && error & FAULT_WRITES != 0
-        && address >= LOWEST
-    {
+    let (address, error) = (ctx.arg::<u64>(0), ctx.arg::<u64>(2));
+    if error & FAULT_WRITES != 0 && address >= LOWEST {
         touched(address);
     }
     0

@@ -3,6 +3,8 @@
 mod allocator;
 mod faults;
 mod lifecycle;
+mod mapping_call;
 mod process;
+mod syscall_returns;
 mod syscalls;
 mod usdt;

@@ -1,9 +1,9 @@
 //! Threads and the process: creation, end, exec.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_comm,
-    macros::{tracepoint, uprobe},
-    programs::{ProbeContext, TracePointContext},
+    helpers::{bpf_get_current_comm, bpf_probe_read_kernel},
+    macros::{raw_tracepoint, uprobe},
+    programs::{ProbeContext, RawTracePointContext},
 };
 use tracer_common::{
     record::{ThreadRecord, kind},
@@ -14,22 +14,20 @@ use crate::{config, emit, in_flight, log, stop, unwind};
 
 const CLONE_THREAD: u64 = 0x0001_0000;
 
-/// `task:task_newtask`: { pid_t pid; char comm[16]; unsigned long clone_flags; ... } from offset 8. It
-/// fires in the creator.
-#[tracepoint]
-pub fn task_newtask(ctx: TracePointContext) -> u32 {
+/// `task_newtask`: (the new task, flags of clone). It fires in the creator, whose name the new one has.
+#[raw_tracepoint]
+pub fn task_newtask(ctx: RawTracePointContext) -> i32 {
     if config::target_thread().is_none() {
         return 0;
     }
-    // SAFETY: offsets of the tracepoint's fixed fields.
-    let (pid, comm, flags) =
-        unsafe { (ctx.read_at::<u32>(8), ctx.read_at::<[u8; 16]>(12), ctx.read_at::<u64>(32)) };
-    let (Ok(pid), Ok(comm), Ok(flags)) = (pid, comm, flags) else {
-        return 0;
-    };
-    if flags & CLONE_THREAD != 0 {
+    let (task, flags) = (ctx.arg::<*const u8>(0), ctx.arg::<u64>(1));
+    let tid = task.wrapping_add(config::get().kernel.task_pid as usize).cast::<u32>();
+    // SAFETY: a kernel address; the helper checks it.
+    if flags & CLONE_THREAD != 0
+        && let Ok(tid) = unsafe { bpf_probe_read_kernel(tid) }
+    {
         let stack = unwind::capture_syscall();
-        send(kind::THREAD_START, pid, stack, comm);
+        send(kind::THREAD_START, tid, stack, bpf_get_current_comm().unwrap_or([0; 16]));
     }
     0
 }
@@ -40,9 +38,9 @@ fn send(kind: u32, subject_tid: u32, stack: StackId, comm: [u8; 16]) {
     emit::send(&ThreadRecord { header: emit::header(kind), subject_tid, reserved: 0, stack, comm });
 }
 
-/// `sched:sched_process_exit`, in the thread that ends.
-#[tracepoint]
-pub fn sched_process_exit(ctx: TracePointContext) -> u32 {
+/// `sched_process_exit`, in the thread that ends.
+#[raw_tracepoint]
+pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     if let Some(thread) = config::target_thread() {
         log!(&ctx, "thread {} ends", thread as u32);
         in_flight::forget(thread);
@@ -51,9 +49,9 @@ pub fn sched_process_exit(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `sched:sched_process_exec`, in the thread that is now the new program.
-#[tracepoint]
-pub fn sched_process_exec(ctx: TracePointContext) -> u32 {
+/// `sched_process_exec`, in the thread that is now the new program.
+#[raw_tracepoint]
+pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     if let Some(thread) = config::target_thread() {
         log!(&ctx, "process {} becomes another program", thread as u32);
         about_self(kind::EXEC, thread);

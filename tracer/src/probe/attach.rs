@@ -1,7 +1,7 @@
 //! Attaching loaded programs.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -12,16 +12,15 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{ProbeKind, ProgramError, TracePoint, UProbe},
+    programs::{ProbeKind, ProgramError, RawTracePoint, UProbe},
     sys::SyscallError,
 };
 
 use super::{
     ProbeError,
+    bpf::{self, Site},
     load::Programs,
-    multi::{self, Site},
     perf_event::{self, Scope},
-    tracefs,
 };
 use crate::process::Pid;
 
@@ -86,7 +85,7 @@ fn single(ebpf: &mut Ebpf, pid: Pid, point: &UprobePoint) -> Result<LinkHandle, 
             let path = CString::new(point.file.as_os_str().as_bytes())?;
             let scope = Scope::Process(i32::try_from(pid.0).map_err(|_| io::ErrorKind::InvalidInput)?);
             let event = perf_event::uprobe(&path, point.file_offset, at_return, scope)?;
-            multi::link_to_event(program, event.as_fd(), point.cookie.unwrap_or(0))
+            bpf::link_to_event(program, event.as_fd(), point.cookie.unwrap_or(0))
         };
         link().map_err(|io_error| SyscallError { call: "perf_event_open of a uprobe", io_error }.into())
     };
@@ -102,57 +101,50 @@ impl UprobePoint {
     }
 }
 
-/// Tracepoints: program, category, name.
-pub const TRACEPOINTS: [(&str, &str, &str); 15] = [
-    ("sys_enter_mapping", "syscalls", "sys_enter_mmap"),
-    ("sys_enter_mapping", "syscalls", "sys_enter_munmap"),
-    ("sys_enter_mapping", "syscalls", "sys_enter_mremap"),
-    ("sys_enter_mapping", "syscalls", "sys_enter_brk"),
-    ("sys_enter_mapping", "syscalls", "sys_enter_mprotect"),
-    ("sys_enter_mapping", "syscalls", "sys_enter_madvise"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_mmap"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_munmap"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_mremap"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_brk"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_mprotect"),
-    ("sys_exit_mapping", "syscalls", "sys_exit_madvise"),
-    ("task_newtask", "task", "task_newtask"),
-    ("sched_process_exit", "sched", "sched_process_exit"),
-    ("sched_process_exec", "sched", "sched_process_exec"),
+/// A tracepoint of the kernel, and the program that runs there.
+///
+/// Programs are attached to the tracepoints themselves (raw tracepoints), and not to their perf events: those copy the
+/// arguments for each hit, and when one of their links is closed, the kernel waits until no CPU can be in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracepoint {
+    pub program: &'static str,
+    pub name: &'static CStr,
+}
+
+/// Tracepoints of tasks.
+pub const TRACEPOINTS: [Tracepoint; 3] = [
+    Tracepoint { program: "task_newtask", name: c"task_newtask" },
+    Tracepoint { program: "sched_process_exit", name: c"sched_process_exit" },
+    Tracepoint { program: "sched_process_exec", name: c"sched_process_exec" },
 ];
 
-/// Attaches every tracepoint, until the links are closed.
+/// Attaches every one of [`TRACEPOINTS`], until the links are closed.
 ///
 /// # Errors
-/// tracefs is not mounted, or the kernel has not the tracepoint; the error names it.
+/// The kernel has not the tracepoint; the error names it.
 pub fn tracepoints(ebpf: &mut Ebpf) -> Result<Vec<OwnedFd>, ProbeError> {
     TRACEPOINTS.into_iter().map(|tracepoint| self::tracepoint(ebpf, tracepoint)).collect()
 }
 
-/// Attaches one tracepoint (program, category, name), until the link is closed.
+/// Attaches one tracepoint, until the link is closed.
 ///
 /// # Errors
 /// As for [`tracepoints`].
-pub fn tracepoint(
-    ebpf: &mut Ebpf,
-    (name, category, point): (&str, &str, &str),
-) -> Result<OwnedFd, ProbeError> {
+pub fn tracepoint(ebpf: &mut Ebpf, tracepoint: Tracepoint) -> Result<OwnedFd, ProbeError> {
+    let Tracepoint { program: name, name: point } = tracepoint;
     let mut attach = || {
-        let program: &mut TracePoint = program(ebpf, name)?;
-        let program = program.fd()?.as_fd();
-        let link = || {
-            let event = perf_event::tracepoint(tracefs::tracepoint_id(category, point)?)?;
-            multi::link_to_event(program, event.as_fd(), 0)
-        };
-        link().map_err(|io_error| SyscallError { call: "perf_event_open of a tracepoint", io_error }.into())
+        let program: &mut RawTracePoint = program(ebpf, name)?;
+        let link = bpf::link_to_kernel(program.fd()?.as_fd(), Some(point));
+        link.map_err(|io_error| SyscallError { call: "bpf_raw_tracepoint_open", io_error }.into())
     };
     attach().map_err(|source: ProgramError| ProbeError::Attach {
-        probe: format!("the tracepoint {category}:{point}"),
+        probe: format!("the tracepoint {}", point.to_string_lossy()),
         source: Box::new(source),
     })
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+/// The program of this name, of this kind.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {

@@ -28,6 +28,7 @@ const ENUM: u32 = 6;
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -46,12 +47,22 @@ pub enum BtfError {
     Missing(String),
 }
 
-/// The running kernel's offsets that the unwinder needs.
+/// The running kernel's offsets that the programs need. Those of return probes are 0 where one of them is not known.
 ///
 /// # Errors
-/// It has no BTF, or lacks a member.
+/// It has no BTF, or lacks a member without which threads are not seen.
 pub fn kernel_offsets() -> Result<KernelOffsets, BtfError> {
     let btf = Btf::read()?;
+    let task_pid = btf.offset("task_struct", &["pid"])?;
+    let known = return_probe_offsets(&btf).unwrap_or_else(|error| {
+        tracing::warn!("stacks below another tool's return probes will end there: {error}");
+        KernelOffsets::ZERO
+    });
+    let task_thread_pointer = btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0);
+    Ok(KernelOffsets { task_pid, task_thread_pointer, ..known })
+}
+
+fn return_probe_offsets(btf: &Btf) -> Result<KernelOffsets, BtfError> {
     Ok(KernelOffsets {
         task_utask: btf.offset("task_struct", &["utask"])?,
         task_mm: btf.offset("task_struct", &["mm"])?,
@@ -61,7 +72,7 @@ pub fn kernel_offsets() -> Result<KernelOffsets, BtfError> {
         return_instance_stack: btf.offset("return_instance", &["stack"])?,
         return_instance_orig_ret_vaddr: btf.offset("return_instance", &["orig_ret_vaddr"])?,
         return_instance_next: btf.offset("return_instance", &["next"])?,
-        task_thread_pointer: btf.offset("task_struct", &["thread", "fsbase"]).unwrap_or(0),
+        ..KernelOffsets::ZERO
     })
 }
 
@@ -132,6 +143,16 @@ impl Btf {
             }
         }
         lacking
+    }
+
+    /// The id of the kernel's function `name`.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        let ids = 1..=u32::try_from(self.types.len()).ok()?;
+        let is_it = |id| {
+            self.kind_of(id)
+                .is_some_and(|found| found.kind == FUNC && self.string(found.name) == name.as_bytes())
+        };
+        ids.into_iter().find(|id| is_it(*id))
     }
 
     /// The offset of a member of struct `name`, going into the structs that `path` names.

@@ -9,8 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::{
+    mapping_calls::{self, SeenAt},
     perf_event::{self, Scope},
-    tracefs,
 };
 use crate::process::{Pid, mapping, privilege};
 
@@ -40,8 +40,10 @@ const SELF: &CStr = c"/proc/self/exe";
 pub struct Cost {
     pub emulated_ns: u64,
     pub single_stepped_ns: u64,
-    /// The time that every system call of every process on the host takes more while a tracepoint of system calls is
-    /// attached to; `None` if it could not be measured.
+    /// The place at which mapping calls are seen.
+    pub mapping_calls: SeenAt,
+    /// Time by which every system call of every process on the host is longer while tracepoints of
+    /// system calls are attached to; `None` if it is not needed, or could not be measured.
     pub system_call_ns: Option<u64>,
 }
 
@@ -64,10 +66,19 @@ impl Cost {
         }
         let bare = median(bare);
         let cost = |batches| median(batches).saturating_sub(bare) / u64::from(CALLS);
-        let system_call_ns = system_call_ns()
-            .map_err(|error| tracing::debug!(%error, "the cost of system calls was not measured"))
-            .ok();
-        Ok(Self { emulated_ns: cost(emulated), single_stepped_ns: cost(stepped), system_call_ns })
+        let mapping_calls = SeenAt::of_kernel();
+        let system_call_ns = match mapping_calls {
+            SeenAt::Functions => None,
+            SeenAt::Tracepoints => system_call_ns()
+                .map_err(|error| tracing::debug!(%error, "the cost of system calls was not measured"))
+                .ok(),
+        };
+        Ok(Self {
+            emulated_ns: cost(emulated),
+            single_stepped_ns: cost(stepped),
+            mapping_calls,
+            system_call_ns,
+        })
     }
 
     /// Factor by which a probe that is single-stepped is dearer.
@@ -76,14 +87,11 @@ impl Cost {
     }
 }
 
-/// Time by which a system call is longer while one of the tracepoints is attached to by which mappings are seen: all
-/// tasks take the slow way into the kernel then, whichever call they make.
+/// Time by which a system call is longer while one of the tracepoints is attached to at which mappings are seen: all tasks take the slow way into the kernel then, whichever call they make.
 fn system_call_ns() -> io::Result<u64> {
-    tracefs::ensure()?;
-    let id = tracefs::tracepoint_id("syscalls", "sys_enter_mremap")?;
     let call_ns = || median((0..BATCHES).map(|_| system_calls_ns()).collect()) / u64::from(SYSTEM_CALLS);
     let bare_ns = call_ns();
-    let event = perf_event::tracepoint(id)?;
+    let event = mapping_calls::tracepoint_event()?;
     let traced_ns = call_ns();
     drop(event);
     Ok(traced_ns.saturating_sub(bare_ns))

@@ -17,8 +17,9 @@ use std::path::Path;
 
 pub use requirements::{Requirement, Status};
 
+use super::bpf::small_map;
 use super::btf::Btf;
-use super::multi::small_map;
+use super::mapping_calls::SeenAt;
 use super::perf_event;
 use crate::process::privilege::Capability;
 
@@ -132,6 +133,8 @@ pub struct Features {
     pub initial_pid_namespace: bool,
     pub bpf: Bpf,
     pub uprobes: bool,
+    /// Place at which the kernel lets mapping calls be seen: only tracepoints need tracefs.
+    pub mapping_calls: SeenAt,
     pub tracefs: Tracefs,
     /// Kernel lockdown forbids reading the kernel's memory.
     pub lockdown_confidentiality: bool,
@@ -184,6 +187,7 @@ impl Features {
             initial_pid_namespace: namespace("pid").is_ok_and(|link| link == "pid:[4026531836]"),
             bpf: Bpf::read(capabilities),
             uprobes: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
+            mapping_calls: SeenAt::of_kernel(),
             tracefs: tracefs(&text("/proc/self/mounts"), &text("/proc/filesystems"), |path| {
                 fs::read_dir(format!("{path}/events")).is_ok()
             }),

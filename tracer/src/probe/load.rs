@@ -1,10 +1,10 @@
 //! Loading the BPF programs: sizes, configuration, verification.
 
-use std::{panic, thread};
+use std::{panic, sync::OnceLock, thread};
 
 use aya::{
-    Ebpf, EbpfLoader,
-    programs::{Program, ProgramError, ProgramInfo, TracePoint, UProbe},
+    Btf, Ebpf, EbpfLoader,
+    programs::{FExit, Program, ProgramError, ProgramInfo, RawTracePoint, TracePoint, UProbe},
 };
 use tracer_common::{
     config::{Config, MEMO_WAYS},
@@ -15,6 +15,7 @@ use tracer_common::{
 use rustix::time::{ClockId, clock_getres};
 
 use super::kernel::{Requirement, Status};
+use super::mapping_calls::{self, SeenAt};
 use super::{ProbeError, multi};
 
 /// The compiled BPF programs; empty in a build without them.
@@ -73,12 +74,13 @@ pub fn embedded_programs() -> Requirement {
     }
 }
 
-/// Loads every program of this build into the kernel. Attaches nothing.
+/// Loads every program of this build that the kernel can have. Attaches nothing.
 ///
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
 pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
-    load_some(config, sizes, &|_| true)
+    let seen_at = SeenAt::of_kernel();
+    load_some(config, sizes, &move |name| seen_at.can_load(name))
 }
 
 /// A [`load`] of the programs of another build's object.
@@ -87,7 +89,8 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
 /// It is not such an object, or the kernel refuses a program.
 pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
     let mut programs = Programs::open(object, config, sizes)?;
-    programs.load(&|_| true)?;
+    let seen_at = SeenAt::of_kernel();
+    programs.load(&move |name| seen_at.can_load(name))?;
     Ok(programs)
 }
 
@@ -122,15 +125,19 @@ impl Programs {
     /// The kernel refuses one, or it is loaded.
     pub fn load(&mut self, wanted: &Wanted) -> Result<(), ProbeError> {
         let Self { ebpf, multi } = self;
+        let kernel_types = OnceLock::new();
         thread::scope(|scope| {
             let thread = || thread::Builder::new().name("load".to_owned());
             let no_thread = |source| ProbeError::Io { what: "a thread to load programs".to_owned(), source };
             let mut loads = Vec::new();
             for (name, program) in ebpf.programs_mut().filter(|(name, _)| wanted(name)) {
                 if multi.as_ref().is_none_or(|multi| !multi.has(name)) {
-                    let load =
-                        thread().spawn_scoped(scope, move || load_program(program)).map_err(no_thread)?;
-                    loads.push((name.to_owned(), load));
+                    let (name, types) = (name.to_owned(), &kernel_types);
+                    let load = {
+                        let name = name.clone();
+                        move || load_program(&name, program, types)
+                    };
+                    loads.push((name, thread().spawn_scoped(scope, load).map_err(no_thread)?));
                 }
             }
             if let Some(multi) = multi {
@@ -204,11 +211,22 @@ fn tick_ns() -> u32 {
     u32::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or(0)
 }
 
-fn load_program(program: &mut Program) -> Result<(), ProgramError> {
-    if let Ok(probe) = <&mut UProbe>::try_from(&mut *program) {
-        return probe.load();
+/// `kernel_types`: filled when they are first needed, as it takes time to read them.
+fn load_program(
+    name: &str,
+    program: &mut Program,
+    kernel_types: &OnceLock<Option<Btf>>,
+) -> Result<(), ProgramError> {
+    match program {
+        Program::UProbe(probe) => UProbe::load(probe),
+        Program::FExit(at_return) => {
+            let types = kernel_types.get_or_init(|| Btf::from_sys_fs().ok());
+            let types = types.as_ref().ok_or(ProgramError::UnexpectedProgramType)?;
+            FExit::load(at_return, &mapping_calls::function(name), types)
+        }
+        Program::TracePoint(tracepoint) => TracePoint::load(tracepoint),
+        other => <&mut RawTracePoint>::try_from(other)?.load(),
     }
-    <&mut TracePoint>::try_from(program)?.load()
 }
 
 /// The stacks on which is booked what has no stack of its own must exist before the table is full.

@@ -4,6 +4,7 @@
 //! process ends. The meaning of events is not its business.
 
 pub mod attach;
+mod bpf;
 pub mod btf;
 pub mod calibrate;
 pub mod exit_points;
@@ -14,6 +15,7 @@ pub mod lifecycle;
 mod links;
 pub mod load;
 pub mod log;
+pub mod mapping_calls;
 pub mod multi;
 mod perf_event;
 pub mod placement;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tracer_common::table::{UsdtSpec, lifecycle};
 
-use super::attach::{TRACEPOINTS, UprobePoint};
+use super::attach::{TRACEPOINTS, Tracepoint, UprobePoint};
+use super::mapping_calls;
 use super::placement::{InsideSite, Role};
 use crate::process::{
     allocator::{AllocatorFunction, Function},
@@ -71,12 +72,12 @@ pub fn inside_points(function: &AllocatorFunction, places: &[InsideSite]) -> Vec
     places.iter().map(point).collect()
 }
 
-/// The tracepoint of page faults: program, category, name.
-pub const FAULTS: (&str, &str, &str) = ("page_fault_user", "exceptions", "page_fault_user");
+/// The tracepoint of page faults.
+pub const FAULTS: Tracepoint = Tracepoint { program: "page_fault_user", name: c"page_fault_user" };
 
 /// Does this program belong to a recording without malloc: to [`LifecycleFunction`] functions, or page faults?
 pub fn is_of_light(program: &str) -> bool {
-    ["lifecycle_enter", "lifecycle_return", "lifecycle_end", FAULTS.0].contains(&program)
+    ["lifecycle_enter", "lifecycle_return", "lifecycle_end", FAULTS.program].contains(&program)
 }
 
 /// Entry of a program, as far as it costs the target.
@@ -87,16 +88,15 @@ pub enum Point {
     /// The trap of a function's return.
     Return,
     /// A call in the kernel.
-    Tracepoint,
+    Kernel,
 }
 
 /// Entry of `program`.
 pub fn point_of(program: &str) -> Point {
+    let is_tracepoint = || TRACEPOINTS.iter().chain([&FAULTS]).any(|one| one.program == program);
     match program {
         "allocate_return" | "lifecycle_return" => Point::Return,
-        name if TRACEPOINTS.iter().chain([&FAULTS]).any(|(program, ..)| *program == name) => {
-            Point::Tracepoint
-        }
+        _ if mapping_calls::is_one(program) || is_tracepoint() => Point::Kernel,
         _ => Point::Entry,
     }
 }

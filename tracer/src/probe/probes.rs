@@ -20,7 +20,7 @@ use tracer_common::{
 
 use super::{
     ProbeError,
-    attach::{self, LinkHandle, TRACEPOINTS, UprobePoint},
+    attach::{self, LinkHandle, UprobePoint},
     exit_points,
     guard::{Group, Guard},
     heartbeat::Heartbeat,
@@ -28,10 +28,12 @@ use super::{
     links::Links,
     load::{self, Programs, Sizes},
     log::BpfLog,
+    mapping_calls::{SeenAt, is_one},
     plan::PlannedFunction,
     points,
     rows::UnwindTables,
     run_times::Counting,
+    tracefs,
 };
 use crate::process::{
     Pid, Target,
@@ -81,6 +83,7 @@ pub struct Probes {
     /// The libraries whose functions of [`lifecycle`] were looked at. `None` if they are not watched.
     held: Option<BTreeSet<lifecycle::FileId>>,
     samples_faults: bool,
+    mapping_calls: SeenAt,
 }
 
 /// The set of functions that are watched, beside mappings, threads and the JVM's own probe points.
@@ -98,9 +101,13 @@ impl Probes {
     /// # Errors
     /// The kernel refuses.
     pub fn load(pid: Pid, config: &Config, sizes: Sizes, set: ProbeSet) -> Result<Self, ProbeError> {
-        let mut programs = load::load_some(config, sizes, &move |name| match set {
-            ProbeSet::Full => !points::is_of_light(name),
-            ProbeSet::Light => !points::is_of_allocator(name),
+        let mapping_calls = SeenAt::of_kernel();
+        let mut programs = load::load_some(config, sizes, &move |name| {
+            let is_of_other_set = match set {
+                ProbeSet::Full => points::is_of_light(name),
+                ProbeSet::Light => points::is_of_allocator(name),
+            };
+            !is_of_other_set && !mapping_calls.leaves_out(name)
         })?;
         let ebpf = programs.ebpf();
         let specs = ebpf.take_map("USDT_SPECS").ok_or(ProbeError::MissingMap("USDT_SPECS"))?;
@@ -116,6 +123,7 @@ impl Probes {
             notes: Vec::new(),
             held: (set == ProbeSet::Light).then(BTreeSet::new),
             samples_faults: false,
+            mapping_calls,
             programs: Some(programs),
         })
     }
@@ -253,15 +261,36 @@ impl Probes {
         Ok(())
     }
 
-    /// Attaches to the kernel's tracepoints.
+    /// Attaches to the system calls that change mappings, and to the tracepoints of tasks.
     ///
     /// # Errors
     /// The kernel refuses, or has not one of them.
-    pub fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
-        let links = attach::tracepoints(self.ebpf()?)?;
+    pub fn attach_kernel(&mut self) -> Result<(), ProbeError> {
+        let links = self.attach_mapping_calls()?;
+        self.attached_count += links.len();
         self.keep(Group::Others, links)?;
-        self.attached_count += TRACEPOINTS.len();
-        Ok(())
+        let links = attach::tracepoints(self.ebpf()?)?;
+        self.attached_count += links.len();
+        self.keep(Group::Others, links)
+    }
+
+    /// Attaches to the system calls that change mappings: at tracepoints where the kernel says only now that it
+    /// does not trace its functions.
+    fn attach_mapping_calls(&mut self) -> Result<Vec<OwnedFd>, ProbeError> {
+        let refused = match (self.mapping_calls, self.mapping_calls.attach(self.ebpf()?)) {
+            (SeenAt::Functions, Err(refused)) => refused,
+            (_, attached) => return attached,
+        };
+        tracing::debug!(%refused, "mapping calls are seen at tracepoints");
+        self.mapping_calls = SeenAt::Tracepoints;
+        tracefs::ensure().map_err(|source| ProbeError::Io { what: "mounting tracefs".to_owned(), source })?;
+        self.programs()?.load(&|name| is_one(name) && !SeenAt::Tracepoints.leaves_out(name))?;
+        self.mapping_calls.attach(self.ebpf()?)
+    }
+
+    /// The place at which mapping calls are seen.
+    pub fn mapping_calls(&self) -> SeenAt {
+        self.mapping_calls
     }
 
     /// Attaches to where the target ends, and until [`Detaching`] is dropped it stands still there. For a target that

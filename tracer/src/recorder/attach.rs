@@ -16,6 +16,7 @@ use crate::{
         ProbeError, btf,
         kernel::cpu_count,
         load::Sizes,
+        mapping_calls::SeenAt,
         plan,
         probes::{ProbeSet, Probes},
         tracefs,
@@ -70,10 +71,12 @@ impl Attached {
 /// # Errors
 /// The kernel refuses, or the target has no allocator that can be probed.
 pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Result<Attached, RecordError> {
-    tracefs::ensure().map_err(|error| {
-        RecordError::lacking(format!("cannot mount tracefs: {error}"))
-            .with_help("mount -t tracefs tracefs /sys/kernel/tracing")
-    })?;
+    if SeenAt::of_kernel() == SeenAt::Tracepoints {
+        tracefs::ensure().map_err(|error| {
+            RecordError::lacking(format!("cannot mount tracefs: {error}"))
+                .with_help("mount -t tracefs tracefs /sys/kernel/tracing")
+        })?;
+    }
     let pid = target.pid;
     let memory = LiveMemory::open(pid)
         .map_err(|error| RecordError::lacking(format!("cannot read the memory of pid {pid}: {error}")))?;
@@ -102,7 +105,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         row_count: u32::try_from(modules.rows().len() + SPARE_ROWS).unwrap_or(u32::MAX),
         ..Sizes::default()
     };
-    let mut probes = Probes::load(pid, &config(target, options), sizes, options.probes).map_err(lacking)?;
+    let mut probes = Probes::load(pid, &config(target, options)?, sizes, options.probes).map_err(lacking)?;
     // Before the first probe: none is ever without it.
     probes.start_guard(is_ours.then_some(pid)).map_err(lacking)?;
     phase("programs loaded");
@@ -129,7 +132,7 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
         lifecycle::watch(&mut probes, target).map_err(lacking)?;
         phase("lifecycle probes attached");
     }
-    probes.attach_tracepoints().map_err(lacking)?;
+    probes.attach_kernel().map_err(lacking)?;
     if is_ours {
         probes.attach_exit_points(target);
         tables.allow_stop(may_stop::AT_UNKNOWN_CODE).map_err(|error| lacking(error.into()))?;
@@ -137,14 +140,16 @@ pub(super) fn attach(target: &Target, options: &Options, is_ours: bool) -> Resul
     if let Some(jvm) = &mut expected_jvm {
         jvm.attach(&mut probes);
     }
-    phase("tracepoints attached");
+    phase("kernel probes attached");
     let unwinder = Unwinder::new(kernel, modules, memory);
     Ok(Attached { tables, ring, unwinder, probes, own_allocators, watches_allocator, expected_jvm })
 }
 
-fn config(target: &Target, options: &Options) -> Config {
+/// # Errors
+/// The kernel's types do not tell what the programs need.
+fn config(target: &Target, options: &Options) -> Result<Config, RecordError> {
     let cpu_count = cpu_count().max(1);
-    let mut config = Config {
+    Ok(Config {
         tgid: target.pid.0,
         events: options.keeps_events.into(),
         min_size_bytes: options.min_size_bytes,
@@ -153,13 +158,10 @@ fn config(target: &Target, options: &Options) -> Config {
         cpu_count,
         memo: options.memo.mode(),
         memo_sets: MEMO_SETS,
+        kernel: btf::kernel_offsets()
+            .map_err(|error| RecordError::caused(ErrorKind::Lacking, &error).with_help("tracer check"))?,
         ..Config::ZERO
-    };
-    match btf::kernel_offsets() {
-        Ok(offsets) => config.kernel = offsets,
-        Err(error) => tracing::warn!("stacks below another tool's return probes will end there: {error}"),
-    }
-    config
+    })
 }
 
 fn lacking(error: ProbeError) -> RecordError {

@@ -132,7 +132,7 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
             before.get(runs.program.as_str()).map_or((0, 0), |before| (before.count, before.time_ns));
         let count = runs.count.saturating_sub(count);
         // It runs at the faults of every process, and asks there whose they are.
-        let of_target = match runs.program == points::FAULTS.0 {
+        let of_target = match runs.program == points::FAULTS.program {
             true => (fault_count as f64 / count.max(1) as f64).min(1.0),
             false => 1.0,
         };
@@ -140,7 +140,7 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
         let trap_ns = match points::point_of(&runs.program) {
             points::Point::Entry => traps.entry_ns,
             points::Point::Return => traps.return_ns,
-            points::Point::Tracepoint => 0,
+            points::Point::Kernel => 0,
         };
         let traps_ns = count.saturating_mul(trap_ns);
         if points::is_of_allocator(&runs.program) {

@@ -9,6 +9,7 @@ use super::{Checked, reason};
 use crate::output::clean;
 use crate::probe::{
     calibrate::Cost,
+    mapping_calls::SeenAt,
     placement::{InsideSite, Placement, Role},
     plan::PlannedFunction,
 };
@@ -26,6 +27,12 @@ pub(super) fn list(out: &mut String, checked: &Checked) {
             time(cost.emulated_ns),
             time(cost.single_stepped_ns)
         );
+        if cost.mapping_calls == SeenAt::Functions {
+            out.push_str(
+                "while a process is recorded, other processes' system calls take no longer, but for those that map memory\n  \
+                 (the kernel's functions for these are probed, and no tracepoint of system calls is used)\n",
+            );
+        }
         if let Some(system_call_ns) = cost.system_call_ns {
             let _ = writeln!(
                 out,
@@ -190,7 +197,12 @@ mod tests {
             offset_from_entry: 3,
             stepped_at_entry: stepped.map(str::to_owned),
         };
-        let cost = Some(Cost { emulated_ns: 700, single_stepped_ns: 6_650, system_call_ns: Some(64) });
+        let cost = Some(Cost {
+            emulated_ns: 700,
+            single_stepped_ns: 6_650,
+            mapping_calls: SeenAt::Tracepoints,
+            system_call_ns: Some(64),
+        });
         let moved = placement(Some("test rdi, rdi"), true);
         assert_eq!(
             how(&moved, cost),

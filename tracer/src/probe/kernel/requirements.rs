@@ -2,6 +2,7 @@
 
 use super::{Capabilities, Features, Tracefs, Version};
 use crate::arch;
+use crate::probe::mapping_calls::SeenAt;
 
 /// A requirement, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +194,9 @@ impl Features {
         let lacking =
             |found: String, help: &str| Requirement::lacking(id, title, Status::Missing, found, help);
         match &self.tracefs {
+            _ if self.mapping_calls == SeenAt::Functions => {
+                Requirement::met(id, title, "not needed: the kernel's functions are traced")
+            }
             Tracefs::Mounted(path) => Requirement::met(id, title, format!("mounted at {path}")),
             Tracefs::NotMounted if self.capabilities.has(Capabilities::SYS_ADMIN) => {
                 Requirement::met(id, title, "not mounted: tracer will mount it, visible to itself alone")

@@ -10,6 +10,7 @@ fn good() -> Features {
         initial_pid_namespace: true,
         bpf: Bpf { lacks: Some(Vec::new()), refused: None },
         uprobes: true,
+        mapping_calls: SeenAt::Tracepoints,
         tracefs: Tracefs::Mounted("/sys/kernel/tracing".into()),
         lockdown_confidentiality: false,
         open_files: 1024,
@@ -50,6 +51,8 @@ fn each_lack_is_named_alone() {
     assert_eq!(with(|f| f.lockdown_confidentiality = true), ["lockdown"]);
     assert_eq!(with(|f| f.open_files = 255), ["open-files"]);
     assert!(with(|f| f.tracefs = Tracefs::NotMounted).is_empty());
+    let traced = |f: &mut Features| (f.mapping_calls, f.tracefs) = (SeenAt::Functions, Tracefs::Absent);
+    assert!(with(traced).is_empty());
 }
 
 /// A feature that a distribution took into an older kernel counts as it does in a newer.

@@ -13,11 +13,14 @@ use crate::process::elf::until_zero;
 const MAP_CREATE: c_int = 0;
 const PROG_LOAD: c_int = 5;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
+const RAW_TRACEPOINT_OPEN: c_int = 17;
 const BTF_LOAD: c_int = 18;
 const LINK_CREATE: c_int = 28;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_KPROBE: u32 = 2;
+const PROG_TYPE_TRACING: u32 = 26;
+const TRACE_FEXIT: u32 = 25;
 const PERF_EVENT: u32 = 41;
 const TRACE_UPROBE_MULTI: u32 = 48;
 /// Flag for probes at the functions' returns (`BPF_F_UPROBE_MULTI_RETURN`).
@@ -105,6 +108,15 @@ struct EventLinkAttr {
     cookie: u64,
 }
 
+/// Attributes of `BPF_RAW_TRACEPOINT_OPEN`. Without a name: of a program that was loaded for one function.
+#[repr(C)]
+struct TracepointAttr {
+    name: u64,
+    program: u32,
+    padding: u32,
+    cookie: u64,
+}
+
 /// Attributes of `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct InfoAttr {
@@ -138,7 +150,7 @@ unsafe fn bpf_descriptor<T>(command: c_int, attr: &mut T) -> io::Result<OwnedFd>
 ///
 /// # Errors
 /// bpf(2) is refused.
-pub(in crate::probe) fn small_map() -> io::Result<OwnedFd> {
+pub(super) fn small_map() -> io::Result<OwnedFd> {
     let mut attr = MapAttr { map_type: MAP_TYPE_ARRAY, key_size: 4, value_size: 4, max_entries: 1 };
     // SAFETY: the kernel reads the attribute alone.
     unsafe { bpf_descriptor(MAP_CREATE, &mut attr) }
@@ -241,7 +253,7 @@ pub(super) fn link(
 }
 
 /// Attaches a program to a perf event, which is kept as long as the link. The program is told `cookie`.
-pub(in crate::probe) fn link_to_event(
+pub(super) fn link_to_event(
     program: BorrowedFd<'_>,
     event: BorrowedFd<'_>,
     cookie: u64,
@@ -255,6 +267,22 @@ pub(in crate::probe) fn link_to_event(
     };
     // SAFETY: numbers alone.
     unsafe { bpf_descriptor(LINK_CREATE, &mut attr) }
+}
+
+/// Attaches a program to a tracepoint of the kernel, by its name; or, without one, to the function of the kernel that it
+/// was loaded for.
+///
+/// # Errors
+/// The kernel has no such tracepoint, or refuses.
+pub(super) fn link_to_kernel(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> io::Result<OwnedFd> {
+    let mut attr = TracepointAttr {
+        name: tracepoint.map_or(0, |name| name.as_ptr() as u64),
+        program: program.as_raw_fd() as u32,
+        padding: 0,
+        cookie: 0,
+    };
+    // SAFETY: the name lives until after the call.
+    unsafe { bpf_descriptor(RAW_TRACEPOINT_OPEN, &mut attr) }
 }
 
 /// The kernel's information about a program.
@@ -271,21 +299,36 @@ pub(super) fn info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     Ok(info)
 }
 
-/// Has the kernel such links, and are those to a process to all of its threads? At first they were to one thread alone;
-/// that was mended in Linux 6.10, and in later ones of the 6.6 series.
-pub(super) fn has_links_for_processes() -> bool {
+/// Loads a program that does nothing, of a type that runs where it is attached to, for the function of the kernel with
+/// the BTF id `function` if it is of functions; 0 otherwise.
+fn load_nothing(program_type: u32, expected_attach_type: u32, function: u32) -> io::Result<OwnedFd> {
     /// `r0 = 0`, `exit`.
     const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
     let attr = LoadAttr {
-        program_type: PROG_TYPE_KPROBE,
-        expected_attach_type: TRACE_UPROBE_MULTI,
+        program_type,
+        expected_attach_type,
+        attach_btf_id: function,
         instruction_count: INSTRUCTIONS.len() as u32,
         instructions: INSTRUCTIONS.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         ..LoadAttr::default()
     };
     // SAFETY: the addresses of constants.
-    let Ok(program) = (unsafe { load_as(attr) }) else { return false };
+    unsafe { load_as(attr) }
+}
+
+/// Tries whether the kernel takes a program for the return of its function with this BTF id.
+///
+/// # Errors
+/// It does not.
+pub(super) fn try_function_return(function: u32) -> io::Result<()> {
+    load_nothing(PROG_TYPE_TRACING, TRACE_FEXIT, function).map(drop)
+}
+
+/// Has the kernel such links, and are those to a process to all of its threads? At first they were to one thread alone;
+/// that was mended in Linux 6.10, and in later ones of the 6.6 series.
+pub(super) fn has_links_for_processes() -> bool {
+    let Ok(program) = load_nothing(PROG_TYPE_KPROBE, TRACE_UPROBE_MULTI, 0) else { return false };
     // A kernel that has them finds that this is no file; one that knows processes refuses a number that is none before.
     let refusal = |pid| {
         link(program.as_fd(), c"/", &[Site { file_offset: 0, cookie: 0 }], false, pid).err()?.raw_os_error()

@@ -4,10 +4,6 @@
 //! Which of the two a program is for must be said when it is loaded, which aya cannot. So aya makes the maps, and
 //! this reads the same object once more, relocates it to those maps, and loads and attaches the programs itself.
 
-mod syscall;
-
-pub(super) use self::syscall::{link_to_event, small_map};
-
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::CString,
@@ -26,9 +22,9 @@ use aya::{
 };
 use aya_obj::{Object, ProgramSection, VerifierLog, relocation::EbpfRelocationError};
 
-pub use syscall::Site;
+pub use super::bpf::Site;
 
-use super::{ProbeError, load::Facts};
+use super::{ProbeError, bpf, load::Facts};
 use crate::process::Pid;
 
 /// The object's programs of uprobes, by name.
@@ -59,7 +55,7 @@ impl Programs {
     /// # Errors
     /// The object is damaged.
     pub fn read(object: &[u8], ebpf: &Ebpf) -> Result<Option<Programs>, ProbeError> {
-        if !syscall::has_links_for_processes() {
+        if !bpf::has_links_for_processes() {
             return Ok(None);
         }
         let load_error = |source| ProbeError::Load(Box::new(source));
@@ -108,7 +104,7 @@ impl Program {
     /// The verifier refuses it, and says why; or it is loaded.
     pub fn load(&mut self, name: &str, types: BorrowedFd<'_>) -> Result<(), ProgramError> {
         let Code { program, function } = self.code.take().ok_or(ProgramError::AlreadyLoaded)?;
-        let loaded = syscall::load(name, &program.license, &function, types);
+        let loaded = bpf::load(name, &program.license, &function, types);
         let descriptor = loaded.map_err(|(io_error, log)| ProgramError::LoadError {
             io_error,
             verifier_log: VerifierLog::new(log),
@@ -127,7 +123,7 @@ impl Program {
             // 0 would be all processes.
             let pid = i32::try_from(pid.0).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
             let path = CString::new(file.as_os_str().as_bytes())?;
-            syscall::link(program.as_fd(), &path, sites, self.at_return, pid)
+            bpf::link(program.as_fd(), &path, sites, self.at_return, pid)
         };
         link().map_err(|error| failed("bpf_link_create", error))
     }
@@ -138,7 +134,7 @@ impl Program {
     /// The kernel does not tell.
     pub fn facts(&self) -> Result<Option<Facts>, ProgramError> {
         let Some(program) = &self.descriptor else { return Ok(None) };
-        let info = syscall::info(program.as_fd()).map_err(|error| failed("bpf_obj_get_info_by_fd", error))?;
+        let info = bpf::info(program.as_fd()).map_err(|error| failed("bpf_obj_get_info_by_fd", error))?;
         Ok(Some(Facts {
             verified_instructions: info.verified_insns,
             run_count: info.run_cnt,
@@ -155,7 +151,7 @@ fn failed(call: &'static str, io_error: io::Error) -> ProgramError {
 fn types(object: &mut Object) -> Result<Option<OwnedFd>, EbpfError> {
     let Some(features) = aya::features().btf() else { return Ok(None) };
     let Some(types) = object.fixup_and_sanitize_btf(features)? else { return Ok(None) };
-    let loaded = syscall::load_types(&types.to_bytes());
+    let loaded = bpf::load_types(&types.to_bytes());
     let descriptor = loaded.map_err(|io_error| {
         let verifier_log = VerifierLog::new(String::new());
         EbpfError::BtfError(aya_obj::btf::BtfError::LoadError { io_error, verifier_log })
