@@ -129,7 +129,7 @@ impl HeapCopy {
     /// Copies the spaces but for what lies in `skipped` (sorted).
     ///
     /// # Errors
-    /// As [`HeapCopy::read_in`].
+    /// As the read that fails first.
     pub fn fill(
         &mut self,
         memory: &(dyn ProcessMemory + Sync),
