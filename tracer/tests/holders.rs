@@ -20,6 +20,7 @@ use common::process::{Lines, Process};
 use common::recorder::{tracer, tracer_output};
 use common::report::number;
 use common::skip;
+use common::wait::wait_for;
 use serde_json::Value;
 use tracer::hotspot::heap::{ClassCount, HeapCopy, used_bytes};
 use tracer::hotspot::{Hotspot, readable_class_name};
@@ -513,7 +514,7 @@ fn what_is_refused_and_why() {
     process.stop();
     let (status, stderr, _) = run(process.pid(), &[]);
     assert_eq!(status, Some(0), "{stderr}");
-    assert!(process.is_stopped());
+    wait_for("it is stopped again", || process.is_stopped());
 }
 
 /// A recording that looked who keeps what was allocated says so of each line, and proves what it could only guess.

@@ -17,8 +17,8 @@ use clap::Args;
 
 use crate::{build, shell};
 
-/// Debian's suites: the oldest kernel that is supported, the present stable one, and the newest.
-const SUITES: [&str; 3] = ["bookworm", "trixie", "sid"];
+/// Debian's suites: the oldest kernel that is supported, the present stable one, the newest, and the one to come.
+const SUITES: [&str; 4] = ["bookworm", "trixie", "sid", "experimental"];
 /// The one of all the tests, beside the running kernel: newer ones verify twice as many instructions, emulated.
 const SUITE_OF_ALL_TESTS: &str = "bookworm";
 
@@ -30,7 +30,7 @@ const PROBE_TESTS: [&str; 4] =
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Suites to run, of bookworm, trixie, sid; all without it
+    /// Suites to run, of bookworm, trixie, sid, experimental; all without it
     pub(crate) suites: Vec<String>,
     /// Look for newer kernels than those fetched before
     #[arg(long)]
