@@ -3,8 +3,9 @@
 use crate::shared;
 
 shared! {
-    /// Offsets in the kernel's structures, bytes: of the return addresses that return probes replaced, and of a stack's
-    /// end. All 0 if they could not be had, and the trampoline is then a named failure.
+    /// Offsets in the kernel's structures, bytes: of the return addresses that return probes replaced, of a stack's
+    /// end, and of a thread's id. Those of return probes are all 0 if one could not be had, and the trampoline is then a
+    /// named failure.
     pub struct KernelOffsets: 40 {
         pub task_utask: u32,
         pub task_mm: u32,

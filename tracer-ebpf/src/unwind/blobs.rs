@@ -88,8 +88,8 @@ unsafe fn copy(from: *const Blob, to: *mut Blob) {
     }
 }
 
-/// The JVM's code cache.
-struct Code;
+/// The target's memory, and the JVM's code cache in it.
+pub(super) struct Code;
 
 impl CodeSource for Code {
     #[inline(always)]

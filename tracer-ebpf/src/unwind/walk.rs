@@ -2,9 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{
-    bpf_ktime_get_ns, bpf_loop, bpf_probe_read_user, generated::bpf_probe_read_user as raw_read_user,
-};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_loop, generated::bpf_probe_read_user as raw_read_user};
 use tracer_common::{
     config::{Jvm, memo as memo_mode},
     counter::Counter,
@@ -292,25 +290,22 @@ impl Walk {
 impl CodeSource for Walk {
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
-        // SAFETY: a user address; the helper checks it.
-        unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+        blobs::Code.read(address)
     }
 
     #[inline(always)]
     fn read_u32(&self, address: u64) -> Option<u32> {
-        // SAFETY: as above.
-        unsafe { bpf_probe_read_user(address as *const u32) }.ok()
+        blobs::Code.read_u32(address)
     }
 
     #[inline(always)]
     fn read_u8(&self, address: u64) -> Option<u8> {
-        // SAFETY: as above.
-        unsafe { bpf_probe_read_user(address as *const u8) }.ok()
+        blobs::Code.read_u8(address)
     }
 
     #[inline(always)]
     fn block_index(&self, segment_map: u64, index: u64) -> Result<u64, Stop> {
-        search::block_index(segment_map, index)
+        blobs::Code.block_index(segment_map, index)
     }
 }
 

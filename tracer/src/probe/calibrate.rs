@@ -42,8 +42,8 @@ pub struct Cost {
     pub single_stepped_ns: u64,
     /// The place at which mapping calls are seen.
     pub mapping_calls: SeenAt,
-    /// Time by which every system call of every process on the host is longer while tracepoints of
-    /// system calls are attached to; `None` if it is not needed, or could not be measured.
+    /// Time by which every system call of every process on the host is longer while tracepoints of system calls
+    /// are attached to; `None` if it is not needed, or could not be measured.
     pub system_call_ns: Option<u64>,
 }
 
@@ -87,7 +87,8 @@ impl Cost {
     }
 }
 
-/// Time by which a system call is longer while one of the tracepoints is attached to at which mappings are seen: all tasks take the slow way into the kernel then, whichever call they make.
+/// Time by which a system call is longer while one of the tracepoints is attached to at which mappings are seen: all
+/// tasks take the slow way into the kernel then, whichever call they make.
 fn system_call_ns() -> io::Result<u64> {
     let call_ns = || median((0..BATCHES).map(|_| system_calls_ns()).collect()) / u64::from(SYSTEM_CALLS);
     let bare_ns = call_ns();

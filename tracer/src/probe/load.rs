@@ -79,8 +79,7 @@ pub fn embedded_programs() -> Requirement {
 /// # Errors
 /// The build has no programs, or the kernel refuses one; the error names it and why.
 pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
-    let seen_at = SeenAt::of_kernel();
-    load_some(config, sizes, &move |name| seen_at.can_load(name))
+    load_some(config, sizes, &|name| SeenAt::of_kernel().can_load(name))
 }
 
 /// A [`load`] of the programs of another build's object.
@@ -89,8 +88,7 @@ pub fn load(config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
 /// It is not such an object, or the kernel refuses a program.
 pub fn load_object(object: &[u8], config: &Config, sizes: Sizes) -> Result<Programs, ProbeError> {
     let mut programs = Programs::open(object, config, sizes)?;
-    let seen_at = SeenAt::of_kernel();
-    programs.load(&move |name| seen_at.can_load(name))?;
+    programs.load(&|name| SeenAt::of_kernel().can_load(name))?;
     Ok(programs)
 }
 

@@ -288,11 +288,6 @@ impl Probes {
         self.mapping_calls.attach(self.ebpf()?)
     }
 
-    /// The place at which mapping calls are seen.
-    pub fn mapping_calls(&self) -> SeenAt {
-        self.mapping_calls
-    }
-
     /// Attaches to where the target ends, and until [`Detaching`] is dropped it stands still there. For a target that
     /// was started for this, and is let run on by whoever did.
     pub fn attach_exit_points(&mut self, target: &Target) {
