@@ -8,6 +8,7 @@
 //! It is forked from the recorder and does nothing but system calls: it takes no lock and no memory, which another
 //! thread may have had in its hands at the fork.
 
+mod closing;
 mod messages;
 
 use std::{
@@ -36,7 +37,10 @@ const CAPABILITIES: [Capability; 2] = [Capability::Kill, Capability::SysAdmin];
 const BPF_ENABLE_STATS: u32 = 32;
 const BPF_STATS_RUN_TIME: u32 = 0;
 
-/// The system calls that a guard makes. Of bpf(2) it has that one command.
+/// Scheduling priority of the guard, which does almost nothing until it has to do it soon.
+const NICE: libc::c_int = -10;
+
+/// The system calls that a guard makes. Of bpf(2) it has that one command, and of clone(2) threads of its own.
 const CALLS: [libc::c_long; 9] = [
     libc::SYS_ppoll,
     libc::SYS_recvmsg,
@@ -50,11 +54,12 @@ const CALLS: [libc::c_long; 9] = [
 ];
 
 /// The filter of these calls.
-static FILTER: [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] = filter();
+static FILTER: [sock_filter; FILTER_LENGTH] = filter();
+const FILTER_LENGTH: usize = PROLOGUE.len() + 2 * CALLS.len() + 9;
 
 #[expect(clippy::indexing_slicing, reason = "of a constant: it does not compile where it would panic")]
-const fn filter() -> [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] {
-    let mut filter = [REFUSE; PROLOGUE.len() + 2 * CALLS.len() + 5];
+const fn filter() -> [sock_filter; FILTER_LENGTH] {
+    let mut filter = [REFUSE; FILTER_LENGTH];
     let mut at = 0;
     while at < PROLOGUE.len() {
         filter[at] = PROLOGUE[at];
@@ -68,6 +73,9 @@ const fn filter() -> [sock_filter; PROLOGUE.len() + 2 * CALLS.len() + 5] {
     }
     [filter[at], filter[at + 1]] = by_argument(libc::SYS_bpf, 1);
     [filter[at + 2], filter[at + 3]] = allow_argument(BPF_ENABLE_STATS);
+    // Another command of bpf(2) comes here with its number in place of the call's, and is none of these flags.
+    [filter[at + 4], filter[at + 5]] = by_argument(libc::SYS_clone, 1);
+    [filter[at + 6], filter[at + 7]] = allow_argument(closing::THREAD);
     filter
 }
 
@@ -222,6 +230,9 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
         libc::setsid();
         libc::prctl(libc::PR_SET_NAME, c"tracer-guard".as_ptr());
         libc::prctl(libc::PR_SET_PDEATHSIG, 0);
+        // Where that is not permitted, it has its turn with all others.
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        let stacks = closing::Stacks::map();
         let mut all = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
@@ -237,8 +248,10 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
         // What the kernel refuses stays as it was.
         let _ = privilege::keep_only(&CAPABILITIES);
         let _ = privilege::filter_calls(&FILTER);
-        serve();
+        let mut groups = [0_u8; MAX_DESCRIPTORS];
+        serve(&mut groups);
         // The links first, so that nothing stops the program any more.
+        closing::close(&groups, &stacks);
         libc::close_range(2, u32::MAX, 0);
         if program >= 0 {
             libc::syscall(libc::SYS_pidfd_send_signal, 1, libc::SIGCONT, 0, 0);
@@ -248,8 +261,7 @@ fn run(socket: RawFd, started: libc::pid_t) -> ! {
 }
 
 /// Keeps links until the recorder is silent, ends, or says so.
-fn serve() {
-    let mut groups = [0_u8; MAX_DESCRIPTORS];
+fn serve(groups: &mut [u8; MAX_DESCRIPTORS]) {
     loop {
         let mut wait = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
         let silence = libc::timespec { tv_sec: SILENCE.as_secs() as libc::time_t, tv_nsec: 0 };
@@ -270,7 +282,7 @@ fn serve() {
                     }
                 }
             }
-            Message::GiveBack(group) => give_back(&mut groups, group),
+            Message::GiveBack(group) => give_back(groups, group),
             Message::Count => count_runs(),
             Message::End => return,
         }
@@ -322,7 +334,8 @@ fn give_back(groups: &mut [u8; MAX_DESCRIPTORS], group: u8) {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read, pipe},
+        io::{Read, Write, pipe},
+        net::{TcpListener, TcpStream},
         thread,
         time::Instant,
     };
@@ -386,6 +399,52 @@ mod tests {
         // Once for an answer, and once for its end; not each time.
         assert!(begun.elapsed() < 5 * messages::PATIENCE, "{:?}", begun.elapsed());
         assert!(is_closed_within(reader, LIMIT), "the link is closed with it");
+    }
+
+    /// A socket with unread data whose last close takes so long.
+    fn slow_to_close(seconds: libc::c_int) -> (TcpStream, OwnedFd) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (receiver, _) = listener.accept().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.write(&[0; 1 << 16]).is_ok() {}
+        sender.set_nonblocking(false).unwrap();
+        let linger = libc::linger { l_onoff: 1, l_linger: seconds };
+        let length = size_of_val(&linger) as libc::socklen_t;
+        let (socket, option) = (sender.as_raw_fd(), libc::SO_LINGER);
+        // SAFETY: the kernel reads a local.
+        let set =
+            unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const linger).cast(), length) };
+        assert_eq!(set, 0);
+        (receiver, sender.into())
+    }
+
+    #[test]
+    fn links_are_closed_side_by_side() {
+        // Each takes as long as a link on a busy machine, which nobody can wait for in a test.
+        const SECONDS: u64 = 2;
+        const COUNT: usize = 50;
+        let guard = Guard::start(None).unwrap();
+        let (receivers, senders): (Vec<_>, Vec<_>) =
+            (0..COUNT).map(|_| slow_to_close(SECONDS as i32)).unzip();
+        guard.keep(Group::Others, senders).unwrap();
+        let (reader, writer) = link();
+        guard.keep(Group::Exit, vec![writer]).unwrap();
+        // Not by dropping it, which kills it after a second. The end of its socket is the recorder's death.
+        let pid = guard.pid;
+        let Guard { socket, .. } = &*std::mem::ManuallyDrop::new(guard);
+        let begun = Instant::now();
+        // SAFETY: the descriptor is not used any more.
+        unsafe { libc::close(socket.as_raw_fd()) };
+        let mut status = 0;
+        // SAFETY: waits for our own child, and writes to a local.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        let took = begun.elapsed();
+        assert!(is_closed_within(reader, LIMIT));
+        assert_eq!(status, 0);
+        let one = Duration::from_secs(SECONDS);
+        assert!(one <= took && took < one * COUNT as u32 / 4, "{took:?}");
+        drop(receivers);
     }
 
     #[test]
