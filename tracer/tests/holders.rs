@@ -9,6 +9,8 @@ mod common;
 mod hosts;
 #[path = "holders/libraries.rs"]
 mod libraries;
+#[path = "holders/tables.rs"]
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

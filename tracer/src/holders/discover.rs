@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::blocks::Blocks;
-use crate::hotspot::heap::{ClassId, MarkedHeap, Object, Walked};
+use crate::hotspot::heap::{ClassId, MarkedHeap, Object, Walked, is_static};
 
 /// Bytes below which a block proves no field: small blocks are many.
 const MIN_PROOF_BYTES: u64 = 64;
 /// Largest distance of an address from its block's beginning: what libraries put before what they hand out.
 const MAX_OFFSET: u64 = 4096;
 /// Part of a field's values that must be addresses, per cent, and different blocks that are enough without.
-const MIN_SHARE: u64 = 90;
-const MIN_BLOCKS: usize = 3;
+pub(super) const MIN_SHARE: u64 = 90;
+pub(super) const MIN_BLOCKS: usize = 3;
 /// Least part of the values of a field with so many blocks, per cent: less is what chance brings.
-const MIN_SHARE_OF_MANY: u64 = 1;
+pub(super) const MIN_SHARE_OF_MANY: u64 = 1;
 /// Hits kept.
 const MAX_HITS: usize = 1 << 25;
 
@@ -25,8 +25,15 @@ const MAX_HITS: usize = 1 << 25;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FieldId {
     pub(super) class: ClassId,
-    /// Offset from the object's start.
+    /// Offset from the object's start; that of a static field is marked ([`is_static`]).
     pub(super) offset: u32,
+}
+
+impl FieldId {
+    /// Is it a static field?
+    pub(super) fn is_static(self) -> bool {
+        is_static(self.offset)
+    }
 }
 
 /// An object that has the address of a block.
@@ -36,7 +43,7 @@ pub(super) struct Hit {
     pub(super) block: usize,
     pub(super) field: FieldId,
     pub(super) object: Object,
-    distance: u64,
+    pub(super) distance: u64,
 }
 
 /// Places that were found.

@@ -102,11 +102,9 @@ pub(super) fn describe(verdicts: &[Verdict]) -> Option<String> {
         sums.values().fold((0_u64, 0_u64), |sum, one| (sum.0 + one.0, sum.1.saturating_add(one.1)));
     let (owner, _) = sums.iter().max_by_key(|(_, (_, bytes))| *bytes)?;
     Some(format!(
-        "{count} blocks ({} KiB) may be lost, or be another's: unreachable objects have their addresses (most: {}.{}), but such \
-         objects keep addresses of what was freed, or native memory still leads there",
-        bytes >> 10,
-        owner.class,
-        owner.field
+        "{count} blocks ({} KiB) may be lost, or be another's: unreachable objects have their addresses (most: {owner}), but such \
+         objects keep addresses of what was freed, or native memory or a long[] still leads there",
+        bytes >> 10
     ))
 }
 

@@ -39,8 +39,8 @@ pub(super) fn of(groups: &[Group]) -> Vec<Finding> {
             format!("{}.{}", step.class.as_deref().unwrap_or("?"), step.name.as_deref().unwrap_or("?"))
         });
         let (sums, name) = match (group.state, of_static) {
-            (HolderState::Lost, _) => (&mut lost, format!("{}.{}", owner.class, owner.field)),
-            (HolderState::Collectable, _) => (&mut waiting, format!("{}.{}", owner.class, owner.field)),
+            (HolderState::Lost, _) => (&mut lost, owner.to_string()),
+            (HolderState::Collectable, _) => (&mut waiting, owner.to_string()),
             (HolderState::Held, Some(name)) => (&mut statics, name),
             _ => continue,
         };

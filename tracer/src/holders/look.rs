@@ -8,13 +8,14 @@ use std::ops::Range;
 use super::blocks::Blocks;
 use super::closure::{self, Closures};
 use super::prediction::{self, foresee};
-use super::stopped::{self, Stopper};
+use super::stopped::{self, Kinds, Stopper};
 use super::verdict::{Verdicts, verdicts};
 use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause};
 use super::{doubt, finding, group, unstopped};
 use crate::glibc;
 use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays, used_bytes};
 use crate::hotspot::{Hotspot, RangeKind};
+use crate::process::Pid;
 use crate::process::cpu_time;
 use crate::process::hold::ThreadRegisters;
 use crate::process::mapping::{self, Mapping};
@@ -72,6 +73,7 @@ fn of_live(
         residency: &residency,
         max_pause: options.max_pause,
         arrays: LargeArrays::default(),
+        own_bytes: Status::read(Pid::own().leader()).map_or(0, |status| status.rss_bytes),
         waits: cpu_time::waits(pid),
     };
     stopper.note_arrays(&spaces.used);
@@ -91,11 +93,14 @@ fn of_live(
     let mut copy = reserve()?;
     let mut predicted = None;
     if !options.no_stop {
-        let speed = stopper.measure(&spaces, &mut copy)?;
+        let speed = stopper.measure(&mut copy)?;
         let first = stopper.predict(&unheld_spaces()?.used, &speed);
-        let again = |first| match options.awaits_collection {
-            true => stopper.await_young_collection(first, &speed),
-            false => Ok(first),
+        let again = |first| {
+            if options.awaits_collection {
+                stopper.await_young_collection(first)?;
+            }
+            let spaces = stopper.make_ready(&mut copy, Kinds::All)?;
+            Ok(stopper.predict(&spaces.used, &speed))
         };
         predicted = Some(foresee(first, again, options.max_pause, notice)?);
     }
@@ -114,9 +119,10 @@ fn of_live(
     for look in 1..=MAX_LOOKS {
         let snapshot = stopper.take(copy, notice)?;
         retries += snapshot.retries;
+        let used = snapshot.used_bytes();
         let blocks = read_blocks()?;
-        let verdicts =
-            access.look(&snapshot.copy, snapshot.roots, |look| verdicts(look, &blocks, &before))?;
+        let verdicts = access
+            .look(&snapshot.copy, snapshot.roots, |look| verdicts(look, Some(&resident), &blocks, &before))?;
         if verdicts.is_consistent() {
             let pause = Pause {
                 method: Method::Ptrace,
@@ -166,14 +172,14 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
     }
     let spaces = access.spaces()?;
     let used = used_bytes(&spaces.used);
-    refuse_memory(prediction::memory_bytes(used), options.max_memory_bytes)?;
+    refuse_memory(prediction::memory_bytes(used, None), options.max_memory_bytes)?;
     let mut copy =
         HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()))?;
     copy.fill(image.memory, &spaces.used, &[], &|| true)
         .map_err(|error| HoldersError::Refused(format!("the Java heap cannot be read: {error}")))?;
     let roots = access.roots(image.threads, image.residency)?;
     let blocks = blocks_of(image.memory, image.residency, image.mappings, &java_heap(hotspot))?;
-    let verdicts = access.look(&copy, roots, |look| verdicts(look, &blocks, &blocks))?;
+    let verdicts = access.look(&copy, roots, |look| verdicts(look, None, &blocks, &blocks))?;
     if !verdicts.quality.is_consistent() {
         return Err(HoldersError::Refused("the heap makes no sense: references lead nowhere".to_owned()));
     }

@@ -15,6 +15,7 @@ mod group;
 mod look;
 mod prediction;
 mod stopped;
+mod tables;
 mod take;
 mod unstopped;
 mod verdict;

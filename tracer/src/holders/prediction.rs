@@ -6,19 +6,25 @@
 
 use std::time::{Duration, Instant};
 
-use super::stopped::{NoPages, Stopper, unheld};
+use super::stopped::{Kinds, NoPages, Stopper, unheld};
 use super::{HoldersError, Notice};
-use crate::hotspot::heap::{HeapCopy, Space, Spaces, used_bytes};
+use crate::hotspot::heap::{HeapCopy, Space, used_bytes};
 use crate::process::cpu_time;
 use crate::process::memory::BulkMemory;
 use crate::process::urgent::{self, Urgent};
 
-/// Read to learn how fast memory is read.
-const SAMPLE_BYTES: u64 = 64 << 20;
+/// Read to learn how fast memory is read, in so many parts: the program and others run on meanwhile and slow some down.
+const SAMPLE_BYTES: u64 = 128 << 20;
+const SAMPLE_PARTS: usize = 8;
 const SAMPLE_PIECE_BYTES: u64 = 1 << 20;
+/// Least bytes of which a rate is learned.
+const MIN_SAMPLE_BYTES: u64 = 4 << 20;
 /// Time to stop one thread, to read its registers and stack, and to let it go; and time for everything else.
 const THREAD_NS: u64 = 33_000;
 const FIXED_NS: u64 = 300_000;
+/// Objects of a heap of which none was looked at, and memory for their classes and for the answer.
+const USUAL_OBJECT_BYTES: u64 = 32;
+const REST_BYTES: u64 = 4 << 20;
 /// Rate of reading memory where there is too little to learn it, bytes a second.
 const USUAL_RATE: f64 = 5e9;
 
@@ -42,17 +48,18 @@ pub(super) struct Speed {
     turn: Duration,
 }
 
-/// Tracer's own memory for a look at a heap with so many used bytes: the copy, a bit for each word, and eight bytes for
-/// each object, which are of 24 bytes at least where there are many.
-pub(super) fn memory_bytes(used_bytes: u64) -> u64 {
-    used_bytes + used_bytes / 64 + used_bytes / 4 + (32 << 20)
+/// Tracer's own memory for a look at a heap of which so many bytes are copied: the copy, a bit for each word, eight bytes
+/// for each object (if their number is not known, they are of 32 bytes).
+pub(super) fn memory_bytes(copied_bytes: u64, objects: Option<u64>) -> u64 {
+    let objects = objects.unwrap_or(copied_bytes / USUAL_OBJECT_BYTES);
+    copied_bytes + copied_bytes / 64 + 8 * objects + REST_BYTES
 }
 
 impl Stopper<'_> {
     /// Measures how fast a hold will be. The copy is made ready for it.
-    pub(super) fn measure(&self, spaces: &Spaces, copy: &mut HeapCopy) -> Result<Speed, HoldersError> {
+    pub(super) fn measure(&self, copy: &mut HeapCopy) -> Result<Speed, HoldersError> {
+        let spaces = self.make_ready(copy, Kinds::Old)?;
         let parts = self.copied(&spaces.used);
-        self.populate(copy, &parts);
         let turn = Duration::from_nanos(cpu_time::waits(self.pid).mean_ns_since(self.waits));
         // As it will be done.
         let urgent = Urgent::begin(urgent::COPIES);
@@ -63,13 +70,22 @@ impl Stopper<'_> {
         unheld(|| self.access.roots(&[], &NoPages))?;
         let beside_copy = begin.elapsed();
         let sample = sample(&parts);
-        let begin = Instant::now();
-        // A collection may give back what is read meanwhile: then nothing is learned from it.
-        let is_read = copy.fill(&BulkMemory::new(self.pid), &sample, &[], &|| true).is_ok();
-        let took = begin.elapsed().as_secs_f64();
+        copy.populate(&sample);
+        let mut rates = Vec::new();
+        for part in sample.chunks(sample.len().div_ceil(SAMPLE_PARTS).max(1)) {
+            let bytes = used_bytes(part);
+            let ranges = part.iter().map(|piece| piece.bottom..piece.top).collect();
+            let begin = Instant::now();
+            // A collection may give back what is read meanwhile: then nothing is learned from it.
+            let is_read = copy.read_in(&BulkMemory::new(self.pid), ranges, &|| true).is_ok();
+            if is_read && bytes >= MIN_SAMPLE_BYTES {
+                rates.push(bytes as f64 / begin.elapsed().as_secs_f64().max(1e-9));
+            }
+        }
         drop(urgent);
-        let sampled = if is_read { used_bytes(&sample) as f64 } else { 0.0 };
-        let rate = if sampled >= (4 << 20) as f64 && took > 0.0 { sampled / took } else { USUAL_RATE };
+        tracing::debug!(?rates, "sampled");
+        rates.sort_by(f64::total_cmp);
+        let rate = rates.get(rates.len() / 2).copied().unwrap_or(USUAL_RATE);
         let speed = Speed { beside_copy, rate, turn };
         tracing::debug!(?speed, "measured");
         Ok(speed)
@@ -82,7 +98,8 @@ impl Stopper<'_> {
         let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
         let known = Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
         let pause = known + speed.turn + speed.beside_copy + copying;
-        Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes: memory_bytes(copied) }
+        let memory_bytes = self.memory_for(copied);
+        Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes }
     }
 }
 

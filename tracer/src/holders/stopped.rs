@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tracer_common::arch::PAGE_BYTES;
 
-use super::prediction::{Prediction, Speed, memory_bytes};
+use super::prediction::{Prediction, memory_bytes};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{
     HeapAccess, HeapCopy, HeapError, LargeArrays, Roots, Space, SpaceKind, Spaces, used_bytes,
 };
 use crate::process::Pid;
 use crate::process::address_ranges::without;
-use crate::process::cpu_time::Waits;
+use crate::process::cpu_time::{self, Waits};
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
 use crate::process::pagemap::{PageState, Residency, ResidentMemory};
@@ -31,12 +31,23 @@ const RATE: Duration = Duration::from_millis(100);
 const SHORT: Duration = Duration::from_millis(30);
 /// Tries to read something of a process that runs.
 const UNHELD_TRIES: u32 = 10;
+/// Rounds in which the kernel gives the pages for what the program has allocated since, and what is too little for
+/// another one.
+const POPULATE_ROUNDS: u32 = 8;
+const FEW_BYTES: u64 = 8 << 20;
 /// Copy and roots of one moment.
 pub(super) struct Snapshot {
     pub(super) copy: HeapCopy,
     pub(super) roots: Roots,
     pub(super) held: Duration,
     pub(super) retries: u64,
+}
+
+impl Snapshot {
+    /// Used bytes of the heap at that moment.
+    pub(super) fn used_bytes(&self) -> u64 {
+        used_bytes(self.copy.spaces())
+    }
 }
 
 /// Refuses heaps of which something is swapped out.
@@ -59,6 +70,14 @@ pub(super) fn refuse_swapped(residency: &dyn Residency, spaces: &[Space]) -> Res
     Ok(())
 }
 
+/// Spaces that are made ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinds {
+    /// Those that stay as they are: a collection that is waited for empties the others.
+    Old,
+    All,
+}
+
 /// The process that is looked at.
 pub(super) struct Stopper<'a> {
     pub(super) pid: Pid,
@@ -67,6 +86,8 @@ pub(super) struct Stopper<'a> {
     pub(super) max_pause: Duration,
     /// Arrays that need no copy if they are still there.
     pub(super) arrays: LargeArrays,
+    /// Tracer's own memory when the look began.
+    pub(super) own_bytes: u64,
     /// What its threads had waited for a CPU when the look began.
     pub(super) waits: Waits,
 }
@@ -89,24 +110,37 @@ impl Stopper<'_> {
         spaces.iter().flat_map(parts).collect()
     }
 
-    pub(super) fn populate(&self, copy: &mut HeapCopy, parts: &[Space]) {
-        parts.iter().for_each(|part| copy.populate(part.bottom..part.top));
+    /// Makes the pages of `copy` ready for all that is used now, so that nothing but copying is done while the process is
+    /// held. The program allocates meanwhile, so it is done until there is little to add.
+    pub(super) fn make_ready(&self, copy: &mut HeapCopy, kinds: Kinds) -> Result<Spaces, HoldersError> {
+        let mut round = 0;
+        loop {
+            let spaces = unheld(|| self.access.spaces())?;
+            copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
+            let mut parts = self.copied(&spaces.used);
+            parts.retain(|part| kinds == Kinds::All || part.kind != SpaceKind::Young);
+            let fresh = copy.populate(&parts);
+            round += 1;
+            if fresh < FEW_BYTES || round == POPULATE_ROUNDS {
+                return Ok(spaces);
+            }
+        }
     }
 
     /// Bytes of tracer's own memory for a look at these spaces.
     pub(super) fn memory_bytes(&self, spaces: &[Space]) -> u64 {
-        memory_bytes(used_bytes(&self.copied(spaces)))
+        self.memory_for(used_bytes(&self.copied(spaces)))
     }
 
-    /// Waits for the end of the next young collection if it will come soon and is worth it. Gives what the hold will
-    /// take then.
-    pub(super) fn await_young_collection(
-        &mut self,
-        prediction: Prediction,
-        speed: &Speed,
-    ) -> Result<Prediction, HoldersError> {
+    /// The same for a copy of so many bytes.
+    pub(super) fn memory_for(&self, copied_bytes: u64) -> u64 {
+        self.own_bytes + memory_bytes(copied_bytes, self.arrays.objects_in(copied_bytes))
+    }
+
+    /// Waits for the end of the next young collection if it will come soon and is worth it.
+    pub(super) fn await_young_collection(&mut self, prediction: Prediction) -> Result<(), HoldersError> {
         if prediction.pause < SHORT {
-            return Ok(prediction);
+            return Ok(());
         }
         let young = |spaces: &Spaces| {
             let young = spaces.used.iter().filter(|space| space.kind == SpaceKind::Young);
@@ -121,18 +155,18 @@ impl Stopper<'_> {
         // A collection comes when eden is full; how large it is allowed to be is not asked: twice what there is.
         let is_near = self.access.collections()?.total != total || grows >= after.max(16 << 20);
         if after * 4 < prediction.used_bytes || !is_near {
-            return Ok(prediction);
+            return Ok(());
         }
         let deadline = Instant::now() + YOUNG;
         while Instant::now() < deadline {
             let now = self.access.collections()?;
             if now.total != total && !now.active {
                 self.access.forget_moved(&mut self.arrays);
-                return Ok(self.predict(&spaces()?.used, speed));
+                break;
             }
             thread::sleep(YOUNG_POLL);
         }
-        Ok(prediction)
+        Ok(())
     }
 
     /// Holds the process, copies its heap and roots, and lets it go.
@@ -158,16 +192,19 @@ impl Stopper<'_> {
             match taken {
                 Ok(Some(roots)) if released.in_time => {
                     notice(&Notice::Held { held: released.held });
+                    let copied_bytes = used_bytes(&self.copied(copy.spaces()));
+                    tracing::debug!(held = ?released.held, copied_bytes, "let go");
                     return Ok(Snapshot { copy, roots, held: released.held, retries });
                 }
                 // A collection is under way.
                 Ok(None) if Instant::now() < deadline => {
                     retries += 1;
-                    // What is skipped the next time must not be there from this time.
-                    copy = copy.emptied().map_err(|error| HoldersError::Refused(error.to_string()))?;
-                    let spaces = unheld(|| self.access.spaces())?;
-                    self.populate(&mut copy, &self.copied(&spaces.used));
                     thread::sleep(RETRY);
+                    // What is skipped the next time must not be there from this time.
+                    if copy.is_filled() {
+                        copy = copy.emptied().map_err(|error| HoldersError::Refused(error.to_string()))?;
+                    }
+                    self.make_ready(&mut copy, Kinds::All)?;
                 }
                 Ok(None) => {
                     return Err(HoldersError::Refused(format!(
@@ -205,6 +242,8 @@ impl Stopper<'_> {
         }
         let spaces = self.access.spaces()?;
         copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
+        let read = begin.elapsed();
+        let cpu_before = cpu_time::of_process(Pid::own());
         let max_pause = self.max_pause;
         let go_on = || begin.elapsed() < max_pause;
         self.access.fill(copy, &BulkMemory::new(self.pid), &spaces.used, &self.arrays, &go_on).map_err(
@@ -214,8 +253,11 @@ impl Stopper<'_> {
             },
         )?;
         let copied = begin.elapsed();
+        let cpu = cpu_time::of_process(Pid::own()).zip(cpu_before).map(|(after, before)| after - before);
         let roots = self.access.roots(hold.threads(), self.residency)?;
-        tracing::debug!(?stopped, ?copied, with_roots = ?begin.elapsed(), "held");
+        let with_roots = begin.elapsed();
+        // Less CPU time than the threads that copy would take is what a busy host had of it.
+        tracing::debug!(?stopped, ?read, ?copied, ?with_roots, copy_cpu_ns = cpu, "held");
         let after = self.access.collections()?;
         Ok((before == after).then_some(roots))
     }

@@ -13,7 +13,7 @@ use super::verdict::{HolderState, Verdict, Verdicts, verdicts};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays};
 use crate::process::memory::ProcessMemory;
-use crate::process::pagemap::Residency;
+use crate::process::pagemap::{Residency, ResidentMemory};
 
 /// Looks that count, tries for them, and the time between.
 const LOOKS: u64 = 5;
@@ -57,7 +57,9 @@ pub(super) fn look(
             notice(&Notice::Moment);
         }
         last_blocks = blocks()?;
-        let found = access.look(&copy, roots, |look| verdicts(look, &last_blocks, &last_blocks))?;
+        let found = access.look(&copy, roots, |look| {
+            verdicts(look, Some(&ResidentMemory::new(memory, residency)), &last_blocks, &last_blocks)
+        })?;
         if found.walked.unproved > 0 {
             failed += 1;
             continue;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::blocks::{Block, Blocks};
 use super::discover::{self, FieldId, Hit};
+use super::tables::Tables;
 use crate::hotspot::heap::{ClassId, MarkedHeap, Quality, Reach, Step, Walked};
+use crate::process::pagemap::ResidentMemory;
 
 /// Paths that are worked out for one look: what is held is grouped by its path, so all of them, up to here.
 const MAX_PATHS: usize = 1 << 20;
@@ -36,6 +38,8 @@ pub enum HolderState {
 /// Classes of numbers that are objects. One with a block's address is mostly the key of a table of all blocks, which
 /// frees none: it says something only of a block that no other object has.
 const NUMBERS: [&str; 2] = ["java.lang.Long", "java.util.concurrent.atomic.AtomicLong"];
+/// Tables with primitive keys or values have such numbers there.
+const LONG_ARRAY: &str = "long[]";
 
 impl HolderState {
     /// Name as it is written.
@@ -74,7 +78,17 @@ impl HolderState {
 pub struct Owner {
     /// The object's class, with dots.
     pub class: String,
+    /// Name of the field; empty if it is an element of an array.
     pub field: String,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.field.as_str() {
+            "" => formatter.write_str(&self.class),
+            field => write!(formatter, "{}.{field}", self.class),
+        }
+    }
 }
 
 /// Verdict on a block.
@@ -126,24 +140,37 @@ impl Best {
 /// Judges every block that a Java object has the address of. An unreachable block is lost only if it was there `before`
 /// the look, too, and if its field is not known to keep addresses of what was freed; else it may be another's, and has
 /// no state.
-pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &Blocks) -> Verdicts {
+///
+/// `memory` is that of the process, for arrays that were not copied.
+pub(super) fn verdicts(
+    look: &mut MarkedHeap<'_, '_>,
+    memory: Option<&ResidentMemory<'_>>,
+    blocks: &Blocks,
+    before: &Blocks,
+) -> Verdicts {
     let found = discover::find(look, blocks);
+    let tables = Tables::ask(look, memory, blocks);
     // Memory that a cleaner itself has is held as long as the object whose end it waits for.
     let waiting: HashMap<u64, u64> = found
         .hits
         .iter()
+        .filter(|hit| !hit.field.is_static())
         .filter_map(|hit| Some((hit.object.address, look.waits_for(hit.object.address, hit.object.class)?)))
         .collect();
     let indices = look.indices(&waiting.values().copied().collect::<HashSet<u64>>());
     let mut best: HashMap<usize, Best> = HashMap::new();
     let mut dead: HashMap<(FieldId, usize), u64> = HashMap::new();
     let mut classes: HashMap<ClassId, (bool, bool)> = HashMap::new();
-    for hit in found.hits {
+    let arrays = tables.owners.iter().map(|(block, object)| {
+        let field = FieldId { class: object.class, offset: 0 };
+        Hit { block: *block, field, object: *object, distance: 0 }
+    });
+    for hit in found.hits.into_iter().chain(arrays) {
         let class = hit.object.class;
         let (is_view, is_number) = *classes.entry(class).or_insert_with(|| {
             let name = look.class_name(class);
             let is_view = VIEWS.iter().any(|view| name.starts_with(view)) && !name.contains('$');
-            (is_view, NUMBERS.contains(&&*name))
+            (is_view, NUMBERS.contains(&&*name) || *name == *LONG_ARRAY)
         });
         let index = match waiting.get(&hit.object.address) {
             Some(referent) => indices.get(referent).copied(),
@@ -170,10 +197,11 @@ pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &
     let mut order: Vec<(usize, Best)> =
         best.into_iter().filter(|(_, best)| best.state != HolderState::None).collect();
     order.sort_unstable_by_key(|(block, _)| *block);
-    let mut verdicts = Vec::with_capacity(order.len());
+    let mut verdicts: Vec<Verdict> = Vec::with_capacity(order.len());
     let mut paths: HashMap<Rc<[Step]>, Arc<[Step]>> = HashMap::new();
     for (block, best) in order {
-        let is_shared = dead.get(&(best.hit.field, block)).is_some_and(|count| *count > 1);
+        let is_shared =
+            dead.get(&(best.hit.field, block)).is_some_and(|count| *count > 1) || tables.may_have(block);
         let Some(block) = blocks.get(block) else { continue };
         let field = best.hit.field;
         let is_doubtful = best.state == HolderState::Lost
@@ -184,7 +212,11 @@ pub(super) fn verdicts(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks, before: &
             field: look.field(field.class, field.offset).map(|name| name.to_string()).unwrap_or_default(),
         });
         let has_path = verdicts.len() < MAX_PATHS && best.state < HolderState::Collectable;
-        let path = best.index.filter(|_| has_path).map(|index| look.path(index)).unwrap_or_default();
+        let path = match best.index.filter(|_| has_path) {
+            Some(_) if field.is_static() => Rc::from([look.static_step(field.class, field.offset)]),
+            Some(index) => look.path(index),
+            None => Rc::default(),
+        };
         let path = paths.entry(path.clone()).or_insert_with(|| path.iter().cloned().collect()).clone();
         verdicts.push(Verdict { block, owner: owner.clone(), state, path });
     }

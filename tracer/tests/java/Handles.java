@@ -94,11 +94,9 @@ public final class Handles {
         for (long address : closed) {
             unsafe.freeMemory(address);
         }
-        long[] others = new long[COUNT / 2];
-        for (int i = 0; i < others.length; i++) {
-            others[i] = unsafe.allocateMemory(5_000);
+        for (int i = 0; i < COUNT / 2; i++) {
+            unsafe.allocateMemory(5_000);
         }
-        KEPT.add(others);
         System.out.println("ready");
         System.in.read();
         System.out.println(SECRET.length() + LETTERS.length + KEPT.size() > 0 ? "done" : "");

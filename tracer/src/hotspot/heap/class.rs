@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 /// Index into a `ClassTable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(pub(super) u32);
 
 impl ClassId {

@@ -82,6 +82,16 @@ impl<'a> ClassTable<'a> {
         }
     }
 
+    /// The class of the object at `address`, if it was met before.
+    pub(super) fn known(&self, copy: &HeapCopy, address: u64) -> Option<ClassId> {
+        self.known_at(self.shape.class(self.shape.pointer(copy, address)?))
+    }
+
+    /// The class at `address`, if it was met before.
+    pub(super) fn known_at(&self, address: u64) -> Option<ClassId> {
+        self.by_address.get(&address).copied().flatten()
+    }
+
     #[cold]
     fn insert(&mut self, pointer: u64) -> Option<ClassId> {
         let class = if pointer == 0 { None } else { self.of_address(self.shape.class(pointer)) };

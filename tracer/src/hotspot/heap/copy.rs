@@ -11,7 +11,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use tracer_common::arch::PAGE_BYTES;
 
-use crate::process::address_ranges::without;
+use crate::process::address_ranges::{joined, without};
 use crate::process::memory::ProcessMemory;
 use crate::process::pagemap::ResidentMemory;
 
@@ -74,6 +74,10 @@ pub struct HeapCopy {
     spaces: Vec<Space>,
     /// Parts that were not copied because an array of numbers was seen there before, sorted.
     assumed: Vec<Range<u64>>,
+    /// All parts of the spaces that were not copied, sorted.
+    left_out: Vec<Range<u64>>,
+    /// Parts whose pages the kernel has given, sorted and joined.
+    populated: Vec<Range<u64>>,
 }
 
 impl HeapCopy {
@@ -91,7 +95,15 @@ impl HeapCopy {
         let memory = MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
         // Not every kernel has them.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Self { base, memory, tops: Vec::new(), spaces: Vec::new(), assumed: Vec::new() })
+        Ok(Self {
+            base,
+            memory,
+            tops: Vec::new(),
+            spaces: Vec::new(),
+            assumed: Vec::new(),
+            left_out: Vec::new(),
+            populated: Vec::new(),
+        })
     }
 
     /// Reserves room for what lies in `spaces`: a heap that grew since the room was reserved gets another.
@@ -106,16 +118,23 @@ impl HeapCopy {
         Ok(())
     }
 
-    /// Makes the kernel give the pages of `range` now, so that filling them does not wait for it.
-    pub fn populate(&mut self, range: Range<u64>) {
-        let Some(range) = self.offsets(&range) else { return };
-        let pages = range.start / PAGE_BYTES as usize * PAGE_BYTES as usize..range.end;
-        // Where the kernel cannot (before 5.14), filling them takes longer.
-        let _ = self.memory.advise_range(
-            memmap2::Advice::PopulateWrite,
-            pages.start,
-            pages.end.saturating_sub(pages.start),
-        );
+    /// Makes the kernel give the pages of `parts` now, so that filling them does not wait for it. Gives for how many
+    /// bytes it had not been done before.
+    pub fn populate(&mut self, parts: &[Space]) -> u64 {
+        let fresh: Vec<Range<u64>> =
+            parts.iter().flat_map(|part| without(part.bottom..part.top, &self.populated)).collect();
+        for range in fresh.iter().filter_map(|range| self.offsets(range)) {
+            let pages = range.start / PAGE_BYTES as usize * PAGE_BYTES as usize..range.end;
+            // Where the kernel cannot (before 5.14), filling them takes longer.
+            let _ = self.memory.advise_range(
+                memmap2::Advice::PopulateWrite,
+                pages.start,
+                pages.end.saturating_sub(pages.start),
+            );
+        }
+        let bytes = fresh.iter().map(|range| range.end - range.start).sum();
+        self.populated = joined(self.populated.drain(..).chain(fresh).collect());
+        bytes
     }
 
     /// Forgets all that was copied.
@@ -140,14 +159,22 @@ impl HeapCopy {
         let parts = spaces.iter().flat_map(|space| without(space.bottom..space.top, skipped));
         self.read_in(memory, parts.collect(), go_on)?;
         self.set_spaces(spaces);
+        self.left_out = skipped.to_vec();
         Ok(())
+    }
+
+    /// Parts of `range` that were not copied.
+    pub(super) fn left_out(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let first = self.left_out.partition_point(|part| part.end <= range.start);
+        let parts = self.left_out.iter().skip(first).take_while(|part| part.start < range.end);
+        parts.map(|part| part.start.max(range.start)..part.end.min(range.end)).collect()
     }
 
     /// Copies `parts`, with several threads. `go_on` is asked before each piece.
     ///
     /// # Errors
     /// Memory cannot be read, or `TimedOut` when it shall not go on.
-    pub(super) fn read_in(
+    pub fn read_in(
         &mut self,
         memory: &(dyn ProcessMemory + Sync),
         parts: Vec<Range<u64>>,
@@ -205,9 +232,19 @@ impl HeapCopy {
         self.assumed = parts;
     }
 
+    /// Takes account of `parts` that were copied after all.
+    pub(super) fn put_in(&mut self, parts: &[Range<u64>]) {
+        self.left_out.retain(|part| !parts.contains(part));
+    }
+
     /// Parts that were left out because it was assumed that they hold numbers alone, sorted.
     pub(super) fn assumed(&self) -> &[Range<u64>] {
         &self.assumed
+    }
+
+    /// Whether something was copied that is taken for the heap.
+    pub fn is_filled(&self) -> bool {
+        !self.spaces.is_empty()
     }
 
     /// Shows what is at `range` now instead of what was copied: for a copy that is smaller than the heap.
@@ -314,7 +351,8 @@ mod tests {
         let spaces = [old];
         let mut copy = HeapCopy::reserve(BASE..old.top).expect("reserved");
         let skipped = Vec::from_iter(std::iter::once(BASE + 4096..BASE + (1 << 20)));
-        copy.populate(BASE..old.top);
+        assert_eq!(copy.populate(&spaces), old.bytes());
+        assert_eq!(copy.populate(&[Space { top: old.top + 64, ..old }]), 64, "only what is new");
         copy.fill(&image, &spaces, &skipped, &|| true).expect("copied");
         assert_eq!(copy.bytes(BASE, 4096), Some(&bytes[..4096]));
         assert_eq!(copy.word(BASE + 4096), Some(0));

@@ -12,7 +12,7 @@ use super::large_arrays::whole_pages;
 use crate::hotspot::read::pointer;
 
 /// Read of an object: its class and its length.
-const HEADER_BYTES: u64 = 24;
+pub(super) const HEADER_BYTES: u64 = 24;
 /// Upper two bits of the layout helper of a class of arrays of numbers.
 const PRIMITIVE_ARRAY: u32 = 3;
 

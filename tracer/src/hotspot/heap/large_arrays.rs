@@ -41,9 +41,15 @@ struct LargeArray {
     interior: Range<u64>,
 }
 
-/// Large arrays of numbers of one heap, sorted by address.
+/// Large arrays of numbers of one heap, and how small its other objects are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LargeArrays(Vec<LargeArray>);
+pub struct LargeArrays {
+    /// Sorted by address.
+    arrays: Vec<LargeArray>,
+    /// Objects that were met, and their bytes but for the arrays' interiors.
+    objects: u64,
+    object_bytes: u64,
+}
 
 impl LargeArrays {
     /// Walks through the old spaces.
@@ -53,11 +59,17 @@ impl LargeArrays {
         classes: &mut ClassTable<'_>,
     ) -> io::Result<Self> {
         let mut window = HeapCopy::reserve(0..WINDOW_BYTES as u64)?;
-        let mut arrays = Vec::new();
+        let mut all = Self::default();
         for space in spaces.iter().filter(|space| space.kind == SpaceKind::Old) {
-            note(memory, space, classes, &mut window, &mut arrays);
+            note(memory, space, classes, &mut window, &mut all);
         }
-        Ok(Self(arrays))
+        Ok(all)
+    }
+
+    /// Objects in so many bytes, if they are like those that were met. `None` if too few were.
+    pub fn objects_in(&self, bytes: u64) -> Option<u64> {
+        let count = u128::from(bytes) * u128::from(self.objects) / u128::from(self.object_bytes.max(1));
+        u64::try_from(count).ok().filter(|_| self.object_bytes >= MIN_OLD_BYTES)
     }
 
     /// Interiors of those that can be where they were noted.
@@ -67,7 +79,7 @@ impl LargeArrays {
 
     /// Those that can be where they were noted, by these used spaces (sorted).
     fn within<'a>(&'a self, spaces: &'a [Space]) -> impl Iterator<Item = &'a LargeArray> {
-        self.0.iter().filter(|array| {
+        self.arrays.iter().filter(|array| {
             let after = spaces.partition_point(|space| space.bottom <= array.object.start);
             let space = after.checked_sub(1).and_then(|index| spaces.get(index));
             space.is_some_and(|space| space.kind == SpaceKind::Old && array.object.end <= space.top)
@@ -100,7 +112,7 @@ impl HeapAccess<'_> {
 
     /// Forgets the arrays that are no longer there.
     pub fn forget_moved(&self, arrays: &mut LargeArrays) {
-        arrays.0.retain(|array| {
+        arrays.arrays.retain(|array| {
             let mut header = [0; HEADER_BYTES];
             self.memory.read(array.object.start, &mut header).is_ok()
                 && self.shape.pointer_in_header(&header) == Some(array.class)
@@ -139,7 +151,8 @@ impl HeapAccess<'_> {
             arrays.into_iter().map(|array| array.interior.clone()).collect()
         };
         let (there, moved) = (interiors(there), interiors(moved));
-        copy.read_in(memory, moved, go_on)?;
+        copy.read_in(memory, moved.clone(), go_on)?;
+        copy.put_in(&moved);
         copy.assume(there);
         Ok(())
     }
@@ -154,7 +167,7 @@ fn note(
     space: &Space,
     classes: &mut ClassTable<'_>,
     window: &mut HeapCopy,
-    arrays: &mut Vec<LargeArray>,
+    all: &mut LargeArrays,
 ) {
     let (mut at, mut until) = (space.bottom, space.bottom);
     while at < space.top {
@@ -166,11 +179,14 @@ fn note(
         }
         let Some((class, next)) = walk::step(window, classes, space, at) else { return };
         let interior = classes.elements(class, at..next).and_then(whole_pages);
+        all.objects += 1;
+        all.object_bytes += next - at;
         if let Some(interior) = interior.filter(|part| part.end - part.start >= MIN_BYTES) {
             let class = classes.shape.pointer(window, at);
             let length = window.half(at + classes.shape.array_length);
             let Some((class, length)) = class.zip(length) else { return };
-            arrays.push(LargeArray { object: at..next, class, length, interior });
+            all.object_bytes -= interior.end - interior.start;
+            all.arrays.push(LargeArray { object: at..next, class, length, interior });
         }
         at = next;
     }

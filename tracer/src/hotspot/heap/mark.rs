@@ -125,7 +125,13 @@ impl Marker<'_, '_> {
         self.begin(Reach::Stack);
         for (index, stack, registers) in imprecise {
             let root = self.marks.add_root(Root::Stack(index));
-            stack.into_iter().chain(registers).for_each(|word| self.word(word, root));
+            for (at, word) in stack.into_iter().chain(registers).enumerate() {
+                let count = self.marks.count();
+                self.word(word, root);
+                if self.marks.count() > count {
+                    tracing::trace!(thread = index, at, word = format_args!("{word:#x}"), "by a stack");
+                }
+            }
         }
         self.finish();
         self.chunks();

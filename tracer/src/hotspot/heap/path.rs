@@ -184,6 +184,18 @@ impl MarkedHeap<'_, '_> {
         name
     }
 
+    /// The step to the static field at `offset`, as [`MarkedHeap::each_long`] gives it.
+    pub fn static_step(&mut self, class: ClassId, offset: u32) -> Step {
+        Step::new(StepKind::Static, Some(self.class_name(class)), self.field(class, offset))
+    }
+
+    /// The name of the static field at `offset` of `class`'s `java.lang.Class`.
+    pub(super) fn static_name(&self, class: ClassId, offset: u32) -> Option<Arc<str>> {
+        let fields = self.classes.own_fields(class);
+        let field = fields.into_iter().find(|field| field.is_static && field.offset == offset);
+        field.map(|field| field.name.into())
+    }
+
     /// The name of the nearest virtual thread on the way to the object with this index.
     fn virtual_thread(&mut self, index: usize) -> Option<Arc<str>> {
         let mut next = index;

@@ -114,7 +114,7 @@ fn groups(groups: &[Group], top: usize, page: &mut Page<'_>) -> io::Result<()> {
         let names = group.owner.as_ref().map_or_else(
             || vec!["no Java object".to_owned()],
             |owner| {
-                let name = clean(&format!("{}.{}", owner.class, owner.field)).into_owned();
+                let name = clean(&owner.to_string()).into_owned();
                 let (initials, short) =
                     (with_initials(&name).into_owned(), without_package(&name).to_owned());
                 vec![name, initials, short]
