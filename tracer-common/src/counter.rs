@@ -37,11 +37,13 @@ pub enum Counter {
     WriteFaults,
     /// Write faults in the Java heap, a part of those.
     HeapWriteFaults,
+    /// Inflate streams that began, and those that ended, where streams are watched.
+    InflateChanges,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: usize = Self::HeapWriteFaults as usize + 1;
+    pub const COUNT: usize = Self::InflateChanges as usize + 1;
     /// All counters, in the order of their index.
     pub const ALL: [Self; Self::COUNT] = [
         Self::LostLiveFull,
@@ -60,5 +62,6 @@ impl Counter {
         Self::UnknownMapping,
         Self::WriteFaults,
         Self::HeapWriteFaults,
+        Self::InflateChanges,
     ];
 }

@@ -129,6 +129,9 @@ fn finish(call: &Call, result: u64) {
     let weighed = WeightedSize::once(call.size_bytes);
     stacks::book_allocation(stack, weighed);
     live::insert(what, weighed, stack, call.thread as u32);
+    if what & key::INFLATE != 0 {
+        counters::add(Counter::InflateChanges, 1);
+    }
 }
 
 /// The end of a stream or block.
@@ -167,6 +170,9 @@ fn end(thread: u64, function: u64, address: u64) {
                 live::grow(&mut allocation, window_bytes);
             }
             live::book_free(what, &allocation);
+            if inflates {
+                counters::add(Counter::InflateChanges, 1);
+            }
         }
         None if in_flight::inside(thread) => {}
         None => counters::add(Counter::UnmatchedFrees, 1),

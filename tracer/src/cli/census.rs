@@ -14,7 +14,7 @@ use super::process_name::ProcessName;
 use crate::census::{self, Census};
 use crate::holders::{self, HoldersResult, MAX_PAUSE, Options};
 use crate::output;
-use crate::process::Pid;
+use crate::process::{Pid, background};
 
 /// Say what holds a process's native memory now, at once: malloc's chunks, zlib's states, the JVM's statistics
 ///
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let pid = args.pid.as_ref().map(ProcessName::pid).transpose()?;
     let mut census = match (&args.core, pid) {
         (Some(path), _) => census::of_core(path)?,
-        (None, Some(pid)) => census::of_process(pid)?,
+        (None, Some(pid)) => background::run(|| census::of_process(pid))?,
         (None, None) => {
             return Err(Failure::new(status::USAGE, "neither a process nor a core file is named")
                 .help("name one, as in -p PID or --core FILE; `tracer list` shows the JVMs of this host"));

@@ -5,7 +5,7 @@ use super::plain::{PlainArgs, TopArgs};
 use super::process_name::ProcessName;
 use crate::limits;
 use crate::output::maps::{self as output, Maps};
-use crate::process;
+use crate::process::{self, background};
 use crate::vmmap;
 
 /// Show who owns a process's memory: what is reserved, committed and in memory
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     let writing = args.writing.open()?;
     let pid = args.pid.pid()?;
     let target = process::inspect(pid)?;
-    let taken = vmmap::of_process(&target)?;
+    let taken = background::run(|| vmmap::of_process(&target))?;
     let maps = Maps { target: &target, taken: &taken, limit: limits::memory_limit(pid) };
     match writing.is_json {
         true => writing.json(&output::json(&maps))?,

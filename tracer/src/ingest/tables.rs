@@ -160,14 +160,19 @@ impl Tables {
         Ok(agree && live.is_empty())
     }
 
+    /// One of the counters now.
+    ///
+    /// # Errors
+    /// A map operation failed.
+    pub fn counter(&self, counter: Counter) -> io::Result<u64> {
+        sum(&self.counters, counter as usize)
+    }
+
     /// The counters now.
     ///
     /// # Errors
     /// A map operation failed.
     pub fn counters(&self) -> io::Result<Counters> {
-        let sum = |map: &PerCpuArray<MapData, u64>, index: usize| -> io::Result<u64> {
-            Ok(map.get(&(index as u32), 0).map_err(io::Error::other)?.iter().sum())
-        };
         let mut counters =
             Counters { values: [0; Counter::COUNT], stops: [0; Stop::COUNT], sent_complete: 0 };
         for (i, value) in counters.values.iter_mut().enumerate() {
@@ -228,4 +233,9 @@ impl Tables {
         let count = self.stack_count.get(&0, 0).map_err(io::Error::other)?;
         self.stacks.map(0..(count as usize).saturating_add(StackIndex::FIRST_WALKED.0 as usize))
     }
+}
+
+/// The sum over the CPUs of one element.
+fn sum(map: &PerCpuArray<MapData, u64>, index: usize) -> io::Result<u64> {
+    Ok(map.get(&(index as u32), 0).map_err(io::Error::other)?.iter().sum())
 }

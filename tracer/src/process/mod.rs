@@ -5,6 +5,7 @@
 
 pub mod address_ranges;
 pub mod allocator;
+pub mod background;
 pub mod clock;
 pub mod container;
 pub mod core;

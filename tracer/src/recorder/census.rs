@@ -8,7 +8,7 @@ use std::{
 
 use super::{RecordError, monotonic_ns};
 use crate::process::{
-    Pid,
+    Pid, background,
     privilege::{self, READING},
 };
 use crate::{
@@ -122,5 +122,6 @@ impl PendingCensus {
 }
 
 fn take(pid: Pid, deadline: Instant) -> Result<Box<Census>, String> {
+    background::enter();
     census::by_deadline(pid, deadline).map(Box::new).map_err(|error| error.to_string())
 }

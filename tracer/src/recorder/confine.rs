@@ -120,6 +120,7 @@ const ALLOWED: [&[c_long]; 9] = [
         libc::SYS_prlimit64,
         libc::SYS_sched_getparam,
         libc::SYS_sched_getscheduler,
+        libc::SYS_sched_setattr,
         libc::SYS_sched_setscheduler,
         libc::SYS_sysinfo,
         libc::SYS_uname,

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, io};
 
 use tracer_common::{
+    counter::Counter,
     stack::StackId,
     table::{Allocation, key},
     zlib,
@@ -19,6 +20,10 @@ use crate::{
 pub(super) struct InflateWindows {
     pid: Pid,
     streams: HashMap<u64, Stream>,
+    /// Bytes of their windows by stack, as they were at the last look.
+    by_stack: HashMap<StackId, u64>,
+    /// Streams that had begun or ended by then.
+    changes: u64,
 }
 
 /// A live inflater.
@@ -39,7 +44,7 @@ const MAX_LOOKS: usize = 10_000;
 impl InflateWindows {
     /// Watches process `pid`.
     pub(super) fn new(pid: Pid) -> Self {
-        Self { pid, streams: HashMap::new() }
+        Self { pid, streams: HashMap::new(), by_stack: HashMap::new(), changes: 0 }
     }
 
     /// The bytes of the windows of a live stream.
@@ -59,11 +64,28 @@ impl InflateWindows {
         })
     }
 
-    /// Looks which live streams have their window by now, all of them at the end; gives the bytes by stack.
+    /// Looks which live streams have their window by now, all of them at the end; gives the bytes by stack. The table is
+    /// read only if a stream began, ended or is due since the last time: that takes milliseconds.
     ///
     /// # Errors
     /// The table cannot be read.
     pub(super) fn look(
+        &mut self,
+        tables: &Tables,
+        now_ns: u64,
+        is_end: bool,
+    ) -> io::Result<&HashMap<StackId, u64>> {
+        // Before the table: a change that comes meanwhile is one of the next time.
+        let changes = tables.counter(Counter::InflateChanges)?;
+        let is_due = |stream: &Stream| stream.window_bytes == 0 && stream.due_ns <= now_ns;
+        if is_end || changes != self.changes || self.streams.values().any(is_due) {
+            self.by_stack = self.look_at_all(tables, now_ns, is_end)?;
+            self.changes = changes;
+        }
+        Ok(&self.by_stack)
+    }
+
+    fn look_at_all(
         &mut self,
         tables: &Tables,
         now_ns: u64,

@@ -15,7 +15,7 @@ use crate::{
     hotspot::{self, Hotspot, Symbols, stats::ConcurrentCycles},
     limits,
     process::{
-        Module, Pid, allocator, jvm, mapping,
+        Module, Pid, allocator, background, jvm, mapping,
         memory::LiveMemory,
         module,
         pagemap::PageMap,
@@ -68,6 +68,7 @@ impl MemorySampler {
         let cycles = Arc::new(Mutex::new(Cycles::new()));
         let counted = Arc::clone(&cycles);
         let observe = move || {
+            background::enter();
             let mut observer = Observer::new(pid);
             loop {
                 match asked.recv_timeout(CYCLES_INTERVAL) {

@@ -68,6 +68,8 @@ const fn used_as(counter: Counter) -> Use {
         Counter::TrampolinesReplaced | Counter::UnknownMapping => Use::Work,
         // Beside a count that is told.
         Counter::LostLiveFullBytes => Use::Work,
+        // It says when the table is to be looked at.
+        Counter::InflateChanges => Use::Work,
     }
 }
 

@@ -69,16 +69,16 @@ impl Totals {
         is_end: bool,
     ) -> Result<(), RecordError> {
         let windows = match attached.probes.watches_lifecycle() {
-            true => self.windows.look(&attached.tables, time_ns, is_end),
-            false => Ok(HashMap::new()),
+            true => Some(self.windows.look(&attached.tables, time_ns, is_end)),
+            false => None,
         };
-        let windows = windows.map_err(|error| RecordError::unreadable(&error))?;
+        let windows = windows.transpose().map_err(|error| RecordError::unreadable(&error))?;
         let mut changed = Vec::new();
         let written = &mut self.stacks;
         attached
             .tables
             .for_each_stack(|stack, mut totals| {
-                totals.allocated_bytes += windows.get(&stack).unwrap_or(&0);
+                totals.allocated_bytes += windows.and_then(|windows| windows.get(&stack)).unwrap_or(&0);
                 if totals.allocated_count > 0 && written.insert(stack, totals) != Some(totals) {
                     changed.push((stack, totals));
                 }

@@ -204,8 +204,7 @@ pub extern "C" fn keep_segment(slot: u32, stop: u32) -> i32 {
         let mut padding = Padding { slot };
         bpf_loop(CHUNK_WORDS as u32 - 1, pad_step as *mut c_void, (&raw mut padding).cast(), 0);
 
-        let (set, way) = (set(making.pc, making.sp), making.path.hash as u32 % MEMO_WAYS);
-        let Some(place) = MEMO.get_ptr_mut(set * MEMO_WAYS + way) else {
+        let Some(place) = MEMO.get_ptr_mut(place_for(making)) else {
             return 0;
         };
         let version = read(&raw const (*place).version);
@@ -220,6 +219,31 @@ pub extern "C" fn keep_segment(slot: u32, stop: u32) -> i32 {
         atomic::set(&raw mut (*place).version, version + 2);
     }
     0
+}
+
+/// Index of the place for this segment: the one that has its like, or else one that nobody can use any more, or else
+/// any. Threads that go the same way have the same sums, so the sum alone would give all of them the same way of a set.
+#[inline(always)]
+fn place_for(making: &Segment) -> u32 {
+    let first = set(making.pc, making.sp) * MEMO_WAYS;
+    let mut chosen = first + making.path.hash as u32 % MEMO_WAYS;
+    for way in 0..MEMO_WAYS {
+        let Some(place) = MEMO.get_ptr(first + way) else {
+            break;
+        };
+        // SAFETY: a map value. What another CPU writes meanwhile makes a worse choice at most.
+        unsafe {
+            if read(&raw const (*place).epoch) != making.epoch {
+                chosen = first + way;
+            } else if read(&raw const (*place).path.hash) == making.path.hash
+                && read(&raw const (*place).pc) == making.pc
+                && read(&raw const (*place).sp) == making.sp
+            {
+                return first + way;
+            }
+        }
+    }
+    chosen
 }
 
 struct Padding {
