@@ -37,7 +37,7 @@ pub fn of_process(
     notice: &mut dyn FnMut(&Notice),
 ) -> Result<Holders, HoldersError> {
     let pid = target.pid;
-    let budget = ReadBudget::for_marking(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
+    let budget = ReadBudget::for_heap(Status::read(pid.leader()).map_or(0, |status| status.rss_bytes));
     let holders = of_live(target, options, notice, &budget);
     match budget.cut_short() {
         // Neither the memory that was read nor the answer is whole.
@@ -76,9 +76,12 @@ fn of_live(
         own_bytes: Status::read(Pid::own().leader()).map_or(0, |status| status.rss_bytes),
         waits: cpu_time::waits(pid),
     };
+    stopper.refuse_absent(&spaces.used)?;
     stopper.note_arrays(&spaces.used);
     let needed = stopper.memory_bytes(&spaces.used);
     refuse_memory(needed, options.max_memory_bytes)?;
+    // The heap may grow meanwhile.
+    memory.allow_memory(needed.saturating_mul(2));
     stopped::refuse_swapped(&residency, &spaces.used)?;
     let excluded = java_heap(&hotspot);
     let read_blocks = || -> Result<Blocks, HoldersError> {
@@ -109,8 +112,7 @@ fn of_live(
             notice(&Notice::WillLook { used_bytes: used, memory_bytes: needed });
         }
         let bulk = BulkMemory::new(pid);
-        let (verdicts, blocks, looks, failed) =
-            unstopped::look(&access, &bulk, &residency, &stopper.arrays, copy, &read_blocks, notice)?;
+        let (verdicts, blocks, looks, failed) = unstopped::look(&stopper, &bulk, copy, &read_blocks, notice)?;
         let pause =
             Pause { method: Method::None, held: None, predicted: predicted.map(|it| it.pause), looks };
         return Ok(finished(&access, &resident, &mappings, used, pause, failed, verdicts, blocks, &before));
@@ -173,6 +175,8 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
     let spaces = access.spaces()?;
     let used = used_bytes(&spaces.used);
     refuse_memory(prediction::memory_bytes(used, None), options.max_memory_bytes)?;
+    stopped::refuse_absent(image.residency, &spaces.used, 0)?;
+    image.memory.allow_memory(prediction::memory_bytes(used, None));
     let mut copy =
         HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()))?;
     copy.fill(image.memory, &spaces.used, &[], &|| true)

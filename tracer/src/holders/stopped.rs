@@ -17,6 +17,7 @@ use crate::process::cpu_time::{self, Waits};
 use crate::process::hold::Hold;
 use crate::process::memory::BulkMemory;
 use crate::process::pagemap::{PageState, Residency, ResidentMemory};
+use crate::process::target::Status;
 use crate::process::urgent::{self, Urgent};
 
 /// A collection that stops the program is waited for so long, looking this often.
@@ -50,24 +51,54 @@ impl Snapshot {
     }
 }
 
+/// A heap may be said to use so many times what the process has in memory, and so much more: threads' buffers are used
+/// space that nobody has touched yet, in all of a young generation if the process has only begun.
+const USED_OF_PRESENT: u64 = 4;
+const UNTOUCHED_BYTES: u64 = 256 << 20;
+
 /// Refuses heaps of which something is swapped out.
 pub(super) fn refuse_swapped(residency: &dyn Residency, spaces: &[Space]) -> Result<(), HoldersError> {
+    let swapped = count_pages(residency, spaces, PageState::Swapped)?;
+    if swapped > 0 {
+        return Err(HoldersError::Swapped { kib: swapped * PAGE_BYTES / 1024 });
+    }
+    Ok(())
+}
+
+/// Refuses heaps that are said to use far more than the process has, of any memory, `rss_bytes`: a copy would take
+/// memory of tracer's own that nothing stands for.
+pub(super) fn refuse_absent(
+    residency: &dyn Residency,
+    spaces: &[Space],
+    rss_bytes: u64,
+) -> Result<(), HoldersError> {
+    let is_likely = |bytes: u64| {
+        used_bytes(spaces) <= bytes.saturating_mul(USED_OF_PRESENT).saturating_add(UNTOUCHED_BYTES)
+    };
+    // Huge pages are not counted as resident.
+    if is_likely(rss_bytes) || is_likely(count_pages(residency, spaces, PageState::Resident)? * PAGE_BYTES) {
+        return Ok(());
+    }
+    Err(HoldersError::Refused(format!(
+        "the heap is said to use {} MiB, which are not in memory: its description is damaged",
+        used_bytes(spaces) >> 20
+    )))
+}
+
+fn count_pages(residency: &dyn Residency, spaces: &[Space], wanted: PageState) -> Result<u64, HoldersError> {
     let mut states = [PageState::Absent; 512];
-    let mut swapped = 0_u64;
+    let mut found = 0;
     for space in spaces {
         let mut next = space.bottom - space.bottom % PAGE_BYTES;
         while next < space.top {
             let count = (space.top - next).div_ceil(PAGE_BYTES).min(512) as usize;
             let states = states.get_mut(..count).unwrap_or_default();
             residency.pages(next, states).map_err(|error| HoldersError::Refused(error.to_string()))?;
-            swapped += states.iter().filter(|state| **state == PageState::Swapped).count() as u64;
+            found += states.iter().filter(|state| **state == wanted).count() as u64;
             next += count as u64 * PAGE_BYTES;
         }
     }
-    if swapped > 0 {
-        return Err(HoldersError::Swapped { kib: swapped * PAGE_BYTES / 1024 });
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Spaces that are made ready for.
@@ -220,6 +251,12 @@ impl Stopper<'_> {
         }
     }
 
+    /// Refuses what [`refuse_absent`] does, by what the process has now.
+    pub(super) fn refuse_absent(&self, spaces: &[Space]) -> Result<(), HoldersError> {
+        let rss_bytes = Status::read(self.pid.leader()).map_or(0, |status| status.rss_bytes);
+        refuse_absent(self.residency, spaces, rss_bytes)
+    }
+
     fn late(&self) -> HoldersError {
         HoldersError::Refused(format!(
             "the heap was not copied in {} ms, and process {} was let go",
@@ -241,6 +278,7 @@ impl Stopper<'_> {
             return Ok(None);
         }
         let spaces = self.access.spaces()?;
+        self.refuse_absent(&spaces.used)?;
         copy.make_room_for(&spaces).map_err(|error| HoldersError::Refused(error.to_string()))?;
         let read = begin.elapsed();
         let cpu_before = cpu_time::of_process(Pid::own());
@@ -286,5 +324,24 @@ impl Residency for NoPages {
     fn pages(&self, _address: u64, states: &mut [PageState]) -> io::Result<()> {
         states.fill(PageState::Absent);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::pagemap::{AllResident, AllSwapped};
+
+    #[test]
+    fn what_nothing_stands_for_is_refused() {
+        let space = |top: u64| Space { bottom: 1 << 32, top: (1 << 32) + top, kind: SpaceKind::Old };
+        let huge = [space(4 << 30)];
+        assert!(refuse_absent(&NoPages, &[space(200 << 20)], 0).is_ok());
+        assert!(refuse_absent(&NoPages, &huge, 1 << 30).is_ok());
+        let refused = refuse_absent(&NoPages, &huge, 100 << 20).expect_err("refused").to_string();
+        assert!(refused.contains("4096 MiB"), "{refused}");
+        assert!(refuse_absent(&AllResident, &huge, 100 << 20).is_ok());
+        assert!(refuse_swapped(&AllSwapped, &[space(1 << 20)]).is_err());
+        assert!(refuse_swapped(&AllResident, &huge).is_ok());
     }
 }

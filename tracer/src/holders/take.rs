@@ -72,7 +72,7 @@ pub fn of_core(path: &Path, options: &Options) -> Result<HoldersResult, TakeErro
     let refused = |source| TakeError::Core { path: path.to_owned(), source };
     let core = Core::open(path).map_err(refused)?;
     let stored = core.stored_bytes().map_err(CoreError::Io).map_err(refused)?;
-    let budget = ReadBudget::for_marking(stored);
+    let budget = ReadBudget::for_heap(stored);
     let core = Arc::new(core.within(&budget));
     let mut subject = Subject {
         pid: core.pid(),

@@ -9,11 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::blocks::Blocks;
+use super::stopped::Stopper;
 use super::verdict::{HolderState, Verdict, Verdicts, verdicts};
 use super::{HoldersError, Notice};
-use crate::hotspot::heap::{HeapAccess, HeapCopy, LargeArrays};
+use crate::hotspot::heap::HeapCopy;
 use crate::process::memory::ProcessMemory;
-use crate::process::pagemap::{Residency, ResidentMemory};
+use crate::process::pagemap::ResidentMemory;
 
 /// Looks that count, tries for them, and the time between.
 const LOOKS: u64 = 5;
@@ -22,14 +23,13 @@ const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Looks several times. Gives how many looks count, and how many did not.
 pub(super) fn look(
-    access: &HeapAccess<'_>,
+    stopper: &Stopper<'_>,
     memory: &(dyn ProcessMemory + Sync),
-    residency: &dyn Residency,
-    arrays: &LargeArrays,
     mut copy: HeapCopy,
     blocks: &dyn Fn() -> Result<Blocks, HoldersError>,
     notice: &mut dyn FnMut(&Notice),
 ) -> Result<(Verdicts, Blocks, u64, u64), HoldersError> {
+    let Stopper { access, residency, arrays, .. } = stopper;
     let mut best: BTreeMap<u64, Verdict> = BTreeMap::new();
     let mut all = Verdicts::default();
     let mut last_blocks = Blocks::default();
@@ -45,9 +45,10 @@ pub(super) fn look(
             failed += 1;
             continue;
         };
-        let copied = copy.make_room_for(&spaces).is_ok()
+        let copied = stopper.refuse_absent(&spaces.used).is_ok()
+            && copy.make_room_for(&spaces).is_ok()
             && access.fill(&mut copy, memory, &spaces.used, arrays, &|| true).is_ok();
-        let roots = access.roots(&[], residency);
+        let roots = access.roots(&[], *residency);
         // A collection that came between moved objects.
         let (true, Ok(roots), true) = (copied, roots, access.collections()? == before) else {
             failed += 1;
@@ -58,7 +59,7 @@ pub(super) fn look(
         }
         last_blocks = blocks()?;
         let found = access.look(&copy, roots, |look| {
-            verdicts(look, Some(&ResidentMemory::new(memory, residency)), &last_blocks, &last_blocks)
+            verdicts(look, Some(&ResidentMemory::new(memory, *residency)), &last_blocks, &last_blocks)
         })?;
         if found.walked.unproved > 0 {
             failed += 1;

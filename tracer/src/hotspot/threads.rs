@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::layout::{ThreadLayout, ThreadsLayout};
 use super::oops::{Objects, wide};
-use super::read::{ReadError, Reader, pointer};
+use super::read::{ListGuard, ReadError, Reader, pointer};
 use crate::process::InnerTid;
 
 /// Threads of one JVM.
@@ -87,8 +87,10 @@ pub(super) fn list(reader: Reader<'_>, layout: &ThreadLayout) -> Result<Vec<u64>
         }
         ThreadsLayout::Linked { first, next } => {
             let mut addresses = Vec::new();
+            let mut guard = ListGuard::default();
             let mut address = reader.u64(first)?;
             while address != 0 {
+                guard.pass(address)?;
                 if addresses.len() as u64 >= MAX_THREADS {
                     return Err(ReadError::OutOfBounds(MAX_THREADS));
                 }

@@ -309,6 +309,14 @@ impl ProcessMemory for Core {
         self.budget.read(bytes)
     }
 
+    fn allow_marking(&self, bytes: u64) {
+        self.budget.allow_marking(bytes);
+    }
+
+    fn allow_memory(&self, bytes: u64) {
+        self.budget.allow_memory(bytes);
+    }
+
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.count_read(buffer.len())?;
         let mut done = 0;

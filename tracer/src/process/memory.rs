@@ -24,6 +24,12 @@ pub trait ProcessMemory {
         Ok(())
     }
 
+    /// Allows for marking a copied Java heap of so many bytes, which takes longer than reading.
+    fn allow_marking(&self, _bytes: u64) {}
+
+    /// Allows for so much more memory of tracer's own.
+    fn allow_memory(&self, _bytes: u64) {}
+
     /// The little-endian u64 at `address`.
     fn read_u64(&self, address: u64) -> io::Result<u64> {
         let mut bytes = [0; 8];
@@ -61,6 +67,14 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
     fn count_read(&self, bytes: usize) -> io::Result<()> {
         (**self).count_read(bytes)
     }
+
+    fn allow_marking(&self, bytes: u64) {
+        (**self).allow_marking(bytes);
+    }
+
+    fn allow_memory(&self, bytes: u64) {
+        (**self).allow_memory(bytes);
+    }
 }
 
 /// A live process, through `/proc/PID/mem`: one descriptor, valid for that process alone even when
@@ -95,6 +109,14 @@ impl ProcessMemory for LiveMemory {
 
     fn count_read(&self, bytes: usize) -> io::Result<()> {
         self.budget.read(bytes)
+    }
+
+    fn allow_marking(&self, bytes: u64) {
+        self.budget.allow_marking(bytes);
+    }
+
+    fn allow_memory(&self, bytes: u64) {
+        self.budget.allow_memory(bytes);
     }
 }
 

@@ -19,6 +19,10 @@ use tracer_common::arch::PAGE_BYTES;
 /// CPU time that any process may take, and more for each GiB that it really has in memory.
 const FIXED_NS: u64 = 2_000_000_000;
 const NS_PER_GIB: u64 = 500_000_000;
+/// CPU time that marking a Java heap may take for each GiB of it.
+const MARKING_NS_PER_GIB: u64 = 16_000_000_000;
+/// An unoptimised build takes so many times as long to go through a heap and its blocks.
+const SLOWER: u64 = if cfg!(debug_assertions) { 4 } else { 1 };
 /// Reads between two looks at the clock. Each takes at least a system call; a long one, and what is made of its bytes,
 /// counts as several.
 const READS_PER_LOOK: u64 = 16;
@@ -120,15 +124,32 @@ impl ReadBudget {
         }
     }
 
-    /// Budget as of [`Self::for_bytes`], for one who marks a heap of so many bytes between reads: 30 s, and 16 s for
-    /// each GiB, which is many times what it takes. Memory is not bounded here: whoever copies a heap asks first
-    /// whether there is room for it.
-    pub fn for_marking(bytes: u64) -> Self {
-        let budget = Self::for_bytes(marked(bytes));
-        if let Some(shared) = &budget.0 {
-            shared.kept.end.store(u64::MAX, Ordering::Relaxed);
+    /// Budget as of [`Self::for_bytes`], for one who copies the Java heap of a process and keeps its blocks of malloc:
+    /// as much memory again as the process has. [`Self::allow_memory`] and [`Self::allow_marking`] add what the heap takes.
+    pub fn for_heap(bytes: u64) -> Self {
+        let allowed = allowed_ns(bytes).saturating_mul(SLOWER);
+        let end = AtomicU64::new(thread_cpu_ns().saturating_add(allowed));
+        let kept = kept_bytes(bytes).saturating_add(bytes);
+        Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end }, kept)
+    }
+
+    /// Adds memory, for one who has asked whether so much is really there.
+    pub fn allow_memory(&self, bytes: u64) {
+        let Some(shared) = &self.0 else { return };
+        shared.kept.allowed.fetch_add(bytes, Ordering::Relaxed);
+        let end = shared.kept.end.load(Ordering::Relaxed);
+        shared.kept.end.store(end.saturating_add(bytes), Ordering::Relaxed);
+    }
+
+    /// Adds the time that it takes to mark a copied heap of `bytes`, of which little is read: 16 s for each GiB, many
+    /// times what it takes.
+    pub fn allow_marking(&self, bytes: u64) {
+        let Some(shared) = &self.0 else { return };
+        if let Limit::CpuNs { allowed, end } = &shared.limit {
+            let more = marking_ns(bytes).saturating_mul(SLOWER);
+            allowed.fetch_add(more, Ordering::Relaxed);
+            end.fetch_add(more, Ordering::Relaxed);
         }
-        budget
     }
 
     fn new(limit: Limit, kept_bytes: u64) -> Self {
@@ -188,9 +209,9 @@ impl ReadBudget {
     }
 }
 
-/// Bytes of a process that may take as long as marking a heap of `bytes`.
-fn marked(bytes: u64) -> u64 {
-    bytes.saturating_mul(32).saturating_add(56 << 30)
+/// CPU time for marking a heap of so many bytes, ns.
+fn marking_ns(bytes: u64) -> u64 {
+    ((bytes >> 20).saturating_mul(MARKING_NS_PER_GIB)) >> 10
 }
 
 /// CPU time for a process of which `bytes` are really there, ns.
@@ -244,7 +265,7 @@ mod tests {
         assert!((0..100).all(|_| ReadBudget::for_bytes(0).read(8).is_ok()));
         assert_eq!(allowed_ns(0), 2_000_000_000);
         assert_eq!(allowed_ns(3 << 30), 3_500_000_000);
-        assert_eq!(allowed_ns(marked(2 << 30)), 62_000_000_000);
+        assert_eq!(marking_ns(2 << 30), 32_000_000_000);
         assert!(allowed_ns(u64::MAX) > 1 << 40);
     }
 
@@ -280,9 +301,10 @@ mod tests {
         assert!(kept.len() < 1 << 18 && bytes < FIXED_KEPT_BYTES + (256 << 20), "{} {bytes}", kept.len());
         assert!(budget.cut_short().is_some_and(|why| why.contains("128 MiB")));
         assert_eq!(kept_bytes(3 << 30), 320 << 20);
-        // What a heap is copied to is asked for elsewhere.
+        // A copy of a heap.
         drop(kept);
-        let budget = ReadBudget::for_marking(0);
+        let budget = ReadBudget::for_heap(0);
+        budget.allow_memory(1 << 30);
         let kept = vec![1_u8; 160 << 20];
         assert!((0..100).all(|_| budget.read(1 << 20).is_ok()), "{}", kept.len());
     }

@@ -10,6 +10,7 @@ pub(crate) mod core;
 pub(crate) mod earlier_recordings;
 pub(crate) mod fixture;
 pub(crate) mod lying_core;
+pub(crate) mod lying_jvm;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;

@@ -210,6 +210,7 @@ impl HeapAccess<'_> {
         mut roots: Roots,
         then: impl FnOnce(&mut MarkedHeap<'_, '_>) -> T,
     ) -> Result<T, HeapError> {
+        self.memory.allow_marking(used_bytes(copy.spaces()));
         let pages = Pages::new(self.memory);
         let source = JvmClasses::new(self, Reader::new(&pages), copy, std::mem::take(&mut roots.handles));
         let mut classes = ClassTable::new(self.shape, self.mirror, &source);

@@ -15,11 +15,11 @@ use tracer_common::arch::PAGE_BYTES;
 pub(super) use self::places::Places;
 use self::places::StoragePlace;
 use super::{HeapAccess, HeapError};
-use crate::hotspot::read::{ReadError, pointer};
+use crate::hotspot::read::{ListGuard, ReadError, pointer};
 use crate::hotspot::threads;
 use crate::hotspot::vmstructs::{Field, Width};
 use crate::process::hold::ThreadRegisters;
-use crate::process::pagemap::{self, Residency};
+use crate::process::pagemap::{PageState, Residency};
 
 const WORD_BYTES: u64 = 8;
 /// Loaders, and holders of hidden classes, of one JVM.
@@ -136,8 +136,10 @@ impl HeapAccess<'_> {
     /// The chunks of handles from `first` on: address and used slots.
     fn chunks(&self, first: u64) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
         let mut chunks = Vec::new();
+        let mut guard = ListGuard::default();
         let mut next = first;
         while next != 0 {
+            guard.pass(next)?;
             if chunks.len() >= MAX_CHUNKS {
                 return Err(ReadError::OutOfBounds(next));
             }
@@ -216,9 +218,9 @@ impl HeapAccess<'_> {
                 let parts = match registers {
                     Some(registers) => {
                         let top = (registers.stack_pointer & !7).saturating_sub(RED_ZONE_BYTES);
-                        std::iter::once(top.max(range.start)..range.end).collect()
+                        present_parts(residency, &(top.max(range.start)..range.end), true)
                     }
-                    None => resident_parts(residency, &range),
+                    None => present_parts(residency, &range, false),
                 };
                 stack_bytes += parts.iter().map(|part| part.end - part.start).sum::<u64>();
                 if stack_bytes > MAX_STACK_BYTES {
@@ -297,15 +299,29 @@ const fn word(index: u64) -> Field {
     Field { offset: index * WORD_BYTES, width: Width::Eight }
 }
 
-fn resident_parts(residency: &dyn Residency, range: &Range<u64>) -> Vec<Range<u64>> {
+/// The parts of a range that are in memory, and those that are swapped out if they are wanted, too. What was never
+/// touched holds nothing, and may be far more than there is.
+fn present_parts(residency: &dyn Residency, range: &Range<u64>, with_swapped: bool) -> Vec<Range<u64>> {
     let mut parts: Vec<Range<u64>> = Vec::new();
-    // Every root found before the page map failed counts.
-    let _ = pagemap::each_resident(residency, range.start, range.end, |page| {
-        let page = page.max(range.start)..(page + PAGE_BYTES).min(range.end);
-        match parts.last_mut() {
-            Some(last) if last.end == page.start => last.end = page.end,
-            _ => parts.push(page),
+    let mut states = [PageState::Absent; 512];
+    let mut next = range.start - range.start % PAGE_BYTES;
+    while next < range.end {
+        let count = (range.end - next).div_ceil(PAGE_BYTES).min(512) as usize;
+        let states = states.get_mut(..count).unwrap_or_default();
+        // Every root found before the page map failed counts.
+        if residency.pages(next, states).is_err() {
+            break;
         }
-    });
+        for state in states.iter() {
+            let is_wanted = *state == PageState::Resident || (with_swapped && *state == PageState::Swapped);
+            let page = next.max(range.start)..(next + PAGE_BYTES).min(range.end);
+            match parts.last_mut() {
+                Some(last) if is_wanted && last.end == page.start => last.end = page.end,
+                _ if is_wanted => parts.push(page),
+                _ => {}
+            }
+            next += PAGE_BYTES;
+        }
+    }
     parts
 }

@@ -9,7 +9,7 @@
 
 use super::layout::{JniKind, StatsLayout};
 use super::{StatsError, WORD_BYTES, not_described, word};
-use crate::hotspot::read::{ReadError, Reader, Record, pointer};
+use crate::hotspot::read::{ListGuard, ReadError, Reader, Record, pointer};
 use crate::hotspot::vmstructs::Field;
 
 /// Entries of a block, and what comes behind them.
@@ -68,8 +68,10 @@ fn chain(reader: Reader<'_>, kind: JniKind, first: u64) -> Result<References, Re
     let mut references = References::default();
     let mut places: Vec<std::ops::Range<u64>> = Vec::new();
     let mut values = Vec::new();
+    let mut guard = ListGuard::default();
     let mut block = first;
     while block != 0 {
+        guard.pass(block)?;
         let record = reader.record(block, bytes)?;
         let taken = record.field(top)?;
         if taken > capacity || places.len() as u64 >= MAX_BLOCKS {

@@ -13,8 +13,10 @@ use crate::hotspot::class_name::readable;
 use crate::hotspot::layout::Layout;
 use crate::hotspot::method;
 use crate::hotspot::oops::{Objects, wide};
+use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ListGuard, ReadError, Reader, pointer};
 use crate::hotspot::vmstructs::Field;
+use crate::process::memory::ProcessMemory;
 
 /// Loaders, and holders of hidden classes, of one JVM.
 const MAX_LOADERS: usize = 1 << 20;
@@ -55,14 +57,18 @@ struct Loader {
 }
 
 pub(super) fn read(
-    reader: Reader<'_>,
+    memory: &dyn ProcessMemory,
     layout: &Layout,
     objects: Option<&Objects>,
 ) -> Result<Loaders, StatsError> {
     let fields = layout.stats.loaders.as_ref().ok_or_else(|| not_described("its class loaders"))?;
     let objects = objects.ok_or_else(|| not_described("its objects"))?;
     let mut last = ReadError::OutOfBounds(0);
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
+        // Hidden classes have one each, which lie side by side. In a JVM that makes many just now, copies of pages may be
+        // of different moments, again and again.
+        let pages = Pages::new(memory);
+        let reader = Reader::new(if attempt < ATTEMPTS { &pages } else { memory });
         match read_once(reader, layout, fields, objects) {
             Ok(loaders) => return Ok(loaders),
             Err(error) => last = error,

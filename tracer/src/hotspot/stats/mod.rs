@@ -68,7 +68,7 @@ impl Hotspot {
     /// # Errors
     /// See [`StatsError`]. Known from JDK 8 to 25.
     pub fn loaders(&self) -> Result<Loaders, StatsError> {
-        loaders::read(self.reader(), &self.layout, self.objects.as_ref())
+        loaders::read(&*self.memory, &self.layout, self.objects.as_ref())
     }
 
     /// Direct buffers, as `java.nio.Bits` counts them.
