@@ -24,30 +24,33 @@ const PASSED: &str = "guest: all passed";
 /// Begins the lines of the log that come before the first process's own.
 const STARTED: &str = "guest: started";
 
+/// Contents of the guest's file system, each at the path where it lies here.
+pub(super) struct Contents<'a> {
+    /// Executables, which get the libraries that they load.
+    pub(super) programs: &'a [&'a Path],
+    pub(super) files: &'a [&'a Path],
+    pub(super) folders: &'a [&'a str],
+    /// Commands of the first process, which sets `passed` to something but 1 if they fail.
+    pub(super) script: &'a str,
+}
+
 /// Makes the guest's file system: an archive that the kernel unpacks into memory.
-pub(super) fn image(verifier: &Path, probes: &Path, probe_tests: &[&str]) -> Result<PathBuf> {
+pub(super) fn image(contents: &Contents<'_>) -> Result<PathBuf> {
     let home = archive::folder();
     let tree = home.join("guest");
     let _ = fs::remove_dir_all(&tree);
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         fs::create_dir_all(tree.join(folder)).with_context(|| format!("cannot make {}", tree.display()))?;
     }
-    let tracer = build::binary(false).canonicalize().context("there is no debug build of tracer")?;
-    for binary in [verifier, probes, &tracer] {
-        add_program(&tree, binary)?;
-    }
     let root = shell::root();
-    let release = build::object(true);
-    add(&tree, &release, &release)?;
-    // The tests look for their programs by the hash of their sources.
-    for folder in ["tracer/tests/programs", "target/test-programs"] {
-        add_folder(&tree, &root.join(folder))?;
-    }
+    contents.programs.iter().try_for_each(|program| add_program(&tree, program))?;
+    contents.files.iter().try_for_each(|file| add(&tree, file, file))?;
+    contents.folders.iter().try_for_each(|folder| add_folder(&tree, &root.join(folder)))?;
     let busybox = shell::which("busybox").context("there is no busybox")?;
     add(&tree, &busybox, Path::new("/bin/busybox"))?;
     add_libraries(&tree, &busybox)?;
     let init = tree.join("init");
-    fs::write(&init, first_process(verifier, probes, probe_tests, &release))?;
+    fs::write(&init, first_process(contents.script))?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
 
     let image = home.join("guest.cpio");
@@ -65,10 +68,13 @@ pub(super) fn image(verifier: &Path, probes: &Path, probe_tests: &[&str]) -> Res
     Ok(image)
 }
 
+/// The debug build of `tracer`.
+pub(super) fn tracer() -> Result<PathBuf> {
+    build::binary(false).canonicalize().context("there is no debug build of tracer")
+}
+
 /// The script that the kernel starts.
-fn first_process(verifier: &Path, probes: &Path, probe_tests: &[&str], release: &Path) -> String {
-    let (verifier, probes, release) = (verifier.display(), probes.display(), release.display());
-    let tests = probe_tests.join(" ");
+fn first_process(script: &str) -> String {
     // Standard error is what the tests' words go to; both are the serial line.
     format!(
         "#!/bin/busybox sh\n\
@@ -78,13 +84,22 @@ fn first_process(verifier: &Path, probes: &Path, probe_tests: &[&str], release: 
          mount -t devtmpfs dev /dev\n\
          mount -t tracefs tracefs /sys/kernel/tracing\n\
          export TRACER_REQUIRE_ROOT=1 RUST_BACKTRACE=0\n\
-         export TRACER_RELEASE_OBJECT='{release}'\n\
          echo '{STARTED}'\n\
          passed=1\n\
-         '{verifier}' --nocapture || passed=0\n\
-         '{probes}' --exact --test-threads=1 {tests} || passed=0\n\
+         {script}\n\
          [ $passed = 1 ] && echo '{PASSED}'\n\
          poweroff -f\n"
+    )
+}
+
+/// The commands that run the tests; `release` is the object of the BPF programs without their log.
+pub(super) fn tests(verifier: &Path, probes: &Path, probe_tests: &[&str], release: &Path) -> String {
+    let (verifier, probes, release) = (verifier.display(), probes.display(), release.display());
+    let tests = probe_tests.join(" ");
+    format!(
+        "export TRACER_RELEASE_OBJECT='{release}'\n\
+         '{verifier}' --nocapture || passed=0\n\
+         '{probes}' --exact --test-threads=1 {tests} || passed=0"
     )
 }
 
@@ -100,18 +115,19 @@ pub(super) struct Boot {
 
 /// Boots a kernel and runs the tests in it. Emulated kernels now and then fail in their first seconds, with none of our
 /// programs there yet: such a boot is said and tried again.
-pub(super) fn boot(kernel: &Kernel, image: &Path) -> Result<Boot> {
+/// `options` are QEMU's, beside the usual ones.
+pub(super) fn boot(kernel: &Kernel, image: &Path, options: &[&str]) -> Result<Boot> {
     for _ in 1..BOOTS {
-        let boot = boot_once(kernel, image)?;
+        let boot = boot_once(kernel, image, options)?;
         if boot.started {
             return Ok(boot);
         }
         eprintln!("kernel {}: failed before the tests began; once more", kernel.release);
     }
-    boot_once(kernel, image)
+    boot_once(kernel, image, options)
 }
 
-fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
+fn boot_once(kernel: &Kernel, image: &Path, options: &[&str]) -> Result<Boot> {
     let started = Instant::now();
     let log = archive::folder().join(&kernel.suite).join("log");
     let status = Command::new("timeout")
@@ -120,6 +136,7 @@ fn boot_once(kernel: &Kernel, image: &Path) -> Result<Boot> {
         // in the middle of BPF programs all the same, and more often.
         .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", MEMORY])
         .args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .args(options)
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
@@ -196,7 +213,8 @@ mod tests {
 
     #[test]
     fn the_guest_says_that_it_passed_only_if_all_did() {
-        let script = first_process(Path::new("/v"), Path::new("/p"), &["one", "two"], Path::new("/o"));
+        let script =
+            first_process(&tests(Path::new("/v"), Path::new("/p"), &["one", "two"], Path::new("/o")));
         // Run by a shell, without what only the guest has.
         let run = |verifier: &str, probes: &str| {
             let lines = script.lines().skip_while(|line| !line.starts_with("passed="));

@@ -7,6 +7,7 @@
 
 mod archive;
 mod guest;
+mod neighbours;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// Look for newer kernels than those fetched before
     #[arg(long)]
     pub(crate) update: bool,
+    /// Count what processes pay that nobody records, instead of running tests
+    #[arg(long)]
+    pub(crate) neighbours: bool,
 }
 
 /// A kernel that can be booted.
@@ -52,14 +56,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let kernels = prepare(options).map_err(|Obstacle(error)| error)?;
     build::bpf_object(true)?;
     build::run(&build::Options { release: false })?;
-    judge(&kernels)
+    if options.neighbours { neighbours::count(&kernels) } else { judge(&kernels) }
 }
 
 /// The part of it in all the tests, which have built everything. Without QEMU or the network it says that it was
 /// skipped, unless nothing may be.
 pub(crate) fn run_after_tests(strict: bool) -> Result<()> {
     let suites = Vec::from([SUITE_OF_ALL_TESTS.to_owned()]);
-    match prepare(&Options { suites, update: false }) {
+    match prepare(&Options { suites, update: false, neighbours: false }) {
         Ok(kernels) => judge(&kernels),
         Err(Obstacle(error)) if strict => Err(error),
         Err(Obstacle(error)) => {
@@ -94,13 +98,20 @@ fn judge(kernels: &[Kernel]) -> Result<()> {
     let probes = test_binary("probes")?;
     // Compiles the traced programs: the guests have no compiler.
     shell::run(Command::new(&probes).args(["--exact", "the_programs_compile"]).current_dir(shell::root()))?;
-    let image = guest::image(&verifier, &probes, &PROBE_TESTS)?;
+    let (tracer, release) = (guest::tracer()?, build::object(true));
+    let image = guest::image(&guest::Contents {
+        programs: &[&verifier, &probes, &tracer],
+        files: &[&release],
+        // The tests look for their programs by the hash of their sources.
+        folders: &["tracer/tests/programs", "target/test-programs"],
+        script: &guest::tests(&verifier, &probes, &PROBE_TESTS, &release),
+    })?;
 
     let mut failed = Vec::new();
     // All at once: most of the time each waits for its own clock.
     thread::scope(|scope| {
         let boots: Vec<_> =
-            kernels.iter().map(|kernel| (kernel, scope.spawn(|| guest::boot(kernel, &image)))).collect();
+            kernels.iter().map(|kernel| (kernel, scope.spawn(|| guest::boot(kernel, &image, &[])))).collect();
         for (kernel, boot) in boots {
             let boot = boot.join().map_err(|_| anyhow::anyhow!("a boot panicked"))??;
             let outcome = if boot.passed { "passed" } else { "FAILED" };
