@@ -4,7 +4,12 @@
 
 use tracer_common::sampling::OFF;
 
-use super::{ErrorKind, Notice, Notify, Options, RecordError, attach::Attached, meter::Meter, monotonic_ns};
+use super::{
+    ErrorKind, Notice, Notify, Options, RecordError,
+    attach::Attached,
+    meter::{Meter, Took},
+    monotonic_ns,
+};
 use crate::process::Pid;
 use crate::{
     probe::probes::Probes,
@@ -79,7 +84,7 @@ impl OverheadControl {
         let too_much = meter.close(monotonic_ns(), &mut attached.probes, mean_bytes);
         writer.overhead(meter.overhead())?;
         let limit = meter.limit_percent();
-        let Some((level, percent)) = too_much else { return Ok(false) };
+        let Some((level, Took { percent, beside_percent })) = too_much else { return Ok(false) };
         let (name, what) = match level {
             Level::Exact => return Ok(false),
             Level::Sampled(bytes) => {
@@ -96,8 +101,13 @@ impl OverheadControl {
             }
             Level::Detached => ("detached", "the recording ends".to_owned()),
         };
-        let text =
-            format!("recording took {percent} % of the target's CPU time, more than {limit} %: {what}");
+        let beside = match beside_percent {
+            0 => String::new(),
+            beside => format!(" ({beside} % beside it: of the recorder, and of probes in other processes)"),
+        };
+        let text = format!(
+            "recording took {percent} % of the target's CPU time{beside}, more than {limit} %: {what}"
+        );
         notify(Notice::BudgetStep { text: text.clone() });
         self.steps.push(BudgetStep {
             time_ns: monotonic_ns(),

@@ -25,6 +25,19 @@ pub(super) struct Meter {
     ended_ns: u64,
     /// Overhead of all windows.
     overhead: Overhead,
+    begun_ns: u64,
+}
+
+/// Time after the begin for which the recorder's own CPU time is not held against it: it learns the names of what it
+/// meets for the first time, which recording less would not spare.
+const LEARNS_NS: u64 = 10_000_000_000;
+
+/// What recording took in a window, percent of the target's CPU time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Took {
+    pub(super) percent: u32,
+    /// The part of it that was taken beside the target.
+    pub(super) beside_percent: u32,
 }
 
 /// A target that runs less, percent of one CPU, in a window has no CPU time of which a part could be told.
@@ -36,6 +49,8 @@ struct Moment {
     target_ns: u64,
     waited_ns: u64,
     fault_count: u64,
+    /// CPU time of the recorder.
+    own_ns: u64,
     runs: Vec<Runs>,
 }
 
@@ -56,6 +71,7 @@ impl Meter {
             window: None,
             ended_ns: 0,
             overhead: Overhead::default(),
+            begun_ns: 0,
         })
     }
 
@@ -77,24 +93,30 @@ impl Meter {
         });
         if self.ended_ns == 0 {
             self.ended_ns = time_ns;
+            self.begun_ns = time_ns;
         }
     }
 
-    /// Ends it. Gives the level to go to, if recording took too much, and what it took in the window, in percent.
+    /// Ends it. Gives the level to go to, if recording took too much, and what it took in the window.
     pub(super) fn close(
         &mut self,
         time_ns: u64,
         probes: &mut Probes,
         mean_bytes: u64,
-    ) -> Option<(Level, u32)> {
+    ) -> Option<(Level, Took)> {
         let (counting, begun) = self.window.take()?;
         let ended = self.moment(time_ns, &counting, probes)?;
-        let reading = Reading { mean_bytes, ..reading(&self.traps, &begun, &ended) };
+        let mut reading = Reading { mean_bytes, ..reading(&self.traps, &begun, &ended) };
+        if time_ns.saturating_sub(self.begun_ns) >= LEARNS_NS {
+            reading.beside_ns += ended.own_ns.saturating_sub(begun.own_ns);
+        }
         tracing::debug!(?reading, share = reading.share(), "overhead");
         add(&mut self.overhead, &reading);
         let since_ns = time_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, time_ns));
         let level = self.budget.observe(since_ns, &reading)?;
-        Some((level, (reading.share() * 100.0).round() as u32))
+        let percent = |share: f64| (share * 100.0).round() as u32;
+        let whole = percent(reading.whole_share());
+        Some((level, Took { percent: whole, beside_percent: whole.saturating_sub(percent(reading.share())) }))
     }
 
     fn moment(&self, time_ns: u64, counting: &Counting, probes: &mut Probes) -> Option<Moment> {
@@ -103,6 +125,7 @@ impl Meter {
             target_ns: cpu_time::of_process(self.pid)?,
             waited_ns: cpu_time::waited(self.pid),
             fault_count: cpu_time::fault_count(self.pid),
+            own_ns: cpu_time::of_process(Pid::own()).unwrap_or_default(),
             runs: counting.runs(probes).ok()?,
         })
     }
@@ -136,7 +159,9 @@ fn reading(traps: &TrapCosts, begun: &Moment, ended: &Moment) -> Reading {
             true => (fault_count as f64 / count.max(1) as f64).min(1.0),
             false => 1.0,
         };
-        let time_ns = (runs.time_ns.saturating_sub(time_ns) as f64 * running * of_target) as u64;
+        let all_ns = runs.time_ns.saturating_sub(time_ns) as f64;
+        let time_ns = (all_ns * running * of_target) as u64;
+        reading.beside_ns += (all_ns * (1.0 - of_target)) as u64;
         let trap_ns = match points::point_of(&runs.program) {
             points::Point::Entry => traps.entry_ns,
             points::Point::Return => traps.return_ns,
@@ -164,6 +189,7 @@ mod tests {
             target_ns,
             waited_ns,
             fault_count: time_ns / 1_000,
+            own_ns: time_ns,
             runs: runs
                 .iter()
                 .map(|&(program, count, time_ns)| Runs { program: program.to_owned(), count, time_ns })
@@ -191,7 +217,9 @@ mod tests {
             target_ns: 100_000,
             traps_ns: 10 * 700 + 10 * 600 + 10 * 700,
             programs_ns: 500 + 3_000 + 500,
-            others_ns: 700 + 50 + 100 + 200,
+            others_ns: 700 + 100 + 50 + 200,
+            // 900 of 1,000 page faults were other processes'.
+            beside_ns: 3_600,
             mean_bytes: 0,
         };
         assert_eq!(reading(&costs, &begun, &ended), expected);

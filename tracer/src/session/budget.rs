@@ -24,6 +24,8 @@ pub struct Reading {
     pub traps_ns: u64,
     pub programs_ns: u64,
     pub others_ns: u64,
+    /// CPU time that recording takes beside the target: of the recorder, and of probes in other processes.
+    pub beside_ns: u64,
     /// Mean size of the allocations of the session.
     pub mean_bytes: u64,
 }
@@ -34,14 +36,27 @@ impl Reading {
         self.traps_ns + self.programs_ns + self.others_ns
     }
 
-    /// Overhead as a part of the target's CPU time, 0 to 1.
+    /// Overhead in the target as a part of its CPU time, 0 to 1.
     pub fn share(&self) -> f64 {
-        self.taken_ns() as f64 / self.target_ns.max(self.taken_ns()).max(1) as f64
+        self.of_target(self.taken_ns())
+    }
+
+    /// All that recording takes, in the target and beside it, as a part of the target's CPU time, 0 to 1.
+    pub fn whole_share(&self) -> f64 {
+        self.of_target(self.whole_ns())
+    }
+
+    fn whole_ns(&self) -> u64 {
+        self.taken_ns() + self.beside_ns
+    }
+
+    fn of_target(&self, part_ns: u64) -> f64 {
+        part_ns as f64 / self.target_ns.max(part_ns).max(1) as f64
     }
 
     /// Time that the allocator's programs may take for all to be within `limit`.
     fn left_ns(&self, limit: f64) -> f64 {
-        limit * self.target_ns as f64 - (self.traps_ns + self.others_ns) as f64
+        limit * self.target_ns as f64 - (self.traps_ns + self.others_ns + self.beside_ns) as f64
     }
 }
 
@@ -75,7 +90,7 @@ impl Budget {
     /// another one.
     pub fn observe(&mut self, since_ns: u64, reading: &Reading) -> Option<Level> {
         let least_ns = LEAST_PERCENT_OF_CPU / 100.0 * reading.span_ns as f64;
-        if reading.share() <= self.limit || (reading.taken_ns() as f64) < least_ns {
+        if reading.whole_share() <= self.limit || (reading.whole_ns() as f64) < least_ns {
             self.over_ns = 0;
             return None;
         }
@@ -128,6 +143,7 @@ mod tests {
             traps_ns: traps * percent,
             programs_ns: programs * percent,
             others_ns: others * percent,
+            beside_ns: 0,
             mean_bytes: 100,
         }
     }
@@ -179,6 +195,15 @@ mod tests {
         assert!(idle.share() > 0.9);
         assert_eq!(levels(&mut budget, &[idle; 100]), []);
         assert_eq!(levels(&mut budget, &[Reading::default(); 100]), []);
+    }
+
+    #[test]
+    fn what_is_taken_beside_the_target_counts() {
+        let reading = |beside_ns| Reading { beside_ns, ..busy(3, 3, 1) };
+        assert_eq!(levels(&mut Budget::new(10, Level::Exact), &[reading(3_000_000); 100]), []);
+        let steps = levels(&mut Budget::new(10, Level::Exact), &[reading(3_100_000); 4]);
+        assert!(matches!(steps[..], [(4, Level::Sampled(_))]), "{steps:?}");
+        assert_eq!(reading(3_100_000).share(), 0.07);
     }
 
     #[test]
