@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use thiserror::Error;
 use tracer_common::config::KernelOffsets;
@@ -52,7 +53,7 @@ pub enum BtfError {
 /// # Errors
 /// It has no BTF, or lacks a member without which threads are not seen.
 pub fn kernel_offsets() -> Result<KernelOffsets, BtfError> {
-    let btf = Btf::read()?;
+    let btf = Btf::of_kernel()?;
     let task_pid = btf.offset("task_struct", &["pid"])?;
     let known = return_probe_offsets(&btf).unwrap_or_else(|error| {
         tracing::warn!("stacks below another tool's return probes will end there: {error}");
@@ -86,14 +87,21 @@ pub struct Btf {
 }
 
 impl Btf {
-    /// The running kernel's.
+    /// The running kernel's: some megabytes, which are read once for all who have them at the same time.
     ///
     /// # Errors
     /// The kernel was built without it, or it is not well-formed.
-    pub fn read() -> Result<Self, BtfError> {
+    pub fn of_kernel() -> Result<Arc<Self>, BtfError> {
+        static SHARED: Mutex<Weak<Btf>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(btf) = shared.upgrade() {
+            return Ok(btf);
+        }
         let mut bytes = Vec::new();
         File::open(VMLINUX)?.take(MAX_BTF_BYTES).read_to_end(&mut bytes)?;
-        Self::parse(bytes)
+        let btf = Arc::new(Self::parse(bytes)?);
+        *shared = Arc::downgrade(&btf);
+        Ok(btf)
     }
 
     /// Takes the flat format.
@@ -338,6 +346,12 @@ mod tests {
         let begin = std::time::Instant::now();
         assert!(btf.offset("s", &["a"]).is_err());
         assert!(begin.elapsed().as_secs() < 10, "members of members of members");
+    }
+
+    #[test]
+    fn it_is_read_once_for_all_who_have_it() {
+        let Ok(first) = Btf::of_kernel() else { return println!("skipped: no BTF") };
+        assert!(Btf::of_kernel().is_ok_and(|second| Arc::ptr_eq(&first, &second)));
     }
 
     /// Compares with `bpftool`, where it is installed, and prints the time taken.

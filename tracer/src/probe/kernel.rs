@@ -106,7 +106,7 @@ impl Bpf {
     ];
 
     fn read(capabilities: Capabilities) -> Self {
-        let lacks = Btf::read().ok().map(|btf| btf.lacking(&Self::NEEDED));
+        let lacks = Btf::of_kernel().ok().map(|btf| btf.lacking(&Self::NEEDED));
         let refused =
             |call: &str, made: io::Result<OwnedFd>| made.err().map(|error| format!("{call}: {error}"));
         // Without them it is refused anyway.

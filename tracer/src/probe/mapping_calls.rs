@@ -105,7 +105,7 @@ fn is_of_functions(program: &str) -> bool {
 }
 
 fn try_functions() -> io::Result<()> {
-    let types = Btf::read().map_err(io::Error::other)?;
+    let types = Btf::of_kernel().map_err(io::Error::other)?;
     let id = types.function(&function("munmap_return")).ok_or(io::ErrorKind::NotFound)?;
     bpf::try_function_return(id)
 }

@@ -57,6 +57,7 @@ pub use self::{
 };
 use crate::{
     probe::{
+        btf::Btf,
         kernel::{Features, Status},
         plan,
         probes::Detaching,
@@ -107,6 +108,8 @@ impl Recorder {
             (Subject::Process(pid), _) => *pid,
             (_, launched) => launched.as_ref().map(Launched::pid).unwrap_or_default(),
         };
+        // Kept until all is attached: several ask for them.
+        let _kernel_types = Btf::of_kernel();
         let features = Features::read();
         require_host(&features)?;
         let target = process::inspect(pid)?;
