@@ -5,6 +5,8 @@
 //! `TRACER_ALL_HOLDERS`.
 
 mod common;
+#[path = "holders/containers.rs"]
+mod containers;
 #[path = "holders/hosts.rs"]
 mod hosts;
 #[path = "holders/libraries.rs"]
@@ -101,7 +103,12 @@ fn start(
     let mut command = Command::new(java);
     command.args(["-Xmx256m", "-XX:MaxDirectMemorySize=200m"]).args(flags);
     command.arg("-cp").arg(java_classes()).args(["Owners", how, &each.to_string()]);
-    let (process, mut stdout, _stderr) = Process::start(&mut command);
+    start_owners(&mut command)
+}
+
+/// Starts that program with a command of one's own.
+fn start_owners(command: &mut Command) -> (Process, Lines, BTreeMap<(u64, String), Truth>) {
+    let (process, mut stdout, _stderr) = Process::start(command);
     let mut truths = BTreeMap::new();
     loop {
         let line = stdout.next();
@@ -312,35 +319,38 @@ fn check_verdicts(java: &Path, flags: &[&str], how: &str, looks: u32) {
     let pid = process.pid();
     for look in 0..looks {
         let answer = holders(pid, &["--max-pause", "20000"]);
-        assert_eq!(answer["quality"]["consistent"], true, "{at}: {answer:#}");
-        let groups = answer["groups"].as_array().expect("groups");
-        for ((bytes, state), truth) in &truths {
-            if state == "collectable" {
-                continue;
-            }
-            let of_size = groups.iter().filter(|group| {
-                let is_buffer = group["owner"]["class"]
-                    .as_str()
-                    .is_some_and(|class| class.starts_with("java.nio.Direct"));
-                is_buffer && are_of_size(group, *bytes)
-            });
-            let counts: Vec<(String, u64)> = of_size
-                .map(|group| (group["state"].as_str().expect("a state").to_owned(), number(group, "count")))
-                .collect();
-            let right: u64 = counts.iter().filter(|(found, _)| found == state).map(|(_, count)| count).sum();
-            assert!(
-                counts.iter().all(|(found, _)| found == state) && right == truth.count,
-                "{at}, look {look}: {} blocks of {bytes} bytes are {state}, found {counts:?}\n{answer:#}",
-                truth.count
-            );
-        }
-        check_garbage(&answer, &truths, how, &at);
+        check_answer(&answer, &truths, how, &format!("{at}, look {look}"));
     }
     process.tell("");
     // It did its work, and ends as it would have.
     let rest = stdout.rest();
     assert!(rest.contains("sum 0"), "{at}: {rest}");
     assert_eq!(process.wait().code(), Some(7), "{at}");
+}
+
+/// Holds an answer against what is true.
+fn check_answer(answer: &Value, truths: &BTreeMap<(u64, String), Truth>, how: &str, at: &str) {
+    assert_eq!(answer["quality"]["consistent"], true, "{at}: {answer:#}");
+    let groups = answer["groups"].as_array().expect("groups");
+    for ((bytes, state), truth) in truths {
+        if state == "collectable" {
+            continue;
+        }
+        let of_size = groups.iter().filter(|group| {
+            let class = group["owner"]["class"].as_str();
+            class.is_some_and(|class| class.starts_with("java.nio.Direct")) && are_of_size(group, *bytes)
+        });
+        let counts: Vec<(String, u64)> = of_size
+            .map(|group| (group["state"].as_str().expect("a state").to_owned(), number(group, "count")))
+            .collect();
+        let right: u64 = counts.iter().filter(|(found, _)| found == state).map(|(_, count)| count).sum();
+        assert!(
+            counts.iter().all(|(found, _)| found == state) && right == truth.count,
+            "{at}: {} blocks of {bytes} bytes are {state}, found {counts:?}\n{answer:#}",
+            truth.count
+        );
+    }
+    check_garbage(answer, truths, how, at);
 }
 
 /// Are these blocks of the kind whose blocks have `bytes`? malloc leaves what is too small for a block of its own to

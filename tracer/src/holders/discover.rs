@@ -105,7 +105,15 @@ pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
     });
     let believed: HashMap<FieldId, u64> =
         evidence.iter().filter_map(|(field, evidence)| Some((*field, evidence.distance()?))).collect();
-    hits.retain(|hit| believed.get(&hit.field) == Some(&hit.distance));
-    let stale = evidence.iter().filter(|(_, evidence)| evidence.stale > 0).map(|(field, _)| *field).collect();
+    let stale: HashSet<FieldId> =
+        evidence.iter().filter(|(_, evidence)| evidence.stale > 0).map(|(field, _)| *field).collect();
+    let is_believed = |hit: &Hit| believed.get(&hit.field) == Some(&hit.distance);
+    // A block that a field is believed to have proves each other object that has the very same address: of many direct
+    // buffers, few may have memory of their own, while each of their cleaners has.
+    let proved: HashSet<(usize, u64)> =
+        hits.iter().filter(|hit| is_believed(hit)).map(|hit| (hit.block, hit.distance)).collect();
+    hits.retain(|hit| {
+        is_believed(hit) || !stale.contains(&hit.field) && proved.contains(&(hit.block, hit.distance))
+    });
     Found { hits, walked, stale }
 }

@@ -102,8 +102,9 @@ pub(super) fn describe(verdicts: &[Verdict]) -> Option<String> {
         sums.values().fold((0_u64, 0_u64), |sum, one| (sum.0 + one.0, sum.1.saturating_add(one.1)));
     let (owner, _) = sums.iter().max_by_key(|(_, (_, bytes))| *bytes)?;
     Some(format!(
-        "{count} blocks ({} KiB) may be lost, or be another's: unreachable objects have their addresses (most: {owner}), but such \
+        "{count} {} ({} KiB) may be lost, or be another's: unreachable objects have their addresses (most: {owner}), but such \
          objects keep addresses of what was freed, or native memory or a long[] still leads there",
+        if count == 1 { "block" } else { "blocks" },
         bytes >> 10
     ))
 }
@@ -154,6 +155,6 @@ mod tests {
         take_back(&unread, &[], &blocks, &mut unsure, &mut [None; 5]);
         assert_eq!(states(&unsure), [HolderState::None; 3]);
         assert_eq!(taken, [Some(0), None, Some(2), Some(0), None]);
-        assert!(describe(&verdicts).is_some_and(|text| text.starts_with("1 blocks")));
+        assert!(describe(&verdicts).is_some_and(|text| text.starts_with("1 block ")));
     }
 }

@@ -97,13 +97,13 @@ fn of_live(
     let mut predicted = None;
     if !options.no_stop {
         let speed = stopper.measure(&mut copy)?;
-        let first = stopper.predict(&unheld_spaces()?.used, &speed);
+        let first = stopper.predict(&unheld_spaces()?.used, &speed, &copy);
         let again = |first| {
             if options.awaits_collection {
                 stopper.await_young_collection(first)?;
             }
             let spaces = stopper.make_ready(&mut copy, Kinds::All)?;
-            Ok(stopper.predict(&spaces.used, &speed))
+            Ok(stopper.predict(&spaces.used, &speed, &copy))
         };
         predicted = Some(foresee(first, again, options.max_pause, notice)?);
     }

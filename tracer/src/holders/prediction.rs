@@ -91,14 +91,16 @@ impl Stopper<'_> {
         Ok(speed)
     }
 
-    /// Predicts what a hold will take.
-    pub(super) fn predict(&self, spaces: &[Space], speed: &Speed) -> Prediction {
+    /// Predicts what a hold will take that fills `copy`.
+    pub(super) fn predict(&self, spaces: &[Space], speed: &Speed, copy: &HeapCopy) -> Prediction {
         let copied = used_bytes(&self.copied(spaces));
         let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
         let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
         let known = Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
         let pause = known + speed.turn + speed.beside_copy + copying;
-        let memory_bytes = self.memory_for(copied);
+        // What was made ready and is no longer used was given all the same.
+        let idle_bytes = copy.populated_bytes().saturating_sub(copied);
+        let memory_bytes = self.memory_for(copied) + idle_bytes;
         Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes }
     }
 }

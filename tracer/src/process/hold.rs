@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use crate::arch::register_sets;
 
 /// Threads of one process.
 const MAX_THREADS: usize = 1 << 16;
+/// Control groups that freeze processes, version 1.
+const FREEZER: &str = "/sys/fs/cgroup/freezer";
 /// Time between two looks at a thread that does not stop yet.
 const POLL: Duration = Duration::from_micros(50);
 
@@ -34,6 +37,8 @@ pub enum HoldError {
     NotPermitted { pid: Pid },
     #[error("threads of process {pid} did not stop in {} ms", limit.as_millis())]
     Late { pid: Pid, limit: Duration },
+    #[error("process {pid} is frozen by its control group, and cannot be stopped before it is thawed")]
+    Frozen { pid: Pid },
     #[error("process {pid} cannot be held: {source}")]
     Io { pid: Pid, source: io::Error },
 }
@@ -181,6 +186,7 @@ impl Stopped {
             for index in interrupted {
                 let Some((tid, signal)) = self.threads.get_mut(index) else { continue };
                 *signal = wait_stopped(*tid, deadline).map_err(|late| match late {
+                    None if is_frozen(pid) => HoldError::Frozen { pid },
                     None => HoldError::Late { pid, limit },
                     Some(source) => HoldError::Io { pid, source },
                 })?;
@@ -273,6 +279,15 @@ fn has_ended(pid: Pid, tid: Tid) -> bool {
     state.is_none_or(|state| matches!(state, 'Z' | 'X' | 'x'))
 }
 
+/// Is the process frozen by a control group of version 1, as far as that is mounted where it usually is? (Version 2 lets
+/// a frozen process be stopped.)
+fn is_frozen(pid: Pid) -> bool {
+    let groups = fs::read_to_string(pid.path("cgroup")).unwrap_or_default();
+    let path = groups.lines().find_map(|line| line.split_once(":freezer:/")).map(|(_, path)| path);
+    let state = path.map(|path| Path::new(FREEZER).join(path).join("freezer.state"));
+    state.and_then(|file| fs::read_to_string(file).ok()).is_some_and(|state| !state.starts_with("THAWED"))
+}
+
 /// Process that traces this thread; 0 if none does.
 fn tracer_of(pid: Pid, tid: Tid) -> u32 {
     let status = fs::read_to_string(pid.thread_path(tid, "status")).unwrap_or_default();
@@ -343,5 +358,28 @@ mod tests {
         drop(hold);
         child.wait().expect("waited");
         assert!(matches!(Hold::begin(pid(&child), Duration::from_secs(1)), Err(HoldError::Ended { .. })));
+    }
+
+    /// Needs version 1 of the freezer: that of version 2 lets a frozen process be stopped.
+    #[test]
+    fn a_frozen_process_is_said_to_be() {
+        let group = Path::new(FREEZER).join(format!("tracer-{}", Pid::own()));
+        if fs::create_dir(&group).is_err() {
+            eprintln!("skipped: needs root and version 1 of the freezer");
+            return;
+        }
+        let mut child = sleeper();
+        let write = |file: &str, text: &str| fs::write(group.join(file), text).expect("a control group");
+        write("cgroup.procs", &child.id().to_string());
+        write("freezer.state", "FROZEN");
+        while !fs::read_to_string(group.join("freezer.state")).expect("a state").starts_with("FROZEN") {
+            thread::yield_now();
+        }
+        let held = Hold::begin(pid(&child), Duration::from_millis(200)).map(|_| ());
+        write("freezer.state", "THAWED");
+        child.kill().expect("killed");
+        child.wait().expect("waited");
+        fs::remove_dir(&group).expect("an empty group");
+        assert!(matches!(held, Err(HoldError::Frozen { .. })), "{held:?}");
     }
 }

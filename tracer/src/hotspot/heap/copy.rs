@@ -137,6 +137,11 @@ impl HeapCopy {
         bytes
     }
 
+    /// Bytes whose pages the kernel has given.
+    pub fn populated_bytes(&self) -> u64 {
+        self.populated.iter().map(|part| part.end - part.start).sum()
+    }
+
     /// Forgets all that was copied.
     ///
     /// # Errors

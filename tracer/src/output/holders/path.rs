@@ -11,6 +11,8 @@ use crate::output::kind::is_of_jdk;
 
 const ARROW: &str = " -> ";
 const LEFT_OUT: &str = "...";
+/// A word on a stack is no proof: the function that it was for may have ended.
+const LEFT_OVER: &str = " (or a word left over there)";
 
 /// A step.
 pub(super) fn describe_step(step: &Step) -> String {
@@ -89,7 +91,10 @@ fn is_of_application(step: &Step) -> bool {
 /// Holder of something, as a label has it: without a verb around it.
 pub(in crate::output) fn in_words(state: HolderState, path: &[Step], width: usize) -> String {
     match state {
-        HolderState::Held | HolderState::Stack => in_one_line(path, width),
+        HolderState::Held => in_one_line(path, width),
+        HolderState::Stack => {
+            format!("{}{LEFT_OVER}", in_one_line(path, width.saturating_sub(LEFT_OVER.len())))
+        }
         HolderState::Soft => format!("softly: {}", in_one_line(path, width)),
         HolderState::Collectable => "a cleaner or finalizer alone".to_owned(),
         HolderState::Lost => "nobody: lost".to_owned(),
@@ -126,6 +131,17 @@ mod tests {
         assert_eq!(in_one_line(&path[..3], 53), "static shop.Archive.OPEN -> ... -> Object[]");
         assert_eq!(in_one_line(&path, 10), "static shop.Archive.OPEN -> ...");
         assert_eq!(in_one_line(&[], 10), "");
+    }
+
+    #[test]
+    fn a_stack_may_hold_what_is_left_over() {
+        let step = |kind| Step { kind, class: None, name: Some("main".into()) };
+        let told = |state, kind| in_words(state, &[step(kind)], 80);
+        assert_eq!(
+            told(HolderState::Stack, StepKind::Stack),
+            "stack of \"main\" (or a word left over there)"
+        );
+        assert_eq!(told(HolderState::Held, StepKind::Thread), "thread \"main\"");
     }
 
     #[test]
