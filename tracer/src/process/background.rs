@@ -7,8 +7,8 @@
 
 use std::{io, panic, thread, time::Duration};
 
-/// How far the thread steps back, of 19: beside a busy thread of usual rank it has a tenth of the processor.
-const NICENESS: i32 = 10;
+/// How far the thread steps back, of 19: beside a busy thread of usual rank it has a quarter of the processor.
+const NICENESS: i32 = 5;
 /// Time for which the thread keeps a processor that another one wants, the shortest that there is. Kernels before 6.12
 /// have one time for all threads, some milliseconds, and ignore it.
 const SLICE: Duration = Duration::from_micros(100);
