@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) strace: bool,
     pub(crate) jsonschema: bool,
     pub(crate) musl: bool,
+    /// Runs containers.
+    pub(crate) runc: bool,
     /// The static library of an allocator.
     pub(crate) jemalloc: bool,
     /// Tools that read man pages and completions.
@@ -105,6 +107,9 @@ pub(crate) fn steps(found: &Found, tests: bool) -> Vec<Step> {
     }
     if tests && !found.musl {
         package("musl-tools", "another C library, for the tests");
+    }
+    if tests && !found.runc {
+        package("runc", "runs a container, for the tests");
     }
     if tests && !found.jsonschema {
         package("python3-jsonschema", "checks JSON outputs by their schemas, for the tests");
@@ -229,6 +234,7 @@ mod tests {
             jsonschema: true,
             jemalloc: true,
             musl: true,
+            runc: true,
             mandoc: true,
             zsh: true,
             fish: true,

@@ -104,6 +104,7 @@ fn look() -> Found {
         strace: shell::which("strace").is_some(),
         jsonschema: has_jsonschema(),
         musl: shell::which("musl-gcc").is_some(),
+        runc: shell::which("runc").is_some(),
         jemalloc: Path::new("/usr/lib/x86_64-linux-gnu/libjemalloc_pic.a").exists(),
         mandoc: shell::which("mandoc").is_some(),
         zsh: shell::which("zsh").is_some(),
