@@ -113,6 +113,7 @@ const ALLOWED: [&[c_long]; 9] = [
         libc::SYS_getgid,
         libc::SYS_getpid,
         libc::SYS_getppid,
+        libc::SYS_getpriority,
         libc::SYS_getrandom,
         libc::SYS_getrusage,
         libc::SYS_gettid,
