@@ -13,6 +13,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::random::Random;
+
 /// Bytes that a number's border is made of.
 const BORDERS: [u8; 6] = [0, 1, 0x7f, 0x80, 0xff, b'\n'];
 
@@ -42,13 +44,8 @@ fn seeds_break_nothing() {
 fn changed_seeds_break_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let time = Duration::from_secs(number("TRACER_FUZZ_SECONDS").unwrap_or(10));
-    let mut state = number("TRACER_FUZZ_SEED").unwrap_or(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut numbers = Random::new(number("TRACER_FUZZ_SEED").unwrap_or(1));
+    let mut random = move || numbers.next();
     let found = common::fixture::target_folder().join("fuzz/found");
     fs::create_dir_all(&found).expect("a folder");
     let mut broken = Vec::new();

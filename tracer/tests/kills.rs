@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::fixture::c_program;
 use common::process::Process;
+use common::random::Random;
 use common::recorder::{changed_text, tracer, tracer_output};
 use common::wait::LIMIT;
 use rustix::process::Signal;
@@ -60,17 +61,11 @@ fn kills_at_any_moment_harm_nobody() {
     let load = number("TRACER_KILLS_LOAD", 2);
     let _load = Load::start(load);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(seed);
     let (mut cleaned, mut opened, mut without_file) = (Vec::new(), 0, 0);
     for round in 0..count {
-        let victim = [Victim::Recorder, Victim::Target, Victim::Both][(random() % 3) as usize];
-        let after = Duration::from_millis(random() % MOST_MS);
+        let victim = [Victim::Recorder, Victim::Target, Victim::Both][(random.next() % 3) as usize];
+        let after = Duration::from_millis(random.next() % MOST_MS);
         let what = format!("round {round}: {victim:?} after {after:?}");
         let file = folder.path().join(format!("{round}.trec"));
         cleaned.extend(kill(victim, after, &file, &what));

@@ -7,7 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tracer::process::Pid;
 use tracer::process::core::Core;
+
+use super::process::status_bytes;
+use super::random::Random;
 
 /// Mappings of which words are changed, by their size: small ones have what walks of malloc and of the JVM's statistics go by,
 /// large ones the Java heap, too.
@@ -81,13 +85,7 @@ impl LyingCore {
 
     /// Changes words, and numbers of headers, as `seed` has it. Gives what was there.
     fn change(&self, seed: u64) -> Vec<(u64, [u8; 8])> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut random = Random::new(seed);
         let mut before = Vec::new();
         let mut write = |offset: u64, value: u64| {
             let mut old = [0; 8];
@@ -96,23 +94,23 @@ impl LyingCore {
             before.push((offset, old));
         };
         for _ in 0..1 << (seed % 12) {
-            let word = &self.words[random() as usize % self.words.len()];
-            let other = &self.words[random() as usize % self.words.len()];
-            let value = match random() % 6 {
+            let word = &self.words[random.next() as usize % self.words.len()];
+            let other = &self.words[random.next() as usize % self.words.len()];
+            let value = match random.next() % 6 {
                 // A list that is its own next.
                 0 => word.address,
                 1 => other.address,
                 2 => other.value,
-                3 => word.value ^ 1 << (random() % 64),
-                4 => u64::MAX - random() % 64,
+                3 => word.value ^ 1 << (random.next() % 64),
+                4 => u64::MAX - random.next() % 64,
                 _ => 0,
             };
             write(word.offset, value);
         }
         if seed.is_multiple_of(3) {
             // Not that of the notes, which is the first.
-            let header = 64 + 56 * (1 + random() % 20);
-            write(header + 8 * (1 + random() % 5), random() >> (random() % 64));
+            let header = 64 + 56 * (1 + random.next() % 20);
+            write(header + 8 * (1 + random.next() % 5), random.next() >> (random.next() % 64));
         }
         before
     }
@@ -154,19 +152,13 @@ impl Memory {
     fn watch() -> Self {
         // The largest size so far is the present one again.
         std::fs::write("/proc/self/clear_refs", "5").expect("written");
-        Self { before: status_bytes("VmRSS:") }
+        Self { before: status_bytes(Pid::own(), "VmRSS:") }
     }
 
     /// The largest size since then, beyond the first.
     fn taken_bytes(&self) -> u64 {
-        status_bytes("VmHWM:").saturating_sub(self.before)
+        status_bytes(Pid::own(), "VmHWM:").saturating_sub(self.before)
     }
-}
-
-fn status_bytes(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("readable");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
 }
 
 fn thread_cpu() -> Duration {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tracer::process::Pid;
 
-use super::process::{Lines, Process};
+use super::process::{Lines, Process, status_bytes};
+use super::random::Random;
 use super::recorder::tracer;
 
 /// Regions of `tests/programs/mirrors.c`.
@@ -55,27 +56,6 @@ pub(crate) struct Outcome {
     pub(crate) most_bytes: u64,
 }
 
-/// Small numbers that are not the same each time, and the same for each seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// One of `0..below`.
-    fn below(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % below.max(1)
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len() as u64) as usize]
-    }
-}
-
 impl LyingJvm {
     /// Starts a JVM, which says "ready", with the library of mirrors in it, stops it and notes what `commands` read.
     pub(crate) fn start(command: &mut Command, mirrors: &std::path::Path, commands: &[&[&str]]) -> Self {
@@ -112,9 +92,7 @@ impl LyingJvm {
 
     /// A number of the JVM's `/proc/PID/status`, in bytes.
     pub(crate) fn status_bytes(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("readable");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
-        line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+        status_bytes(self.pid(), field)
     }
 
     /// Reads that a command makes of the JVM's memory: address and bytes.
@@ -154,7 +132,7 @@ impl LyingJvm {
     fn groups_of(&self, reads: &[(u64, u64)]) -> Vec<Vec<Word>> {
         let starts: BTreeSet<u64> = reads.iter().map(|(address, _)| *address).collect();
         let mut groups: BTreeMap<(u64, u64, Option<u64>), BTreeSet<Word>> = BTreeMap::new();
-        let mut random = Random::new(7);
+        let mut random = Random::new(8);
         for (address, length) in reads {
             let first = address & !7;
             let mut bytes = vec![0; (address + length - first).next_multiple_of(8).min(64 << 10) as usize];
@@ -212,7 +190,7 @@ impl LyingJvm {
 
     /// Changes words as `seed` has it, some or many, while `look` looks.
     pub(crate) fn with_lies<T>(&self, seed: u64, look: impl FnOnce() -> T) -> T {
-        let mut random = Random::new(seed);
+        let mut random = Random::new(seed + 1);
         let mut before = Vec::new();
         for _ in 0..1 << (seed % 7) {
             let word = match random.below(4) {

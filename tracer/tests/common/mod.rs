@@ -12,6 +12,7 @@ pub(crate) mod fixture;
 pub(crate) mod lying_core;
 pub(crate) mod lying_jvm;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod recorder;
 pub(crate) mod report;
 pub(crate) mod schema;

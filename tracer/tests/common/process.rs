@@ -148,3 +148,10 @@ impl Lines {
         }
     }
 }
+
+/// A number of `/proc/PID/status` that is told in kB, in bytes.
+pub(crate) fn status_bytes(pid: Pid, field: &str) -> u64 {
+    let status = std::fs::read_to_string(pid.path("status")).expect("readable");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field");
+    line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+}
