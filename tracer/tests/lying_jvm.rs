@@ -27,9 +27,11 @@ const BYTES_PER_GIB: u64 = 64 << 20;
 const SLOWER: u32 = 4;
 /// Page tables of the JVM may grow by so much: for pages that a lie led to, not for whole regions.
 const MOST_TABLE_BYTES: u64 = 2 << 20;
-/// Wall time of the lies of one JVM, after which there are enough, and what there is at least.
+/// Lists of each JVM that are made endless: those to which the most words lead.
+const LISTS: u64 = 8;
+/// Wall time of the lies of one JVM, after which there are enough, and random lies that there are at least.
 const ENOUGH: Duration = Duration::from_secs(3);
-const LIES_MIN: u64 = 4;
+const LIES_MIN: u64 = 2;
 
 /// Asks about lies of one JVM: as many as `TRACER_LIES` has it, from `TRACER_LIES_FROM` on, or some.
 fn lie_and_look(java: PathBuf, flags: &[&str]) {
@@ -54,27 +56,42 @@ fn lie_and_look(java: PathBuf, flags: &[&str]) {
     };
     let (begun, mut worst) = (Instant::now(), [(Duration::ZERO, 0); COMMANDS.len()]);
     let tables = jvm.status_bytes("VmPTE:");
+    let mut look = |seed: u64, lie: &str, is_asked: &dyn Fn(&[&str], u64) -> bool| {
+        for (at, (command, one_in)) in COMMANDS.iter().enumerate() {
+            if !is_asked(command, *one_in) {
+                continue;
+            }
+            let outcome = jvm.look(command);
+            let at_seed = format!("{} {flags:?}, {lie} {seed}, {command:?}", java.display());
+            if count.is_some() {
+                println!("{at_seed}: {:?}, {} MiB", outcome.cpu, outcome.most_bytes >> 20);
+            }
+            check(&outcome, &at_seed);
+            assert!(outcome.cpu <= allowed(at), "{at_seed} took {:?}, of {:?}", outcome.cpu, allowed(at));
+            assert!(outcome.most_bytes <= most_bytes, "{at_seed} took {} MiB", outcome.most_bytes >> 20);
+            worst[at] = (worst[at].0.max(outcome.cpu), worst[at].1.max(outcome.most_bytes));
+        }
+        let grown = jvm.status_bytes("VmPTE:").saturating_sub(tables);
+        assert!(
+            grown <= MOST_TABLE_BYTES,
+            "{lie} {seed}: page tables of the JVM grew by {} KiB",
+            grown >> 10
+        );
+    };
+    // Who walks the most of lists is asked about them.
+    let lists = count.map_or(LISTS, |_| jvm.endless_lists());
+    for list in first.min(lists)..lists.min(count.map_or(lists, |count| first + count)) {
+        let is_asked =
+            |command: &[&str], _| command[0] == "holders" || command[0] == "census" && list % 3 == 0;
+        jvm.with_endless_list(list, || look(list, "list", &is_asked));
+    }
     let mut seed = first;
     let is_enough = |seed: u64| match count {
         Some(count) => seed >= first + count,
         None => seed >= first + LIES_MIN && begun.elapsed() > ENOUGH,
     };
     while !is_enough(seed) {
-        jvm.with_lies(seed, || {
-            for (at, (command, one_in)) in COMMANDS.iter().enumerate() {
-                if !seed.is_multiple_of(*one_in) {
-                    continue;
-                }
-                let outcome = jvm.look(command);
-                let at_seed = format!("{} {flags:?}, seed {seed}, {command:?}", java.display());
-                check(&outcome, &at_seed);
-                assert!(outcome.cpu <= allowed(at), "{at_seed} took {:?}, of {:?}", outcome.cpu, allowed(at));
-                assert!(outcome.most_bytes <= most_bytes, "{at_seed} took {} MiB", outcome.most_bytes >> 20);
-                worst[at] = (worst[at].0.max(outcome.cpu), worst[at].1.max(outcome.most_bytes));
-            }
-        });
-        let grown = jvm.status_bytes("VmPTE:").saturating_sub(tables);
-        assert!(grown <= MOST_TABLE_BYTES, "seed {seed}: page tables of the JVM grew by {} KiB", grown >> 10);
+        jvm.with_lies(seed, || look(seed, "seed", &|_, one_in| seed.is_multiple_of(one_in)));
         seed += 1;
     }
     println!("{} {flags:?}: {} lies, healthy {healthy:?}, worst {worst:?}", java.display(), seed - first);

@@ -89,7 +89,7 @@ fn take(pid: Pid, budget: &ReadBudget) -> Result<Census, TakeError> {
     let target = inspect(pid)?;
     let unreadable = |error| target.unreadable(error);
     let memory = LiveMemory::open(pid).map_err(unreadable)?.within(budget);
-    let residency = PageMap::open(pid).map_err(unreadable)?;
+    let residency = PageMap::open(pid).map_err(unreadable)?.within(budget);
     let found = allocator::find(&target, Some(&memory));
     let mut hotspot = target.jvm.as_ref().map(|jvm| -> Known<Hotspot> {
         let memory = LiveMemory::open(pid).map_err(|error| error.to_string())?.within(budget);

@@ -59,7 +59,7 @@ fn of_live(
     };
     let open = || LiveMemory::open(pid).map(|memory| memory.within(budget)).map_err(refused);
     let memory = open()?;
-    let residency = PageMap::open(pid).map_err(refused)?;
+    let residency = PageMap::open(pid).map_err(refused)?.within(budget);
     let hotspot = Hotspot::open(&jvm.libjvm.file, jvm.libjvm.load_bias, open()?)
         .map_err(|error| HoldersError::NotProved(error.to_string()))?;
     let mappings = mapping::read(pid).map_err(refused)?;

@@ -11,6 +11,7 @@ use tracer_common::arch::PAGE_BYTES;
 
 use super::Pid;
 use super::memory::ProcessMemory;
+use super::read_budget::ReadBudget;
 
 /// Whereabouts of a page (`Documentation/admin-guide/mm/pagemap.rst`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl Residency for AllSwapped {
 #[derive(Debug)]
 pub struct PageMap {
     file: File,
+    budget: ReadBudget,
 }
 
 impl PageMap {
@@ -74,7 +76,14 @@ impl PageMap {
     /// # Errors
     /// No such process, or not permitted.
     pub fn open(pid: Pid) -> io::Result<Self> {
-        Ok(Self { file: File::open(pid.path("pagemap"))? })
+        Ok(Self { file: File::open(pid.path("pagemap"))?, budget: ReadBudget::default() })
+    }
+
+    /// Takes every read from `budget`; when that is spent, each fails. A range that foreign memory tells may be all that
+    /// there can be of addresses.
+    #[must_use]
+    pub fn within(self, budget: &ReadBudget) -> Self {
+        Self { budget: budget.clone(), ..self }
     }
 }
 
@@ -87,6 +96,7 @@ impl Residency for PageMap {
         let mut page = address / PAGE_BYTES;
         for states in states.chunks_mut(512) {
             let bytes = entries.get_mut(..states.len() * ENTRY_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
+            self.budget.read(bytes.len())?;
             self.file.read_exact_at(bytes, page * ENTRY_BYTES as u64)?;
             for (state, entry) in states.iter_mut().zip(bytes.chunks_exact(ENTRY_BYTES)) {
                 let entry = entry.try_into().map_or(0, u64::from_le_bytes);
@@ -195,6 +205,14 @@ mod tests {
     use crate::process::memory::LiveMemory;
 
     /// Reading maps nothing in: absent pages are zeros, before and after as absent as they were.
+    #[test]
+    fn a_range_without_an_end_ends_with_the_budget() {
+        let spent = ReadBudget::until(std::time::Instant::now(), 0);
+        let map = PageMap::open(Pid::own()).expect("our own page map").within(&spent);
+        let error = resident_bytes(&map, 1 << 16, 1 << 46).expect_err("nothing is left to read");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[test]
     fn only_resident_pages_are_read() {
         const PAGES: usize = 1030;

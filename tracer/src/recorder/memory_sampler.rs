@@ -197,7 +197,7 @@ impl Observer {
         self.budget.renew(Status::read(self.pid.leader()).map_or(0, |status| status.rss_bytes));
         self.follow();
         let memory = LiveMemory::open(self.pid).ok()?.within(&self.budget);
-        let residency = PageMap::open(self.pid).ok()?;
+        let residency = PageMap::open(self.pid).ok()?.within(&self.budget);
         let source = vmmap::MapSource {
             pid: self.pid,
             modules: &self.modules,

@@ -28,7 +28,7 @@ pub fn of_process(target: &Target) -> Result<Taken, TargetError> {
     let resident = Status::read(pid.leader()).map_or(0, |status| status.rss_bytes);
     let budget = ReadBudget::for_bytes(resident);
     let memory = LiveMemory::open(pid).map_err(unreadable)?.within(&budget);
-    let residency = PageMap::open(pid).map_err(unreadable)?;
+    let residency = PageMap::open(pid).map_err(unreadable)?.within(&budget);
     let (jvm, jvm_error) = match open_jvm(target, &budget) {
         None => (None, None),
         Some(Ok(jvm)) => (Some(jvm), None),

@@ -44,6 +44,8 @@ pub(crate) struct LyingJvm {
     /// Variables of the JVM's library that lead to something, and words of what they lead to: where walks begin.
     roots: Vec<Word>,
     behind_roots: Vec<Word>,
+    /// Words that lead to a read, by its length: to structures of one kind. Those with the most words come first.
+    links: Vec<Vec<Word>>,
 }
 
 /// The end of one command, and what it took.
@@ -73,6 +75,7 @@ impl LyingJvm {
             groups: Vec::new(),
             roots: Vec::new(),
             behind_roots: Vec::new(),
+            links: Vec::new(),
         };
         let mut reads = Vec::new();
         for arguments in commands {
@@ -80,6 +83,7 @@ impl LyingJvm {
         }
         this.groups = this.groups_of(&reads);
         this.find_roots();
+        this.find_links(&reads);
         let words: usize = this.groups.iter().map(Vec::len).sum();
         let (groups, roots) = (this.groups.len(), this.roots.len());
         assert!(words > 2000 && groups > 100 && roots > 20, "{words} words, {groups} groups, {roots} roots");
@@ -157,6 +161,38 @@ impl LyingJvm {
         groups.into_values().map(|words| words.into_iter().collect()).collect()
     }
 
+    fn find_links(&mut self, reads: &[(u64, u64)]) {
+        let lengths: BTreeMap<u64, u64> = reads.iter().copied().collect();
+        let mut links: BTreeMap<u64, BTreeSet<Word>> = BTreeMap::new();
+        for word in self.groups.iter().flatten() {
+            if let Some(length) = lengths.get(&word.value).filter(|length| **length > 8) {
+                links.entry(*length).or_default().insert(*word);
+            }
+        }
+        self.links = links.into_values().map(|words| words.into_iter().collect()).collect();
+        self.links.sort_by_key(|words| std::cmp::Reverse(words.len()));
+    }
+
+    /// Number of lies that [`Self::with_endless_list`] tells apart.
+    pub(crate) fn endless_lists(&self) -> u64 {
+        3 * self.links.len() as u64
+    }
+
+    /// Makes all that leads to structures of one kind lead into memory without an end, while `look` looks: first all kinds
+    /// of structures with links, then with other ones.
+    pub(crate) fn with_endless_list<T>(&self, which: u64, look: impl FnOnce() -> T) -> T {
+        let which = which as usize;
+        let words = &self.links[which % self.links.len()];
+        let middle = LINKS + REGION_BYTES / 2;
+        let lie = [middle, middle + 8, SELVES][which / self.links.len() % 3];
+        let before: Vec<u64> = words.iter().map(|word| self.write(word.address, lie)).collect();
+        let seen = look();
+        for (word, old) in words.iter().zip(before).rev() {
+            self.write(word.address, old);
+        }
+        seen
+    }
+
     fn find_roots(&mut self) {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid())).expect("readable");
         let mut data: Vec<std::ops::Range<u64>> = Vec::new();
@@ -181,9 +217,9 @@ impl LyingJvm {
                 && is_read(word.value)
         };
         self.roots = words.iter().filter(is_root).copied().collect();
+        let places: BTreeSet<u64> = self.roots.iter().map(|root| root.value).collect();
         let is_behind = |word: &&Word| {
-            let behind = |root: &Word| (root.value..root.value + NEAR_BYTES).contains(&word.address);
-            self.roots.iter().any(behind)
+            places.range(word.address.saturating_sub(NEAR_BYTES - 1)..=word.address).next().is_some()
         };
         self.behind_roots = words.iter().filter(is_behind).copied().collect();
     }

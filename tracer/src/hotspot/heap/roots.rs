@@ -15,7 +15,7 @@ use tracer_common::arch::PAGE_BYTES;
 pub(super) use self::places::Places;
 use self::places::StoragePlace;
 use super::{HeapAccess, HeapError};
-use crate::hotspot::read::{ListGuard, ReadError, pointer};
+use crate::hotspot::read::{ReadError, pointer};
 use crate::hotspot::threads;
 use crate::hotspot::vmstructs::{Field, Width};
 use crate::process::hold::ThreadRegisters;
@@ -29,7 +29,8 @@ const CHUNK_SLOTS: u64 = 32;
 const CHUNK_BYTES: u64 = 272;
 const CHUNK_USED: Field = Field { offset: 256, width: Width::Four };
 const CHUNK_NEXT: Field = Field { offset: 264, width: Width::Eight };
-const MAX_CHUNKS: usize = 1 << 18;
+/// Chunks of all loaders together: some 33,000,000 handles.
+const MAX_CHUNKS: usize = 1 << 20;
 /// A block of an `OopStorage`: so many references, then a mask of those in use, then the storage.
 const BLOCK_SLOTS: u64 = 64;
 const BLOCK_BYTES: u64 = 528;
@@ -37,7 +38,7 @@ const BLOCK_MASK: u64 = 512;
 const BLOCK_OWNER: u64 = 520;
 const ARRAY_HEADER_BYTES: u64 = 24;
 const MAX_BLOCKS: u64 = 1 << 20;
-/// Blocks of a thread's local handles.
+/// Blocks of local handles, of all threads together.
 const MAX_LOCAL_BLOCKS: usize = 1 << 16;
 /// Bytes below the stack pointer that a function may use without moving it.
 const RED_ZONE_BYTES: u64 = 128;
@@ -110,6 +111,28 @@ pub(super) struct StorageRoots {
     pub(super) objects: Vec<u64>,
 }
 
+/// Notices when lists of chunks lead into each other, or into memory that is no chunk: real ones do not overlap.
+#[derive(Debug, Default)]
+struct ChunkGuard {
+    /// Multiples of a chunk's size in which one begins.
+    begun: HashSet<u64>,
+    passed: usize,
+}
+
+impl ChunkGuard {
+    /// Notes that a list has come to the chunk at `address`.
+    fn pass(&mut self, address: u64) -> Result<(), ReadError> {
+        self.passed += 1;
+        let is_apart = self.begun.insert(address / CHUNK_BYTES);
+        if is_apart && self.passed <= MAX_CHUNKS { Ok(()) } else { Err(ReadError::OutOfBounds(address)) }
+    }
+
+    /// Forgets where chunks were, but not how many: another list is tried.
+    fn try_another(&mut self) {
+        self.begun.clear();
+    }
+}
+
 impl HeapAccess<'_> {
     /// Reads all roots, while the target is held. `held` are its threads; without them, stacks are searched whole.
     ///
@@ -134,15 +157,11 @@ impl HeapAccess<'_> {
     }
 
     /// The chunks of handles from `first` on: address and used slots.
-    fn chunks(&self, first: u64) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
+    fn chunks(&self, first: u64, guard: &mut ChunkGuard) -> Result<Vec<(u64, Vec<u64>)>, ReadError> {
         let mut chunks = Vec::new();
-        let mut guard = ListGuard::default();
         let mut next = first;
         while next != 0 {
             guard.pass(next)?;
-            if chunks.len() >= MAX_CHUNKS {
-                return Err(ReadError::OutOfBounds(next));
-            }
             let record = self.reader.record(next, CHUNK_BYTES)?;
             let used = record.field(CHUNK_USED)?;
             if used > CHUNK_SLOTS {
@@ -158,6 +177,7 @@ impl HeapAccess<'_> {
     fn read_loaders(&self, roots: &mut Roots) -> Result<(), HeapError> {
         let layout = &self.layout.loaders;
         let mut seen = HashSet::new();
+        let mut guard = ChunkGuard::default();
         let mut next = self.reader.u64(layout.head)?;
         while next != 0 {
             if roots.loaders.len() >= MAX_LOADERS || !seen.insert(next) {
@@ -174,7 +194,7 @@ impl HeapAccess<'_> {
                 handles: Vec::new(),
             };
             if let Ok(first) = record.pointer(self.places.handles) {
-                for (chunk, slots) in self.chunks(first)? {
+                for (chunk, slots) in self.chunks(first, &mut guard)? {
                     for (index, object) in (0..).zip(slots).filter(|(_, object)| *object != 0) {
                         roots.handles.insert(chunk + index * WORD_BYTES, object);
                         loader.handles.push(object);
@@ -194,7 +214,7 @@ impl HeapAccess<'_> {
         roots: &mut Roots,
     ) -> Result<(), HeapError> {
         let layout = &self.layout.threads;
-        let mut stack_bytes = 0;
+        let (mut stack_bytes, mut blocks_left) = (0, MAX_LOCAL_BLOCKS);
         for address in threads::list(self.reader, self.threads)? {
             let record = self.reader.record(address, layout.thread_bytes)?;
             let object = record.field(self.threads.object)?;
@@ -202,7 +222,7 @@ impl HeapAccess<'_> {
                 true => pointer(object).and_then(|handle| self.reader.u64(handle)).unwrap_or(0),
                 false => object,
             };
-            let locals = self.locals(record.field(layout.local_handles)?)?;
+            let locals = self.locals(record.field(layout.local_handles)?, &mut blocks_left)?;
             let (top, end) = (record.field(layout.buffer.0)?, record.field(layout.buffer.1)?);
             let end = end.max(record.field(layout.buffer_end)?);
             if top != 0 && top <= end {
@@ -234,16 +254,17 @@ impl HeapAccess<'_> {
     }
 
     /// JNI's local references, from the block at `first` on, those of frames that were pushed too.
-    fn locals(&self, first: u64) -> Result<Vec<u64>, ReadError> {
+    fn locals(&self, first: u64, blocks_left: &mut usize) -> Result<Vec<u64>, ReadError> {
         let layout = &self.layout.threads;
         let pushed = Field { offset: layout.handles_next.offset + 2 * WORD_BYTES, width: Width::Eight };
         let mut objects = Vec::new();
         let mut seen = HashSet::new();
         let mut blocks = vec![first];
         while let Some(block) = blocks.pop() {
-            if block == 0 || pointer(block).is_err() || !seen.insert(block) || seen.len() > MAX_LOCAL_BLOCKS {
+            if block == 0 || pointer(block).is_err() || !seen.insert(block) {
                 continue;
             }
+            *blocks_left = blocks_left.checked_sub(1).ok_or(ReadError::OutOfBounds(block))?;
             // A frame's block may be gone when it makes no sense.
             let Ok(record) = self.reader.record(block, layout.handle_block_bytes) else { continue };
             let top = record.field(layout.handles_top)?;
@@ -324,4 +345,32 @@ fn present_parts(residency: &dyn Residency, range: &Range<u64>, with_swapped: bo
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_that_overlap_end_their_list() {
+        let mut guard = ChunkGuard::default();
+        let apart = |index: u64| 0x7f00_0000_0010 + index * CHUNK_BYTES;
+        assert!((0..1000).all(|index| guard.pass(apart(index)).is_ok()));
+        assert!(guard.pass(apart(7)).is_err(), "another loader's");
+        guard.try_another();
+        assert!(guard.pass(apart(7)).is_ok());
+        // Links that lead 16 bytes further each.
+        assert!((0..CHUNK_BYTES / 16).any(|index| guard.pass(0x2100_0000_0000 + 16 * index).is_err()));
+    }
+
+    #[test]
+    fn chunks_of_all_lists_are_bounded() {
+        let mut guard = ChunkGuard::default();
+        for index in 0..MAX_CHUNKS as u64 {
+            guard.try_another();
+            assert!(guard.pass(index * CHUNK_BYTES).is_ok());
+        }
+        guard.try_another();
+        assert!(guard.pass(0).is_err());
+    }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::{HeapAccess, HeapError};
-use super::{ARRAY_HEADER_BYTES, BLOCK_OWNER, MAX_BLOCKS, WORD_BYTES, word};
+use super::{ARRAY_HEADER_BYTES, BLOCK_OWNER, ChunkGuard, MAX_BLOCKS, WORD_BYTES, word};
 use crate::hotspot::pages::Pages;
 use crate::hotspot::read::{ReadError, Reader, pointer};
 use crate::hotspot::vmstructs::{Field, Width};
@@ -75,6 +75,7 @@ impl HeapAccess<'_> {
 
     fn find_handles(&self) -> Result<Field, HeapError> {
         let layout = &self.layout.loaders;
+        let mut guard = ChunkGuard::default();
         let mut next = self.reader.u64(layout.head)?;
         for _ in 0..MAX_PROOFS {
             if next == 0 {
@@ -87,7 +88,8 @@ impl HeapAccess<'_> {
             for offset in (0..layout.bytes).step_by(8).filter(|offset| *offset != layout.object.offset) {
                 let field = Field { offset, width: Width::Eight };
                 let Ok(first) = record.pointer(field) else { continue };
-                let Ok(chunks) = self.chunks(first) else { continue };
+                guard.try_another();
+                let Ok(chunks) = self.chunks(first, &mut guard) else { continue };
                 if chunks.iter().any(|(chunk, slots)| has_handle(*chunk, slots.len(), &known)) {
                     return Ok(field);
                 }
