@@ -26,6 +26,8 @@ pub mod rows;
 pub mod run_times;
 pub mod tracefs;
 
+use std::{error::Error, io, iter};
+
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// Reason why probes could not be loaded or attached.
@@ -82,4 +84,30 @@ pub enum ProbeError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl ProbeError {
+    /// Has the kernel no memory for the programs' tables? They count in tracer's control group, whose limit a check does
+    /// not come near.
+    pub fn is_out_of_memory(&self) -> bool {
+        let causes = iter::successors(Some(self as &(dyn Error + 'static)), |&error| error.source());
+        let number = |error: &(dyn Error + 'static)| error.downcast_ref::<io::Error>()?.raw_os_error();
+        causes.filter_map(number).any(|number| number == libc::ENOMEM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_without_memory_is_told_from_one_that_is_refused() {
+        let refused = |number| {
+            let io_error = io::Error::from_raw_os_error(number);
+            let error = MapError::CreateError { name: "LIVE".to_owned(), io_error };
+            ProbeError::Load(Box::new(EbpfError::MapError(error)))
+        };
+        assert!(refused(libc::ENOMEM).is_out_of_memory());
+        assert!(!refused(libc::EPERM).is_out_of_memory());
+    }
 }

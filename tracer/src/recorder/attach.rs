@@ -1,6 +1,6 @@
 //! The way from a target to attached probes, still switched off.
 
-use std::{collections::BTreeSet, error::Error, io, iter, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use tracer_common::{config::Config, table::may_stop, unwind::MAX_FRAMES};
 
@@ -169,32 +169,6 @@ fn config(target: &Target, options: &Options) -> Result<Config, RecordError> {
 }
 
 fn lacking(error: ProbeError) -> RecordError {
-    let help = if is_out_of_memory(&error) { MORE_MEMORY } else { "tracer check" };
+    let help = if error.is_out_of_memory() { MORE_MEMORY } else { "tracer check" };
     RecordError::caused(ErrorKind::Lacking, &error).with_help(help)
-}
-
-/// Has the kernel no memory for the programs' tables? Those count in tracer's control group, whose limit `check` does
-/// not come near.
-fn is_out_of_memory(error: &ProbeError) -> bool {
-    let causes = iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
-    let number = |error: &(dyn Error + 'static)| error.downcast_ref::<io::Error>()?.raw_os_error();
-    causes.filter_map(number).any(|number| number == libc::ENOMEM)
-}
-
-#[cfg(test)]
-mod tests {
-    use aya::{EbpfError, maps::MapError};
-
-    use super::*;
-
-    #[test]
-    fn a_table_without_memory_is_told_from_one_that_is_refused() {
-        let refused = |number| {
-            let io_error = io::Error::from_raw_os_error(number);
-            let error = MapError::CreateError { name: "LIVE".to_owned(), io_error };
-            lacking(ProbeError::Load(Box::new(EbpfError::MapError(error))))
-        };
-        assert_eq!(refused(libc::ENOMEM).help(), Some(MORE_MEMORY));
-        assert_eq!(refused(libc::EPERM).help(), Some("tracer check"));
-    }
 }
