@@ -43,11 +43,6 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Attaches to `pid`.
-    pub(crate) fn attach(pid: u32) -> Result<Self> {
-        Self::attach_with(pid, &[])
-    }
-
     /// Attaches to `pid`, with these options besides.
     pub(crate) fn attach_with(pid: u32, options: &[&str]) -> Result<Self> {
         Self::attach_build(&tracer()?, pid, options)

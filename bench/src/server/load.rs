@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::statistics::median;
+
 /// Rate at which requests are sent.
 #[derive(Clone, Copy)]
 pub(super) enum Pace {
@@ -23,31 +25,28 @@ pub(super) enum Pace {
 /// Result of the load.
 pub(super) struct Outcome {
     pub(super) requests_per_s: f64,
-    /// Sorted.
-    latencies_us: Vec<u32>,
+    /// (second of the load in which it was due, latency in us) of each request.
+    requests: Vec<(u32, u32)>,
 }
 
 impl Outcome {
-    /// Outcomes of loads that came one after the other, as one.
-    pub(super) fn joined(outcomes: Vec<Self>) -> Self {
-        let requests_per_s = outcomes.iter().map(|outcome| outcome.requests_per_s).sum::<f64>();
-        let count = outcomes.len().max(1) as f64;
-        let mut latencies_us: Vec<u32> =
-            outcomes.into_iter().flat_map(|outcome| outcome.latencies_us).collect();
-        latencies_us.sort_unstable();
-        Self { requests_per_s: requests_per_s / count, latencies_us }
-    }
-
     /// Requests that were answered.
     pub(super) fn count(&self) -> usize {
-        self.latencies_us.len()
+        self.requests.len()
     }
 
-    /// The latency that this part of the requests did not exceed, ms.
+    /// The latency that this part of the requests of a second did not exceed, ms: the median of the seconds. One pause
+    /// of the machine itself, as a shared one makes them, does not move it, but what comes each second does.
     pub(super) fn latency_ms(&self, part: f64) -> f64 {
-        let rank = (part * self.latencies_us.len() as f64).ceil() as usize;
-        let latency_us = self.latencies_us.get(rank.saturating_sub(1));
-        f64::from(latency_us.copied().unwrap_or_default()) / 1e3
+        let seconds = self.requests.iter().map(|(second, _)| second + 1).max().unwrap_or(0);
+        let of_second = |second: u32| {
+            let of_second = self.requests.iter().filter(|(due, _)| *due == second);
+            let mut latencies_us: Vec<u32> = of_second.map(|(_, latency_us)| *latency_us).collect();
+            latencies_us.sort_unstable();
+            let rank = (part * latencies_us.len() as f64).ceil() as usize;
+            latencies_us.get(rank.saturating_sub(1)).map(|latency_us| f64::from(*latency_us) / 1e3)
+        };
+        median(&(0..seconds).filter_map(of_second).collect::<Vec<_>>())
     }
 }
 
@@ -55,9 +54,9 @@ impl Outcome {
 pub(super) fn run(port: u16, connections: usize, pace: Pace, duration: Duration) -> Result<Outcome> {
     let next = AtomicU64::new(0);
     let begun = Instant::now();
-    let client = || -> Result<Vec<u32>> {
+    let client = || -> Result<Vec<(u32, u32)>> {
         let mut connection = Connection::open(port)?;
-        let mut latencies_us = Vec::new();
+        let mut requests = Vec::new();
         while begun.elapsed() < duration {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let due = match pace {
@@ -69,24 +68,24 @@ pub(super) fn run(port: u16, connections: usize, pace: Pace, duration: Duration)
             }
             thread::sleep(due.saturating_duration_since(Instant::now()));
             connection.get(number)?;
-            latencies_us.push(due.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+            let latency_us = due.elapsed().as_micros().try_into().unwrap_or(u32::MAX);
+            requests.push(((due - begun).as_secs() as u32, latency_us));
         }
-        Ok(latencies_us)
+        Ok(requests)
     };
-    let mut latencies_us: Vec<u32> = Vec::new();
+    let mut requests = Vec::new();
     thread::scope(|scope| {
         let clients: Vec<_> = (0..connections).map(|_| scope.spawn(client)).collect();
         for client in clients {
             match client.join() {
-                Ok(taken) => latencies_us.extend(taken?),
+                Ok(taken) => requests.extend(taken?),
                 Err(_) => bail!("a client of the server failed"),
             }
         }
         Ok(())
     })?;
     let seconds = begun.elapsed().as_secs_f64();
-    latencies_us.sort_unstable();
-    Ok(Outcome { requests_per_s: latencies_us.len() as f64 / seconds, latencies_us })
+    Ok(Outcome { requests_per_s: requests.len() as f64 / seconds, requests })
 }
 
 struct Connection(BufReader<TcpStream>);
@@ -197,8 +196,16 @@ mod tests {
 
     #[test]
     fn a_percentile_is_one_of_the_latencies() {
-        let outcome = Outcome { requests_per_s: 1.0, latencies_us: (1..=200).collect() };
-        assert_eq!((outcome.latency_ms(0.5), outcome.latency_ms(0.99)), (0.1, 0.198));
-        assert_eq!(Outcome { requests_per_s: 0.0, latencies_us: Vec::new() }.latency_ms(0.5), 0.0);
+        let outcome = |requests| Outcome { requests_per_s: 1.0, requests };
+        let second = outcome((1..=200).map(|latency_us| (0, latency_us)).collect());
+        assert_eq!((second.latency_ms(0.5), second.latency_ms(0.99)), (0.1, 0.198));
+        assert_eq!(outcome(Vec::new()).latency_ms(0.5), 0.0);
+    }
+
+    #[test]
+    fn one_bad_second_does_not_move_a_percentile() {
+        let seconds = [1_000, 80_000, 3_000].into_iter().zip(0..);
+        let requests = seconds.flat_map(|(latency_us, second)| [(second, latency_us), (second, 1)]).collect();
+        assert_eq!(Outcome { requests_per_s: 1.0, requests }.latency_ms(0.99), 3.0);
     }
 }
