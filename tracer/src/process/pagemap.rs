@@ -204,7 +204,6 @@ mod tests {
     use super::*;
     use crate::process::memory::LiveMemory;
 
-    /// Reading maps nothing in: absent pages are zeros, before and after as absent as they were.
     #[test]
     fn a_range_without_an_end_ends_with_the_budget() {
         let spent = ReadBudget::until(std::time::Instant::now(), 0);
@@ -213,6 +212,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
+    /// Reading maps nothing in: absent pages are zeros, before and after as absent as they were.
     #[test]
     fn only_resident_pages_are_read() {
         const PAGES: usize = 1030;
