@@ -14,16 +14,17 @@ use serde::Serialize;
 use tracer_common::table::Control;
 
 use crate::builds::Builds;
-use crate::cost::COMPILED;
+use crate::cost::{COMPILED, INTERPRETED};
 use crate::machine::{Conditions, Machine};
 use crate::render::{number, table};
-use crate::statistics::median;
+use crate::statistics::{Spread, median};
 use crate::tracer_record::{self, Recorder};
 use crate::workload::{self, Java, Workload};
 
-/// Frames of the workloads' own: of the C program, of compiled Java.
+/// Frames of the C program's own.
 const NATIVE_DEPTH: u32 = 12;
-const JAVA_DEPTH: u32 = 40;
+/// Frames of the Java programs' own.
+const JAVA_DEPTHS: [u32; 2] = [40, 100];
 /// Pairs in a turn.
 const PAIRS: u64 = 12_000;
 
@@ -55,7 +56,7 @@ struct Row {
     recorded_ns: f64,
     /// Medians of what was taken within a turn.
     beyond_floor_ns: f64,
-    times_floor: f64,
+    times_floor: Spread,
 }
 
 pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
@@ -64,22 +65,27 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let java = Java::compile()?;
     let mut native = Command::new(workload::compile_pairs()?);
     let mut rows = Vec::new();
-    for (name, depth, command) in [
-        ("C", NATIVE_DEPTH, &mut native),
-        ("Java, compiled", JAVA_DEPTH, &mut java.command(&COMPILED, "Pairs")),
+    for (name, depths, command) in [
+        ("C", &[NATIVE_DEPTH][..], &mut native),
+        ("Java, compiled", &JAVA_DEPTHS, &mut java.command(&COMPILED, "Pairs")),
+        ("Java, interpreted", &JAVA_DEPTHS, &mut java.command(&INTERPRETED, "Pairs")),
     ] {
         let mut workload = Workload::start(command)?;
-        let mut taken = vec![Vec::new(); builds.len()];
-        for round in 1..=alternations {
-            eprintln!("{name}: {round} of {alternations}");
-            for (build, taken) in builds.iter().zip(&mut taken) {
-                taken.extend(turns(&mut workload, depth, build, options.turns)?);
+        for &depth in depths {
+            let mut taken = vec![Vec::new(); builds.len()];
+            for round in 1..=alternations {
+                eprintln!("{name}, {depth}: {round} of {alternations}");
+                for (build, taken) in builds.iter().zip(&mut taken) {
+                    taken.extend(turns(&mut workload, depth, build, options.turns)?);
+                }
             }
+            rows.extend(
+                builds.iter().zip(&taken).map(|(build, taken)| row(name, depth, build.clone(), taken)),
+            );
         }
-        rows.extend(builds.iter().zip(&taken).map(|(build, taken)| row(name, depth, build.clone(), taken)));
     }
     Ok(Results {
-        schema: "tracer.bench.pair/1",
+        schema: "tracer.bench.pair/2",
         conditions: Conditions::new(machine, java.version, alternations),
         turns: options.turns,
         rows,
@@ -112,16 +118,16 @@ fn gate(pid: u32) -> Result<Array<MapData, Control>> {
 
 fn row(workload: &'static str, depth: u32, build: PathBuf, taken: &[(f64, f64)]) -> Row {
     let of = |value: &dyn Fn(f64, f64) -> f64| {
-        median(&taken.iter().map(|(floor, recorded)| value(*floor, *recorded)).collect::<Vec<_>>())
+        taken.iter().map(|(floor, recorded)| value(*floor, *recorded)).collect::<Vec<_>>()
     };
     Row {
         workload,
         depth,
         build,
-        floor_ns: of(&|floor, _| floor),
-        recorded_ns: of(&|_, recorded| recorded),
-        beyond_floor_ns: of(&|floor, recorded| recorded - floor),
-        times_floor: of(&|floor, recorded| recorded / floor),
+        floor_ns: median(&of(&|floor, _| floor)),
+        recorded_ns: median(&of(&|_, recorded| recorded)),
+        beyond_floor_ns: median(&of(&|floor, recorded| recorded - floor)),
+        times_floor: Spread::of(&of(&|floor, recorded| recorded / floor)),
     }
 }
 
@@ -135,7 +141,7 @@ pub(crate) fn tables(results: &Results) -> String {
             number(row.floor_ns),
             number(row.recorded_ns),
             number(row.beyond_floor_ns),
-            format!("{:.2}", row.times_floor),
+            row.times_floor.describe(),
         ]
     });
     let head = ["ns for each pair", "depth", "build", "floor", "recorded", "beyond", "× floor"];
@@ -155,6 +161,6 @@ mod tests {
     fn a_turn_is_compared_with_its_own_floor() {
         // The machine was half as fast in the second turn, and stumbled in the third.
         let row = row("C", 12, PathBuf::new(), &[(100.0, 150.0), (200.0, 300.0), (100.0, 900.0)]);
-        assert_eq!((row.times_floor, row.beyond_floor_ns), (1.5, 100.0));
+        assert_eq!((row.times_floor.median, row.beyond_floor_ns), (1.5, 100.0));
     }
 }

@@ -34,7 +34,7 @@ pub(crate) const COMPILED: [&str; 4] = [
     "-XX:CompileCommand=quiet",
     "-XX:CompileCommand=dontinline,Pairs::descend",
 ];
-const INTERPRETED: [&str; 3] = [workload::SMALL[0], workload::SMALL[1], "-Xint"];
+pub(crate) const INTERPRETED: [&str; 3] = [workload::SMALL[0], workload::SMALL[1], "-Xint"];
 
 /// Results of `bench cost`.
 #[derive(Serialize)]

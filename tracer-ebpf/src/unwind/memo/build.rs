@@ -10,8 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    BLOCK_BYTES, CHUNK_WORDS, FACTOR, FRAME_WORDS, MAX_WORDS, MEMO, NEAR_BYTES, NEAR_WORDS, NOT_LOADED, Path,
-    Scratch, Segment, TAIL_BYTES, WINDOW_WORDS, base, set,
+    BLOCK_BYTES, CHUNK_WORDS, FACTOR, FRAME_WORDS, MAX_WORDS, MEMO, NEAR_BYTES, NOT_LOADED, Path, Scratch,
+    Segment, TAIL_BYTES, WINDOW_WORDS, base, set,
 };
 use crate::{
     atomic::{self, read},
@@ -129,7 +129,7 @@ fn place(making: &mut Segment, address: u64) -> u32 {
         if offset as u32 + 8 > making.near_bytes {
             making.near_bytes = offset as u32 + 8;
         }
-        return (offset >> 3) as u32;
+        return offset as u32;
     }
     if making.tail_base == 0 {
         making.tail_base = address.wrapping_sub(TAIL_BYTES / 2) & !7;
@@ -138,7 +138,7 @@ fn place(making: &mut Segment, address: u64) -> u32 {
     if offset >= TAIL_BYTES {
         making.is_sound = 0;
     }
-    (NEAR_WORDS + (offset >> 3)) as u32
+    (NEAR_BYTES + offset) as u32
 }
 
 /// A word that was read cannot be read again: the segment in the making is not kept.

@@ -6,8 +6,8 @@ use aya_ebpf::helpers::{bpf_loop, generated::bpf_probe_read_user as raw_read_use
 use tracer_common::{arch::PAGE_BYTES, config::MEMO_WAYS, walk::State};
 
 use super::{
-    AHEAD_WORDS, CHUNK_WORDS, MAX_WORDS, MEMO, NEAR_BYTES, NEAR_WORDS, NOT_LOADED, Scratch, Segment,
-    TAIL_BYTES, WINDOW_WORDS, base,
+    AHEAD_BYTES, CHUNK_WORDS, FIRST_MASK, MAX_WORDS, MEMO, NEAR_BYTES, NEAR_WORDS, NOT_LOADED, PLACE_MASK,
+    Scratch, Segment, TAIL_BYTES, base,
 };
 use crate::{
     atomic::read,
@@ -89,8 +89,7 @@ unsafe extern "C" fn way_step(way: u32, search: *mut Search) -> i64 {
         let fp = if fp_place == NOT_LOADED {
             state.fp
         } else {
-            let place = memo.first.wrapping_add(fp_place as u64) as usize & (WINDOW_WORDS - 1);
-            *(&raw const memo.window).cast::<u64>().add(place)
+            *memo.part().add(fp_place as usize & PLACE_MASK).cast::<u64>()
         };
         let (flags, stop) = (read(&raw const (*segment).end_flags), read(&raw const (*segment).stop));
         // As many frames as a walk would have made.
@@ -126,14 +125,14 @@ unsafe fn load(segment: *const Segment, memo: &mut Scratch, base: u64) -> bool {
         let tail_base = read(&raw const (*segment).tail_base);
         let offset = base.wrapping_sub(memo.window_base);
         if tail_base == 0 && offset <= memo.window_bytes && offset + near_bytes <= memo.window_bytes {
-            memo.first = offset >> 3;
+            memo.first = offset;
             return true;
         }
         memo.first = 0;
         let bytes = if tail_base == 0 {
             // Not into another page, which could be none of the stack: a read that fails is dear.
             let to_page_end = (base + near_bytes).wrapping_neg() & (PAGE_BYTES - 1);
-            (near_bytes + to_page_end).min(AHEAD_WORDS as u64 * 8)
+            (near_bytes + to_page_end).min(AHEAD_BYTES)
         } else {
             near_bytes
         };
@@ -147,6 +146,15 @@ unsafe fn load(segment: *const Segment, memo: &mut Scratch, base: u64) -> bool {
             }
         }
         true
+    }
+}
+
+impl Scratch {
+    /// The part of the window that a segment is about. [`PLACE_MASK`] keeps its words within the window.
+    #[inline(always)]
+    fn part(&self) -> *const u8 {
+        // SAFETY: the mask keeps it within the window.
+        unsafe { (&raw const self.window).cast::<u8>().add(self.first as usize & FIRST_MASK) }
     }
 }
 
@@ -178,13 +186,12 @@ unsafe extern "C" fn compare_step(chunk: u32, comparison: *mut Comparison) -> i6
         let begin = (chunk as usize & (MAX_WORDS / CHUNK_WORDS - 1)) * CHUNK_WORDS;
         let values = (&raw const (*comparison.segment).values).cast::<u64>().add(begin);
         let places = (&raw const (*comparison.segment).places).cast::<u16>().add(begin);
-        let window = (&raw const (*comparison.memo).window).cast::<u64>();
-        let first = (*comparison.memo).first as usize;
+        let part = (*comparison.memo).part();
         let mut difference = 0;
         // Without a branch, and unrolled: the verifier goes through it once.
         for i in 0..CHUNK_WORDS {
-            let place = first.wrapping_add(read(places.add(i)) as usize) & (WINDOW_WORDS - 1);
-            difference |= *window.add(place) ^ read(values.add(i));
+            let place = read(places.add(i)) as usize & PLACE_MASK;
+            difference |= *part.add(place).cast::<u64>() ^ read(values.add(i));
         }
         comparison.difference = difference;
         (difference != 0) as i64

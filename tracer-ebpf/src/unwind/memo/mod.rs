@@ -37,16 +37,20 @@ const TAIL_WORDS: u64 = 16;
 const TAIL_BYTES: u64 = TAIL_WORDS * 8;
 /// Words of the stack that are read at once, at most.
 const AHEAD_WORDS: usize = 512;
-/// The power of two that bounds an index in the window: of a segment's own, behind all that begin before it.
+const AHEAD_BYTES: u64 = AHEAD_WORDS as u64 * 8;
+/// Words of the window: of a segment's own, behind all that begin before it.
 const WINDOW_WORDS: usize = 1024;
+/// Masks by which the verifier sees that a segment begins in what is read at once, and how far its words reach.
+const FIRST_MASK: usize = AHEAD_BYTES as usize - 8;
+const PLACE_MASK: usize = ((NEAR_BYTES + TAIL_BYTES) as usize).next_power_of_two() - 8;
 /// Words of the stack that a segment remembers.
-const MAX_WORDS: usize = 64;
+const MAX_WORDS: usize = 128;
 /// The most that one frame reads.
 const FRAME_WORDS: u32 = 7;
 /// Compared at once.
 const CHUNK_WORDS: usize = 16;
 
-const _: () = assert!((NEAR_WORDS + TAIL_WORDS) as usize + AHEAD_WORDS <= WINDOW_WORDS);
+const _: () = assert!(FIRST_MASK + PLACE_MASK + 8 <= 8 * WINDOW_WORDS && AHEAD_WORDS.is_power_of_two());
 
 /// A piece of a walk. All bytes zero: none.
 #[repr(C)]
@@ -82,7 +86,7 @@ pub struct Segment {
     /// 0: not to be kept.
     is_sound: u64,
     values: [u64; MAX_WORDS],
-    /// Distance of each word: how many words it is above [`base`]; from [`NEAR_WORDS`] on, above `tail_base`.
+    /// Distance of each word, bytes: above [`base`]; from [`NEAR_BYTES`] on, above `tail_base`.
     places: [u16; MAX_WORDS],
 }
 
@@ -122,7 +126,7 @@ pub struct Scratch {
     window: [u64; WINDOW_WORDS],
     window_base: u64,
     window_bytes: u64,
-    /// The word of the window at which the part begins that a segment is about.
+    /// Byte of the window at which the part begins that a segment is about.
     first: u64,
     /// The word that [`build::stack_word`] read.
     pub word: u64,
