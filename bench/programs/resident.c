@@ -1,9 +1,9 @@
 /*
  * Holds memory in many chunks, and works: `resident MIB` fills so much by malloc, in chunks of 16 bytes
  * to 8 KiB of which each fifth is freed again, in four threads with arenas of their own; then says
- * `ready` and the number of chunks that it holds. A thread allocates, writes and frees all the time;
- * each line on stdin is answered by its rounds so far, the time and its CPU time, ns. Ends when stdin
- * closes.
+ * `ready` and the number of chunks that it holds. A thread allocates, writes and frees all the time, or
+ * maps a page, writes to it and unmaps it: by the last line on stdin that said `allocate` or `map`. Each
+ * line is answered by the rounds so far, the time and the thread's CPU time, ns. Ends when stdin closes.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -13,11 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define FILLERS 4
 #define HELD 4096u
+#define PAGE 4096u
 
+static _Atomic int maps;
 static _Atomic uint64_t rounds;
 static _Atomic uint64_t chunks;
 
@@ -73,20 +76,38 @@ static void *fill(void *argument)
 	return NULL;
 }
 
-static void *work(void *argument)
+static void allocate(uint64_t *state)
 {
 	static char *held[HELD];
+	const unsigned place = (unsigned)next_random(state) % HELD;
+	const size_t size = size_of_chunk(state);
+
+	free(held[place]);
+	held[place] = malloc(size);
+	if (!held[place])
+		exit(3);
+	memset(held[place], (int)place, size);
+}
+
+static void map(void)
+{
+	volatile char *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		exit(3);
+	*at = 1;
+	munmap((void *)at, PAGE);
+}
+
+static void *work(void *argument)
+{
 	uint64_t state = 1;
 
 	for (;;) {
-		const unsigned place = (unsigned)next_random(&state) % HELD;
-		const size_t size = size_of_chunk(&state);
-
-		free(held[place]);
-		held[place] = malloc(size);
-		if (!held[place])
-			exit(3);
-		memset(held[place], (int)place, size);
+		if (maps)
+			map();
+		else
+			allocate(&state);
 		rounds++;
 	}
 	return argument;
@@ -108,7 +129,12 @@ int main(int count, char **arguments)
 		return 3;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("ready %" PRIu64 "\n", (uint64_t)chunks);
-	while (fgets(line, sizeof line, stdin))
+	while (fgets(line, sizeof line, stdin)) {
+		if (strcmp(line, "map\n") == 0)
+			maps = 1;
+		if (strcmp(line, "allocate\n") == 0)
+			maps = 0;
 		printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", (uint64_t)rounds, now_ns(CLOCK_MONOTONIC), now_ns(clock));
+	}
 	return 0;
 }

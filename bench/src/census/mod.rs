@@ -1,6 +1,7 @@
 //! `census`: how long a census of much memory takes, what it takes itself, and what the target loses meanwhile.
 //!
-//! The target allocates and writes all the time. Its rate while a census is taken is compared with its rates just
+//! The target works all the time: it allocates and writes, or it maps and unmaps, for which it needs the lock of its
+//! address space, which a census takes to read it. Its rate while a census is taken is compared with its rates just
 //! before and just after it.
 
 mod taken;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::machine::Machine;
 use crate::process;
 use crate::render::{mib, number, table};
-use crate::statistics::median;
+use crate::statistics::{Spread, median};
 use crate::workload::{self, Workload};
 
 pub(crate) use taken::Census;
@@ -41,11 +42,21 @@ pub(crate) struct Results {
     resident_peak_bytes: u64,
     /// Largest difference between the sum of the parts and the resident memory.
     off_percent: f64,
-    rate_per_s: f64,
-    loss_percent: f64,
-    /// The same for each second of CPU time that the target's thread had: without what it waited for a CPU.
-    loss_of_cpu_percent: f64,
+    work: Vec<Work>,
 }
+
+/// What the target lost of one kind of work.
+#[derive(Serialize)]
+struct Work {
+    name: &'static str,
+    rate_per_s: f64,
+    loss_percent: Spread,
+    /// The same for each second of CPU time that the target's thread had: without what it waited for a CPU.
+    loss_of_cpu_percent: Spread,
+}
+
+/// Kinds of work: as the program calls them, and what is counted.
+const WORK: [(&str, &str); 2] = [("allocate", "allocations"), ("map", "mappings")];
 
 pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     let machine = Machine::read();
@@ -56,32 +67,42 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
     // The first is not measured: files are read for the first time.
     let mut span = Census::take(pid)?.ended.time;
     let [mut times, mut cpu_times, mut peaks, mut offs] = [const { Vec::new() }; 4];
-    let [mut rates, mut losses, mut cpu_losses] = [const { Vec::new() }; 3];
-    for round in 1..=alternations {
-        eprintln!("census: {round} of {alternations}");
-        let before = target.alone(span)?;
-        let begun = target.moment()?;
-        let census = Census::take(pid)?;
-        let during = target.moment()?.since(&begun)?;
-        let after = target.alone(span)?;
-        if let Some(why) = census.missing_arenas() {
-            bail!("the census has not all of malloc's arenas: {why}");
+    let mut work = Vec::new();
+    for (command, name) in WORK {
+        target.turn_to(command)?;
+        let [mut rates, mut losses, mut cpu_losses] = [const { Vec::new() }; 3];
+        for round in 1..=alternations {
+            eprintln!("census: {name}, {round} of {alternations}");
+            let before = target.alone(span)?;
+            let begun = target.moment()?;
+            let census = Census::take(pid)?;
+            let during = target.moment()?.since(&begun)?;
+            let after = target.alone(span)?;
+            if let Some(why) = census.missing_arenas() {
+                bail!("the census has not all of malloc's arenas: {why}");
+            }
+            if let Some(wild) = census.wild() {
+                bail!("the census says what cannot be: {wild}");
+            }
+            span = census.ended.time;
+            times.push(span.as_secs_f64() * 1e3);
+            cpu_times.push(census.ended.cpu_time.as_secs_f64() * 1e3);
+            peaks.push(census.ended.resident_peak_bytes as f64);
+            offs.push(census.off_percent()?);
+            rates.push(before.per_s);
+            let loss = |during: f64, before: f64, after: f64| 100.0 * (1.0 - 2.0 * during / (before + after));
+            losses.push(loss(during.per_s, before.per_s, after.per_s));
+            cpu_losses.push(loss(during.per_cpu_s, before.per_cpu_s, after.per_cpu_s));
         }
-        if let Some(wild) = census.wild() {
-            bail!("the census says what cannot be: {wild}");
-        }
-        span = census.ended.time;
-        times.push(span.as_secs_f64() * 1e3);
-        cpu_times.push(census.ended.cpu_time.as_secs_f64() * 1e3);
-        peaks.push(census.ended.resident_peak_bytes as f64);
-        offs.push(census.off_percent()?);
-        rates.push(before.per_s);
-        let loss = |during: f64, before: f64, after: f64| 100.0 * (1.0 - 2.0 * during / (before + after));
-        losses.push(loss(during.per_s, before.per_s, after.per_s));
-        cpu_losses.push(loss(during.per_cpu_s, before.per_cpu_s, after.per_cpu_s));
+        work.push(Work {
+            name,
+            rate_per_s: median(&rates),
+            loss_percent: Spread::of(&losses),
+            loss_of_cpu_percent: Spread::of(&cpu_losses),
+        });
     }
     Ok(Results {
-        schema: "tracer.bench.census/1",
+        schema: "tracer.bench.census/2",
         machine: machine.done(),
         alternations,
         resident_bytes: process::resident_bytes(pid)?.0,
@@ -90,9 +111,7 @@ pub(crate) fn measure(options: &Options, alternations: u32) -> Result<Results> {
         census_cpu_ms: median(&cpu_times),
         resident_peak_bytes: median(&peaks) as u64,
         off_percent: offs.iter().copied().fold(0.0, f64::max),
-        rate_per_s: median(&rates),
-        loss_percent: median(&losses),
-        loss_of_cpu_percent: median(&cpu_losses),
+        work,
     })
 }
 
@@ -112,6 +131,11 @@ struct Rate {
 }
 
 impl Target {
+    fn turn_to(&mut self, work: &str) -> Result<()> {
+        self.0.tell(work)?;
+        self.0.line().map(drop)
+    }
+
     fn moment(&mut self) -> Result<Moment> {
         self.0.tell("")?;
         Moment::parse(&self.0.line()?)
@@ -146,18 +170,21 @@ impl Moment {
 /// The results as a person reads them.
 pub(crate) fn tables(results: &Results) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let percent = |value: f64| format!("{value:.2}");
-    let rows = [
+    let mut rows = vec![
         row("resident memory of the target", mib(results.resident_bytes)),
         row("chunks of malloc that it holds", number(results.chunk_count as f64)),
         row("time of a census, ms", number(results.census_ms)),
         row("its CPU time, ms", number(results.census_cpu_ms)),
         row("its memory, at most", mib(results.resident_peak_bytes)),
-        row("parts from resident memory, %, at most", percent(results.off_percent)),
-        row("allocations of the target a second, alone", number(results.rate_per_s)),
-        row("fewer while a census is taken, %", percent(results.loss_percent)),
-        row("fewer for each second of its CPU time, %", percent(results.loss_of_cpu_percent)),
+        row("parts from resident memory, %, at most", format!("{:.2}", results.off_percent)),
     ];
+    for Work { name, rate_per_s, loss_percent, loss_of_cpu_percent } in &results.work {
+        rows.extend([
+            row(&format!("{name} of the target a second, alone"), number(*rate_per_s)),
+            row("fewer while a census is taken, %", loss_percent.describe()),
+            row("fewer for each second of its CPU time, %", loss_of_cpu_percent.describe()),
+        ]);
+    }
     format!(
         "{}\nmedians of {}\n\n{}",
         results.machine.describe(),

@@ -265,7 +265,7 @@ impl Censuses {
     fn table(&self) -> String {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let rows = [
-            row("censuses, none with an error or a number that cannot be", self.count.to_string()),
+            row("censuses, none of which failed", self.count.to_string()),
             row("time of one, ms", number(self.median_ms)),
             row("the longest, ms", number(self.longest_ms)),
             row("its memory, at most", mib(self.resident_peak_bytes)),
