@@ -7,20 +7,30 @@
 
 use std::{io, panic, thread, time::Duration};
 
-/// How far the thread steps back, of 19: beside a busy thread of usual rank it has a quarter of the processor.
+/// How far a thread in the background steps back, of 19: beside a busy thread of usual rank it has a quarter of the processor.
 const NICENESS: i32 = 5;
-/// Time for which the thread keeps a processor that another one wants, the shortest that there is. Kernels before 6.12
+/// Time for which such a thread keeps a processor that another one wants, the shortest that there is. Kernels before 6.12
 /// have one time for all threads, some milliseconds, and ignore it.
 const SLICE: Duration = Duration::from_micros(100);
 
 /// Puts the calling thread, and threads that it starts from now on, into the background. This needs no capability;
 /// where the kernel refuses it, the thread goes on as it was.
 pub fn enter() {
+    give_way(NICENESS);
+}
+
+/// The same for work that must keep up with the process: the thread has as much of the processors as others have, but
+/// waits until it is its turn.
+pub fn wait_turns() {
+    give_way(0);
+}
+
+fn give_way(niceness: i32) {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
         sched_policy: libc::SCHED_BATCH as u32,
         sched_flags: 0,
-        sched_nice: NICENESS.max(rustix::process::getpriority_process(None).unwrap_or(0)),
+        sched_nice: niceness.max(rustix::process::getpriority_process(None).unwrap_or(0)),
         sched_priority: 0,
         sched_runtime: SLICE.as_nanos() as u64,
         sched_deadline: 0,
@@ -63,5 +73,18 @@ mod tests {
         assert_eq!(in_work, (libc::SCHED_BATCH, NICENESS.max(before.1)));
         assert_eq!(in_its_threads, Some(in_work));
         assert_eq!(rank(), before);
+    }
+
+    #[test]
+    fn who_waits_turns_keeps_its_share() {
+        let before = rank();
+        let waiting = thread::scope(|scope| {
+            let waiting = || {
+                wait_turns();
+                rank()
+            };
+            scope.spawn(waiting).join().ok()
+        });
+        assert_eq!(waiting, Some((libc::SCHED_BATCH, before.1.max(0))));
     }
 }

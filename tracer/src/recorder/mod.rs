@@ -62,7 +62,7 @@ use crate::{
         plan,
         probes::Detaching,
     },
-    process::{self, Pid, Target, clock::monotonic_ns},
+    process::{self, Pid, Target, background, clock::monotonic_ns},
     recording::{Header, JvmInfo, SessionInfo, TargetInfo, Writer},
 };
 
@@ -176,6 +176,7 @@ impl Recorder {
             ready,
         } = self;
         notify(ready);
+        background::wait_turns();
         let reason = event_loop::run(&mut capture, &mut notify, duration, exit, control)?;
         notify(Notice::Ending(reason));
         let (lost_count, detaching) = capture.finish(started_ns, reason, holders_pause, &mut notify)?;

@@ -13,7 +13,7 @@ use crate::{
     hotspot::Hotspot,
     ingest::event::{Nmethod, Stack},
     process::{
-        Module, Pid,
+        Module, Pid, background,
         privilege::{self, READING},
         read_budget::ReadBudget,
     },
@@ -110,6 +110,7 @@ fn serve(
     inbox: &Receiver<Request>,
     outbox: &Sender<SymbolizedStack>,
 ) {
+    background::wait_turns();
     let mut symbolizer = Symbolizer::new(pid);
     symbolizer.set_modules(modules);
     let _ = opened.send(());
