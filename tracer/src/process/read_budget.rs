@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use rustix::time::{ClockId, clock_gettime};
 use tracer_common::arch::PAGE_BYTES;
+
+use super::background;
+use super::clock::thread_cpu_ns;
 
 /// CPU time that any process may take, and more for each GiB that it really has in memory.
 const FIXED_NS: u64 = 2_000_000_000;
@@ -121,6 +123,7 @@ impl ReadBudget {
             end.store(thread_cpu_ns().saturating_add(allowed_ns(bytes)), Ordering::Relaxed);
             shared.kept.renew(kept_bytes(bytes));
             shared.is_spent.store(false, Ordering::Relaxed);
+            background::begin_anew();
         }
     }
 
@@ -170,6 +173,7 @@ impl ReadBudget {
             if before > 0 && before / READS_PER_LOOK == before.wrapping_add(counts) / READS_PER_LOOK {
                 return Ok(());
             }
+            background::pace();
             let now_ns = thread_cpu_ns();
             let is_over = match &shared.limit {
                 Limit::Moment(deadline) => Instant::now() >= *deadline,
@@ -233,11 +237,6 @@ fn own_bytes() -> Option<u64> {
     // size resident shared ...
     let (resident, shared) = (pages.nth(1)?.ok()?, pages.next()?.ok()?);
     Some(resident.saturating_sub(shared).saturating_mul(PAGE_BYTES))
-}
-
-fn thread_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use crate::{
     hotspot::{self, Hotspot, Symbols, stats::ConcurrentCycles},
     limits,
     process::{
-        Module, Pid, allocator, background, jvm, mapping,
+        Module, Pid, allocator, background,
+        clock::thread_cpu_ns,
+        jvm, mapping,
         memory::LiveMemory,
         module,
         pagemap::PageMap,
@@ -154,14 +156,6 @@ impl MemorySampler {
     }
 }
 
-/// CPU time of the calling thread. The cost of a sample for the target is the work it does, not how long it waits for a
-/// CPU.
-fn cpu_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let part = |part: i64| u64::try_from(part).unwrap_or_default();
-    part(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(time.tv_nsec))
-}
-
 /// Takes samples of one process.
 struct Observer {
     pid: Pid,
@@ -193,7 +187,8 @@ impl Observer {
     }
 
     fn sample(&mut self, request: &Request) -> Option<MemorySnapshot> {
-        let begun_ns = cpu_ns();
+        // The cost of a sample for the target is the work it does, not how long it waits for a CPU.
+        let begun_ns = thread_cpu_ns();
         self.budget.renew(Status::read(self.pid.leader()).map_or(0, |status| status.rss_bytes));
         self.follow();
         let memory = LiveMemory::open(self.pid).ok()?.within(&self.budget);
@@ -226,7 +221,7 @@ impl Observer {
         }
         let own = self.own_allocators.iter().filter_map(|&index| self.modules.get(index));
         let own_allocators = own.map(|module| module.path.clone()).collect();
-        let took_ns = cpu_ns().saturating_sub(begun_ns);
+        let took_ns = thread_cpu_ns().saturating_sub(begun_ns);
         tracing::debug!(
             took_ms = took_ns / 1_000_000,
             walked_heap = request.walks_heap,

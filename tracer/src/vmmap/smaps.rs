@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 
-use crate::process::Pid;
 use crate::process::mapping::{self, Mapping};
+use crate::process::{Pid, background};
 
 /// Lines read at most: a process has at most some 65,530 mappings (`vm.max_map_count`), unless the host
 /// allows more, and each has about 25 lines.
@@ -71,7 +71,10 @@ fn parse(text: impl BufRead) -> io::Result<Vec<Vma>> {
                 "Swap" => vma.usage.swap_bytes = bytes,
                 _ => {}
             },
-            _ => vmas.extend(mapping::parse(&line).into_iter().map(Vma::new)),
+            _ => {
+                background::pace();
+                vmas.extend(mapping::parse(&line).into_iter().map(Vma::new));
+            }
         }
     }
     // While it is read, a mapping that grew at its end can be told twice.
