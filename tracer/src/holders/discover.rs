@@ -103,6 +103,13 @@ pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
             hits.push(Hit { block, field, object, distance });
         }
     });
+    let stale = believed(&evidence, &mut hits);
+    Found { hits, walked, stale }
+}
+
+/// Keeps the hits of fields that are believed, and those that they prove. Gives the fields that have addresses of memory
+/// that was freed.
+fn believed(evidence: &HashMap<FieldId, Evidence>, hits: &mut Vec<Hit>) -> HashSet<FieldId> {
     let believed: HashMap<FieldId, u64> =
         evidence.iter().filter_map(|(field, evidence)| Some((*field, evidence.distance()?))).collect();
     let stale: HashSet<FieldId> =
@@ -115,5 +122,60 @@ pub(super) fn find(look: &mut MarkedHeap<'_, '_>, blocks: &Blocks) -> Found {
     hits.retain(|hit| {
         is_believed(hit) || !stale.contains(&hit.field) && proved.contains(&(hit.block, hit.distance))
     });
-    Found { hits, walked, stale }
+    stale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field of the class with this number.
+    fn field(class: u32) -> FieldId {
+        FieldId { class: ClassId::numbered(class), offset: 16 }
+    }
+
+    fn hit(block: usize, class: u32, distance: u64) -> Hit {
+        let object = Object { address: 8 * block as u64, class: ClassId::numbered(class), index: None };
+        Hit { block, field: field(class), object, distance }
+    }
+
+    /// What was met of a field with so many values, of which so many are stale, and these hits of large blocks.
+    fn evidence(values: u64, stale: u64, hits: &[Hit]) -> Evidence {
+        let mut evidence = Evidence { values, stale, ..Evidence::default() };
+        for hit in hits {
+            let (count, blocks) = evidence.by_distance.entry(hit.distance).or_default();
+            *count += 1;
+            blocks.insert(hit.block);
+        }
+        evidence
+    }
+
+    /// Of a thousand buffers, two have memory of their own, which their cleaners' field has, too: by the buffers' field
+    /// alone they would be chance.
+    #[test]
+    fn few_of_many_buffers_are_proved_by_their_cleaners() {
+        const BUFFER: u32 = 1;
+        const CLEANER: u32 = 2;
+        let kept = |stale: u64, distance: u64| {
+            let buffers = [hit(0, BUFFER, distance), hit(1, BUFFER, distance), hit(7, BUFFER, 0)];
+            let cleaners = [hit(0, CLEANER, 0), hit(1, CLEANER, 0)];
+            let all = HashMap::from([
+                (field(BUFFER), evidence(1000, stale, &buffers)),
+                (field(CLEANER), evidence(2, 0, &cleaners)),
+            ]);
+            let mut hits: Vec<Hit> = buffers.into_iter().chain(cleaners).collect();
+            let stale = believed(&all, &mut hits);
+            let kept = hits.iter().map(|hit| (hit.field, hit.block)).collect::<Vec<_>>();
+            (kept, stale.into_iter().collect::<Vec<_>>())
+        };
+        let cleaners = vec![(field(CLEANER), 0), (field(CLEANER), 1)];
+        let both = [vec![(field(BUFFER), 0), (field(BUFFER), 1)], cleaners.clone()].concat();
+        assert_eq!(kept(0, 0), (both, vec![]), "not the block that no cleaner has");
+        assert_eq!(kept(0, 16), (cleaners.clone(), vec![]), "another address in the same block");
+        assert_eq!(
+            kept(1, 0),
+            (cleaners, vec![field(BUFFER)]),
+            "a field that keeps addresses of freed memory"
+        );
+    }
 }

@@ -10,6 +10,12 @@ impl ClassId {
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// A class of no table, for tests.
+    #[cfg(test)]
+    pub fn numbered(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 /// A field that a class declares itself.
