@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use super::stopped::{Kinds, NoPages, Stopper, unheld};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{HeapCopy, Space, used_bytes};
+use crate::process::Pid;
 use crate::process::cpu_time;
 use crate::process::memory::BulkMemory;
+use crate::process::target::Status;
 use crate::process::urgent::{self, Urgent};
 
 /// Read to learn how fast memory is read, in so many parts: the program and others run on meanwhile and slow some down.
@@ -22,9 +24,12 @@ const MIN_SAMPLE_BYTES: u64 = 4 << 20;
 /// Time to stop one thread, to read its registers and stack, and to let it go; and time for everything else.
 const THREAD_NS: u64 = 33_000;
 const FIXED_NS: u64 = 300_000;
-/// Objects of a heap of which none was looked at, and memory for their classes and for the answer.
+/// Objects of a heap of which none was looked at, and memory for pages of the JVM's and for the answer.
 const USUAL_OBJECT_BYTES: u64 = 32;
 const REST_BYTES: u64 = 4 << 20;
+/// Memory for a thread's stack and registers, and for a handle of a loader with what is known of its class: measured.
+const THREAD_BYTES: u64 = 12 << 10;
+const HANDLE_BYTES: u64 = 300;
 /// Rate of reading memory where there is too little to learn it, bytes a second.
 const USUAL_RATE: f64 = 5e9;
 
@@ -46,13 +51,20 @@ pub(super) struct Speed {
     rate: f64,
     /// Mean time for which a thread of the process waits for a CPU.
     turn: Duration,
+    /// Handles of loaders: a class has one, and some have more.
+    handles: u64,
 }
 
 /// Tracer's own memory for a look at a heap of which so many bytes are copied: the copy, a bit for each word, eight bytes
 /// for each object (if their number is not known, they are of 32 bytes).
 pub(super) fn memory_bytes(copied_bytes: u64, objects: Option<u64>) -> u64 {
+    copied_bytes + beside_copy_bytes(copied_bytes, objects)
+}
+
+/// The same without the copy.
+fn beside_copy_bytes(copied_bytes: u64, objects: Option<u64>) -> u64 {
     let objects = objects.unwrap_or(copied_bytes / USUAL_OBJECT_BYTES);
-    copied_bytes + copied_bytes / 64 + 8 * objects + REST_BYTES
+    copied_bytes / 64 + 8 * objects + REST_BYTES
 }
 
 impl Stopper<'_> {
@@ -67,7 +79,7 @@ impl Stopper<'_> {
         // Everything but stacks and copy.
         unheld(|| self.access.spaces())?;
         self.access.uncopied(&spaces.used, &self.arrays);
-        unheld(|| self.access.roots(&[], &NoPages))?;
+        let handles = unheld(|| self.access.roots(&[], &NoPages))?.handle_count() as u64;
         let beside_copy = begin.elapsed();
         let sample = sample(&parts);
         copy.populate(&sample);
@@ -86,7 +98,7 @@ impl Stopper<'_> {
         tracing::debug!(?rates, "sampled");
         rates.sort_by(f64::total_cmp);
         let rate = rates.get(rates.len() / 2).copied().unwrap_or(USUAL_RATE);
-        let speed = Speed { beside_copy, rate, turn };
+        let speed = Speed { beside_copy, rate, turn, handles };
         tracing::debug!(?speed, "measured");
         Ok(speed)
     }
@@ -98,9 +110,14 @@ impl Stopper<'_> {
         let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
         let known = Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
         let pause = known + speed.turn + speed.beside_copy + copying;
-        // What was made ready and is no longer used was given all the same.
-        let idle_bytes = copy.populated_bytes().saturating_sub(copied);
-        let memory_bytes = self.memory_for(copied) + idle_bytes;
+        // What was made ready is given, with the rest of its huge pages, and so is what is no longer used.
+        let given = Status::read(Pid::own().leader()).map_or(self.own_bytes, |status| status.rss_bytes);
+        let to_give = copied.saturating_sub(copy.populated_bytes());
+        let memory_bytes = given
+            + to_give
+            + beside_copy_bytes(copied, self.arrays.objects_in(copied))
+            + threads * THREAD_BYTES
+            + speed.handles * HANDLE_BYTES;
         Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes }
     }
 }

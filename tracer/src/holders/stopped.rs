@@ -160,11 +160,7 @@ impl Stopper<'_> {
 
     /// Bytes of tracer's own memory for a look at these spaces.
     pub(super) fn memory_bytes(&self, spaces: &[Space]) -> u64 {
-        self.memory_for(used_bytes(&self.copied(spaces)))
-    }
-
-    /// The same for a copy of so many bytes.
-    pub(super) fn memory_for(&self, copied_bytes: u64) -> u64 {
+        let copied_bytes = used_bytes(&self.copied(spaces));
         self.own_bytes + memory_bytes(copied_bytes, self.arrays.objects_in(copied_bytes))
     }
 

@@ -1,6 +1,6 @@
 //! Pages of the target's memory, each read once: for tables whose thousands of names lie together.
 //!
-//! Only for what does not change while it is read (libjvm's constants), and thrown away after. At most 64 MiB are kept. A read
+//! Only for what does not change while it is read (libjvm's constants), and thrown away after. At most 64 MiB are kept, or what its user says. A read
 //! that a kept page answers counts against the budget as any other.
 
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use crate::process::memory::ProcessMemory;
 
 const PAGE_BYTES: usize = arch::PAGE_BYTES as usize;
 
-/// Pages that are kept; then all of them are forgotten.
+/// Pages that are kept at most; then all of them are forgotten.
 const MAX_PAGES: usize = 16 << 10;
 
 type Page = Box<[u8; PAGE_BYTES]>;
@@ -22,11 +22,17 @@ type Page = Box<[u8; PAGE_BYTES]>;
 pub(super) struct Pages<'a> {
     memory: &'a dyn ProcessMemory,
     pages: RefCell<HashMap<u64, Option<Page>>>,
+    max_pages: usize,
 }
 
 impl<'a> Pages<'a> {
     pub(super) fn new(memory: &'a dyn ProcessMemory) -> Self {
-        Self { memory, pages: RefCell::default() }
+        Self::keeping(MAX_PAGES, memory)
+    }
+
+    /// Keeps so many pages.
+    pub(super) fn keeping(max_pages: usize, memory: &'a dyn ProcessMemory) -> Self {
+        Self { memory, pages: RefCell::default(), max_pages }
     }
 
     /// Copies what of `[address, ..)` lies in one page into `buffer`; gives how many bytes.
@@ -34,7 +40,7 @@ impl<'a> Pages<'a> {
         let offset = (address % PAGE_BYTES as u64) as usize;
         let start = address - offset as u64;
         let mut pages = self.pages.borrow_mut();
-        if pages.len() >= MAX_PAGES && !pages.contains_key(&start) {
+        if pages.len() >= self.max_pages && !pages.contains_key(&start) {
             pages.clear();
         }
         let page = pages.entry(start).or_insert_with(|| {
@@ -110,6 +116,11 @@ mod tests {
             assert_eq!(pages.read_u8(page * PAGE_BYTES as u64).expect("a page"), 7);
         }
         assert_eq!(pages.pages.borrow().len(), 2);
+        let pages = Pages::keeping(3, &memory);
+        for page in 0..4 {
+            assert_eq!(pages.read_u8(page * PAGE_BYTES as u64).expect("a page"), 7);
+            assert_eq!(pages.pages.borrow().len(), [1, 2, 3, 1][page as usize]);
+        }
         // A list that is its own next lies in one page: the pages alone would give it for ever.
         let memory = Endless(ReadBudget::until(Instant::now(), 0));
         let pages = Pages::new(&memory);

@@ -82,6 +82,9 @@ impl From<ReadError> for HeapError {
     }
 }
 
+/// Pages of the JVM's memory that are kept while classes are read: those of a few thousand classes are many times as many.
+const CLASS_PAGES: usize = 1 << 10;
+
 /// The heap of one JVM.
 pub struct HeapAccess<'a> {
     reader: Reader<'a>,
@@ -211,7 +214,7 @@ impl HeapAccess<'_> {
         then: impl FnOnce(&mut MarkedHeap<'_, '_>) -> T,
     ) -> Result<T, HeapError> {
         self.memory.allow_marking(used_bytes(copy.spaces()));
-        let pages = Pages::new(self.memory);
+        let pages = Pages::keeping(CLASS_PAGES, self.memory);
         let source = JvmClasses::new(self, Reader::new(&pages), copy, std::mem::take(&mut roots.handles));
         let mut classes = ClassTable::new(self.shape, self.mirror, &source);
         let threads = roots.threads.iter().map(|thread| thread.object).collect();

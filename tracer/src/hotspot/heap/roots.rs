@@ -83,6 +83,13 @@ pub struct Roots {
     pub(super) mapped: Arc<[Range<u64>]>,
 }
 
+impl Roots {
+    /// Number of the handles of all loaders.
+    pub fn handle_count(&self) -> usize {
+        self.handles.len()
+    }
+}
+
 /// References that a loader holds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoaderRoots {
