@@ -27,7 +27,8 @@ const FIXED_NS: u64 = 300_000;
 /// Objects of a heap of which none was looked at, and memory for pages of the JVM's and for the answer.
 const USUAL_OBJECT_BYTES: u64 = 32;
 const REST_BYTES: u64 = 4 << 20;
-/// Memory for a thread's stack and registers, and for a handle of a loader with what is known of its class: measured.
+/// Memory for a thread's stack and registers, as 1,000 idle ones took; and for a handle of a loader with what is known of
+/// its class, an estimate.
 const THREAD_BYTES: u64 = 12 << 10;
 const HANDLE_BYTES: u64 = 300;
 /// Rate of reading memory where there is too little to learn it, bytes a second.
