@@ -1,14 +1,15 @@
 //! A part of the target's memory, read in bulk: what a walk over chunks looks through.
 //!
-//! Holds at most 1 MiB. Where chunks are large, and most of what would be read is skipped, it reads
-//! less at a time. Only resident pages are read.
+//! Holds at most 2 MiB, for which the kernel takes the lock of the process's memory once to tell the pages, and once to
+//! copy them. Where chunks are large, and most of what would be read is skipped, it reads less at a time. Only resident
+//! pages are read.
 
 use tracer_common::arch::PAGE_BYTES;
 
 use super::source::HeapSource;
 use crate::process::pagemap::PageState;
 
-const MAX_PAGES: usize = 256;
+const MAX_PAGES: usize = 512;
 
 /// Reason why memory is not seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

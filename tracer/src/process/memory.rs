@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use tracer_common::arch::PAGE_BYTES;
+
 use super::Pid;
 use super::read_budget::ReadBudget;
 
@@ -79,9 +81,13 @@ impl<T: ProcessMemory + ?Sized> ProcessMemory for Arc<T> {
 
 /// A live process, through `/proc/PID/mem`: one descriptor, valid for that process alone even when
 /// its pid is used again.
+///
+/// There the kernel takes the lock of the process's memory for each page. So what is longer is read by [`BulkMemory`],
+/// which takes it once for a thousand: threads that map and unmap wait for it.
 #[derive(Debug)]
 pub struct LiveMemory {
     file: File,
+    bulk: BulkMemory,
     budget: ReadBudget,
 }
 
@@ -91,7 +97,8 @@ impl LiveMemory {
     /// # Errors
     /// No such process, or not permitted (needs CAP_SYS_PTRACE).
     pub fn open(pid: Pid) -> io::Result<Self> {
-        Ok(Self { file: File::open(pid.path("mem"))?, budget: ReadBudget::default() })
+        let file = File::open(pid.path("mem"))?;
+        Ok(Self { file, bulk: BulkMemory::new(pid), budget: ReadBudget::default() })
     }
 
     /// Takes every read from `budget`; when that is spent, each fails.
@@ -99,11 +106,22 @@ impl LiveMemory {
     pub fn within(self, budget: &ReadBudget) -> Self {
         Self { budget: budget.clone(), ..self }
     }
+
+    /// Reads several pages with one lock.
+    fn read_in_bulk(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.bulk.read(address, buffer)?;
+        // If the process's memory is still there, its pid was not another's, and it executed no other program.
+        let last = address.checked_add(buffer.len() as u64 - 1).ok_or(io::ErrorKind::InvalidInput)?;
+        self.file.read_exact_at(&mut [0], last)
+    }
 }
 
 impl ProcessMemory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.budget.read(buffer.len())?;
+        if buffer.len() > PAGE_BYTES as usize && self.read_in_bulk(address, buffer).is_ok() {
+            return Ok(());
+        }
         self.file.read_exact_at(buffer, address)
     }
 
