@@ -9,7 +9,7 @@ use super::destination::{Destination, DestinationArgs};
 use super::failure::Failure;
 use super::format::{Format, by_ending, plain_formats};
 use super::values;
-use crate::output::Screen;
+use crate::output::{Screen, json_text};
 
 /// The flags.
 #[derive(Clone, Debug, Default, Args)]
@@ -73,10 +73,7 @@ impl Plain {
     pub(super) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
         let pretty = self.to.pretty;
         self.to.write(&mut io::BufWriter::new(io::stdout().lock()), |mut out| {
-            match pretty {
-                true => serde_json::to_writer_pretty(&mut out, value)?,
-                false => serde_json::to_writer(&mut out, value)?,
-            }
+            json_text::write(&mut out, value, pretty)?;
             out.write_all(b"\n")
         })
     }

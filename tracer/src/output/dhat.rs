@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::calls::Calls;
 use super::stacks::{missing_root, source};
-use super::{Options, filtered, label};
+use super::{Options, filtered, json_text, label};
 use crate::process::Pid;
 use crate::profile::{Profile, Site, SiteFrame};
 
@@ -98,7 +98,7 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         pps: points,
         ftbl: frames.names,
     };
-    serde_json::to_writer(&mut *out, &file)?;
+    json_text::write(&mut *out, &file, false)?;
     out.write_all(b"\n")
 }
 

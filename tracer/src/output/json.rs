@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::Options;
+use super::{Options, json_text};
 use crate::process::Target;
 use crate::profile::Profile;
 
@@ -30,6 +30,6 @@ pub fn render(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::
         profile.sites.truncate(top);
         profile
     });
-    serde_json::to_writer_pretty(&mut *out, shortened.as_ref().unwrap_or(profile))?;
+    json_text::write(&mut *out, shortened.as_ref().unwrap_or(profile), true)?;
     out.write_all(b"\n")
 }

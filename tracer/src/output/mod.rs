@@ -20,6 +20,7 @@ pub mod folded;
 pub mod holders;
 pub mod html;
 pub mod json;
+pub mod json_text;
 mod kind;
 mod label;
 mod limits;

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 pub use self::flamegraph::render as flamegraph;
 pub use self::stacks::folded;
 pub use self::text::render as text;
-use super::Options;
+use super::{Options, json_text};
 use crate::profile::diff::Diff;
 
 /// Writes all of it as JSON; with `options.top`, only so many sites.
@@ -24,7 +24,7 @@ pub fn json(diff: &Diff, options: &Options, out: &mut dyn Write) -> io::Result<(
         diff.sites.truncate(top);
         diff
     });
-    serde_json::to_writer_pretty(&mut *out, shortened.as_ref().unwrap_or(diff))?;
+    json_text::write(&mut *out, shortened.as_ref().unwrap_or(diff), true)?;
     out.write_all(b"\n")
 }
 

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::json_text;
 use super::pieces::Pieces;
 
 pub use self::diff::render as diff;
@@ -21,12 +22,7 @@ pub use self::report::render as report;
 /// Writes a document in one line, or indented.
 fn write(document: &impl Serialize, pretty: bool, out: &mut dyn Write) -> io::Result<()> {
     let mut pieces = Pieces::new(out);
-    let done = if pretty {
-        serde_json::to_writer_pretty(&mut pieces, document)
-    } else {
-        serde_json::to_writer(&mut pieces, document)
-    };
-    done?;
+    json_text::write(&mut pieces, document, pretty)?;
     pieces.write_all(b"\n")?;
     pieces.flush()
 }
