@@ -140,6 +140,8 @@ pub struct Features {
     pub lockdown_confidentiality: bool,
     /// Files that this process may have open, if it raises its limit as far as it can.
     pub open_files: u64,
+    /// Address space that this process may have, bytes.
+    pub address_space_bytes: u64,
 }
 
 /// The version of a kernel.
@@ -193,6 +195,7 @@ impl Features {
             }),
             lockdown_confidentiality: text("/sys/kernel/security/lockdown").contains("[confidentiality]"),
             open_files,
+            address_space_bytes: address_space_bytes(),
         }
     }
 
@@ -223,6 +226,12 @@ fn raise_open_files() -> u64 {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
     limit.unwrap_or(u64::MAX)
+}
+
+/// Address space that this process may have, bytes. It is not raised: a program that is started would have it, too.
+fn address_space_bytes() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::As).current.unwrap_or(u64::MAX)
 }
 
 /// Judges `/proc/self/mounts` and `/proc/filesystems`.

@@ -3,6 +3,7 @@
 use super::{Capabilities, Features, Tracefs, Version};
 use crate::arch;
 use crate::probe::mapping_calls::SeenAt;
+use crate::units;
 
 /// A requirement, and whether it is met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl Features {
             self.tracefs_requirement(),
             self.lockdown(),
             self.descriptors(),
+            self.address_space(),
             self.measurement(),
         ]
     }
@@ -237,6 +239,27 @@ impl Features {
             NEEDED.. => Requirement::met(id, title, found),
             _ => {
                 Requirement::lacking(id, title, Status::Missing, found, "raise the limit: `ulimit -Hn 1024`")
+            }
+        }
+    }
+
+    /// Memory that is refused in the middle would abort this process.
+    fn address_space(&self) -> Requirement {
+        // A recording of a small JVM was seen to need between 500 and 600 MB: tables, threads, the target's libraries.
+        const NEEDED_BYTES: u64 = 1 << 30;
+        let (id, title) = ("address-space", "a gigabyte of address space");
+        match self.address_space_bytes {
+            u64::MAX => Requirement::met(id, title, "unlimited"),
+            limit @ NEEDED_BYTES.. => Requirement::met(id, title, units::bytes(limit)),
+            limit => {
+                let found = format!("{} for this process", units::bytes(limit));
+                Requirement::lacking(
+                    id,
+                    title,
+                    Status::Missing,
+                    found,
+                    "raise the limit: `ulimit -v unlimited`",
+                )
             }
         }
     }

@@ -14,6 +14,7 @@ fn good() -> Features {
         tracefs: Tracefs::Mounted("/sys/kernel/tracing".into()),
         lockdown_confidentiality: false,
         open_files: 1024,
+        address_space_bytes: u64::MAX,
     }
 }
 
@@ -50,6 +51,8 @@ fn each_lack_is_named_alone() {
     assert_eq!(with(|f| f.tracefs = Tracefs::Unreadable("/t".into())), ["tracefs"]);
     assert_eq!(with(|f| f.lockdown_confidentiality = true), ["lockdown"]);
     assert_eq!(with(|f| f.open_files = 255), ["open-files"]);
+    assert_eq!(with(|f| f.address_space_bytes = 600_000 << 10), ["address-space"]);
+    assert!(with(|f| f.address_space_bytes = 1 << 30).is_empty());
     assert!(with(|f| f.tracefs = Tracefs::NotMounted).is_empty());
     let traced = |f: &mut Features| (f.mapping_calls, f.tracefs) = (SeenAt::Functions, Tracefs::Absent);
     assert!(with(traced).is_empty());
@@ -121,5 +124,5 @@ fn where_tracefs_is() {
 fn this_host() {
     let features = Features::read();
     assert!(features.version().major > 2, "{features:?}");
-    assert_eq!(features.requirements().len(), 11);
+    assert_eq!(features.requirements().len(), 12);
 }
