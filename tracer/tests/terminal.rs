@@ -100,7 +100,8 @@ impl Terminal {
         let deadline = Instant::now() + LIMIT;
         loop {
             let rest = self.seen.get(after..).unwrap_or_default();
-            let mut parts = rest.split('\r').filter_map(|part| part.strip_suffix("\x1b[K"));
+            // The first part may be the end of a line that was being written.
+            let mut parts = rest.split('\r').skip(1).filter_map(|part| part.strip_suffix("\x1b[K"));
             let narrow = parts.find(|part| part.trim_start_matches("\x1b[J").chars().count() < 30);
             if let Some(narrow) = narrow {
                 return narrow.trim_start_matches("\x1b[J").to_owned();
