@@ -94,13 +94,12 @@ impl Arena {
     }
 
     /// The arena at `address`, which another one leads to. Threads that allocate all the time change most bins
-    /// while they are looked at, so links need only lead to memory.
+    /// while they are looked at, so links need only lead to memory, which is not read for it.
     pub(super) fn prove_known(source: &HeapSource<'_>, address: u64, form: Form) -> Option<Self> {
         let leads_to_memory = |source: &HeapSource<'_>, forward: u64, back: u64, _: u64| {
-            [forward, back].into_iter().all(|chunk| chunk.is_multiple_of(8) && source.word(chunk).is_some())
+            [forward, back].into_iter().all(|chunk| chunk.is_multiple_of(8) && source.is_there(chunk))
         };
-        Self::prove_once(source, address, form, is_linked)
-            .or_else(|| (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form, leads_to_memory)))
+        (0..ATTEMPTS).find_map(|_| Self::prove_once(source, address, form, leads_to_memory))
     }
 
     /// `is_filled`: can a bin that is not empty have these links, forward and back, to be at this address?
@@ -133,9 +132,9 @@ impl Arena {
             && system <= max_system
             && max_system <= MAX_SYSTEM
             && next.is_multiple_of(8)
-            && source.word(next).is_some()
+            && source.is_there(next)
             && top.is_multiple_of(8)
-            && source.word(top).is_some();
+            && source.is_there(top);
         let fast_bins = match form {
             Form::FastBins => source.words(address + 8 * FAST_BINS)?,
             Form::Plain => [0; FAST_BIN_COUNT],
@@ -152,9 +151,9 @@ impl Arena {
         })
     }
 
-    /// Address at which an arena at `address` would say that the next one is.
-    pub(super) fn next_of(source: &HeapSource<'_>, address: u64, form: Form) -> Option<u64> {
-        source.word(address.checked_add(form.bytes_to_top() + 8 * NEXT as u64)?)
+    /// Address at which an arena at `address` says where the next one is.
+    pub(super) fn next_pointer(address: u64, form: Form) -> Option<u64> {
+        address.checked_add(form.bytes_to_top() + 8 * NEXT as u64)
     }
 
     /// The address of the bin's links when it is empty: what the search looks for.

@@ -100,9 +100,12 @@ fn main_arenas(source: &HeapSource<'_>, mapping: &Mapping) -> Vec<(Arena, Range<
             let main = Arena::prove_known(source, *address, form).filter(is_main)?;
             ring(source, &main).filter(|(_, is_whole)| *is_whole).map(|_| main)
         };
+        let next_of = |address: u64| {
+            let pointer = Arena::next_pointer(address, form)?.checked_sub(mapping.start)?;
+            words.get(usize::try_from(pointer / 8).ok()?).copied()
+        };
         let leads_on = |address: &&u64| {
-            Arena::next_of(source, **address, form)
-                .is_some_and(|next| next == **address || is_first_in_heap(source, next))
+            next_of(**address).is_some_and(|next| next == **address || is_first_in_heap(source, next))
         };
         places.iter().filter(leads_on).find_map(ringed).or_else(|| {
             places.iter().find_map(|address| Arena::prove(source, *address, form).filter(is_main))

@@ -48,6 +48,12 @@ impl HeapSource<'_> {
         self.mappings.get(after.checked_sub(1)?).filter(|mapping| address < mapping.end)
     }
 
+    /// Is there a word at `address`? Memory that came after the mappings were told is asked itself.
+    pub(super) fn is_there(&self, address: u64) -> bool {
+        let is_mapped = self.mapping(address).is_some_and(|mapping| mapping.readable);
+        is_mapped || self.word(address).is_some()
+    }
+
     /// Can `address` be a chunk of a heap: aligned, and in private writable memory?
     pub(super) fn is_writable(&self, address: u64) -> bool {
         address.is_multiple_of(16)
