@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::fixture::{c_program, fetched_java, jdk_home};
-use common::recorder::Recorder;
+use common::process::Process;
+use common::recorder::{Recorder, assert_text_untouched};
 use common::report::{Totals, assert_sound, number, rows};
 use common::state::{all_threads_are, state};
 use common::wait::wait_for;
@@ -88,4 +89,30 @@ fn a_program_that_aborts_is_read_before_it_is_gone() {
     let parts = rows(&report["memory"], "parts");
     let live = parts.iter().find(|part| part["id"] == "malloc-live").expect("what is live");
     assert!(number(live, "resident_bytes") >= 50_000_009, "{parts:#?}");
+}
+
+/// What executes another program is recorded until then, and nothing of the other one is taken for it.
+#[test]
+fn a_program_that_becomes_another_one_is_left_alone() {
+    let Some(_turn) = common::privileged() else { return };
+    let script = "kept=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; read line; exec cat";
+    let (mut process, mut stdout, _stderr) = Process::start(Command::new("bash").args(["-c", script]));
+    stdout.until("ready");
+    let recorder = Recorder::attach(process.pid(), "launch-exec", &[]);
+    thread::sleep(Duration::from_millis(1_500));
+    process.tell("go on");
+    let recording = recorder.wait();
+    assert_eq!(recording.status.code(), Some(0), "{}", recording.stderr);
+    process.tell("still here");
+    assert_eq!(stdout.next(), "still here");
+    assert_text_untouched(process.pid());
+    process.close_stdin();
+    assert_eq!(process.wait().code(), Some(0));
+
+    assert!(recording.stdout.contains("target became another program"), "{}", recording.stdout);
+    let report = recording.report();
+    assert_sound(&report);
+    // `cat` has not as much.
+    assert!(number(&report["memory"], "rss_bytes") > 20_000_000, "{:#}", report["memory"]);
+    assert!(report["census"]["end"]["census"].is_null(), "{:#}", report["census"]["end"]);
 }

@@ -287,8 +287,14 @@ impl Capture {
         holders_pause: Option<Duration>,
         notify: &mut Notify,
     ) -> Result<(u64, Detaching), RecordError> {
+        // Nothing of the recorded program is left to be looked at.
+        let is_replaced = reason == EndReason::TargetReplaced;
         let (holders, moment) = match holders_pause {
-            Some(max_pause) => self.look_for_holders(max_pause, notify)?,
+            Some(max_pause) if !is_replaced => self.look_for_holders(max_pause, notify)?,
+            Some(_) => {
+                self.writer.note("who holds what was not asked: the target became another program")?;
+                (None, None)
+            }
             None => (None, None),
         };
         let switched = self.attached.set_enabled(false);
@@ -296,8 +302,13 @@ impl Capture {
         drop(moment);
         switched?;
         self.note_deafness(reason)?;
-        self.memory.ask_last(end_ns);
-        self.censuses.session_ended(end_ns);
+        if is_replaced {
+            self.memory.target_replaced();
+            self.censuses.target_replaced(end_ns, &mut self.writer)?;
+        } else {
+            self.memory.ask_last(end_ns);
+            self.censuses.session_ended(end_ns);
+        }
         let detaching = self.attached.probes.detach();
         let agree = self.attached.tables.settle().map_err(|error| RecordError::unreadable(&error))?;
         if !agree {

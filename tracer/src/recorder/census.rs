@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{RecordError, monotonic_ns};
+use super::{EndReason, RecordError, monotonic_ns};
 use crate::process::{
     Pid, background,
     privilege::{self, READING},
@@ -63,6 +63,18 @@ impl Censuses {
     pub(super) fn session_ended(&mut self, time_ns: u64) {
         let start = || PendingCensus::start(self.pid, CensusMoment::End, time_ns);
         self.last = self.wanted.then(start);
+    }
+
+    /// The target became another program, which the last census would be of: notes that there is none.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub(super) fn target_replaced(&self, time_ns: u64, writer: &mut Writer) -> Result<(), RecordError> {
+        if self.wanted {
+            let census = Err(EndReason::TargetReplaced.as_str().to_owned());
+            writer.census(&RecordedCensus { moment: CensusMoment::End, time_ns, census })?;
+        }
+        Ok(())
     }
 
     /// Writes every census that is not written, and waits for it where necessary.

@@ -57,6 +57,11 @@ impl MemoryRecord {
         self.sampler.ask_last(time_ns);
     }
 
+    /// What is under way may be of the program that the target became: it is dropped.
+    pub(super) fn target_replaced(&mut self) {
+        self.sampler.forget();
+    }
+
     /// Writes the last snapshot, or else what is known without one.
     ///
     /// # Errors

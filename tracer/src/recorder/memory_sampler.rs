@@ -119,6 +119,11 @@ impl MemorySampler {
         self.ask(now_ns, true);
     }
 
+    /// Drops what is under way: there is no last sample.
+    pub(super) fn forget(&mut self) {
+        self.under_way = false;
+    }
+
     /// The sample that was asked for at `now_ns`, or else one that was under way. `None` if the process is
     /// gone, or too large to be read in time.
     pub(super) fn last(&mut self, now_ns: u64) -> Option<MemorySnapshot> {

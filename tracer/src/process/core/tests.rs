@@ -66,6 +66,26 @@ fn segments_that_cannot_be_are_left_out() {
 
 /// More segments than the file's header can count: the first section header has their number, wherever it says.
 #[test]
+fn nothing_is_read_of_a_core_when_the_budget_is_spent() {
+    let file = core(&[(PT_LOAD, 0, 2 << 20, 1 << 30, 1 << 30)], 1 << 30);
+    let open = || Core::open(file.path()).expect("a core");
+    let moment = std::time::Instant::now();
+    let (spent, left) =
+        (ReadBudget::until(moment, 0), ReadBudget::until(moment + std::time::Duration::from_secs(1800), 0));
+    for (budget, is_over) in [(spent, true), (left, false)] {
+        let core = open().within(&budget);
+        let read = core.read(2 << 20, &mut [0; 8]);
+        let pages = core.pages(2 << 20, &mut [PageState::Absent; 2]);
+        let skip = core.skip_absent(2 << 20, 3 << 20).map(drop);
+        for result in [read, pages, skip] {
+            let kind = result.err().map(|error| error.kind());
+            assert_eq!(kind, is_over.then_some(io::ErrorKind::TimedOut));
+        }
+        assert_eq!(budget.cut_short().is_some(), is_over);
+    }
+}
+
+#[test]
 fn a_core_of_very_many_mappings_is_read() {
     let pages =
         |count: u64| (0..count).map(|page| (PT_LOAD, 0, (page + 1) << 13, 4096, 4096)).collect::<Vec<_>>();
