@@ -102,6 +102,18 @@ fn found_by_the_library_s_symbols() {
     assert_exact(&library);
 }
 
+/// mimalloc's functions have names of their own, which a program that is linked with it calls.
+#[test]
+fn found_by_the_names_of_mimalloc() {
+    let Some(_turn) = common::privileged() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = library(folder.path(), &["-DMIMALLOC"]);
+    assert_exact(&library);
+    run(Command::new("strip").arg(&library));
+    let traced = trace(&library, &["unseen"]);
+    assert!(traced.notes.contains(NOTE) && traced.notes.contains("mimalloc"), "{}", traced.notes);
+}
+
 /// Debian's compiler gives a build id; without one, the link's checksum must be right.
 #[test]
 fn found_by_the_symbols_of_a_debug_file() {

@@ -102,4 +102,40 @@ impl Function {
             _ => None,
         }
     }
+
+    /// mimalloc's own interface beside the C names, without its prefix `mi_`. Functions that take a heap first are not
+    /// among it: those here call them. Source: mimalloc 1.7 to 3.1, `include/mimalloc.h`.
+    pub fn of_mimalloc_name(name: &[u8]) -> Option<Self> {
+        match name {
+            // (size), (size, alignment), (size, alignment, offset)
+            b"malloc_small"
+            | b"zalloc_small"
+            | b"zalloc"
+            | b"malloc_aligned"
+            | b"malloc_aligned_at"
+            | b"zalloc_aligned"
+            | b"zalloc_aligned_at"
+            | b"new"
+            | b"new_aligned"
+            | b"new_nothrow"
+            | b"new_aligned_nothrow" => Some(Self::Malloc),
+            // (count, size), with an alignment and an offset behind
+            b"mallocn" | b"calloc_aligned" | b"calloc_aligned_at" | b"new_n" => Some(Self::Calloc),
+            // (pointer, size), with an alignment and an offset behind
+            b"realloc_aligned"
+            | b"realloc_aligned_at"
+            | b"reallocf"
+            | b"rezalloc"
+            | b"rezalloc_aligned"
+            | b"rezalloc_aligned_at"
+            | b"new_realloc" => Some(Self::Realloc),
+            // (pointer, count, size), with an alignment and an offset behind
+            b"reallocn" | b"recalloc" | b"recalloc_aligned" | b"recalloc_aligned_at" | b"new_reallocn" => {
+                Some(Self::Reallocarray)
+            }
+            // (pointer), and what else is told of it
+            b"cfree" | b"free_size" | b"free_aligned" | b"free_size_aligned" => Some(Self::Free),
+            _ => None,
+        }
+    }
 }

@@ -22,9 +22,11 @@ use crate::process::module::Module;
 const KNOWN: [(&str, &[&str]); 3] = [
     // `_rjem_`: as Rust's tikv-jemallocator builds it.
     ("jemalloc", &["je_", "_rjem_"]),
-    ("mimalloc", &[]),
+    ("mimalloc", &[MIMALLOC_PREFIX]),
     ("tcmalloc", &[]),
 ];
+/// mimalloc's functions have names of their own, and more of them than the family.
+const MIMALLOC_PREFIX: &str = "mi_";
 /// The beginning of their messages. Written so that this program does not contain it itself.
 static MESSAGES: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("(?-u)<(jemalloc)[>]: |(mimalloc)[:] |(tcmalloc)[:] ").ok());
@@ -115,7 +117,9 @@ pub(super) fn is_in(pid: Pid, module: &Module) -> bool {
 fn family(elf: &Elf, symbols: &Symbols, prefix: &str) -> Vec<Private> {
     let private = |symbol: Symbol<'_>| {
         let name = symbol.name.strip_prefix(prefix.as_bytes())?;
-        let function = Function::of_symbol(name).or_else(|| Function::of_allocator_symbol(name))?;
+        let function = Function::of_symbol(name)
+            .or_else(|| Function::of_allocator_symbol(name))
+            .or_else(|| Function::of_mimalloc_name(name).filter(|_| prefix == MIMALLOC_PREFIX))?;
         let is_code = symbol.kind == Symbol::FUNCTION && symbol.section != 0 && symbol.size > 0;
         Some(Private {
             function,
