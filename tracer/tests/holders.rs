@@ -11,6 +11,8 @@ mod containers;
 mod hosts;
 #[path = "holders/libraries.rs"]
 mod libraries;
+#[path = "holders/predicted.rs"]
+mod predicted;
 #[path = "holders/tables.rs"]
 mod tables;
 

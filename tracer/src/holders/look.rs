@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::blocks::Blocks;
 use super::closure::{self, Closures};
-use super::prediction::{self, foresee};
+use super::prediction::{Kept, foresee};
 use super::stopped::{self, Kinds, Stopper};
 use super::verdict::{Verdicts, verdicts};
 use super::{DataQuality, Holders, HoldersError, Method, Notice, Options, Pause};
@@ -73,11 +73,13 @@ fn of_live(
         residency: &residency,
         max_pause: options.max_pause,
         arrays: LargeArrays::default(),
+        handles: 0,
         own_bytes: Status::read(Pid::own().leader()).map_or(0, |status| status.rss_bytes),
         waits: cpu_time::waits(pid),
     };
     stopper.refuse_absent(&spaces.used)?;
     stopper.note_arrays(&spaces.used);
+    stopper.count_handles()?;
     let needed = stopper.memory_bytes(&spaces.used);
     refuse_memory(needed, options.max_memory_bytes)?;
     // The heap may grow meanwhile.
@@ -174,14 +176,16 @@ pub fn of_image(hotspot: &Hotspot, image: &Image<'_>, options: &Options) -> Resu
     }
     let spaces = access.spaces()?;
     let used = used_bytes(&spaces.used);
-    refuse_memory(prediction::memory_bytes(used, None), options.max_memory_bytes)?;
+    let roots = access.roots(image.threads, image.residency)?;
+    let (threads, handles) = (image.threads.len() as u64, roots.handle_count() as u64);
+    let needed = Kept { objects: None, threads, handles }.bytes_with_copy(used);
+    refuse_memory(needed, options.max_memory_bytes)?;
     stopped::refuse_absent(image.residency, &spaces.used, 0)?;
-    image.memory.allow_memory(prediction::memory_bytes(used, None));
+    image.memory.allow_memory(needed);
     let mut copy =
         HeapCopy::reserve(spaces.extent.clone()).map_err(|error| HoldersError::Refused(error.to_string()))?;
     copy.fill(image.memory, &spaces.used, &[], &|| true)
         .map_err(|error| HoldersError::Refused(format!("the Java heap cannot be read: {error}")))?;
-    let roots = access.roots(image.threads, image.residency)?;
     let blocks = blocks_of(image.memory, image.residency, image.mappings, &java_heap(hotspot))?;
     let verdicts = access.look(&copy, roots, |look| verdicts(look, None, &blocks, &blocks))?;
     if !verdicts.quality.is_consistent() {

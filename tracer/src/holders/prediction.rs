@@ -18,7 +18,8 @@ use crate::process::urgent::{self, Urgent};
 /// Read to learn how fast memory is read, in so many parts: the program and others run on meanwhile and slow some down.
 const SAMPLE_BYTES: u64 = 128 << 20;
 const SAMPLE_PARTS: usize = 8;
-const SAMPLE_PIECE_BYTES: u64 = 1 << 20;
+/// A huge page: that is what the kernel gives of the copy at once.
+const SAMPLE_PIECE_BYTES: u64 = 2 << 20;
 /// Least bytes of which a rate is learned.
 const MIN_SAMPLE_BYTES: u64 = 4 << 20;
 /// Time to stop one thread, to read its registers and stack, and to let it go; and time for everything else.
@@ -52,20 +53,33 @@ pub(super) struct Speed {
     rate: f64,
     /// Mean time for which a thread of the process waits for a CPU.
     turn: Duration,
+}
+
+/// What is kept beside the copy of a heap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Objects in the copy; if their number is not known, they are of 32 bytes.
+    pub(super) objects: Option<u64>,
+    pub(super) threads: u64,
     /// Handles of loaders: a class has one, and some have more.
-    handles: u64,
+    pub(super) handles: u64,
 }
 
-/// Tracer's own memory for a look at a heap of which so many bytes are copied: the copy, a bit for each word, eight bytes
-/// for each object (if their number is not known, they are of 32 bytes).
-pub(super) fn memory_bytes(copied_bytes: u64, objects: Option<u64>) -> u64 {
-    copied_bytes + beside_copy_bytes(copied_bytes, objects)
-}
+impl Kept {
+    /// Bytes beside a copy of so many: a bit for each word, eight bytes for each object, and the rest.
+    fn bytes(self, copied_bytes: u64) -> u64 {
+        let objects = self.objects.unwrap_or(copied_bytes / USUAL_OBJECT_BYTES);
+        copied_bytes / 64
+            + 8 * objects
+            + self.threads.saturating_mul(THREAD_BYTES)
+            + self.handles.saturating_mul(HANDLE_BYTES)
+            + REST_BYTES
+    }
 
-/// The same without the copy.
-fn beside_copy_bytes(copied_bytes: u64, objects: Option<u64>) -> u64 {
-    let objects = objects.unwrap_or(copied_bytes / USUAL_OBJECT_BYTES);
-    copied_bytes / 64 + 8 * objects + REST_BYTES
+    /// Tracer's own memory for a look at a heap of which so many bytes are copied.
+    pub(super) fn bytes_with_copy(self, copied_bytes: u64) -> u64 {
+        copied_bytes.saturating_add(self.bytes(copied_bytes))
+    }
 }
 
 impl Stopper<'_> {
@@ -80,7 +94,7 @@ impl Stopper<'_> {
         // Everything but stacks and copy.
         unheld(|| self.access.spaces())?;
         self.access.uncopied(&spaces.used, &self.arrays);
-        let handles = unheld(|| self.access.roots(&[], &NoPages))?.handle_count() as u64;
+        unheld(|| self.access.roots(&[], &NoPages))?;
         let beside_copy = begin.elapsed();
         let sample = sample(&parts);
         copy.populate(&sample);
@@ -99,7 +113,7 @@ impl Stopper<'_> {
         tracing::debug!(?rates, "sampled");
         rates.sort_by(f64::total_cmp);
         let rate = rates.get(rates.len() / 2).copied().unwrap_or(USUAL_RATE);
-        let speed = Speed { beside_copy, rate, turn, handles };
+        let speed = Speed { beside_copy, rate, turn };
         tracing::debug!(?speed, "measured");
         Ok(speed)
     }
@@ -107,18 +121,14 @@ impl Stopper<'_> {
     /// Predicts what a hold will take that fills `copy`.
     pub(super) fn predict(&self, spaces: &[Space], speed: &Speed, copy: &HeapCopy) -> Prediction {
         let copied = used_bytes(&self.copied(spaces));
-        let threads = self.pid.threads().map_or(0, |tids| tids.count() as u64);
+        let threads = self.thread_count();
         let copying = Duration::from_secs_f64(copied as f64 / speed.rate);
         let known = Duration::from_nanos(FIXED_NS + threads * THREAD_NS);
         let pause = known + speed.turn + speed.beside_copy + copying;
         // What was made ready is given, with the rest of its huge pages, and so is what is no longer used.
         let given = Status::read(Pid::own().leader()).map_or(self.own_bytes, |status| status.rss_bytes);
         let to_give = copied.saturating_sub(copy.populated_bytes());
-        let memory_bytes = given
-            + to_give
-            + beside_copy_bytes(copied, self.arrays.objects_in(copied))
-            + threads * THREAD_BYTES
-            + speed.handles * HANDLE_BYTES;
+        let memory_bytes = given + to_give + self.kept(copied).bytes(copied);
         Prediction { pause, used_bytes: used_bytes(spaces), memory_bytes }
     }
 }
@@ -131,7 +141,7 @@ fn sample(parts: &[Space]) -> Vec<Space> {
     for part in parts {
         let mut bottom = part.bottom;
         while bottom < part.top {
-            let top = part.top.min(bottom + SAMPLE_PIECE_BYTES);
+            let top = part.top.min((bottom / SAMPLE_PIECE_BYTES + 1) * SAMPLE_PIECE_BYTES);
             if number.is_multiple_of(every) {
                 sample.push(Space { bottom, top, ..*part });
             }

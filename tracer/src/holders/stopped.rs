@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracer_common::arch::PAGE_BYTES;
 
-use super::prediction::{Prediction, memory_bytes};
+use super::prediction::{Kept, Prediction};
 use super::{HoldersError, Notice};
 use crate::hotspot::heap::{
     HeapAccess, HeapCopy, HeapError, LargeArrays, Roots, Space, SpaceKind, Spaces, used_bytes,
@@ -117,6 +117,8 @@ pub(super) struct Stopper<'a> {
     pub(super) max_pause: Duration,
     /// Arrays that need no copy if they are still there.
     pub(super) arrays: LargeArrays,
+    /// Handles of loaders that were counted.
+    pub(super) handles: u64,
     /// Tracer's own memory when the look began.
     pub(super) own_bytes: u64,
     /// What its threads had waited for a CPU when the look began.
@@ -161,7 +163,23 @@ impl Stopper<'_> {
     /// Bytes of tracer's own memory for a look at these spaces.
     pub(super) fn memory_bytes(&self, spaces: &[Space]) -> u64 {
         let copied_bytes = used_bytes(&self.copied(spaces));
-        self.own_bytes + memory_bytes(copied_bytes, self.arrays.objects_in(copied_bytes))
+        self.own_bytes + self.kept(copied_bytes).bytes_with_copy(copied_bytes)
+    }
+
+    /// What is kept beside a copy of so many bytes.
+    pub(super) fn kept(&self, copied_bytes: u64) -> Kept {
+        let objects = self.arrays.objects_in(copied_bytes);
+        Kept { objects, threads: self.thread_count(), handles: self.handles }
+    }
+
+    pub(super) fn thread_count(&self) -> u64 {
+        self.pid.threads().map_or(0, |tids| tids.count() as u64)
+    }
+
+    /// Counts the handles of loaders, while the process runs.
+    pub(super) fn count_handles(&mut self) -> Result<(), HoldersError> {
+        self.handles = unheld(|| self.access.roots(&[], &NoPages))?.handle_count() as u64;
+        Ok(())
     }
 
     /// Waits for the end of the next young collection if it will come soon and is worth it.

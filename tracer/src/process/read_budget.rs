@@ -23,6 +23,9 @@ const FIXED_NS: u64 = 2_000_000_000;
 const NS_PER_GIB: u64 = 500_000_000;
 /// CPU time that marking a Java heap may take for each GiB of it.
 const MARKING_NS_PER_GIB: u64 = 16_000_000_000;
+/// CPU time that the kernel may take to clear memory of tracer's own, for each GiB: 1.4 s were seen where the host of a
+/// virtual machine had it not ready.
+const CLEARING_NS_PER_GIB: u64 = 2_000_000_000;
 /// An unoptimised build takes so many times as long to go through a heap and its blocks.
 const SLOWER: u64 = if cfg!(debug_assertions) { 4 } else { 1 };
 /// Reads between two looks at the clock. Each takes at least a system call; a long one, and what is made of its bytes,
@@ -99,6 +102,16 @@ enum Limit {
     },
 }
 
+impl Limit {
+    /// Adds CPU time.
+    fn allow_ns(&self, more: u64) {
+        if let Self::CpuNs { allowed, end } = self {
+            allowed.fetch_add(more, Ordering::Relaxed);
+            end.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+}
+
 impl ReadBudget {
     /// A budget for a process of which `bytes` are really there, of which nothing is read any more from `deadline` on.
     pub fn until(deadline: Instant, bytes: u64) -> Self {
@@ -136,9 +149,10 @@ impl ReadBudget {
         Self::new(Limit::CpuNs { allowed: AtomicU64::new(allowed), end }, kept)
     }
 
-    /// Adds memory, for one who has asked whether so much is really there.
+    /// Adds memory, and the time in which the kernel clears it, for one who has asked whether so much is really there.
     pub fn allow_memory(&self, bytes: u64) {
         let Some(shared) = &self.0 else { return };
+        shared.limit.allow_ns(for_each_gib(bytes, CLEARING_NS_PER_GIB));
         shared.kept.allowed.fetch_add(bytes, Ordering::Relaxed);
         let end = shared.kept.end.load(Ordering::Relaxed);
         shared.kept.end.store(end.saturating_add(bytes), Ordering::Relaxed);
@@ -148,11 +162,7 @@ impl ReadBudget {
     /// times what it takes.
     pub fn allow_marking(&self, bytes: u64) {
         let Some(shared) = &self.0 else { return };
-        if let Limit::CpuNs { allowed, end } = &shared.limit {
-            let more = marking_ns(bytes).saturating_mul(SLOWER);
-            allowed.fetch_add(more, Ordering::Relaxed);
-            end.fetch_add(more, Ordering::Relaxed);
-        }
+        shared.limit.allow_ns(marking_ns(bytes).saturating_mul(SLOWER));
     }
 
     fn new(limit: Limit, kept_bytes: u64) -> Self {
@@ -213,19 +223,24 @@ impl ReadBudget {
     }
 }
 
-/// CPU time for marking a heap of so many bytes, ns.
+/// So much for each GiB of `bytes`.
+fn for_each_gib(bytes: u64, amount: u64) -> u64 {
+    (bytes >> 20).saturating_mul(amount) >> 10
+}
+
+/// CPU time for marking a heap of `bytes`, ns.
 fn marking_ns(bytes: u64) -> u64 {
-    ((bytes >> 20).saturating_mul(MARKING_NS_PER_GIB)) >> 10
+    for_each_gib(bytes, MARKING_NS_PER_GIB)
 }
 
 /// CPU time for a process of which `bytes` are really there, ns.
 fn allowed_ns(bytes: u64) -> u64 {
-    FIXED_NS.saturating_add(((bytes >> 20).saturating_mul(NS_PER_GIB)) >> 10)
+    FIXED_NS.saturating_add(for_each_gib(bytes, NS_PER_GIB))
 }
 
 /// Bytes that may be kept of a process of which `bytes` are really there.
 fn kept_bytes(bytes: u64) -> u64 {
-    FIXED_KEPT_BYTES.saturating_add(((bytes >> 20).saturating_mul(KEPT_BYTES_PER_GIB)) >> 10)
+    FIXED_KEPT_BYTES.saturating_add(for_each_gib(bytes, KEPT_BYTES_PER_GIB))
 }
 
 /// Resident memory of this process that is of no file.
@@ -282,6 +297,19 @@ mod tests {
         assert!(budget.is_spent() && budget.cut_short().is_some_and(|why| why.contains("after 0.0 s")));
         budget.renew(0);
         assert!(!budget.is_spent() && budget.read(8).is_ok());
+    }
+
+    /// A copy of a heap takes time before anything is marked: the kernel clears its pages.
+    #[test]
+    fn memory_takes_time() {
+        let limit = || Limit::CpuNs { allowed: AtomicU64::new(0), end: AtomicU64::new(thread_cpu_ns()) };
+        let (budget, other) = (ReadBudget::new(limit(), 0), ReadBudget::new(limit(), 0));
+        budget.allow_memory(2 << 30);
+        assert!(budget.read(8).is_ok() && other.read(8).is_err());
+        let Some(Limit::CpuNs { allowed, .. }) = budget.0.as_ref().map(|shared| &shared.limit) else {
+            panic!("a limit of time")
+        };
+        assert_eq!(allowed.load(Ordering::Relaxed), 4_000_000_000);
     }
 
     #[test]
